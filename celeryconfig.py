@@ -1,0 +1,90 @@
+"""Celery, for the web's doorbells, the workers and beat alike: queues, routes, schedule, delivery.
+
+A message never carries money, only "queue 7 has work". So a lost one costs until the next sweep, a repeated one an empty
+look, a reordered one nothing; the settings below keep messages few and failures short, and lean on no broker for order.
+"""
+
+import os
+from typing import Any
+
+from kombu import Queue  # type: ignore[attr-defined]
+
+from core.routing import MAX_QUEUES
+
+DRAIN = "pacioli.drain"
+SWEEP = "pacioli.sweep"
+MAINTENANCE = "maintenance"
+
+SWEEP_INTERVAL_S = 1.0
+
+BELL_KEY = "pacioli:bell:{}"
+"""Redis key that says a doorbell of this queue is waiting. Set by the web, removed by the worker before it looks."""
+BELL_TTL_S = 2
+"""After this long an unanswered doorbell counts as lost."""
+
+DECIDED_CHANNEL = "pacioli:decided"
+"""Redis channel on which every drain tells the new cursors of its queues, as JSON ``{queue: cursor}``."""
+
+
+def postings_queue(number: int) -> str:
+    """The Celery queue of a posting queue's doorbells."""
+    return f"postings.{number}"
+
+
+def route(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any, task: Any = None, **_: Any) -> Any:
+    """A doorbell goes to its posting queue's own Celery queue, everything else to maintenance."""
+    return {"queue": postings_queue(args[0]) if name == DRAIN else MAINTENANCE}
+
+
+broker_url = os.environ.get("BROKER_URL") or os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/0"
+
+# They hang on the nameless exchange, so that a flushed Redis loses no binding. On RabbitMQ a queue holds one doorbell
+# at most; on Redis doorbell.py sees to that.
+task_queues = [
+    Queue(name, routing_key=name, queue_arguments={"x-max-length": 1})
+    for name in map(postings_queue, range(MAX_QUEUES))
+] + [Queue(MAINTENANCE, routing_key=MAINTENANCE)]
+task_default_queue = MAINTENANCE
+task_create_missing_queues = False
+task_routes = (route,)
+
+beat_schedule = {
+    # An unread sweep is worth nothing once the next is there, so it expires.
+    "sweep": {"task": SWEEP, "schedule": SWEEP_INTERVAL_S, "options": {"expires": 5 * SWEEP_INTERVAL_S}},
+}
+
+task_serializer = "json"
+accept_content = ["json"]
+task_ignore_result = True
+result_backend = None
+task_acks_late = True
+task_reject_on_worker_lost = True
+worker_prefetch_multiplier = 1
+worker_soft_shutdown_timeout = 10
+worker_enable_soft_shutdown_on_idle = False
+worker_cancel_long_running_tasks_on_connection_loss = False
+worker_hijack_root_logger = False
+worker_send_task_events = False
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None
+broker_connection_timeout = 2
+broker_transport_options = {
+    "visibility_timeout": 30,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+    "queue_order_strategy": "round_robin",
+    "priority_steps": [0],
+    "unacked_restore_throttle": 1,
+}
+if broker_url.startswith("filesystem:"):
+    # Where no Redis can be had: kombu's transport over folders, which `pacioli up` names in BROKER_FOLDER.
+    _folder = os.environ["BROKER_FOLDER"]
+    broker_transport_options = {
+        "data_folder_in": _folder,
+        "data_folder_out": _folder,
+        "control_folder": os.path.join(_folder, "control"),
+    }
+enable_utc = True
+timezone = "UTC"

@@ -1,0 +1,1 @@
+"""The ledger itself. Knows nothing of HTTP, Celery or the environment."""

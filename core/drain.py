@@ -1,0 +1,198 @@
+"""The log after the cursor -> outcomes.
+
+A drain holds the cursors of one or more queues, decides the next postings in memory, in the order of acceptance, and
+writes everything in one commit. Two rules make the outcome equal to deciding all postings one at a time, in that order:
+
+* A later credit does not count. What a higher seq has already credited is left out of what a posting may spend.
+* An earlier credit is waited for. A posting that is short while an earlier one, undecided in another queue, would credit
+  its source is not rejected: the drain commits what it has and goes on with both queues. What it needs is always earlier,
+  so there are no circles.
+
+An atomic group needs all the queues of its members, and is decided whole.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Engine
+
+from core import store
+from core.engine import Book, decide
+from core.model import SHORT_OF_MONEY, Balance, Outcome, Posting, Rejection, RejectReason, Status
+from core.store.db import begin, reading
+
+BATCH = 2000
+"""Postings decided in one commit. More gains little and holds the balances' locks for longer."""
+
+Announce = Callable[[dict[int, int]], None]
+"""Told the new cursor of each queue, after the commit."""
+
+
+@dataclass
+class Batch:
+    """What one transaction did."""
+
+    cursors: dict[int, int] = field(default_factory=dict)
+    """The new cursor of each queue that moved."""
+    locked: bool = True
+    """False when another drain is at the queue."""
+    needs: set[int] = field(default_factory=set)
+    """Queues that must be held as well before the next posting can be decided."""
+
+
+def drain(engine: Engine, queue: int, *, announce: Announce = lambda cursors: None, batch: int = BATCH) -> set[int]:
+    """Decide everything in ``queue``, and return the other queues that were held for it.
+
+    If another drain is at the queue, leave it to that one: it looks again after it lets go, and so sees what was
+    accepted meanwhile. The queues returned were closed to others for a moment; whoever calls rings their doorbells.
+
+    Raises:
+        TransientError: a lock was not had in time or the database went away. What was committed stays.
+    """
+    touched: set[int] = set()
+    while True:
+        with reading(engine) as conn:
+            if not store.queues.with_work(conn, numbers=[queue]):
+                return touched - {queue}
+        if not _drain_once(engine, queue, announce, batch, touched, wait=False):
+            return touched - {queue}
+
+
+def drain_until(
+    engine: Engine, queue: int, seq: int, *, announce: Announce = lambda cursors: None, batch: int = BATCH
+) -> set[int]:
+    """Decide ``queue`` up to ``seq``, waiting for another drain that is at it. Returns as ``drain`` does."""
+    touched: set[int] = set()
+    while True:
+        with reading(engine) as conn:
+            if store.queues.cursors(conn).get(queue, seq) >= seq:
+                return touched
+        _drain_once(engine, queue, announce, batch, touched, wait=True)
+        touched.add(queue)
+
+
+def _drain_once(engine: Engine, queue: int, announce: Announce, batch: int, touched: set[int], *, wait: bool) -> bool:
+    """Commit one batch that moves ``queue``'s cursor, with as many other queues as it takes."""
+    held = {queue}
+    while True:
+        with begin(engine) as conn:
+            done = drain_batch(conn, held, limit=batch, wait=wait or len(held) > 1)
+        if done.cursors:
+            announce(done.cursors)
+        if not done.needs:
+            return done.locked
+        held |= done.needs
+        touched |= held
+
+
+def drain_batch(conn: Connection, queues: set[int], *, limit: int, wait: bool) -> Batch:
+    """Decide the next postings of these queues in the transaction of ``conn``. Locks their cursors, then balances."""
+    cursors = store.queues.lock_cursors(conn, queues, wait=wait)
+    if cursors.keys() != queues:
+        return Batch(locked=False)
+    postings = store.log.read_batch(conn, cursors, limit)
+    if not postings:
+        return Batch()
+    if postings[-1].group_last is not None and postings[-1].group_last > postings[-1].seq:
+        postings += store.log.read_range(conn, queues, postings[-1].seq + 1, postings[-1].group_last)
+
+    book = _open_book(conn, postings)
+    before = dict(book.balances)
+    decided_at = store.outcomes.clock(conn)
+    outcomes, needs = _decide_all(conn, postings, book, queues)
+    if not outcomes:
+        return Batch(needs=needs)
+
+    store.outcomes.write(conn, outcomes, decided_at)
+    if changed := [balance for id, balance in book.balances.items() if balance is not before[id]]:
+        store.outcomes.write_balances(conn, changed)
+    if holds := {outcome.hold.seq: outcome.hold for outcome in outcomes if outcome.hold is not None}:
+        store.outcomes.write_holds(conn, list(holds.values()), decided_at)
+    cursor = outcomes[-1].seq
+    store.queues.advance(conn, queues, cursor, Counter(posting.queue for posting in postings[: len(outcomes)]))
+    return Batch(cursors=dict.fromkeys(queues, cursor), needs=needs)
+
+
+def _open_book(conn: Connection, postings: list[Posting]) -> Book:
+    """Lock and read all that the postings touch, and the credits that some of them must not spend."""
+    balances = store.outcomes.lock_balances(
+        conn, {posting.source for posting in postings} | {posting.destination for posting in postings}
+    )
+    holds = {posting.hold_seq for posting in postings if posting.hold_seq is not None}
+    first_limited: dict[int, int] = {}
+    for posting in postings:
+        if posting.hold_seq is None and (not posting.allow_overdraft or posting.overdraft_limit is not None):
+            first_limited.setdefault(posting.source, posting.seq)
+    after = {id: seq for id, seq in first_limited.items() if balances[id].last_credit_seq > seq}
+    return Book(
+        balances,
+        store.outcomes.find_holds(conn, holds) if holds else {},
+        store.outcomes.later_credits(conn, after) if after else {},
+    )
+
+
+def _decide_all(
+    conn: Connection, postings: list[Posting], book: Book, held: set[int]
+) -> tuple[list[Outcome], set[int]]:
+    """Decide in order, until the end or until a posting needs a queue that is not held."""
+    outcomes: list[Outcome] = []
+    waiting: dict[int, int] | None = None
+    for group in _groups(postings):
+        first = group[0]
+        if first.group_first is not None and first.group_last is not None:
+            if needs := store.log.queues_of_range(conn, first.group_first, first.group_last) - held:
+                return outcomes, needs
+            decided, short = _decide_group(group, book)
+        else:
+            outcome = decide(first, book)
+            decided, short = [outcome], first if _is_short(outcome) else None
+        if short is not None:
+            if waiting is None:
+                waiting = store.queues.first_waiting(conn, but=held)
+            if needs := store.log.queues_that_may_credit(conn, short.source, short.seq, waiting):
+                return outcomes, needs
+        if first.group_first is None:
+            book.write(decided[0])
+        outcomes += decided
+    return outcomes, set()
+
+
+def _groups(postings: list[Posting]) -> Iterator[list[Posting]]:
+    """Each posting alone, and the members of an atomic group together. They are neighbours in the log."""
+    position = 0
+    while position < len(postings):
+        last = postings[position].group_last
+        end = position + 1
+        while last is not None and end < len(postings) and postings[end].seq <= last:
+            end += 1
+        yield postings[position:end]
+        position = end
+
+
+def _decide_group(group: list[Posting], book: Book) -> tuple[list[Outcome], Posting | None]:
+    """Decide the members in order, all or none. Also returns the member that was short of money, if one was.
+
+    A group that succeeds is written to the book. Of a group that fails, the book shows nothing.
+    """
+    undo: dict[int, Balance] = {}
+    outcomes: list[Outcome] = []
+    for posting in group:
+        outcome = decide(posting, book)
+        if outcome.status is Status.REJECTED:
+            book.balances.update(undo)
+            for member in outcomes:
+                book.holds.pop(member.seq, None)
+            others = Rejection(RejectReason.ATOMIC_GROUP, culprit=posting.seq)
+            rejected = [Outcome(member.seq, Status.REJECTED, 0, rejection=others) for member in group]
+            rejected[len(outcomes)] = outcome
+            return rejected, posting if _is_short(outcome) else None
+        undo.setdefault(posting.source, book.balances[posting.source])
+        undo.setdefault(posting.destination, book.balances[posting.destination])
+        book.write(outcome)
+        outcomes.append(outcome)
+    return outcomes, None
+
+
+def _is_short(outcome: Outcome) -> bool:
+    return outcome.rejection is not None and outcome.rejection.reason in SHORT_OF_MONEY

@@ -1,0 +1,131 @@
+"""The rules of money: ``decide(posting, book) -> outcome``. Pure: no clock, no I/O, no SQL.
+
+Web, worker, verifier and tests all call this one function, so there is one truth about what a posting does.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from core.model import Balance, Hold, Kind, Outcome, Posting, Rejection, RejectReason, Status
+
+
+class Book(NamedTuple):
+    """What a batch of postings is decided over. The caller puts each outcome's values back with ``write``."""
+
+    balances: dict[int, Balance]
+    holds: dict[int, Hold]
+    later_credits: Mapping[int, list[tuple[int, int]]] = {}
+    """Per balance: pairs of seq and amount that are already in it, but may be later than a posting to decide."""
+
+    def credited_after(self, balance: int, seq: int) -> int:
+        """Money in the balance that was accepted after ``seq``: an earlier posting must not spend it."""
+        later = self.later_credits.get(balance)
+        return sum(amount for credit_seq, amount in later if credit_seq > seq) if later else 0
+
+    def write(self, outcome: Outcome) -> None:
+        """Take over the values of an outcome."""
+        if outcome.source is not None and outcome.destination is not None:
+            self.balances[outcome.source.id] = outcome.source
+            self.balances[outcome.destination.id] = outcome.destination
+        if outcome.hold is not None:
+            self.holds[outcome.hold.seq] = outcome.hold
+
+
+def decide(posting: Posting, book: Book) -> Outcome:
+    """The outcome of one posting over the book as it is. Does not change the book.
+
+    Both balances must be in the book, and the hold of a commit or void unless there is none.
+    """
+    kind = posting.kind
+    if kind == Kind.TRANSFER or kind == Kind.HOLD:
+        return _transfer(posting, book)
+    return _settle(posting, book)
+
+
+def _transfer(posting: Posting, book: Book) -> Outcome:
+    seq, kind, _, source_id, destination_id, amount, allow_overdraft, limit, *_ = posting
+    source, destination = book.balances[source_id], book.balances[destination_id]
+    _, credit, debit, inflight_credit, inflight_debit, version, last_credit_seq = source
+
+    # Unlimited overdraft is the flag without a limit. A limit counts with the flag (0 too), and without it when above 0.
+    if not allow_overdraft or limit is not None:
+        available = credit - debit - inflight_debit
+        if last_credit_seq > seq:
+            available -= book.credited_after(source_id, seq)
+        floor = limit or 0
+        short_by = amount - available - floor
+        if short_by > 0:
+            limited = limit is not None and (allow_overdraft or limit > 0)
+            reason = RejectReason.OVERDRAFT_LIMIT if limited else RejectReason.INSUFFICIENT_FUNDS
+            rejection = Rejection(reason, available, amount, inflight_debit, limit if limited else None, short_by)
+            return Outcome(seq, Status.REJECTED, 0, rejection=rejection)
+
+    # From here on it succeeds.
+    _, d_credit, d_debit, d_inflight_credit, d_inflight_debit, d_version, d_last_credit_seq = destination
+    if kind == Kind.TRANSFER:
+        return Outcome(
+            seq,
+            Status.APPLIED,
+            amount,
+            Balance(source_id, credit, debit + amount, inflight_credit, inflight_debit, version + 1, last_credit_seq),
+            Balance(
+                destination_id,
+                d_credit + amount,
+                d_debit,
+                d_inflight_credit,
+                d_inflight_debit,
+                d_version + 1,
+                seq if seq > d_last_credit_seq else d_last_credit_seq,
+            ),
+        )
+    return Outcome(
+        seq,
+        Status.INFLIGHT,
+        amount,
+        source._replace(inflight_debit=inflight_debit + amount, version=version + 1),
+        destination._replace(inflight_credit=d_inflight_credit + amount, version=d_version + 1),
+        Hold(seq, amount, 0, 0),
+    )
+
+
+def _settle(posting: Posting, book: Book) -> Outcome:
+    """Commit a hold, in part or whole, or void what is left of it."""
+    seq = posting.seq
+    hold = book.holds.get(posting.hold_seq or 0)
+    rejection = _why_not_settle(posting, hold)
+    if rejection is not None or hold is None:
+        return Outcome(seq, Status.REJECTED, 0, rejection=rejection)
+
+    # From here on it succeeds: a hold is backed on both sides until it is settled.
+    amount = posting.amount or hold.remaining
+    source, destination = book.balances[posting.source], book.balances[posting.destination]
+    assert source.inflight_debit >= amount and destination.inflight_credit >= amount, "a hold lost its backing"
+    source = source._replace(inflight_debit=source.inflight_debit - amount, version=source.version + 1)
+    destination = destination._replace(
+        inflight_credit=destination.inflight_credit - amount, version=destination.version + 1
+    )
+    if posting.kind == Kind.VOID_INFLIGHT:
+        return Outcome(seq, Status.VOID, amount, source, destination, hold._replace(voided=hold.voided + amount))
+    return Outcome(
+        seq,
+        Status.APPLIED,
+        amount,
+        source._replace(debit=source.debit + amount),
+        destination._replace(credit=destination.credit + amount, last_credit_seq=max(seq, destination.last_credit_seq)),
+        hold._replace(committed=hold.committed + amount),
+    )
+
+
+def _why_not_settle(posting: Posting, hold: Hold | None) -> Rejection | None:
+    if hold is None:
+        return Rejection(RejectReason.NOT_INFLIGHT)
+    remaining = hold.remaining
+    if remaining == 0 and hold.voided:
+        return Rejection(RejectReason.ALREADY_VOIDED)
+    if remaining == 0:
+        return Rejection(RejectReason.ALREADY_COMMITTED)
+    if posting.amount > remaining:
+        exceeds_original = posting.amount > hold.amount
+        reason = RejectReason.COMMIT_EXCEEDS_ORIGINAL if exceeds_original else RejectReason.COMMIT_EXCEEDS_REMAINDER
+        return Rejection(reason, remaining, posting.amount, short_by=posting.amount - remaining)
+    return None

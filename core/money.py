@@ -1,0 +1,68 @@
+"""Decimal amounts to minor units and back.
+
+An *amount* is the decimal that a person wrote. *Minor units* are an ``int``. *Precision* is the number of minor units
+in one major unit (100 for cents): any positive integer, not only powers of ten.
+"""
+
+from decimal import Decimal
+from functools import lru_cache
+
+MAX_DIGITS = 1000
+"""Digits of the longest amount that is accepted. It keeps a request from costing more than it says."""
+
+MAX_PRECISION = 10**18
+"""The largest precision: the strictest client reads it into a signed 64-bit integer."""
+
+DISPLAY_PLACES = 16
+"""Decimal places shown for a precision that has no finite decimal expansion, as Blnk shows them."""
+
+
+class InexactAmount(ValueError):
+    """The amount is not a whole number of minor units, or has too many digits."""
+
+
+def to_minor(amount: Decimal, precision: int) -> int:
+    """Minor units of a decimal amount, exactly.
+
+    Raises:
+        InexactAmount: it is not finite, has more than ``MAX_DIGITS`` digits, or does not come out whole.
+    """
+    if not amount.is_finite():
+        raise InexactAmount("must be a finite number")
+    if abs(amount.adjusted()) > MAX_DIGITS or len(amount.as_tuple().digits) > MAX_DIGITS:
+        raise InexactAmount(f"has more than {MAX_DIGITS} digits")
+    numerator, denominator = amount.as_integer_ratio()
+    minor, rest = divmod(numerator * precision, denominator)
+    if rest:
+        raise InexactAmount(f"is not a whole number of minor units at precision {precision}")
+    return minor
+
+
+def to_text(minor: int, precision: int) -> str:
+    """The decimal text of ``minor``, without trailing zeros or an exponent: 75023 at 100 is ``750.23``."""
+    places = _decimal_places(precision)
+    if places == 0 or minor == 0:
+        return str(minor) if places == 0 else "0"
+    if places is None:
+        scaled, rest = divmod(abs(minor) * 10**DISPLAY_PLACES, precision)
+        digits, places = scaled + (2 * rest >= precision), DISPLAY_PLACES
+    else:
+        digits = abs(minor) * (10**places // precision)
+    text = str(digits).rjust(places + 1, "0")
+    fraction = text[-places:].rstrip("0")
+    sign = "-" if minor < 0 else ""
+    return f"{sign}{text[:-places]}.{fraction}" if fraction else sign + text[:-places]
+
+
+@lru_cache(maxsize=256)
+def _decimal_places(precision: int) -> int | None:
+    """Places that show every multiple of 1/precision exactly; None when no number of places does."""
+    twos = fives = 0
+    rest = precision
+    while rest % 2 == 0:
+        rest //= 2
+        twos += 1
+    while rest % 5 == 0:
+        rest //= 5
+        fives += 1
+    return max(twos, fives) if rest == 1 else None

@@ -1,0 +1,184 @@
+"""The log: what was accepted, in the order in which it was."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from core.model import Draft, Posting
+from core.store.db import copy_rows, driver
+
+_APPEND_LOCK = 7_203_401
+"""Advisory lock of whoever appends. It is held until the commit, so seq order is commit order."""
+
+_COLUMNS = (
+    "seq, id, reference, kind, queue, source, destination, amount, currency, precision, description, allow_overdraft, "
+    "overdraft_limit, hold_seq, group_first, group_last, parent, effective_date, meta_data, accepted_at"
+)
+
+_POSTING = (
+    "seq, kind, queue, source, destination, amount, allow_overdraft, overdraft_limit, hold_seq, group_first, group_last"
+)
+"""The columns of ``Posting``, in its order."""
+
+
+class Head(NamedTuple):
+    """Where the log ends, for whoever holds the append lock."""
+
+    seq: int
+    queues: int
+    now: datetime
+
+
+class Prior(NamedTuple):
+    """A row that is already in the log, with what a repeated reference is compared with."""
+
+    transaction_id: str
+    seq: int
+    queue: int
+    accepted_at: datetime
+    draft: Draft
+
+
+def lock_head(conn: Connection) -> Head:
+    """Take the append lock until the transaction ends, and read where the log ends.
+
+    The second statement has a snapshot of its own, taken under the lock, so it sees every append there ever was.
+
+    Raises:
+        TransientError: the lock was not had in time.
+    """
+    connection = driver(conn)
+    with connection.pipeline():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_APPEND_LOCK,))
+        head = connection.execute(
+            "SELECT coalesce((SELECT max(seq) FROM log), 0), (SELECT count(*) FROM queues), clock_timestamp()"
+        )
+    return Head(*head.fetchone())  # type: ignore[misc]
+
+
+def find_references(conn: Connection, references: Collection[str]) -> dict[str, Prior]:
+    """The rows that have one of these references."""
+    cursor = driver(conn).execute(
+        f"SELECT {_COLUMNS.replace('meta_data', 'meta_data::text')} FROM log WHERE reference = ANY(%s)",
+        (list(references),),
+    )
+    return {prior.draft.reference: prior for prior in map(_prior, cursor)}
+
+
+def append(conn: Connection, rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows of ``row_of``. The caller holds the append lock and has checked the references."""
+    copy_rows(conn, "log", _COLUMNS, rows)
+
+
+def row_of(
+    draft: Draft, *, seq: int, queue: int, group: tuple[int, int] | None, accepted_at: datetime
+) -> tuple[Any, ...]:
+    """The log's row of a draft that has got its place."""
+    first, last = group or (None, None)
+    return (
+        seq,
+        draft.transaction_id[4:],
+        draft.reference,
+        draft.kind,
+        queue,
+        draft.source,
+        draft.destination,
+        draft.amount,
+        draft.currency,
+        draft.precision,
+        draft.description,
+        draft.allow_overdraft,
+        draft.overdraft_limit,
+        draft.hold_seq,
+        first,
+        last,
+        draft.parent,
+        draft.effective_date,
+        draft.meta_data,
+        accepted_at,
+    )
+
+
+def read_batch(conn: Connection, cursors: dict[int, int], limit: int) -> list[Posting]:
+    """The next postings of these queues after their cursors, in seq order, at most ``limit``."""
+    if len(cursors) == 1:
+        ((queue, cursor),) = cursors.items()
+        sql = f"SELECT {_POSTING} FROM log WHERE queue = %s AND seq > %s ORDER BY seq LIMIT %s"
+        rows = driver(conn).execute(sql, (queue, cursor, limit))
+    else:
+        # One index scan for each queue, which stops at the limit, and not a sort of everything that waits.
+        sql = (
+            f"SELECT next.* FROM unnest(%s::int[], %s::bigint[]) AS held (number, cursor) CROSS JOIN LATERAL ("
+            f"SELECT {_POSTING} FROM log WHERE queue = held.number AND seq > held.cursor ORDER BY seq LIMIT %s"
+            f") AS next ORDER BY seq LIMIT %s"
+        )
+        rows = driver(conn).execute(sql, (list(cursors), list(cursors.values()), limit, limit))
+    return [Posting(*row) for row in rows]
+
+
+def read_range(conn: Connection, queues: Collection[int], first: int, last: int) -> list[Posting]:
+    """The postings of these queues from ``first`` to ``last``, both included, in seq order."""
+    sql = f"SELECT {_POSTING} FROM log WHERE seq BETWEEN %s AND %s AND queue = ANY(%s) ORDER BY seq"
+    return [Posting(*row) for row in driver(conn).execute(sql, (first, last, list(queues)))]
+
+
+def queues_of_range(conn: Connection, first: int, last: int) -> set[int]:
+    """The queues that the rows from ``first`` to ``last`` are in."""
+    rows = driver(conn).execute("SELECT DISTINCT queue FROM log WHERE seq BETWEEN %s AND %s", (first, last))
+    return {queue for (queue,) in rows}
+
+
+def queues_that_may_credit(conn: Connection, balance: int, before: int, waiting: Mapping[int, int]) -> set[int]:
+    """Which queues have an undecided posting before this seq that would credit the balance.
+
+    ``waiting`` is the first undecided seq of each queue to look at. Holds and voids credit nothing.
+    """
+    late = {queue: first for queue, first in waiting.items() if first < before}
+    if not late:
+        return set()
+    # The index on destination and seq is walked only from the oldest posting that waits.
+    rows = driver(conn).execute(
+        "SELECT DISTINCT log.queue FROM log JOIN unnest(%s::int[], %s::bigint[]) AS line (number, first) "
+        "ON log.queue = line.number AND log.seq >= line.first "
+        "WHERE log.destination = %s AND log.seq >= %s AND log.seq < %s AND log.kind IN (1, 3)",
+        (list(late), list(late.values()), balance, min(late.values()), before),
+    )
+    return {queue for (queue,) in rows}
+
+
+def find_range(conn: Connection, after: int, limit: int) -> list[Posting]:
+    """Postings after a seq, of all queues, for a walk over the whole log."""
+    sql = f"SELECT {_POSTING} FROM log WHERE seq > %s ORDER BY seq LIMIT %s"
+    return [Posting(*row) for row in driver(conn).execute(sql, (after, limit))]
+
+
+def _prior(row: tuple[Any, ...]) -> Prior:
+    (seq, key, reference, kind, queue, source, destination, amount, currency, precision, description) = row[:11]
+    allow_overdraft, overdraft_limit, hold_seq, _, _, parent, effective_date, meta_data, accepted_at = row[11:]
+    transaction_id = transaction_id_of(key)
+    draft = Draft(
+        transaction_id,
+        reference,
+        kind,
+        source,
+        destination,
+        0,
+        amount,
+        currency,
+        precision,
+        description,
+        allow_overdraft,
+        overdraft_limit,
+        hold_seq,
+        parent,
+        effective_date,
+        meta_data,
+    )
+    return Prior(transaction_id, seq, queue, accepted_at, draft)
+
+
+def transaction_id_of(key: UUID) -> str:
+    return f"txn_{key}"

@@ -1,0 +1,116 @@
+"""What a drain reads and writes besides the log: balances, holds, outcomes."""
+
+import json
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from core.model import STATUS_NUMBERS, Balance, Hold, Outcome, Rejection
+from core.store.db import copy_rows, driver
+
+_OUTCOME = (
+    "seq, status, amount, source, source_version, source_balance, destination, destination_version, "
+    "destination_balance, reason, rejection, decided_at"
+)
+
+
+def lock_balances(conn: Connection, ids: Collection[int]) -> dict[int, Balance]:
+    """Read and lock balances until the transaction ends.
+
+    Rows are locked in ID order, whatever the caller's order, so two drains cannot deadlock.
+    Amounts are minor units. An unknown ID is left out; the caller decides what that means.
+
+    Raises:
+        TransientError: a lock was not had in time (55P03), or a deadlock (40P01).
+    """
+    rows = driver(conn).execute(
+        "SELECT id, credit_balance, debit_balance, inflight_credit_balance, inflight_debit_balance, version, "
+        "last_credit_seq FROM balances WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE",
+        (sorted(ids),),
+    )
+    return {row[0]: Balance(*row) for row in rows}
+
+
+def clock(conn: Connection) -> datetime:
+    """The database's time now. Read under the balances' locks, it never runs backwards for a balance."""
+    (now,) = driver(conn).execute("SELECT clock_timestamp()").fetchone()  # type: ignore[misc]
+    assert isinstance(now, datetime)
+    return now
+
+
+def later_credits(conn: Connection, after: dict[int, int]) -> dict[int, list[tuple[int, int]]]:
+    """For each balance, the credits it got from postings with a seq above the given one: pairs of seq and amount."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    rows = driver(conn).execute(
+        "SELECT log.destination, outcomes.seq, outcomes.amount FROM unnest(%s::bigint[], %s::bigint[]) AS b (id, seq) "
+        "JOIN log ON log.destination = b.id AND log.seq > b.seq AND log.kind IN (1, 3) "
+        "JOIN outcomes ON outcomes.seq = log.seq AND outcomes.status = 1",
+        (list(after), list(after.values())),
+    )
+    for balance, seq, amount in rows:
+        found.setdefault(balance, []).append((seq, amount))
+    return found
+
+
+def find_holds(conn: Connection, seqs: Collection[int]) -> dict[int, Hold]:
+    """Holds by seq. Their rows need no lock: a hold is settled only by its own queue, whose cursor is locked."""
+    rows = driver(conn).execute("SELECT seq, amount, committed, voided FROM holds WHERE seq = ANY(%s)", (list(seqs),))
+    return {row[0]: Hold(*row) for row in rows}
+
+
+def write(conn: Connection, outcomes: Iterable[Outcome], decided_at: datetime) -> None:
+    """Append outcomes."""
+    copy_rows(conn, "outcomes", _OUTCOME, (_row(outcome, decided_at) for outcome in outcomes))
+
+
+def write_balances(conn: Connection, balances: Collection[Balance]) -> None:
+    """Store new sums of balances that are locked."""
+    driver(conn).execute(
+        "UPDATE balances SET balance = c - d, credit_balance = c, debit_balance = d, inflight_credit_balance = ic, "
+        "inflight_debit_balance = id_, version = v, last_credit_seq = s "
+        "FROM unnest(%s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::bigint[], "
+        "%s::bigint[]) AS new (key, c, d, ic, id_, v, s) WHERE balances.id = key",
+        [list(column) for column in zip(*balances, strict=True)],
+    )
+
+
+def write_holds(conn: Connection, holds: Collection[Hold], settled_at: datetime) -> None:
+    """Store new holds, and what was committed or voided of old ones."""
+    driver(conn).execute(
+        "INSERT INTO holds (seq, amount, committed, voided, settled_at) "
+        "SELECT s, a, c, v, CASE WHEN c + v = a THEN %s::timestamptz END "
+        "FROM unnest(%s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[]) AS new (s, a, c, v) "
+        "ON CONFLICT (seq) DO UPDATE SET committed = excluded.committed, voided = excluded.voided, "
+        "settled_at = excluded.settled_at",
+        [settled_at, *(list(column) for column in zip(*holds, strict=True))],
+    )
+
+
+def _row(outcome: Outcome, decided_at: datetime) -> tuple[Any, ...]:
+    seq, status, amount, source, destination, _, rejection = outcome
+    if source is None or destination is None:
+        assert rejection is not None
+        why = _rejection_json(rejection)
+        return (seq, 4, 0, None, None, None, None, None, None, int(rejection.reason), why, decided_at)
+    return (
+        seq,
+        STATUS_NUMBERS[status],
+        amount,
+        source.id,
+        source.version,
+        source.credit - source.debit,
+        destination.id,
+        destination.version,
+        destination.credit - destination.debit,
+        None,
+        None,
+        decided_at,
+    )
+
+
+def _rejection_json(rejection: Rejection) -> str:
+    values = rejection._asdict()
+    del values["reason"]
+    return json.dumps({name: value for name, value in values.items() if value is not None})

@@ -1,0 +1,129 @@
+"""The queues: how far each is decided, and how long its line is."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, text
+
+from core.store.db import driver
+
+
+class QueueState(NamedTuple):
+    """One queue, as an operator wants to see it."""
+
+    number: int
+    depth: int
+    oldest_seq: int | None
+    oldest_age_s: float | None
+    cursor: int
+    drained_at: datetime | None
+    rate: float
+    """Postings decided a second, decaying over ten seconds."""
+    decided: int
+
+
+def lock_cursors(conn: Connection, numbers: Collection[int], *, wait: bool) -> dict[int, int]:
+    """Lock these queues until the transaction ends and read their cursors. Locking is what makes a drain exclusive.
+
+    Rows are locked in order of number, so two drains cannot deadlock. Without ``wait`` a locked row is left out.
+
+    Raises:
+        TransientError: a lock was not had in time.
+    """
+    rows = driver(conn).execute(
+        "SELECT number, cursor FROM queues WHERE number = ANY(%s) ORDER BY number FOR NO KEY UPDATE"
+        + ("" if wait else " SKIP LOCKED"),
+        (list(numbers),),
+    )
+    return dict(rows.fetchall())
+
+
+def advance(conn: Connection, numbers: Collection[int], cursor: int, decided: Mapping[int, int]) -> None:
+    """Everything in these queues up to ``cursor`` is decided; ``decided`` counts the postings of each."""
+    driver(conn).execute(
+        "UPDATE queues SET cursor = greatest(cursor, %s), decided = decided + n, "
+        "rate = rate * exp(-coalesce(extract(epoch FROM clock_timestamp() - drained_at), 0)::float / 10) + n / 10.0, "
+        "drained_at = clock_timestamp() FROM unnest(%s::int[], %s::int[]) AS held (held_number, n) "
+        "WHERE number = held_number",
+        (cursor, list(numbers), [decided.get(number, 0) for number in numbers]),
+    )
+
+
+def with_work(conn: Connection, *, numbers: Collection[int] | None = None, older_than_s: float = 0) -> list[int]:
+    """The queues, of ``numbers`` or all, that have a posting to decide which is at least this old. Locks nothing."""
+    rows = driver(conn).execute(
+        "SELECT number FROM queues WHERE (%(all)s OR number = ANY(%(numbers)s)) AND EXISTS ("
+        "SELECT FROM (SELECT accepted_at FROM log WHERE queue = number AND seq > cursor ORDER BY seq LIMIT 1) AS oldest "
+        "WHERE accepted_at <= clock_timestamp() - make_interval(secs => %(age)s)) ORDER BY number",
+        {"all": numbers is None, "numbers": list(numbers or ()), "age": older_than_s},
+    )
+    return [number for (number,) in rows]
+
+
+def first_waiting(conn: Connection, *, but: Collection[int]) -> dict[int, int]:
+    """First undecided seq of each queue that has one, but for these. It is out of date at once, and only ever too low."""
+    rows = driver(conn).execute(
+        "SELECT number, seq FROM queues CROSS JOIN LATERAL ("
+        "SELECT seq FROM log WHERE queue = number AND seq > cursor ORDER BY seq LIMIT 1) AS oldest "
+        "WHERE number <> ALL(%s)",
+        (list(but),),
+    )
+    return dict(rows.fetchall())
+
+
+def states(conn: Connection) -> list[QueueState]:
+    """Every queue. Counting a line costs one index scan of what waits in it."""
+    rows = conn.execute(
+        text(
+            "SELECT number, depth, oldest_seq, extract(epoch FROM clock_timestamp() - oldest_at)::float, cursor, "
+            "drained_at, coalesce(rate * exp(-extract(epoch FROM clock_timestamp() - drained_at)::float / 10), 0), "
+            "decided FROM queues CROSS JOIN LATERAL (SELECT count(*) AS depth, min(seq) AS oldest_seq, "
+            "min(accepted_at) AS oldest_at FROM log WHERE queue = number AND seq > cursor) AS line ORDER BY number"
+        )
+    )
+    return [QueueState(*row) for row in rows]
+
+
+def oldest_age_s(conn: Connection) -> float | None:
+    """Age of the oldest posting that is not decided, in seconds; None when all are."""
+    age: float | None = conn.execute(
+        text(
+            "SELECT extract(epoch FROM clock_timestamp() - min(accepted_at))::float FROM queues CROSS JOIN LATERAL ("
+            "SELECT accepted_at FROM log WHERE queue = number AND seq > cursor ORDER BY seq LIMIT 1) AS oldest"
+        )
+    ).scalar_one()
+    return age
+
+
+def cursors(conn: Connection) -> dict[int, int]:
+    """Each queue's cursor, without a lock."""
+    return dict(driver(conn).execute("SELECT number, cursor FROM queues ORDER BY number").fetchall())
+
+
+def resize(conn: Connection, count: int) -> None:
+    """Have ``count`` queues, all with the cursor at the end of the log. The caller saw them all run empty."""
+    conn.execute(text("DELETE FROM queues WHERE number >= :count"), {"count": count})
+    conn.execute(
+        text("INSERT INTO queues (number) SELECT generate_series(0, :last) ON CONFLICT DO NOTHING"),
+        {"last": count - 1},
+    )
+    conn.execute(text("UPDATE queues SET cursor = (SELECT coalesce(max(seq), 0) FROM log)"))
+
+
+def beat(conn: Connection, worker: str) -> None:
+    """A worker says that it lives. What has been silent for a day is forgotten."""
+    conn.execute(
+        text(
+            "WITH gone AS (DELETE FROM heartbeats WHERE at < clock_timestamp() - interval '1 day') "
+            "INSERT INTO heartbeats VALUES (:worker, clock_timestamp()) "
+            "ON CONFLICT (worker) DO UPDATE SET at = excluded.at"
+        ),
+        {"worker": worker},
+    )
+
+
+def live_workers(conn: Connection, within_s: float) -> list[str]:
+    """Workers heard from within the last seconds."""
+    sql = "SELECT worker FROM heartbeats WHERE at > clock_timestamp() - make_interval(secs => :age) ORDER BY worker"
+    return list(conn.execute(text(sql), {"age": within_s}).scalars())

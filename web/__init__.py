@@ -1,0 +1,1 @@
+"""The HTTP door: Flask. Parses, calls core, answers. Never imports worker."""

@@ -1,0 +1,74 @@
+"""The Flask application: ``web.app:create_app()``. Every thread it needs is started with it."""
+
+import hmac
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from flask import Flask, Response, request
+from uuid_utils import uuid7
+
+from web import balances, errors, ledgers, queues, transactions, wire
+from web.service import Service, start
+
+OPEN_PATHS = frozenset({"/", "/health"})
+"""Answered without a key."""
+
+_HEADERS = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "strict-origin-when-cross-origin"),
+    ("Cache-Control", "no-store"),
+]
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
+    """The application, connected as the environment says."""
+    app = Flask("pacioli", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = wire.MAX_BODY
+    app.url_map.strict_slashes = False
+    ledger = start(environ)
+    app.extensions["pacioli"] = ledger
+    for module in (transactions, balances, ledgers, queues):
+        app.register_blueprint(module.blueprint)
+    errors.install(app)
+    if ledger.secret_key:
+        app.before_request(lambda: _check_key(ledger))
+    app.wsgi_app = _with_headers(app.wsgi_app)  # type: ignore[method-assign,assignment]
+    return app
+
+
+def _check_key(ledger: Service) -> Response | None:
+    """The header ``X-Blnk-Key``, compared in constant time."""
+    if request.path in OPEN_PATHS:
+        return None
+    key = request.headers.get("X-Blnk-Key")
+    if not key:
+        return errors.error_response("AUTH_MISSING_API_KEY", "Authentication required. Use X-Blnk-Key header")
+    if not hmac.compare_digest(key.encode(), ledger.secret_key.encode()):
+        return errors.error_response("AUTH_INVALID_API_KEY", "Invalid API key")
+    return None
+
+
+def _with_headers(wsgi: Wsgi) -> Wsgi:
+    """Headers that every answer has, and a request id: the caller's, if it sent a decent one, or a new one."""
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        request_id = given if given and _REQUEST_ID.fullmatch(given) else str(uuid7())
+        environ[wire.REQUEST_ID] = request_id
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            return start_response(status, [*headers, *_HEADERS, ("X-Request-Id", request_id)], exc_info)
+
+        # No text column of Postgres can hold NUL, so no such path or parameter names anything.
+        if "\x00" in environ.get("PATH_INFO", "") or "%00" in environ.get("QUERY_STRING", ""):
+            start("404 Not Found", [("Content-Type", "text/plain")])
+            return [b"404 page not found"]
+        return wsgi(environ, start)
+
+    return app

@@ -1,0 +1,199 @@
+"""``/balances``: create, read, statement."""
+
+import csv
+import io
+from typing import Any
+
+import msgspec
+from flask import Blueprint, Response, request
+
+from core import store
+from core.errors import InvalidRequest, NotFound
+from core.ids import new_key
+from core.intake import indicator_problems, meta_data_problems, meta_data_text
+from core.model import GENERAL_LEDGER
+from core.money import to_text
+from core.requests import BalanceRequest
+from core.store.balances import BalanceRow, Entry
+from core.store.db import begin, reading
+from web import wire
+from web.service import service
+
+blueprint = Blueprint("balances", __name__)
+
+_ENTRY_COLUMNS = (
+    "version", "at", "direction", "amount", "precise_amount", "precise_balance_after", "currency", "counterparty",
+    "transaction_id", "parent_transaction", "reference", "description", "sequence",
+)  # fmt: skip
+
+
+@blueprint.post("/balances")
+def create() -> Response:
+    asked = wire.body(BalanceRequest)
+    indicator = asked.indicator.strip() if asked.indicator else None
+    if problems := _problems_of(asked, indicator):
+        raise InvalidRequest(problems, "GEN_VALIDATION_ERROR")
+    assert asked.ledger_id is not None and asked.currency is not None
+    with begin(service().engine) as conn:
+        if store.ledgers.find(conn, asked.ledger_id) is None:
+            raise InvalidRequest([("", "Invalid ledger ID")], "GEN_BAD_REQUEST", {"ledger_id": asked.ledger_id})
+        row = store.balances.create(
+            conn,
+            key=new_key(),
+            ledger_id=asked.ledger_id,
+            indicator=indicator,
+            currency=asked.currency,
+            meta_data=meta_data_text(bytes(asked.meta_data)),
+        )
+    return wire.answer(_body(row), 201)
+
+
+@blueprint.get("/balances/<balance_id>")
+def read(balance_id: str) -> Response:
+    with reading(service().engine) as conn:
+        row = store.balances.find(conn, balance_id)
+        if row is None:
+            raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{balance_id}' not found")
+        queued = store.balances.queued_sums(conn, row.key) if request.args.get("with_queued") == "true" else None
+    return wire.answer(_body(row, queued))
+
+
+@blueprint.get("/balances/indicator/<path:indicator>/currency/<currency>")
+def read_indicator(indicator: str, currency: str) -> Response:
+    """An internal balance by ``@Name``. Looking does not create it."""
+    with reading(service().engine) as conn:
+        row = store.balances.find_indicator(conn, indicator, currency)
+        if row is None:
+            raise NotFound("BAL_NOT_FOUND", f"balance with indicator '{indicator}' not found")
+        queued = store.balances.queued_sums(conn, row.key) if request.args.get("with_queued") == "true" else None
+    return wire.answer(_body(row, queued))
+
+
+@blueprint.get("/balances")
+def read_page() -> Response:
+    """Newest first."""
+    limit, offset = wire.limit_offset(default=10, largest=1000, what="invalid")
+    with reading(service().engine) as conn:
+        rows = store.balances.page(conn, limit=limit, offset=offset, after=request.args.get("after"))
+    return wire.next_link(
+        wire.answer([_body(row) for row in rows]), rows[-1].balance_id if len(rows) == limit else None
+    )
+
+
+@blueprint.get("/balances/<balance_id>/entries")
+def read_entries(balance_id: str) -> Response:
+    """The statement, oldest first: JSON, or CSV for ``Accept: text/csv``."""
+    limit, _ = wire.limit_offset(default=100, largest=10_000, what="invalid")
+    after = request.args.get("after")
+    if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
+        raise InvalidRequest([("after", "must be the version of an entry")], "GEN_VALIDATION_ERROR")
+    since, until = wire.time_arg("from"), wire.time_arg("to")
+    with reading(service().engine) as conn:
+        row = store.balances.find(conn, balance_id)
+        if row is None:
+            raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{balance_id}' not found")
+        entries = store.balances.entries(
+            conn, row.key, limit=limit, after=int(after) if after is not None else None, since=since, until=until
+        )
+    if request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv":
+        response = Response(_csv(entries), mimetype="text/csv")
+    else:
+        response = wire.answer([_entry_body(entry) for entry in entries])
+    return wire.next_link(response, entries[-1].version if len(entries) == limit else None)
+
+
+def _problems_of(asked: BalanceRequest, indicator: str | None) -> list[tuple[str, str]]:
+    problems = meta_data_problems(bytes(asked.meta_data)) if asked.meta_data else []
+    if not asked.ledger_id:
+        problems.append(("ledger_id", "cannot be blank"))
+    if asked.currency is None or not asked.currency.strip():
+        problems.append(("currency", "cannot be blank"))
+    elif len(asked.currency) > 32 or "\x00" in asked.currency:
+        problems.append(("currency", "has at most 32 characters, none of them NUL"))
+    if "\x00" in (asked.ledger_id or ""):
+        problems.append(("ledger_id", "must not contain the NUL character"))
+    if indicator is not None:
+        if not indicator.startswith("@"):
+            problems.append(("indicator", "must start with @"))
+        problems += indicator_problems("indicator", indicator)
+        if asked.ledger_id != GENERAL_LEDGER:
+            problems.append(("indicator", f"an internal balance is in the ledger {GENERAL_LEDGER}"))
+    if asked.identity_id:
+        problems.append(("identity_id", "identities are not available in this version; leave it out"))
+    if asked.track_fund_lineage:
+        problems.append(("track_fund_lineage", "is not available in this version; leave it out"))
+    if (asked.allocation_strategy or "").strip().upper() not in ("", "FIFO"):
+        problems.append(("allocation_strategy", "only FIFO is available in this version"))
+    return problems
+
+
+def _body(row: BalanceRow, queued: tuple[int, int] | None = None) -> dict[str, Any]:
+    """Blnk's balance object, and ``available_balance``. ``queued`` are debits and credits not decided yet."""
+    body: dict[str, Any] = {
+        "balance": row.balance,
+        "version": row.version,
+        "inflight_balance": row.inflight_credit_balance - row.inflight_debit_balance,
+        "credit_balance": row.credit_balance,
+        "inflight_credit_balance": row.inflight_credit_balance,
+        "debit_balance": row.debit_balance,
+        "inflight_debit_balance": row.inflight_debit_balance,
+        "available_balance": row.available,
+        "ledger_id": row.ledger_id,
+        "identity_id": "",
+        "balance_id": row.balance_id,
+        "indicator": row.indicator or "",
+        "currency": row.currency,
+        "created_at": row.created_at,
+        "inflight_expires_at": wire.ZERO_TIME,
+        "meta_data": msgspec.Raw((row.meta_data or "null").encode()),
+        "track_fund_lineage": False,
+        "allocation_strategy": "FIFO",
+    }
+    if queued is not None:
+        debits, credits = queued
+        body |= {
+            "queued_debit_balance": debits,
+            "queued_credit_balance": credits,
+            "available_balance": row.available - debits,
+        }
+    return body
+
+
+def _entry_body(entry: Entry) -> dict[str, Any]:
+    return {
+        "version": entry.version,
+        "at": entry.at,
+        "direction": entry.direction,
+        "amount": msgspec.Raw(to_text(entry.amount, entry.precision).encode()),
+        "precise_amount": entry.amount,
+        "precise_balance_after": entry.balance_after,
+        "currency": entry.currency,
+        "counterparty": entry.counterparty,
+        "transaction_id": entry.transaction_id,
+        "parent_transaction": entry.parent or "",
+        "reference": entry.reference,
+        "description": entry.description,
+        "sequence": entry.sequence,
+    }
+
+
+def _csv(entries: list[Entry]) -> str:
+    """The same columns as the JSON has keys."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(_ENTRY_COLUMNS)
+    for entry in entries:
+        body = {**_entry_body(entry), "at": entry.at.isoformat(), "amount": to_text(entry.amount, entry.precision)}
+        writer.writerow([_inert(body[column]) for column in _ENTRY_COLUMNS])
+    return text.getvalue()
+
+
+def _inert(value: Any) -> Any:
+    """A client's text that a spreadsheet would run as a formula, marked as text (OWASP, CSV injection)."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) and not _is_number(value):
+        return "'" + value
+    return value
+
+
+def _is_number(text: str) -> bool:
+    return text.removeprefix("-").replace(".", "", 1).isdigit()

@@ -1,0 +1,64 @@
+"""Rings the doorbells of queues that got work. A bell that waits unanswered is not rung again.
+
+Ringing is done by a thread of its own, so no request waits for the broker, and a broker that is away costs nothing but
+the bells: the sweep rings what they missed.
+"""
+
+import threading
+from collections.abc import Iterable
+
+import structlog
+from celery import Celery
+from redis import Redis, RedisError
+
+import celeryconfig
+
+logger = structlog.get_logger()
+
+
+class Doorbell:
+    """One for each web process. ``redis`` is None where the broker is another: there the broker caps the queues."""
+
+    def __init__(self, redis: "Redis | None") -> None:
+        self._redis = redis
+        self._celery = Celery("pacioli-web")
+        self._celery.config_from_object(celeryconfig)
+        self._queues: set[int] = set()
+        self._lock = threading.Lock()
+        self._work = threading.Event()
+        threading.Thread(target=self._run, name="doorbell", daemon=True).start()
+
+    def ring(self, queues: Iterable[int]) -> None:
+        """Have these queues drained soon. Returns at once and never fails."""
+        with self._lock:
+            self._queues.update(queues)
+            wanted = bool(self._queues)
+        if wanted:
+            self._work.set()
+
+    def _run(self) -> None:
+        while True:
+            self._work.wait()
+            self._work.clear()
+            with self._lock:
+                queues, self._queues = self._queues, set()
+            for queue in self._silent(sorted(queues)):
+                self._send(queue)
+
+    def _silent(self, queues: list[int]) -> list[int]:
+        """Those of the queues that no bell waits for. Marks them."""
+        if self._redis is None or not queues:
+            return queues
+        try:
+            pipeline = self._redis.pipeline(transaction=False)
+            for queue in queues:
+                pipeline.set(celeryconfig.BELL_KEY.format(queue), 1, nx=True, ex=celeryconfig.BELL_TTL_S)
+            return [queue for queue, is_new in zip(queues, pipeline.execute(), strict=True) if is_new]
+        except (RedisError, OSError):
+            return queues
+
+    def _send(self, queue: int) -> None:
+        try:
+            self._celery.send_task(celeryconfig.DRAIN, (queue,), retry=False)
+        except Exception as error:  # Whatever the broker's driver raises: the posting is safe, and the sweep will ring.
+            logger.warning("a doorbell was not rung; the sweep will", queue=queue, error=str(error))

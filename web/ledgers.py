@@ -1,0 +1,79 @@
+"""``/ledgers``: groups of balances."""
+
+from typing import Any
+
+import msgspec
+from flask import Blueprint, Response, request
+
+from core import store
+from core.errors import InvalidRequest, NotFound
+from core.ids import new_id
+from core.intake import meta_data_problems, meta_data_text
+from core.requests import LedgerRequest
+from core.store.db import begin, reading
+from core.store.ledgers import LedgerRow
+from web import wire
+from web.service import service
+
+blueprint = Blueprint("ledgers", __name__)
+
+
+@blueprint.post("/ledgers")
+def create() -> Response:
+    asked, name = _checked()
+    with begin(service().engine) as conn:
+        row = store.ledgers.create(conn, new_id("ldg_"), name, meta_data_text(bytes(asked.meta_data)))
+    return wire.answer(_body(row), 201)
+
+
+@blueprint.put("/ledgers/<ledger_id>")
+def rename(ledger_id: str) -> Response:
+    """Changes the name only."""
+    _, name = _checked()
+    with begin(service().engine) as conn:
+        row = store.ledgers.rename(conn, ledger_id, name)
+    return wire.answer(_body(_found(row)))
+
+
+@blueprint.get("/ledgers/<ledger_id>")
+def read(ledger_id: str) -> Response:
+    with reading(service().engine) as conn:
+        row = store.ledgers.find(conn, ledger_id)
+    return wire.answer(_body(_found(row)))
+
+
+@blueprint.get("/ledgers")
+def read_page() -> Response:
+    """Newest first."""
+    limit, offset = wire.limit_offset(default=10, largest=1000, what="Invalid")
+    with reading(service().engine) as conn:
+        rows = store.ledgers.page(conn, limit=limit, offset=offset, after=request.args.get("after"))
+    return wire.next_link(wire.answer([_body(row) for row in rows]), rows[-1].ledger_id if len(rows) == limit else None)
+
+
+def _checked() -> tuple[LedgerRequest, str]:
+    asked = wire.body(LedgerRequest)
+    problems = meta_data_problems(bytes(asked.meta_data)) if asked.meta_data else []
+    name = asked.name
+    if name is None or not name.strip():
+        problems.append(("name", "cannot be blank"))
+    elif "\x00" in name:
+        problems.append(("name", "must not contain the NUL character"))
+    if problems or name is None:
+        raise InvalidRequest(problems, "GEN_VALIDATION_ERROR")
+    return asked, name
+
+
+def _found(row: LedgerRow | None) -> LedgerRow:
+    if row is None:
+        raise NotFound("LGR_NOT_FOUND", "Ledger not found")
+    return row
+
+
+def _body(row: LedgerRow) -> dict[str, Any]:
+    return {
+        "ledger_id": row.ledger_id,
+        "name": row.name,
+        "created_at": row.created_at,
+        "meta_data": msgspec.Raw((row.meta_data or "null").encode()),
+    }

@@ -1,0 +1,66 @@
+"""``/queues`` and ``/health``: how long the lines are, and whether everything that should move them lives."""
+
+from contextlib import suppress
+
+from flask import Blueprint, Response
+from redis import RedisError
+
+from core import store
+from core.errors import TransientError
+from core.store.db import reading
+from web import wire
+from web.service import service
+
+blueprint = Blueprint("queues", __name__)
+
+WORKER_SILENT_S = 15
+"""A worker not heard from for this long counts as gone. They beat every five seconds."""
+
+
+@blueprint.get("/queues")
+def read_all() -> Response:
+    with reading(service().engine) as conn:
+        states = store.queues.states(conn)
+    return wire.answer(
+        [
+            {
+                "number": state.number,
+                "depth": state.depth,
+                "oldest_age_s": None if state.oldest_age_s is None else round(state.oldest_age_s, 3),
+                "cursor": state.cursor,
+                "last_drained_at": state.drained_at,
+                "rate_per_s": round(state.rate, 1),
+                "decided": state.decided,
+            }
+            for state in states
+        ]
+    )
+
+
+@blueprint.get("/health")
+def health() -> Response:
+    """200 UP while transactions can be accepted; 503 DOWN when the database cannot be reached."""
+    ledger = service()
+    try:
+        with reading(ledger.engine) as conn:
+            workers = store.queues.live_workers(conn, WORKER_SILENT_S)
+            oldest_age_s = store.queues.oldest_age_s(conn)
+    except TransientError:
+        return wire.answer({"status": "DOWN", "reason": "database unreachable", "checks": {"database": "DOWN"}}, 503)
+    checks = {
+        "database": "UP",
+        "broker": "UNKNOWN" if ledger.redis is None else "DOWN",
+        "workers": "UP" if workers else "DOWN",
+        "workers_alive": workers,
+        "oldest_queued_age_s": None if oldest_age_s is None else round(oldest_age_s, 3),
+    }
+    if ledger.redis is not None:
+        with suppress(RedisError, OSError):
+            ledger.redis.ping()
+            checks["broker"] = "UP"
+    return wire.answer({"status": "UP", "checks": checks})
+
+
+@blueprint.get("/")
+def index() -> Response:
+    return wire.answer("server running...")

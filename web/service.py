@@ -1,0 +1,74 @@
+"""What the views work with: the engine, the directory, and the threads that commit, ring and wake."""
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from flask import current_app
+from redis import Redis, RedisError
+from sqlalchemy import Engine
+
+import celeryconfig
+from core.directory import Directory
+from core.store.db import connect
+from web.committer import Committer
+from web.doorbell import Doorbell
+from web.waiting import Waiting
+
+WAITING_PLACES = 32
+"""Long polls that one process holds at a time: half of the threads it is started with."""
+
+
+@dataclass
+class Service:
+    """One for each web process."""
+
+    engine: Engine
+    redis: "Redis | None"
+    directory: Directory
+    committer: Committer
+    doorbell: Doorbell
+    waiting: Waiting
+    secret_key: str
+
+    def announce(self, cursors: dict[int, int]) -> None:
+        """Tell whoever waits what a drain in this process has decided. Nobody is harmed if the message is lost."""
+        self.waiting.moved(cursors)
+        if self.redis is not None:
+            with suppress(RedisError, OSError):
+                self.redis.publish(celeryconfig.DECIDED_CHANNEL, json.dumps(cursors))
+
+
+def start(environ: Mapping[str, str] = os.environ) -> Service:
+    """Connect and start the threads, as the environment says. See the README for its variables.
+
+    Raises:
+        SystemExit: DATABASE_URL is missing, or a variable has no meaning.
+    """
+    url = environ.get("DATABASE_URL")
+    if not url:
+        raise SystemExit("DATABASE_URL is not set; `pacioli up` starts a database of its own and sets it")
+    check = environ.get("PACIOLI_PRECISION_CHECK", "on")
+    if check not in ("on", "off"):
+        raise SystemExit(f"PACIOLI_PRECISION_CHECK must be on or off, not {check!r}")
+    engine = connect(url, pool_size=16)
+    redis_url = environ.get("REDIS_URL")
+    redis = Redis.from_url(redis_url, socket_timeout=2, socket_connect_timeout=1) if redis_url else None
+    doorbell = Doorbell(redis)
+    return Service(
+        engine,
+        redis,
+        Directory(engine, check_precision=check == "on"),
+        Committer(engine, doorbell.ring),
+        doorbell,
+        Waiting(engine, redis, WAITING_PLACES),
+        environ.get("PACIOLI_SECRET_KEY", ""),
+    )
+
+
+def service() -> Service:
+    """The service of the application that answers the current request."""
+    found: Service = current_app.extensions["pacioli"]
+    return found

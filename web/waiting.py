@@ -1,0 +1,82 @@
+"""Wakes requests that wait for an outcome (``?wait=``).
+
+Drains tell the new cursors over Redis pub/sub. As those messages may be lost, or Redis be away, the cursors in Postgres
+are read as well, every half second while anybody waits.
+"""
+
+import json
+import threading
+import time
+
+import structlog
+from redis import Redis, RedisError
+from sqlalchemy import Engine
+
+import celeryconfig
+from core import store
+from core.errors import TransientError
+from core.store.db import reading
+
+POLL_S = 0.5
+
+logger = structlog.get_logger()
+
+
+class Waiting:
+    """One for each web process. At most ``places`` requests wait, so that waiting clients never take every thread."""
+
+    def __init__(self, engine: Engine, redis: "Redis | None", places: int) -> None:
+        self._engine = engine
+        self._redis = redis
+        self._places = threading.BoundedSemaphore(places)
+        self._cursors: dict[int, int] = {}
+        self._waiters: list[tuple[int, int, threading.Event]] = []
+        self._lock = threading.Lock()
+        threading.Thread(target=self._run, name="waiting", daemon=True).start()
+
+    def wait(self, queue: int, seq: int, timeout_s: float) -> None:
+        """Return when the queue is decided up to ``seq``, or at the end of the time, or at once if all places are taken."""
+        if timeout_s <= 0 or not self._places.acquire(blocking=False):
+            return
+        waiter = (queue, seq, threading.Event())
+        try:
+            with self._lock:
+                self._waiters.append(waiter)
+                if self._cursors.get(queue, 0) >= seq:
+                    return
+            waiter[2].wait(timeout_s)
+        finally:
+            with self._lock:
+                self._waiters.remove(waiter)
+            self._places.release()
+
+    def moved(self, cursors: dict[int, int]) -> None:
+        """Wake those who wait for what these cursors have reached."""
+        with self._lock:
+            self._cursors.update(cursors)
+            for queue, seq, decided in self._waiters:
+                if self._cursors.get(queue, 0) >= seq:
+                    decided.set()
+
+    def _run(self) -> None:
+        subscription = None
+        polled_at = 0.0
+        while True:
+            try:
+                if self._redis is not None and subscription is None:
+                    subscription = self._redis.pubsub(ignore_subscribe_messages=True)
+                    subscription.subscribe(celeryconfig.DECIDED_CHANNEL)
+                if subscription is None:
+                    time.sleep(POLL_S / 5)
+                elif message := subscription.get_message(timeout=POLL_S / 5):
+                    self.moved({int(queue): cursor for queue, cursor in json.loads(message["data"]).items()})
+            except (RedisError, OSError):
+                subscription = None
+                time.sleep(POLL_S / 5)
+            try:
+                if self._waiters and time.monotonic() - polled_at > POLL_S:
+                    polled_at = time.monotonic()
+                    with reading(self._engine) as conn:
+                        self.moved(store.queues.cursors(conn))
+            except TransientError:
+                time.sleep(POLL_S)

@@ -1,0 +1,153 @@
+"""JSON in and out. In: exact numbers, no unknown fields. Out: integers as integers, times as RFC 3339."""
+
+import re
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+from flask import Response, request
+
+from core.errors import InvalidRequest
+
+MAX_BODY = 5 * 1024 * 1024
+ZERO_TIME = "0001-01-01T00:00:00Z"
+REQUEST_ID = "pacioli.request_id"
+"""Key of the request's id in the WSGI environment."""
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`(?: - at `\$\.?(.*)`)?", re.S)
+_TYPE = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.S)
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def body(kind: type[T], *, optional: bool = False) -> T:
+    """The request's JSON body. With ``optional`` an empty one is the default.
+
+    Raises:
+        InvalidRequest: not JSON, a field of the wrong type, an unknown field; named.
+    """
+    from web.errors import Malformed, unknown_field
+
+    content_type = request.environ.get("CONTENT_TYPE") or "application/json"
+    if not content_type.startswith("application/json"):
+        text = f"Content-Type must be application/json, not {content_type}"
+        raise Malformed(text, code="GEN_UNSUPPORTED_MEDIA_TYPE")
+    data = request.get_data(cache=False)
+    if not data and optional:
+        return kind()
+    try:
+        decoded: T = _decoder(kind).decode(data)
+        return decoded
+    except msgspec.ValidationError as error:
+        if found := _UNKNOWN.fullmatch(str(error)):
+            name, place = found.group(1), found.group(2) or ""
+            raise unknown_field(name, place, _known_fields(kind, place)) from None
+        text, place = _TYPE.fullmatch(str(error)).groups()  # type: ignore[union-attr]
+        field = place or "body"
+        text = text[:1].lower() + text[1:].replace("`", "")
+        raise Malformed(f"Invalid input: {field}: {text}", {"field": field}) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed("Invalid input", {"reason": str(error)}) from None
+
+
+def answer(content: Any, status: int = 200) -> Response:
+    """A JSON response."""
+    return Response(_encode(content), status, content_type="application/json; charset=utf-8")
+
+
+def limit_offset(*, default: int, largest: int, what: str = "") -> tuple[int, int]:
+    """The page asked for.
+
+    Raises:
+        InvalidRequest: unparsable, and ``what`` is given ("Invalid limit value"); else the default stands in, as in Blnk.
+    """
+    limit, offset = _number("limit", 1, default, what), _number("offset", 0, 0, what)
+    return min(limit, largest), offset
+
+
+def _number(name: str, least: int, default: int, what: str) -> int:
+    text = request.args.get(name)
+    if text is None:
+        return default
+    if re.fullmatch(r"[0-9]{1,15}", text) and int(text) >= least:
+        return int(text)
+    if what:
+        raise InvalidRequest([("", f"{what} {name} value")], "GEN_VALIDATION_ERROR")
+    return default
+
+
+def next_link(response: Response, after: object | None) -> Response:
+    """Name the next page in a ``Link`` header, if there is one."""
+    if after is not None:
+        args = {**request.args.to_dict(), "after": str(after)}
+        args.pop("offset", None)
+        response.headers["Link"] = f'<{request.path}?{urlencode(args)}>; rel="next"'
+    return response
+
+
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m)?")
+MAX_WAIT_S = 60.0
+
+
+def wait_s() -> float:
+    """The ``?wait=`` of the request in seconds: ``10s``, ``500ms``, ``1m`` or a number of seconds; at most a minute.
+
+    Raises:
+        InvalidRequest: it is none of these.
+    """
+    text = request.args.get("wait")
+    if text is None:
+        return 0.0
+    found = _DURATION.fullmatch(text)
+    if not found:
+        raise InvalidRequest([("wait", "must be a duration such as 500ms, 10s or 1m")], "GEN_VALIDATION_ERROR")
+    unit_s = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}[found.group(2)]
+    return min(float(found.group(1)) * unit_s, MAX_WAIT_S)
+
+
+def time_arg(name: str) -> datetime | None:
+    """A query parameter that is an RFC 3339 time.
+
+    Raises:
+        InvalidRequest: it is not one.
+    """
+    text = request.args.get(name)
+    if not text:
+        return None
+    try:
+        # A plus sign that was not escaped arrives as a space.
+        value = datetime.fromisoformat(text.replace(" ", "+"))
+    except ValueError:
+        value = None
+    if value is None or value.utcoffset() is None or abs(value.utcoffset() or timedelta()) >= timedelta(hours=24):
+        text = "must be a time such as 2026-04-22T15:28:03Z"
+        raise InvalidRequest([(name, text)], "GEN_VALIDATION_ERROR")
+    return value
+
+
+@lru_cache
+def _decoder(kind: type[T]) -> "msgspec.json.Decoder[T]":
+    return msgspec.json.Decoder(kind)
+
+
+def _known_fields(kind: type[msgspec.Struct], place: str) -> list[str]:
+    """Fields at a place such as ``transactions[0]`` of a request."""
+    for step in filter(None, place.split(".")):
+        name = step.partition("[")[0]
+        found = [f for f in msgspec.structs.fields(kind) if f.encode_name == name]
+        kind = _struct_in(found[0].type) if found else kind
+    return [field.encode_name for field in msgspec.structs.fields(kind)]
+
+
+def _struct_in(annotation: Any) -> type[msgspec.Struct]:
+    """The struct inside ``list[X | None] | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _struct_in(argument)
+        if found is not msgspec.Struct:
+            return found
+    return msgspec.Struct

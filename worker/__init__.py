@@ -1,0 +1,1 @@
+"""The Celery door: doorbells and due dates. Imports core, never web."""

@@ -1,0 +1,67 @@
+"""The Celery application of workers and beat, and what one worker process keeps: an engine and a Redis client."""
+
+import json
+import os
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+import structlog
+from celery import Celery
+from celery.signals import heartbeat_sent, worker_process_init, worker_ready
+from redis import Redis, RedisError
+from sqlalchemy import Engine
+
+import celeryconfig
+from core import store
+from core.errors import TransientError
+from core.store.db import begin, connect
+
+logger = structlog.get_logger()
+
+app = Celery("pacioli", include=["worker.tasks"])
+app.config_from_object(celeryconfig)
+
+
+@cache
+def engine() -> Engine:
+    """The process's engine."""
+    return connect(os.environ["DATABASE_URL"], pool_size=2)
+
+
+@cache
+def redis() -> "Redis | None":
+    """For telling what was decided; None where the broker is not Redis."""
+    url = os.environ.get("REDIS_URL")
+    return Redis.from_url(url, socket_timeout=2, socket_connect_timeout=1) if url else None
+
+
+def announce(cursors: dict[int, int]) -> None:
+    """Tell whoever waits how far the queues are decided. Nobody is harmed if the message is lost."""
+    if (client := redis()) is not None:
+        with suppress(RedisError, OSError):
+            client.publish(celeryconfig.DECIDED_CHANNEL, json.dumps(cursors))
+
+
+def answer(queue: int) -> None:
+    """Take the mark off a doorbell, before looking: what is accepted from now on rings again."""
+    if (client := redis()) is not None:
+        with suppress(RedisError, OSError):
+            client.delete(celeryconfig.BELL_KEY.format(queue))
+
+
+@worker_process_init.connect
+def _after_fork(**_: Any) -> None:
+    """Connections of the parent belong to the parent."""
+    if engine.cache_info().currsize:
+        engine().dispose(close=False)
+    redis.cache_clear()
+
+
+@worker_ready.connect
+@heartbeat_sent.connect
+def _beat(sender: Any = None, **_: Any) -> None:
+    """Say in the database that this worker lives. `/health` reads it."""
+    name = getattr(sender, "hostname", None) or getattr(getattr(sender, "eventer", None), "hostname", None)
+    with suppress(TransientError), begin(engine()) as conn:
+        store.queues.beat(conn, name or f"pid {os.getpid()}")

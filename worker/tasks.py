@@ -1,0 +1,40 @@
+"""The tasks. Each opens its own transactions, and each may come twice, late or never."""
+
+import structlog
+
+import celeryconfig
+from core import drain as core_drain
+from core import store
+from core.errors import TransientError
+from core.store.db import reading
+from worker.app import announce, answer, app, engine
+
+logger = structlog.get_logger()
+
+OVERDUE_S = 1.0
+"""A posting older than this has lost its doorbell, or its worker."""
+
+
+@app.task(name=celeryconfig.DRAIN)
+def drain(queue: int) -> None:
+    """Answer a doorbell: decide all that is in the queue."""
+    answer(queue)
+    try:
+        for other in core_drain.drain(engine(), queue, announce=announce):
+            drain.apply_async((other,))
+    except TransientError as error:
+        # What was committed stays; the sweep rings for the rest.
+        logger.warning("a drain was cut short", queue=queue, error=repr(error.__cause__))
+
+
+@app.task(name=celeryconfig.SWEEP)
+def sweep() -> None:
+    """Ring for the queues whose oldest posting waits too long."""
+    try:
+        with reading(engine()) as conn:
+            overdue = store.queues.with_work(conn, older_than_s=OVERDUE_S)
+    except TransientError as error:
+        logger.warning("a sweep could not look", error=repr(error.__cause__))
+        return
+    for queue in overdue:
+        drain.apply_async((queue,), expires=5 * celeryconfig.SWEEP_INTERVAL_S)
