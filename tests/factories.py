@@ -1,0 +1,85 @@
+"""Requests with everything filled in, and the ledger driven without HTTP or Celery."""
+
+import itertools
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Engine
+
+from core import drain, intake, store
+from core.directory import Directory
+from core.intake import Submission
+from core.model import Accepted
+from core.requests import SettleRequest, TransactionRequest
+from core.store.balances import BalanceRow
+from core.store.db import begin, reading
+from core.store.transactions import TransactionRow
+
+_references = itertools.count(1)
+
+
+def transaction(**fields: Any) -> TransactionRequest:
+    """One USD cent from @World to @A by overdraft, unless told otherwise."""
+    given: dict[str, Any] = {
+        "reference": f"ref-{next(_references)}",
+        "source": "@World",
+        "destination": "@A",
+        "currency": "USD",
+        "precision": 100,
+        "description": "a test",
+        "allow_overdraft": True,
+    }
+    if not fields.keys() & {"amount", "precise_amount"}:
+        given["precise_amount"] = 1
+    given |= fields
+    for name in ("amount", "precision", "overdraft_limit"):
+        if given.get(name) is not None:
+            given[name] = Decimal(str(given[name]))
+    return TransactionRequest(**given)
+
+
+@dataclass
+class Ledger:
+    engine: Engine
+    directory: Directory
+
+    def post(self, **fields: Any) -> Accepted:
+        """Accept one transaction. Nothing decides it yet."""
+        return self.bulk(transaction(**fields))[0]
+
+    def bulk(self, *requests: TransactionRequest, atomic: bool = False) -> list[Accepted]:
+        submission = Submission(intake.draft_all(requests, self.directory), atomic=atomic)
+        return self._append(submission)
+
+    def settle(self, hold: str, status: str, **fields: Any) -> Accepted:
+        """Accept a commit or void of a hold."""
+        with reading(self.engine) as conn:
+            draft, _ = intake.draft_settlement(conn, hold, SettleRequest(status=status, **fields))
+        return self._append(Submission([draft]))[0]
+
+    def drain(self, *queues: int) -> None:
+        """Drain these queues, or all, until nothing is left in them."""
+        with reading(self.engine) as conn:
+            numbers = queues or tuple(store.queues.cursors(conn))
+        for queue in numbers:
+            drain.drain(self.engine, queue)
+
+    def transaction(self, transaction_id: str) -> TransactionRow:
+        with reading(self.engine) as conn:
+            row = store.transactions.find(conn, transaction_id)
+        assert row is not None, transaction_id
+        return row
+
+    def balance(self, name: str, currency: str = "USD") -> BalanceRow:
+        with reading(self.engine) as conn:
+            row = store.balances.find_indicator(conn, name, currency)
+        assert row is not None, name
+        return row
+
+    def _append(self, submission: Submission) -> list[Accepted]:
+        with begin(self.engine) as conn:
+            intake.append(conn, [submission])
+        if submission.error is not None:
+            raise submission.error
+        return submission.accepted
