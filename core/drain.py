@@ -22,7 +22,7 @@ from core.engine import Book, decide
 from core.model import SHORT_OF_MONEY, Balance, Outcome, Posting, Rejection, RejectReason, Status
 from core.store.db import begin, reading
 
-BATCH = 2000
+BATCH = 5000
 """Postings decided in one commit. More gains little and holds the balances' locks for longer."""
 
 Announce = Callable[[dict[int, int]], None]

@@ -62,37 +62,28 @@ def draft_all(
     for index, request in enumerate(requests):
         if problems := _problems_of(request):
             raise _at(index, parent, problems)
-    directory.know(
-        name
-        for request in requests
-        for name in (request.source, request.destination)
-        if name is not None and not name.startswith("@")
-    )
+    directory.know(name for request in requests for name in _sides(request) if name[0] != "@")
     currencies = [_currency_of(request, directory) for request in requests]
-    pairs = {
+    internal = {
         (name, currency)
         for request, currency in zip(requests, currencies, strict=True)
-        for name in (request.source, request.destination)
-        if name is not None and name.startswith("@") and currency is not None
+        for name in _sides(request)
+        if name[0] == "@"
     }
-    directory.know(pairs)
+    directory.know(internal)
 
     sums = []
     precisions: dict[str, int] = {}
     for index, (request, currency) in enumerate(zip(requests, currencies, strict=True)):
-        problems, code = _problems_with_balances(request, currency, directory), "TXN_CURRENCY_MISMATCH"
-        if currency is None:
-            problems, code = [("currency", "cannot be blank")], "TXN_VALIDATION_ERROR"
-        if problems or currency is None:
-            raise _at(index, parent, problems, code)
         try:
+            _check_balances(request, currency, directory)
             sums.append(_sums_of(request, currency, directory, precisions))
         except InvalidRequest as error:
             raise _at(index, parent, error.problems, error.code, error.details) from None
     _fix_precisions(precisions, directory)
-    directory.create(pairs)
+    directory.create(internal)
     return [
-        _draft(request, currency or "", *amounts, directory, parent, inflight)
+        _draft(request, currency, *amounts, directory, parent, inflight)
         for request, currency, amounts in zip(requests, currencies, sums, strict=True)
     ]
 
@@ -116,8 +107,7 @@ def append(conn: Connection, submissions: Sequence[Submission]) -> None:
     Raises:
         TransientError: the lock was not had in time.
     """
-    head = store.log.lock_head(conn)
-    prior = store.log.find_references(conn, [d.reference for s in submissions for d in s.drafts])
+    head, prior = store.log.lock_head(conn, [d.reference for s in submissions for d in s.drafts])
     rows: list[tuple[Any, ...]] = []
     seq = head.seq
     for submission in submissions:
@@ -414,43 +404,48 @@ def meta_data_text(raw: bytes) -> str | None:
 # What depends on balances and currencies
 
 
-def _currency_of(request: TransactionRequest, directory: Directory) -> str | None:
-    """The request's currency, or, left out, that of the other side when exactly one side is a balance id."""
+def _sides(request: TransactionRequest) -> tuple[str, str]:
+    """Source and destination of a request without problems."""
+    assert request.source and request.destination
+    return request.source, request.destination
+
+
+def _currency_of(request: TransactionRequest, directory: Directory) -> str:
+    """The request's currency, or, left out, that of the other side when exactly one side is a balance id.
+
+    Blank when there is none, which ``_check_balances`` refuses.
+    """
     if request.currency is not None:
         return request.currency
-    concrete = [name for name in (request.source, request.destination) if name is not None and name[0] != "@"]
+    concrete = [name for name in _sides(request) if name[0] != "@"]
     ref = directory.balance(concrete[0]) if len(concrete) == 1 else None
-    if concrete and ref is None:
-        _require(concrete, directory)
-    return ref.currency if ref is not None else None
+    return ref.currency if ref is not None else ""
 
 
-def _require(names: Sequence[str], directory: Directory) -> None:
-    for name in names:
-        if directory.balance(name) is None:
+def _check_balances(request: TransactionRequest, currency: str, directory: Directory) -> None:
+    """Both balances are there, or are names to be created, in one currency, and not the same one under two names.
+
+    Raises:
+        NotFound, InvalidRequest: saying which.
+    """
+    keys = []
+    for side, name in zip(("source", "destination"), _sides(request), strict=True):
+        ref = _ref(name, currency, directory)
+        if ref is not None:
+            keys.append(ref.key)
+            if ref.currency != currency and currency:
+                text = f"is {currency}, but the {side} balance is in {ref.currency}"
+                raise InvalidRequest([("currency", text)], "TXN_CURRENCY_MISMATCH")
+        elif name[0] != "@":
             raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{name}' not found")
-
-
-def _problems_with_balances(request: TransactionRequest, currency: str | None, directory: Directory) -> Problems:
-    """Currencies that differ, and one balance under two names."""
-    source, destination = request.source or "", request.destination or ""
-    _require([name for name in (source, destination) if name[0] != "@"], directory)
-    refs = [
-        (side, _ref(name, currency, directory)) for side, name in (("source", source), ("destination", destination))
-    ]
-    problems = [
-        ("currency", f"is {currency}, but the {side} balance is in {ref.currency}")
-        for side, ref in refs
-        if ref is not None and currency is not None and ref.currency != currency
-    ]
-    (_, first), (_, second) = refs
-    if first is not None and second is not None and first.key == second.key:
+    if not currency:
+        raise InvalidRequest([("currency", "cannot be blank")])
+    if len(keys) == 2 and keys[0] == keys[1]:
         raise InvalidRequest([("destination", "source and destination cannot be the same balance")])
-    return problems
 
 
-def _ref(name: str, currency: str | None, directory: Directory) -> BalanceRef | None:
-    return directory.balance((name, currency or "")) if name.startswith("@") else directory.balance(name)
+def _ref(name: str, currency: str, directory: Directory) -> BalanceRef | None:
+    return directory.balance((name, currency) if name[0] == "@" else name)
 
 
 def _sums_of(
@@ -496,7 +491,9 @@ def _minor(field: str, amount: Decimal, precision: int) -> int:
 
 def _whole(value: int | str) -> int | None:
     """An integer, or a string of its digits; None for anything else or longer than allowed."""
-    text = str(value) if isinstance(value, int) else value
+    if isinstance(value, int) and value.bit_length() <= 64:
+        return value
+    text = str(value)
     if not re.fullmatch(r"-?[0-9]+", text) or len(text) > MAX_DIGITS:
         return None
     return int(text)
@@ -512,8 +509,7 @@ def _draft(
     parent: str | None,
     inflight: bool | None,
 ) -> Draft:
-    source = _ref(request.source or "", currency, directory)
-    destination = _ref(request.destination or "", currency, directory)
+    source, destination = (_ref(name, currency, directory) for name in _sides(request))
     assert source is not None and destination is not None and request.reference and request.description
     allow_overdraft = bool(request.allow_overdraft or request.apply_overdraft)
     hold = request.inflight if inflight is None else inflight

@@ -20,5 +20,12 @@ def migrate() -> None:
     click.echo("the database is up to date")
 
 
+from ops.bench import bench  # noqa: E402
+from ops.up import up  # noqa: E402
+
+main.add_command(up)
+main.add_command(bench)
+
+
 if __name__ == "__main__":
     main()

@@ -10,6 +10,7 @@ from flask import Flask, Response, request
 from uuid_utils import uuid7
 
 from web import balances, errors, ledgers, queues, transactions, wire
+from web.lean import Lean, NoSessions
 from web.service import Service, start
 
 OPEN_PATHS = frozenset({"/", "/health"})
@@ -28,7 +29,8 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     """The application, connected as the environment says."""
-    app = Flask("pacioli", static_folder=None)
+    app = Lean("pacioli", static_folder=None)
+    app.session_interface = NoSessions()
     app.config["MAX_CONTENT_LENGTH"] = wire.MAX_BODY
     app.url_map.strict_slashes = False
     ledger = start(environ)

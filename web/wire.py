@@ -8,8 +8,10 @@ from urllib.parse import urlencode
 
 import msgspec
 from flask import Response, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from core.errors import InvalidRequest
+from web.lean import Answer
 
 MAX_BODY = 5 * 1024 * 1024
 ZERO_TIME = "0001-01-01T00:00:00Z"
@@ -31,11 +33,12 @@ def body(kind: type[T], *, optional: bool = False) -> T:
     """
     from web.errors import Malformed, unknown_field
 
-    content_type = request.environ.get("CONTENT_TYPE") or "application/json"
+    environ = request.environ
+    content_type = environ.get("CONTENT_TYPE") or "application/json"
     if not content_type.startswith("application/json"):
         text = f"Content-Type must be application/json, not {content_type}"
         raise Malformed(text, code="GEN_UNSUPPORTED_MEDIA_TYPE")
-    data = request.get_data(cache=False)
+    data = _read(environ)
     if not data and optional:
         return kind()
     try:
@@ -53,9 +56,22 @@ def body(kind: type[T], *, optional: bool = False) -> T:
         raise Malformed("Invalid input", {"reason": str(error)}) from None
 
 
+def _read(environ: dict[str, Any]) -> bytes:
+    """The body. The server hands it over whole, with or without a Content-Length."""
+    length = environ.get("CONTENT_LENGTH") or ""
+    announced = int(length) if length.isdigit() else MAX_BODY + 1
+    data: bytes = environ["wsgi.input"].read(announced) if not length or announced <= MAX_BODY else b""
+    if announced > MAX_BODY and (length or len(data) > MAX_BODY):
+        raise RequestEntityTooLarge
+    return data
+
+
 def answer(content: Any, status: int = 200) -> Response:
     """A JSON response."""
-    return Response(_encode(content), status, content_type="application/json; charset=utf-8")
+    body = _encode(content)
+    return Answer(
+        [body], status, [("Content-Type", "application/json; charset=utf-8"), ("Content-Length", str(len(body)))]
+    )
 
 
 def limit_offset(*, default: int, largest: int, what: str = "") -> tuple[int, int]:
@@ -98,6 +114,8 @@ def wait_s() -> float:
     Raises:
         InvalidRequest: it is none of these.
     """
+    if not request.environ.get("QUERY_STRING"):
+        return 0.0
     text = request.args.get("wait")
     if text is None:
         return 0.0

@@ -11,6 +11,7 @@ from core.errors import Conflict, NotFound
 from core.ids import key_of
 from core.model import GENERAL_LEDGER, BalanceRef
 from core.routing import route_of
+from core.store.db import driver
 
 BALANCE_PREFIX = "bln_"
 
@@ -69,24 +70,22 @@ _FROM = "FROM balances JOIN ledgers ON ledgers.id = balances.ledger"
 def find_refs(conn: Connection, ids: Collection[str]) -> dict[str, BalanceRef]:
     """Balances by ``bln_`` id. What is unknown, or not an id at all, is left out."""
     keys = [key for id in ids if (key := key_of(id, BALANCE_PREFIX)) is not None]
-    rows = conn.execute(
-        text("SELECT id, 'bln_' || balance_id, currency, indicator FROM balances WHERE balance_id = ANY(:keys)"),
-        {"keys": keys},
+    if not keys:
+        return {}
+    rows = driver(conn).execute(
+        "SELECT id, 'bln_' || balance_id, currency, indicator FROM balances WHERE balance_id = ANY(%s)", (keys,)
     )
-    return {row[1]: BalanceRef(row[0], row[1], row[2], row[3], route_of(row[1])) for row in rows}
+    return {row[1]: BalanceRef(row[0], row[1], row[2], row[3], route_of(row[1])) for row in rows.fetchall()}
 
 
 def find_indicators(conn: Connection, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], BalanceRef]:
     """Internal balances by pairs of indicator and currency."""
-    rows = conn.execute(
-        text(
-            "SELECT id, 'bln_' || balance_id, balances.currency, balances.indicator FROM balances JOIN "
-            "unnest(CAST(:indicators AS text[]), CAST(:currencies AS text[])) AS wanted (indicator, currency) "
-            "USING (indicator, currency)"
-        ),
-        {"indicators": [name for name, _ in names], "currencies": [currency for _, currency in names]},
+    rows = driver(conn).execute(
+        "SELECT id, 'bln_' || balance_id, currency, indicator FROM balances JOIN "
+        "unnest(%s::text[], %s::text[]) AS wanted (indicator, currency) USING (indicator, currency)",
+        ([name for name, _ in names], [currency for _, currency in names]),
     )
-    return {(row[3], row[2]): BalanceRef(row[0], row[1], row[2], row[3], route_of(row[1])) for row in rows}
+    return {(row[3], row[2]): BalanceRef(row[0], row[1], row[2], row[3], route_of(row[1])) for row in rows.fetchall()}
 
 
 def create_indicators(conn: Connection, names: Collection[tuple[str, str, UUID]]) -> None:

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import psycopg
 from psycopg.adapt import Buffer, Loader
+from psycopg.types.numeric import IntLoader
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -62,8 +64,14 @@ def reading(engine: Engine) -> Iterator[Connection]:
     Raises:
         TransientError: as ``begin``.
     """
-    with begin(engine.execution_options(isolation_level="AUTOCOMMIT")) as conn:
+    with begin(_autocommitting(engine)) as conn:
         yield conn
+
+
+@lru_cache(maxsize=16)
+def _autocommitting(engine: Engine) -> Engine:
+    """The same pool, with connections that open no transaction. Kept, for making it costs more than a small query."""
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def driver(conn: Connection) -> psycopg.Connection[Any]:
@@ -80,11 +88,15 @@ def copy_rows(conn: Connection, table: str, columns: str, rows: Iterable[Sequenc
             copy.write_row(row)
 
 
-class _IntLoader(Loader):
-    """NUMERIC as int. Every numeric of the ledger is a whole number, which the domain enforces."""
+def copy_text(conn: Connection, table: str, columns: str, lines: Iterable[str]) -> None:
+    """Append rows that are COPY's text format already: tabs between, ``\\N`` for null, nothing that needs an escape."""
+    with driver(conn).cursor() as cursor, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
+        copy.write("\n".join(lines) + "\n")
 
-    def load(self, data: Buffer) -> int:
-        return int(bytes(data))
+
+def array(values: Iterable[int]) -> str:
+    """A Postgres array of integers as its text, for a parameter that is cast: tenfold faster than a list of them."""
+    return f"{{{','.join(map(str, values))}}}"
 
 
 class _JsonTextLoader(Loader):
@@ -95,7 +107,8 @@ class _JsonTextLoader(Loader):
 
 
 def _adapt(connection: psycopg.Connection[Any], _record: object) -> None:
-    connection.adapters.register_loader("numeric", _IntLoader)
+    # NUMERIC as int, of any size: every numeric of the ledger is a whole number, which the domain enforces.
+    connection.adapters.register_loader("numeric", IntLoader)
     connection.adapters.register_loader("jsonb", _JsonTextLoader)
 
 

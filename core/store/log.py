@@ -18,6 +18,8 @@ _COLUMNS = (
     "overdraft_limit, hold_seq, group_first, group_last, parent, effective_date, meta_data, accepted_at"
 )
 
+_FIND_REFERENCES = f"SELECT {_COLUMNS} FROM log WHERE reference = ANY(%s)"
+
 _POSTING = (
     "seq, kind, queue, source, destination, amount, allow_overdraft, overdraft_limit, hold_seq, group_first, group_last"
 )
@@ -42,10 +44,11 @@ class Prior(NamedTuple):
     draft: Draft
 
 
-def lock_head(conn: Connection) -> Head:
-    """Take the append lock until the transaction ends, and read where the log ends.
+def lock_head(conn: Connection, references: Collection[str] = ()) -> tuple[Head, dict[str, Prior]]:
+    """Take the append lock until the transaction ends; read where the log ends, and the rows with these references.
 
-    The second statement has a snapshot of its own, taken under the lock, so it sees every append there ever was.
+    What is read has a snapshot of its own, taken under the lock, so it sees every append there ever was. All of it is
+    one round trip.
 
     Raises:
         TransientError: the lock was not had in time.
@@ -56,16 +59,16 @@ def lock_head(conn: Connection) -> Head:
         head = connection.execute(
             "SELECT coalesce((SELECT max(seq) FROM log), 0), (SELECT count(*) FROM queues), clock_timestamp()"
         )
-    return Head(*head.fetchone())  # type: ignore[misc]
+        prior = connection.execute(_FIND_REFERENCES, (list(references),))
+    row = head.fetchone()
+    assert row is not None
+    return Head(*row), {found.draft.reference: found for found in map(_prior, prior.fetchall())}
 
 
 def find_references(conn: Connection, references: Collection[str]) -> dict[str, Prior]:
     """The rows that have one of these references."""
-    cursor = driver(conn).execute(
-        f"SELECT {_COLUMNS.replace('meta_data', 'meta_data::text')} FROM log WHERE reference = ANY(%s)",
-        (list(references),),
-    )
-    return {prior.draft.reference: prior for prior in map(_prior, cursor)}
+    rows = driver(conn).execute(_FIND_REFERENCES, (list(references),)).fetchall()
+    return {found.draft.reference: found for found in map(_prior, rows)}
 
 
 def append(conn: Connection, rows: Iterable[Sequence[Any]]) -> None:
@@ -116,13 +119,13 @@ def read_batch(conn: Connection, cursors: dict[int, int], limit: int) -> list[Po
             f") AS next ORDER BY seq LIMIT %s"
         )
         rows = driver(conn).execute(sql, (list(cursors), list(cursors.values()), limit, limit))
-    return [Posting(*row) for row in rows]
+    return [Posting(*row) for row in rows.fetchall()]
 
 
 def read_range(conn: Connection, queues: Collection[int], first: int, last: int) -> list[Posting]:
     """The postings of these queues from ``first`` to ``last``, both included, in seq order."""
     sql = f"SELECT {_POSTING} FROM log WHERE seq BETWEEN %s AND %s AND queue = ANY(%s) ORDER BY seq"
-    return [Posting(*row) for row in driver(conn).execute(sql, (first, last, list(queues)))]
+    return [Posting(*row) for row in driver(conn).execute(sql, (first, last, list(queues))).fetchall()]
 
 
 def queues_of_range(conn: Connection, first: int, last: int) -> set[int]:
@@ -152,7 +155,7 @@ def queues_that_may_credit(conn: Connection, balance: int, before: int, waiting:
 def find_range(conn: Connection, after: int, limit: int) -> list[Posting]:
     """Postings after a seq, of all queues, for a walk over the whole log."""
     sql = f"SELECT {_POSTING} FROM log WHERE seq > %s ORDER BY seq LIMIT %s"
-    return [Posting(*row) for row in driver(conn).execute(sql, (after, limit))]
+    return [Posting(*row) for row in driver(conn).execute(sql, (after, limit)).fetchall()]
 
 
 def _prior(row: tuple[Any, ...]) -> Prior:

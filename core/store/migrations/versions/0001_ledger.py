@@ -7,7 +7,7 @@ down_revision = None
 
 TABLES = """
 CREATE DOMAIN minor_units AS numeric
-    CHECK (VALUE = trunc(VALUE) AND VALUE > '-Infinity' AND VALUE < 'Infinity');
+    CHECK (VALUE IS NULL OR scale(VALUE) IS NOT DISTINCT FROM 0);  -- NaN and infinity have no scale
 
 CREATE TABLE queues (
     number      integer PRIMARY KEY,
