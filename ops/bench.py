@@ -9,17 +9,14 @@ import json
 import os
 import platform
 import random
-import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 import requests
@@ -36,6 +33,7 @@ from core.routing import route_of
 from core.store import migrations
 from core.store.db import begin, connect, reading
 from ops.load import Load, post_all
+from ops.temporary import running
 
 BALANCES = 10_000
 HISTORY = 1_000_000
@@ -68,10 +66,10 @@ def bench(quick: bool, only: str | None, as_json: bool) -> None:
     gc.set_threshold(100_000, 20, 20)  # As the workers have it.
     with (
         tempfile.TemporaryDirectory(prefix="pacioli-bench-") as folder,
-        _service(Path(folder)) as (url, database_url),
+        running(Path(folder)) as service,
         console.status("") as status,
     ):
-        measure = _Measure(url, database_url, scale, status.update)
+        measure = _Measure(service.url, service.state["database_url"], scale, status.update)
         if only != "http":
             rows += measure.core()
         if only != "core":
@@ -339,27 +337,6 @@ def _fill_history(engine: Engine, rows: int) -> None:
         conn.execute(text("SET statement_timeout = 0"))
         conn.execute(text("VACUUM ANALYZE log, outcomes"))
         conn.invalidate()
-
-
-@contextmanager
-def _service(folder: Path) -> Iterator[tuple[str, str]]:
-    """The whole service, as ``pacioli up`` runs it. Gives its URL and its database's."""
-    environ = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
-    command = [sys.executable, "-m", "ops.cli", "up", "--port", "0", "--data", str(folder / "data")]
-    log = (folder / "log").open("w+")
-    process = subprocess.Popen(command, env=environ, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        deadline = time.monotonic() + 120
-        while not (ready := [line for line in (folder / "log").read_text().splitlines() if line.startswith("ready ")]):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise click.ClickException(f"the service did not start:\n{(folder / 'log').read_text()[-2000:]}")
-            time.sleep(0.1)
-        state: dict[str, Any] = json.loads((folder / "data" / "state.json").read_text())
-        yield ready[0].split()[1], state["database_url"]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
-        log.close()
 
 
 def _machine() -> str:

@@ -4,7 +4,7 @@ Left out: sessions, host and subdomain matching, and werkzeug's second look at h
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from flask import Flask, Request, Response
 from flask.sessions import NullSession, SessionInterface
@@ -48,6 +48,6 @@ class NoSessions(SessionInterface):
 class Answer(Response):
     """A whole body with its headers: goes out as it is."""
 
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:  # type: ignore[override]
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         start_response(self.status, self.headers.to_wsgi_list())
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else self.response
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else cast("list[bytes]", self.response)

@@ -1,0 +1,64 @@
+"""The whole service for a while, as ``pacioli up`` runs it, in a folder that somebody throws away."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+_OWN = ("DATABASE_URL", "REDIS_URL", "BROKER_URL")
+
+
+@dataclass
+class Running:
+    """A service that answers."""
+
+    url: str
+    data: Path
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What ``pacioli up`` says of itself now: URLs, and the ids of its processes."""
+        state: dict[str, Any] = json.loads((self.data / "state.json").read_text())
+        return state
+
+    @property
+    def log(self) -> str:
+        return (self.data.parent / "log").read_text()
+
+
+@contextmanager
+def running(folder: Path, *options: str) -> Iterator[Running]:
+    """Start everything under ``folder``, on a free port, and stop it at the end.
+
+    Raises:
+        click.ClickException: it did not start, with the end of its log; or did not stop cleanly.
+    """
+    environ = {name: value for name, value in os.environ.items() if name not in _OWN}
+    data = folder / "data"
+    command = [sys.executable, "-m", "ops.cli", "up", "--port", "0", "--data", str(data), *options]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=environ, stdout=log, stderr=subprocess.STDOUT)
+        service = Running("", data, process)
+        try:
+            deadline = time.monotonic() + 120
+            while not (ready := [line for line in service.log.splitlines() if line.startswith("ready ")]):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise click.ClickException(f"the service did not start:\n{service.log[-2000:]}")
+                time.sleep(0.1)
+            service.url = ready[0].split()[1]
+            yield service
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(90)
+    if process.returncode:
+        raise click.ClickException(f"the service ended with status {process.returncode}:\n{service.log[-2000:]}")
