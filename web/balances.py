@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from typing import Any
 
 import msgspec
@@ -25,6 +26,9 @@ _ENTRY_COLUMNS = (
     "version", "at", "direction", "amount", "precise_amount", "precise_balance_after", "currency", "counterparty",
     "transaction_id", "parent_transaction", "reference", "description", "sequence",
 )  # fmt: skip
+
+_HARMLESS = re.compile(r"-?[0-9]+(\.[0-9]+)?|@[\w.-]+")
+"""Numbers and ordinary @Names: no spreadsheet takes them for a formula."""
 
 
 @blueprint.post("/balances")
@@ -190,10 +194,6 @@ def _csv(entries: list[Entry]) -> str:
 
 def _inert(value: Any) -> Any:
     """A client's text that a spreadsheet would run as a formula, marked as text (OWASP, CSV injection)."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) and not _is_number(value):
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) and not _HARMLESS.fullmatch(value):
         return "'" + value
     return value
-
-
-def _is_number(text: str) -> bool:
-    return text.removeprefix("-").replace(".", "", 1).isdigit()

@@ -5,11 +5,13 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from core.ids import key_of
 from core.model import STATUS_OF_NUMBER, Hold, Kind, Rejection, RejectReason, Status
 from core.store.db import driver
+from core.store.log import queues_that_may_credit
+from core.store.queues import first_waiting
 
 TRANSACTION_PREFIX = "txn_"
 
@@ -163,11 +165,6 @@ def line_of(conn: Connection, row: TransactionRow) -> Line:
     )
     assert line is not None
     ahead, oldest_age_s = line
-    waits_for = conn.execute(
-        text(
-            "SELECT DISTINCT log.queue FROM log JOIN queues ON number = log.queue AND log.seq > cursor "
-            "WHERE log.destination = :source AND log.seq < :seq AND log.queue <> :queue AND kind IN (1, 3) ORDER BY 1"
-        ),
-        {"source": row.source_key, "seq": row.seq, "queue": row.queue},
-    ).scalars()
-    return Line(row.queue, ahead, oldest_age_s, list(waits_for))
+    waiting = first_waiting(conn, but=[row.queue])
+    waits_for = queues_that_may_credit(conn, row.source_key, row.seq, waiting)
+    return Line(row.queue, ahead, oldest_age_s, sorted(waits_for))
