@@ -111,7 +111,7 @@ def drain_batch(conn: Connection, queues: set[int], *, limit: int, wait: bool) -
         store.outcomes.write_holds(conn, list(holds.values()), decided_at)
     cursor = outcomes[-1].seq
     store.queues.advance(conn, queues, cursor, Counter(posting.queue for posting in postings[: len(outcomes)]))
-    return Batch(cursors=dict.fromkeys(queues, cursor), needs=needs)
+    return Batch(cursors={queue: max(cursor, before) for queue, before in cursors.items()}, needs=needs)
 
 
 def _open_book(conn: Connection, postings: list[Posting]) -> Book:

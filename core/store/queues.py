@@ -50,12 +50,14 @@ def advance(conn: Connection, numbers: Collection[int], cursor: int, decided: Ma
     )
 
 
-def with_work(conn: Connection, *, numbers: Collection[int] | None = None, older_than_s: float = 0) -> list[int]:
-    """The queues, of ``numbers`` or all, that have a posting to decide which is at least this old. Locks nothing."""
+def with_work(
+    conn: Connection, *, numbers: Collection[int] | None = None, older_than_s: float | None = None
+) -> list[int]:
+    """The queues, of ``numbers`` or all, that have a posting to decide, of at least this age if given. Locks nothing."""
     rows = driver(conn).execute(
         "SELECT number FROM queues WHERE (%(all)s OR number = ANY(%(numbers)s)) AND EXISTS ("
         "SELECT FROM (SELECT accepted_at FROM log WHERE queue = number AND seq > cursor ORDER BY seq LIMIT 1) AS oldest "
-        "WHERE accepted_at <= clock_timestamp() - make_interval(secs => %(age)s)) ORDER BY number",
+        "WHERE %(age)s::float IS NULL OR accepted_at <= clock_timestamp() - make_interval(secs => %(age)s)) ORDER BY number",
         {"all": numbers is None, "numbers": list(numbers or ()), "age": older_than_s},
     )
     return [number for (number,) in rows]

@@ -3,7 +3,7 @@
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from random import Random
@@ -106,16 +106,15 @@ def test_an_outcome_is_announced_after_it_is_committed(ledger: Ledger) -> None:
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="found by this test; a patch is proposed")
 def test_a_posting_of_a_clock_that_was_ahead_is_decided_at_once(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after the server moved to a host whose clock is behind."""
     lock_head = store.log.lock_head
 
-    def ahead(conn: Connection) -> store.log.Head:
-        head = lock_head(conn)
-        return head._replace(now=head.now + timedelta(hours=1))
+    def ahead(conn: Connection, references: Collection[str]) -> tuple[store.log.Head, dict[str, store.log.Prior]]:
+        head, prior = lock_head(conn, references)
+        return head._replace(now=head.now + timedelta(hours=1)), prior
 
     monkeypatch.setattr(store.log, "lock_head", ahead)
     posted = ledger.post(source=_name_in(ledger, 0))
@@ -149,7 +148,6 @@ def test_widening_goes_on_to_the_credit_that_the_credit_needs(ledger: Ledger) ->
     assert [_status(ledger, each) for each in posted] == [Status.APPLIED] * 3
 
 
-@pytest.mark.xfail(strict=True, reason="found by this test; a patch is proposed")
 def test_an_announced_cursor_never_goes_back(ledger: Ledger) -> None:
     payer, middle, world = (_name_in(ledger, queue) for queue in range(QUEUES))
     ledger.post(source=world, destination=middle, precise_amount=5)

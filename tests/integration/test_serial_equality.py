@@ -70,7 +70,7 @@ class Run:
             wanted = [(names[account], account[1]) for account in routes]
             store.balances.create_indicators(conn, [(*name, new_key()) for name in wanted])
             refs = store.balances.find_indicators(conn, wanted)
-            self.log_before = store.log.lock_head(conn).seq
+            self.log_before = store.log.lock_head(conn)[0].seq
         self.keys = {account: refs[names[account], account[1]].key for account in routes}
 
     def accept(self, *submitted: Sequence[Operation]) -> list[int]:
