@@ -1,5 +1,6 @@
 """What tests stand on: one private Postgres for the session, and a fresh migrated database for each test that asks."""
 
+import importlib
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,36 +12,45 @@ from sqlalchemy.pool import NullPool
 from core.directory import Directory
 from core.store import migrations
 from core.store.db import connect
+from core.store.tables import metadata
 from ops.embedded import Postgres
 from tests.factories import Ledger
+
+SEED = importlib.import_module("core.store.migrations.versions.0001_ledger").SEED
 
 _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a running server. Its database ``template_ledger`` is migrated and empty."""
+    """URL of a running server. Its own database ``pacioli`` is left as it is: empty."""
     folder: Path = tmp_path_factory.mktemp("postgres")
     with Postgres(folder) as server:
-        admin = _admin(server.url)
-        with admin.connect() as conn:
-            conn.execute(text("CREATE DATABASE template_ledger"))
-        template = connect(_url(server.url, "template_ledger"))
-        migrations.upgrade(template)
-        template.dispose()
         yield server.url
 
 
+@pytest.fixture(scope="session")
+def _migrated(postgres: str) -> str:
+    return _new_database(postgres)
+
+
 @pytest.fixture
-def database_url(postgres: str) -> Iterator[str]:
-    """URL of a database of this test's own, migrated and empty."""
-    name = f"test_{next(_numbers)}"
-    admin = _admin(postgres)
-    with admin.connect() as conn:
-        conn.execute(text(f"CREATE DATABASE {name} TEMPLATE template_ledger STRATEGY FILE_COPY"))
-    yield _url(postgres, name)
-    with admin.connect() as conn:
-        conn.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+def database_url(_migrated: str) -> str:
+    """URL of a migrated database with nothing in it. The same one for all tests, emptied, which is far faster."""
+    engine = connect(_migrated)
+    with engine.begin() as conn:
+        conn.execute(text(_DISCONNECT_OTHERS))
+        conn.execute(text("SET LOCAL session_replication_role = replica"))  # Else history refuses.
+        conn.execute(text(f"TRUNCATE {', '.join(table.name for table in metadata.sorted_tables)} RESTART IDENTITY"))
+        conn.execute(text(SEED))
+    engine.dispose()
+    return _migrated
+
+
+@pytest.fixture
+def own_database_url(postgres: str) -> str:
+    """URL of a migrated database of this test's own, for one that changes the schema."""
+    return _new_database(postgres)
 
 
 @pytest.fixture
@@ -56,9 +66,16 @@ def ledger(engine: Engine) -> Ledger:
     return Ledger(engine, Directory(engine))
 
 
-def _admin(url: str) -> Engine:
-    return create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+_DISCONNECT_OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
-def _url(url: str, database: str) -> str:
-    return make_url(url).set(database=database).render_as_string(hide_password=False)
+def _new_database(server: str) -> str:
+    name = f"test_{next(_numbers)}"
+    admin = create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with admin.connect() as conn:
+        conn.execute(text(f"CREATE DATABASE {name}"))
+    url = make_url(server).set(database=name).render_as_string(hide_password=False)
+    engine = connect(url)
+    migrations.upgrade(engine)
+    engine.dispose()
+    return url
