@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, Engine
 
 from core import store
-from core.engine import Book, decide
-from core.model import SHORT_OF_MONEY, Balance, Outcome, Posting, Rejection, RejectReason, Status
+from core.engine import Book, decide, decide_group
+from core.model import SHORT_OF_MONEY, Outcome, Posting
 from core.store.db import begin, reading
 
 BATCH = 5000
@@ -62,7 +62,14 @@ def drain(engine: Engine, queue: int, *, announce: Announce = lambda cursors: No
 def drain_until(
     engine: Engine, queue: int, seq: int, *, announce: Announce = lambda cursors: None, batch: int = BATCH
 ) -> set[int]:
-    """Decide ``queue`` up to ``seq``, waiting for another drain that is at it. Returns as ``drain`` does."""
+    """Decide ``queue`` up to ``seq``, a posting of its own, waiting for another drain that is at it.
+
+    Returns the queues to ring, this one among them: it may go on after ``seq``, and whoever was turned away meanwhile
+    counts on that.
+
+    Raises:
+        TransientError: as ``drain``.
+    """
     touched: set[int] = set()
     while True:
         with reading(engine) as conn:
@@ -143,7 +150,8 @@ def _decide_all(
         if first.group_first is not None and first.group_last is not None:
             if needs := store.log.queues_of_range(conn, first.group_first, first.group_last) - held:
                 return outcomes, needs
-            decided, short = _decide_group(group, book)
+            decided = decide_group(group, book)
+            short = next((member for member, o in zip(group, decided, strict=True) if _is_short(o)), None)
         else:
             outcome = decide(first, book)
             decided, short = [outcome], first if _is_short(outcome) else None
@@ -168,30 +176,6 @@ def _groups(postings: list[Posting]) -> Iterator[list[Posting]]:
             end += 1
         yield postings[position:end]
         position = end
-
-
-def _decide_group(group: list[Posting], book: Book) -> tuple[list[Outcome], Posting | None]:
-    """Decide the members in order, all or none. Also returns the member that was short of money, if one was.
-
-    A group that succeeds is written to the book. Of a group that fails, the book shows nothing.
-    """
-    undo: dict[int, Balance] = {}
-    outcomes: list[Outcome] = []
-    for posting in group:
-        outcome = decide(posting, book)
-        if outcome.status is Status.REJECTED:
-            book.balances.update(undo)
-            for member in outcomes:
-                book.holds.pop(member.seq, None)
-            others = Rejection(RejectReason.ATOMIC_GROUP, culprit=posting.seq)
-            rejected = [Outcome(member.seq, Status.REJECTED, 0, rejection=others) for member in group]
-            rejected[len(outcomes)] = outcome
-            return rejected, posting if _is_short(outcome) else None
-        undo.setdefault(posting.source, book.balances[posting.source])
-        undo.setdefault(posting.destination, book.balances[posting.destination])
-        book.write(outcome)
-        outcomes.append(outcome)
-    return outcomes, None
 
 
 def _is_short(outcome: Outcome) -> bool:

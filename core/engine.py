@@ -3,7 +3,7 @@
 Web, worker, verifier and tests all call this one function, so there is one truth about what a posting does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from core.model import Balance, Hold, Kind, Outcome, Posting, Rejection, RejectReason, Status
@@ -43,6 +43,30 @@ def decide(posting: Posting, book: Book) -> Outcome:
     if kind in (_TRANSFER, _HOLD):
         return _transfer(posting, book)
     return _settle(posting, book)
+
+
+def decide_group(group: Sequence[Posting], book: Book) -> list[Outcome]:
+    """Decide the members of an atomic group in order, all or none.
+
+    A group that succeeds is written to the book. Of a group that fails, the book shows nothing.
+    """
+    undo: dict[int, Balance] = {}
+    outcomes: list[Outcome] = []
+    for posting in group:
+        outcome = decide(posting, book)
+        if outcome.status is Status.REJECTED:
+            book.balances.update(undo)
+            for member in outcomes:
+                book.holds.pop(member.seq, None)
+            others = Rejection(RejectReason.ATOMIC_GROUP, culprit=posting.seq)
+            rejected = [Outcome(member.seq, Status.REJECTED, 0, rejection=others) for member in group]
+            rejected[len(outcomes)] = outcome
+            return rejected
+        undo.setdefault(posting.source, book.balances[posting.source])
+        undo.setdefault(posting.destination, book.balances[posting.destination])
+        book.write(outcome)
+        outcomes.append(outcome)
+    return outcomes
 
 
 def _transfer(posting: Posting, book: Book) -> Outcome:

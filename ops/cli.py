@@ -1,30 +1,343 @@
 """The ``pacioli`` command."""
 
+import importlib
+import importlib.util
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
+import msgspec
+import psycopg
+from sqlalchemy import Engine
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from core import audit, resize, store
+from core.errors import InvalidRequest, LedgerError, TransientError
+from core.model import Status
+from core.money import MAX_PRECISION
+from core.routing import MAX_QUEUES
 from core.store import migrations
-from core.store.db import connect
+from core.store.balances import BalanceRow, Entry
+from core.store.db import begin, connect, reading
+from ops import show
+from ops.instance import Unavailable, running
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+IMPORTED = {"up": "ops.up", "demo": "ops.demo", "bench": "ops.bench", "torture": "ops.torture"}
+"""Commands in modules of their own, which are loaded when they are asked for."""
+
+ORDER = ("up", "demo", "balance", "transaction", "queues", "currencies", "verify", "migrate", "bench", "torture")
 
 
-@click.group()
+class Main(click.Group):
+    """Finds the commands of other modules, and turns expected failures into one line that says what to do next."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name in ORDER if name not in IMPORTED or importlib.util.find_spec(IMPORTED[name])]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in IMPORTED or cmd_name not in self.list_commands(ctx):
+            return super().get_command(ctx, cmd_name)
+        found: click.Command = getattr(importlib.import_module(IMPORTED[cmd_name]), cmd_name)
+        return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TransientError as error:
+            raise Unavailable(_database_trouble(error.__cause__ or error)) from None
+        except InvalidRequest as error:
+            raise click.UsageError(error.message) from None
+        except LedgerError as error:
+            raise click.ClickException(error.message) from None
+        except ArgumentError:
+            raise Unavailable("DATABASE_URL is not a URL such as postgresql://user:password@host/database") from None
+        except (DBAPIError, psycopg.Error) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            if getattr(cause, "sqlstate", None) == "42P01":
+                raise Unavailable("this database has no ledger yet: run `pacioli migrate`") from None
+            if getattr(cause, "sqlstate", None) is None and isinstance(cause, psycopg.OperationalError):
+                raise Unavailable(_database_trouble(cause)) from None
+            raise
+
+
+@click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Pacioli: a double-entry ledger service."""
+    """Pacioli, a double-entry ledger service.
+
+    \b
+    Start here:
+      pacioli up                     run everything on this machine, port 5001
+      pacioli demo                   in another terminal: a small shop's day, told and checked
+      pacioli balance @FundingPool   what a balance holds, and its last entries
+      pacioli verify                 recompute the whole ledger from its history
+
+    Commands that read use the database of DATABASE_URL or, when that is not set, that of the instance which `pacioli up`
+    runs in the data folder (--data). With --json they print JSON with exact integers. They exit with 1 when the answer
+    is bad news, such as a damaged ledger, and with 2 when they could not ask.
+    """
+
+
+def _reads_ledger(command: Command) -> Command:
+    """The options of every command that reads the database."""
+    command = click.option("--json", "as_json", is_flag=True, help="For programs: JSON, integers exact.")(command)
+    return _finds_database(command)
+
+
+def _data_of_group() -> Path:
+    """So that the option may stand before a subcommand as well as behind it."""
+    parent = click.get_current_context().parent
+    return (parent.params.get("data") if parent is not None else None) or Path(".pacioli")
+
+
+def _finds_database(command: Command) -> Command:
+    return click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        default=_data_of_group,
+        show_default=".pacioli",
+        help="Data folder of the running instance; used when DATABASE_URL is not set.",
+    )(command)
 
 
 @main.command()
-def migrate() -> None:
-    """Bring the database of DATABASE_URL up to date. Safe to run many times, and many at once."""
-    migrations.upgrade(connect(os.environ["DATABASE_URL"]))
+@_finds_database
+def migrate(data: Path) -> None:
+    """Bring the database up to date.
+
+    Safe to run many times, and many at once. `pacioli up` does it by itself.
+
+    \b
+    Example:
+      DATABASE_URL=postgresql://user:password@host/ledger pacioli migrate
+    """
+    with _database(data) as engine:
+        migrations.upgrade(engine)
     click.echo("the database is up to date")
 
 
-from ops.bench import bench  # noqa: E402
-from ops.up import up  # noqa: E402
+@main.command(short_help="Show a balance and its last entries.")
+@click.argument("name")
+@click.option("--currency", help="Of an @Name: only the balance in this currency.")
+@click.option("--entries", "count", type=click.IntRange(0, 10_000), default=10, show_default=True, help="Last entries.")
+@_reads_ledger
+def balance(name: str, currency: str | None, count: int, data: Path, as_json: bool) -> None:
+    """Show the balance NAME: a balance id, or an @Name with all its currencies.
 
-main.add_command(up)
-main.add_command(bench)
+    Available is what may be spent without an overdraft: the balance less what holds reserve.
+
+    \b
+    Examples:
+      pacioli balance @World
+      pacioli balance @Revenue --currency USD --entries 50
+      pacioli balance bln_0199f2a4-8c3e-7d10-9a56-3f0e6f4c2b11 --json
+    """
+    with _database(data) as engine, reading(engine) as conn:
+        if name.startswith("@"):
+            rows = store.balances.find_all_of_indicator(conn, name)
+            rows = [row for row in rows if currency is None or row.currency == currency]
+        else:
+            found = store.balances.find(conn, name)
+            rows = [found] if found is not None else []
+        if not rows:
+            where = f" in {currency}" if currency and name.startswith("@") else ""
+            raise click.ClickException(
+                f"there is no balance {name}{where}: give a bln_ id, or an @Name that has been used"
+            )
+        precisions = store.currencies.all_precisions(conn)
+        entries = [_last_entries(conn, row, count) for row in rows]
+    if as_json:
+        _print_json([_balance_body(row, lines) for row, lines in zip(rows, entries, strict=True)])
+        return
+    for row, lines in zip(rows, entries, strict=True):
+        show.print_balance(show.console(), row, precisions.get(row.currency), lines)
+
+
+@main.command(short_help="Show a transaction: status, timeline, why, place in line.")
+@click.argument("name")
+@_reads_ledger
+def transaction(name: str, data: Path, as_json: bool) -> None:
+    """Show the transaction NAME: its id, or your reference.
+
+    Says where a queued one stands in line and what it waits for, and of a rejected one the sum that did not work out.
+
+    \b
+    Examples:
+      pacioli transaction ref_123abc
+      pacioli transaction txn_0199f2a4-8c3e-7d10-9a56-3f0e6f4c2b11 --json
+    """
+    with _database(data) as engine, reading(engine) as conn:
+        row = store.transactions.find(conn, name) or store.transactions.find_reference(conn, name)
+        if row is None:
+            raise click.ClickException(
+                f"there is no transaction {name}: give a txn_ id, or the reference it was sent with"
+            )
+        line = store.transactions.line_of(conn, row) if row.status is Status.QUEUED else None
+        destination = store.balances.find(conn, f"bln_{row.destination}")
+    if as_json:
+        from web.transactions import body_of  # Flask is only needed here: one shape, over HTTP and here.
+
+        queue = {} if line is None else {"queue": line._asdict()}
+        _print_json({**body_of(row), **queue})
+        return
+    assert destination is not None
+    show.print_transaction(show.console(), row, destination.indicator or destination.balance_id, line)
+
+
+@main.group(invoke_without_command=True, short_help="Show the queues, or change their number.")
+@_reads_ledger
+@click.pass_context
+def queues(ctx: click.Context, data: Path, as_json: bool) -> None:
+    """Show the queues: what waits in each, how old it is, how fast it moves.
+
+    \b
+    Examples:
+      pacioli queues
+      pacioli queues --json
+      pacioli queues resize 16
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    with _database(data) as engine, reading(engine) as conn:
+        states = store.queues.states(conn)
+    if as_json:
+        _print_json([state._asdict() for state in states])
+    else:
+        show.print_queues(show.console(), states)
+
+
+@queues.command("resize")
+@click.argument("count", type=click.IntRange(1, MAX_QUEUES))
+@_finds_database
+def resize_queues(count: int, data: Path) -> None:
+    """Have COUNT queues, from 1 to 64.
+
+    More queues let more workers decide at once. Everything that waits is decided first, and new transactions are held
+    back for the moment of the change, so nothing is lost or out of order. Nothing needs to be stopped.
+
+    \b
+    Example:
+      pacioli queues resize 16
+    """
+    with _database(data) as engine:
+        before = resize.resize(engine, count)
+    click.echo(f"{count} queues already" if before == count else f"{count} queues now, {before} before")
+
+
+@main.group(invoke_without_command=True, short_help="Show the precision of currencies, or set one.")
+@_reads_ledger
+@click.pass_context
+def currencies(ctx: click.Context, data: Path, as_json: bool) -> None:
+    """Show the currencies and their precision: minor units in one major unit.
+
+    \b
+    Examples:
+      pacioli currencies
+      pacioli currencies set JPY 1
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    with _database(data) as engine, reading(engine) as conn:
+        precisions = store.currencies.all_precisions(conn)
+    if as_json:
+        _print_json(precisions)
+    else:
+        show.print_currencies(show.console(), precisions)
+
+
+@currencies.command("set")
+@click.argument("currency")
+@click.argument("precision", type=click.IntRange(1, MAX_PRECISION))
+@_finds_database
+def set_currency(currency: str, precision: int, data: Path) -> None:
+    """Fix the precision of CURRENCY before its first use: 100 for cents, 1 for none.
+
+    Without this, the first transaction that states a precision fixes it.
+
+    \b
+    Examples:
+      pacioli currencies set USD 100
+      pacioli currencies set BTC 100000000
+    """
+    if not currency.strip() or len(currency) > 32 or not currency.isprintable():
+        raise click.BadParameter("a currency has 1 to 32 printable characters", param_hint="CURRENCY")
+    with _database(data) as engine, begin(engine) as conn:
+        used = store.currencies.precision_of(conn, currency) or store.currencies.used_precision(conn, currency)
+        fixed = used or store.currencies.fix_precision(conn, currency, precision)
+        if fixed == precision:
+            store.currencies.fix_precision(conn, currency, precision)
+    if fixed != precision:
+        raise click.ClickException(
+            f"{currency} has precision {fixed}, and it cannot change: the amounts in the ledger are in these minor units"
+        )
+    click.echo(f"{currency} has precision {precision}")
+
+
+@main.command(short_help="Recompute the whole ledger from its history.")
+@_reads_ledger
+def verify(data: Path, as_json: bool) -> None:
+    """Recompute the whole ledger from its history, and report what does not follow from it. Repairs nothing.
+
+    The log is decided once more, one transaction after the other, and every outcome, balance, hold and statement is
+    compared with it. It reads one snapshot, so nothing needs to be stopped. The exit status is 1 if anything is wrong.
+
+    \b
+    Examples:
+      pacioli verify
+      pacioli verify --json | jq .problems[0]
+    """
+    with _database(data) as engine, show.progress() as progress:
+        report = audit.verify(engine, progress=progress)
+    if as_json:
+        problems = [problem._asdict() for problem in report.problems]
+        _print_json({"ok": report.ok, **msgspec.to_builtins(report), "problems": problems})
+    else:
+        show.print_report(show.console(), report)
+    if not report.ok:
+        raise click.exceptions.Exit(1)
+
+
+@contextmanager
+def _database(data: Path) -> Iterator[Engine]:
+    """An engine for DATABASE_URL, or for the database of the instance that runs in the data folder."""
+    engine = connect(os.environ.get("DATABASE_URL") or running(data, "database_url"), pool_size=2)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _database_trouble(error: BaseException) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    reason = " ".join(str(cause).split()) or type(cause).__name__
+    return f"the database does not answer ({reason}): see that it runs and that DATABASE_URL is right, then try again"
+
+
+def _last_entries(conn: Any, row: BalanceRow, count: int) -> list[Entry]:
+    """The newest entries of a balance, oldest first. Not every version has one: holds and voids move nothing."""
+    window = count
+    while count:
+        after = max(0, row.version - window)
+        found = store.balances.entries(conn, row.key, limit=window, after=after, since=None, until=None)
+        if len(found) >= count or after == 0:
+            return found[-count:]
+        window *= 4
+    return []
+
+
+def _balance_body(row: BalanceRow, entries: list[Entry]) -> dict[str, Any]:
+    body = row._asdict()
+    del body["key"]
+    body["meta_data"] = msgspec.Raw((row.meta_data or "null").encode())
+    return {**body, "available_balance": row.available, "entries": [entry._asdict() for entry in entries]}
+
+
+def _print_json(value: Any) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 if __name__ == "__main__":

@@ -66,7 +66,10 @@ def ledger(engine: Engine) -> Ledger:
     return Ledger(engine, Directory(engine))
 
 
-_DISCONNECT_OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+_DISCONNECT_OTHERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 
 
 def _new_database(server: str) -> str:

@@ -77,6 +77,9 @@ class Waiting:
                 if self._waiters and time.monotonic() - polled_at > POLL_S:
                     polled_at = time.monotonic()
                     with reading(self._engine) as conn:
-                        self.moved(store.queues.cursors(conn))
+                        cursors = store.queues.cursors(conn)
+                    with self._lock:  # A queue that a resize has removed had run empty by then.
+                        gone = {queue: seq for queue, seq, _ in self._waiters if queue not in cursors}
+                    self.moved({**gone, **cursors})
             except TransientError:
                 time.sleep(POLL_S)

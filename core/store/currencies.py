@@ -21,6 +21,16 @@ def fix_precision(conn: Connection, currency: str, precision: int) -> int:
     return fixed
 
 
+def used_precision(conn: Connection, currency: str) -> int | None:
+    """The precision of a transaction in this currency; None when there is none. Looks at its balances, not the whole log."""
+    sql = text(
+        "SELECT log.precision FROM balances JOIN log ON log.destination = balances.id "
+        "WHERE balances.currency = :currency LIMIT 1"
+    )
+    precision: int | None = conn.execute(sql, {"currency": currency}).scalar_one_or_none()
+    return precision
+
+
 def all_precisions(conn: Connection) -> dict[str, int]:
     rows = conn.execute(text("SELECT currency, precision FROM currencies ORDER BY currency"))
     return {row[0]: row[1] for row in rows}

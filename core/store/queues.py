@@ -74,6 +74,15 @@ def first_waiting(conn: Connection, *, but: Collection[int]) -> dict[int, int]:
     return dict(rows.fetchall())
 
 
+def last_waiting(conn: Connection) -> dict[int, int]:
+    """Last undecided seq of each queue that has one."""
+    rows = driver(conn).execute(
+        "SELECT number, seq FROM queues CROSS JOIN LATERAL ("
+        "SELECT seq FROM log WHERE queue = number AND seq > cursor ORDER BY seq DESC LIMIT 1) AS last ORDER BY number"
+    )
+    return dict(rows.fetchall())
+
+
 def states(conn: Connection) -> list[QueueState]:
     """Every queue. Counting a line costs one index scan of what waits in it."""
     rows = conn.execute(

@@ -173,6 +173,7 @@ holds = Table(
     Column("settled_at", Timestamp, comment="when nothing was left"),
     CheckConstraint("committed >= 0 AND voided >= 0 AND committed + voided <= amount", name="holds_not_exceeded"),
     CheckConstraint("(committed + voided = amount) = (settled_at IS NOT NULL)", name="holds_settled_when_nothing_left"),
+    postgresql_with={"fillfactor": "80"},
 )
 
 heartbeats = Table(

@@ -1,0 +1,237 @@
+"""The verifier: silent over a sound ledger, and names the row for each kind of damage."""
+
+import random
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, text
+
+from core import audit, store
+from core.audit import Report
+from core.directory import Directory
+from core.errors import LedgerError
+from core.model import GENERAL_LEDGER
+from core.store.db import begin, connect
+from tests.factories import Ledger, transaction
+
+
+def test_an_empty_ledger_is_sound(engine: Engine) -> None:
+    assert audit.verify(engine) == Report()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_random_mix_is_sound_at_every_moment(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    monkeypatch.setattr(audit, "BATCH", 7)
+    mix(ledger, random.Random(seed), steps=120)
+    report = audit.verify(ledger.engine)
+    assert report.problems == []
+    assert report.undecided > 0
+    assert report.rejected > 0
+    ledger.drain()
+    report = audit.verify(ledger.engine)
+    assert report.problems == []
+    assert report.undecided == 0
+    assert report.holds > 0
+    assert report.currencies == 2
+
+
+def mix(ledger: Ledger, rng: random.Random, *, steps: int) -> None:
+    """Transfers with and without limits, holds and their settlements, atomic groups, two currencies, drains in between."""
+    names = [f"@{letter}" for letter in "ABCDEF"]
+    holds: list[str] = []
+
+    def request(currency: str) -> dict[str, object]:
+        source, destination = rng.sample(names, 2)
+        limit = rng.choice([None, None, 0, 3])
+        return {
+            "source": source,
+            "destination": destination,
+            "currency": currency,
+            "precise_amount": rng.randint(1, 9),
+            "allow_overdraft": rng.random() < 0.4,
+            "overdraft_limit": limit,
+            "inflight": rng.random() < 0.2,
+        }
+
+    for _ in range(steps):
+        currency = rng.choice(["USD", "EUR"])
+        chance = rng.random()
+        if chance < 0.55:
+            fields = request(currency)
+            posted = ledger.post(**fields)
+            if fields["inflight"]:
+                holds.append(posted.transaction_id)
+        elif chance < 0.7:
+            ledger.bulk(*(transaction(**request(currency)) for _ in range(rng.randint(2, 4))), atomic=True)
+        elif chance < 0.85 and holds:
+            try:
+                amount = {"precise_amount": rng.randint(1, 5)} if rng.random() < 0.6 else {}
+                ledger.settle(rng.choice(holds), rng.choice(["commit", "void"]), **amount)
+            except LedgerError:
+                pass  # It is settled already, or another settlement waits.
+        else:
+            ledger.drain(rng.randrange(8))
+
+
+@pytest.fixture
+def told(ledger: Ledger) -> Ledger:
+    """Seq 1: 100 to @A. 2: 30 to @B. 3: rejected. 4: holds 20, 5 commits 5 of it, 6 voids the rest. 7, 8: a group. 9: waits."""
+    with begin(ledger.engine) as conn:
+        for number, name in enumerate(["@World", "@A", "@B", "@C"]):
+            # Ids that are always the same are always in the same queues.
+            store.balances.create(
+                conn,
+                key=UUID(int=number),
+                ledger_id=GENERAL_LEDGER,
+                indicator=name,
+                currency="USD",
+                meta_data=None,
+            )
+    ledger.post(precise_amount=100)
+    ledger.post(precise_amount=30, source="@A", destination="@B", allow_overdraft=False)
+    ledger.post(precise_amount=31, source="@B", destination="@A", allow_overdraft=False)
+    ledger.drain()
+    hold = ledger.post(precise_amount=20, source="@A", destination="@B", inflight=True, allow_overdraft=False)
+    ledger.drain()
+    ledger.settle(hold.transaction_id, "commit", precise_amount=5)
+    ledger.drain()
+    ledger.settle(hold.transaction_id, "void")
+    ledger.bulk(
+        transaction(source="@B", destination="@C", allow_overdraft=False),
+        transaction(source="@C", destination="@A", allow_overdraft=False),
+        atomic=True,
+    )
+    ledger.drain()
+    ledger.post(precise_amount=7, source="@B", destination="@A", allow_overdraft=False)
+    report = audit.verify(ledger.engine)
+    assert report.problems == []
+    assert (report.transactions, report.undecided, report.rejected, report.holds) == (9, 1, 1, 1)
+    return ledger
+
+
+NO_TRIGGERS = "SET LOCAL session_replication_role = replica"
+"""What a superuser may do. The guards do not fire until the end of the transaction."""
+
+WORLD = "(SELECT id FROM balances WHERE indicator = '@World')"
+OF_A = "WHERE indicator = '@A'"
+OF_9 = "WHERE number = (SELECT queue FROM log WHERE seq = 9)"
+
+DAMAGE = {
+    "DELETE FROM log WHERE seq = 2": ("log", "seq 2", "row"),
+    "DELETE FROM log WHERE seq = 2; DELETE FROM outcomes WHERE seq = 2": ("log", "seq 2", "row"),
+    "DELETE FROM log WHERE seq = 8": ("log", "seq 7", "group"),
+    "DELETE FROM log WHERE seq >= 7": ("log", "seq 7", "row"),
+    "UPDATE log SET amount = 31 WHERE seq = 2": ("outcomes", "seq 2", "amount"),
+    "UPDATE log SET allow_overdraft = false WHERE seq = 1": ("outcomes", "seq 1", "status"),
+    "UPDATE log SET overdraft_limit = 99 WHERE seq = 1": ("outcomes", "seq 1", "status"),
+    "UPDATE log SET currency = 'EUR' WHERE seq = 2": ("log", "seq 2", "currency"),
+    "UPDATE log SET source = 999 WHERE seq = 2": ("log", "seq 2", "source"),
+    "UPDATE log SET destination = 999 WHERE seq = 2": ("log", "seq 2", "destination"),
+    f"UPDATE log SET destination = {WORLD} WHERE seq = 2": ("outcomes", "seq 2", "destination"),
+    f"UPDATE log SET destination = {WORLD} WHERE seq = 5": ("log", "seq 5", "source and destination"),
+    "UPDATE log SET hold_seq = 2 WHERE seq = 5": ("outcomes", "seq 5", "status"),
+    "UPDATE log SET kind = 2 WHERE seq = 2": ("outcomes", "seq 2", "status"),
+    "UPDATE log SET queue = 7 WHERE seq = 9": ("log", "seq 9", "queue"),
+    "UPDATE log SET group_first = NULL, group_last = NULL WHERE seq = 8": ("log", "seq 7", "group"),
+    "UPDATE log SET group_last = 9 WHERE seq = 8": ("log", "seq 8", "group_last"),
+    "DELETE FROM outcomes WHERE seq = 2": ("outcomes", "seq 2", "row"),
+    "UPDATE outcomes SET seq = 9 WHERE seq = 8": ("outcomes", "seq 8", "row"),
+    "UPDATE outcomes SET status = 3 WHERE seq = 2": ("outcomes", "seq 2", "status"),
+    "UPDATE outcomes SET status = 7 WHERE seq = 2": ("outcomes", "seq 2", "status"),
+    "UPDATE outcomes SET amount = 31 WHERE seq = 2": ("outcomes", "seq 2", "amount"),
+    "UPDATE outcomes SET reason = 7 WHERE seq = 3": ("outcomes", "seq 3", "reason"),
+    "UPDATE outcomes SET reason = 77 WHERE seq = 3": ("outcomes", "seq 3", "reason"),
+    """UPDATE outcomes SET rejection = rejection || '{"available": 29}' WHERE seq = 3""":
+        ("outcomes", "seq 3", "rejection"),
+    "UPDATE outcomes SET rejection = NULL WHERE seq = 3": ("outcomes", "seq 3", "rejection"),
+    f"UPDATE outcomes SET source = {WORLD} WHERE seq = 2":
+        ("outcomes", "seq 2", "source"),
+    "UPDATE outcomes SET source_version = 99 WHERE seq = 2": ("outcomes", "seq 4", "source_version"),
+    "UPDATE outcomes SET source_version = NULL WHERE seq = 2": ("outcomes", "seq 4", "source_version"),
+    "UPDATE outcomes SET source_balance = 71 WHERE seq = 2": ("outcomes", "seq 2", "source_balance"),
+    "UPDATE outcomes SET destination_balance = 31 WHERE seq = 2": ("outcomes", "seq 2", "destination_balance"),
+    f"UPDATE queues SET cursor = 0 {OF_9}": ("outcomes", "seq 3", "row"),
+    f"UPDATE queues SET cursor = 9 {OF_9}": ("outcomes", "seq 9", "row"),
+    "UPDATE queues SET cursor = 10 WHERE number = 7": ("queues", "number 7", "cursor"),
+    "DELETE FROM queues WHERE number = 0": ("queues", "all", "numbers"),
+    f"UPDATE balances SET balance = balance + 1, credit_balance = credit_balance + 1 {OF_A}":
+        ("balances", "@A", "credit_balance"),
+    f"UPDATE balances SET balance = balance - 1, debit_balance = debit_balance + 1 {OF_A}":
+        ("balances", "@A", "debit_balance"),
+    f"UPDATE balances SET inflight_credit_balance = 1 {OF_A}": ("balances", "@A", "inflight_credit_balance"),
+    f"UPDATE balances SET inflight_debit_balance = 1 {OF_A}": ("balances", "@A", "inflight_debit_balance"),
+    f"UPDATE balances SET version = version + 1 {OF_A}": ("balances", "@A", "version"),
+    f"UPDATE balances SET last_credit_seq = 1 {OF_A}": ("balances", "@A", "last_credit_seq"),
+    f"UPDATE balances SET currency = 'EUR' {OF_A}": ("log", "seq 1", "currency"),
+    f"DELETE FROM balances {OF_A}": ("log", "seq 1", "destination"),
+    "INSERT INTO balances (balance_id, ledger, currency, balance, credit_balance) "
+    "VALUES (gen_random_uuid(), 1, 'EUR', 5, 5)": ("balances", "bln_", "credit_balance"),
+    "DELETE FROM holds": ("holds", "seq 4", "row"),
+    "INSERT INTO holds VALUES (2, 30)": ("holds", "seq 2", "row"),
+    "UPDATE holds SET committed = 4, voided = 16": ("holds", "seq 4", "committed"),
+    "UPDATE holds SET voided = 14, settled_at = NULL": ("holds", "seq 4", "voided"),
+    "UPDATE holds SET amount = 21, voided = 16": ("holds", "seq 4", "amount"),
+    "UPDATE holds SET settled_at = now()": ("holds", "seq 4", "settled_at"),
+}  # fmt: skip
+"""Statements that damage the ledger of ``told``, and the table, key and aspect that must be named first."""
+
+
+@pytest.mark.parametrize("statements", DAMAGE)
+def test_damage_is_named(told: Ledger, statements: str) -> None:
+    with begin(told.engine) as conn:
+        conn.execute(text(NO_TRIGGERS))
+        for statement in statements.split("; "):
+            conn.exec_driver_sql(statement)
+    report = audit.verify(told.engine)
+    assert not report.ok
+    table, key, what = DAMAGE[statements]
+    first = report.problems[0]
+    assert (first.table, first.what) == (table, what), first
+    assert key in first.key
+    assert first.expected != first.found
+
+
+def test_a_balance_that_is_not_credits_less_debits_is_named(own_database_url: str) -> None:
+    engine = connect(own_database_url)
+    Ledger(engine, Directory(engine)).post()
+    with begin(engine) as conn:
+        conn.execute(text("ALTER TABLE balances DROP CONSTRAINT balances_adds_up"))
+        conn.execute(text(f"UPDATE balances SET balance = 1 {OF_A}"))
+    first = audit.verify(engine).problems[0]
+    assert (first.table, first.what, first.found) == ("balances", "balance", "1")
+    engine.dispose()
+
+
+def test_what_each_currency_adds_up_to_is_named(told: Ledger) -> None:
+    with begin(told.engine) as conn:
+        conn.execute(text("UPDATE balances SET balance = balance + 2, credit_balance = credit_balance + 2 " + OF_A))
+        conn.execute(text("UPDATE balances SET inflight_debit_balance = 3 " + OF_A))
+    problems = [problem for problem in audit.verify(told.engine).problems if problem.key == "all in USD"]
+    assert [(problem.what, problem.found) for problem in problems] == [("balance", "2"), ("inflight", "-3")]
+
+
+def test_of_much_damage_only_the_first_is_kept_but_all_is_counted(
+    told: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "LISTED", 2)
+    with begin(told.engine) as conn:
+        conn.execute(text("UPDATE balances SET version = version + 1"))
+    report = audit.verify(told.engine)
+    assert len(report.problems) == 2
+    assert report.problem_count == 4
+
+
+def test_a_verifier_reads_one_snapshot_while_postings_go_on(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(20):
+        ledger.post()
+    ledger.drain()
+    monkeypatch.setattr(audit, "BATCH", 5)
+
+    def interfere(what: str, done: int, of: int) -> None:
+        ledger.post(inflight=True)
+        ledger.drain()
+
+    report = audit.verify(ledger.engine, progress=interfere)
+    assert report.problems == []
+    assert report.transactions == 20
+    assert audit.verify(ledger.engine).transactions > 20

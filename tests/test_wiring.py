@@ -1,0 +1,262 @@
+"""What must fit together across files: imports, migrations, queues, routes."""
+
+import ast
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy.pool import NullPool
+
+import celeryconfig
+from core.routing import MAX_QUEUES
+from core.store import migrations
+from core.store.db import connect
+from core.store.tables import metadata
+from web.app import create_app
+
+ROOT = Path(__file__).parent.parent
+
+# Imports
+
+
+FORBIDDEN = {
+    "core": {"flask", "werkzeug", "celery", "kombu", "redis", "click", "celeryconfig", "web", "worker", "ops"},
+    "web": {"worker", "ops"},
+    "worker": {"web", "ops", "flask"},
+}
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_a_package_imports_only_what_it_may_know(package: str) -> None:
+    found = {
+        (str(path.relative_to(ROOT)), name)
+        for path in _modules(package)
+        for name in _imported(ast.parse(path.read_text()))
+        if name.partition(".")[0] in FORBIDDEN[package]
+    }
+    assert found == set()
+
+
+def test_core_does_not_read_the_environment() -> None:
+    found = {
+        (str(path.relative_to(ROOT)), node.lineno)
+        for path in _modules("core")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv", "getenvb"))
+        or (isinstance(node, ast.ImportFrom) and node.module == "os")
+    }
+    assert found == set()
+
+
+def test_celeryconfig_imports_nothing_of_ours_but_routing() -> None:
+    imported = set(_imported(ast.parse((ROOT / "celeryconfig.py").read_text())))
+    assert {name for name in imported if name.partition(".")[0] in ("core", "web", "worker", "ops")} <= {
+        "core.routing",
+        "core.routing.MAX_QUEUES",
+    }
+
+
+def _modules(package: str) -> Iterator[Path]:
+    modules = list((ROOT / package).rglob("*.py"))
+    assert modules, package
+    return iter(modules)
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+    """Every module that is imported anywhere, also in a function, and ``from x import y`` as ``x.y`` too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, "imports are absolute"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+# Migrations
+
+
+@pytest.fixture
+def empty_url(postgres: str) -> Iterator[str]:
+    """URL of a database with nothing in it."""
+    name = f"empty_{uuid4().hex}"
+    admin = create_engine(postgres, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with admin.connect() as conn:
+        conn.execute(text(f"CREATE DATABASE {name}"))
+    yield make_url(postgres).set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as conn:
+        conn.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def empty(empty_url: str) -> Iterator[Engine]:
+    engine = connect(empty_url)
+    yield engine
+    engine.dispose()
+
+
+def test_migrations_equal_tables(engine: Engine) -> None:
+    with engine.connect() as conn:
+        differences = compare_metadata(MigrationContext.configure(conn, opts={"compare_type": True}), metadata)
+    # Comments are for readers of tables.py.
+    assert [one for one in differences if not _is_comment(one)] == []
+
+
+def test_migrations_equal_tables_to_the_last_constraint_and_default(engine: Engine, empty: Engine) -> None:
+    """Alembic does not compare checks, predicates of indexes, identities or storage, so the catalogs are compared."""
+    with empty.begin() as conn:
+        conn.execute(text("CREATE DOMAIN minor_units AS numeric"))
+        metadata.create_all(conn)
+    with engine.connect() as migrated, empty.connect() as created:
+        for sql in CATALOGS:
+            assert _lines(migrated, sql) == _lines(created, sql)
+
+
+CATALOGS = (
+    "SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint "
+    "WHERE connamespace = 'public'::regnamespace AND conrelid <> 0",
+    "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'",
+    "SELECT table_name || '.' || column_name || ' ' || coalesce(domain_name, data_type) || ' ' || is_nullable || ' ' || "
+    # A default may be quoted: '0'::numeric is 0.
+    "regexp_replace(coalesce(column_default, ''), '^''(.*)''::.*$', '\\1') || ' ' || coalesce(identity_generation, '') "
+    "FROM information_schema.columns WHERE table_schema = 'public'",
+    # How eagerly a table is vacuumed is tuning, and only the migrations say it.
+    "SELECT relname || ' ' || option FROM pg_class CROSS JOIN unnest(reloptions) AS option "
+    "WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND option LIKE 'fillfactor=%'",
+)
+
+
+def test_two_migrations_at_once_do_no_harm(empty_url: str) -> None:
+    barrier = threading.Barrier(2)
+    failures: list[BaseException] = []
+
+    def migrate() -> None:
+        engine = connect(empty_url)
+        try:
+            barrier.wait()
+            migrations.upgrade(engine)
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            engine.dispose()
+
+    threads = [threading.Thread(target=migrate) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    engine = connect(empty_url)
+    with engine.connect() as conn:
+        assert conn.execute(text("SELECT count(*) FROM ledgers")).scalar_one() == 1
+    engine.dispose()
+
+
+def _is_comment(difference: Any) -> bool:
+    """Alembic nests what it would do to one table; a change of columns is a list."""
+    if isinstance(difference, list):
+        return all(_is_comment(one) for one in difference)
+    return "comment" in str(difference[0])
+
+
+def _lines(conn: Connection, sql: str) -> list[str]:
+    return sorted(line for line in conn.execute(text(sql)).scalars() if "alembic_version" not in line)
+
+
+# Queues and tasks
+
+
+def test_workers_consume_every_queue() -> None:
+    from worker.app import app
+
+    wanted = {celeryconfig.postings_queue(number) for number in range(MAX_QUEUES)} | {celeryconfig.MAINTENANCE}
+    assert set(app.amqp.queues.consume_from) == wanted
+
+
+def test_every_task_is_routed_to_a_queue_that_is_consumed() -> None:
+    from worker.app import app
+
+    app.loader.import_default_modules()
+    names = {name for name in app.tasks if not name.startswith("celery.")}
+    assert {celeryconfig.DRAIN, celeryconfig.SWEEP} <= names
+    for name in names:
+        for number in range(MAX_QUEUES):
+            queue = app.amqp.router.route({}, name, args=(number,))["queue"]
+            assert queue.name in app.amqp.queues.consume_from
+
+
+def test_a_doorbell_goes_to_the_queue_that_it_is_about() -> None:
+    from worker.app import app
+
+    for number in range(MAX_QUEUES):
+        queue = app.amqp.router.route({}, celeryconfig.DRAIN, args=(number,))["queue"]
+        assert queue.name == celeryconfig.postings_queue(number)
+
+
+def test_beat_schedules_only_tasks_that_exist() -> None:
+    from worker.app import app
+
+    app.loader.import_default_modules()
+    assert {entry["task"] for entry in celeryconfig.beat_schedule.values()} <= set(app.tasks)
+
+
+# Routes
+
+
+KEY = "a secret"
+
+
+@pytest.fixture
+def app(database_url: str) -> Iterator[Flask]:
+    app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY})
+    yield app
+    app.extensions["pacioli"].engine.dispose()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+OPEN = {"/", "/health"}
+
+
+def test_every_route_but_health_wants_the_key(app: Flask, client: FlaskClient) -> None:
+    routes = list(_routes(app))
+    assert len(routes) > 10
+    for rule, method in routes:
+        path = re.sub(r"<[^>]*>", "x", rule)
+        status = client.open(path, method=method).status_code
+        assert (status == 401) == (rule not in OPEN), (method, rule, status)
+        assert client.open(path, method=method, headers={"X-Blnk-Key": "wrong"}).status_code == status
+        assert client.open(path, method=method, headers={"X-Blnk-Key": KEY}).status_code != 401
+
+
+def test_a_path_that_is_no_route_wants_the_key_too(client: FlaskClient) -> None:
+    assert client.get("/nowhere").status_code == 401
+    assert client.get("/health/more").status_code == 401
+
+
+def test_every_route_is_in_the_openapi_document(app: Flask, client: FlaskClient) -> None:
+    response = client.get("/openapi.json", headers={"X-Blnk-Key": KEY})
+    assert response.status_code == 200
+    paths = response.get_json()["paths"]
+    described = {(path, method) for path, methods in paths.items() for method in methods}
+    served = {(re.sub(r"<(?:[^:>]*:)?([^>]*)>", r"{\1}", rule), method.lower()) for rule, method in _routes(app)}
+    assert served - described == set()
+    assert described - served == set()
+
+
+def _routes(app: Flask) -> Iterator[tuple[str, str]]:
+    for rule in app.url_map.iter_rules():
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            yield rule.rule, method
