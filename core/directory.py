@@ -4,6 +4,7 @@ None of it ever changes once it is there, so each process remembers what it has 
 only about the new. What was not found is not remembered.
 """
 
+import threading
 from collections.abc import Collection, Iterable
 
 from sqlalchemy import Engine
@@ -14,7 +15,7 @@ from core.model import BalanceRef
 from core.store.db import begin, reading
 
 CAPACITY = 500_000
-"""Balances remembered by a process, some 300 bytes each. When it is full, it starts again from nothing."""
+"""Names remembered by a process, some 300 bytes each. The older half is forgotten when they are too many."""
 
 
 class Directory:
@@ -24,11 +25,13 @@ class Directory:
         self.engine = engine
         self.check_precision = check_precision
         self._balances: dict[str | tuple[str, str], BalanceRef] = {}
+        self._older: dict[str | tuple[str, str], BalanceRef] = {}
+        self._making_room = threading.Lock()
         self._precisions: dict[str, int] = {}
 
     def balance(self, name: str | tuple[str, str]) -> BalanceRef | None:
         """A balance by id, or by indicator and currency, if ``know`` has found it."""
-        return self._balances.get(name)
+        return self._balances.get(name) or self._older.get(name)
 
     def precision(self, currency: str) -> int | None:
         """The currency's precision, if anything has fixed it."""
@@ -42,7 +45,7 @@ class Directory:
 
     def know(self, names: Iterable[str | tuple[str, str]]) -> None:
         """Look up what is not known yet, in at most two statements however many there are."""
-        unknown = {name for name in names if name not in self._balances}
+        unknown = {name for name in names if self.balance(name) is None}
         if unknown:
             with reading(self.engine) as conn:
                 refs = store.balances.find_refs(conn, [name for name in unknown if isinstance(name, str)])
@@ -52,7 +55,7 @@ class Directory:
 
     def create(self, names: Collection[tuple[str, str]]) -> None:
         """Create the internal balances that are not there, and know them. Many callers at once create each one once."""
-        missing = [name for name in names if name not in self._balances]
+        missing = [name for name in names if self.balance(name) is None]
         if missing:
             with begin(self.engine) as conn:
                 store.balances.create_indicators(conn, [(*name, new_key()) for name in missing])
@@ -66,7 +69,9 @@ class Directory:
         return fixed
 
     def _remember(self, refs: dict[str, BalanceRef], indicators: dict[tuple[str, str], BalanceRef]) -> None:
-        if len(self._balances) + len(refs) + len(indicators) > CAPACITY:
-            self._balances.clear()
+        # What another thread has just looked up must stay until it has used it.
+        with self._making_room:
+            if len(self._balances) + len(refs) + len(indicators) > CAPACITY // 2:
+                self._older, self._balances = self._balances, {}
         self._balances.update(refs.items())
         self._balances.update(indicators.items())

@@ -33,30 +33,48 @@ Announce = Callable[[dict[int, int]], None]
 class Batch:
     """What one transaction did."""
 
+    held: set[int] = field(default_factory=set)
+    """The queues whose cursors it had locked; none when others are at all of them."""
     cursors: dict[int, int] = field(default_factory=dict)
-    """The new cursor of each queue that moved."""
-    locked: bool = True
-    """False when another drain is at the queue."""
+    """The cursor of each, after a batch that decided something."""
+    decided: int = 0
     needs: set[int] = field(default_factory=set)
     """Queues that must be held as well before the next posting can be decided."""
 
 
-def drain(engine: Engine, queue: int, *, announce: Announce = lambda cursors: None, batch: int = BATCH) -> set[int]:
-    """Decide everything in ``queue``, and return the other queues that were held for it.
+def drain(
+    engine: Engine,
+    queue: int,
+    *,
+    announce: Announce = lambda cursors: None,
+    batch: int = BATCH,
+    together: int = 0,
+) -> set[int]:
+    """Decide everything in ``queue``, and return the other queues that were held for it and may have got work.
 
     If another drain is at the queue, leave it to that one: it looks again after it lets go, and so sees what was
     accepted meanwhile. The queues returned were closed to others for a moment; whoever calls rings their doorbells.
 
+    ``together`` takes along every other queue that waits and is free, while one commit can hold what waits: with little in
+    each of many queues, that is one commit in place of many. Given as the number of postings at which it stops.
+
     Raises:
         TransientError: a lock was not had in time or the database went away. What was committed stays.
     """
-    touched: set[int] = set()
+    mine, others = {queue}, set[int]()
     while True:
         with reading(engine) as conn:
-            if not store.queues.with_work(conn, numbers=[queue]):
-                return touched - {queue}
-        if not _drain_once(engine, queue, announce, batch, touched, wait=False):
-            return touched - {queue}
+            waiting = set(store.queues.with_work(conn, numbers=None if together else [queue]))
+        if not waiting & mine:
+            return others
+        held, decided = _drain_once(engine, waiting, announce, together or batch, wait=False)
+        if not held & mine:
+            return others
+        mine |= held
+        if decided >= together:
+            # Enough for a commit of its own. The other queues are for other workers.
+            others |= mine - {queue}
+            mine, together = {queue}, 0
 
 
 def drain_until(
@@ -75,32 +93,39 @@ def drain_until(
         with reading(engine) as conn:
             if store.queues.cursors(conn).get(queue, seq) >= seq:
                 return touched
-        _drain_once(engine, queue, announce, batch, touched, wait=True)
-        touched.add(queue)
-
-
-def _drain_once(engine: Engine, queue: int, announce: Announce, batch: int, touched: set[int], *, wait: bool) -> bool:
-    """Commit one batch that moves ``queue``'s cursor, with as many other queues as it takes."""
-    held = {queue}
-    while True:
-        with begin(engine) as conn:
-            done = drain_batch(conn, held, limit=batch, wait=wait or len(held) > 1)
-        if done.cursors:
-            announce(done.cursors)
-        if not done.needs:
-            return done.locked
-        held |= done.needs
+        held, _ = _drain_once(engine, {queue}, announce, batch, wait=True)
         touched |= held
 
 
+def _drain_once(
+    engine: Engine, queues: set[int], announce: Announce, batch: int, *, wait: bool
+) -> tuple[set[int], int]:
+    """Commit until those of the queues that are free have moved, with as many others as that takes.
+
+    Returns the queues that were held, and how many postings were decided.
+    """
+    decided = 0
+    while True:
+        with begin(engine) as conn:
+            done = drain_batch(conn, queues, limit=batch, wait=wait)
+        decided += done.decided
+        if done.cursors:
+            announce(done.cursors)
+        if not done.needs:
+            return done.held, decided
+        queues, wait = done.held | done.needs, True
+
+
 def drain_batch(conn: Connection, queues: set[int], *, limit: int, wait: bool) -> Batch:
-    """Decide the next postings of these queues in the transaction of ``conn``. Locks their cursors, then balances."""
+    """Decide the next postings of these queues in the transaction of ``conn``. Locks their cursors, then balances.
+
+    Without ``wait``, queues that another drain holds are left out.
+    """
     cursors = store.queues.lock_cursors(conn, queues, wait=wait)
-    if cursors.keys() != queues:
-        return Batch(locked=False)
-    postings = store.log.read_batch(conn, cursors, limit)
+    queues = set(cursors)
+    postings = store.log.read_batch(conn, cursors, limit) if queues else []
     if not postings:
-        return Batch()
+        return Batch(queues)
     if postings[-1].group_last is not None and postings[-1].group_last > postings[-1].seq:
         postings += store.log.read_range(conn, queues, postings[-1].seq + 1, postings[-1].group_last)
 
@@ -109,16 +134,16 @@ def drain_batch(conn: Connection, queues: set[int], *, limit: int, wait: bool) -
     decided_at = store.outcomes.clock(conn)
     outcomes, needs = _decide_all(conn, postings, book, queues)
     if not outcomes:
-        return Batch(needs=needs)
+        return Batch(queues, needs=needs)
 
     store.outcomes.write(conn, outcomes, decided_at)
     if changed := [balance for id, balance in book.balances.items() if balance is not before[id]]:
         store.outcomes.write_balances(conn, changed)
     if holds := {outcome.hold.seq: outcome.hold for outcome in outcomes if outcome.hold is not None}:
         store.outcomes.write_holds(conn, list(holds.values()), decided_at)
-    cursor = outcomes[-1].seq
-    store.queues.advance(conn, queues, cursor, Counter(posting.queue for posting in postings[: len(outcomes)]))
-    return Batch(cursors={queue: max(cursor, before) for queue, before in cursors.items()}, needs=needs)
+    last = outcomes[-1].seq
+    store.queues.advance(conn, queues, last, Counter(posting.queue for posting in postings[: len(outcomes)]))
+    return Batch(queues, {queue: max(last, cursor) for queue, cursor in cursors.items()}, len(outcomes), needs)
 
 
 def _open_book(conn: Connection, postings: list[Posting]) -> Book:

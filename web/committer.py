@@ -5,6 +5,7 @@ and wakes them. When nobody else waits, a draft is committed alone, at once; the
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -18,6 +19,10 @@ from core.store.db import begin
 
 GROUP_ROWS = 2_000
 """Rows that one commit takes before it leaves the rest for the next. A bulk is never split."""
+
+BUSY_GROUP = 4
+GATHER_S = 0.002
+"""After a group of so many, the next may gather for so long: a commit costs about as much, whatever is in it."""
 
 logger = structlog.get_logger()
 
@@ -48,10 +53,15 @@ class Committer:
             raise submission.error
 
     def _run(self) -> None:
+        busy = False
         while True:
             self._work.wait()
             self._work.clear()
-            while group := self._gather():
+            while self._waiting:
+                if busy:
+                    time.sleep(GATHER_S)
+                group = self._gather()
+                busy = len(group) >= BUSY_GROUP
                 submissions = [submission for submission, _ in group]
                 self._append(submissions)
                 for _, committed in group:

@@ -15,12 +15,16 @@ OVERDUE_S = 1.0
 """A posting older than this has lost its doorbell, or its worker."""
 
 
+TOGETHER = 500
+"""Postings that a worker decides in one commit across queues, before it goes on with its own alone."""
+
+
 @app.task(name=celeryconfig.DRAIN)
 def drain(queue: int) -> None:
     """Answer a doorbell: decide all that is in the queue."""
     answer(queue)
     try:
-        for other in core_drain.drain(engine(), queue, announce=announce):
+        for other in core_drain.drain(engine(), queue, announce=announce, together=TOGETHER):
             drain.apply_async((other,))
     except TransientError as error:
         # What was committed stays; the sweep rings for the rest.

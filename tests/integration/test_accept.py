@@ -49,3 +49,10 @@ def test_a_currency_keeps_the_precision_of_its_first_use(ledger: Ledger) -> None
         ledger.post(precision=1000)
     assert caught.value.code == "TXN_PRECISION_MISMATCH"
     assert "has precision 100" in caught.value.message
+
+
+def test_a_name_just_looked_up_survives_another_lookup(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.directory.CAPACITY", 4)
+    ledger.directory.create([("@a", "USD"), ("@b", "USD")])
+    ledger.directory.create([("@c", "USD")])
+    assert ledger.directory.balance(("@a", "USD")) is not None

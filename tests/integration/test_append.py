@@ -12,6 +12,7 @@ from sqlalchemy import Engine, text
 from core import intake, store
 from core.directory import Directory
 from core.errors import ReferenceConflict
+from core.ids import new_key
 from core.intake import Submission
 from core.routing import queue_of
 from core.store.db import begin, connect, reading
@@ -48,7 +49,7 @@ def test_a_place_that_was_not_committed_is_given_to_the_next(ledger: Ledger) -> 
 
 def test_a_reader_never_sees_a_smaller_seq_appear_later(ledger: Ledger, threads: ThreadPoolExecutor) -> None:
     submissions = [[_submission(ledger, {}, {}) for _ in range(10)] for _ in range(6)]
-    start = threading.Barrier(len(submissions))
+    start = threading.Barrier(len(submissions), timeout=30)
 
     def append_each(mine: list[Submission]) -> None:
         start.wait()
@@ -131,7 +132,7 @@ def test_a_reference_conflicts_within_one_group_too(ledger: Ledger) -> None:
 
 
 def test_many_who_send_one_reference_at_once_get_one_transaction(ledger: Ledger, threads: ThreadPoolExecutor) -> None:
-    start = threading.Barrier(8)
+    start = threading.Barrier(8, timeout=30)
 
     def send() -> Submission:
         submission = _submission(ledger, {"reference": "r"})
@@ -184,7 +185,7 @@ def test_an_atomic_group_is_replayed_whole_or_conflicts(ledger: Ledger) -> None:
 
 def test_many_who_name_a_new_balance_at_once_create_it_once(database_url: str, threads: ThreadPoolExecutor) -> None:
     engine = connect(database_url, pool_size=24)
-    start = threading.Barrier(24)
+    start = threading.Barrier(24, timeout=30)
 
     def name(number: int) -> int:
         """Each as a process of its own, which remembers nothing of the others."""
@@ -206,6 +207,20 @@ def test_many_who_name_a_new_balance_at_once_create_it_once(database_url: str, t
         assert len(_log(engine)) == 24
     finally:
         engine.dispose()
+
+
+def test_names_are_created_in_one_order_so_that_two_requests_cannot_deadlock(
+    ledger: Ledger, threads: ThreadPoolExecutor
+) -> None:
+    low, high = ("@A", "USD"), ("@Z", "USD")
+    with begin(ledger.engine) as conn:
+        store.balances.create_indicators(conn, [(*low, new_key())])
+        waiting = _start_until_blocked(ledger.engine, threads, lambda: ledger.directory.create([high, low]))
+        assert not waiting.done()
+        store.balances.create_indicators(conn, [(*high, new_key())])  # A deadlock, had the other got here first.
+    waiting.result()
+    assert ledger.directory.balance(low) is not None
+    assert ledger.directory.balance(high) is not None
 
 
 def _submission(ledger: Ledger, *fields: dict[str, Any], atomic: bool = False) -> Submission:
