@@ -17,8 +17,8 @@ MAINTENANCE = "maintenance"
 
 SWEEP_INTERVAL_S = 1.0
 
-BELL_KEY = "pacioli:bell:{}"
-"""Redis key that says a doorbell of this queue is waiting. Set by the web, removed by the worker before it looks."""
+BELL_KEY = "pacioli:bell"
+"""Redis key that says a doorbell is waiting. Set by the web, removed by the worker before it looks at all queues."""
 BELL_TTL_S = 2
 """After this long an unanswered doorbell counts as lost."""
 

@@ -65,10 +65,10 @@ def drain(
     while True:
         with reading(engine) as conn:
             waiting = set(store.queues.with_work(conn, numbers=None if together else [queue]))
-        if not waiting & mine:
+        if not waiting & (waiting if together else mine):
             return others
         held, decided = _drain_once(engine, waiting, announce, together or batch, wait=False)
-        if not held & mine:
+        if not held:
             return others
         mine |= held
         if decided >= together:

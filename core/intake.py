@@ -235,7 +235,7 @@ def _settled_minor(request: SettleRequest) -> int | None:
     precise = _whole(request.precise_amount) if request.precise_amount is not None else None
     if request.precise_amount is not None and (precise is None or precise <= 0):
         raise InvalidRequest([("", "precise_amount must be positive")], code="TXN_INVALID_AMOUNT")
-    if request.amount is not None and request.amount < 0:
+    if request.amount is not None and (request.amount.is_nan() or request.amount < 0):
         raise InvalidRequest([("", "commit amount cannot be negative")], code="GEN_BAD_REQUEST")
     return precise
 
@@ -313,7 +313,7 @@ def _problems_of(request: TransactionRequest) -> Problems:
 
 
 def _precision_problems(precision: Decimal | None) -> Problems:
-    if precision is None or precision == 0:
+    if not precision:
         return []
     if not precision.is_finite() or precision.adjusted() > 20 or precision.adjusted() < -20:
         return [("precision", f"must be an integer from 1 to {MAX_PRECISION}")]
@@ -377,6 +377,8 @@ def meta_data_problems(raw: bytes) -> Problems:
         return []
     try:
         return _value_problems(json.loads(text, parse_float=Decimal, parse_int=Decimal), 1)
+    except ArithmeticError:  # An exponent that not even Decimal can hold.
+        return [("meta_data", f"has a number of more than {MAX_DIGITS} digits")]
     except (ValueError, RecursionError):
         return [("meta_data", "is not valid JSON")]
 
@@ -528,7 +530,7 @@ def _draft(
         limit,
         None,
         parent,
-        request.effective_date,
+        request.effective_date.astimezone(UTC) if request.effective_date else None,  # Postgres knows offsets to 15:59.
         meta_data_text(bytes(request.meta_data)),
     )
 

@@ -88,6 +88,9 @@ class SettleRequest(Struct, forbid_unknown_fields=True):
     skip_queue: bool | None = None
     dry_run: bool | None = None
 
+    # Sent by Blnk's clients for nothing.
+    meta_data: Raw = NO_META_DATA
+
 
 class LedgerRequest(Struct, forbid_unknown_fields=True):
     """``POST /ledgers`` and ``PUT /ledgers/<id>``."""

@@ -106,8 +106,8 @@ def service_parts(options: Options, env: Mapping[str, str], log: Log) -> list[Ch
 
 
 def web_command(host: str, port: int) -> list[str]:
-    # Many threads in one process, because requests that wait together are appended in one commit.
-    threads = ["--workers", "1", "--blocking-threads", "64", "--backlog", "1024"]
+    # Many threads, because requests that wait together are appended in one commit; two processes, to share the work of Python.
+    threads = ["--workers", "2", "--blocking-threads", "32", "--backlog", "1024"]
     protocol = ["--interface", "wsgi", "--http", "1", "--no-ws"]
     address = ["--host", host, "--port", str(port)]
     return [sys.executable, "-m", "granian", *protocol, *address, *threads, "--factory", "web.app:create_app"]

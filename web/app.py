@@ -8,8 +8,9 @@ from typing import Any
 
 from flask import Flask, Response, request
 from uuid_utils import uuid7
+from werkzeug.routing import BaseConverter
 
-from web import balances, errors, ledgers, queues, transactions, wire
+from web import balances, errors, ledgers, openapi, queues, transactions, wire
 from web.lean import Lean, NoSessions
 from web.service import Service, start
 
@@ -20,6 +21,7 @@ _HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
     ("Referrer-Policy", "strict-origin-when-cross-origin"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     ("Cache-Control", "no-store"),
 ]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -33,15 +35,24 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     app.session_interface = NoSessions()
     app.config["MAX_CONTENT_LENGTH"] = wire.MAX_BODY
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False  # Two slashes may be part of a reference.
+    app.url_map.converters["rest"] = _Rest
     ledger = start(environ)
     app.extensions["pacioli"] = ledger
-    for module in (transactions, balances, ledgers, queues):
+    for module in (transactions, balances, ledgers, queues, openapi):
         app.register_blueprint(module.blueprint)
     errors.install(app)
     if ledger.secret_key:
         app.before_request(lambda: _check_key(ledger))
     app.wsgi_app = _with_headers(app.wsgi_app)  # type: ignore[method-assign,assignment]
     return app
+
+
+class _Rest(BaseConverter):
+    """The rest of a path, whatever is in it: Werkzeug's own ``path`` may not begin with a slash."""
+
+    regex = ".+"
+    part_isolating = False
 
 
 def _check_key(ledger: Service) -> Response | None:
@@ -65,12 +76,16 @@ def _with_headers(wsgi: Wsgi) -> Wsgi:
         environ[wire.REQUEST_ID] = request_id
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            return start_response(status, [*headers, *_HEADERS, ("X-Request-Id", request_id)], exc_info)
+            own = {name for name, _ in headers}
+            headers = [*headers, *(header for header in _HEADERS if header[0] not in own)]
+            return start_response(status, [*headers, ("X-Request-Id", request_id)], exc_info)
 
         # No text column of Postgres can hold NUL, so no such path or parameter names anything.
-        if "\x00" in environ.get("PATH_INFO", "") or "%00" in environ.get("QUERY_STRING", ""):
-            start("404 Not Found", [("Content-Type", "text/plain")])
-            return [b"404 page not found"]
+        if "\x00" in environ.get("PATH_INFO", ""):
+            return errors.error_response("GEN_NOT_FOUND", "no path has the NUL character in it")(environ, start)
+        if "%00" in environ.get("QUERY_STRING", ""):
+            text = "a parameter must not contain the NUL character"
+            return errors.error_response("GEN_BAD_REQUEST", text)(environ, start)
         return wsgi(environ, start)
 
     return app

@@ -33,6 +33,7 @@ _HARMLESS = re.compile(r"-?[0-9]+(\.[0-9]+)?|@[\w.-]+")
 
 @blueprint.post("/balances")
 def create() -> Response:
+    """A new balance in a ledger, or an internal one under its ``@Name``."""
     asked = wire.body(BalanceRequest)
     indicator = asked.indicator.strip() if asked.indicator else None
     if problems := _problems_of(asked, indicator):
@@ -54,6 +55,7 @@ def create() -> Response:
 
 @blueprint.get("/balances/<balance_id>")
 def read(balance_id: str) -> Response:
+    """One balance by its id."""
     with reading(service().engine) as conn:
         row = store.balances.find(conn, balance_id)
         if row is None:
@@ -75,7 +77,7 @@ def read_indicator(indicator: str, currency: str) -> Response:
 
 @blueprint.get("/balances")
 def read_page() -> Response:
-    """Newest first."""
+    """A page of all balances, newest first."""
     limit, offset = wire.limit_offset(default=10, largest=1000, what="invalid")
     with reading(service().engine) as conn:
         rows = store.balances.page(conn, limit=limit, offset=offset, after=request.args.get("after"))

@@ -47,7 +47,8 @@ class Committer:
         committed = threading.Lock()
         committed.acquire()
         self._waiting.append((submission, committed))
-        self._work.set()
+        if not self._work.is_set():  # Setting it takes a lock, and every request would queue for that.
+            self._work.set()
         committed.acquire()
         if submission.error is not None:
             raise submission.error

@@ -1,4 +1,6 @@
-"""Rings the doorbells of queues that got work. A bell that waits unanswered is not rung again.
+"""Rings the doorbells of queues that got work. While a bell waits unanswered, none is rung.
+
+One bell is enough, for the worker that answers it looks at every queue. It rings for the queues that are too much for it.
 
 Ringing is done by a thread of its own, so no request waits for the broker, and a broker that is away costs nothing but
 the bells: the sweep rings what they missed.
@@ -14,7 +16,7 @@ from redis import Redis, RedisError
 
 import celeryconfig
 
-PAUSE_S = 0.01
+PAUSE_S = 0.02
 """Between two rounds of ringing. Under load, what gathers meanwhile is drained in fewer, larger batches."""
 
 logger = structlog.get_logger()
@@ -46,21 +48,19 @@ class Doorbell:
             self._work.clear()
             with self._lock:
                 queues, self._queues = self._queues, set()
-            for queue in self._silent(sorted(queues)):
+            for queue in self._to_ring(queues):
                 self._send(queue)
             time.sleep(PAUSE_S)
 
-    def _silent(self, queues: list[int]) -> list[int]:
-        """Those of the queues that no bell waits for. Marks them."""
+    def _to_ring(self, queues: set[int]) -> list[int]:
+        """One of the queues if no bell waits, which is noted; all of them where that cannot be known."""
         if self._redis is None or not queues:
-            return queues
+            return sorted(queues)
         try:
-            pipeline = self._redis.pipeline(transaction=False)
-            for queue in queues:
-                pipeline.set(celeryconfig.BELL_KEY.format(queue), 1, nx=True, ex=celeryconfig.BELL_TTL_S)
-            return [queue for queue, is_new in zip(queues, pipeline.execute(), strict=True) if is_new]
+            first = self._redis.set(celeryconfig.BELL_KEY, 1, nx=True, ex=celeryconfig.BELL_TTL_S)
         except (RedisError, OSError):
-            return queues
+            return sorted(queues)
+        return [min(queues)] if first else []
 
     def _send(self, queue: int) -> None:
         try:

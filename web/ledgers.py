@@ -20,6 +20,7 @@ blueprint = Blueprint("ledgers", __name__)
 
 @blueprint.post("/ledgers")
 def create() -> Response:
+    """A new ledger, to put balances in."""
     asked, name = _checked()
     with begin(service().engine) as conn:
         row = store.ledgers.create(conn, new_id("ldg_"), name, meta_data_text(bytes(asked.meta_data)))
@@ -28,7 +29,7 @@ def create() -> Response:
 
 @blueprint.put("/ledgers/<ledger_id>")
 def rename(ledger_id: str) -> Response:
-    """Changes the name only."""
+    """Change the name of a ledger, and nothing else."""
     _, name = _checked()
     with begin(service().engine) as conn:
         row = store.ledgers.rename(conn, ledger_id, name)
@@ -37,6 +38,7 @@ def rename(ledger_id: str) -> Response:
 
 @blueprint.get("/ledgers/<ledger_id>")
 def read(ledger_id: str) -> Response:
+    """One ledger by its id."""
     with reading(service().engine) as conn:
         row = store.ledgers.find(conn, ledger_id)
     return wire.answer(_body(_found(row)))
@@ -44,7 +46,7 @@ def read(ledger_id: str) -> Response:
 
 @blueprint.get("/ledgers")
 def read_page() -> Response:
-    """Newest first."""
+    """A page of all ledgers, newest first."""
     limit, offset = wire.limit_offset(default=10, largest=1000, what="Invalid")
     with reading(service().engine) as conn:
         rows = store.ledgers.page(conn, limit=limit, offset=offset, after=request.args.get("after"))

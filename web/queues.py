@@ -19,6 +19,7 @@ WORKER_SILENT_S = 15
 
 @blueprint.get("/queues")
 def read_all() -> Response:
+    """Every queue: how much waits in it, how long already, and how fast it moves."""
     with reading(service().engine) as conn:
         states = store.queues.states(conn)
     return wire.answer(
@@ -63,4 +64,5 @@ def health() -> Response:
 
 @blueprint.get("/")
 def index() -> Response:
+    """Says that the server runs, and nothing else."""
     return wire.answer("server running...")

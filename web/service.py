@@ -3,7 +3,6 @@
 import gc
 import json
 import os
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from web.committer import Committer
 from web.doorbell import Doorbell
 from web.waiting import Waiting
 
-WAITING_PLACES = 32
+WAITING_PLACES = 16
 """Long polls that one process holds at a time: half of the threads it is started with."""
 
 
@@ -55,8 +54,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
     check = environ.get("PACIOLI_PRECISION_CHECK", "on")
     if check not in ("on", "off"):
         raise SystemExit(f"PACIOLI_PRECISION_CHECK must be on or off, not {check!r}")
-    # The committer works between waits for the database; among busy threads it should not have to beg for each turn.
-    sys.setswitchinterval(0.0005)
+    # A request makes hundreds of objects and no cycles; looking for those is a waste of the one lock there is.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     engine = connect(url, pool_size=16)

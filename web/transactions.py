@@ -118,7 +118,7 @@ def read(transaction_id: str) -> Response:
     return wire.answer(_read_body(ledger, row))
 
 
-@blueprint.get("/transactions/reference/<path:reference>")
+@blueprint.get("/transactions/reference/<rest:reference>")
 def read_reference(reference: str) -> Response:
     """By the client's reference. ``R_q`` finds ``R``, for clients that know Blnk's queue copies."""
     ledger = service()

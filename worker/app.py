@@ -45,11 +45,11 @@ def announce(cursors: dict[int, int]) -> None:
             client.publish(celeryconfig.DECIDED_CHANNEL, json.dumps(cursors))
 
 
-def answer(queue: int) -> None:
-    """Take the mark off a doorbell, before looking: what is accepted from now on rings again."""
+def answer() -> None:
+    """Take the mark off the doorbell, before looking: what is accepted from now on rings again."""
     if (client := redis()) is not None:
         with suppress(RedisError, OSError):
-            client.delete(celeryconfig.BELL_KEY.format(queue))
+            client.delete(celeryconfig.BELL_KEY)
 
 
 @after_setup_logger.connect

@@ -21,8 +21,8 @@ TOGETHER = 500
 
 @app.task(name=celeryconfig.DRAIN)
 def drain(queue: int) -> None:
-    """Answer a doorbell: decide all that is in the queue."""
-    answer(queue)
+    """Answer a doorbell: decide all that is in the queue, and what little waits in the others."""
+    answer()
     try:
         for other in core_drain.drain(engine(), queue, announce=announce, together=TOGETHER):
             drain.apply_async((other,))

@@ -1,5 +1,7 @@
 """Accepting: names, references, precision, and what is refused before anything is written."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from core.errors import InvalidRequest, NotFound, ReferenceConflict
@@ -56,3 +58,8 @@ def test_a_name_just_looked_up_survives_another_lookup(ledger: Ledger, monkeypat
     ledger.directory.create([("@a", "USD"), ("@b", "USD")])
     ledger.directory.create([("@c", "USD")])
     assert ledger.directory.balance(("@a", "USD")) is not None
+
+
+def test_an_offset_that_postgres_does_not_know_is_stored_as_utc(ledger: Ledger) -> None:
+    posted = ledger.post(effective_date=datetime.fromisoformat("0324-05-17T10:57:07-21:35"))
+    assert ledger.transaction(posted.transaction_id).effective_date == datetime(324, 5, 18, 8, 32, 7, tzinfo=UTC)

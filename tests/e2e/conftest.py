@@ -1,0 +1,103 @@
+"""The whole service as an operator starts it, in processes of its own, once for all tests that ask for it."""
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+READY_WITHIN_S = 120
+STOPPED_WITHIN_S = 60
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Its URL. At the end it is told to stop: it exits with 0 and leaves nothing behind."""
+    command = [sys.executable, "-m", "ops.cli", "up", "--port", "0", "--data", str(tmp_path_factory.mktemp("service"))]
+    # Servers that the one who runs the tests happens to have are none of ours.
+    env = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    log = _Log(process)
+    parts: set[psutil.Process] = set()
+    try:
+        url = log.ready()
+        parts |= set(psutil.Process(process.pid).children(recursive=True))
+        yield url
+        parts |= set(psutil.Process(process.pid).children(recursive=True))
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(STOPPED_WITHIN_S)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        left = [part for part in parts if part.is_running() and part.status() != psutil.STATUS_ZOMBIE]
+        for part in left:
+            part.kill()
+        log.close()
+    assert status == 0, log.text()
+    assert not left
+
+
+@pytest.fixture
+def http(service: str) -> Iterator[Callable[..., Any]]:
+    """``http("POST", "/transactions", 201, json=...)``: the JSON of an answer that has this status."""
+    with requests.Session() as session:
+
+        def call(method: str, path: str, status: int = 200, **arguments: Any) -> Any:
+            response = session.request(method, service + path, timeout=30, **arguments)
+            assert response.status_code == status, response.text
+            return response.json()
+
+        yield call
+
+
+_SETTINGS = (
+    "BROKER_FOLDER",
+    "BROKER_URL",
+    "DATABASE_URL",
+    "PACIOLI_PRECISION_CHECK",
+    "PACIOLI_SECRET_KEY",
+    "REDIS_URL",
+)
+
+
+class _Log:
+    """Reads what the service prints, so that it never blocks on a full pipe, and keeps the end of it."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stdout is not None
+        self._stdout = process.stdout
+        self._lines: deque[str] = deque(maxlen=200)
+        self._ready: queue.Queue[str] = queue.Queue()
+        self._thread = threading.Thread(target=self._read, name="log of the service", daemon=True)
+        self._thread.start()
+
+    def ready(self) -> str:
+        try:
+            url = self._ready.get(timeout=READY_WITHIN_S)
+        except queue.Empty:
+            url = ""
+        assert url, f"it was not ready within {READY_WITHIN_S} s, or ended:\n{self.text()}"
+        return url
+
+    def text(self) -> str:
+        return "".join(self._lines.copy())
+
+    def close(self) -> None:
+        self._thread.join(timeout=10)
+        self._stdout.close()
+
+    def _read(self) -> None:
+        for line in self._stdout:
+            self._lines.append(line)
+            if line.startswith("ready http"):
+                self._ready.put(line.split()[1])
+        self._ready.put("")

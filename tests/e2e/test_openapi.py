@@ -1,0 +1,135 @@
+"""The application does what its OpenAPI document says, whatever a client makes of the document."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from flask import Flask
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from web import wire
+from web.app import create_app
+from web.doorbell import Doorbell
+
+AS_DESCRIBED = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+EXAMPLES = 40
+"""For each operation, well-formed and again malformed."""
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+    """The application in this process: nothing is decided but by skip_queue, and no wait is long."""
+    monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
+    monkeypatch.setattr(wire, "MAX_WAIT_S", 0.01)
+    app = create_app({"DATABASE_URL": database_url})
+    yield app
+    app.extensions["pacioli"].engine.dispose()
+
+
+@pytest.fixture
+def there(app: Flask) -> dict[str, str]:
+    """What path parameters may name, for data made from the document alone would find nothing: one in each state."""
+    client = app.test_client()
+    body = {"precise_amount": 5, "precision": 100, "currency": "USD", "description": "d"}
+    paid = {**body, "source": "@World", "destination": "@A", "allow_overdraft": True, "skip_queue": True}
+    short = {**body, "source": "@B", "destination": "@A"}
+    transactions = [
+        client.post("/transactions", json=asked).get_json()
+        for asked in (
+            {**paid, "reference": "paid", "meta_data": {"a": 1.5}},
+            {**paid, "reference": "held", "inflight": True},
+            {**short, "reference": "short", "skip_queue": True},
+            {**short, "reference": "queued", "effective_date": "2020-01-01T00:00:00Z", "overdraft_limit": 0.5},
+        )
+    ]
+    return {
+        "transaction_id": transactions[1]["transaction_id"],
+        "reference": "short",
+        "balance_id": transactions[0]["source"],
+        "indicator": "@A",
+        "currency": "USD",
+        "ledger_id": "general_ledger_id",
+    }
+
+
+@pytest.mark.parametrize("mode", GenerationMode)
+def test_answers_are_as_described(
+    app: Flask, there: dict[str, str], subtests: pytest.Subtests, mode: GenerationMode
+) -> None:
+    document = schemathesis.openapi.from_wsgi("/openapi.json", app)
+    operations: list[Any] = [result.ok() for result in document.get_all_operations()]  # type: ignore[union-attr]
+    assert len(operations) > 15
+    for operation in operations:
+        checks = list(AS_DESCRIBED)
+        if mode is GenerationMode.NEGATIVE:
+            if not operation.body:
+                continue  # Any text is an id, and lists take Blnk's defaults for a limit that is none.
+            checks.append(negative_data_rejection)
+        with subtests.test(operation.label):
+            seen = _run(operation, mode, checks, there)
+            assert (mode is GenerationMode.NEGATIVE) != bool(seen & {200, 201}), "only one kind of answer was looked at"
+
+
+def _run(operation: Any, mode: GenerationMode, checks: list[Any], there: dict[str, str]) -> set[int]:
+    """The statuses that were answered."""
+    seen = set()
+
+    @settings(
+        max_examples=EXAMPLES, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(case=operation.as_strategy(mode), data=st.data())
+    def run(case: "Case[Any]", data: st.DataObject) -> None:
+        are_known, is_acceptable = data.draw(st.tuples(st.booleans(), st.booleans()))
+        if case.path_parameters and are_known:
+            case.path_parameters = {name: there[name] for name in case.path_parameters}
+        if mode is GenerationMode.POSITIVE and is_acceptable:
+            _make_acceptable(case.body)
+        seen.add(case.call_and_validate(checks=checks).status_code)
+
+    run()
+    return seen
+
+
+_LEFT_OUT = (
+    *("sources", "destinations", "amount", "precision", "overdraft_limit", "status", "dry_run", "scheduled_for"),
+    *("inflight_expiry_date", "inflight_commit_date", "meta_data"),
+)
+
+
+def _make_acceptable(body: Any) -> None:
+    """Names that exist, and one amount, so that more than the refusals is looked at."""
+    if not isinstance(body, dict):
+        return
+    body.pop("dry_run", None)
+    for item in body.get("transactions", [body]):
+        if "source" in item or "sources" in item:
+            for name in _LEFT_OUT:
+                item.pop(name, None)
+            item |= {"source": "@World", "destination": "@A", "currency": "USD", "precise_amount": 1, "precision": 100}
+            item |= {"reference": f"made {next(_numbers)}", "description": "d"}
+            item["allow_overdraft"] = not item.get("inflight")
+        elif "ledger_id" in item:
+            item |= {"ledger_id": "general_ledger_id", "currency": "EUR"}
+        elif "status" in item:
+            item |= {"status": "commit", "precise_amount": 1}

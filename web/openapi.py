@@ -1,0 +1,504 @@
+"""``/openapi.json``, made from the routes, their docstrings and the structs of the requests; ``/docs`` shows it.
+
+``_OPERATIONS`` adds what no route says: the body, the parameters, the answers. A route without an entry is listed all the
+same, with its docstring.
+"""
+
+import base64
+import hashlib
+import inspect
+import json
+import re
+import shlex
+import types
+from decimal import Decimal
+from functools import cache, reduce
+from html import escape
+from http import HTTPStatus
+from operator import or_
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+
+import msgspec
+from flask import Blueprint, Response, current_app, request
+from msgspec import Meta, Raw, Struct
+from werkzeug.routing import Rule
+
+from core.explain import WIRE_NAMES
+from core.intake import MAX_BULK
+from core.model import Status
+from core.money import MAX_DIGITS
+from core.requests import BalanceRequest, BulkRequest, LedgerRequest, SettleRequest, TransactionRequest
+from web import wire
+from web.errors import STATUS
+from web.service import service
+
+blueprint = Blueprint("openapi", __name__)
+
+Json = dict[str, Any]
+
+
+class _Operation(NamedTuple):
+    """What the route itself does not say. ``answers`` has a schema for each good status."""
+
+    answers: dict[int, str]
+    errors: tuple[int, ...] = ()
+    """Beside 400, 500 and 503, and what any body may get."""
+    query: tuple[str, ...] = ()
+    body: type[Struct] | None = None
+    media: str = "application/json"
+    """What else it answers, on demand, or instead of JSON where no schema is named."""
+
+
+_PAGE = ("limit", "offset", "after")
+_OPERATIONS = {
+    "transactions.create": _Operation(
+        {201: "Transaction", 200: "Transaction"}, (404, 409), ("wait",), TransactionRequest
+    ),
+    "transactions.create_bulk": _Operation({201: "Batch", 202: "Batch", 200: "Batch"}, (404, 409), (), BulkRequest),
+    "transactions.settle": _Operation({200: "Transaction"}, (404, 409), ("wait",), SettleRequest),
+    "transactions.read": _Operation({200: "Transaction"}, (404,), ("wait",)),
+    "transactions.read_reference": _Operation({200: "Transaction"}, (404,)),
+    "transactions.read_page": _Operation({200: "[Transaction]"}, (), (*_PAGE, "sort_by", "sort_order")),
+    "balances.create": _Operation({201: "Balance"}, (409,), (), BalanceRequest),
+    "balances.read": _Operation({200: "Balance"}, (404,), ("with_queued",)),
+    "balances.read_indicator": _Operation({200: "Balance"}, (404,), ("with_queued",)),
+    "balances.read_page": _Operation({200: "[Balance]"}, (), _PAGE),
+    "balances.read_entries": _Operation({200: "[Entry]"}, (404,), ("limit", "after", "from", "to"), media="text/csv"),
+    "ledgers.create": _Operation({201: "Ledger"}, (), (), LedgerRequest),
+    "ledgers.rename": _Operation({200: "Ledger"}, (404,), (), LedgerRequest),
+    "ledgers.read": _Operation({200: "Ledger"}, (404,)),
+    "ledgers.read_page": _Operation({200: "[Ledger]"}, (), _PAGE),
+    "queues.read_all": _Operation({200: "[Queue]"}),
+    "queues.health": _Operation({200: "Health", 503: "Health"}),
+    "queues.index": _Operation({200: "str"}),
+    "openapi.document": _Operation({200: "object"}),
+    "openapi.page": _Operation({200: ""}, media="text/html"),
+}
+
+_PARAMETERS = {
+    "wait": (
+        {"type": "string", "pattern": f"^{wire.DURATION}$"},
+        "Answer as soon as the outcome is there, at most after this long: 500ms, 10s, 1m.",
+    ),
+    "limit": ("int", "Rows of a page."),
+    "offset": ("int", "Rows to leave out. Prefer after: it stays right while rows are added."),
+    "after": ("str", "Where the page before ended. The Link header of each page has the address of the next."),
+    "sort_by": (["sequence", "created_at"], "Both are the order of acceptance."),
+    "sort_order": (["asc", "desc"], "desc, newest first, unless told otherwise."),
+    "from": ("time", "Entries from this time on."),
+    "to": ("time", "Entries before this time."),
+    "with_queued": (["true", "false"], "true: also what is accepted and not decided yet."),
+}
+
+_SCHEMAS: dict[str, dict[str, Any]] = {
+    "Transaction": {
+        "transaction_id": "str",
+        "status": (list(Status), "QUEUED until it is decided. An INFLIGHT hold becomes APPLIED or VOID."),
+        "precise_amount": ("int", "Minor units, of any size."),
+        "amount": ("num", "Major units."),
+        "amount_string": ("str", "The same, for clients whose numbers are floats."),
+        "precision": ("int", "Minor units in a major unit."),
+        "overdraft_limit": "num?",
+        "parent_transaction": ("str", "The hold or batch that it belongs to; empty for none."),
+        "source": ("str", "Balance id. The answer to a fresh submission has it as it was sent."),
+        "destination": "str",
+        "reference": "str",
+        "currency": "str",
+        "description": "str",
+        "hash": ("str", "SHA-256 over what was accepted and never changes."),
+        "allow_overdraft": "bool",
+        "inflight": "bool",
+        "skip_queue": "bool",
+        "atomic": "bool",
+        "created_at": "time",
+        "effective_date": "time",
+        "scheduled_for": "time",
+        "inflight_expiry_date": "time",
+        "inflight_commit_date": "time",
+        "meta_data?": "object",
+        "sequence": ("int", "Place in the order of acceptance, which outcomes follow."),
+        "timeline": "[Step]",
+        "queue?": ("Line", "While it is QUEUED: where it stands."),
+        "rejection?": ("Rejection", "When it is REJECTED: the sum that did not work out."),
+        "inflight_amounts?": ("Settled", "Of a decided hold."),
+        "queued?": ("bool", "Of a settlement: it is in line."),
+        "child_transaction?": ("str", "Of a settlement: its own id."),
+    },
+    "Step": {"status": list(Status), "at": "time"},
+    "Line": {"number": "int", "position": "int", "ahead": "int", "oldest_age_s": "num", "waiting_for": "str"},
+    "Rejection": {
+        "reason": sorted(set(WIRE_NAMES.values())),
+        "message": "str",
+        "available": ("int?", "Minor units, as are the others. Of a settlement: what is left of the hold."),
+        "requested": "int?",
+        "held": "int?",
+        "overdraft_limit": "int?",
+        "short_by": "int?",
+    },
+    "Settled": {"committed": "int", "voided": "int", "remaining": "int"},
+    "Batch": {"batch_id": "str", "status": "str", "transaction_count": "int", "message?": "str"},
+    "Balance": {
+        "balance_id": "str",
+        "ledger_id": "str",
+        "indicator": ("str", "The @Name of an internal balance; empty for others."),
+        "currency": "str",
+        "balance": ("int", "credit_balance - debit_balance, in minor units of any size."),
+        "credit_balance": "int",
+        "debit_balance": "int",
+        "inflight_balance": "int",
+        "inflight_credit_balance": "int",
+        "inflight_debit_balance": "int",
+        "available_balance": (
+            "int",
+            "What may be spent: balance - inflight_debit_balance, less what is queued if asked.",
+        ),
+        "queued_credit_balance?": "int",
+        "queued_debit_balance?": "int",
+        "version": ("int", "Goes up with each posting that touches the balance."),
+        "identity_id": "str",
+        "created_at": "time",
+        "inflight_expires_at": "time",
+        "meta_data": "object?",
+        "track_fund_lineage": "bool",
+        "allocation_strategy": "str",
+    },
+    "Entry": {
+        "version": ("int", "Of the balance after the entry. The page after begins beyond it."),
+        "at": "time",
+        "direction": ["debit", "credit"],
+        "amount": "num",
+        "precise_amount": "int",
+        "precise_balance_after": "int",
+        "currency": "str",
+        "counterparty": "str",
+        "transaction_id": "str",
+        "parent_transaction": "str",
+        "reference": "str",
+        "description": "str",
+        "sequence": "int",
+    },
+    "Ledger": {"ledger_id": "str", "name": "str", "created_at": "time", "meta_data": "object?"},
+    "Queue": {
+        "number": "int",
+        "depth": ("int", "Transactions that wait in it."),
+        "oldest_age_s": "num?",
+        "cursor": ("int", "Everything in it up to this sequence is decided."),
+        "last_drained_at": "time?",
+        "rate_per_s": "num",
+        "decided": "int",
+    },
+    "Health": {"status": ["UP", "DOWN"], "checks": "object", "reason?": "str"},
+    "Error": {
+        "error": "str",
+        "errors?": ("str", "The same once more, where Blnk has it."),
+        "error_detail": "ErrorDetail",
+        "batch_id?": "str",
+    },
+    "ErrorDetail": {"code": sorted(STATUS), "message": "str", "details?": {}},
+}
+"""Types by their short names. A key with ``?`` may be missing, a type with ``?`` may be null, ``[X]`` is a list of X.
+
+A list says the texts to choose from, a pair a type and its description.
+"""
+
+_TYPES: dict[str, Json] = {
+    "int": {"type": "integer"},
+    "num": {"type": "number"},
+    "str": {"type": "string"},
+    "bool": {"type": "boolean"},
+    "time": {"type": "string", "format": "date-time"},
+    "object": {"type": "object"},
+}
+
+_REQUIRED: dict[type[Struct], set[str]] = {
+    TransactionRequest: {"reference", "description"},
+    BulkRequest: {"transactions"},
+    SettleRequest: {"status"},
+    LedgerRequest: {"name"},
+    BalanceRequest: {"ledger_id", "currency"},
+}
+"""The structs have all fields optional, so that one answer can name everything that is missing."""
+
+_ONE_OF_TWO = (("amount", "precise_amount"), ("source", "sources"), ("destination", "destinations"))
+
+_FUNDING: Json = {
+    "precise_amount": 12000023,
+    "precision": 100,
+    "currency": "USD",
+    "reference": "ref_123abc",
+    "source": "@FundingPool",
+    "destination": "@Customer",
+    "description": "Creating a starting balance",
+    "allow_overdraft": True,
+}
+_EXAMPLES: dict[type[Struct], Json] = {
+    TransactionRequest: _FUNDING,
+    BulkRequest: {"atomic": True, "transactions": [_FUNDING, {**_FUNDING, "reference": "ref_124abc"}]},
+    SettleRequest: {"status": "commit", "precise_amount": 5000},
+    LedgerRequest: {"name": "Customers", "meta_data": {"region": "EU"}},
+    BalanceRequest: {"ledger_id": "general_ledger_id", "currency": "USD"},
+}
+
+
+@blueprint.get("/openapi.json")
+def document() -> Response:
+    """This document, in OpenAPI 3.1."""
+    return wire.answer(_document())
+
+
+@blueprint.get("/docs")
+def page() -> Response:
+    """The page that shows this document."""
+    response = Response(_page(_document()), mimetype="text/html")
+    response.headers["Content-Security-Policy"] = (
+        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )
+    return response
+
+
+# The document
+
+
+def _document() -> Json:
+    paths: dict[str, Json] = {}
+    for rule in current_app.url_map.iter_rules():
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            paths.setdefault(path, {})[method.lower()] = _operation(rule)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Pacioli", "version": "0.1.0", "description": _INTRODUCTION},
+        "security": [{"key": []}] if service().secret_key else [],
+        "paths": paths,
+        "components": {
+            "schemas": _request_schemas() | {name: _shape(fields) for name, fields in _SCHEMAS.items()},
+            "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-Blnk-Key"}},
+        },
+    }
+
+
+def _operation(rule: Rule) -> Json:
+    from web.app import OPEN_PATHS
+
+    known = _OPERATIONS.get(rule.endpoint, _Operation({200: ""}))
+    summary, _, description = (inspect.getdoc(current_app.view_functions[rule.endpoint]) or "").partition("\n")
+    errors = {400, 500, 503, *known.errors} | ({413, 415} if known.body else set())
+    if service().secret_key and rule.rule not in OPEN_PATHS:
+        errors.add(401)
+    operation: Json = {
+        "operationId": rule.endpoint,
+        "tags": [rule.endpoint.partition(".")[0]],
+        "summary": summary.replace("``", "").rstrip("."),
+        "description": description.replace("``", "`").strip(),
+        "parameters": [
+            *({"name": name, "in": "path", "required": True, "schema": _TYPES["str"]} for name in rule.arguments),
+            *(
+                {"name": name, "in": "query", "description": text, "schema": _schema(kind)}
+                for name, (kind, text) in ((name, _PARAMETERS[name]) for name in known.query)
+            ),
+        ],
+        "responses": {str(status): _error(status) for status in errors}
+        | {str(status): _answer(status, schema, known) for status, schema in known.answers.items()},
+    }
+    if known.body is not None:
+        reference = {"$ref": f"#/components/schemas/{known.body.__name__}"}
+        content = {"application/json": {"schema": reference, "example": _EXAMPLES[known.body]}}
+        operation["requestBody"] = {"required": True, "content": content}
+    if rule.rule in OPEN_PATHS:
+        operation["security"] = []
+    return operation
+
+
+def _answer(status: int, schema: str, known: _Operation) -> Json:
+    content: Json = {"application/json": {"schema": _schema(schema)}} if schema else {}
+    headers = dict(_REQUEST_ID)
+    if known.media != "application/json":
+        content[known.media] = {"schema": _TYPES["str"]}
+    if schema.startswith("[") and known.query:
+        headers["Link"] = {"description": 'The next page, as rel="next", if there may be one.', "schema": _TYPES["str"]}
+    if status == 200 and 201 in known.answers:
+        text = "true: this is the answer to an earlier request with the same reference."
+        headers["Idempotent-Replayed"] = {"description": text, "schema": _TYPES["str"]}
+    return {"description": HTTPStatus(status).phrase, "headers": headers, "content": content}
+
+
+def _error(status: int) -> Json:
+    content: Json = {"application/json": {"schema": _schema("Error")}}
+    if status == 404:
+        content["text/plain"] = {"schema": _TYPES["str"]}  # What names no route, as an id with a slash in it.
+    return {"description": HTTPStatus(status).phrase, "headers": _REQUEST_ID, "content": content}
+
+
+def _schema(kind: Any) -> Json:
+    """The JSON Schema of a short name."""
+    if isinstance(kind, tuple):
+        kind, text = kind
+        return {**_schema(kind), "description": text}
+    if isinstance(kind, list):
+        return {"type": "string", "enum": kind}
+    if isinstance(kind, dict):
+        return kind
+    if kind.startswith("["):
+        return {"type": "array", "items": _schema(kind[1:-1])}
+    if kind.endswith("?"):
+        schema = _TYPES[kind[:-1]]
+        return {**schema, "type": [schema["type"], "null"]}
+    return _TYPES.get(kind) or {"$ref": f"#/components/schemas/{kind}"}
+
+
+def _shape(fields: Json) -> Json:
+    return {
+        "type": "object",
+        "required": [name for name in fields if not name.endswith("?")],
+        "properties": {name.removesuffix("?"): _schema(kind) for name, kind in fields.items()},
+    }
+
+
+@cache
+def _request_schemas() -> Json:
+    _, schemas = msgspec.json.schema_components(
+        [_described(kind) for kind in _REQUIRED], ref_template="#/components/schemas/{name}"
+    )
+    schemas["TransactionRequest"]["allOf"] = [
+        {"anyOf": [{"required": [name]} for name in names]} for names in _ONE_OF_TWO
+    ]
+    schemas["BulkRequest"]["properties"]["transactions"] |= {"minItems": 1, "maxItems": MAX_BULK}
+    for schema in schemas.values():
+        schema["description"] = schema["description"].replace("``", "")
+        for field in schema["properties"].values():
+            field.pop("default", None)  # Always null, which says nothing.
+            for option in field.get("anyOf", ()):
+                if "description" in option:
+                    field["description"] = option.pop("description")
+    return schemas
+
+
+@cache
+def _described(kind: type[Struct]) -> type[Struct]:
+    """The struct as it is on the wire: Decimal and Raw told as what JSON has for them, and what is required as required."""
+    fields: list[Any] = []
+    for field in msgspec.structs.fields(kind):
+        required = field.required or field.encode_name in _REQUIRED.get(kind, ())
+        annotation = _on_the_wire(field.type)
+        fields.append((field.encode_name, annotation) if required else (field.encode_name, annotation | None, None))
+    return msgspec.defstruct(
+        kind.__name__,
+        fields,
+        kw_only=True,
+        forbid_unknown_fields=kind.__struct_config__.forbid_unknown_fields,
+        namespace={"__doc__": kind.__doc__},
+    )
+
+
+def _on_the_wire(annotation: Any) -> Any:
+    """An annotation without None, and with ``_described`` structs."""
+    if annotation is Decimal:
+        return Annotated[float, Meta(ge=0)] | Annotated[str, Meta(pattern=_DECIMAL)]
+    if annotation is Raw:
+        return dict[str, Any]
+    if isinstance(annotation, type) and issubclass(annotation, Struct):
+        return _described(annotation)
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return Annotated[_on_the_wire(arguments[0]), *arguments[1:]]
+    if origin in (Union, types.UnionType):
+        return reduce(or_, (_on_the_wire(argument) for argument in arguments if argument is not types.NoneType))
+    return types.GenericAlias(list, (_on_the_wire(arguments[0]),)) if origin is list else annotation
+
+
+# The page
+
+
+def _page(document: Json) -> str:
+    """Plain HTML without a script: a list of operations that unfold."""
+    sections: dict[str, list[str]] = {}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            sections.setdefault(operation["tags"][0], []).append(_operation_html(document, method, path, operation))
+    sections["objects"] = [
+        f"<details><summary><code>{escape(name)}</code></summary>{_table('Fields', _fields(schema))}</details>"
+        for name, schema in document["components"]["schemas"].items()
+    ]
+    body = "".join(f"<h2>{escape(tag)}</h2>{''.join(parts)}" for tag, parts in sections.items())
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Pacioli: the HTTP API</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style>'
+        f'<h1>Pacioli: the HTTP API</h1><p>{escape(_INTRODUCTION)} The same for programs: <a href="openapi.json">'
+        f"openapi.json</a>.</p>{body}</html>"
+    )
+
+
+def _operation_html(document: Json, method: str, path: str, operation: Json) -> str:
+    parameters = [
+        (one["name"] + (" *" if one.get("required") else ""), one["in"], one.get("description", ""))
+        for one in operation["parameters"]
+    ]
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    schema = document["components"]["schemas"][body["schema"]["$ref"].rpartition("/")[2]] if body else {}
+    answers = [
+        (status, _type_text(next((c["schema"] for c in answer["content"].values()), {})), answer["description"])
+        for status, answer in sorted(operation["responses"].items())
+    ]
+    return (
+        f'<details id="{escape(operation["operationId"])}"><summary><b>{method.upper()}</b> <code>{escape(path)}</code> '
+        f"{escape(operation['summary'])}</summary><p>{escape(operation['description'])}</p>"
+        f"{_table('Parameters', parameters)}{_table('Body', _fields(schema))}{_table('Answers', answers)}"
+        f"<pre>{escape(_curl(method, path, body['example'] if body else None))}</pre></details>"
+    )
+
+
+def _fields(schema: Json) -> list[tuple[str, str, str]]:
+    """Name, with a star if it is always there; type; description."""
+    return [
+        (name + (" *" if name in schema["required"] else ""), _type_text(field), field.get("description", ""))
+        for name, field in schema.get("properties", {}).items()
+    ]
+
+
+def _table(title: str, rows: list[tuple[str, str, str]]) -> str:
+    cells = "".join(
+        f"<tr><td><code>{escape(name)}</code><td>{escape(kind)}<td>{escape(text)}" for name, kind, text in rows
+    )
+    return f"<h3>{title}</h3><table>{cells}</table>" if rows else ""
+
+
+def _type_text(schema: Json) -> str:
+    if "$ref" in schema:
+        return str(schema["$ref"].rpartition("/")[2])
+    if "anyOf" in schema:
+        return " or ".join(text for one in schema["anyOf"] if (text := _type_text(one)) != "null")
+    kind = schema.get("type", "")
+    if isinstance(kind, list):
+        return " or ".join(one for one in kind if one != "null")
+    return f"list of {_type_text(schema['items'])}" if kind == "array" else str(schema.get("format", kind))
+
+
+def _curl(method: str, path: str, example: Json | None) -> str:
+    words = ["curl", *(["-X", method.upper()] if method != "get" else [])]
+    words += ["-H", "X-Blnk-Key: ..."] if service().secret_key else []
+    words += ["-H", "Content-Type: application/json", "-d", json.dumps(example, indent=2)] if example else []
+    return shlex.join([*words, request.host_url.rstrip("/") + path])
+
+
+_INTRODUCTION = (
+    "A double-entry ledger. Post transactions between balances, get an id at once, read it until its status is final, or "
+    "wait with it. Amounts are minor units, integers of any size; what is called amount is in major units and exact too. "
+    "Every error is {error, error_detail: {code, message, details}}, and every answer has an X-Request-Id."
+)
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color-scheme: light dark }
+h2 { text-transform: capitalize; margin: 2rem 0 .5rem } h3 { font-size: 1rem; margin: 1rem 0 .25rem }
+details { border: 1px solid #8884; border-radius: 6px; padding: .4rem .8rem; margin: .3rem 0 }
+summary { cursor: pointer } summary b { display: inline-block; width: 3.5rem } summary code { margin-right: .75rem }
+table { border-collapse: collapse; width: 100% } td { border-top: 1px solid #8884; padding: .2rem .75rem .2rem 0 }
+td:first-child { width: 16rem } td:nth-child(2) { width: 12rem } td { vertical-align: top }
+pre { background: #8882; padding: .75rem; border-radius: 6px; overflow-x: auto }
+"""
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+
+_DECIMAL = rf"^[0-9]{{1,{MAX_DIGITS}}}(\.[0-9]{{1,{MAX_DIGITS}}})?$"
+_REQUEST_ID: Json = {
+    "X-Request-Id": {"description": "Yours, if you sent one, or a new one.", "schema": _TYPES["str"], "required": True}
+}
