@@ -32,7 +32,7 @@ from core.model import Balance, Draft, Kind, Outcome, Posting
 from core.routing import route_of
 from core.store import migrations
 from core.store.db import begin, connect, reading
-from ops.load import Load, post_all
+from ops.load import Load, request, send_all
 from ops.temporary import running
 
 BALANCES = 10_000
@@ -169,11 +169,19 @@ class _Measure:
         ids = self._balances()
         singles = int(20_000 * self.scale)
         self.say("warming up")
-        self._post_singles(ids, singles // 4, hot=False)
+        load, _ = self._post_singles(ids, singles // 4, hot=False)
+        self.say(f"GET: {singles // 2:,}, {CONNECTIONS} connections")
+        alone = self._get(["/"], singles // 2)
+        yield Row("HTTP alone: GET /", alone)
+        created = [json.loads(body)["transaction_id"] for body in load.bodies]
+        read_rate = self._get([f"/transactions/{id}" for id in created], singles // 2)
+        yield Row("read by id", read_rate, "HTTP alone", read_rate / alone)
         self.say(f"single: {singles:,} POSTs, {CONNECTIONS} connections")
-        random_rate = singles / self._post_singles(ids, singles, hot=False)
-        yield Row("single, accepted and applied", random_rate, aim="≥ 4,000")
-        hot_rate = singles / self._post_singles(ids, singles, hot=True)
+        _, seconds = self._post_singles(ids, singles, hot=False)
+        random_rate = singles / seconds
+        yield Row("single, accepted and applied", random_rate, "HTTP alone", random_rate / alone, "≥ 4,000 a second")
+        _, seconds = self._post_singles(ids, singles, hot=True)
+        hot_rate = singles / seconds
         yield Row("single, one hot source", hot_rate, "random", hot_rate / random_rate, "≥ 1")
         bulks = int(100 * self.scale)
         self.say(f"bulk: {bulks} of {BULK:,}")
@@ -211,30 +219,33 @@ class _Measure:
             f'"source":"{source}","destination":"{destination}","description":"bench","allow_overdraft":true}}'
         )
 
-    def _post_singles(self, ids: list[str], count: int, *, hot: bool) -> float:
-        """Seconds until all are accepted and applied."""
-        bodies = iter([self._item(ids, hot=hot).encode() for _ in range(count)])
-        return self._posted("/transactions", bodies, CONNECTIONS, count)
+    def _get(self, paths: list[str], count: int) -> float:
+        """GETs a second."""
+        requests_ = iter([request(self.url, "GET", paths[n % len(paths)]) for n in range(count)])
+        load = send_all(self.url, lambda: next(requests_, None), connections=CONNECTIONS)
+        if load.statuses != {200: count}:
+            raise click.ClickException(f"expected {count} answers 200 from {paths[0]}, got {load.statuses}")
+        return count / load.seconds
+
+    def _post_singles(self, ids: list[str], count: int, *, hot: bool) -> tuple[Load, float]:
+        """The answers, and the seconds until all were accepted and applied."""
+        return self._posted("/transactions", [self._item(ids, hot=hot) for _ in range(count)], CONNECTIONS)
 
     def _post_bulks(self, ids: list[str], count: int, *, hot: bool) -> float:
-        bodies = iter(
-            [
-                f'{{"transactions":[{",".join(self._item(ids, hot=hot) for _ in range(BULK))}]}}'.encode()
-                for _ in range(count)
-            ]
-        )
-        return self._posted("/transactions/bulk", bodies, 4, count)
+        items = [",".join(self._item(ids, hot=hot) for _ in range(BULK)) for _ in range(count)]
+        return self._posted("/transactions/bulk", [f'{{"transactions":[{each}]}}' for each in items], 4)[1]
 
-    def _posted(self, path: str, bodies: Iterator[bytes], connections: int, count: int) -> float:
+    def _posted(self, path: str, bodies: list[str], connections: int) -> tuple[Load, float]:
+        posts = iter([request(self.url, "POST", path, body.encode()) for body in bodies])
         started = time.perf_counter()
-        load: Load = post_all(self.url, path, lambda: next(bodies, None), connections=connections)
-        if load.statuses != {201: count}:
-            raise click.ClickException(f"expected {count} answers 201 from {path}, got {load.statuses}")
+        load = send_all(self.url, lambda: next(posts, None), connections=connections)
+        if load.statuses != {201: len(bodies)}:
+            raise click.ClickException(f"expected {len(bodies)} answers 201 from {path}, got {load.statuses}")
         while any(queue["depth"] for queue in requests.get(f"{self.url}/queues", timeout=60).json()):
             if time.perf_counter() - started > 600:
                 raise click.ClickException("the postings are not decided after ten minutes: is a worker running?")
             time.sleep(0.01)
-        return time.perf_counter() - started
+        return load, time.perf_counter() - started
 
     def _latency(self, ids: list[str], count: int) -> Iterator[float]:
         """Milliseconds from submit to applied, at 50 requests a second, each waiting for its outcome."""

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-Make = Callable[[], bytes | None]
-"""Gives the next body to post; None when there are no more."""
+Next = Callable[[], bytes | None]
+"""Gives the next request, as the bytes to send; None when there are no more."""
 
 
 @dataclass
@@ -29,20 +29,25 @@ class Load:
         return sum(self.statuses.values())
 
 
-def post_all(url: str, path: str, make: Make, *, connections: int, keep_bodies: bool = False) -> Load:
-    """Post every body that ``make`` gives, over this many connections at once. A lost connection is not repaired.
+def request(url: str, method: str, path: str, body: bytes = b"") -> bytes:
+    """The bytes of a request. They are made before the clock starts."""
+    head = f"{method} {path} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nContent-Type: application/json\r\n"
+    return b"%sContent-Length: %d\r\n\r\n%s" % (head.encode(), len(body), body)
+
+
+def send_all(url: str, following: Next, *, connections: int) -> Load:
+    """Send every request that ``following`` gives, over this many connections at once. A lost one is not repaired.
 
     Raises:
         ConnectionError: the server closed a connection.
     """
     address = urlsplit(url)
-    head = f"POST {path} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\nContent-Length: "
     load, selector = Load(), selectors.DefaultSelector()
     started = time.perf_counter()
     for _ in range(connections):
         client = socket.create_connection((address.hostname, address.port))
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        talk = _talk(client, head.encode(), make, load, keep_bodies)
+        talk = _talk(client, following, load)
         if next(talk, None) is not None:
             selector.register(client, selectors.EVENT_READ, talk)
         else:
@@ -56,11 +61,11 @@ def post_all(url: str, path: str, make: Make, *, connections: int, keep_bodies: 
     return load
 
 
-def _talk(client: socket.socket, head: bytes, make: Make, load: Load, keep_bodies: bool) -> Iterator[bool]:
-    """One connection: sends, yields until there is something to read, and goes on until the bodies are used up."""
-    while (body := make()) is not None:
+def _talk(client: socket.socket, following: Next, load: Load) -> Iterator[bool]:
+    """One connection: sends, yields until there is something to read, and goes on until the requests are used up."""
+    while (asked := following()) is not None:
         sent_at = time.perf_counter()
-        client.sendall(b"%s%d\r\n\r\n%s" % (head, len(body), body))
+        client.sendall(asked)
         answer, whole = b"", 0
         while not whole or len(answer) < whole:
             yield True
@@ -75,5 +80,4 @@ def _talk(client: socket.socket, head: bytes, make: Make, load: Load, keep_bodie
         load.latencies_s.append(time.perf_counter() - sent_at)
         status = int(answer[9:12])
         load.statuses[status] = load.statuses.get(status, 0) + 1
-        if keep_bodies:
-            load.bodies.append(answer[end + 4 :])
+        load.bodies.append(answer[end + 4 :])
