@@ -179,15 +179,17 @@ def _decide_all(
             short = next((member for member, o in zip(group, decided, strict=True) if _is_short(o)), None)
         else:
             outcome = decide(first, book)
+            if outcome.rejection is None:
+                book.write(outcome)
+                outcomes.append(outcome)
+                continue
             decided, short = [outcome], first if _is_short(outcome) else None
         if short is not None:
             if waiting is None:
                 waiting = store.queues.first_waiting(conn, but=held)
             if needs := store.log.queues_that_may_credit(conn, short.source, short.seq, waiting):
                 return outcomes, needs
-        if first.group_first is None:
-            book.write(decided[0])
-        outcomes += decided
+        outcomes += decided  # A rejected one has nothing to write, and a group has written itself.
     return outcomes, set()
 
 

@@ -18,8 +18,11 @@ from web.committer import Committer
 from web.doorbell import Doorbell
 from web.waiting import Waiting
 
-WAITING_PLACES = 16
-"""Long polls that one process holds at a time: half of the threads it is started with."""
+THREADS = 32
+"""Threads that a web process is started with (Procfile, ops/up.py). Each may read without waiting for a connection."""
+
+WAITING_PLACES = THREADS // 2
+"""Long polls that one process holds at a time."""
 
 
 @dataclass
@@ -57,7 +60,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
     # A request makes hundreds of objects and no cycles; looking for those is a waste of the one lock there is.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    engine = connect(url, pool_size=16)
+    engine = connect(url, pool_size=8, readers=THREADS)
     redis_url = environ.get("REDIS_URL")
     redis = Redis.from_url(redis_url, socket_timeout=2, socket_connect_timeout=1) if redis_url else None
     doorbell = Doorbell(redis)

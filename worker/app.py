@@ -28,7 +28,7 @@ app.config_from_object(celeryconfig)
 @cache
 def engine() -> Engine:
     """The process's engine."""
-    return connect(os.environ["DATABASE_URL"], pool_size=2)
+    return connect(os.environ["DATABASE_URL"], pool_size=2, readers=2)
 
 
 @cache

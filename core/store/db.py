@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.adapt import Buffer, Loader
@@ -19,22 +19,38 @@ _TRANSIENT = re.compile(r"^(08|53|57|40001|40P01|55P03|25P03)")
 """SQLSTATEs worth another try: connection, resources, shutdown or timeout, serialization, deadlock, lock timeout."""
 
 
-def connect(url: str, *, pool_size: int = 8, statement_timeout_s: int = 60, lock_timeout_s: int = 10) -> Engine:
-    """An engine for the ledger's database. ``postgres://`` and ``postgresql://`` mean psycopg 3."""
+def connect(
+    url: str, *, pool_size: int = 8, readers: int = 8, statement_timeout_s: int = 60, lock_timeout_s: int = 10
+) -> Engine:
+    """An engine for the ledger's database. ``postgres://`` and ``postgresql://`` mean psycopg 3.
+
+    ``pool_size`` connections are for ``begin``, and as many as ``readers`` for ``reading``. Both open on demand.
+    """
     url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
     options = (
         f"-c statement_timeout={statement_timeout_s}s -c lock_timeout={lock_timeout_s}s "
         "-c idle_in_transaction_session_timeout=120s -c timezone=UTC -c jit=off"
     )
-    engine = create_engine(
-        url,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=10,
-        connect_args={"options": options, "connect_timeout": 5, "application_name": "pacioli"},
-    )
-    event.listen(engine, "connect", _adapt)
+    arguments: dict[str, Any] = {
+        "max_overflow": 0,
+        "pool_timeout": 10,
+        "connect_args": {"options": options, "connect_timeout": 5, "application_name": "pacioli"},
+    }
+    engine = create_engine(url, pool_size=pool_size, **arguments)
+    # A pool of its own: to switch a connection to autocommit and back costs as much as a small query, and a thread that
+    # waits for its turn at a pool costs more.
+    reader = create_engine(
+        url, pool_size=readers, isolation_level="AUTOCOMMIT", pool_reset_on_return=None, skip_autocommit_rollback=True,
+        **arguments,
+    )  # fmt: skip
+    for each in (engine, reader):
+        event.listen(each, "connect", _adapt)
+    _readers[engine] = reader
+    event.listen(engine, "engine_disposed", lambda _: reader.dispose())
     return engine
+
+
+_readers: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -44,17 +60,8 @@ def begin(engine: Engine) -> Iterator[Connection]:
     Raises:
         TransientError: the database was busy, gone or restarting. Whether a commit took place is then not known.
     """
-    try:
-        with engine.begin() as conn:
-            try:
-                yield conn
-            except (DBAPIError, psycopg.Error):
-                _forget_if_lost(conn, engine)
-                raise
-    except (DBAPIError, psycopg.Error, PoolTimeout) as error:
-        if _is_transient(error):
-            raise TransientError("the database is not available right now; try again") from error
-        raise
+    with _ours(), engine.begin() as conn, _noticing_loss(conn, engine):
+        yield conn
 
 
 @contextmanager
@@ -64,14 +71,31 @@ def reading(engine: Engine) -> Iterator[Connection]:
     Raises:
         TransientError: as ``begin``.
     """
-    with begin(_autocommitting(engine)) as conn:
+    with _ours(), _readers[engine].connect() as conn, _noticing_loss(conn, engine):
         yield conn
 
 
-@lru_cache(maxsize=16)
-def _autocommitting(engine: Engine) -> Engine:
-    """The same pool, with connections that open no transaction. Kept, for making it costs more than a small query."""
-    return engine.execution_options(isolation_level="AUTOCOMMIT")
+@contextmanager
+def _ours() -> Iterator[None]:
+    """Where the driver's errors become ours, or show as the bugs that they are."""
+    try:
+        yield
+    except (DBAPIError, psycopg.Error, PoolTimeout) as error:
+        if _is_transient(error):
+            raise TransientError("the database is not available right now; try again") from error
+        raise
+
+
+@contextmanager
+def _noticing_loss(conn: Connection, engine: Engine) -> Iterator[None]:
+    """Drop a broken connection, and the idle ones with it: a server that restarted has cut them all."""
+    try:
+        yield
+    except (DBAPIError, psycopg.Error):
+        if not conn.invalidated and conn.connection.driver_connection.broken:  # type: ignore[union-attr]
+            conn.invalidate()
+            engine.dispose()
+        raise
 
 
 def driver(conn: Connection) -> psycopg.Connection[Any]:
@@ -110,13 +134,6 @@ def _adapt(connection: psycopg.Connection[Any], _record: object) -> None:
     # NUMERIC as int, of any size: every numeric of the ledger is a whole number, which the domain enforces.
     connection.adapters.register_loader("numeric", IntLoader)
     connection.adapters.register_loader("jsonb", _JsonTextLoader)
-
-
-def _forget_if_lost(conn: Connection, engine: Engine) -> None:
-    """Drop a broken connection, and the idle ones with it: a server that restarted has cut them all."""
-    if not conn.invalidated and conn.connection.driver_connection.broken:  # type: ignore[union-attr]
-        conn.invalidate()
-        engine.dispose()
 
 
 def _is_transient(error: Exception) -> bool:

@@ -119,13 +119,13 @@ def read_batch(conn: Connection, cursors: dict[int, int], limit: int) -> list[Po
             f") AS next ORDER BY seq LIMIT %s"
         )
         rows = driver(conn).execute(sql, (list(cursors), list(cursors.values()), limit, limit))
-    return [Posting(*row) for row in rows.fetchall()]
+    return list(map(Posting._make, rows.fetchall()))
 
 
 def read_range(conn: Connection, queues: Collection[int], first: int, last: int) -> list[Posting]:
     """The postings of these queues from ``first`` to ``last``, both included, in seq order."""
     sql = f"SELECT {_POSTING} FROM log WHERE seq BETWEEN %s AND %s AND queue = ANY(%s) ORDER BY seq"
-    return [Posting(*row) for row in driver(conn).execute(sql, (first, last, list(queues))).fetchall()]
+    return list(map(Posting._make, driver(conn).execute(sql, (first, last, list(queues))).fetchall()))
 
 
 def queues_of_range(conn: Connection, first: int, last: int) -> set[int]:
@@ -155,7 +155,7 @@ def queues_that_may_credit(conn: Connection, balance: int, before: int, waiting:
 def find_range(conn: Connection, after: int, limit: int) -> list[Posting]:
     """Postings after a seq, of all queues, for a walk over the whole log."""
     sql = f"SELECT {_POSTING} FROM log WHERE seq > %s ORDER BY seq LIMIT %s"
-    return [Posting(*row) for row in driver(conn).execute(sql, (after, limit)).fetchall()]
+    return list(map(Posting._make, driver(conn).execute(sql, (after, limit)).fetchall()))
 
 
 def _prior(row: tuple[Any, ...]) -> Prior:

@@ -33,7 +33,7 @@ def lock_balances(conn: Connection, ids: Collection[int]) -> dict[int, Balance]:
         )
         .fetchall()
     )
-    return {row[0]: Balance(*row) for row in rows}
+    return {row[0]: Balance._make(row) for row in rows}
 
 
 def clock(conn: Connection) -> datetime:
