@@ -497,3 +497,41 @@ def _start_until_blocked(engine: Engine, threads: ThreadPoolExecutor, job: Calla
         while not future.done() and not conn.execute(blocked).scalar_one():
             time.sleep(0.01)
     return future
+
+
+# Together: what little waits in many queues
+
+
+def test_one_bell_has_every_queue_decided_also_when_its_own_is_empty(ledger: Ledger) -> None:
+    posted = [ledger.post(source=_name_in(ledger, queue)) for queue in range(1, QUEUES)]
+    announced: list[dict[int, int]] = []
+    assert drain.drain(ledger.engine, 0, announce=announced.append, together=500) == set()
+    assert [_status(ledger, each) for each in posted] == [Status.APPLIED] * len(posted)
+    assert len(announced) == 1  # In one commit.
+
+
+def test_a_long_line_is_drained_alone_and_the_other_queues_are_returned_to_be_rung(ledger: Ledger) -> None:
+    mine = [ledger.post(source=_name_in(ledger, 0)) for _ in range(6)]
+    theirs = [ledger.post(source=_name_in(ledger, 1)) for _ in range(6)]
+    assert drain.drain(ledger.engine, 0, together=4) == {1}
+    assert [_status(ledger, each) for each in mine] == [Status.APPLIED] * 6
+    assert _status(ledger, theirs[-1]) is Status.QUEUED
+    drain.drain(ledger.engine, 1, together=4)
+    assert _status(ledger, theirs[-1]) is Status.APPLIED
+
+
+def test_a_queue_that_another_drain_holds_is_left_and_the_free_ones_are_decided(ledger: Ledger) -> None:
+    source = _name_in(ledger, 1)
+    held, free = ledger.post(source=_name_in(ledger, 0)), ledger.post(source=source)
+    meanwhile: list[Accepted] = []
+
+    def accept_one_more(_: dict[int, int]) -> None:
+        if not meanwhile:
+            meanwhile.append(ledger.post(source=source))
+
+    with begin(ledger.engine) as conn:
+        store.queues.lock_cursors(conn, {0}, wait=True)
+        assert drain.drain(ledger.engine, 0, announce=accept_one_more, together=500) == set()
+        assert _status(ledger, free) is Status.APPLIED
+        assert _status(ledger, meanwhile[0]) is Status.APPLIED  # Whose bell may have found the queue held.
+        assert _status(ledger, held) is Status.QUEUED
