@@ -61,20 +61,17 @@ def drain(
     Raises:
         TransientError: a lock was not had in time or the database went away. What was committed stays.
     """
-    mine, others = {queue}, set[int]()
+    touched: set[int] = set()
     while True:
         with reading(engine) as conn:
             waiting = set(store.queues.with_work(conn, numbers=None if together else [queue]))
-        if not waiting & (waiting if together else mine):
-            return others
-        held, decided = _drain_once(engine, waiting, announce, together or batch, wait=False)
+        held, decided = _drain_once(engine, waiting, announce, together or batch, wait=False) if waiting else (set(), 0)
         if not held:
-            return others
-        mine |= held
+            # Together, it has looked again at every queue itself.
+            return set() if together else touched - {queue}
+        touched |= held
         if decided >= together:
-            # Enough for a commit of its own. The other queues are for other workers.
-            others |= mine - {queue}
-            mine, together = {queue}, 0
+            together = 0  # Enough for a commit of its own. The other queues are for other workers.
 
 
 def drain_until(

@@ -21,12 +21,7 @@ class Load:
 
     seconds: float = 0.0
     statuses: dict[int, int] = field(default_factory=dict)
-    latencies_s: list[float] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
-
-    @property
-    def answered(self) -> int:
-        return sum(self.statuses.values())
 
 
 def request(url: str, method: str, path: str, body: bytes = b"") -> bytes:
@@ -64,7 +59,6 @@ def send_all(url: str, following: Next, *, connections: int) -> Load:
 def _talk(client: socket.socket, following: Next, load: Load) -> Iterator[bool]:
     """One connection: sends, yields until there is something to read, and goes on until the requests are used up."""
     while (asked := following()) is not None:
-        sent_at = time.perf_counter()
         client.sendall(asked)
         answer, whole = b"", 0
         while not whole or len(answer) < whole:
@@ -77,7 +71,6 @@ def _talk(client: socket.socket, following: Next, load: Load) -> Iterator[bool]:
             if end >= 0 and not whole:
                 length = answer[:end].lower().partition(b"content-length: ")[2]
                 whole = end + 4 + int(length.partition(b"\r\n")[0])
-        load.latencies_s.append(time.perf_counter() - sent_at)
         status = int(answer[9:12])
         load.statuses[status] = load.statuses.get(status, 0) + 1
         load.bodies.append(answer[end + 4 :])

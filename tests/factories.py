@@ -1,11 +1,14 @@
 """Requests with everything filled in, and the ledger driven without HTTP or Celery."""
 
 import itertools
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from core import drain, intake, store
 from core.directory import Directory
@@ -83,3 +86,15 @@ class Ledger:
         if submission.error is not None:
             raise submission.error
         return submission.accepted
+
+
+def start_until_blocked(engine: Engine, threads: ThreadPoolExecutor, job: Callable[[], Any]) -> Future[Any]:
+    """Run the job in a thread, and return when it waits for a lock, or is done because it did not have to."""
+    future = threads.submit(job)
+    blocked = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with reading(engine) as conn:
+        while not future.done() and not conn.execute(blocked).scalar_one():
+            time.sleep(0.01)
+    return future

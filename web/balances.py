@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from flask import Blueprint, Response, request
+from sqlalchemy import Connection
 
 from core import store
 from core.errors import InvalidRequest, NotFound
@@ -60,7 +61,7 @@ def read(balance_id: str) -> Response:
         row = store.balances.find(conn, balance_id)
         if row is None:
             raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{balance_id}' not found")
-        queued = store.balances.queued_sums(conn, row.key) if request.args.get("with_queued") == "true" else None
+        queued = _queued(conn, row)
     return wire.answer(_body(row, queued))
 
 
@@ -71,7 +72,7 @@ def read_indicator(indicator: str, currency: str) -> Response:
         row = store.balances.find_indicator(conn, indicator, currency)
         if row is None:
             raise NotFound("BAL_NOT_FOUND", f"balance with indicator '{indicator}' not found")
-        queued = store.balances.queued_sums(conn, row.key) if request.args.get("with_queued") == "true" else None
+        queued = _queued(conn, row)
     return wire.answer(_body(row, queued))
 
 
@@ -90,17 +91,13 @@ def read_page() -> Response:
 def read_entries(balance_id: str) -> Response:
     """The statement, oldest first: JSON, or CSV for ``Accept: text/csv``."""
     limit, _ = wire.limit_offset(default=100, largest=10_000, what="invalid")
-    after = request.args.get("after")
-    if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
-        raise InvalidRequest([("after", "must be the version of an entry")], "GEN_VALIDATION_ERROR")
+    after = wire.after_number("version of an entry")
     since, until = wire.time_arg("from"), wire.time_arg("to")
     with reading(service().engine) as conn:
         row = store.balances.find(conn, balance_id)
         if row is None:
             raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{balance_id}' not found")
-        entries = store.balances.entries(
-            conn, row.key, limit=limit, after=int(after) if after is not None else None, since=since, until=until
-        )
+        entries = store.balances.entries(conn, row.key, limit=limit, after=after, since=since, until=until)
     if request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv":
         response = Response(_csv(entries), mimetype="text/csv")
     else:
@@ -131,6 +128,11 @@ def _problems_of(asked: BalanceRequest, indicator: str | None) -> list[tuple[str
     if (asked.allocation_strategy or "").strip().upper() not in ("", "FIFO"):
         problems.append(("allocation_strategy", "only FIFO is available in this version"))
     return problems
+
+
+def _queued(conn: Connection, row: BalanceRow) -> tuple[int, int] | None:
+    """Debits and credits not decided yet, if they are asked for."""
+    return store.balances.queued_sums(conn, row.key) if request.args.get("with_queued") == "true" else None
 
 
 def _body(row: BalanceRow, queued: tuple[int, int] | None = None) -> dict[str, Any]:

@@ -135,14 +135,10 @@ def read_reference(reference: str) -> Response:
 def read_page() -> Response:
     """A page, newest first, or with ``sort_order=asc`` a walk over the log in order of acceptance."""
     limit, offset = wire.limit_offset(default=20, largest=1000)
-    after = request.args.get("after")
-    if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
-        raise InvalidRequest([("after", "must be the sequence of a transaction")], "GEN_VALIDATION_ERROR")
+    after = wire.after_number("sequence of a transaction")
     ascending = request.args.get("sort_order", "desc").lower() == "asc"
     with reading(service().engine) as conn:
-        rows = store.transactions.page(
-            conn, limit=limit, offset=offset, after=int(after) if after is not None else None, ascending=ascending
-        )
+        rows = store.transactions.page(conn, limit=limit, offset=offset, after=after, ascending=ascending)
     response = wire.answer([body_of(row) for row in rows])
     return wire.next_link(response, rows[-1].seq if len(rows) == limit else None)
 

@@ -101,6 +101,20 @@ def _number(name: str, least: int, default: int, what: str) -> int:
     return default
 
 
+def after_number(what: str) -> int | None:
+    """The ``?after=`` of a walk by number. ``what`` says which number that is.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    text = request.args.get("after")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise InvalidRequest([("after", f"must be the {what}")], "GEN_VALIDATION_ERROR")
+    return int(text)
+
+
 def next_link(response: Response, after: object | None) -> Response:
     """Name the next page in a ``Link`` header, if there is one."""
     if after is not None:

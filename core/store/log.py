@@ -152,12 +152,6 @@ def queues_that_may_credit(conn: Connection, balance: int, before: int, waiting:
     return {queue for (queue,) in rows}
 
 
-def find_range(conn: Connection, after: int, limit: int) -> list[Posting]:
-    """Postings after a seq, of all queues, for a walk over the whole log."""
-    sql = f"SELECT {_POSTING} FROM log WHERE seq > %s ORDER BY seq LIMIT %s"
-    return list(map(Posting._make, driver(conn).execute(sql, (after, limit)).fetchall()))
-
-
 def _prior(row: tuple[Any, ...]) -> Prior:
     (seq, key, reference, kind, queue, source, destination, amount, currency, precision, description) = row[:11]
     allow_overdraft, overdraft_limit, hold_seq, _, _, parent, effective_date, meta_data, accepted_at = row[11:]

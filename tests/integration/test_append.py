@@ -1,9 +1,8 @@
 """Appending: seq order is commit order without a gap, and one submission's trouble is its own."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from core.ids import new_key
 from core.intake import Submission
 from core.routing import queue_of
 from core.store.db import begin, connect, reading
-from tests.factories import Ledger, transaction
+from tests.factories import Ledger, start_until_blocked, transaction
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def test_a_second_append_waits_for_the_commit_of_the_first(ledger: Ledger, threa
     first, second = _submission(ledger, {"reference": "first"}), _submission(ledger, {"reference": "second"})
     with begin(ledger.engine) as conn:
         intake.append(conn, [first])
-        waiting = _start_until_blocked(ledger.engine, threads, lambda: _append(ledger.engine, second))
+        waiting = start_until_blocked(ledger.engine, threads, lambda: _append(ledger.engine, second))
         assert _log(ledger.engine) == []
     waiting.result()
     assert [row[:2] for row in _log(ledger.engine)] == [(1, "first"), (2, "second")]
@@ -86,7 +85,7 @@ def test_an_append_that_waits_for_a_resize_goes_by_the_new_number_of_queues(
     submission = _submission(ledger, *[{"source": f"@{number}"} for number in range(20)])
     with begin(ledger.engine) as conn:
         store.log.lock_head(conn)
-        waiting = _start_until_blocked(ledger.engine, threads, lambda: _append(ledger.engine, submission))
+        waiting = start_until_blocked(ledger.engine, threads, lambda: _append(ledger.engine, submission))
         store.queues.resize(conn, 3)
     waiting.result()
     expected = [queue_of(draft.route, 3) for draft in submission.drafts]
@@ -215,7 +214,7 @@ def test_names_are_created_in_one_order_so_that_two_requests_cannot_deadlock(
     low, high = ("@A", "USD"), ("@Z", "USD")
     with begin(ledger.engine) as conn:
         store.balances.create_indicators(conn, [(*low, new_key())])
-        waiting = _start_until_blocked(ledger.engine, threads, lambda: ledger.directory.create([high, low]))
+        waiting = start_until_blocked(ledger.engine, threads, lambda: ledger.directory.create([high, low]))
         assert not waiting.done()
         store.balances.create_indicators(conn, [(*high, new_key())])  # A deadlock, had the other got here first.
     waiting.result()
@@ -243,15 +242,3 @@ def _undecided(engine: Engine) -> int:
         sql = "SELECT count(*) FROM log WHERE NOT EXISTS (SELECT FROM outcomes WHERE outcomes.seq = log.seq)"
         count: int = conn.execute(text(sql)).scalar_one()
     return count
-
-
-def _start_until_blocked(engine: Engine, threads: ThreadPoolExecutor, job: Callable[[], None]) -> Future[None]:
-    """Run the job in a thread, and return when it waits for a lock, or is done because it did not have to."""
-    future = threads.submit(job)
-    blocked = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    with reading(engine) as conn:
-        while not future.done() and not conn.execute(blocked).scalar_one():
-            time.sleep(0.01)
-    return future

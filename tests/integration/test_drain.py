@@ -2,9 +2,8 @@
 
 import itertools
 import threading
-import time
-from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -16,7 +15,7 @@ from core import drain, store
 from core.model import Accepted, RejectReason, Status
 from core.routing import queue_of
 from core.store.db import begin, reading
-from tests.factories import Ledger, transaction
+from tests.factories import Ledger, start_until_blocked, transaction
 
 QUEUES = 3
 
@@ -56,7 +55,7 @@ def test_whoever_needs_an_outcome_waits_for_the_drain_that_is_at_the_queue(
     posted, later = ledger.post(source=_name_in(ledger, 0)), ledger.post(source=_name_in(ledger, 0))
     with begin(ledger.engine) as conn:
         store.queues.lock_cursors(conn, [0], wait=True)
-        waiting = _start_until_blocked(
+        waiting = start_until_blocked(
             ledger.engine, threads, lambda: drain.drain_until(ledger.engine, 0, posted.seq, batch=1)
         )
         assert not waiting.done()
@@ -404,7 +403,7 @@ def test_a_drain_that_waits_for_a_balance_holds_none_after_it(
         ledger.post(source=source, destination=destination)
     with begin(ledger.engine) as conn:
         store.outcomes.lock_balances(conn, [low])
-        waiting = _start_until_blocked(ledger.engine, threads, lambda: drain.drain(ledger.engine, 0))
+        waiting = start_until_blocked(ledger.engine, threads, lambda: drain.drain(ledger.engine, 0))
         assert not waiting.done()
         with begin(ledger.engine) as other:
             free = other.execute(
@@ -420,7 +419,7 @@ def test_a_drain_that_waits_for_a_queue_holds_none_after_it(ledger: Ledger, thre
     spending = ledger.post(source=payer, destination=_name_in(ledger, 1), allow_overdraft=False)
     with begin(ledger.engine) as conn:
         store.queues.lock_cursors(conn, [0], wait=True)
-        waiting = _start_until_blocked(ledger.engine, threads, lambda: drain.drain(ledger.engine, 2))
+        waiting = start_until_blocked(ledger.engine, threads, lambda: drain.drain(ledger.engine, 2))
         assert not waiting.done()
         with begin(ledger.engine) as other:
             assert store.queues.lock_cursors(other, [1, 2], wait=False).keys() == {1, 2}
@@ -485,18 +484,6 @@ def _count(engine: Engine, table: str) -> int:
     with reading(engine) as conn:
         count: int = conn.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()
     return count
-
-
-def _start_until_blocked(engine: Engine, threads: ThreadPoolExecutor, job: Callable[[], Any]) -> Future[Any]:
-    """Run the job in a thread, and return when it waits for a lock, or is done because it did not have to."""
-    future = threads.submit(job)
-    blocked = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    with reading(engine) as conn:
-        while not future.done() and not conn.execute(blocked).scalar_one():
-            time.sleep(0.01)
-    return future
 
 
 # Together: what little waits in many queues
