@@ -38,6 +38,7 @@ _LONGEST_DELAY_S = 5.0
 _EARLY_DEATHS_MAX = 5
 _READY_TIMEOUT_S = 120.0
 _OLD_WEB_GRACE_S = 10.0
+_WEB_KILL_TIMEOUT_S = 8  # Less than the grace of `Child.stop`, so that the server ends its workers itself.
 
 _printing = threading.Lock()
 
@@ -108,9 +109,12 @@ def service_parts(options: Options, env: Mapping[str, str], log: Log) -> list[Ch
 def web_command(host: str, port: int) -> list[str]:
     # Many threads, because requests that wait together are appended in one commit; two processes, to share the work of Python.
     threads = ["--workers", "2", "--blocking-threads", "32", "--backlog", "1024"]
+    # A worker told to stop while it starts can miss it, and one that answers a long poll may take too long.
+    stopping = ["--workers-kill-timeout", str(_WEB_KILL_TIMEOUT_S)]
     protocol = ["--interface", "wsgi", "--http", "1", "--no-ws"]
     address = ["--host", host, "--port", str(port)]
-    return [sys.executable, "-m", "granian", *protocol, *address, *threads, "--factory", "web.app:create_app"]
+    server = [sys.executable, "-m", "granian", *protocol, *address, *threads, *stopping]
+    return [*server, "--factory", "web.app:create_app"]
 
 
 def worker_command(workers: int) -> list[str]:
