@@ -13,9 +13,12 @@ from core.routing import MAX_QUEUES
 
 DRAIN = "pacioli.drain"
 SWEEP = "pacioli.sweep"
+DUE = "pacioli.due"
 MAINTENANCE = "maintenance"
 
 SWEEP_INTERVAL_S = 1.0
+DUE_INTERVAL_S = 1.0
+"""How late a due date may be answered while nothing is wrong."""
 
 BELL_KEY = "pacioli:bell"
 """Redis key that says a doorbell is waiting. Set by the web, removed by the worker before it looks at all queues."""
@@ -49,8 +52,9 @@ task_create_missing_queues = False
 task_routes = (route,)
 
 beat_schedule = {
-    # An unread sweep is worth nothing once the next is there, so it expires.
+    # An unread one is worth nothing once the next is there, so it expires.
     "sweep": {"task": SWEEP, "schedule": SWEEP_INTERVAL_S, "options": {"expires": 5 * SWEEP_INTERVAL_S}},
+    "due": {"task": DUE, "schedule": DUE_INTERVAL_S, "options": {"expires": 5 * DUE_INTERVAL_S}},
 }
 
 task_serializer = "json"

@@ -19,8 +19,18 @@ from sqlalchemy import Connection, Engine
 
 from core import store
 from core.engine import Book, decide, decide_group
-from core.intake import MAX_BULK
-from core.model import STATUS_NUMBERS, STATUS_OF_NUMBER, Balance, Hold, Kind, Outcome, Posting, RejectReason, Status
+from core.model import (
+    STATUS_NUMBERS,
+    STATUS_OF_NUMBER,
+    Balance,
+    Hold,
+    Kind,
+    Outcome,
+    Posting,
+    Refunded,
+    RejectReason,
+    Status,
+)
 from core.routing import queue_of, route_of
 from core.store.audit import HistoryRow, Recorded
 from core.store.balances import BALANCE_PREFIX
@@ -84,6 +94,7 @@ def verify(engine: Engine, *, progress: Progress = lambda what, done, of: None) 
         walk.history()
         _check_balances(conn, report, walk.sums, progress)
         _check_holds(conn, report, walk.holds, progress)
+        _check_refunds(conn, report, walk.refunds)
         _check_entries(conn, report, progress)
     return report
 
@@ -132,6 +143,12 @@ class _Walk:
         self._cursors = store.audit.cursors(conn)
         self._currencies = {key: intern(currency) for key, currency in store.audit.currencies_of_balances(conn)}
         self._next_seq = 1
+        self._refunded = store.audit.refunded_seqs(conn)
+
+    @property
+    def refunds(self) -> dict[int, Refunded]:
+        """How far each thing has been given back, by the log."""
+        return self._book.refunds
 
     def history(self) -> None:
         """Check every row of the log and every outcome."""
@@ -187,12 +204,18 @@ class _Walk:
             return
         self._report.transactions += 1
         for side, key in (("source", posting.source), ("destination", posting.destination)):
+            if key is None and posting.kind == Kind.SPLIT:
+                continue
             found = self._currencies.get(key)
             if found is None:
                 self._report.add("log", _seq(seq), side, "a balance that exists", f"key {key}")
             elif found != currency:
                 self._report.add("log", _seq(seq), "currency", f"{found}, which is the {side}'s", currency)
 
+        if posting.kind == Kind.SPLIT:
+            if recorded is not None:
+                self._report.add("outcomes", _seq(seq), "row", "none, for a split has no outcome", "one")
+            return
         cursor = self._cursors.get(posting.queue)
         if recorded is None:
             self._report.undecided += 1
@@ -205,30 +228,34 @@ class _Walk:
 
     def _replay(self, group: Sequence[HistoryRow]) -> None:
         """Decide the postings over the book, and compare with what is recorded."""
-        rows = [row for row in group if row.posting is not None]
+        rows = [row for row in group if row.posting is not None and row.posting.kind != Kind.SPLIT]
         postings = [row.posting for row in rows if row.posting is not None]
         if not postings:
             return
         try:
-            outcomes = self._decide(postings)
-        except AssertionError as error:
+            outcomes = self._decide(postings, [row.posting for row in group if row.posting is not None])
+        except (AssertionError, KeyError) as error:
             self._report.add("log", _seq(postings[0].seq), "row", "a posting that can be decided", error)
             return
         for outcome, posting, row in zip(outcomes, postings, rows, strict=True):
             if row.recorded is not None:
                 self._compare(outcome, posting, row.recorded)
 
-    def _decide(self, postings: Sequence[Posting]) -> list[Outcome]:
-        """Decide one posting, or an atomic group, and write it to the book."""
+    def _decide(self, postings: Sequence[Posting], group: Sequence[Posting]) -> list[Outcome]:
+        """Decide one posting, or the postings of an atomic group, and write it to the book."""
         for posting in postings:
             if posting.hold_seq is not None:
                 self._check_settled_parties(posting)
-        if postings[0].group_first is not None and self._check_group(postings):
-            return decide_group(postings, self._book)
-        outcomes = []
-        for posting in postings:
-            outcomes.append(decide(posting, self._book))
-            self._book.write(outcomes[-1])
+        if postings[0].group_first is not None and self._check_group(group):
+            outcomes = decide_group(postings, self._book)
+        else:
+            outcomes = []
+            for posting in postings:
+                outcomes.append(decide(posting, self._book))
+                self._book.write(outcomes[-1])
+        for outcome in outcomes:
+            if outcome.seq in self._refunded and outcome.status is Status.APPLIED:
+                self._book.refunds[outcome.seq] = Refunded(outcome.seq, outcome.amount, 0)
         return outcomes
 
     def _check_group(self, postings: Sequence[Posting]) -> bool:
@@ -239,7 +266,7 @@ class _Walk:
                 self._report.add("log", _seq(posting.seq), "group_last", last, posting.group_last)
                 return False
         seqs = [posting.seq for posting in postings]
-        if first is None or last is None or last - first >= MAX_BULK or seqs != list(range(first, last + 1)):
+        if first is None or last is None or seqs != list(range(first, last + 1)):
             expected = f"an atomic group from {first} to {last}"
             self._report.add("log", _seq(postings[0].seq), "group", expected, f"{len(seqs)} members to {seqs[-1]}")
             return False
@@ -293,7 +320,7 @@ class _Walk:
             source.debit += amount
             destination.credit += amount
             destination.last_credit_seq = posting.seq
-        if kind == Kind.TRANSFER:
+        if kind in (Kind.TRANSFER, Kind.REFUND):
             return
         held = amount if kind == Kind.HOLD else -amount
         source.inflight_debit += held
@@ -307,6 +334,18 @@ class _Walk:
                 hold.voided += amount
             if hold.committed + hold.voided == hold.amount:
                 hold.settled_at = recorded.decided_at
+
+
+def _check_refunds(conn: Connection, report: Report, refunds: dict[int, Refunded]) -> None:
+    """What is stored of refunds is what the log makes of them. What is not decided yet is in the log's alone."""
+    undecided = store.audit.undecided_refunds(conn)
+    for stored in store.audit.refunds(conn):
+        expected = refunds.pop(stored.seq, None)
+        if stored.seq not in undecided and stored != expected:
+            report.add("refunds", _seq(stored.seq), "row", expected, stored)
+    for seq, expected in refunds.items():
+        if expected.refunded and seq not in undecided:
+            report.add("refunds", _seq(seq), "row", expected, "none")
 
 
 def _check_balances(conn: Connection, report: Report, sums: dict[int, _Sums], progress: Progress) -> None:

@@ -118,8 +118,8 @@ def drain_batch(conn: Connection, queues: set[int], *, limit: int, wait: bool) -
 
     Without ``wait``, queues that another drain holds are left out.
     """
-    cursors = store.queues.lock_cursors(conn, queues, wait=wait)
-    queues = set(cursors)
+    heads = store.queues.lock_heads(conn, queues, wait=wait)
+    queues, cursors = set(heads), {queue: head.cursor for queue, head in heads.items()}
     postings = store.log.read_batch(conn, cursors, limit) if queues else []
     if not postings:
         return Batch(queues)
@@ -133,13 +133,16 @@ def drain_batch(conn: Connection, queues: set[int], *, limit: int, wait: bool) -
     if not outcomes:
         return Batch(queues, needs=needs)
 
-    store.outcomes.write(conn, outcomes, decided_at)
+    hashes = {queue: head.hash for queue, head in heads.items()}
+    store.outcomes.write(conn, outcomes, postings, decided_at, hashes)
     if changed := [balance for id, balance in book.balances.items() if balance is not before[id]]:
         store.outcomes.write_balances(conn, changed)
     if holds := {outcome.hold.seq: outcome.hold for outcome in outcomes if outcome.hold is not None}:
         store.outcomes.write_holds(conn, list(holds.values()), decided_at)
+    if refunds := {o.refunded.seq: o.refunded for o in outcomes if o.refunded is not None}:
+        store.outcomes.write_refunds(conn, list(refunds.values()))
     last = outcomes[-1].seq
-    store.queues.advance(conn, queues, last, Counter(posting.queue for posting in postings[: len(outcomes)]))
+    store.queues.advance(conn, hashes, last, Counter(posting.queue for posting in postings[: len(outcomes)]))
     return Batch(queues, {queue: max(last, cursor) for queue, cursor in cursors.items()}, len(outcomes), needs)
 
 
@@ -149,6 +152,7 @@ def _open_book(conn: Connection, postings: list[Posting]) -> Book:
         conn, {posting.source for posting in postings} | {posting.destination for posting in postings}
     )
     holds = {posting.hold_seq for posting in postings if posting.hold_seq is not None}
+    refunds = {posting.refund_of for posting in postings if posting.refund_of is not None}
     first_limited: dict[int, int] = {}
     for posting in postings:
         if posting.hold_seq is None and (not posting.allow_overdraft or posting.overdraft_limit is not None):
@@ -158,6 +162,7 @@ def _open_book(conn: Connection, postings: list[Posting]) -> Book:
         balances,
         store.outcomes.find_holds(conn, holds) if holds else {},
         store.outcomes.later_credits(conn, after) if after else {},
+        store.outcomes.find_refunds(conn, refunds) if refunds else {},
     )
 
 

@@ -4,21 +4,24 @@ Web, worker, verifier and tests all call this one function, so there is one trut
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
-from core.model import Balance, Hold, Kind, Outcome, Posting, Rejection, RejectReason, Status
+from core.model import Balance, Hold, Kind, Outcome, Posting, Refunded, Rejection, RejectReason, Status
 
-_TRANSFER, _HOLD, _VOID_INFLIGHT = int(Kind.TRANSFER), int(Kind.HOLD), int(Kind.VOID_INFLIGHT)
+_TRANSFER, _HOLD, _VOID_INFLIGHT, _REFUND = map(int, (Kind.TRANSFER, Kind.HOLD, Kind.VOID_INFLIGHT, Kind.REFUND))
 """As plain integers: comparing with an enum's member costs several times as much."""
 
 
-class Book(NamedTuple):
+@dataclass(slots=True)
+class Book:
     """What a batch of postings is decided over. The caller puts each outcome's values back with ``write``."""
 
     balances: dict[int, Balance]
     holds: dict[int, Hold]
-    later_credits: Mapping[int, list[tuple[int, int]]] = {}
+    later_credits: Mapping[int, list[tuple[int, int]]] = field(default_factory=dict)
     """Per balance: pairs of seq and amount that are already in it, but may be later than a posting to decide."""
+    refunds: dict[int, Refunded] = field(default_factory=dict)
+    """Of everything that a posting in the batch gives back."""
 
     def credited_after(self, balance: int, seq: int) -> int:
         """Money in the balance that was accepted after ``seq``: an earlier posting must not spend it."""
@@ -32,17 +35,19 @@ class Book(NamedTuple):
             self.balances[outcome.destination.id] = outcome.destination
         if outcome.hold is not None:
             self.holds[outcome.hold.seq] = outcome.hold
+        elif outcome.refunded is not None:
+            self.refunds[outcome.refunded.seq] = outcome.refunded
 
 
 def decide(posting: Posting, book: Book) -> Outcome:
     """The outcome of one posting over the book as it is. Does not change the book.
 
-    Both balances must be in the book, and the hold of a commit or void unless there is none.
+    Both balances must be in the book, the hold of a commit or void unless there is none, and what a refund gives back.
     """
     kind = posting.kind
     if kind in (_TRANSFER, _HOLD):
         return _transfer(posting, book)
-    return _settle(posting, book)
+    return _refund(posting, book) if kind == _REFUND else _settle(posting, book)
 
 
 def decide_group(group: Sequence[Posting], book: Book) -> list[Outcome]:
@@ -50,20 +55,31 @@ def decide_group(group: Sequence[Posting], book: Book) -> list[Outcome]:
 
     A group that succeeds is written to the book. Of a group that fails, the book shows nothing.
     """
-    undo: dict[int, Balance] = {}
+    balances: dict[int, Balance] = {}
+    holds: dict[int, Hold | None] = {}
+    refunds: dict[int, Refunded] = {}
     outcomes: list[Outcome] = []
     for posting in group:
         outcome = decide(posting, book)
         if outcome.status is Status.REJECTED:
-            book.balances.update(undo)
-            for member in outcomes:
-                book.holds.pop(member.seq, None)
+            book.balances.update(balances)
+            book.refunds.update(refunds)
+            for seq, hold in holds.items():
+                if hold is None:
+                    del book.holds[seq]
+                else:
+                    book.holds[seq] = hold
             others = Rejection(RejectReason.ATOMIC_GROUP, culprit=posting.seq)
             rejected = [Outcome(member.seq, Status.REJECTED, 0, rejection=others) for member in group]
             rejected[len(outcomes)] = outcome
             return rejected
-        undo.setdefault(posting.source, book.balances[posting.source])
-        undo.setdefault(posting.destination, book.balances[posting.destination])
+        # What the group found is put back if a later member fails.
+        balances.setdefault(posting.source, book.balances[posting.source])
+        balances.setdefault(posting.destination, book.balances[posting.destination])
+        if outcome.hold is not None:
+            holds.setdefault(outcome.hold.seq, book.holds.get(outcome.hold.seq))
+        if outcome.refunded is not None:
+            refunds.setdefault(outcome.refunded.seq, book.refunds[outcome.refunded.seq])
         book.write(outcome)
         outcomes.append(outcome)
     return outcomes
@@ -112,6 +128,33 @@ def _transfer(posting: Posting, book: Book) -> Outcome:
         source._replace(inflight_debit=inflight_debit + amount, version=version + 1),
         destination._replace(inflight_credit=d_inflight_credit + amount, version=d_version + 1),
         Hold(seq, amount, 0, 0),
+    )
+
+
+def _refund(posting: Posting, book: Book) -> Outcome:
+    """Give back what another posting moved. The source may go below zero for it, as in Blnk."""
+    seq = posting.seq
+    state = book.refunds[posting.refund_of or 0]
+    remaining = state.remaining
+    if remaining == 0 or posting.amount > remaining:
+        reason = RejectReason.REFUND_EXCEEDS_REMAINDER if remaining else RejectReason.ALREADY_REFUNDED
+        rejection = Rejection(reason, remaining, posting.amount, short_by=posting.amount - remaining)
+        return Outcome(seq, Status.REJECTED, 0, rejection=rejection)
+
+    # From here on it succeeds.
+    amount = posting.amount or remaining
+    source, destination = book.balances[posting.source], book.balances[posting.destination]
+    return Outcome(
+        seq,
+        Status.APPLIED,
+        amount,
+        source._replace(debit=source.debit + amount, version=source.version + 1),
+        destination._replace(
+            credit=destination.credit + amount,
+            version=destination.version + 1,
+            last_credit_seq=max(seq, destination.last_credit_seq),
+        ),
+        refunded=state._replace(refunded=state.refunded + amount),
     )
 
 

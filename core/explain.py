@@ -21,6 +21,8 @@ WIRE_NAMES = {
     RejectReason.ALREADY_COMMITTED: "already_committed",
     RejectReason.COMMIT_EXCEEDS_ORIGINAL: "commit_amount_exceeded",
     RejectReason.COMMIT_EXCEEDS_REMAINDER: "commit_amount_exceeded",
+    RejectReason.ALREADY_REFUNDED: "already_refunded",
+    RejectReason.REFUND_EXCEEDS_REMAINDER: "refund_amount_exceeded",
     RejectReason.INSUFFICIENT_FUNDS: "insufficient_funds",
     RejectReason.OVERDRAFT_LIMIT: "overdraft_limit",
     RejectReason.ATOMIC_GROUP: "atomic_group",
@@ -30,6 +32,7 @@ _TEXTS = {
     RejectReason.NOT_INFLIGHT: "transaction is not in inflight status",
     RejectReason.ALREADY_VOIDED: "transaction has already been voided",
     RejectReason.ALREADY_COMMITTED: "cannot commit. Transaction already committed",
+    RejectReason.ALREADY_REFUNDED: "transaction has already been refunded",
     RejectReason.INSUFFICIENT_FUNDS: "insufficient funds in source balance",
     RejectReason.OVERDRAFT_LIMIT: "transaction exceeds overdraft limit",
     RejectReason.ATOMIC_GROUP: "another transaction of the atomic batch was rejected",
@@ -48,6 +51,8 @@ def blnk_text(rejection: Rejection, priced: Priced) -> str:
         return f"cannot commit more than the original transaction amount. {_available(rejection, priced)}"
     if rejection.reason is RejectReason.COMMIT_EXCEEDS_REMAINDER:
         return f"cannot commit more than the remaining amount. {_available(rejection, priced)}"
+    if rejection.reason is RejectReason.REFUND_EXCEEDS_REMAINDER:
+        return f"cannot refund more than is left. {_available(rejection, priced)}"
     return _TEXTS[rejection.reason]
 
 

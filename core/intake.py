@@ -5,43 +5,39 @@ place in the order, in one commit for as many as there are.
 """
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 from sqlalchemy import Connection
 
-from core import store
+from core import splits, store
 from core.directory import Directory
-from core.errors import Conflict, InvalidRequest, NotFound, ReferenceConflict
-from core.explain import major
+from core.errors import InvalidRequest, NotFound, ReferenceConflict
 from core.ids import new_id
-from core.model import Accepted, BalanceRef, Draft, Kind, Status
-from core.money import MAX_DIGITS, MAX_PRECISION, InexactAmount, to_minor
-from core.requests import Leg, SettleRequest, TransactionRequest
-from core.routing import queue_of, route_of
-from core.store.log import Prior
-from core.store.transactions import TransactionRow
+from core.model import Accepted, BalanceRef, Draft, Kind
+from core.money import InexactAmount, to_minor
+from core.requests import Leg, Terms, TransactionRequest
+from core.routing import queue_of
+from core.store.log import Head, Prior
+from core.validation import meta_data_text, names_of, problems_of, time_of, whole
 
 MAX_BULK = 10_000
-MAX_NAME = 255
-MAX_REFERENCE = 512
-"""Characters. What is unique must fit into a page of a B-tree."""
-
-_INDICATOR = re.compile(r"@\S+")
-_SUSPECT_JSON = re.compile(rb"[\x00-\x1f]|\\u0000|\\u[dD][89a-fA-F]|[0-9][eE][+-]?[0-9]{3}|[0-9]{400}")
-"""Signs of JSON that Postgres may refuse; only what shows one is parsed and looked at closely."""
-
-_SURROGATE_OR_NUL = re.compile("[\x00\ud800-\udfff]")
-_MAX_DEPTH = 100
-
-Problems = list[tuple[str, str]]
 
 
 # Submitting
+
+
+class Virtual(dict[tuple[str, str], BalanceRef]):
+    """Stands in for the internal balances that a rehearsal would create. Their keys are negative."""
+
+    def __missing__(self, name: tuple[str, str]) -> BalanceRef:
+        indicator, currency = name
+        ref = self[name] = BalanceRef(-1 - len(self), indicator, currency, indicator, 0)
+        return ref
 
 
 def draft_all(
@@ -50,41 +46,47 @@ def draft_all(
     *,
     parent: str | None = None,
     inflight: bool | None = None,
+    virtual: Virtual | None = None,
 ) -> list[Draft]:
     """Validated drafts of some requests, in their order. Names are resolved, and created only when all else is right.
 
-    ``inflight``, if given, is meant instead of each request's own.
+    ``inflight``, if given, is meant instead of each request's own. With ``virtual`` nothing is created or fixed, and
+    balances that would be are taken from it.
 
     Raises:
         InvalidRequest: with every problem of the first request that has one; ``details`` holds its index.
         NotFound: a balance id is not known (BAL_NOT_FOUND).
     """
     for index, request in enumerate(requests):
-        if problems := _problems_of(request):
+        if problems := problems_of(request):
             raise _at(index, parent, problems)
-    directory.know(name for request in requests for name in _sides(request) if name[0] != "@")
-    currencies = [_currency_of(request, directory) for request in requests]
+    sides = [_sides(request) for request in requests]
+    directory.know(name for side in sides for names in side for name in names if name[0] != "@")
+    currencies = [_currency_of(request, side, directory) for request, side in zip(requests, sides, strict=True)]
     internal = {
         (name, currency)
-        for request, currency in zip(requests, currencies, strict=True)
-        for name in _sides(request)
+        for side, currency in zip(sides, currencies, strict=True)
+        for names in side
+        for name in names
         if name[0] == "@"
     }
     directory.know(internal)
 
     sums = []
     precisions: dict[str, int] = {}
-    for index, (request, currency) in enumerate(zip(requests, currencies, strict=True)):
+    for index, (request, side, currency) in enumerate(zip(requests, sides, currencies, strict=True)):
         try:
-            _check_balances(request, currency, directory)
+            _check_terms(request, inflight)
+            _check_balances(side, currency, directory)
             sums.append(_sums_of(request, currency, directory, precisions))
         except InvalidRequest as error:
             raise _at(index, parent, error.problems, error.code, error.details) from None
-    _fix_precisions(precisions, directory)
-    directory.create(internal)
+    if virtual is None:
+        _fix_precisions(precisions, directory)
+        directory.create(internal)
     return [
-        _draft(request, currency, *amounts, directory, parent, inflight)
-        for request, currency, amounts in zip(requests, currencies, sums, strict=True)
+        _draft(request, side, currency, amounts, _Names(directory, currency, virtual), parent, inflight)
+        for request, side, currency, amounts in zip(requests, sides, currencies, sums, strict=True)
     ]
 
 
@@ -97,19 +99,24 @@ class Submission:
     accepted: list[Accepted] = field(default_factory=list)
     error: Exception | None = None
 
+    def postings(self) -> list[Accepted]:
+        """What was accepted into queues: legs in place of their splits, and nothing of what waits for its date."""
+        return [one for each in self.accepted for one in (each.legs or [each]) if one.queue >= 0]
+
 
 def append(conn: Connection, submissions: Sequence[Submission]) -> None:
     """Give the drafts of all submissions their places in the log, and note in each what became of it.
 
     A draft whose reference is taken is answered with the first transaction when the content is the same; else the whole
-    submission gets a ``ReferenceConflict``, and the others are not touched. Holds the append lock until the commit.
+    submission gets a ``ReferenceConflict``, and the others are not touched. One with a due date to come is put aside
+    until then. Holds the append lock until the commit.
 
     Raises:
         TransientError: the lock was not had in time.
     """
-    head, prior = store.log.lock_head(conn, [d.reference for s in submissions for d in s.drafts])
-    rows: list[tuple[Any, ...]] = []
-    seq = head.seq
+    references = [one.reference for s in submissions for draft in s.drafts for one in (draft, *draft.legs)]
+    head, prior = store.log.lock_head(conn, references)
+    writer = _Writer(head, prior)
     for submission in submissions:
         submission.accepted, submission.error = [], None
         try:
@@ -117,22 +124,62 @@ def append(conn: Connection, submissions: Sequence[Submission]) -> None:
             if submission.atomic and known and len(known) < len(submission.drafts):
                 reference, found = next(iter(known.items()))
                 raise ReferenceConflict(reference, "atomic batch", found.transaction_id)
+            for leg in (leg for d in submission.drafts if d.legs and d.reference not in known for leg in d.legs):
+                if taken := prior.get(leg.reference):
+                    raise ReferenceConflict(leg.reference, "split", taken.transaction_id)
         except ReferenceConflict as error:
             submission.error = error
             continue
-        fresh = len(submission.drafts) - len(known)
-        group = (seq + 1, seq + fresh) if submission.atomic and fresh > 1 else None
+        fresh = [draft for draft in submission.drafts if draft.reference not in known]
+        size = sum(1 + len(draft.legs) for draft in fresh)
+        group = (writer.seq + 1, writer.seq + size) if submission.atomic and size > 1 else None
         for draft in submission.drafts:
-            accepted = known.get(draft.reference)
-            if accepted is None:
-                seq += 1
-                queue = queue_of(draft.route, head.queues)
-                rows.append(store.log.row_of(draft, seq=seq, queue=queue, group=group, accepted_at=head.now))
-                accepted = Accepted(draft.transaction_id, seq, queue, head.now, draft.parent, False)
-                prior[draft.reference] = Prior(draft.transaction_id, seq, queue, head.now, draft)
-            submission.accepted.append(accepted)
-    if rows:
-        store.log.append(conn, rows)
+            submission.accepted.append(known.get(draft.reference) or writer.add(draft, group))
+    if writer.rows:
+        store.log.append(conn, writer.rows)
+    if writer.settle_at:
+        store.due.add(conn, writer.settle_at)
+    if writer.scheduled:
+        store.due.schedule(conn, writer.scheduled, head.now)
+
+
+@dataclass
+class _Writer:
+    """Collects what one append writes."""
+
+    head: Head
+    prior: dict[str, Prior]
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    scheduled: list[Draft] = field(default_factory=list)
+    settle_at: list[tuple[str, int, datetime]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.seq = self.head.seq
+
+    def add(self, draft: Draft, group: tuple[int, int] | None) -> Accepted:
+        """A draft whose reference is new, with its legs."""
+        if draft.due_at is not None and draft.due_at > self.head.now:
+            self.scheduled.append(draft)
+            accepted = Accepted(draft.transaction_id, 0, -1, self.head.now, draft.parent, False)
+        else:
+            if group is None and draft.legs and draft.atomic:
+                group = (self.seq + 1, self.seq + 1 + len(draft.legs))
+            accepted = self._row(draft, group)
+            if draft.legs:
+                accepted = accepted._replace(legs=tuple(self._row(leg, group) for leg in draft.legs))
+            for action, at in draft.settle_at:
+                self.settle_at.append((draft.transaction_id, action, at))
+        self.prior[draft.reference] = Prior(*accepted[:4], accepted.digest, draft)
+        return accepted
+
+    def _row(self, draft: Draft, group: tuple[int, int] | None) -> Accepted:
+        self.seq += 1
+        queue = None if draft.kind == Kind.SPLIT else queue_of(draft.route, self.head.queues)
+        now = self.head.now
+        row = store.log.row_of(draft, seq=self.seq, queue=queue, group=group, accepted_at=now)
+        self.rows.append(row)
+        place = -1 if queue is None else queue
+        return Accepted(draft.transaction_id, self.seq, place, now, draft.parent, False, row[-1])
 
 
 def check_distinct_references(drafts: Sequence[Draft]) -> None:
@@ -143,9 +190,10 @@ def check_distinct_references(drafts: Sequence[Draft]) -> None:
     """
     seen: dict[str, int] = {}
     for index, draft in enumerate(drafts):
-        if (first := seen.setdefault(draft.reference, index)) != index:
-            text = f"reference {draft.reference} is used by transactions[{first}] too"
-            raise InvalidRequest([(f"transactions[{index}]", text)], "TXN_DUPLICATE_REFERENCE", {"index": index})
+        for one in (draft, *draft.legs):
+            if (first := seen.setdefault(one.reference, index)) != index:
+                text = f"reference {one.reference} is used by transactions[{first}] too"
+                raise InvalidRequest([(f"transactions[{index}]", text)], "TXN_DUPLICATE_REFERENCE", {"index": index})
 
 
 _CONTENT = (
@@ -159,6 +207,7 @@ _CONTENT = (
     ("allow_overdraft", "allow_overdraft"),
     ("overdraft_limit", "overdraft_limit"),
     ("hold_seq", "transaction"),
+    ("refund_of", "transaction"),
     ("effective_date", "effective_date"),
 )
 """What a repeated reference must repeat: the draft's field, and the name that the client gave it."""
@@ -172,277 +221,75 @@ def _replay(draft: Draft, prior: dict[str, Prior]) -> Accepted:
             raise ReferenceConflict(draft.reference, called, first.transaction_id)
     if draft.meta_data != first.draft.meta_data and _parsed(draft.meta_data) != _parsed(first.draft.meta_data):
         raise ReferenceConflict(draft.reference, "meta_data", first.transaction_id)
-    return Accepted(first.transaction_id, first.seq, first.queue, first.accepted_at, first.draft.parent, True)
+    if draft.terms != first.draft.terms:
+        _compare_terms(draft, first)
+    place = first.transaction_id, first.seq, first.queue, first.accepted_at, first.draft.parent
+    return Accepted(*place, True, first.digest)
+
+
+def _compare_terms(draft: Draft, first: Prior) -> None:
+    ours, theirs = (terms_of(terms) for terms in (draft.terms, first.draft.terms))
+    for name in Terms.__struct_fields__:
+        if name != "scheduled_at" and getattr(ours, name) != getattr(theirs, name):
+            raise ReferenceConflict(draft.reference, name, first.transaction_id)
+
+
+_decode_terms = msgspec.json.Decoder(Terms).decode
+
+
+def terms_of(text: str | None) -> Terms:
+    """What the column ``terms`` holds."""
+    return _decode_terms(text) if text else Terms()
 
 
 def _parsed(meta_data: str | None) -> Any:
     return json.loads(meta_data, parse_float=Decimal) if meta_data else None
 
 
-# Settling a hold
-
-
-def draft_settlement(conn: Connection, transaction_id: str, request: SettleRequest) -> tuple[Draft, TransactionRow]:
-    """A commit or void of a hold, and the hold. What the present state already forbids is refused here.
-
-    What happens between now and its turn, the engine decides.
-
-    Raises:
-        InvalidRequest, NotFound, Conflict: with Blnk's codes and texts.
-    """
-    commit = request.status == "commit"
-    if not commit and request.status != "void":
-        raise InvalidRequest(
-            [("", "status not supported. use either commit or void")], code="TXN_INVALID_STATUS_ACTION"
-        )
-    precise = _settled_minor(request)
-    hold = store.transactions.find(conn, transaction_id)
-    if hold is None:
-        raise NotFound("TXN_NOT_FOUND", f"Transaction with ID '{transaction_id}' not found")
-    if hold.kind != Kind.HOLD or hold.status is Status.REJECTED:
-        raise InvalidRequest([("", "transaction is not in inflight status")], code="TXN_NOT_INFLIGHT")
-    amount = _settled_amount(request, precise, hold) if commit else 0
-    if request.reference is not None and (problems := _text_problems("reference", request.reference, MAX_REFERENCE)):
-        raise InvalidRequest(problems)
-    # A repeated reference is answered with the first settlement, which the hold's state may show already.
-    if request.reference is None or not store.log.find_references(conn, [request.reference]):
-        _check_settleable(hold, amount)
-        if not request.skip_queue and store.transactions.has_undecided_settlement(conn, hold.seq):
-            raise Conflict("GEN_CONFLICT", "a commit or void is already queued for this transaction")
-    settlement_id = new_id("txn_")
-    return Draft(
-        settlement_id,
-        request.reference or f"{transaction_id}_{request.status}_{settlement_id[4:]}",
-        Kind.COMMIT_INFLIGHT if commit else Kind.VOID_INFLIGHT,
-        hold.source_key,
-        hold.destination_key,
-        route_of(f"bln_{hold.source}"),
-        amount,
-        hold.currency,
-        hold.precision,
-        hold.description,
-        False,
-        None,
-        hold.seq,
-        transaction_id,
-        None,
-        hold.meta_data,
-    ), hold
-
-
-def _settled_minor(request: SettleRequest) -> int | None:
-    """The checks that Blnk makes before it looks for the hold, also for a void."""
-    precise = _whole(request.precise_amount) if request.precise_amount is not None else None
-    if request.precise_amount is not None and (precise is None or precise <= 0):
-        raise InvalidRequest([("", "precise_amount must be positive")], code="TXN_INVALID_AMOUNT")
-    if request.amount is not None and (request.amount.is_nan() or request.amount < 0):
-        raise InvalidRequest([("", "commit amount cannot be negative")], code="GEN_BAD_REQUEST")
-    return precise
-
-
-def _settled_amount(request: SettleRequest, precise: int | None, hold: TransactionRow) -> int:
-    """Minor units to commit; 0 is all that is left."""
-    if precise is not None:
-        return precise
-    try:
-        return to_minor(request.amount, hold.precision) if request.amount else 0
-    except InexactAmount as error:
-        raise InvalidRequest([("amount", str(error))], code="TXN_INVALID_AMOUNT") from None
-
-
-def _check_settleable(hold: TransactionRow, amount: int) -> None:
-    state = hold.hold
-    if state is not None and state.remaining == 0 and state.voided:
-        raise Conflict("TXN_ALREADY_VOIDED", "transaction has already been voided")
-    if state is not None and state.remaining == 0:
-        raise Conflict("TXN_ALREADY_COMMITTED", "cannot commit. Transaction already committed")
-    remaining = hold.requested if state is None else state.remaining
-    if amount > hold.requested:
-        limit = f"original transaction amount. Original: {major(hold.requested, hold)}"
-    elif amount > remaining:
-        limit = f"remaining amount. Available: {major(remaining, hold)}"
-    else:
-        return
-    text = f"cannot commit more than the {limit}, Requested: {major(amount, hold)}"
-    raise InvalidRequest([("", text)], code="TXN_COMMIT_AMOUNT_EXCEEDED")
-
-
-# What can be said of a request without looking anything up
-
-
-def _problems_of(request: TransactionRequest) -> Problems:
-    problems: Problems = []
-    if request.amount and request.precise_amount is not None:
-        problems.append(("amount", "either amount or precise_amount should be provided, not both"))
-    elif not request.amount and request.precise_amount is None:
-        problems.append(("amount", "either amount or precise_amount is required"))
-    elif request.amount and (request.amount.is_nan() or request.amount < 0):
-        problems.append(("amount", "amount cannot be negative"))
-    if request.precise_amount is not None:
-        precise = _whole(request.precise_amount)
-        if precise is None:
-            problems.append(("precise_amount", f"must be an integer, or a string of at most {MAX_DIGITS} digits"))
-        elif precise < 0:
-            problems.append(("amount", "precise_amount cannot be negative"))
-    problems += _precision_problems(request.precision)
-    if request.currency is not None:
-        problems += _text_problems("currency", request.currency, 32)
-    problems += _text_problems("reference", request.reference, MAX_REFERENCE)
-    if not request.description:
-        problems.append(("description", "cannot be blank"))
-    elif "\x00" in request.description:
-        problems.append(("description", "must not contain the NUL character"))
-    problems += _side_problems("source", request.source, request.sources)
-    problems += _side_problems("destination", request.destination, request.destinations)
-    if request.source and request.source == request.destination:
-        problems.append(("destination", "source and destination cannot be the same balance"))
-    limit = request.overdraft_limit
-    if limit is not None and (not limit.is_finite() or limit < 0):
-        problems.append(("overdraft_limit", "cannot be negative"))
-    if request.effective_date is not None:
-        problems += _date_problems("effective_date", request.effective_date)
-    if request.meta_data:
-        problems += meta_data_problems(bytes(request.meta_data))
-    for name in ("scheduled_for", "inflight_expiry_date", "inflight_commit_date", "dry_run"):
-        value = getattr(request, name)
-        if value and value != "0001-01-01T00:00:00Z":
-            problems.append((name, "is not available in this version; leave it out"))
-    if request.status:
-        problems.append(("status", "is set by the ledger; leave it out"))
-    return problems
-
-
-def _precision_problems(precision: Decimal | None) -> Problems:
-    if not precision:
-        return []
-    if not precision.is_finite() or precision.adjusted() > 20 or precision.adjusted() < -20:
-        return [("precision", f"must be an integer from 1 to {MAX_PRECISION}")]
-    if precision != precision.to_integral_value():
-        return [("precision", "precision must be an integer value")]
-    if precision < 0:
-        return [("precision", "precision cannot be negative")]
-    return [] if precision <= MAX_PRECISION else [("precision", f"must be an integer from 1 to {MAX_PRECISION}")]
-
-
-def _side_problems(side: str, name: str | None, legs: list[Leg] | None) -> Problems:
-    if legs:
-        if name:
-            return [(side, f"either {side} or {side}s is required, not both")]
-        return [
-            (f"{side}s", "several are not available in this version; post one transaction for each, as an atomic bulk")
-        ]
-    if not name:
-        return [(side, f"either {side} or {side}s is required, not both")]
-    return indicator_problems(side, name) if name.startswith("@") else []
-
-
-def indicator_problems(field: str, name: str) -> Problems:
-    """What is wrong with an ``@Name``."""
-    if len(name) > MAX_NAME:
-        return [(field, f"an @Name has at most {MAX_NAME} characters")]
-    if not _INDICATOR.fullmatch(name) or "\x00" in name:
-        return [(field, "an @Name is @ and at least one more character, without spaces")]
-    return []
-
-
-def _text_problems(field: str, value: str | None, longest: int) -> Problems:
-    if value is None or not value.strip():
-        return [(field, "cannot be blank")]
-    if len(value) > longest:
-        return [(field, f"has more than {longest} characters")]
-    return [(field, "must not contain the NUL character")] if "\x00" in value else []
-
-
-def _date_problems(field: str, value: datetime) -> Problems:
-    try:
-        value.astimezone(UTC)
-    except OverflowError:
-        return [(field, "must be between the years 1 and 9999 in UTC")]
-    return []
-
-
-def meta_data_problems(raw: bytes) -> Problems:
-    """What the database could not store in the JSON text of ``meta_data``, or would not give back as it was."""
-    text = raw.strip()
-    if text == b"null":
-        return []
-    if not text.startswith(b"{"):
-        return [("meta_data", "must be an object")]
-    if not text.isascii():
-        try:
-            text.decode()
-        except UnicodeDecodeError:
-            return [("meta_data", "must be UTF-8")]
-    if text.count(b"{") + text.count(b"[") <= _MAX_DEPTH and not _SUSPECT_JSON.search(text):
-        return []
-    try:
-        return _value_problems(json.loads(text, parse_float=Decimal, parse_int=Decimal), 1)
-    except ArithmeticError:  # An exponent that not even Decimal can hold.
-        return [("meta_data", f"has a number of more than {MAX_DIGITS} digits")]
-    except (ValueError, RecursionError):
-        return [("meta_data", "is not valid JSON")]
-
-
-def _value_problems(value: Any, depth: int) -> Problems:
-    if depth > _MAX_DEPTH:
-        return [("meta_data", f"is nested more than {_MAX_DEPTH} levels deep")]
-    if isinstance(value, str) and _SURROGATE_OR_NUL.search(value):
-        return [("meta_data", "must not contain the NUL character or half of a surrogate pair")]
-    if isinstance(value, Decimal) and (abs(value.adjusted()) > MAX_DIGITS or len(value.as_tuple().digits) > MAX_DIGITS):
-        return [("meta_data", f"has a number of more than {MAX_DIGITS} digits")]
-    children = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
-    for child in children:
-        if problems := _value_problems(child, depth + 1):
-            return problems
-    return []
-
-
-def meta_data_text(raw: bytes) -> str | None:
-    """The text to store of ``meta_data`` that has no problems."""
-    text = bytes(raw).strip()
-    return None if text in (b"", b"null") else text.decode()
-
-
 # What depends on balances and currencies
 
 
-def _sides(request: TransactionRequest) -> tuple[str, str]:
-    """Source and destination of a request without problems."""
-    assert request.source and request.destination
-    return request.source, request.destination
+Sides = tuple[list[str], list[str]]
+"""The balances that the two sides of a request name."""
 
 
-def _currency_of(request: TransactionRequest, directory: Directory) -> str:
-    """The request's currency, or, left out, that of the other side when exactly one side is a balance id.
+def _sides(request: TransactionRequest) -> Sides:
+    return names_of(request.source, request.sources), names_of(request.destination, request.destinations)
+
+
+def _currency_of(request: TransactionRequest, sides: Sides, directory: Directory) -> str:
+    """The request's currency, or, left out, that of the other side when exactly one side has balance ids only.
 
     Blank when there is none, which ``_check_balances`` refuses.
     """
     if request.currency is not None:
         return request.currency
-    concrete = [name for name in _sides(request) if name[0] != "@"]
-    ref = directory.balance(concrete[0]) if len(concrete) == 1 else None
+    concrete = [names for names in sides if all(name[0] != "@" for name in names)]
+    ref = directory.balance(concrete[0][0]) if len(concrete) == 1 else None
     return ref.currency if ref is not None else ""
 
 
-def _check_balances(request: TransactionRequest, currency: str, directory: Directory) -> None:
-    """Both balances are there, or are names to be created, in one currency, and not the same one under two names.
+def _check_balances(sides: Sides, currency: str, directory: Directory) -> None:
+    """All balances are there, or are names to be created, in one currency, and none on both sides under two names.
 
     Raises:
         NotFound, InvalidRequest: saying which.
     """
-    keys = []
-    for side, name in zip(("source", "destination"), _sides(request), strict=True):
-        ref = _ref(name, currency, directory)
-        if ref is not None:
-            keys.append(ref.key)
-            if ref.currency != currency and currency:
-                text = f"is {currency}, but the {side} balance is in {ref.currency}"
-                raise InvalidRequest([("currency", text)], "TXN_CURRENCY_MISMATCH")
-        elif name[0] != "@":
-            raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{name}' not found")
+    keys: list[set[int]] = []
+    for side, names in zip(("source", "destination"), sides, strict=True):
+        keys.append(set())
+        for name in names:
+            ref = _ref(name, currency, directory)
+            if ref is not None:
+                keys[-1].add(ref.key)
+                if ref.currency != currency and currency:
+                    text = f"is {currency}, but the {side} balance is in {ref.currency}"
+                    raise InvalidRequest([("currency", text)], "TXN_CURRENCY_MISMATCH")
+            elif name[0] != "@":
+                raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{name}' not found")
     if not currency:
         raise InvalidRequest([("currency", "cannot be blank")])
-    if len(keys) == 2 and keys[0] == keys[1]:
+    if keys[0] & keys[1]:
         raise InvalidRequest([("destination", "source and destination cannot be the same balance")])
 
 
@@ -450,10 +297,33 @@ def _ref(name: str, currency: str, directory: Directory) -> BalanceRef | None:
     return directory.balance((name, currency) if name[0] == "@" else name)
 
 
-def _sums_of(
-    request: TransactionRequest, currency: str, directory: Directory, precisions: dict[str, int]
-) -> tuple[int, int, int | None]:
-    """Precision, amount and overdraft limit, the last two in minor units. Precisions to be fixed are added."""
+class _Names(NamedTuple):
+    """Names to balances that are known by now."""
+
+    directory: Directory
+    currency: str
+    virtual: Virtual | None
+
+    def __call__(self, name: str) -> BalanceRef:
+        ref = _ref(name, self.currency, self.directory)
+        if ref is None:
+            assert self.virtual is not None
+            ref = self.virtual[name, self.currency]
+        return ref
+
+
+class _Sums(NamedTuple):
+    """Minor units of one request."""
+
+    precision: int
+    amount: int
+    overdraft_limit: int | None
+    legs: list[tuple[int, int, int]] | None
+    """Of a split: place of the source, of the destination, and amount."""
+
+
+def _sums_of(request: TransactionRequest, currency: str, directory: Directory, precisions: dict[str, int]) -> _Sums:
+    """Precisions to be fixed are added to ``precisions``."""
     asked = int(request.precision) if request.precision else None
     if directory.check_precision:
         fixed = precisions.get(currency) or directory.precision(currency)
@@ -464,13 +334,37 @@ def _sums_of(
     else:
         precision = asked or 1
     if request.precise_amount is not None:
-        amount = _whole(request.precise_amount) or 0
+        amount = whole(request.precise_amount) or 0
     else:
         amount = _minor("amount", request.amount or Decimal(0), precision)
     if amount == 0:
         raise InvalidRequest([("amount", "transaction precise amount must be positive")], code="TXN_INVALID_AMOUNT")
     limit = request.overdraft_limit
-    return precision, amount, None if limit is None else _minor("overdraft_limit", limit, precision)
+    limit_minor = None if limit is None else _minor("overdraft_limit", limit, precision)
+    split = request.sources or request.destinations
+    return _Sums(precision, amount, limit_minor, _legs_of(request, amount, precision) if split else None)
+
+
+def _legs_of(request: TransactionRequest, amount: int, precision: int) -> list[tuple[int, int, int]]:
+    return splits.pairs(
+        _shares_of("sources", request.sources, amount, precision),
+        _shares_of("destinations", request.destinations, amount, precision),
+    )
+
+
+def _shares_of(side: str, legs: list[Leg] | None, amount: int, precision: int) -> list[int]:
+    if not legs:
+        return [amount]
+    field = side
+    try:
+        shares = []
+        for index, leg in enumerate(legs):
+            field = f"{side}[{index}]"
+            shares.append(splits.share_of(leg.distribution, leg.precise_distribution, precision))
+        field = side
+        return splits.amounts(amount, shares)
+    except splits.BadSplit as error:
+        raise InvalidRequest([(field, f"failed to split transaction: {error}")], "TXN_INVALID_DISTRIBUTION") from None
 
 
 def _check_precision(currency: str, asked: int | None, fixed: int | None) -> None:
@@ -491,48 +385,103 @@ def _minor(field: str, amount: Decimal, precision: int) -> int:
         raise InvalidRequest([(field, str(error))], code="TXN_INVALID_AMOUNT") from None
 
 
-def _whole(value: int | str) -> int | None:
-    """An integer, or a string of its digits; None for anything else or longer than allowed."""
-    if isinstance(value, int) and value.bit_length() <= 64:
-        return value
-    text = str(value)
-    if not re.fullmatch(r"-?[0-9]+", text) or len(text) > MAX_DIGITS:
-        return None
-    return int(text)
-
-
 def _draft(
     request: TransactionRequest,
+    sides: Sides,
     currency: str,
-    precision: int,
-    amount: int,
-    limit: int | None,
-    directory: Directory,
+    sums: _Sums,
+    name: _Names,
     parent: str | None,
     inflight: bool | None,
 ) -> Draft:
-    source, destination = (_ref(name, currency, directory) for name in _sides(request))
-    assert source is not None and destination is not None and request.reference and request.description
-    allow_overdraft = bool(request.allow_overdraft or request.apply_overdraft)
-    hold = request.inflight if inflight is None else inflight
-    return Draft(
-        new_id("txn_"),
+    assert request.reference and request.description
+    hold = bool(request.inflight if inflight is None else inflight)
+    sources, destinations = sides
+    transaction_id = new_id("txn_")
+    source, destination = name(sources[0]), name(destinations[0])
+    draft = Draft(
+        transaction_id,
         request.reference,
         Kind.HOLD if hold else Kind.TRANSFER,
         source.key,
         destination.key,
         source.route,
-        amount,
+        sums.amount,
         currency,
-        precision,
+        sums.precision,
         request.description,
-        allow_overdraft,
-        limit,
+        bool(request.allow_overdraft or request.apply_overdraft),
+        sums.overdraft_limit,
         None,
         parent,
         request.effective_date.astimezone(UTC) if request.effective_date else None,  # Postgres knows offsets to 15:59.
         meta_data_text(bytes(request.meta_data)),
     )
+    if request.scheduled_for or request.inflight_expiry_date or request.inflight_commit_date or sums.legs is not None:
+        draft = _with_terms(draft, request, hold)
+    if sums.legs is None:
+        return draft
+    plain = draft._replace(parent=transaction_id, terms=None, due_at=None, settle_at=())
+    refs = [[name(each) for each in names] for names in sides]
+    legs = tuple(
+        plain._replace(
+            transaction_id=new_id("txn_"),
+            reference=f"{draft.reference}_{number}",
+            source=refs[0][s].key,
+            destination=refs[1][d].key,
+            route=refs[0][s].route,
+            amount=amount,
+        )
+        for number, (s, d, amount) in enumerate(sums.legs, 1)
+    )
+    return draft._replace(
+        kind=Kind.SPLIT,
+        source=source.key if request.source else None,
+        destination=destination.key if request.destination else None,
+        legs=legs,
+        atomic=bool(request.atomic),
+    )
+
+
+def _check_terms(request: TransactionRequest, inflight: bool | None) -> None:
+    problems = [
+        (name, "needs inflight: true, for there is no hold otherwise")
+        for name in ("inflight_expiry_date", "inflight_commit_date")
+        if time_of(getattr(request, name)) is not None and not (request.inflight if inflight is None else inflight)
+    ]
+    scheduled_for = time_of(request.scheduled_for)
+    if scheduled_for is not None and scheduled_for > datetime.now(UTC) and request.skip_queue:
+        problems.append(("skip_queue", "cannot be answered now when scheduled_for is in the future; leave one out"))
+    if problems:
+        raise InvalidRequest(problems)
+
+
+def _with_terms(draft: Draft, request: TransactionRequest, hold: bool) -> Draft:
+    scheduled_for = time_of(request.scheduled_for)
+    expiry, commit = time_of(request.inflight_expiry_date), time_of(request.inflight_commit_date)
+    now = datetime.now(UTC)
+    waits = scheduled_for is not None and scheduled_for > now
+    terms = Terms(
+        sources=request.sources or None,
+        destinations=request.destinations or None,
+        atomic=bool(request.atomic and (request.sources or request.destinations)),
+        inflight=hold and bool(request.sources or request.destinations),
+        scheduled_for=scheduled_for,
+        scheduled_at=now if waits else None,
+        inflight_expiry_date=expiry,
+        inflight_commit_date=commit,
+    )
+    return draft._replace(
+        terms=msgspec.json.encode(terms).decode() if terms != Terms() else None,
+        due_at=scheduled_for if waits else None,
+        settle_at=settle_at(terms),
+    )
+
+
+def settle_at(terms: Terms) -> tuple[tuple[int, datetime], ...]:
+    """When to void or commit a hold by itself: pairs of kind and time."""
+    dates = ((Kind.VOID_INFLIGHT, terms.inflight_expiry_date), (Kind.COMMIT_INFLIGHT, terms.inflight_commit_date))
+    return tuple((int(kind), at) for kind, at in dates if at is not None)
 
 
 def _at(

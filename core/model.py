@@ -19,11 +19,16 @@ class Kind(IntEnum):
     """Moves held money, in part or whole."""
     VOID_INFLIGHT = 4
     """Releases what is left of a hold."""
+    SPLIT = 5
+    """Moves nothing itself: its legs do, which follow it in the log. It is in no queue and has no outcome."""
+    REFUND = 6
+    """Gives back what another posting moved, in part or whole."""
 
 
 class Status(StrEnum):
     """The state of a transaction, as clients see it."""
 
+    SCHEDULED = "SCHEDULED"
     QUEUED = "QUEUED"
     INFLIGHT = "INFLIGHT"
     APPLIED = "APPLIED"
@@ -53,6 +58,10 @@ class RejectReason(IntEnum):
     """More than the hold ever held."""
     COMMIT_EXCEEDS_REMAINDER = 5
     """More than is left of the hold."""
+    ALREADY_REFUNDED = 9
+    """All of it has been given back."""
+    REFUND_EXCEEDS_REMAINDER = 10
+    """More than was not yet given back."""
     INSUFFICIENT_FUNDS = 6
     """The source's available balance is too small and no overdraft was asked for."""
     OVERDRAFT_LIMIT = 7
@@ -78,7 +87,7 @@ class Posting(NamedTuple):
     destination: int
     """Key of the balance that is credited."""
     amount: int
-    """0 in a commit or void: all that is left."""
+    """0 in a commit, void or refund: all that is left."""
     allow_overdraft: bool
     overdraft_limit: int | None
     """How far below zero the source may go; None with ``allow_overdraft`` is unlimited."""
@@ -87,6 +96,10 @@ class Posting(NamedTuple):
     group_first: int | None
     """First and last seq of the atomic group; None outside one."""
     group_last: int | None
+    refund_of: int | None = None
+    """What a refund gives back."""
+    digest: bytes | None = None
+    """Of the row of the log, for the chain."""
 
 
 class Balance(NamedTuple):
@@ -127,8 +140,21 @@ class Hold(NamedTuple):
         return Status.APPLIED if self.committed else Status.VOID
 
 
+class Refunded(NamedTuple):
+    """How far something that moved money has been given back."""
+
+    seq: int
+    amount: int
+    """That it moved."""
+    refunded: int
+
+    @property
+    def remaining(self) -> int:
+        return self.amount - self.refunded
+
+
 class Rejection(NamedTuple):
-    """Why not, with the sum that did not work out. For a hold, ``available`` is what is left of it."""
+    """Why not, with the sum that did not work out. Of a hold or refund, ``available`` is what is left of it."""
 
     reason: RejectReason
     available: int | None = None
@@ -152,6 +178,8 @@ class Outcome(NamedTuple):
     destination: Balance | None = None
     hold: Hold | None = None
     rejection: Rejection | None = None
+    refunded: Refunded | None = None
+    """Of what a refund gives back, after it."""
 
 
 class Draft(NamedTuple):
@@ -161,8 +189,9 @@ class Draft(NamedTuple):
     """``txn_`` and a time-ordered UUID."""
     reference: str
     kind: int
-    source: int
-    destination: int
+    source: int | None
+    """None where a split has several."""
+    destination: int | None
     route: int
     """Of the source; decides the queue when the row is appended."""
     amount: int
@@ -177,17 +206,32 @@ class Draft(NamedTuple):
     effective_date: datetime | None
     meta_data: str | None
     """JSON text of an object."""
+    refund_of: int | None = None
+    terms: str | None = None
+    """JSON text of ``Terms``."""
+    legs: tuple["Draft", ...] = ()
+    """Of a split. They follow it in the log."""
+    atomic: bool = False
+    """Whether the legs are decided whole."""
+    due_at: datetime | None = None
+    """When to accept it into the log; None is now."""
+    settle_at: tuple[tuple[int, datetime], ...] = ()
+    """Of a hold: pairs of COMMIT_INFLIGHT or VOID_INFLIGHT and when."""
 
 
 class Accepted(NamedTuple):
-    """A draft that is in the log for good, or was there before (``replayed``)."""
+    """A draft that is in the log for good, or was there before (``replayed``), or waits for its due date."""
 
     transaction_id: str
     seq: int
+    """0 of one that is scheduled."""
     queue: int
+    """-1 of a split and of one that is scheduled: they are in no queue."""
     accepted_at: datetime
     parent: str | None
     replayed: bool
+    digest: bytes | None = None
+    legs: tuple["Accepted", ...] = ()
 
 
 class BalanceRef(NamedTuple):

@@ -19,14 +19,35 @@ Timestamp = Annotated[datetime, Meta(tz=True, description="RFC 3339 with a time 
 NO_META_DATA = Raw(b"")
 
 
-class Leg(Struct, forbid_unknown_fields=True):
+class Leg(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """One of several sources or destinations."""
 
-    identifier: str
-    distribution: str | None = None
-    precise_distribution: int | str | None = None
+    identifier: Annotated[str, Meta(description="Balance id, or the @Name of an internal balance.")]
+    distribution: (
+        Annotated[str, Meta(description='A percentage of the total ("10%"), major units ("12.50"), or "left".')] | None
+    ) = None
+    precise_distribution: (
+        Annotated[int | str, Meta(description='Minor units, or "left". Wins over distribution.')] | None
+    ) = None
+
+    # Sent by Blnk's clients for nothing.
     narration: str | None = None
     transaction_id: str | None = None
+
+
+class Terms(Struct, omit_defaults=True):
+    """What was agreed on beside the movement itself. Stored with the transaction, as JSON."""
+
+    sources: list[Leg] | None = None
+    destinations: list[Leg] | None = None
+    atomic: bool = False
+    inflight: bool = False
+    """Of a split: its legs are holds."""
+    scheduled_for: datetime | None = None
+    scheduled_at: datetime | None = None
+    """When it was asked for, of one that waited for its date."""
+    inflight_expiry_date: datetime | None = None
+    inflight_commit_date: datetime | None = None
 
 
 class TransactionRequest(Struct, forbid_unknown_fields=True):
@@ -52,16 +73,15 @@ class TransactionRequest(Struct, forbid_unknown_fields=True):
     effective_date: Timestamp | None = None
     meta_data: Raw = NO_META_DATA
 
-    # Not available yet; a value other than none is refused, never ignored.
-    sources: list[Leg] | None = None
-    destinations: list[Leg] | None = None
-    scheduled_for: str | None = None
-    inflight_expiry_date: str | None = None
-    inflight_commit_date: str | None = None
-    dry_run: bool | None = None
+    sources: Annotated[list[Leg], Meta(description="Several, in place of source.")] | None = None
+    destinations: Annotated[list[Leg], Meta(description="Several, in place of destination.")] | None = None
+    atomic: Annotated[bool, Meta(description="Of a split: all legs or none.")] | None = None
+    scheduled_for: Annotated[str, Meta(description="When to accept it: an RFC 3339 time.")] | None = None
+    inflight_expiry_date: Annotated[str, Meta(description="When to void what is left of the hold.")] | None = None
+    inflight_commit_date: Annotated[str, Meta(description="When to commit what is left of the hold.")] | None = None
+    dry_run: Annotated[bool, Meta(description="Answer what would happen, and do nothing.")] | None = None
 
     # Sent by Blnk's clients for nothing.
-    atomic: bool | None = None
     status: str | None = None
     balance_id: str | None = None
     rate: Any = None
@@ -90,6 +110,42 @@ class SettleRequest(Struct, forbid_unknown_fields=True):
 
     # Sent by Blnk's clients for nothing.
     meta_data: Raw = NO_META_DATA
+
+
+class BulkSettlement(Struct, forbid_unknown_fields=True):
+    """One item of ``POST /transactions/inflight/bulk/commit``."""
+
+    transaction_id: str
+    amount: Amount | None = None
+    precise_amount: PreciseAmount | None = None
+
+
+class BulkCommitRequest(Struct, forbid_unknown_fields=True):
+    """``POST /transactions/inflight/bulk/commit``."""
+
+    transactions: list[BulkSettlement] | None = None
+    skip_queue: bool | None = None
+    dry_run: bool | None = None
+
+
+class BulkVoidRequest(Struct, forbid_unknown_fields=True):
+    """``POST /transactions/inflight/bulk/void``."""
+
+    transaction_ids: list[str] | None = None
+    skip_queue: bool | None = None
+    dry_run: bool | None = None
+
+
+class RefundRequest(Struct, forbid_unknown_fields=True):
+    """``POST /refund-transaction/<id>``."""
+
+    amount: Amount | None = None
+    precise_amount: PreciseAmount | None = None
+    reference: Annotated[str, Meta(description="Makes a repeated partial refund harmless.")] | None = None
+    description: str | None = None
+    meta_data: Raw = NO_META_DATA
+    skip_queue: bool | None = None
+    dry_run: bool | None = None
 
 
 class LedgerRequest(Struct, forbid_unknown_fields=True):

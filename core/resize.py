@@ -47,7 +47,7 @@ def resize(engine: Engine, count: int, *, announce: Announce = lambda cursors: N
         store.log.lock_head(conn)  # Nothing is accepted from here to the commit.
         _drain_all(engine, store.queues.last_waiting(conn), announce)
         # Cursors are locked in order of number, as drains do, lest one that still wants two of them deadlocks.
-        store.queues.lock_cursors(conn, store.queues.cursors(conn), wait=True)
+        store.queues.lock_heads(conn, store.queues.cursors(conn), wait=True)
         if waiting := store.queues.with_work(conn):
             raise InvariantBroken(f"queues {waiting} are not empty after all was drained")
         store.queues.resize(conn, count)

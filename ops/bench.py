@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine, create_engine, make_url, text
 
-from core import drain, intake, store
+from core import chain, drain, intake, store
 from core.engine import Book, decide
 from core.ids import new_id, new_key
 from core.intake import Submission
@@ -296,17 +296,18 @@ def _drain(engine: Engine) -> float:
 def _floor(engine: Engine, rows: int) -> float:
     """Seconds to write what a drain of the log writes, decided beforehand, in the same batches and commits."""
     batches = _decide_in_memory(engine)
-    assert sum(len(outcomes) for _, outcomes, _ in batches) == rows
+    assert sum(len(outcomes) for _, _, outcomes, _ in batches) == rows
     started = time.perf_counter()
-    for queue, outcomes, balances in batches:
+    for queue, postings, outcomes, balances in batches:
         with begin(engine) as conn:
-            store.outcomes.write(conn, outcomes, store.outcomes.clock(conn))
+            heads = {queue: chain.START}
+            store.outcomes.write(conn, outcomes, postings, store.outcomes.clock(conn), heads)
             store.outcomes.write_balances(conn, balances)
-            store.queues.advance(conn, [queue], outcomes[-1].seq, Counter({queue: len(outcomes)}))
+            store.queues.advance(conn, heads, outcomes[-1].seq, Counter({queue: len(outcomes)}))
     return time.perf_counter() - started
 
 
-def _decide_in_memory(engine: Engine) -> list[tuple[int, list[Outcome], list[Balance]]]:
+def _decide_in_memory(engine: Engine) -> list[tuple[int, list[Posting], list[Outcome], list[Balance]]]:
     with reading(engine) as conn:
         waiting = {queue: store.log.read_batch(conn, {queue: 0}, 10**9) for queue in store.queues.cursors(conn)}
         touched = {id for postings in waiting.values() for p in postings for id in (p.source, p.destination)}
@@ -321,7 +322,7 @@ def _decide_in_memory(engine: Engine) -> list[tuple[int, list[Outcome], list[Bal
                 outcomes.append(decide(posting, book))
                 book.write(outcomes[-1])
             ids = {id for posting in batch for id in (posting.source, posting.destination)}
-            batches.append((queue, outcomes, [book.balances[id] for id in ids]))
+            batches.append((queue, batch, outcomes, [book.balances[id] for id in ids]))
     return batches
 
 
@@ -331,9 +332,11 @@ def _fill_history(engine: Engine, rows: int) -> None:
         conn.execute(text("SET LOCAL statement_timeout = 0"))
         conn.execute(
             text(
-                "INSERT INTO log SELECT n, gen_random_uuid(), 'history_' || n, 1, n % 8, 1 + n % :balances, "
-                "1 + (n * 7 + 1) % :balances, 100, 'USD', 100, 'history', true, NULL, NULL, NULL, NULL, NULL, NULL, "
-                "NULL, now() FROM generate_series(1, :rows) AS n WHERE 1 + n % :balances <> 1 + (n * 7 + 1) % :balances"
+                "INSERT INTO log (seq, id, reference, kind, queue, source, destination, amount, currency, precision, "
+                "description, allow_overdraft, accepted_at) "
+                "SELECT n, gen_random_uuid(), 'history_' || n, 1, n % 8, 1 + n % :balances, "
+                "1 + (n * 7 + 1) % :balances, 100, 'USD', 100, 'history', true, "
+                "now() FROM generate_series(1, :rows) AS n WHERE 1 + n % :balances <> 1 + (n * 7 + 1) % :balances"
             ),
             {"rows": rows, "balances": BALANCES},
         )

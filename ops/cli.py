@@ -179,7 +179,7 @@ def transaction(name: str, data: Path, as_json: bool) -> None:
         line = store.transactions.line_of(conn, row) if row.status is Status.QUEUED else None
         destination = store.balances.find(conn, f"bln_{row.destination}")
     if as_json:
-        from web.transactions import body_of  # Flask is only needed here: one shape, over HTTP and here.
+        from web.transaction_body import body_of  # Flask is only needed here: one shape, over HTTP and here.
 
         queue = {} if line is None else {"queue": line._asdict()}
         _print_json({**body_of(row), **queue})

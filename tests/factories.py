@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from core import drain, intake, store
+from core import drain, intake, settling, store
 from core.directory import Directory
 from core.intake import Submission
 from core.model import Accepted
@@ -58,8 +58,8 @@ class Ledger:
     def settle(self, hold: str, status: str, **fields: Any) -> Accepted:
         """Accept a commit or void of a hold."""
         with reading(self.engine) as conn:
-            draft, _ = intake.draft_settlement(conn, hold, SettleRequest(status=status, **fields))
-        return self._append(Submission([draft]))[0]
+            drafts = settling.draft_settlements(conn, hold, SettleRequest(status=status, **fields))
+        return self._append(Submission(drafts))[0]
 
     def drain(self, *queues: int) -> None:
         """Drain these queues, or all, until nothing is left in them."""

@@ -12,12 +12,12 @@ from sqlalchemy import Connection
 from core import store
 from core.errors import InvalidRequest, NotFound
 from core.ids import new_key
-from core.intake import indicator_problems, meta_data_problems, meta_data_text
 from core.model import GENERAL_LEDGER
 from core.money import to_text
 from core.requests import BalanceRequest
 from core.store.balances import BalanceRow, Entry
 from core.store.db import begin, reading
+from core.validation import ZERO_TIME, indicator_problems, meta_data_problems, meta_data_text
 from web import wire
 from web.service import service
 
@@ -152,7 +152,7 @@ def _body(row: BalanceRow, queued: tuple[int, int] | None = None) -> dict[str, A
         "indicator": row.indicator or "",
         "currency": row.currency,
         "created_at": row.created_at,
-        "inflight_expires_at": wire.ZERO_TIME,
+        "inflight_expires_at": ZERO_TIME,
         "meta_data": msgspec.Raw((row.meta_data or "null").encode()),
         "track_fund_lineage": False,
         "allocation_strategy": "FIFO",

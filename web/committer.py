@@ -37,21 +37,26 @@ class Committer:
         self._work = threading.Event()
         threading.Thread(target=self._run, name="committer", daemon=True).start()
 
-    def submit(self, submission: Submission) -> None:
-        """Append, and return when it is committed. The places are in ``submission.accepted``.
+    def submit(self, *submissions: Submission) -> None:
+        """Append, each on its own, and return when they are committed. The places are in ``accepted`` of each.
 
         Raises:
-            ReferenceConflict: a reference names another transaction; nothing of the submission was accepted.
-            TransientError: it is not known whether it was accepted; the same references may be sent again.
+            ReferenceConflict: a reference names another transaction; nothing of that submission was accepted.
+            TransientError: it is not known whether they were accepted; the same references may be sent again.
         """
-        committed = threading.Lock()
-        committed.acquire()
-        self._waiting.append((submission, committed))
-        if not self._work.is_set():  # Setting it takes a lock, and every request would queue for that.
+        waiting = []
+        for submission in submissions:
+            committed = threading.Lock()
+            committed.acquire()
+            waiting.append(committed)
+            self._waiting.append((submission, committed))
+        if submissions and not self._work.is_set():  # Setting it takes a lock, and every request would queue for that.
             self._work.set()
-        committed.acquire()
-        if submission.error is not None:
-            raise submission.error
+        for committed in waiting:
+            committed.acquire()
+        for submission in submissions:
+            if submission.error is not None:
+                raise submission.error
 
     def _run(self) -> None:
         busy = False
@@ -67,14 +72,14 @@ class Committer:
                 self._append(submissions)
                 for _, committed in group:
                     committed.release()
-                self._ring({accepted.queue for s in submissions for accepted in s.accepted if not accepted.replayed})
+                self._ring({one.queue for s in submissions for one in s.postings() if not one.replayed})
 
     def _gather(self) -> list[tuple[Submission, threading.Lock]]:
         group: list[tuple[Submission, threading.Lock]] = []
         rows = 0
         while self._waiting and rows < GROUP_ROWS:
             group.append(self._waiting.popleft())
-            rows += len(group[-1][0].drafts)
+            rows += sum(1 + len(draft.legs) for draft in group[-1][0].drafts)
         return group
 
     def _append(self, submissions: list[Submission]) -> None:

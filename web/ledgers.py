@@ -8,10 +8,10 @@ from flask import Blueprint, Response, request
 from core import store
 from core.errors import InvalidRequest, NotFound
 from core.ids import new_id
-from core.intake import meta_data_problems, meta_data_text
 from core.requests import LedgerRequest
 from core.store.db import begin, reading
 from core.store.ledgers import LedgerRow
+from core.validation import meta_data_problems, meta_data_text
 from web import wire
 from web.service import service
 

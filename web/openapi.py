@@ -27,7 +27,16 @@ from core.explain import WIRE_NAMES
 from core.intake import MAX_BULK
 from core.model import Status
 from core.money import MAX_DIGITS
-from core.requests import BalanceRequest, BulkRequest, LedgerRequest, SettleRequest, TransactionRequest
+from core.requests import (
+    BalanceRequest,
+    BulkCommitRequest,
+    BulkRequest,
+    BulkVoidRequest,
+    LedgerRequest,
+    RefundRequest,
+    SettleRequest,
+    TransactionRequest,
+)
 from web import wire
 from web.errors import STATUS
 from web.service import service
@@ -52,13 +61,21 @@ class _Operation(NamedTuple):
 _PAGE = ("limit", "offset", "after")
 _OPERATIONS = {
     "transactions.create": _Operation(
-        {201: "Transaction", 200: "Transaction"}, (404, 409), ("wait",), TransactionRequest
+        {201: "Transaction", 200: "Transaction|Preview"}, (404, 409), ("wait",), TransactionRequest
     ),
-    "transactions.create_bulk": _Operation({201: "Batch", 202: "Batch", 200: "Batch"}, (404, 409), (), BulkRequest),
-    "transactions.settle": _Operation({200: "Transaction"}, (404, 409), ("wait",), SettleRequest),
-    "transactions.read": _Operation({200: "Transaction"}, (404,), ("wait",)),
+    "transactions.create_bulk": _Operation(
+        {201: "Batch", 202: "Batch", 200: "Batch|Preview"}, (404, 409), (), BulkRequest
+    ),
+    "transactions.read": _Operation({200: "Transaction|Batch"}, (404,), ("wait",)),
+    "transactions.cancel": _Operation({200: "Transaction"}, (404, 409)),
     "transactions.read_reference": _Operation({200: "Transaction"}, (404,)),
     "transactions.read_page": _Operation({200: "[Transaction]"}, (), (*_PAGE, "sort_by", "sort_order")),
+    "settlements.settle": _Operation({200: "Transaction|Batch|Preview"}, (404, 409), ("wait",), SettleRequest),
+    "settlements.commit_bulk": _Operation({200: "Settlements|Preview"}, (404, 409), (), BulkCommitRequest),
+    "settlements.void_bulk": _Operation({200: "Settlements|Preview"}, (404, 409), (), BulkVoidRequest),
+    "settlements.refund": _Operation(
+        {201: "Transaction", 200: "Transaction|Preview"}, (404, 409), ("wait",), RefundRequest
+    ),
     "balances.create": _Operation({201: "Balance"}, (409,), (), BalanceRequest),
     "balances.read": _Operation({200: "Balance"}, (404,), ("with_queued",)),
     "balances.read_indicator": _Operation({200: "Balance"}, (404,), ("with_queued",)),
@@ -136,7 +153,42 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
         "short_by": "int?",
     },
     "Settled": {"committed": "int", "voided": "int", "remaining": "int"},
-    "Batch": {"batch_id": "str", "status": "str", "transaction_count": "int", "message?": "str"},
+    "Batch": {
+        "batch_id": "str",
+        "status": "str",
+        "transaction_count": "int",
+        "message?": "str",
+        "counts?": ("object", "Of a batch that is read: its transactions by status."),
+        "decided?": "int",
+        "progress?": ("num", "From 0 to 1."),
+        "rate?": ("num", "Transactions decided a second."),
+        "created_at?": "time",
+        "decided_at?": "time?",
+    },
+    "Preview": {
+        "dry_run": "bool",
+        "would_apply": "bool",
+        "rejection?": ("object", "Why it would not: code, reason, message."),
+        "operation?": (["commit", "void"], "Of a hold."),
+        "status?": (list(Status), "That it would get."),
+        "reference?": "str",
+        "currency?": "str",
+        "amount?": "num",
+        "precise_amount?": "str",
+        "precision?": "int",
+        "balances?": ("[object]", "Each as it is (current_) and as it would be (resulting_): minor units, as strings."),
+        "legs?": "[object]",
+        "results?": ("[object]", "Of a bulk: a preview of each."),
+        "first_failure?": ("object", "Of a bulk: index, reference and rejection of the first that would fail."),
+        "cumulative?": "bool",
+        "atomic?": "bool",
+        "notes?": "[str]",
+    },
+    "Settlements": {
+        "succeeded": "int",
+        "failed": "int",
+        "results": ("[object]", "In the order asked: transaction_id, status, code, message."),
+    },
     "Balance": {
         "balance_id": "str",
         "ledger_id": "str",
@@ -214,6 +266,9 @@ _REQUIRED: dict[type[Struct], set[str]] = {
     TransactionRequest: {"reference", "description"},
     BulkRequest: {"transactions"},
     SettleRequest: {"status"},
+    BulkCommitRequest: {"transactions"},
+    BulkVoidRequest: {"transaction_ids"},
+    RefundRequest: set(),
     LedgerRequest: {"name"},
     BalanceRequest: {"ledger_id", "currency"},
 }
@@ -235,6 +290,9 @@ _EXAMPLES: dict[type[Struct], Json] = {
     TransactionRequest: _FUNDING,
     BulkRequest: {"atomic": True, "transactions": [_FUNDING, {**_FUNDING, "reference": "ref_124abc"}]},
     SettleRequest: {"status": "commit", "precise_amount": 5000},
+    BulkCommitRequest: {"transactions": [{"transaction_id": "txn_0190...", "precise_amount": 5000}]},
+    BulkVoidRequest: {"transaction_ids": ["txn_0190..."]},
+    RefundRequest: {"precise_amount": 5000, "description": "Half of it back"},
     LedgerRequest: {"name": "Customers", "meta_data": {"region": "EU"}},
     BalanceRequest: {"ledger_id": "general_ledger_id", "currency": "USD"},
 }
@@ -339,6 +397,8 @@ def _schema(kind: Any) -> Json:
         return {"type": "string", "enum": kind}
     if isinstance(kind, dict):
         return kind
+    if "|" in kind:
+        return {"anyOf": [_schema(each) for each in kind.split("|")]}
     if kind.startswith("["):
         return {"type": "array", "items": _schema(kind[1:-1])}
     if kind.endswith("?"):
@@ -365,7 +425,7 @@ def _request_schemas() -> Json:
     ]
     schemas["BulkRequest"]["properties"]["transactions"] |= {"minItems": 1, "maxItems": MAX_BULK}
     for schema in schemas.values():
-        schema["description"] = schema["description"].replace("``", "")
+        schema["description"] = schema.get("description", "").replace("``", "")
         for field in schema["properties"].values():
             field.pop("default", None)  # Always null, which says nothing.
             for option in field.get("anyOf", ()):

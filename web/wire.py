@@ -10,11 +10,20 @@ from flask import Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from core.errors import InvalidRequest
-from core.requests import BalanceRequest, BulkRequest, LedgerRequest, SettleRequest, TransactionRequest
+from core.requests import (
+    BalanceRequest,
+    BulkCommitRequest,
+    BulkRequest,
+    BulkVoidRequest,
+    LedgerRequest,
+    RefundRequest,
+    SettleRequest,
+    TransactionRequest,
+)
 from web.lean import Answer
 
 MAX_BODY = 5 * 1024 * 1024
-ZERO_TIME = "0001-01-01T00:00:00Z"
+
 REQUEST_ID = "pacioli.request_id"
 """Key of the request's id in the WSGI environment."""
 
@@ -26,7 +35,16 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 DECODERS: "dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]" = {
     kind: msgspec.json.Decoder(kind)
-    for kind in (TransactionRequest, BulkRequest, SettleRequest, LedgerRequest, BalanceRequest)
+    for kind in (
+        TransactionRequest,
+        BulkRequest,
+        SettleRequest,
+        BulkCommitRequest,
+        BulkVoidRequest,
+        RefundRequest,
+        LedgerRequest,
+        BalanceRequest,
+    )
 }
 """Made here, by one thread. Two that make the first decoder of a struct at the same moment crash the process (0.22)."""
 

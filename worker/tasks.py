@@ -4,6 +4,7 @@ import structlog
 
 import celeryconfig
 from core import drain as core_drain
+from core import due as core_due
 from core import store
 from core.errors import TransientError
 from core.store.db import reading
@@ -42,3 +43,14 @@ def sweep() -> None:
         return
     for queue in overdue:
         drain.apply_async((queue,), expires=5 * celeryconfig.SWEEP_INTERVAL_S)
+
+
+@app.task(name=celeryconfig.DUE)
+def due() -> None:
+    """Accept scheduled transactions that are due, and settle holds whose date has come."""
+    try:
+        for queue in core_due.accept_due(engine()):
+            drain.apply_async((queue,))
+    except TransientError as error:
+        # What was committed stays; the next tick takes the rest, and the sweep rings.
+        logger.warning("what is due could not be accepted", error=repr(error.__cause__))

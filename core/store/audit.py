@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine, text
 
-from core.model import Balance, Hold, Posting
+from core.model import Balance, Hold, Posting, Refunded
 from core.store.db import begin, driver
 
 BEFORE_ALL = -(2**63)
@@ -102,7 +102,7 @@ def history(conn: Connection, first: int, last: int) -> list[HistoryRow]:
     """The log from ``first`` to ``last``, both included, and the outcomes of that range, in seq order."""
     rows = driver(conn).execute(
         "SELECT l.seq, kind, queue, l.source, l.destination, l.amount, allow_overdraft, overdraft_limit, hold_seq, "
-        "group_first, group_last, currency, o.seq, o.status, o.amount, o.source, o.destination, reason, rejection, "
+        "group_first, group_last, refund_of, currency, o.seq, o.status, o.amount, o.source, o.destination, reason, rejection, "
         "CASE WHEN kind IN (3, 4) THEN decided_at END "
         "FROM (SELECT * FROM log WHERE seq BETWEEN %(first)s AND %(last)s) AS l "
         "FULL JOIN (SELECT * FROM outcomes WHERE seq BETWEEN %(first)s AND %(last)s) AS o ON o.seq = l.seq "
@@ -111,10 +111,10 @@ def history(conn: Connection, first: int, last: int) -> list[HistoryRow]:
     )
     return [
         HistoryRow(
-            row[12] if row[0] is None else row[0],
-            Posting(*row[:11]) if row[0] is not None else None,
-            row[11],
-            Recorded(*row[13:]) if row[12] is not None else None,
+            row[13] if row[0] is None else row[0],
+            Posting(*row[:12]) if row[0] is not None else None,
+            row[12],
+            Recorded(*row[14:]) if row[13] is not None else None,
         )
         for row in rows.fetchall()
     ]
@@ -152,6 +152,25 @@ def holds(conn: Connection) -> Iterator[StoredHold]:
     """Every hold, oldest first."""
     rows = _stream(conn, "every_hold", "SELECT seq, amount, committed, voided, settled_at FROM holds ORDER BY seq")
     return (StoredHold(Hold(*row[:4]), row[4]) for row in rows)
+
+
+def refunded_seqs(conn: Connection) -> set[int]:
+    """Everything that a refund in the log gives back."""
+    return {seq for (seq,) in driver(conn).execute("SELECT DISTINCT refund_of FROM log WHERE refund_of IS NOT NULL")}
+
+
+def undecided_refunds(conn: Connection) -> set[int]:
+    """Everything that has a refund in the log without an outcome."""
+    rows = driver(conn).execute(
+        "SELECT DISTINCT refund_of FROM log WHERE refund_of IS NOT NULL "
+        "AND NOT EXISTS (SELECT FROM outcomes WHERE outcomes.seq = log.seq)"
+    )
+    return {seq for (seq,) in rows}
+
+
+def refunds(conn: Connection) -> list[Refunded]:
+    """How far each thing has been given back, as it is stored."""
+    return [Refunded(*row) for row in driver(conn).execute("SELECT seq, amount, refunded FROM refunds ORDER BY seq")]
 
 
 def broken_entries(conn: Connection, limit: int) -> list[BrokenEntry]:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from core import chain
 from core.model import Draft, Posting
 from core.store.db import copy_rows, driver
 
@@ -15,13 +16,27 @@ _APPEND_LOCK = 7_203_401
 
 _COLUMNS = (
     "seq, id, reference, kind, queue, source, destination, amount, currency, precision, description, allow_overdraft, "
-    "overdraft_limit, hold_seq, group_first, group_last, parent, effective_date, meta_data, accepted_at"
+    "overdraft_limit, hold_seq, refund_of, group_first, group_last, parent, effective_date, meta_data, terms, "
+    "accepted_at, digest"
 )
 
-_FIND_REFERENCES = f"SELECT {_COLUMNS} FROM log WHERE reference = ANY(%s)"
+HASHED = _COLUMNS.removesuffix(", digest").replace("meta_data, terms", "meta_data::text, terms::text")
+"""What the digest covers, in its order."""
+
+_FIND_REFERENCES = (
+    "SELECT id, seq, queue, accepted_at, digest, reference, kind, source, destination, amount, currency, precision, "
+    "description, allow_overdraft, overdraft_limit, hold_seq, parent, effective_date, meta_data::text, refund_of, "
+    "terms::text FROM log WHERE reference = ANY(%s)"
+)
+_FIND_SCHEDULED = (
+    "SELECT id, 0, -1, scheduled_at, NULL::bytea, reference, kind, source, destination, amount, currency, precision, "
+    "description, allow_overdraft, overdraft_limit, NULL::bigint, parent, effective_date, meta_data::text, "
+    "NULL::bigint, terms::text FROM scheduled WHERE reference = ANY(%s)"
+)
 
 _POSTING = (
-    "seq, kind, queue, source, destination, amount, allow_overdraft, overdraft_limit, hold_seq, group_first, group_last"
+    "seq, kind, queue, source, destination, amount, allow_overdraft, overdraft_limit, hold_seq, group_first, "
+    "group_last, refund_of, digest"
 )
 """The columns of ``Posting``, in its order."""
 
@@ -35,12 +50,13 @@ class Head(NamedTuple):
 
 
 class Prior(NamedTuple):
-    """A row that is already in the log, with what a repeated reference is compared with."""
+    """A row that is already in the log, or scheduled, with what a repeated reference is compared with."""
 
     transaction_id: str
     seq: int
     queue: int
     accepted_at: datetime
+    digest: bytes | None
     draft: Draft
 
 
@@ -59,15 +75,20 @@ def lock_head(conn: Connection, references: Collection[str] = ()) -> tuple[Head,
         head = connection.execute(
             "SELECT coalesce((SELECT max(seq) FROM log), 0), (SELECT count(*) FROM queues), clock_timestamp()"
         )
-        prior = connection.execute(_FIND_REFERENCES, (list(references),))
+        names = list(references)
+        prior = connection.execute(_FIND_REFERENCES, (names,))
+        scheduled = connection.execute(_FIND_SCHEDULED, (names,))
     row = head.fetchone()
     assert row is not None
-    return Head(*row), {found.draft.reference: found for found in map(_prior, prior.fetchall())}
+    rows = prior.fetchall() + scheduled.fetchall()
+    return Head(*row), {found.draft.reference: found for found in map(_prior, rows)}
 
 
-def find_references(conn: Connection, references: Collection[str]) -> dict[str, Prior]:
-    """The rows that have one of these references."""
-    rows = driver(conn).execute(_FIND_REFERENCES, (list(references),)).fetchall()
+def find_references(conn: Connection, references: Collection[str | None]) -> dict[str, Prior]:
+    """The rows that have one of these references, accepted or scheduled."""
+    rows = [
+        row for sql in (_FIND_REFERENCES, _FIND_SCHEDULED) for row in driver(conn).execute(sql, (list(references),))
+    ]
     return {found.draft.reference: found for found in map(_prior, rows)}
 
 
@@ -77,11 +98,11 @@ def append(conn: Connection, rows: Iterable[Sequence[Any]]) -> None:
 
 
 def row_of(
-    draft: Draft, *, seq: int, queue: int, group: tuple[int, int] | None, accepted_at: datetime
+    draft: Draft, *, seq: int, queue: int | None, group: tuple[int, int] | None, accepted_at: datetime
 ) -> tuple[Any, ...]:
-    """The log's row of a draft that has got its place."""
+    """The log's row of a draft that has got its place. The digest comes last."""
     first, last = group or (None, None)
-    return (
+    row = (
         seq,
         draft.transaction_id[4:],
         draft.reference,
@@ -96,13 +117,16 @@ def row_of(
         draft.allow_overdraft,
         draft.overdraft_limit,
         draft.hold_seq,
+        draft.refund_of,
         first,
         last,
         draft.parent,
         draft.effective_date,
         draft.meta_data,
+        draft.terms,
         accepted_at,
     )
+    return (*row, chain.digest(row))
 
 
 def read_batch(conn: Connection, cursors: dict[int, int], limit: int) -> list[Posting]:
@@ -130,7 +154,9 @@ def read_range(conn: Connection, queues: Collection[int], first: int, last: int)
 
 def queues_of_range(conn: Connection, first: int, last: int) -> set[int]:
     """The queues that the rows from ``first`` to ``last`` are in."""
-    rows = driver(conn).execute("SELECT DISTINCT queue FROM log WHERE seq BETWEEN %s AND %s", (first, last))
+    rows = driver(conn).execute(
+        "SELECT DISTINCT queue FROM log WHERE seq BETWEEN %s AND %s AND queue IS NOT NULL", (first, last)
+    )
     return {queue for (queue,) in rows}
 
 
@@ -146,35 +172,18 @@ def queues_that_may_credit(conn: Connection, balance: int, before: int, waiting:
     rows = driver(conn).execute(
         "SELECT DISTINCT log.queue FROM log JOIN unnest(%s::int[], %s::bigint[]) AS line (number, first) "
         "ON log.queue = line.number AND log.seq >= line.first "
-        "WHERE log.destination = %s AND log.seq >= %s AND log.seq < %s AND log.kind IN (1, 3)",
+        "WHERE log.destination = %s AND log.seq >= %s AND log.seq < %s AND log.kind IN (1, 3, 6)",
         (list(late), list(late.values()), balance, min(late.values()), before),
     )
     return {queue for (queue,) in rows}
 
 
 def _prior(row: tuple[Any, ...]) -> Prior:
-    (seq, key, reference, kind, queue, source, destination, amount, currency, precision, description) = row[:11]
-    allow_overdraft, overdraft_limit, hold_seq, _, _, parent, effective_date, meta_data, accepted_at = row[11:]
+    key, seq, queue, accepted_at, digest, *content = row
     transaction_id = transaction_id_of(key)
-    draft = Draft(
-        transaction_id,
-        reference,
-        kind,
-        source,
-        destination,
-        0,
-        amount,
-        currency,
-        precision,
-        description,
-        allow_overdraft,
-        overdraft_limit,
-        hold_seq,
-        parent,
-        effective_date,
-        meta_data,
-    )
-    return Prior(transaction_id, seq, queue, accepted_at, draft)
+    reference, kind, source, destination, *rest = content
+    draft = Draft(transaction_id, reference, kind, source, destination, 0, *rest)
+    return Prior(transaction_id, seq, -1 if queue is None else queue, accepted_at, digest, draft)
 
 
 def transaction_id_of(key: UUID) -> str:

@@ -6,12 +6,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from core.model import STATUS_NUMBERS, Balance, Hold, Outcome, Rejection
+from core import chain
+from core.model import STATUS_NUMBERS, Balance, Hold, Outcome, Posting, Refunded, Rejection
 from core.store.db import array, copy_text, driver
 
 _OUTCOME = (
     "seq, status, amount, source, source_version, source_balance, destination, destination_version, "
-    "destination_balance, reason, rejection, decided_at"
+    "destination_balance, reason, rejection, decided_at, hash"
 )
 
 
@@ -24,11 +25,20 @@ def lock_balances(conn: Connection, ids: Collection[int]) -> dict[int, Balance]:
     Raises:
         TransientError: a lock was not had in time (55P03), or a deadlock (40P01).
     """
+    return _balances(conn, ids, " FOR NO KEY UPDATE")
+
+
+def read_balances(conn: Connection, ids: Collection[int]) -> dict[int, Balance]:
+    """Read balances without locking them."""
+    return _balances(conn, ids, "")
+
+
+def _balances(conn: Connection, ids: Collection[int], lock: str) -> dict[int, Balance]:
     rows = (
         driver(conn)
         .execute(
             "SELECT id, credit_balance, debit_balance, inflight_credit_balance, inflight_debit_balance, version, "
-            "last_credit_seq FROM balances WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE",
+            f"last_credit_seq FROM balances WHERE id = ANY(%s::bigint[]) ORDER BY id{lock}",
             (array(ids),),
         )
         .fetchall()
@@ -48,7 +58,7 @@ def later_credits(conn: Connection, after: dict[int, int]) -> dict[int, list[tup
     found: dict[int, list[tuple[int, int]]] = {}
     rows = driver(conn).execute(
         "SELECT log.destination, outcomes.seq, outcomes.amount FROM unnest(%s::bigint[], %s::bigint[]) AS b (id, seq) "
-        "JOIN log ON log.destination = b.id AND log.seq > b.seq AND log.kind IN (1, 3) "
+        "JOIN log ON log.destination = b.id AND log.seq > b.seq AND log.kind IN (1, 3, 6) "
         "JOIN outcomes ON outcomes.seq = log.seq AND outcomes.status = 1",
         (array(after), array(after.values())),
     )
@@ -67,10 +77,34 @@ def find_holds(conn: Connection, seqs: Collection[int]) -> dict[int, Hold]:
     return {row[0]: Hold(*row) for row in rows}
 
 
-def write(conn: Connection, outcomes: Iterable[Outcome], decided_at: datetime) -> None:
-    """Append outcomes."""
+def find_refunds(conn: Connection, seqs: Collection[int]) -> dict[int, Refunded]:
+    """How far these have been given back. Like holds they need no lock: all refunds of one thing are in one queue.
+
+    What they moved is final, for nothing else is accepted as what a refund gives back.
+    """
+    rows = driver(conn).execute(
+        "SELECT o.seq, o.amount, coalesce(r.refunded, 0) FROM outcomes o "
+        "LEFT JOIN refunds r ON r.seq = o.seq WHERE o.seq = ANY(%s::bigint[])",
+        (array(seqs),),
+    )
+    return {row[0]: Refunded(*row) for row in rows.fetchall()}
+
+
+def write(
+    conn: Connection,
+    outcomes: Iterable[Outcome],
+    postings: Iterable[Posting],
+    decided_at: datetime,
+    heads: dict[int, bytes],
+) -> None:
+    """Append outcomes, of these postings in this order, to the chains of their queues. ``heads`` moves on with them."""
     at = decided_at.isoformat()
-    copy_text(conn, "outcomes", _OUTCOME, [_line(outcome, at) for outcome in outcomes])
+    lines = []
+    for outcome, posting in zip(outcomes, postings, strict=False):
+        line = line_of(outcome, at)
+        head = heads[posting.queue] = chain.link(heads[posting.queue], posting.digest, line)
+        lines.append(f"{line}\t\\\\x{head.hex()}")
+    copy_text(conn, "outcomes", _OUTCOME, lines)
 
 
 def write_balances(conn: Connection, balances: Collection[Balance]) -> None:
@@ -96,9 +130,22 @@ def write_holds(conn: Connection, holds: Collection[Hold], settled_at: datetime)
     )
 
 
-def _line(outcome: Outcome, decided_at: str) -> str:
-    """A row in COPY's text format. All of it is numbers and JSON of numbers, so nothing needs an escape."""
-    seq, status, amount, source, destination, _, rejection = outcome
+def write_refunds(conn: Connection, refunds: Collection[Refunded]) -> None:
+    """Store how far things have been given back."""
+    driver(conn).execute(
+        "INSERT INTO refunds (seq, amount, refunded) SELECT * "
+        "FROM unnest(%s::bigint[], %s::numeric[], %s::numeric[]) AS new (s, a, r) "
+        "ON CONFLICT (seq) DO UPDATE SET refunded = excluded.refunded",
+        [array(column) for column in zip(*refunds, strict=True)],
+    )
+
+
+def line_of(outcome: Outcome, decided_at: str) -> str:
+    """A row but for its hash, in COPY's text format. All of it is numbers and JSON of numbers: nothing needs an escape.
+
+    ``decided_at`` is an ISO 8601 time in UTC. The chain hashes this text.
+    """
+    seq, status, amount, source, destination, _, rejection, _ = outcome
     if source is None or destination is None:
         assert rejection is not None
         why = _rejection_json(rejection)

@@ -9,6 +9,14 @@ from sqlalchemy import Connection, text
 from core.store.db import driver
 
 
+class Head(NamedTuple):
+    """How far a queue is decided."""
+
+    cursor: int
+    hash: bytes
+    """Of its last outcome."""
+
+
 class QueueState(NamedTuple):
     """One queue, as an operator wants to see it."""
 
@@ -23,8 +31,8 @@ class QueueState(NamedTuple):
     decided: int
 
 
-def lock_cursors(conn: Connection, numbers: Collection[int], *, wait: bool) -> dict[int, int]:
-    """Lock these queues until the transaction ends and read their cursors. Locking is what makes a drain exclusive.
+def lock_heads(conn: Connection, numbers: Collection[int], *, wait: bool) -> dict[int, Head]:
+    """Lock these queues until the transaction ends and read their heads. Locking is what makes a drain exclusive.
 
     Rows are locked in order of number, so two drains cannot deadlock. Without ``wait`` a locked row is left out.
 
@@ -32,21 +40,24 @@ def lock_cursors(conn: Connection, numbers: Collection[int], *, wait: bool) -> d
         TransientError: a lock was not had in time.
     """
     rows = driver(conn).execute(
-        "SELECT number, cursor FROM queues WHERE number = ANY(%s) ORDER BY number FOR NO KEY UPDATE"
+        "SELECT number, cursor, hash FROM queues WHERE number = ANY(%s) ORDER BY number FOR NO KEY UPDATE"
         + ("" if wait else " SKIP LOCKED"),
         (list(numbers),),
     )
-    return dict(rows.fetchall())
+    return {number: Head(cursor, hash) for number, cursor, hash in rows.fetchall()}
 
 
-def advance(conn: Connection, numbers: Collection[int], cursor: int, decided: Mapping[int, int]) -> None:
-    """Everything in these queues up to ``cursor`` is decided; ``decided`` counts the postings of each."""
+def advance(conn: Connection, hashes: Mapping[int, bytes], cursor: int, decided: Mapping[int, int]) -> None:
+    """Everything in these queues up to ``cursor`` is decided, and their chains end in ``hashes``.
+
+    ``decided`` counts the postings of each.
+    """
     driver(conn).execute(
-        "UPDATE queues SET cursor = greatest(cursor, %s), decided = decided + n, "
+        "UPDATE queues SET cursor = greatest(cursor, %s), hash = h, decided = decided + n, "
         "rate = rate * exp(-coalesce(extract(epoch FROM clock_timestamp() - drained_at), 0)::float / 10) + n / 10.0, "
-        "drained_at = clock_timestamp() FROM unnest(%s::int[], %s::int[]) AS held (held_number, n) "
+        "drained_at = clock_timestamp() FROM unnest(%s::int[], %s::bytea[], %s::int[]) AS held (held_number, h, n) "
         "WHERE number = held_number",
-        (cursor, list(numbers), [decided.get(number, 0) for number in numbers]),
+        (cursor, list(hashes), list(hashes.values()), [decided.get(number, 0) for number in hashes]),
     )
 
 
@@ -116,7 +127,12 @@ def resize(conn: Connection, count: int) -> None:
     """Have ``count`` queues, all with the cursor at the end of the log. The caller saw them all run empty."""
     conn.execute(text("DELETE FROM queues WHERE number >= :count"), {"count": count})
     conn.execute(
-        text("INSERT INTO queues (number) SELECT generate_series(0, :last) ON CONFLICT DO NOTHING"),
+        # A queue that was there before goes on with its chain.
+        text(
+            "INSERT INTO queues (number, hash) SELECT number, coalesce((SELECT hash FROM log JOIN outcomes USING (seq) "
+            "WHERE queue = number ORDER BY seq DESC LIMIT 1), decode(repeat('00', 32), 'hex')) "
+            "FROM generate_series(0, :last) AS number ON CONFLICT DO NOTHING"
+        ),
         {"last": count - 1},
     )
     conn.execute(text("UPDATE queues SET cursor = (SELECT coalesce(max(seq), 0) FROM log)"))

@@ -15,8 +15,10 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Numeric,
+    PrimaryKeyConstraint,
     SmallInteger,
     Table,
     Text,
@@ -25,7 +27,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import DOMAIN, JSONB
+from sqlalchemy.dialects.postgresql import DOMAIN, JSON, JSONB
 
 metadata = MetaData()
 
@@ -42,6 +44,14 @@ queues = Table(
     Column("decided", BigInteger, nullable=False, server_default="0", comment="postings decided since it exists"),
     Column("rate", Double, nullable=False, server_default="0", comment="decided a second, decaying over ten seconds"),
     Column("drained_at", Timestamp, comment="the last drain that decided something"),
+    Column(
+        "hash",
+        LargeBinary,
+        nullable=False,
+        server_default="\\x" + "00" * 32,
+        comment="of its last outcome: the chain's head",
+    ),
+    Column("chained_after", BigInteger, nullable=False, server_default="0", comment="outcomes up to it have no hash"),
 )
 
 currencies = Table(
@@ -100,27 +110,35 @@ log = Table(
     Column("id", Uuid, nullable=False),
     Column("reference", Text, nullable=False),
     Column("kind", SmallInteger, nullable=False),
-    Column("queue", SmallInteger, nullable=False),
-    Column("source", BigInteger, nullable=False),
-    Column("destination", BigInteger, nullable=False),
-    Column("amount", MinorUnits, nullable=False, comment="0 in a commit or void: all that is left"),
+    Column("queue", SmallInteger, comment="null for a split: its legs are in queues"),
+    Column("source", BigInteger, comment="null where a split has several"),
+    Column("destination", BigInteger),
+    Column("amount", MinorUnits, nullable=False, comment="0 in a commit, void or refund: all that is left"),
     Column("currency", Text, nullable=False),
     Column("precision", BigInteger, nullable=False),
     Column("description", Text, nullable=False),
     Column("allow_overdraft", Boolean, nullable=False),
     Column("overdraft_limit", MinorUnits),
     Column("hold_seq", BigInteger, comment="the hold that a commit or void settles"),
+    Column("refund_of", BigInteger, comment="what a refund gives back"),
     Column("group_first", BigInteger, comment="first seq of the atomic group"),
     Column("group_last", BigInteger),
     Column("parent", Text, comment="id of the transaction or batch that this belongs to"),
     Column("effective_date", Timestamp),
-    Column("meta_data", JSONB),
+    Column("meta_data", JSON, comment="the text as it came, which the digest covers"),
+    Column("terms", JSON, comment="distributions of a split, and dates"),
+    Column("digest", LargeBinary, comment="hash over all other columns"),
     Column("accepted_at", Timestamp, nullable=False),
     UniqueConstraint("id", name="log_id_key"),
     UniqueConstraint("reference", name="log_reference_key"),
-    CheckConstraint("source <> destination", name="log_two_balances"),
     CheckConstraint(
-        "CASE WHEN kind IN (1, 2) THEN amount > 0 AND hold_seq IS NULL ELSE amount >= 0 AND hold_seq IS NOT NULL END",
+        "kind = 5 OR (source IS NOT NULL AND destination IS NOT NULL AND source <> destination)",
+        name="log_two_balances",
+    ),
+    CheckConstraint("(kind = 5) = (queue IS NULL)", name="log_split_is_in_no_queue"),
+    CheckConstraint(
+        "(hold_seq IS NOT NULL) = (kind IN (3, 4)) AND (refund_of IS NOT NULL) = (kind = 6) "
+        "AND CASE WHEN kind IN (1, 2, 5) THEN amount > 0 ELSE amount >= 0 END",
         name="log_amount_fits_kind",
     ),
     CheckConstraint("overdraft_limit >= 0", name="log_overdraft_limit_not_negative"),
@@ -129,6 +147,17 @@ log = Table(
 Index("log_queue_seq_idx", log.c.queue, log.c.seq)
 Index("log_destination_seq_idx", log.c.destination, log.c.seq)
 Index("log_hold_seq_idx", log.c.hold_seq, postgresql_where=text("hold_seq IS NOT NULL"))
+Index("log_refund_of_idx", log.c.refund_of, postgresql_where=text("refund_of IS NOT NULL"))
+Index("log_parent_idx", log.c.parent, log.c.seq, postgresql_where=text("parent IS NOT NULL"))
+Index("log_source_seq_idx", log.c.source, log.c.seq)
+Index("log_accepted_at_idx", log.c.accepted_at)
+for _side in ("source", "destination"):
+    Index(
+        f"log_{_side}_effective_idx",
+        log.c[_side],
+        log.c.effective_date,
+        postgresql_where=text("effective_date IS NOT NULL"),
+    )
 
 outcomes = Table(
     "outcomes",
@@ -145,6 +174,7 @@ outcomes = Table(
     Column("reason", SmallInteger, comment="why it was rejected"),
     Column("rejection", JSONB, comment="the sum that did not work out"),
     Column("decided_at", Timestamp, nullable=False),
+    Column("hash", LargeBinary, comment="over this row, its log row's digest and the hash before it in its queue"),
     CheckConstraint("(status = 4) = (reason IS NOT NULL)", name="outcomes_rejected_with_reason"),
     CheckConstraint("(status = 4) = (source IS NULL)", name="outcomes_rejected_changes_nothing"),
 )
@@ -163,6 +193,8 @@ Index(
     postgresql_where=text("destination IS NOT NULL"),
 )
 
+Index("outcomes_status_seq_idx", outcomes.c.status, outcomes.c.seq, postgresql_where=text("status <> 1"))
+
 holds = Table(
     "holds",
     metadata,
@@ -174,6 +206,82 @@ holds = Table(
     CheckConstraint("committed >= 0 AND voided >= 0 AND committed + voided <= amount", name="holds_not_exceeded"),
     CheckConstraint("(committed + voided = amount) = (settled_at IS NOT NULL)", name="holds_settled_when_nothing_left"),
     postgresql_with={"fillfactor": "80"},
+)
+
+Index("holds_inflight_idx", holds.c.seq, postgresql_where=text("settled_at IS NULL"))
+
+refunds = Table(
+    "refunds",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False, comment="of what was given back"),
+    Column("amount", MinorUnits, nullable=False, comment="that it moved"),
+    Column("refunded", MinorUnits, nullable=False),
+    CheckConstraint("refunded BETWEEN 0 AND amount", name="refunds_not_exceeded"),
+)
+
+scheduled = Table(
+    "scheduled",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("reference", Text, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("source", BigInteger),
+    Column("destination", BigInteger),
+    Column("amount", MinorUnits, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("precision", BigInteger, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("allow_overdraft", Boolean, nullable=False),
+    Column("overdraft_limit", MinorUnits),
+    Column("parent", Text),
+    Column("effective_date", Timestamp),
+    Column("meta_data", JSON),
+    Column("terms", JSON, nullable=False),
+    Column("legs", JSON, nullable=False, comment="of a split: rows of id, source, destination, amount"),
+    Column("due_at", Timestamp, nullable=False),
+    Column("scheduled_at", Timestamp, nullable=False),
+    Column("cancelled_at", Timestamp),
+    UniqueConstraint("reference", name="scheduled_reference_key"),
+)
+Index("scheduled_due_idx", scheduled.c.due_at, postgresql_where=text("cancelled_at IS NULL"))
+Index("scheduled_parent_idx", scheduled.c.parent, postgresql_where=text("parent IS NOT NULL"))
+
+due = Table(
+    "due",
+    metadata,
+    Column("transaction", Uuid, nullable=False, comment="a hold, or a split of holds"),
+    Column("action", SmallInteger, nullable=False, comment="the kind of posting to append"),
+    Column("at", Timestamp, nullable=False),
+    PrimaryKeyConstraint("transaction", "action", name="due_pkey"),
+    CheckConstraint("action IN (3, 4)", name="due_settles"),
+)
+Index("due_at_idx", due.c.at)
+
+annotations = Table(
+    "annotations",
+    metadata,
+    Column("id", Uuid, primary_key=True, comment="of a transaction or batch"),
+    Column("meta_data", JSONB, nullable=False, comment="added later, so outside the digest"),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("balance", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("credit", MinorUnits, nullable=False, comment="of entries up to this version without an effective date"),
+    Column("debit", MinorUnits, nullable=False),
+    Column("taken_at", Timestamp, nullable=False),
+    PrimaryKeyConstraint("balance", "version", name="snapshots_pkey"),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("heads", JSON, nullable=False, comment="how far the log and the chains were, and their hashes"),
+    Column("signature", Text, nullable=False),
+    Column("at", Timestamp, nullable=False),
 )
 
 heartbeats = Table(

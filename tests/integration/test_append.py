@@ -196,7 +196,9 @@ def test_many_who_name_a_new_balance_at_once_create_it_once(database_url: str, t
         start.wait()
         submission = _submission(ledger, names)
         _append(engine, submission)
-        return submission.drafts[0].source if number % 2 else submission.drafts[0].destination
+        key = submission.drafts[0].source if number % 2 else submission.drafts[0].destination
+        assert key is not None
+        return key
 
     try:
         keys = {future.result() for future in [threads.submit(name, number) for number in range(24)]}

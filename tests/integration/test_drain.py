@@ -42,7 +42,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 def test_a_queue_is_left_to_the_drain_that_is_at_it(ledger: Ledger) -> None:
     posted = ledger.post(source=_name_in(ledger, 0))
     with begin(ledger.engine) as conn:
-        store.queues.lock_cursors(conn, [0], wait=True)
+        store.queues.lock_heads(conn, [0], wait=True)
         assert drain.drain(ledger.engine, 0) == set()
         assert _status(ledger, posted) is Status.QUEUED
     drain.drain(ledger.engine, 0)
@@ -54,7 +54,7 @@ def test_whoever_needs_an_outcome_waits_for_the_drain_that_is_at_the_queue(
 ) -> None:
     posted, later = ledger.post(source=_name_in(ledger, 0)), ledger.post(source=_name_in(ledger, 0))
     with begin(ledger.engine) as conn:
-        store.queues.lock_cursors(conn, [0], wait=True)
+        store.queues.lock_heads(conn, [0], wait=True)
         waiting = start_until_blocked(
             ledger.engine, threads, lambda: drain.drain_until(ledger.engine, 0, posted.seq, batch=1)
         )
@@ -418,11 +418,11 @@ def test_a_drain_that_waits_for_a_queue_holds_none_after_it(ledger: Ledger, thre
     ledger.post(source=world, destination=payer)
     spending = ledger.post(source=payer, destination=_name_in(ledger, 1), allow_overdraft=False)
     with begin(ledger.engine) as conn:
-        store.queues.lock_cursors(conn, [0], wait=True)
+        store.queues.lock_heads(conn, [0], wait=True)
         waiting = start_until_blocked(ledger.engine, threads, lambda: drain.drain(ledger.engine, 2))
         assert not waiting.done()
         with begin(ledger.engine) as other:
-            assert store.queues.lock_cursors(other, [1, 2], wait=False).keys() == {1, 2}
+            assert store.queues.lock_heads(other, [1, 2], wait=False).keys() == {1, 2}
     assert waiting.result() == {0}
     assert _status(ledger, spending) is Status.APPLIED
 
@@ -517,7 +517,7 @@ def test_a_queue_that_another_drain_holds_is_left_and_the_free_ones_are_decided(
             meanwhile.append(ledger.post(source=source))
 
     with begin(ledger.engine) as conn:
-        store.queues.lock_cursors(conn, {0}, wait=True)
+        store.queues.lock_heads(conn, {0}, wait=True)
         assert drain.drain(ledger.engine, 0, announce=accept_one_more, together=500) == set()
         assert _status(ledger, free) is Status.APPLIED
         assert _status(ledger, meanwhile[0]) is Status.APPLIED  # Whose bell may have found the queue held.

@@ -102,7 +102,7 @@ def test_a_drain_that_is_at_a_queue_is_waited_for(ledger: Ledger) -> None:
     ledger.post()
     with begin(ledger.engine) as conn:
         numbers = store.queues.with_work(conn)
-        store.queues.lock_cursors(conn, numbers, wait=True)
+        store.queues.lock_heads(conn, numbers, wait=True)
         resizing = threading.Thread(target=resize.resize, args=(ledger.engine, 3))
         resizing.start()
         resizing.join(0.3)
@@ -116,7 +116,7 @@ def test_a_resize_that_does_not_get_its_locks_changes_nothing(ledger: Ledger, da
     ledger.post()
     impatient = connect(database_url, lock_timeout_s=1)
     with begin(ledger.engine) as conn:
-        store.queues.lock_cursors(conn, [7], wait=True)
+        store.queues.lock_heads(conn, [7], wait=True)
         with pytest.raises(TransientError):
             resize.resize(impatient, 3)
     impatient.dispose()

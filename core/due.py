@@ -1,0 +1,83 @@
+"""What is due now: scheduled transactions into the log, and holds whose expiry or commit date has come.
+
+The dates are in Postgres. Beat only asks, often, so a late or doubled question does no harm: what is taken leaves its
+table in the same commit that brings it into the log.
+"""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine
+
+from core import intake, settling, store
+from core.errors import ReferenceConflict
+from core.intake import Submission
+from core.model import Accepted, Draft, Kind
+from core.store.db import begin, reading
+
+BATCH = 1_000
+"""Transactions that one commit takes."""
+
+
+def accept_due(engine: Engine, now: datetime | None = None) -> set[int]:
+    """Accept all that is due, and return the queues that got work.
+
+    Raises:
+        TransientError: the database was busy or gone. What was committed stays, the rest stays due.
+    """
+    now = now or datetime.now(UTC)
+    queues: set[int] = set()
+    while True:
+        with reading(engine) as conn:
+            scheduled, settlements = store.due.waiting(conn, now)
+        taken = 0
+        if scheduled:
+            taken += _accept_scheduled(engine, now, queues)
+        if settlements:
+            taken += _settle_due(engine, now, queues)
+        if not taken:
+            return queues
+
+
+def _accept_scheduled(engine: Engine, now: datetime, queues: set[int]) -> int:
+    with begin(engine) as conn:
+        drafts = [_restored(draft) for draft in store.due.take_scheduled(conn, now, BATCH)]
+        # Each by itself, for each was accepted by itself. All references were kept free, but for those of legs.
+        submissions = [Submission([draft]) for draft in drafts]
+        intake.append(conn, submissions)
+        if taken := [each for each in submissions if isinstance(each.error, ReferenceConflict)]:
+            for each in taken:
+                each.drafts = [_with_legs_called_by_id(draft) for draft in each.drafts]
+            intake.append(conn, taken)
+        for each in submissions:
+            assert each.error is None, each.error
+            queues |= _queues(each.postings())
+    return len(drafts)
+
+
+def _settle_due(engine: Engine, now: datetime, queues: set[int]) -> int:
+    with begin(engine) as conn:
+        due = store.due.take_settlements(conn, now, BATCH)
+        submissions = []
+        for transaction_id, kind in due:
+            if drafts := settling.due_settlements(conn, transaction_id, Kind(kind)):
+                submissions.append(Submission(drafts))
+        if submissions:
+            intake.append(conn, submissions)
+            for each in submissions:
+                queues |= _queues(each.postings())
+    return len(due)
+
+
+def _restored(draft: Draft) -> Draft:
+    """A scheduled draft with what is kept only in its terms."""
+    terms = intake.terms_of(draft.terms)
+    return draft._replace(atomic=terms.atomic, settle_at=intake.settle_at(terms))
+
+
+def _with_legs_called_by_id(draft: Draft) -> Draft:
+    """Somebody has taken the reference of a leg while the split waited for its date."""
+    return draft._replace(legs=tuple(leg._replace(reference=leg.transaction_id) for leg in draft.legs))
+
+
+def _queues(accepted: list[Accepted]) -> set[int]:
+    return {one.queue for one in accepted if not one.replayed}

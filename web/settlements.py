@@ -1,0 +1,210 @@
+"""What follows a transaction: commit and void of holds, refunds."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flask import Blueprint, Response
+
+from core import settling, store
+from core.errors import InvalidRequest, LedgerError
+from core.explain import blnk_text
+from core.intake import Submission
+from core.model import Draft, RejectReason, Status
+from core.requests import BulkCommitRequest, BulkSettlement, BulkVoidRequest, RefundRequest, SettleRequest
+from core.settling import BATCH_PREFIX
+from core.store.db import reading
+from core.store.transactions import TransactionRow
+from web import previews, wire
+from web.errors import error_response
+from web.outcomes import CODES, answer_outcome, drain_all, find, first_rejected, rejected, wait_all
+from web.service import Service, service
+from web.transaction_body import body_of, read_body
+from web.transactions import batch_body
+
+blueprint = Blueprint("settlements", __name__)
+
+MAX_BULK_SETTLEMENTS = 100
+
+_ITEM_CODES = {
+    "TXN_NOT_FOUND": "NOT_FOUND",
+    "TXN_ALREADY_VOIDED": "ALREADY_VOIDED",
+    "TXN_ALREADY_COMMITTED": "ALREADY_COMMITTED",
+    "TXN_NOT_INFLIGHT": "NOT_INFLIGHT",
+    "TXN_COMMIT_AMOUNT_EXCEEDED": "INVALID_AMOUNT",
+    "TXN_INVALID_AMOUNT": "INVALID_AMOUNT",
+    "GEN_BAD_REQUEST": "INVALID_AMOUNT",
+    "TXN_VALIDATION_ERROR": "INVALID_AMOUNT",
+    "GEN_CONFLICT": "ALREADY_QUEUED",
+}
+"""The codes that Blnk gives the items of a bulk commit or void."""
+
+
+@blueprint.put("/transactions/inflight/<transaction_id>")
+def settle(transaction_id: str) -> Response:
+    """Commit a hold, in part or whole, or void what is left of it. A split or batch is settled whole, or in proportion."""
+    asked = wire.body(SettleRequest)
+    wait_s = wire.wait_s()
+    ledger = service()
+    with reading(ledger.engine) as conn:
+        drafts = settling.draft_settlements(conn, transaction_id, asked)
+    if asked.dry_run:
+        return previews.settlement(ledger, transaction_id, asked, drafts)
+    # The legs of a split are settled together; what is in a batch has nothing to do with each other.
+    of_batch = transaction_id.startswith(BATCH_PREFIX)
+    submission = Submission(drafts, atomic=len(drafts) > 1 and not of_batch)
+    ledger.committer.submit(submission)
+    one_hold = drafts[0].parent == transaction_id
+    if asked.skip_queue and one_hold:
+        return answer_outcome(ledger, submission, skip_queue=True, wait_s=wait_s, created=200)
+    if asked.skip_queue:
+        drain_all(ledger, [submission])
+        if failure := _failure(ledger, submission):
+            return failure
+    elif wait_s:
+        wait_all(ledger, {one.queue: one.seq for one in submission.postings()}, wait_s)
+    return _settled(ledger, transaction_id, submission, queued=not asked.skip_queue)
+
+
+@blueprint.post("/transactions/inflight/bulk/commit")
+def commit_bulk() -> Response:
+    """Commit up to 100 holds, each by itself."""
+    asked = wire.body(BulkCommitRequest)
+    items = asked.transactions
+    _check_size(items, "transactions")
+    assert items is not None
+    return _settle_bulk([_Item(item, "commit") for item in items], asked)
+
+
+@blueprint.post("/transactions/inflight/bulk/void")
+def void_bulk() -> Response:
+    """Void what is left of up to 100 holds, each by itself."""
+    asked = wire.body(BulkVoidRequest)
+    items = asked.transaction_ids
+    _check_size(items, "transaction_ids")
+    assert items is not None
+    return _settle_bulk([_Item(BulkSettlement(item), "void") for item in items], asked)
+
+
+@blueprint.post("/refund-transaction/<transaction_id>")
+def refund(transaction_id: str) -> Response:
+    """Give back what a transaction moved, whole or in part; never more than it moved, together."""
+    asked = wire.body(RefundRequest, optional=True)
+    wait_s = wire.wait_s()
+    ledger = service()
+    with reading(ledger.engine) as conn:
+        draft = settling.draft_refund(conn, transaction_id, asked)
+    if asked.dry_run:
+        return previews.refund(ledger, draft)
+    submission = Submission([draft])
+    ledger.committer.submit(submission)
+    (accepted,) = submission.accepted
+    if accepted.replayed and asked.reference is None:
+        # Another one came between the look and the append.
+        text = f"transaction {transaction_id} has already been refunded"
+        return error_response("TXN_ALREADY_REFUNDED", text, details={"refund_transaction_id": accepted.transaction_id})
+    return answer_outcome(ledger, submission, skip_queue=bool(asked.skip_queue), wait_s=wait_s)
+
+
+def _settled(ledger: Service, transaction_id: str, submission: Submission, *, queued: bool) -> Response:
+    """What was settled as it is now, and its settlements."""
+    children = [one.transaction_id for one in submission.accepted]
+    more: dict[str, Any] = {"queued": True} if queued else {}
+    more |= {"child_transaction": children[0], **({"child_transactions": children} if len(children) > 1 else {})}
+    if transaction_id.startswith(BATCH_PREFIX):
+        return wire.answer({**batch_body(ledger, transaction_id), **more})
+    row = find(ledger, transaction_id)
+    return wire.answer({**(body_of(row) if queued else read_body(ledger, row)), **more})
+
+
+def _failure(ledger: Service, submission: Submission) -> Response | None:
+    with reading(ledger.engine) as conn:
+        rows = store.transactions.find_seqs(conn, [one.seq for one in submission.accepted])
+    number, first = first_rejected(rows)
+    return rejected(first, end=f"settlement {number} of {len(rows)}") if first is not None else None
+
+
+# Many at once
+
+
+class _Item:
+    """One hold of a bulk commit or void, and what became of it."""
+
+    def __init__(self, asked: BulkSettlement, status: str) -> None:
+        self.asked, self.status = asked, status
+        self.submission: Submission | None = None
+        self.result: dict[str, Any] = {}
+
+    def draft(self, ledger: Service, skip_queue: bool) -> list[Draft]:
+        """Its settlements; none, with a result, when the present state forbids them."""
+        asked = SettleRequest(
+            status=self.status,
+            amount=self.asked.amount,
+            precise_amount=self.asked.precise_amount,
+            skip_queue=skip_queue,
+        )
+        try:
+            with reading(ledger.engine) as conn:
+                return settling.draft_settlements(conn, self.asked.transaction_id, asked)
+        except LedgerError as error:
+            if error.code not in _ITEM_CODES:
+                raise
+            self.fail(_ITEM_CODES[error.code], error.message)
+            return []
+
+    def fail(self, code: str, message: str) -> None:
+        # A settlement that waits already is as good as this one, so Blnk counts it as a success.
+        status = "queued" if code == "ALREADY_QUEUED" else "failed"
+        self.result = {
+            "transaction_id": self.asked.transaction_id,
+            "status": status,
+            "code": code,
+            "message": message,
+        }
+
+    def succeed(self, *, queued: bool) -> None:
+        self.result = {"transaction_id": self.asked.transaction_id, "status": "queued" if queued else "succeeded"}
+        if queued:
+            self.result["code"] = "QUEUED"
+
+    def judge(self, rows: Sequence[TransactionRow]) -> None:
+        """The result, from the decided settlements."""
+        first = next((row for row in rows if row.rejection is not None), None)
+        if first is None or first.rejection is None:
+            self.succeed(queued=any(row.status is Status.QUEUED for row in rows))
+        else:
+            code = _ITEM_CODES.get(CODES[RejectReason(first.rejection.reason)], "INTERNAL_ERROR")
+            self.fail(code, blnk_text(first.rejection, first))
+
+
+def _settle_bulk(items: Sequence[_Item], asked: BulkCommitRequest | BulkVoidRequest) -> Response:
+    ledger, skip_queue = service(), bool(asked.skip_queue)
+    if asked.dry_run:
+        return previews.bulk_settlement(ledger, [(item.asked, item.status) for item in items])
+    seen: set[str] = set()
+    for item in items:
+        if item.asked.transaction_id in seen:
+            code = "LOCKED" if skip_queue else "ALREADY_QUEUED"
+            item.fail(code, "the transaction appears more than once in this request")
+        elif drafts := item.draft(ledger, skip_queue):
+            seen.add(item.asked.transaction_id)
+            of_batch = item.asked.transaction_id.startswith(BATCH_PREFIX)
+            item.submission = Submission(drafts, atomic=len(drafts) > 1 and not of_batch)
+            item.succeed(queued=True)
+    submissions = [item.submission for item in items if item.submission is not None]
+    ledger.committer.submit(*submissions)
+    if skip_queue:
+        drain_all(ledger, submissions)
+        with reading(ledger.engine) as conn:
+            for item in items:
+                if item.submission is not None:
+                    item.judge(store.transactions.find_seqs(conn, [one.seq for one in item.submission.accepted]))
+    results = [item.result for item in items]
+    failed = sum(result["status"] == "failed" for result in results)
+    return wire.answer({"succeeded": len(results) - failed, "failed": failed, "results": results})
+
+
+def _check_size(items: Sequence[object] | None, what: str) -> None:
+    if not items:
+        raise InvalidRequest([("", f"{what} cannot be empty")], "TXN_BULK_EMPTY")
+    if len(items) > MAX_BULK_SETTLEMENTS:
+        raise InvalidRequest([("", f"too many {what}; max is {MAX_BULK_SETTLEMENTS}")], "TXN_BULK_LIMIT_EXCEEDED")
