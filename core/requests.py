@@ -43,6 +43,8 @@ class Terms(Struct, omit_defaults=True):
     atomic: bool = False
     inflight: bool = False
     """Of a split: its legs are holds."""
+    refund: bool = False
+    """Of a split: its legs are refunds."""
     scheduled_for: datetime | None = None
     scheduled_at: datetime | None = None
     """When it was asked for, of one that waited for its date."""

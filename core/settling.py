@@ -14,7 +14,7 @@ from core.explain import major
 from core.ids import new_id
 from core.model import Draft, Kind, Status
 from core.money import InexactAmount, to_minor
-from core.requests import RefundRequest, SettleRequest
+from core.requests import RefundRequest, SettleRequest, Terms
 from core.routing import route_of
 from core.splits import proportional
 from core.store.log import Prior
@@ -22,6 +22,8 @@ from core.store.transactions import TransactionRow
 from core.validation import MAX_REFERENCE, meta_data_problems, meta_data_text, text_problems, whole
 
 BATCH_PREFIX = "bulk_"
+
+_TERMS_OF_REFUND = msgspec.json.encode(Terms(refund=True)).decode()
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -42,7 +44,7 @@ def draft_settlements(conn: Connection, transaction_id: str, request: SettleRequ
     precise = _precise_amount(request)
     _check_reference(request.reference)
     _, legs = _family(conn, transaction_id)
-    holds = [leg for leg in legs if leg.kind == Kind.HOLD and leg.status is not Status.REJECTED]
+    holds = [leg for leg in legs if leg.kind == Kind.HOLD and leg.seq and leg.status is not Status.REJECTED]
     if not holds:
         raise InvalidRequest([("", "transaction is not in inflight status")], code="TXN_NOT_INFLIGHT")
     amount = _amount(request, precise, holds) if commit else 0
@@ -204,6 +206,7 @@ def _refund_of_many(drafts: Sequence[Draft], amount: int) -> Draft:
         destination=destinations.pop() if len(destinations) == 1 else None,
         amount=amount,
         refund_of=None,
+        terms=_TERMS_OF_REFUND,
         atomic=True,
         legs=tuple(
             draft._replace(reference=f"{draft.reference}_{number}", parent=split_id)
@@ -220,7 +223,7 @@ def _family(
     if row is not None and row.kind != Kind.SPLIT:
         return row, [row]
     legs = store.transactions.legs_of(conn, transaction_id)
-    if not legs or (row is None and not transaction_id.startswith(BATCH_PREFIX)):
+    if row is None and (not legs or not transaction_id.startswith(BATCH_PREFIX)):
         raise NotFound("TXN_NOT_FOUND", missing or f"Transaction with ID '{transaction_id}' not found")
     return row, legs
 

@@ -23,16 +23,18 @@ _COLUMNS = (
 HASHED = _COLUMNS.removesuffix(", digest").replace("meta_data, terms", "meta_data::text, terms::text")
 """What the digest covers, in its order."""
 
-_FIND_REFERENCES = (
+_FIND_IN_LOG = (
     "SELECT id, seq, queue, accepted_at, digest, reference, kind, source, destination, amount, currency, precision, "
     "description, allow_overdraft, overdraft_limit, hold_seq, parent, effective_date, meta_data::text, refund_of, "
-    "terms::text FROM log WHERE reference = ANY(%s)"
+    "terms::text FROM log WHERE reference = ANY(%(names)s)"
 )
 _FIND_SCHEDULED = (
     "SELECT id, 0, -1, scheduled_at, NULL::bytea, reference, kind, source, destination, amount, currency, precision, "
     "description, allow_overdraft, overdraft_limit, NULL::bigint, parent, effective_date, meta_data::text, "
-    "NULL::bigint, terms::text FROM scheduled WHERE reference = ANY(%s)"
+    "NULL::bigint, terms::text FROM scheduled WHERE reference = ANY(%(names)s)"
 )
+_FIND_REFERENCES = f"{_FIND_IN_LOG} UNION ALL {_FIND_SCHEDULED}"
+"""One statement, so that thousands of references are sent once."""
 
 _POSTING = (
     "seq, kind, queue, source, destination, amount, allow_overdraft, overdraft_limit, hold_seq, group_first, "
@@ -75,13 +77,10 @@ def lock_head(conn: Connection, references: Collection[str] = ()) -> tuple[Head,
         head = connection.execute(
             "SELECT coalesce((SELECT max(seq) FROM log), 0), (SELECT count(*) FROM queues), clock_timestamp()"
         )
-        names = list(references)
-        prior = connection.execute(_FIND_REFERENCES, (names,))
-        scheduled = connection.execute(_FIND_SCHEDULED, (names,))
+        prior = connection.execute(_FIND_REFERENCES, {"names": list(references)})
     row = head.fetchone()
     assert row is not None
-    rows = prior.fetchall() + scheduled.fetchall()
-    return Head(*row), {found.draft.reference: found for found in map(_prior, rows)}
+    return Head(*row), {found.draft.reference: found for found in map(_prior, prior.fetchall())}
 
 
 def find_references(conn: Connection, references: Collection[str | None]) -> dict[str, Prior]:
