@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from core import store
 from core.errors import Conflict, InvalidRequest, NotFound, ReferenceConflict
 from core.explain import major
-from core.ids import new_id
+from core.ids import key_of, new_id
 from core.model import Draft, Kind, Status
 from core.money import InexactAmount, to_minor
 from core.requests import RefundRequest, SettleRequest, Terms
@@ -26,6 +26,11 @@ BATCH_PREFIX = "bulk_"
 _TERMS_OF_REFUND = msgspec.json.encode(Terms(refund=True)).decode()
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def is_batch(transaction_id: str) -> bool:
+    """Whether this is the id of a bulk, which names all that is in it."""
+    return key_of(transaction_id, BATCH_PREFIX) is not None
 
 
 def draft_settlements(conn: Connection, transaction_id: str, request: SettleRequest) -> list[Draft]:
@@ -222,8 +227,8 @@ def _family(
     row = store.transactions.find(conn, transaction_id)
     if row is not None and row.kind != Kind.SPLIT:
         return row, [row]
-    legs = store.transactions.legs_of(conn, transaction_id)
-    if row is None and (not legs or not transaction_id.startswith(BATCH_PREFIX)):
+    legs = store.transactions.legs_of(conn, transaction_id) if row is not None or is_batch(transaction_id) else []
+    if row is None and not legs:
         raise NotFound("TXN_NOT_FOUND", missing or f"Transaction with ID '{transaction_id}' not found")
     return row, legs
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import click
 
-_OWN = ("DATABASE_URL", "REDIS_URL", "BROKER_URL")
+# What somebody has set for a service of their own is not meant for this one. So is all that starts with PACIOLI_.
+_OWN = ("BROKER_FOLDER", "BROKER_URL", "DATABASE_URL", "REDIS_URL")
 
 
 @dataclass
@@ -43,7 +44,9 @@ def running(folder: Path, *options: str) -> Iterator[Running]:
     Raises:
         click.ClickException: it did not start, with the end of its log; or did not stop cleanly.
     """
-    environ = {name: value for name, value in os.environ.items() if name not in _OWN}
+    environ = {
+        name: value for name, value in os.environ.items() if name not in _OWN and not name.startswith("PACIOLI_")
+    }
     data = folder / "data"
     command = [sys.executable, "-m", "ops.cli", "up", "--port", "0", "--data", str(data), *options]
     with (folder / "log").open("wb") as log:

@@ -362,7 +362,7 @@ def _operation(rule: Rule) -> Json:
     if known.body is not None:
         reference = {"$ref": f"#/components/schemas/{known.body.__name__}"}
         content = {"application/json": {"schema": reference, "example": _EXAMPLES[known.body]}}
-        operation["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {"required": bool(_REQUIRED[known.body]), "content": content}
     if rule.rule in OPEN_PATHS:
         operation["security"] = []
     return operation

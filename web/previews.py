@@ -57,7 +57,7 @@ def bulk(
 def settlement(ledger: Service, transaction_id: str, asked: SettleRequest, drafts: Sequence[Draft]) -> Response:
     """The preview of a commit or void, of one hold or of several."""
     with store.audit.snapshot(ledger.engine) as conn:
-        rehearsed = preview.rehearse(conn, drafts, atomic=not transaction_id.startswith(settling.BATCH_PREFIX))
+        rehearsed = preview.rehearse(conn, drafts, atomic=not settling.is_batch(transaction_id))
         return wire.answer(_settlement(_Balances(conn, rehearsed, Virtual()), asked, rehearsed))
 
 

@@ -11,7 +11,6 @@ from core.explain import blnk_text
 from core.intake import Submission
 from core.model import Draft, RejectReason, Status
 from core.requests import BulkCommitRequest, BulkSettlement, BulkVoidRequest, RefundRequest, SettleRequest
-from core.settling import BATCH_PREFIX
 from core.store.db import reading
 from core.store.transactions import TransactionRow
 from web import previews, wire
@@ -50,7 +49,7 @@ def settle(transaction_id: str) -> Response:
     if asked.dry_run:
         return previews.settlement(ledger, transaction_id, asked, drafts)
     # The legs of a split are settled together; what is in a batch has nothing to do with each other.
-    of_batch = transaction_id.startswith(BATCH_PREFIX)
+    of_batch = settling.is_batch(transaction_id)
     submission = Submission(drafts, atomic=len(drafts) > 1 and not of_batch)
     ledger.committer.submit(submission)
     one_hold = drafts[0].parent == transaction_id
@@ -110,7 +109,7 @@ def _settled(ledger: Service, transaction_id: str, submission: Submission, *, qu
     children = [one.transaction_id for one in submission.accepted]
     more: dict[str, Any] = {"queued": True} if queued else {}
     more |= {"child_transaction": children[0], **({"child_transactions": children} if len(children) > 1 else {})}
-    if transaction_id.startswith(BATCH_PREFIX):
+    if settling.is_batch(transaction_id):
         return wire.answer({**batch_body(ledger, transaction_id), **more})
     row = find(ledger, transaction_id)
     return wire.answer({**(body_of(row) if queued else read_body(ledger, row)), **more})
@@ -187,7 +186,7 @@ def _settle_bulk(items: Sequence[_Item], asked: BulkCommitRequest | BulkVoidRequ
             item.fail(code, "the transaction appears more than once in this request")
         elif drafts := item.draft(ledger, skip_queue):
             seen.add(item.asked.transaction_id)
-            of_batch = item.asked.transaction_id.startswith(BATCH_PREFIX)
+            of_batch = settling.is_batch(item.asked.transaction_id)
             item.submission = Submission(drafts, atomic=len(drafts) > 1 and not of_batch)
             item.succeed(queued=True)
     submissions = [item.submission for item in items if item.submission is not None]

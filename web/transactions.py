@@ -13,7 +13,7 @@ from core.intake import Submission
 from core.model import Status
 from core.money import to_text
 from core.requests import BulkRequest, TransactionRequest
-from core.settling import BATCH_PREFIX
+from core.settling import BATCH_PREFIX, is_batch
 from core.store.db import begin, reading
 from web import previews, wire
 from web.errors import error_response
@@ -87,7 +87,7 @@ def read(transaction_id: str) -> Response:
     """One transaction, or a whole batch, as it is now; with ``?wait=``, as soon as it is decided."""
     wait_s = wire.wait_s()
     ledger = service()
-    if transaction_id.startswith(BATCH_PREFIX):
+    if is_batch(transaction_id):
         return _read_batch(ledger, transaction_id, wait_s)
     row = find(ledger, transaction_id)
     if wait_s and row.status is Status.QUEUED:

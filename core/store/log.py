@@ -85,9 +85,7 @@ def lock_head(conn: Connection, references: Collection[str] = ()) -> tuple[Head,
 
 def find_references(conn: Connection, references: Collection[str | None]) -> dict[str, Prior]:
     """The rows that have one of these references, accepted or scheduled."""
-    rows = [
-        row for sql in (_FIND_REFERENCES, _FIND_SCHEDULED) for row in driver(conn).execute(sql, (list(references),))
-    ]
+    rows = driver(conn).execute(_FIND_REFERENCES, {"names": list(references)}).fetchall()
     return {found.draft.reference: found for found in map(_prior, rows)}
 
 
