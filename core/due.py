@@ -12,6 +12,7 @@ from core import intake, settling, store
 from core.errors import ReferenceConflict
 from core.intake import Submission
 from core.model import Accepted, Draft, Kind
+from core.requests import terms_of
 from core.store.db import begin, reading
 
 BATCH = 1_000
@@ -70,7 +71,7 @@ def _settle_due(engine: Engine, now: datetime, queues: set[int]) -> int:
 
 def _restored(draft: Draft) -> Draft:
     """A scheduled draft with what is kept only in its terms."""
-    terms = intake.terms_of(draft.terms)
+    terms = terms_of(draft.terms)
     return draft._replace(atomic=terms.atomic, settle_at=intake.settle_at(terms))
 
 

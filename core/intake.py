@@ -20,7 +20,7 @@ from core.errors import InvalidRequest, NotFound, ReferenceConflict
 from core.ids import new_id
 from core.model import Accepted, BalanceRef, Draft, Kind
 from core.money import InexactAmount, to_minor
-from core.requests import Leg, Terms, TransactionRequest
+from core.requests import Leg, Terms, TransactionRequest, terms_of
 from core.routing import queue_of
 from core.store.log import Head, Prior
 from core.validation import meta_data_text, names_of, problems_of, time_of, whole
@@ -233,14 +233,6 @@ def _compare_terms(draft: Draft, first: Prior) -> None:
     for name in Terms.__struct_fields__:
         if name != "scheduled_at" and getattr(ours, name) != getattr(theirs, name):
             raise ReferenceConflict(draft.reference, name, first.transaction_id)
-
-
-_decode_terms = msgspec.json.Decoder(Terms).decode
-
-
-def terms_of(text: str | None) -> Terms:
-    """What the column ``terms`` holds."""
-    return _decode_terms(text) if text else Terms()
 
 
 def _parsed(meta_data: str | None) -> Any:

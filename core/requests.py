@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, json
 
 Amount = Annotated[Decimal, Meta(description="Major units. A JSON number or its text; never rounded.")]
 PreciseAmount = Annotated[
@@ -87,6 +87,14 @@ class TransactionRequest(Struct, forbid_unknown_fields=True):
     status: str | None = None
     balance_id: str | None = None
     rate: Any = None
+
+
+_decode_terms = json.Decoder(Terms).decode
+
+
+def terms_of(text: str | None) -> Terms:
+    """Terms as they are stored."""
+    return _decode_terms(text) if text else Terms()
 
 
 class BulkRequest(Struct, forbid_unknown_fields=True):

@@ -16,9 +16,10 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from core import audit, resize, store
 from core.errors import InvalidRequest, LedgerError, TransientError
-from core.model import Status
+from core.model import Kind, Status
 from core.money import MAX_PRECISION
 from core.routing import MAX_QUEUES
+from core.settling import is_batch
 from core.store import migrations
 from core.store.balances import BalanceRow, Entry
 from core.store.db import begin, connect, reading
@@ -161,7 +162,7 @@ def balance(name: str, currency: str | None, count: int, data: Path, as_json: bo
 @click.argument("name")
 @_reads_ledger
 def transaction(name: str, data: Path, as_json: bool) -> None:
-    """Show the transaction NAME: its id, or your reference.
+    """Show the transaction NAME: its id, or your reference. Or what became of a bulk, by its batch id.
 
     Says where a queued one stands in line and what it waits for, and of a rejected one the sum that did not work out.
 
@@ -169,23 +170,32 @@ def transaction(name: str, data: Path, as_json: bool) -> None:
     Examples:
       pacioli transaction ref_123abc
       pacioli transaction txn_0199f2a4-8c3e-7d10-9a56-3f0e6f4c2b11 --json
+      pacioli transaction bulk_0199f2a4-8c3e-7d10-9a56-3f0e6f4c2b11
     """
     with _database(data) as engine, reading(engine) as conn:
+        if is_batch(name) and (batch := store.transactions.batch(conn, name)) is not None:
+            if as_json:
+                _print_json({"batch_id": name, **batch._asdict()})
+            else:
+                show.print_batch(show.console(), name, batch)
+            return
         row = store.transactions.find(conn, name) or store.transactions.find_reference(conn, name)
         if row is None:
             raise click.ClickException(
                 f"there is no transaction {name}: give a txn_ id, or the reference it was sent with"
             )
-        line = store.transactions.line_of(conn, row) if row.status is Status.QUEUED else None
+        line = store.transactions.line_of(conn, row) if row.status is Status.QUEUED and row.queue is not None else None
+        legs = store.transactions.legs_of(conn, row.transaction_id) if row.kind == Kind.SPLIT else []
         destination = store.balances.find(conn, f"bln_{row.destination}")
     if as_json:
         from web.transaction_body import body_of  # Flask is only needed here: one shape, over HTTP and here.
 
         queue = {} if line is None else {"queue": line._asdict()}
-        _print_json({**body_of(row), **queue})
+        more = {"legs": [body_of(leg) for leg in legs]} if legs else {}
+        _print_json({**body_of(row), **queue, **more})
         return
-    assert destination is not None
-    show.print_transaction(show.console(), row, destination.indicator or destination.balance_id, line)
+    name_of_destination = (destination.indicator or destination.balance_id) if destination is not None else None
+    show.print_transaction(show.console(), row, name_of_destination, line, legs)
 
 
 @main.group(invoke_without_command=True, short_help="Show the queues, or change their number.")

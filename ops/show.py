@@ -18,13 +18,20 @@ from core.model import Kind
 from core.money import to_text
 from core.store.balances import BalanceRow, Entry
 from core.store.queues import QueueState
-from core.store.transactions import Line, TransactionRow
+from core.store.transactions import Batch, Line, TransactionRow
 
 PIPE_WIDTH = 160
 """Columns where there is no terminal to ask."""
 
 _GOOD, _BAD, _QUIET = "green", "bold red", "dim"
-STATUS_STYLES = {"APPLIED": _GOOD, "INFLIGHT": "cyan", "QUEUED": "yellow", "VOID": _QUIET, "REJECTED": _BAD}
+STATUS_STYLES = {
+    "APPLIED": _GOOD,
+    "INFLIGHT": "cyan",
+    "QUEUED": "yellow",
+    "SCHEDULED": "magenta",
+    "VOID": _QUIET,
+    "REJECTED": _BAD,
+}
 
 
 def console(*, stderr: bool = False, quiet: bool = False) -> Console:
@@ -108,8 +115,10 @@ def print_balance(out: Console, row: BalanceRow, precision: int | None, entries:
     out.print(lines)
 
 
-def print_transaction(out: Console, row: TransactionRow, destination: str, line: Line | None) -> None:
-    """Its status and how it came to it: the timeline, the sum of a rejection, the place in line."""
+def print_transaction(
+    out: Console, row: TransactionRow, destination: str | None, line: Line | None, legs: Sequence[TransactionRow] = ()
+) -> None:
+    """Its status and how it came to it: the timeline, the sum of a rejection, the place in line, the legs of a split."""
     status = f"{row.status}"
     amount = f"{money(row.amount, row.precision)} {plain(row.currency)}" if row.amount else "all that is left"
     head = Text(status, style=STATUS_STYLES[status])
@@ -118,35 +127,42 @@ def print_transaction(out: Console, row: TransactionRow, destination: str, line:
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style=_QUIET)
     facts.add_column(overflow="fold")
-    facts.add_row("from", plain(row.source_indicator or f"bln_{row.source}"))
-    facts.add_row("to", plain(destination))
+    facts.add_row("from", plain(row.source_indicator or f"bln_{row.source}") if row.source is not None else "several")
+    facts.add_row("to", plain(destination) if destination is not None else "several")
     facts.add_row("kind", Kind(row.kind).name.lower().replace("_", " "))
     facts.add_row("description", plain(row.description))
     facts.add_row("reference", plain(row.reference))
     facts.add_row("id", row.transaction_id)
     if row.parent:
         facts.add_row("belongs to", plain(row.parent))
-    facts.add_row("sequence", f"{row.seq}, in queue {row.queue}")
+    if row.seq:
+        facts.add_row("sequence", f"{row.seq}" if row.queue is None else f"{row.seq}, in queue {row.queue}")
     if (hold := row.hold) is not None:
         parts = (("committed", hold.committed), ("voided", hold.voided), ("remaining", hold.remaining))
         facts.add_row("hold", ", ".join(f"{name} {money(minor, row.precision)}" for name, minor in parts))
-    for status_then, at in timeline(row):
+    for status_then, at in row.timeline:
         facts.add_row(status_then, _time(at))
     if row.rejection is not None:
         facts.add_row("why", plain(sum_text(row.rejection, row)))
     if line is not None:
         facts.add_row("in line", line_text(line))
     out.print(facts)
+    if legs:
+        rows = table("leg", "from", "to", "amount", "status", right=("amount",))
+        for leg in legs:
+            source = leg.source_indicator or f"bln_{leg.source}"
+            amount = money(leg.amount, leg.precision)
+            rows.add_row(plain(leg.reference), plain(source), f"bln_{leg.destination}", amount, leg.status)
+        out.print(rows)
 
 
-def timeline(row: TransactionRow) -> list[tuple[str, datetime]]:
-    """Each status the transaction has had, and since when."""
-    steps = [("QUEUED", row.accepted_at)]
-    if row.decided_at is not None:
-        steps.append(("INFLIGHT" if row.hold is not None else f"{row.status}", row.decided_at))
-    if row.settled_at is not None:
-        steps.append((f"{row.status}", row.settled_at))
-    return steps
+def print_batch(out: Console, batch_id: str, batch: Batch) -> None:
+    """What a bulk has come to."""
+    rows = table("status", "transactions", title=batch_id, right=("transactions",))
+    for status, count in batch.by_status.items():
+        rows.add_row(Text(status, style=STATUS_STYLES[status]), f"{count:,}")
+    rows.add_row("all", f"{batch.transactions:,}")
+    out.print(rows)
 
 
 def line_text(line: Line) -> str:

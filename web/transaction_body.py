@@ -8,10 +8,9 @@ import msgspec
 
 from core import store
 from core.explain import WIRE_NAMES, blnk_text, sum_text
-from core.intake import terms_of
 from core.model import Accepted, Draft, Kind, Status
 from core.money import to_text
-from core.requests import Leg, Terms, TransactionRequest
+from core.requests import Leg, Terms, TransactionRequest, terms_of
 from core.store.db import reading
 from core.store.transactions import TransactionRow
 from core.validation import ZERO_TIME
@@ -65,7 +64,7 @@ def body_of(row: TransactionRow) -> dict[str, Any]:
     hold = row.hold
     if hold is not None:
         body["inflight_amounts"] = {"committed": hold.committed, "voided": hold.voided, "remaining": hold.remaining}
-    body["timeline"] = _timeline(row, terms)
+    body["timeline"] = [{"status": status, "at": at} for status, at in row.timeline]
     return body
 
 
@@ -161,21 +160,6 @@ def _queue_body(ledger: Service, row: TransactionRow) -> dict[str, Any]:
         "oldest_age_s": round(line.oldest_age_s, 3),
         "waiting_for": waiting_for,
     }
-
-
-def _timeline(row: TransactionRow, terms: Terms) -> list[dict[str, Any]]:
-    if row.seq == 0:
-        timeline = [{"status": Status.SCHEDULED, "at": row.accepted_at}]
-        return timeline if row.settled_at is None else [*timeline, {"status": Status.VOID, "at": row.settled_at}]
-    timeline = [{"status": Status.SCHEDULED, "at": terms.scheduled_at}] if terms.scheduled_at else []
-    timeline.append({"status": Status.QUEUED, "at": row.accepted_at})
-    settled_at = row.settled_at or row.legs_settled_at
-    if row.status is not Status.QUEUED and row.decided_at is not None:
-        held = row.hold is not None or (terms.inflight and row.status is not Status.REJECTED)
-        timeline.append({"status": Status.INFLIGHT if held else row.status, "at": row.decided_at})
-    if settled_at is not None and row.status is not Status.INFLIGHT:
-        timeline.append({"status": row.status, "at": settled_at})
-    return timeline
 
 
 def _body(

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from core.ids import key_of
 from core.model import STATUS_OF_NUMBER, Hold, Kind, Rejection, RejectReason, Status
+from core.requests import terms_of
 from core.store.db import driver
 from core.store.log import queues_that_may_credit
 from core.store.queues import first_waiting
@@ -94,6 +95,24 @@ class TransactionRow(NamedTuple):
     @property
     def inflight(self) -> bool:
         return self.kind == Kind.HOLD
+
+    @property
+    def timeline(self) -> list[tuple[Status, datetime]]:
+        """The statuses it had, and since when."""
+        terms = terms_of(self.terms)
+        if self.seq == 0:
+            line = [(Status.SCHEDULED, self.accepted_at)]
+            return line if self.settled_at is None else [*line, (Status.VOID, self.settled_at)]
+        line = [(Status.SCHEDULED, terms.scheduled_at)] if terms.scheduled_at else []
+        line.append((Status.QUEUED, self.accepted_at))
+        if self.status is Status.QUEUED or self.decided_at is None:
+            return line
+        held = self.hold is not None or (terms.inflight and self.status is not Status.REJECTED)
+        line.append((Status.INFLIGHT if held else self.status, self.decided_at))
+        settled_at = self.settled_at or self.legs_settled_at
+        if settled_at is not None and self.status is not Status.INFLIGHT:
+            line.append((self.status, settled_at))
+        return line
 
     @property
     def rejection(self) -> Rejection | None:

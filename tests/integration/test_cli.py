@@ -12,7 +12,10 @@ from sqlalchemy import Engine, make_url, text
 from structlog.testing import capture_logs
 from werkzeug.serving import make_server
 
-from core import drain, store
+from core import drain, intake, store
+from core.ids import new_id
+from core.intake import Submission
+from core.requests import Leg
 from core.store.db import begin, reading
 from ops import cli, demo, show
 from ops.cli import main
@@ -131,6 +134,37 @@ def test_a_queued_transaction_shows_its_place_in_line(ledger: Ledger, run: Run) 
     assert f"1 ahead of it in queue {last.queue}" in out
     body = json.loads(ok(run("transaction", last.transaction_id, "--json")))
     assert (body["queue"]["ahead"], body["queue"]["queue"]) == (1, last.queue)
+
+
+def test_a_split_shows_its_legs(ledger: Ledger, run: Run) -> None:
+    halves = [Leg("@A", distribution="50%"), Leg("@B", distribution="left")]
+    ledger.post(destination=None, destinations=halves, reference="parted", precise_amount=5)
+    ledger.drain()
+    shown = ok(run("transaction", "parted"))
+    assert "APPLIED" in shown
+    assert "several" in shown
+    assert "parted_1" in shown
+    assert "parted_2" in shown
+    body = json.loads(ok(run("transaction", "parted", "--json")))
+    assert [leg["precise_amount"] for leg in body["legs"]] == [2, 3]
+
+
+def test_a_batch_shows_its_transactions_by_status(ledger: Ledger, run: Run) -> None:
+    batch = new_id("bulk_")
+    paid, short = transaction(), transaction(source="@Empty", allow_overdraft=False)
+    drafts = intake.draft_all([paid, short], ledger.directory, parent=batch)
+    with begin(ledger.engine) as conn:
+        intake.append(conn, [Submission(drafts)])
+    ledger.drain()
+    assert json.loads(ok(run("transaction", batch, "--json")))["by_status"] == {"APPLIED": 1, "REJECTED": 1}
+    shown = ok(run("transaction", batch))
+    assert "APPLIED" in shown
+    assert "REJECTED" in shown
+
+
+def test_a_scheduled_transaction_is_shown(ledger: Ledger, run: Run) -> None:
+    ledger.post(reference="later", scheduled_for="2999-01-01T00:00:00Z")
+    assert "SCHEDULED" in ok(run("transaction", "later"))
 
 
 def test_a_settled_hold_shows_its_timeline(ledger: Ledger, run: Run) -> None:
