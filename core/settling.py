@@ -243,9 +243,10 @@ def _movements(conn: Connection, row: TransactionRow) -> list[TransactionRow]:
 
 
 def _check_refundable(conn: Connection, priced: TransactionRow, amount: int, left: int, whole_reference: str) -> None:
-    found = store.log.find_references(conn, [whole_reference])
-    if found or left == 0:
-        details = {"refund_transaction_id": found[whole_reference].transaction_id} if found else None
+    found = store.log.find_references(conn, [whole_reference]).get(whole_reference)
+    refund = found if found is not None and found.draft.parent == whole_reference.removesuffix("_refund") else None
+    if refund is not None or left == 0:
+        details = {"refund_transaction_id": refund.transaction_id} if refund is not None else None
         text = f"transaction {whole_reference.removesuffix('_refund')} has already been refunded"
         raise Conflict("TXN_ALREADY_REFUNDED", text, details)
     if amount > left:
