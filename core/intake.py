@@ -76,7 +76,8 @@ def draft_all(
     precisions: dict[str, int] = {}
     for index, (request, side, currency) in enumerate(zip(requests, sides, currencies, strict=True)):
         try:
-            _check_terms(request, inflight)
+            if request.scheduled_for or request.inflight_expiry_date or request.inflight_commit_date:
+                _check_terms(request, inflight)
             _check_balances(side, currency, directory)
             sums.append(_sums_of(request, currency, directory, precisions))
         except InvalidRequest as error:

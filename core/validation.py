@@ -54,7 +54,15 @@ def problems_of(request: TransactionRequest) -> Problems:
         problems.append(("description", "must not contain the NUL character"))
     problems += _side_problems("source", request.source, request.sources)
     problems += _side_problems("destination", request.destination, request.destinations)
-    if set(names_of(request.source, request.sources)) & set(names_of(request.destination, request.destinations)):
+    if request.sources or request.destinations:
+        sources, destinations = (
+            names_of(request.source, request.sources),
+            names_of(request.destination, request.destinations),
+        )
+        shared = not set(sources).isdisjoint(destinations)
+    else:
+        shared = bool(request.source) and request.source == request.destination
+    if shared:
         problems.append(("destination", "source and destination cannot be the same balance"))
     limit = request.overdraft_limit
     if limit is not None and (not limit.is_finite() or limit < 0):
@@ -63,9 +71,10 @@ def problems_of(request: TransactionRequest) -> Problems:
         problems += _date_problems("effective_date", request.effective_date)
     if request.meta_data:
         problems += meta_data_problems(bytes(request.meta_data))
-    for name in ("scheduled_for", "inflight_expiry_date", "inflight_commit_date"):
-        if (text := getattr(request, name)) and text != ZERO_TIME:
-            problems += _rfc_3339_problems(name, text)
+    if request.scheduled_for or request.inflight_expiry_date or request.inflight_commit_date:
+        for name in ("scheduled_for", "inflight_expiry_date", "inflight_commit_date"):
+            if (text := getattr(request, name)) and text != ZERO_TIME:
+                problems += _rfc_3339_problems(name, text)
     if request.status:
         problems.append(("status", "is set by the ledger; leave it out"))
     return problems
