@@ -289,22 +289,21 @@ def test_a_clock_that_was_set_back_does_not_make_a_snapshot_wrong(ledger: Ledger
 
 def test_what_comes_after_a_balance_was_read_is_left_out(ledger: Ledger) -> None:
     """Else half of what one commit decided might be counted, for a balance is asked for in several statements."""
-    for amount in (1, 10):
-        ledger.bulk(
-            transaction(precise_amount=amount),
-            transaction(precise_amount=amount, effective_date=YEAR_2020),
-            transaction(precise_amount=amount, effective_date=YEAR_2100),
-        )
+
+    def post(amount: int) -> BalanceRow:
+        ledger.bulk(*(transaction(precise_amount=amount, effective_date=date) for date in (None, YEAR_2020, YEAR_2100)))
         ledger.drain()
-        row = ledger.balance("@A")
-        first = row if amount == 1 else first
-        for at, expected in ((YEAR_2100 + HOUR, (3, 0)), (YEAR_2021, (1, 0)), (None, (2, 0))):
-            with reading(ledger.engine) as conn:
-                assert _at(conn, first, at) == _at(conn, first, at, from_source=True) == expected
-        assert history.take_all(ledger.engine) == 2
+        return ledger.balance("@A")
+
+    first = post(1)
+    history.take_all(ledger.engine)
+    last = post(10)
+    history.take_all(ledger.engine)
     with reading(ledger.engine) as conn:
-        assert _at(conn, first, YEAR_2100 + HOUR) == (3, 0)
-        assert _at(conn, row, YEAR_2100 + HOUR) == (33, 0)
+        for at, expected in ((YEAR_2020, 1), (None, 2), (YEAR_2100, 3)):
+            for from_source in (False, True):
+                assert _at(conn, first, at, from_source=from_source) == (expected, 0)
+                assert _at(conn, last, at, from_source=from_source) == (11 * expected, 0)
 
 
 def test_from_source_believes_no_snapshot(ledger: Ledger) -> None:
