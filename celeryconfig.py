@@ -7,6 +7,7 @@ look, a reordered one nothing; the settings below keep messages few and failures
 import os
 from typing import Any
 
+from celery.schedules import crontab
 from kombu import Queue  # type: ignore[attr-defined]
 
 from core.routing import MAX_QUEUES
@@ -14,6 +15,7 @@ from core.routing import MAX_QUEUES
 DRAIN = "pacioli.drain"
 SWEEP = "pacioli.sweep"
 DUE = "pacioli.due"
+SNAPSHOT = "pacioli.snapshot"
 MAINTENANCE = "maintenance"
 
 SWEEP_INTERVAL_S = 1.0
@@ -55,6 +57,8 @@ beat_schedule = {
     # An unread one is worth nothing once the next is there, so it expires.
     "sweep": {"task": SWEEP, "schedule": SWEEP_INTERVAL_S, "options": {"expires": 5 * SWEEP_INTERVAL_S}},
     "due": {"task": DUE, "schedule": DUE_INTERVAL_S, "options": {"expires": 5 * DUE_INTERVAL_S}},
+    # Of balances that changed since yesterday. No answer depends on when, or on whether, they are taken.
+    "snapshot": {"task": SNAPSHOT, "schedule": crontab(minute="5", hour="0"), "options": {"expires": 12 * 3600}},
 }
 
 task_serializer = "json"

@@ -9,7 +9,7 @@ import msgspec
 from flask import Blueprint, Response, request
 from sqlalchemy import Connection
 
-from core import store
+from core import history, store
 from core.errors import InvalidRequest, NotFound
 from core.ids import new_key
 from core.model import GENERAL_LEDGER
@@ -24,8 +24,8 @@ from web.service import service
 blueprint = Blueprint("balances", __name__)
 
 _ENTRY_COLUMNS = (
-    "version", "at", "direction", "amount", "precise_amount", "precise_balance_after", "currency", "counterparty",
-    "transaction_id", "parent_transaction", "reference", "description", "sequence",
+    "version", "at", "effective_date", "direction", "amount", "precise_amount", "precise_balance_after", "currency",
+    "counterparty", "transaction_id", "parent_transaction", "reference", "description", "sequence",
 )  # fmt: skip
 
 _HARMLESS = re.compile(r"-?[0-9]+(\.[0-9]+)?|@[\w.-]+")
@@ -56,12 +56,17 @@ def create() -> Response:
 
 @blueprint.get("/balances/<balance_id>")
 def read(balance_id: str) -> Response:
-    """One balance by its id."""
+    """One balance by its id.
+
+    With ``from_source=true`` its sums and version are recomputed from all that was ever decided.
+    """
     with reading(service().engine) as conn:
         row = store.balances.find(conn, balance_id)
         if row is None:
             raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{balance_id}' not found")
         queued = _queued(conn, row)
+        if wire.flag("from_source"):
+            row = history.recomputed(conn, row)
     return wire.answer(_body(row, queued))
 
 
@@ -171,6 +176,7 @@ def _entry_body(entry: Entry) -> dict[str, Any]:
     return {
         "version": entry.version,
         "at": entry.at,
+        "effective_date": entry.effective_date,
         "direction": entry.direction,
         "amount": msgspec.Raw(to_text(entry.amount, entry.precision).encode()),
         "precise_amount": entry.amount,
@@ -192,6 +198,7 @@ def _csv(entries: list[Entry]) -> str:
     writer.writerow(_ENTRY_COLUMNS)
     for entry in entries:
         body = {**_entry_body(entry), "at": entry.at.isoformat(), "amount": to_text(entry.amount, entry.precision)}
+        body["effective_date"] = entry.effective_date.isoformat()
         writer.writerow([_inert(body[column]) for column in _ENTRY_COLUMNS])
     return text.getvalue()
 

@@ -9,12 +9,14 @@ the bells: the sweep rings what they missed.
 import threading
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import structlog
 from celery import Celery
 from redis import Redis, RedisError
 
 import celeryconfig
+from core.errors import TransientError
 
 PAUSE_S = 0.02
 """Between two rounds of ringing. Under load, what gathers meanwhile is drained in fewer, larger batches."""
@@ -41,6 +43,17 @@ class Doorbell:
             wanted = bool(self._queues)
         if wanted:
             self._work.set()
+
+    def send(self, task: str, *args: Any) -> None:
+        """Have a worker run another task, once the broker has it.
+
+        Raises:
+            TransientError: the broker is away.
+        """
+        try:
+            self._celery.send_task(task, args, retry=False)
+        except Exception as error:  # Whatever the broker's driver raises.
+            raise TransientError("the broker is not available right now; try again") from error
 
     def _run(self) -> None:
         while True:

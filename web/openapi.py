@@ -24,6 +24,7 @@ from msgspec import Meta, Raw, Struct
 from werkzeug.routing import Rule
 
 from core.explain import WIRE_NAMES
+from core.history import BATCH, MAX_BATCH
 from core.intake import MAX_BULK
 from core.model import Status
 from core.money import MAX_DIGITS
@@ -77,10 +78,12 @@ _OPERATIONS = {
         {201: "Transaction", 200: "Transaction|Preview"}, (404, 409), ("wait",), RefundRequest
     ),
     "balances.create": _Operation({201: "Balance"}, (409,), (), BalanceRequest),
-    "balances.read": _Operation({200: "Balance"}, (404,), ("with_queued",)),
+    "balances.read": _Operation({200: "Balance"}, (404,), ("with_queued", "from_source")),
     "balances.read_indicator": _Operation({200: "Balance"}, (404,), ("with_queued",)),
     "balances.read_page": _Operation({200: "[Balance]"}, (), _PAGE),
     "balances.read_entries": _Operation({200: "[Entry]"}, (404,), ("limit", "after", "from", "to"), media="text/csv"),
+    "history.read_at": _Operation({200: "BalanceAt"}, (404,), ("timestamp", "from_source")),
+    "history.take": _Operation({200: "Message"}, (), ("batch_size",)),
     "ledgers.create": _Operation({201: "Ledger"}, (), (), LedgerRequest),
     "ledgers.rename": _Operation({200: "Ledger"}, (404,), (), LedgerRequest),
     "ledgers.read": _Operation({200: "Ledger"}, (404,)),
@@ -104,6 +107,12 @@ _PARAMETERS = {
     "sort_order": (["asc", "desc"], "desc, newest first, unless told otherwise."),
     "from": ("time", "Entries from this time on."),
     "to": ("time", "Entries before this time."),
+    "timestamp": ("time", "Now, unless told otherwise."),
+    "from_source": (["true", "false"], "true: recomputed from all that was ever decided."),
+    "batch_size": (
+        {"type": "integer", "minimum": 1, "maximum": MAX_BATCH},
+        f"Balances that are taken in one commit; {BATCH} unless told otherwise.",
+    ),
     "with_queued": (["true", "false"], "true: also what is accepted and not decided yet."),
 }
 
@@ -217,6 +226,7 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     "Entry": {
         "version": ("int", "Of the balance after the entry. The page after begins beyond it."),
         "at": "time",
+        "effective_date": ("time", "From when it counts in the balance at a time."),
         "direction": ["debit", "credit"],
         "amount": "num",
         "precise_amount": "int",
@@ -229,6 +239,15 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
         "description": "str",
         "sequence": "int",
     },
+    "BalanceAt": {"balance": "SumsAt", "timestamp": "time", "from_source": "bool"},
+    "SumsAt": {
+        "balance": ("int", "Minor units, as are the others."),
+        "debit_balance": "int",
+        "credit_balance": "int",
+        "currency": "str",
+        "balance_id": "str",
+    },
+    "Message": {"message": "str"},
     "Ledger": {"ledger_id": "str", "name": "str", "created_at": "time", "meta_data": "object?"},
     "Queue": {
         "number": "int",

@@ -164,7 +164,12 @@ def wait_s() -> float:
     return min(float(found.group(1)) * unit_s, MAX_WAIT_S)
 
 
-def time_arg(name: str) -> datetime | None:
+def flag(name: str) -> bool:
+    """A query parameter that is ``true`` or ``1``. Anything else is false, as in Blnk."""
+    return request.args.get(name) in ("true", "1")
+
+
+def time_arg(name: str, code: str = "GEN_VALIDATION_ERROR") -> datetime | None:
     """A query parameter that is an RFC 3339 time.
 
     Raises:
@@ -180,7 +185,7 @@ def time_arg(name: str) -> datetime | None:
             return value.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
-    raise InvalidRequest([(name, "must be a time such as 2026-04-22T15:28:03Z")], "GEN_VALIDATION_ERROR")
+    raise InvalidRequest([(name, "must be a time such as 2026-04-22T15:28:03Z")], code)
 
 
 def _known_fields(kind: type[msgspec.Struct], place: str) -> list[str]:

@@ -1,11 +1,13 @@
 """The tasks. Each opens its own transactions, and each may come twice, late or never."""
 
+import time
+
 import structlog
 
 import celeryconfig
 from core import drain as core_drain
 from core import due as core_due
-from core import store
+from core import history, store
 from core.errors import TransientError
 from core.store.db import reading
 from worker.app import announce, answer, app, engine
@@ -54,3 +56,23 @@ def due() -> None:
     except TransientError as error:
         # What was committed stays; the next tick takes the rest, and the sweep rings.
         logger.warning("what is due could not be accepted", error=repr(error.__cause__))
+
+
+SNAPSHOT_FOR_S = 5.0
+"""A task that ran longer than the broker's visibility timeout would be delivered once more, so the rest is another task."""
+
+
+@app.task(name=celeryconfig.SNAPSHOT)
+def snapshot(size: int = history.BATCH, after: int = 0) -> None:
+    """Take snapshots of the balances beyond the key ``after`` that changed, and leave the rest to another task."""
+    deadline = time.monotonic() + SNAPSHOT_FOR_S
+    last: int | None = after
+    try:
+        while last is not None:
+            _, last = history.take_batch(engine(), after=last, size=size)
+            if last is not None and time.monotonic() >= deadline:
+                snapshot.apply_async((size, last))
+                return
+    except TransientError as error:
+        # What was committed stays; the next run takes the rest.
+        logger.warning("snapshots were cut short", error=repr(error.__cause__))

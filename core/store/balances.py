@@ -58,6 +58,8 @@ class Entry(NamedTuple):
     description: str
     at: datetime
     sequence: int
+    effective_date: datetime
+    """From when it counts: when it was accepted, unless its transaction says otherwise."""
 
 
 _COLUMNS = (
@@ -200,7 +202,8 @@ def entries(
     sides = [
         f"SELECT outcomes.{side}_version AS version, log.id, log.reference, log.parent, '{direction}' AS direction, "
         f"outcomes.amount, outcomes.{side}_balance AS balance_after, outcomes.{other} AS counterparty, log.currency, "
-        "log.precision, log.description, outcomes.decided_at, outcomes.seq "
+        "log.precision, log.description, outcomes.decided_at, outcomes.seq, "
+        "coalesce(log.effective_date, log.accepted_at) AS effective_date "
         f"FROM outcomes JOIN log ON log.seq = outcomes.seq WHERE outcomes.{side} = :key AND outcomes.status = 1 "
         f"AND outcomes.{side}_version > :after "
         "AND (CAST(:since AS timestamptz) IS NULL OR outcomes.decided_at >= :since) "
@@ -211,7 +214,7 @@ def entries(
     rows = conn.execute(
         text(
             "SELECT e.version, 'txn_' || e.id, reference, parent, direction, amount, balance_after, "
-            "coalesce(indicator, 'bln_' || balance_id), e.currency, precision, description, decided_at, seq "
+            "coalesce(indicator, 'bln_' || balance_id), e.currency, precision, description, decided_at, seq, effective_date "
             f"FROM (({sides[0]}) UNION ALL ({sides[1]})) AS e JOIN balances ON balances.id = counterparty "
             "ORDER BY e.version LIMIT :limit"
         ),

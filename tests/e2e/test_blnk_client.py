@@ -128,6 +128,23 @@ def test_balances_are_created_read_and_listed(client: Client) -> None:
     _error(client.balances.create({"ledger_id": f"ldg_{UNKNOWN}", "currency": "USD"}), 400, "GEN_BAD_REQUEST")
 
 
+def test_a_balance_is_read_as_it_was_and_snapshots_are_asked_for(client: Client) -> None:
+    balance = client.new_balance()
+    backdated = {"allow_overdraft": True, "effective_date": "2020-06-01T12:00:00Z"}
+    client.done(_name("World"), balance, 70, **backdated)
+    sums = {"balance": 70, "credit_balance": 70, "debit_balance": 0, "currency": "USD", "balance_id": balance}
+    asked_for = "Snapshotting in progress. should be completed shortly"
+    assert _data(client.balances.create_snapshot({"batch_size": 10}), 200) == {"message": asked_for}
+    assert _data(client.balances.create_snapshot(), 200) == {"message": asked_for}
+    for from_source in (False, True):
+        asked = {"timestamp": "2021-01-01T00:00:00Z", "from_source": from_source}
+        assert _data(client.balances.get_at(balance, asked), 200) == {"balance": sums, **asked}
+    too_early = {"timestamp": "2020-01-01T00:00:00Z"}
+    _error(client.balances.get_at(balance, too_early), 404, "BAL_HISTORY_NOT_FOUND")
+    stored = _data(client.balances.get(balance), 200)
+    assert _data(client.balances.get(balance, {"from_source": True}), 200) == stored
+
+
 def test_an_internal_balance_is_found_by_its_name(client: Client) -> None:
     name = _name("Fees")
     _error(client.balances.get_by_indicator(name, "USD"), 404, "BAL_NOT_FOUND")

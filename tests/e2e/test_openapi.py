@@ -42,6 +42,7 @@ _numbers = itertools.count(1)
 def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     """The application in this process: nothing is decided but by skip_queue, and no wait is long."""
     monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
+    monkeypatch.setattr(Doorbell, "send", lambda self, task, *args: None)
     monkeypatch.setattr(wire, "MAX_WAIT_S", 0.01)
     app = create_app({"DATABASE_URL": database_url})
     yield app

@@ -52,7 +52,7 @@ def failed(result: Result, status: int, *says: str) -> None:
 
 def test_the_help_teaches(run: Run) -> None:
     out = ok(run("--help"))
-    for command in ("up", "demo", "balance", "transaction", "queues", "currencies", "verify", "migrate"):
+    for command in ("up", "demo", "balance", "transaction", "queues", "currencies", "verify", "snapshot", "migrate"):
         assert f"\n  {command} " in out
         assert "pacioli" in ok(run(command, "--help"))
     assert "pacioli queues resize 16" in ok(run("queues", "--help"))

@@ -1034,6 +1034,7 @@ def test_a_statement_adds_up_entry_by_entry(api: Api) -> None:
     assert entries[0] == {
         "version": 2,
         "at": entries[0]["at"],
+        "effective_date": entries[0]["effective_date"],
         "direction": "credit",
         "amount": 1,
         "precise_amount": 100,

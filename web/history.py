@@ -1,0 +1,57 @@
+"""What balances held at a time, and the snapshots that make the question cheap."""
+
+import re
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+import celeryconfig
+from core import history, store
+from core.errors import InvalidRequest, NotFound
+from core.history import BATCH, MAX_BATCH
+from core.store.db import reading
+from web import wire
+from web.service import service
+
+blueprint = Blueprint("history", __name__)
+
+
+@blueprint.get("/balances/<balance_id>/at")
+def read_at(balance_id: str) -> Response:
+    """What a balance held at a time, by effective dates.
+
+    With ``from_source=true`` it is recomputed from all entries; else from the newest snapshot on, which comes to the same.
+    """
+    at = wire.time_arg("timestamp", code="BAL_INVALID_TIMESTAMP")
+    from_source = wire.flag("from_source")
+    with reading(service().engine) as conn:
+        row = store.balances.find(conn, balance_id)
+        if row is None:
+            raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{balance_id}' not found")
+        then = history.balance_at(conn, row, at, from_source=from_source)
+    body: dict[str, Any] = {
+        "balance": {
+            "balance": then.balance,
+            "debit_balance": then.debit,
+            "credit_balance": then.credit,
+            "currency": row.currency,
+            "balance_id": row.balance_id,
+        },
+        "timestamp": then.at.replace(microsecond=0),
+        "from_source": from_source,
+    }
+    return wire.answer(body)
+
+
+@blueprint.post("/balances-snapshots")
+def take() -> Response:
+    """Have a worker take snapshots of all balances that changed since their last one.
+
+    Answers do not depend on it: it makes ``/balances/{balance_id}/at`` quick for balances with many entries.
+    """
+    text = request.args.get("batch_size", str(BATCH))
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= MAX_BATCH:
+        problem = f"invalid batch_size value: must be a whole number from 1 to {MAX_BATCH}"
+        raise InvalidRequest([("batch_size", problem)], "GEN_VALIDATION_ERROR")
+    service().doorbell.send(celeryconfig.SNAPSHOT, int(text))
+    return wire.answer({"message": "Snapshotting in progress. should be completed shortly"})
