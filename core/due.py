@@ -64,14 +64,14 @@ def _settle_due(engine: Engine, now: datetime, queues: set[int]) -> int:
                 submissions.append(Submission(drafts))
         if submissions:
             intake.append(conn, submissions)
-            # A reference that somebody has used for something else must not keep a hold from its end.
-            if taken := [each for each in submissions if isinstance(each.error, ReferenceConflict)]:
-                for each in taken:
-                    each.drafts = [draft._replace(reference=draft.transaction_id) for draft in each.drafts]
-                intake.append(conn, taken)
-            for each in submissions:
-                assert each.error is None, each.error
-                queues |= _queues(each.postings())
+        if taken := [each for each in submissions if isinstance(each.error, ReferenceConflict)]:
+            # Somebody has used the reference for something else. The date is kept all the same.
+            for each in taken:
+                each.drafts = [draft._replace(reference=draft.transaction_id) for draft in each.drafts]
+            intake.append(conn, taken)
+        for each in submissions:
+            assert each.error is None, each.error
+            queues |= _queues(each.postings())
     return len(due)
 
 

@@ -52,7 +52,7 @@ def blnk_text(rejection: Rejection, priced: Priced) -> str:
     if rejection.reason is RejectReason.COMMIT_EXCEEDS_REMAINDER:
         return f"cannot commit more than the remaining amount. {_available(rejection, priced)}"
     if rejection.reason is RejectReason.REFUND_EXCEEDS_REMAINDER:
-        return f"cannot refund more than is left. {_available(rejection, priced)}"
+        return f"cannot refund more than the remaining amount. {_available(rejection, priced)}"
     return _TEXTS[rejection.reason]
 
 

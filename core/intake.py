@@ -353,7 +353,7 @@ def _shares_of(side: str, legs: list[Leg] | None, amount: int, precision: int) -
     try:
         shares = []
         for index, leg in enumerate(legs):
-            field = f"{side}[{index}]"
+            field = f"{side}[{index}].{'distribution' if leg.precise_distribution is None else 'precise_distribution'}"
             shares.append(splits.share_of(leg.distribution, leg.precise_distribution, precision))
         field = side
         return splits.amounts(amount, shares)

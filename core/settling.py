@@ -49,6 +49,7 @@ def draft_settlements(conn: Connection, transaction_id: str, request: SettleRequ
     precise = _precise_amount(request)
     _check_reference(request.reference)
     _, legs = _family(conn, transaction_id)
+    # One that waits for its date holds nothing yet, and never will if it was cancelled.
     holds = [leg for leg in legs if leg.kind == Kind.HOLD and leg.seq and leg.status is not Status.REJECTED]
     if not holds:
         raise InvalidRequest([("", "transaction is not in inflight status")], code="TXN_NOT_INFLIGHT")
@@ -135,7 +136,7 @@ def draft_refund(conn: Connection, transaction_id: str, request: RefundRequest) 
         Conflict: all of it has been refunded (TXN_ALREADY_REFUNDED).
     """
     precise = _precise_amount(request)
-    problems = text_problems("description", request.description, 10**6) if request.description is not None else []
+    problems = text_problems("description", request.description, 10**6) if request.description else []
     problems += meta_data_problems(bytes(request.meta_data)) if request.meta_data else []
     if problems:
         raise InvalidRequest(problems)
@@ -151,7 +152,10 @@ def draft_refund(conn: Connection, transaction_id: str, request: RefundRequest) 
     if request.reference and (prior := store.log.find_references(conn, [request.reference]).get(request.reference)):
         return _repeated_refund(prior, transaction_id, amount)
     left = store.transactions.unrefunded(conn, [each.seq for each in moved])
-    _check_refundable(conn, moved[0], amount, sum(left.values()), whole_reference)
+    first = store.transactions.find_reference(conn, whole_reference)
+    if first is not None and not _stands(first, transaction_id):
+        first, whole_reference = None, f"{whole_reference}_{new_id('')}"
+    _check_refundable(transaction_id, first, moved[0], amount, sum(left.values()))
     moved = [each for each in moved if left[each.seq]]
     reference = request.reference or (f"{whole_reference}_{new_id('')}" if amount else whole_reference)
     meta_data = _merged(row.meta_data if row is not None else None, request)
@@ -169,7 +173,8 @@ def _repeated_refund(first: Prior, transaction_id: str, amount: int) -> Draft:
     """What was accepted under a reference, if it was the same."""
     for field, differs in (
         ("transaction", first.draft.parent != transaction_id),
-        ("amount", amount and amount != first.draft.amount),
+        # Of a split, all that was left is written out.
+        ("amount", first.draft.amount != amount and (amount or first.draft.kind != Kind.SPLIT)),
     ):
         if differs:
             raise ReferenceConflict(first.draft.reference, field, first.transaction_id)
@@ -223,12 +228,15 @@ def _refund_of_many(drafts: Sequence[Draft], amount: int) -> Draft:
 def _family(
     conn: Connection, transaction_id: str, missing: str | None = None
 ) -> tuple[TransactionRow | None, list[TransactionRow]]:
-    """What an id stands for: itself, or the legs of a split, or what is in a batch. A batch has no row of its own."""
+    """What an id stands for: itself, or the legs of a split, or what is in a batch. A batch has no row of its own.
+
+    A split that waits for its date stands for itself: its legs are not there yet.
+    """
     row = store.transactions.find(conn, transaction_id)
-    if row is not None and row.kind != Kind.SPLIT:
+    if row is not None and (row.kind != Kind.SPLIT or not row.seq):
         return row, [row]
     legs = store.transactions.legs_of(conn, transaction_id) if row is not None or is_batch(transaction_id) else []
-    if row is None and not legs:
+    if not legs:
         raise NotFound("TXN_NOT_FOUND", missing or f"Transaction with ID '{transaction_id}' not found")
     return row, legs
 
@@ -242,15 +250,24 @@ def _movements(conn: Connection, row: TransactionRow) -> list[TransactionRow]:
     return [each for each in store.transactions.settlements_of(conn, row.seq) if each.kind == Kind.COMMIT_INFLIGHT]
 
 
-def _check_refundable(conn: Connection, priced: TransactionRow, amount: int, left: int, whole_reference: str) -> None:
-    found = store.log.find_references(conn, [whole_reference]).get(whole_reference)
-    refund = found if found is not None and found.draft.parent == whole_reference.removesuffix("_refund") else None
-    if refund is not None or left == 0:
-        details = {"refund_transaction_id": refund.transaction_id} if refund is not None else None
-        text = f"transaction {whole_reference.removesuffix('_refund')} has already been refunded"
+def _stands(first: TransactionRow, transaction_id: str) -> bool:
+    """Whether what has the reference of a whole refund is one, and was not rejected."""
+    is_refund = first.kind in (Kind.REFUND, Kind.SPLIT) and first.parent == transaction_id
+    return is_refund and first.status is not Status.REJECTED
+
+
+def _check_refundable(
+    transaction_id: str, first: TransactionRow | None, priced: TransactionRow, amount: int, left: int
+) -> None:
+    if first is not None or left == 0:
+        details = {"refund_transaction_id": first.transaction_id} if first is not None else None
+        text = f"transaction {transaction_id} has already been refunded"
         raise Conflict("TXN_ALREADY_REFUNDED", text, details)
     if amount > left:
-        text = f"cannot refund more than is left. Available: {major(left, priced)}, Requested: {major(amount, priced)}"
+        text = (
+            "cannot refund more than the remaining amount. "
+            f"Available: {major(left, priced)}, Requested: {major(amount, priced)}"
+        )
         raise InvalidRequest([("", text)], code="TXN_INVALID_AMOUNT")
 
 

@@ -111,6 +111,9 @@ def _side_problems(side: str, name: str | None, legs: list[Leg] | None) -> Probl
             problems.append((f"{side}s[{index}].identifier", "cannot be blank"))
         elif leg.identifier.startswith("@"):
             problems += indicator_problems(f"{side}s[{index}].identifier", leg.identifier)
+        for name in ("narration", "transaction_id"):  # They are stored with the split, as JSON that Postgres reads.
+            if "\x00" in (getattr(leg, name) or ""):
+                problems.append((f"{side}s[{index}].{name}", "must not contain the NUL character"))
     return problems
 
 

@@ -90,6 +90,7 @@ _OPERATIONS = {
     "ledgers.read_page": _Operation({200: "[Ledger]"}, (), _PAGE),
     "queues.read_all": _Operation({200: "[Queue]"}),
     "queues.health": _Operation({200: "Health", 503: "Health"}),
+    "queues.recover": _Operation({200: "Recovery"}, (), ("threshold",)),
     "queues.index": _Operation({200: "str"}),
     "openapi.document": _Operation({200: "object"}),
     "openapi.page": _Operation({200: ""}, media="text/html"),
@@ -112,6 +113,10 @@ _PARAMETERS = {
     "batch_size": (
         {"type": "integer", "minimum": 1, "maximum": MAX_BATCH},
         f"Balances that are taken in one commit; {BATCH} unless told otherwise.",
+    ),
+    "threshold": (
+        {"type": "string", "pattern": "^([0-9]{1,9}(\\.[0-9]{1,9})?(ns|us|ms|s|m|h)){1,4}$"},
+        "How long something must have waited, as Go writes durations: 5m, 1h30m. Two minutes at least, also the default.",
     ),
     "with_queued": (["true", "false"], "true: also what is accepted and not decided yet."),
 }
@@ -257,6 +262,10 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
         "last_drained_at": "time?",
         "rate_per_s": "num",
         "decided": "int",
+    },
+    "Recovery": {
+        "recovered": ("int", "Transactions that waited for so long, and are decided now."),
+        "threshold": ("str", "As Go prints it: 5m0s."),
     },
     "Health": {"status": ["UP", "DOWN"], "checks": "object", "reason?": "str"},
     "Error": {

@@ -27,6 +27,19 @@ _REASONS = {
 }
 """The reasons that Blnk tells apart; all else is ``other``."""
 
+FORBIDDEN_NOW = frozenset(
+    {
+        "TXN_NOT_INFLIGHT",
+        "TXN_ALREADY_COMMITTED",
+        "TXN_ALREADY_VOIDED",
+        "TXN_COMMIT_AMOUNT_EXCEEDED",
+        "TXN_ALREADY_REFUNDED",
+        "TXN_DUPLICATE_REFERENCE",
+        "GEN_CONFLICT",
+    }
+)
+"""What the present state answers to a commit, void or refund that is well formed: a preview shows it, with 200."""
+
 
 def create(ledger: Service, asked: TransactionRequest) -> Response:
     """The preview of one transaction."""
@@ -163,8 +176,7 @@ def _preview(one: Rehearsed, balances: _Balances) -> dict[str, Any]:
         sides = (("source", [p.source for p in one.postings]), ("destination", [p.destination for p in one.postings]))
         body["legs"] = [
             {"identifier": balances.name(key), "role": role, **_amounts(posting.amount, draft.precision)}
-            for role, keys in sides
-            if len(set(keys)) > 1 or role == "destination"
+            for role, keys in [side for side in sides if len(set(side[1])) > 1] or sides[1:]
             for key, posting in zip(keys, one.postings, strict=True)
         ]
     return body

@@ -1,20 +1,24 @@
-"""``/queues`` and ``/health``: how long the lines are, and whether everything that should move them lives."""
+"""``/queues`` and ``/health``: how long the lines are, whether everything that should move them lives, and a push."""
 
 from contextlib import suppress
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from redis import RedisError
 
-from core import store
-from core.errors import TransientError
+from core import recovery, store
+from core.errors import InvalidRequest, TransientError
 from core.store.db import reading
-from web import wire
+from web import durations, wire
 from web.service import service
 
 blueprint = Blueprint("queues", __name__)
 
 WORKER_SILENT_S = 15
 """A worker not heard from for this long counts as gone. They beat every five seconds."""
+
+
+RECOVER_AFTER_S = 120
+"""The shortest time after which waiting is worth a recovery; what waits for less is a worker's."""
 
 
 @blueprint.get("/queues")
@@ -60,6 +64,25 @@ def health() -> Response:
             ledger.redis.ping()
             checks["broker"] = "UP"
     return wire.answer({"status": "UP", "checks": checks})
+
+
+@blueprint.post("/transactions/recover")
+def recover() -> Response:
+    """Decide here and now what waits for longer than ``?threshold=``, two minutes or more, and take what is due.
+
+    ``recovered`` counts what was undecided for so long and is decided now.
+    """
+    text = request.args.get("threshold") or f"{RECOVER_AFTER_S}s"
+    try:
+        threshold = durations.parse(text)
+    except ValueError as error:
+        raise InvalidRequest([("", f"invalid threshold duration: {error}")], "GEN_VALIDATION_ERROR") from None
+    ledger = service()
+    recovered, touched = recovery.recover(
+        ledger.engine, older_than_s=max(threshold / 10**9, RECOVER_AFTER_S), announce=ledger.announce
+    )
+    ledger.doorbell.ring(touched)
+    return wire.answer({"recovered": recovered, "threshold": durations.text_of(threshold)})
 
 
 @blueprint.get("/")

@@ -44,8 +44,13 @@ def settle(transaction_id: str) -> Response:
     asked = wire.body(SettleRequest)
     wait_s = wire.wait_s()
     ledger = service()
-    with reading(ledger.engine) as conn:
-        drafts = settling.draft_settlements(conn, transaction_id, asked)
+    try:
+        with reading(ledger.engine) as conn:
+            drafts = settling.draft_settlements(conn, transaction_id, asked)
+    except LedgerError as error:
+        if asked.dry_run and error.code in previews.FORBIDDEN_NOW:
+            return wire.answer(previews.refused(error, asked.status))
+        raise
     if asked.dry_run:
         return previews.settlement(ledger, transaction_id, asked, drafts)
     # The legs of a split are settled together; what is in a batch has nothing to do with each other.
@@ -90,8 +95,13 @@ def refund(transaction_id: str) -> Response:
     asked = wire.body(RefundRequest, optional=True)
     wait_s = wire.wait_s()
     ledger = service()
-    with reading(ledger.engine) as conn:
-        draft = settling.draft_refund(conn, transaction_id, asked)
+    try:
+        with reading(ledger.engine) as conn:
+            draft = settling.draft_refund(conn, transaction_id, asked)
+    except LedgerError as error:
+        if asked.dry_run and error.code in previews.FORBIDDEN_NOW:
+            return wire.answer(previews.refused(error))
+        raise
     if asked.dry_run:
         return previews.refund(ledger, draft)
     submission = Submission([draft])
@@ -167,7 +177,7 @@ class _Item:
 
     def judge(self, rows: Sequence[TransactionRow]) -> None:
         """The result, from the decided settlements."""
-        first = next((row for row in rows if row.rejection is not None), None)
+        _, first = first_rejected(rows)
         if first is None or first.rejection is None:
             self.succeed(queued=any(row.status is Status.QUEUED for row in rows))
         else:

@@ -94,6 +94,16 @@ def last_waiting(conn: Connection) -> dict[int, int]:
     return dict(rows.fetchall())
 
 
+def overdue(conn: Connection, older_than_s: float) -> dict[int, tuple[int, int]]:
+    """Of each queue in which postings wait for longer: the last of these, and how many there are."""
+    rows = driver(conn).execute(
+        "SELECT number, max(seq), count(*) FROM queues JOIN log ON log.queue = number AND seq > cursor "
+        "WHERE accepted_at <= clock_timestamp() - make_interval(secs => %s) GROUP BY number ORDER BY number",
+        (older_than_s,),
+    )
+    return {number: (last, count) for number, last, count in rows.fetchall()}
+
+
 def states(conn: Connection) -> list[QueueState]:
     """Every queue. Counting a line costs one index scan of what waits in it."""
     rows = conn.execute(

@@ -3,10 +3,26 @@
 Short here; ``pacioli torture --seconds 600`` is the long one.
 """
 
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.pool import NullPool
 
 from ops import torture
-from ops.temporary import running
+from ops.temporary import Running, running
+from tests.acceptance import case
+
+CLIENTS = 8
+WITHIN_S = 60
 
 
 def test_nothing_acknowledged_is_lost_or_doubled_whatever_is_killed(tmp_path: Path) -> None:
@@ -15,3 +31,99 @@ def test_nothing_acknowledged_is_lost_or_doubled_whatever_is_killed(tmp_path: Pa
     assert result.wrong == []
     assert len({what.split()[0] for what in result.blows}) >= 3, result.blows
     assert result.acknowledged > 100
+
+
+@case(99)
+def test_what_was_answered_outlives_the_web_server(tmp_path: Path) -> None:
+    with running(tmp_path) as service:
+        acknowledged: list[str] = []
+
+        def post_until_it_dies(number: int) -> None:
+            with requests.Session() as session, suppress(requests.RequestException):
+                while True:
+                    body = _transaction(f"@Source{number}", "@Destination")
+                    answer = session.post(f"{service.url}/transactions", json=body, timeout=30)
+                    assert answer.status_code == 201, answer.text
+                    acknowledged.append(answer.json()["transaction_id"])
+
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            posting = [clients.submit(post_until_it_dies, number) for number in range(CLIENTS)]
+            _await(lambda: len(acknowledged) > 200)
+            _kill(service, "web")
+        assert [client.result() for client in posting] == [None] * CLIENTS
+        for transaction_id in acknowledged:
+            _await(partial(_is_applied, service, transaction_id))
+
+
+@case(104)
+def test_balances_are_free_again_when_a_worker_dies_in_the_middle_of_a_batch(tmp_path: Path) -> None:
+    # Blnk: 423 for up to five minutes.
+    with running(tmp_path) as service:
+        first = _post(service, _transaction("@A", "@B", skip_queue=True))
+        url = make_url(service.state["database_url"]).set(drivername="postgresql+psycopg")
+        engine = create_engine(url, poolclass=NullPool)
+        with engine.connect() as conn:
+            # Someone else has the balances, so that the worker is surely in the middle when it is killed.
+            conn.execute(text("SELECT FROM balances FOR UPDATE"))
+            waiting = [_post(service, _transaction("@A", "@B"))["transaction_id"] for _ in range(20)]
+            blocked = text(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            with engine.connect() as watching:
+                _await(lambda: watching.execute(blocked).scalar_one() > 0)
+            _kill(service, "worker")
+        next_ = _post(service, _transaction("@A", "@B", skip_queue=True))
+        assert (next_["status"], next_["source"]) == ("APPLIED", first["source"])
+        assert {_status(service, transaction_id) for transaction_id in waiting} == {"APPLIED"}
+        assert requests.get(f"{service.url}/balances/{first['source']}", timeout=30).json()["balance"] == -22
+        engine.dispose()
+
+
+def _transaction(source: str, destination: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "precise_amount": 1,
+        "precision": 100,
+        "currency": "USD",
+        "reference": str(uuid.uuid4()),
+        "source": source,
+        "destination": destination,
+        "description": "killed",
+        "allow_overdraft": True,
+        **fields,
+    }
+
+
+def _post(service: Running, body: dict[str, Any]) -> dict[str, Any]:
+    answer = requests.post(f"{service.url}/transactions", json=body, timeout=WITHIN_S)
+    assert answer.status_code == 201, answer.text
+    posted: dict[str, Any] = answer.json()
+    return posted
+
+
+def _status(service: Running, transaction_id: str) -> str | None:
+    """None while nobody answers."""
+    with suppress(requests.RequestException):
+        answer = requests.get(f"{service.url}/transactions/{transaction_id}", timeout=10)
+        if answer.status_code != 503:
+            assert answer.status_code == 200, answer.text
+            return str(answer.json()["status"])
+    return None
+
+
+def _is_applied(service: Running, transaction_id: str) -> bool:
+    return _status(service, transaction_id) == "APPLIED"
+
+
+def _kill(service: Running, part: str) -> None:
+    """A part, with all its children."""
+    process = psutil.Process(service.state["pids"][part])
+    for each in [process, *process.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+
+
+def _await(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WITHIN_S
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

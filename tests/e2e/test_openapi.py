@@ -1,6 +1,5 @@
 """The application does what its OpenAPI document says, whatever a client makes of the document."""
 
-import copy
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     negative_data_rejection,
@@ -42,7 +42,6 @@ _numbers = itertools.count(1)
 def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     """The application in this process: nothing is decided but by skip_queue, and no wait is long."""
     monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
-    monkeypatch.setattr(Doorbell, "send", lambda self, task, *args: None)
     monkeypatch.setattr(wire, "MAX_WAIT_S", 0.01)
     app = create_app({"DATABASE_URL": database_url})
     yield app
@@ -51,7 +50,10 @@ def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
 
 @pytest.fixture
 def there(app: Flask) -> dict[str, str]:
-    """What path parameters may name, for data made from the document alone would find nothing: one in each state."""
+    """What path parameters may name, for data made from the document alone would find nothing: one in each state.
+
+    By name; or by operation, where that needs a transaction in another state than the others do.
+    """
     client = app.test_client()
     body = {"precise_amount": 5, "precision": 100, "currency": "USD", "description": "d"}
     paid = {**body, "source": "@World", "destination": "@A", "allow_overdraft": True, "skip_queue": True}
@@ -63,13 +65,13 @@ def there(app: Flask) -> dict[str, str]:
             {**paid, "reference": "held", "inflight": True},
             {**short, "reference": "short", "skip_queue": True},
             {**short, "reference": "queued", "effective_date": "2020-01-01T00:00:00Z", "overdraft_limit": 0.5},
-            {**paid, "reference": "scheduled", "scheduled_for": "2999-01-01T00:00:00Z", "skip_queue": False},
+            {**short, "reference": "scheduled", "scheduled_for": "2999-01-01T00:00:00Z"},
         )
     ]
     return {
         "transaction_id": transactions[1]["transaction_id"],
-        "DELETE /transactions/{transaction_id}": transactions[4]["transaction_id"],
-        "POST /refund-transaction/{transaction_id}": transactions[0]["transaction_id"],
+        "settlements.refund": transactions[0]["transaction_id"],
+        "transactions.cancel": transactions[4]["transaction_id"],
         "reference": "short",
         "balance_id": transactions[0]["source"],
         "indicator": "@A",
@@ -93,9 +95,7 @@ def test_answers_are_as_described(
             checks.append(negative_data_rejection)
         with subtests.test(operation.label):
             seen = _run(operation, mode, checks, there)
-            if mode is GenerationMode.POSITIVE or operation.definition.raw["requestBody"]["required"]:
-                # A body that may be left out can be left out of a request that is wrong elsewhere, harmlessly.
-                assert (mode is GenerationMode.NEGATIVE) != bool(seen & {200, 201}), "only one kind of answer"
+            assert (mode is GenerationMode.NEGATIVE) != bool(seen & {200, 201}), "only one kind of answer was looked at"
 
 
 def _run(operation: Any, mode: GenerationMode, checks: list[Any], there: dict[str, str]) -> set[int]:
@@ -109,12 +109,15 @@ def _run(operation: Any, mode: GenerationMode, checks: list[Any], there: dict[st
     def run(case: "Case[Any]", data: st.DataObject) -> None:
         are_known, is_acceptable = data.draw(st.tuples(st.booleans(), st.booleans()))
         if case.path_parameters and are_known:
-            of_its_own = there.get(operation.label)
-            case.path_parameters = {name: of_its_own or there[name] for name in case.path_parameters}
+            own = there.get(operation.definition.raw["operationId"])
+            case.path_parameters = {name: own or there[name] for name in case.path_parameters}
         if mode is GenerationMode.POSITIVE and is_acceptable:
-            case.body = copy.deepcopy(case.body)  # What was generated may be shared between cases.
-            _make_acceptable(case.body, there)
-        seen.add(case.call_and_validate(checks=checks).status_code)
+            _make_acceptable(case.body)
+        status = case.call_and_validate(checks=checks).status_code
+        # A good body comes in this mode too, with a query that nobody knows, which is ignored.
+        body = case.meta.components.get(ParameterLocation.BODY) if case.meta is not None else None
+        if mode is GenerationMode.POSITIVE or (body is not None and body.mode is mode):
+            seen.add(status)
 
     run()
     return seen
@@ -126,17 +129,11 @@ _LEFT_OUT = (
 )
 
 
-def _make_acceptable(body: Any, there: dict[str, str]) -> None:
+def _make_acceptable(body: Any) -> None:
     """Names that exist, and one amount, so that more than the refusals is looked at."""
     if not isinstance(body, dict):
         return
     body.pop("dry_run", None)
-    if "transaction_ids" in body:
-        body["transaction_ids"] = [there["transaction_id"]]
-        return
-    if not body.keys() - {"amount", "precise_amount", "reference", "description", "meta_data", "skip_queue"}:
-        body.clear()  # A refund: of everything.
-        return
     for item in body.get("transactions", [body]):
         if "source" in item or "sources" in item:
             for name in _LEFT_OUT:
@@ -144,9 +141,6 @@ def _make_acceptable(body: Any, there: dict[str, str]) -> None:
             item |= {"source": "@World", "destination": "@A", "currency": "USD", "precise_amount": 1, "precision": 100}
             item |= {"reference": f"made {next(_numbers)}", "description": "d"}
             item["allow_overdraft"] = not item.get("inflight")
-        elif "transaction_id" in item:
-            item |= {"transaction_id": there["transaction_id"], "precise_amount": 1, "amount": None}
-            body["transactions"] = [item]
         elif "ledger_id" in item:
             item |= {"ledger_id": "general_ledger_id", "currency": "EUR"}
         elif "status" in item:

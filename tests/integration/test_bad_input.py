@@ -25,7 +25,18 @@ from werkzeug.test import TestResponse
 
 from core import intake
 from core.intake import Submission
-from core.requests import BalanceRequest, BulkRequest, LedgerRequest, SettleRequest, TransactionRequest
+from core.requests import (
+    BalanceRequest,
+    BulkCommitRequest,
+    BulkRequest,
+    BulkSettlement,
+    BulkVoidRequest,
+    LedgerRequest,
+    Leg,
+    RefundRequest,
+    SettleRequest,
+    TransactionRequest,
+)
 from core.store import migrations
 from core.store.db import reading
 from tests.factories import transaction
@@ -48,6 +59,8 @@ class Target(NamedTuple):
     required: str
     around: tuple[bytes, bytes] = (b"", b"")
     """What the body is wrapped in."""
+    place: str = ""
+    """Where in that it is."""
 
 
 def _good_transaction() -> dict[str, Any]:
@@ -63,6 +76,9 @@ def _good_transaction() -> dict[str, Any]:
 
 
 _SIBLING = json.dumps({**_good_transaction(), "reference": "sibling"}).encode()
+_SPLIT = json.dumps(
+    {**_good_transaction(), "precise_amount": 1000, "destination": None, "reference": "split", "dry_run": True}
+).encode()[:-1]
 
 TARGETS = {
     "transaction": Target(
@@ -79,6 +95,16 @@ TARGETS = {
         _good_transaction(),
         "precise_amount reference description source destination currency",
         (b'{"transactions": [' + _SIBLING + b", ", b"]}"),
+        "transactions[1].",
+    ),
+    "leg": Target(
+        "POST",
+        "/transactions",
+        Leg,
+        {"identifier": "@B", "distribution": "10%"},
+        "identifier distribution",
+        (_SPLIT + b', "destinations": [{"identifier": "@A", "distribution": "left"}, ', b"]}"),
+        "destinations[1].",
     ),
     "bulk": Target(
         "POST",
@@ -88,6 +114,18 @@ TARGETS = {
         "transactions",
     ),
     "settle": Target("PUT", "/transactions/inflight/{hold}", SettleRequest, {"status": "commit"}, "status"),
+    "bulk commit": Target("POST", "/transactions/inflight/bulk/commit", BulkCommitRequest, {}, "transactions"),
+    "bulk commit item": Target(
+        "POST",
+        "/transactions/inflight/bulk/commit",
+        BulkSettlement,
+        {},
+        "transaction_id",
+        (b'{"transactions": [', b"]}"),
+        "transactions[0].",
+    ),
+    "bulk void": Target("POST", "/transactions/inflight/bulk/void", BulkVoidRequest, {}, "transaction_ids"),
+    "refund": Target("POST", "/refund-transaction/{applied}", RefundRequest, {}, ""),
     "ledger": Target("POST", "/ledgers", LedgerRequest, {"name": "a test"}, "name"),
     "renamed ledger": Target("PUT", "/ledgers/general_ledger_id", LedgerRequest, {"name": "a test"}, "name"),
     "balance": Target(
@@ -181,14 +219,43 @@ ACCEPTED: dict[type[msgspec.Struct], dict[str, str]] = {
         "effective_date": "null",
         "meta_data": OBJECT,
         "status": "null, empty",
+        "sources": "null, list",
+        "destinations": "null, list",
+        "scheduled_for": "null, empty",
+        "inflight_expiry_date": "null, empty",
+        "inflight_commit_date": "null, empty",
+        "dry_run": FLAG,
     },
-    BulkRequest: {"transactions": "", "inflight": FLAG, "atomic": FLAG, "run_async": FLAG, "skip_queue": FLAG},
+    BulkRequest: {
+        "transactions": "",
+        **dict.fromkeys(("inflight", "atomic", "run_async", "skip_queue", "dry_run"), FLAG),
+    },
+    Leg: {
+        "identifier": "",
+        "distribution": "digits",
+        "precise_distribution": "null, one, digits",
+        "narration": f"null, empty, blank, {LONG_TEXT}",
+        "transaction_id": f"null, empty, blank, {LONG_TEXT}",
+    },
     SettleRequest: {
         "status": "",
         "amount": "null, zero, one, fraction, digits",
         "precise_amount": "null, one, digits",
         "reference": f"null, {SHORT_TEXT}",
         "skip_queue": FLAG,
+        "dry_run": FLAG,
+    },
+    BulkSettlement: {},
+    BulkCommitRequest: {"transactions": "", "skip_queue": FLAG, "dry_run": FLAG},
+    BulkVoidRequest: {"transaction_ids": "", "skip_queue": FLAG, "dry_run": FLAG},
+    RefundRequest: {
+        "amount": "null, zero, one, fraction, digits",
+        "precise_amount": "null, one, digits",
+        "reference": f"null, {SHORT_TEXT}",
+        "description": f"null, empty, {LONG_TEXT}",
+        "meta_data": OBJECT,
+        "skip_queue": FLAG,
+        "dry_run": FLAG,
     },
     LedgerRequest: {"name": LONG_TEXT, "meta_data": OBJECT},
     BalanceRequest: {
@@ -288,7 +355,7 @@ def test_a_misspelt_field_is_refused_with_the_right_spelling(
     response = _send(client, TARGETS[target], path, _text({**fields, misspelt: b"null"}))
     assert response.status_code == 400
     detail = response.get_json()["error_detail"]
-    assert detail["details"]["field"] == ("transactions[1]." if target == "bulk item" else "") + misspelt
+    assert detail["details"]["field"] == TARGETS[target].place + misspelt
     assert f"did you mean {field}?" in detail["message"] or "amount" in field  # amunt is near to more than one
     assert _counts(service) == before
 
@@ -313,6 +380,355 @@ def test_the_ends_of_the_calendar_are_dates(client: FlaskClient, date: str) -> N
     assert accepted.status_code == 201
     read = client.get(f"/transactions/{accepted.get_json()['transaction_id']}")
     assert read.get_json()["effective_date"] == date.replace("-00:00", "Z")
+
+
+# Splits
+
+_BAD_SHARES: list[dict[str, Any]] = [
+    {},
+    *(
+        {"distribution": text}
+        for text in (
+            *("", " ", "abc", "NaN", "nan", "Infinity", "-inf", "1e3", "1e999", "-1", "+5", "1_0", "1,5", ".5", "5."),
+            *("0x10", "0", "0.00", "0.001", "٣", "９", "9" * 1001, "9" * 100_000, "0." + "0" * 600 + "1", "5\n"),
+            *("%", "abc%", "NaN%", "-5%", "+5%", "1e2%", "0%", "0.0%", "5 %", "5%%", "٣%", "1000%", ".5%", "5.%"),
+            *("9" * 1001 + "%", "0." + "3" * 100 + "%", "LEFT", "Left", " left", "left ", "l\u0000"),
+        )
+    ),
+    *(
+        {"precise_distribution": text, "distribution": "left"}
+        for text in (
+            *(
+                "",
+                "abc",
+                "NaN",
+                "1e3",
+                "1.5",
+                "1.0",
+                "-5",
+                "+5",
+                "0",
+                " 5",
+                "1_0",
+                "٣",
+                "5%",
+                "9" * 1001,
+                "9" * 100_000,
+            ),
+            *(0, -5, -(10**30), 10**2000),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("mode", [{}, {"skip_queue": True}, {"dry_run": True}], ids=str)
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_a_share_that_is_none_is_refused_by_its_place(
+    client: FlaskClient, service: Service, side: str, mode: dict[str, bool]
+) -> None:
+    before = _counts(service)
+    for share in _BAD_SHARES:
+        legs = [{"identifier": "@New1", "distribution": "10%"}, {"identifier": "@New2", **share}]
+        response = _post(client, {**_good_transaction(), **mode, side: None, f"{side}s": legs})
+        assert response.status_code == 400, share
+        detail = response.get_json()["error_detail"]
+        field = "precise_distribution" if "precise_distribution" in share else "distribution"
+        assert detail["code"] == "TXN_INVALID_DISTRIBUTION"
+        assert detail["message"].startswith(f"{side}s[1].{field}: failed to split transaction: "), share
+        assert len(detail["message"]) < 2000 or len(str(share)) > 1000
+        assert _counts(service) == before, share
+
+
+@pytest.mark.parametrize(
+    ("shares", "what"),
+    [
+        (["left", "left"], "multiple identifiers with 'left'"),
+        (["60%", "60%"], "exceed"),
+        (["101%"], "exceed"),
+        (["100.01", "left"], "exceed"),
+        (["100.00", "0.01%"], "exceed"),
+        (["50%", "30%"], "less than the total"),
+        (["99.99"], "less than the total"),
+        (["99.999999999999%"], "less than the total"),
+    ],
+    ids=str,
+)
+def test_shares_that_do_not_add_up_are_refused(
+    client: FlaskClient, service: Service, shares: list[str], what: str
+) -> None:
+    before = _counts(service)
+    for side in ("source", "destination"):
+        legs = [{"identifier": f"@New{place}", "distribution": share} for place, share in enumerate(shares)]
+        asked = {**_good_transaction(), "precise_amount": 10_000, side: None, f"{side}s": legs}
+        response = _post(client, asked)
+        _assert_refused(response, f"{side}s")
+        assert response.get_json()["error_detail"]["code"] == "TXN_INVALID_DISTRIBUTION"
+        assert what in response.get_json()["error"]
+    assert _counts(service) == before
+
+
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_a_split_has_at_most_a_thousand_legs(client: FlaskClient, service: Service, side: str) -> None:
+    legs = [{"identifier": f"@{side}{place}", "precise_distribution": 1} for place in range(1001)]
+    asked = {**_good_transaction(), side: None, "precise_amount": 1001}
+    before = _counts(service)
+    response = _post(client, {**asked, f"{side}s": legs})
+    assert response.get_json()["error"] == f"{side}s: at most 1000 are allowed."
+    assert _counts(service) == before
+    assert _post(client, {**asked, "precise_amount": 1000, f"{side}s": legs[1:]}).status_code == 201
+
+
+def test_one_balance_is_on_one_side_under_whatever_name(client: FlaskClient, service: Service) -> None:
+    applied = _post(client, {**_good_transaction(), "skip_queue": True}).get_json()
+    ids = {"@World": applied["source"], "@A": applied["destination"]}
+    before = _counts(service)
+    for source, destination in (("@World", ids["@World"]), (ids["@A"], "@A"), ("@A", "@A"), (ids["@A"], ids["@A"])):
+        sources, destinations = (
+            [{"identifier": f"@Other{n}", "distribution": "50%"}, {"identifier": name, "distribution": "left"}]
+            for n, name in enumerate((source, destination))
+        )
+        for sides in (
+            {"source": source, "destination": destination},
+            {"source": source, "destinations": destinations},
+            {"sources": sources, "destination": destination},
+            {"sources": sources, "destinations": destinations},
+        ):
+            response = _post(client, {**_good_transaction(), "source": None, "destination": None, **sides})
+            text_ = "destination: source and destination cannot be the same balance."
+            assert (response.status_code, response.get_json()["error"]) == (400, text_)
+    assert _counts(service) == before
+
+
+def test_each_side_is_given_once(client: FlaskClient, service: Service) -> None:
+    before = _counts(service)
+    legs = [{"identifier": "@B", "distribution": "left"}]
+    for side in ("source", "destination"):
+        wrong: list[dict[str, Any]] = [
+            {f"{side}s": legs},
+            {side: None},
+            {side: None, f"{side}s": []},
+            {side: "", f"{side}s": None},
+        ]
+        for fields in wrong:
+            response = _post(client, {**_good_transaction(), **fields})
+            _assert_refused(response, side)
+            assert f"either {side} or {side}s is required, not both" in response.get_json()["error"]
+        for name in ("", "nobody", "@", "@a b"):
+            asked = {side: None, f"{side}s": [{**legs[0], "identifier": name}]}
+            _assert_refused(_post(client, {**_good_transaction(), **asked}), f"{side}s")
+    assert _counts(service) == before
+
+
+# Dates
+
+_BAD_DATES = [
+    *("invalid-date", " ", "now", "0", "1700000000", "2026-01-01", "2026-01-01T00:00:00", "2026-01-01 00:00"),
+    *("2026-02-30T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01T24:00:01Z", "2026-01-01T00:60:00Z"),
+    *("2016-12-31T23:59:60Z", "2026-01-01T00:00:00+99:00", "2026-01-01T00:00:00+00:00:01"),
+    *(
+        "2026-01-01T00:00:00.Z",
+        "2026-1-1T00:00:00Z",
+        "26-01-01T00:00:00Z",
+        "10000-01-01T00:00:00Z",
+        "-001-01-01T00:00:00Z",
+    ),
+    *("0000-01-01T00:00:00Z", "0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01", "２０２６-01-01T00:00:00Z"),
+    *("2026-01-01T00:00:00Z ", "2026-01-01T00:00:00Z\n", "2026-W01-1T00:00:00Z", "NaN", "@A", "\u0000", "x" * 100_000),
+]
+
+
+@pytest.mark.parametrize("mode", [{}, {"skip_queue": True}, {"dry_run": True}], ids=str)
+@pytest.mark.parametrize("field", ["scheduled_for", "inflight_expiry_date", "inflight_commit_date", "effective_date"])
+def test_a_date_that_is_none_is_refused_by_name(
+    client: FlaskClient, service: Service, field: str, mode: dict[str, bool]
+) -> None:
+    before = _counts(service)
+    for date in _BAD_DATES:
+        response = _post(client, {**_good_transaction(), **mode, "inflight": True, field: date})
+        assert response.status_code == 400, date
+        assert field in response.get_json()["error"], date
+        assert _counts(service) == before, date
+
+
+@pytest.mark.parametrize(
+    "date", ["2999-01-01t00:00:00z", "2999-01-01T00:00:00.123456789Z", "2999-01-01 00:00:00-23:59"]
+)
+def test_a_date_may_be_written_as_rfc_3339_allows(client: FlaskClient, date: str) -> None:
+    asked = dict.fromkeys(("scheduled_for", "inflight_expiry_date", "inflight_commit_date"), date)
+    accepted = _post(client, {**_good_transaction(), "inflight": True, **asked})
+    assert (accepted.status_code, accepted.get_json()["status"]) == (201, "SCHEDULED")
+
+
+@pytest.mark.parametrize("field", ["inflight_expiry_date", "inflight_commit_date"])
+def test_a_date_of_a_hold_needs_a_hold(client: FlaskClient, service: Service, field: str) -> None:
+    before = _counts(service)
+    dated = {**_good_transaction(), field: "2999-01-01T00:00:00Z", "reference": f"dated {field}"}
+    for fields in ({}, {"inflight": False}, {"dry_run": True}):
+        response = _post(client, {**dated, **fields})
+        assert (response.status_code, "needs inflight: true" in response.get_json()["error"]) == (400, True)
+        _assert_refused(response, field)
+    response = client.post(
+        "/transactions/bulk", json={"transactions": [{**dated, "inflight": True}], "inflight": False}
+    )
+    _assert_refused(response, field)
+    assert _counts(service) == before
+    assert client.post("/transactions/bulk", json={"transactions": [dated], "inflight": True}).status_code == 201
+
+
+def test_what_waits_for_a_date_is_not_decided_now(client: FlaskClient, service: Service) -> None:
+    before = _counts(service)
+    scheduled = {**_good_transaction(), "scheduled_for": "2999-01-01T00:00:00Z", "reference": "one day"}
+    _assert_refused(_post(client, {**scheduled, "skip_queue": True}), "skip_queue")
+    for fields in ({"atomic": True}, {"skip_queue": True}):
+        response = client.post("/transactions/bulk", json={"transactions": [scheduled], **fields})
+        assert response.status_code == 400
+        assert response.get_json()["error"].startswith("transactions[0].scheduled_for: ")
+    assert _counts(service) == before
+
+
+# What follows a transaction
+
+
+def test_only_what_is_scheduled_can_be_cancelled(client: FlaskClient, service: Service) -> None:
+    scheduled = _post(client, {**_good_transaction(), "scheduled_for": "2999-01-01T00:00:00Z"}).get_json()
+    path = f"/transactions/{scheduled['transaction_id']}"
+    for _ in range(2):
+        assert client.delete(path).get_json()["status"] == "VOID"
+    before = _counts(service)
+    for made, status in (({}, "APPLIED"), ({"inflight": True}, "INFLIGHT")):
+        response = client.delete(f"/transactions/{_new(client, **made)}")
+        assert response.status_code == 409
+        text_ = f"only a SCHEDULED transaction can be cancelled, and this one is {status}"
+        assert response.get_json()["error"] == text_
+    assert _counts(service)["scheduled"] == before["scheduled"]
+    # Its reference stays its own.
+    other = _post(client, {**_good_transaction(), "reference": scheduled["reference"], "precise_amount": 2})
+    assert other.get_json()["error_detail"]["code"] == "TXN_DUPLICATE_REFERENCE"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("DELETE", "/transactions/{}", None),
+        ("PUT", "/transactions/inflight/{}", {"status": "commit"}),
+        ("PUT", "/transactions/inflight/{}", {"status": "void", "dry_run": True}),
+        ("POST", "/refund-transaction/{}", {}),
+        ("POST", "/refund-transaction/{}", {"dry_run": True, "skip_queue": True}),
+    ],
+    ids=str,
+)
+def test_nothing_follows_what_is_not_there(
+    client: FlaskClient, service: Service, method: str, path: str, body: Any
+) -> None:
+    before = _counts(service)
+    for odd in [
+        *_ODD,
+        "txn_",
+        "bulk_",
+        "bulk_%25",
+        "txn_00000000-0000-0000-0000-000000000000",
+        "bln_1",
+        "txn_" + "9" * 400,
+    ]:
+        response = client.open(path.format(odd), method=method, json=body)
+        assert response.status_code == 404, odd
+    assert _counts(service) == before
+
+
+@pytest.mark.parametrize("mode", [{}, {"skip_queue": True}, {"dry_run": True}], ids=str)
+def test_a_bad_item_of_many_settlements_fails_alone(
+    client: FlaskClient, service: Service, mode: dict[str, bool]
+) -> None:
+    hold, applied = _new(client, inflight=True), _new(client)
+    before = _counts(service)
+    for amounts, code in (
+        ({"precise_amount": 0}, "INVALID_AMOUNT"),
+        ({"precise_amount": -1}, "INVALID_AMOUNT"),
+        ({"precise_amount": "abc"}, "INVALID_AMOUNT"),
+        ({"precise_amount": "9" * 1001}, "INVALID_AMOUNT"),
+        ({"precise_amount": 10**6 + 1}, "INVALID_AMOUNT"),
+        ({"amount": -1}, "INVALID_AMOUNT"),
+        ({"amount": 0.001}, "INVALID_AMOUNT"),
+        ({"amount": "NaN"}, "INVALID_AMOUNT"),
+        ({"amount": "Infinity"}, "INVALID_AMOUNT"),
+        ({"amount": "1e999"}, "INVALID_AMOUNT"),
+        ({"transaction_id": applied}, "NOT_INFLIGHT"),
+        ({"transaction_id": ""}, "NOT_FOUND"),
+        ({"transaction_id": "\x01" + "x" * 10_000}, "NOT_FOUND"),
+        ({"transaction_id": "txn_\x00"}, "NOT_FOUND"),
+        ({"transaction_id": "bulk_\x00"}, "NOT_FOUND"),
+        ({"transaction_id": "bulk_00000000-0000-0000-0000-000000000000"}, "NOT_FOUND"),
+    ):
+        items = [{"transaction_id": hold, **amounts}]
+        response = client.post("/transactions/inflight/bulk/commit", json={"transactions": items, **mode})
+        assert response.status_code == 200, amounts
+        (result,) = response.get_json()["results"]
+        if mode.get("dry_run"):
+            assert (result["would_apply"], bool(result["rejection"]["message"])) == (False, True)
+        else:
+            assert (result["status"], result["code"]) == ("failed", code), amounts
+        assert _counts(service) == before, amounts
+
+
+@pytest.mark.parametrize("path", ["commit", "void"])
+def test_many_settlements_are_at_most_a_hundred(client: FlaskClient, service: Service, path: str) -> None:
+    holds = [_new(client, inflight=True) for _ in range(2)]
+    name = "transactions" if path == "commit" else "transaction_ids"
+    before = _counts(service)
+    for count in (0, 101, 10_000):
+        items: list[Any] = [holds[0]] * count
+        if path == "commit":
+            items = [{"transaction_id": id} for id in items]
+        response = client.post(f"/transactions/inflight/bulk/{path}", json={name: items})
+        _assert_refused(response, name)
+    assert _counts(service) == before
+    # One that is there twice is settled once.
+    ids = [holds[0], holds[1], holds[0]]
+    items = [{"transaction_id": id} for id in ids] if path == "commit" else ids
+    response = client.post(f"/transactions/inflight/bulk/{path}", json={name: items, "skip_queue": True})
+    results = response.get_json()["results"]
+    assert [one["status"] for one in results] == ["succeeded", "succeeded", "failed"]
+    assert (results[2]["code"], _counts(service)["log"]) == ("LOCKED", before["log"] + 2)
+
+
+@pytest.mark.parametrize("mode", [{}, {"skip_queue": True}, {"dry_run": True}], ids=str)
+def test_a_refund_that_makes_no_sense_moves_nothing(
+    client: FlaskClient, service: Service, mode: dict[str, bool]
+) -> None:
+    applied = _new(client)
+    before = _counts(service)
+    for fields, named in (
+        ({"precise_amount": 0}, "precise_amount"),
+        ({"precise_amount": "x"}, "precise_amount"),
+        ({"precise_amount": 10**6 + 1}, "amount"),
+        ({"amount": -1}, "amount"),
+        ({"amount": 0.001}, "amount"),
+        ({"amount": "NaN"}, "amount"),
+        ({"amount": "sNaN"}, "amount"),
+        ({"amount": "Infinity"}, "amount"),
+        ({"amount": "1e999999999"}, "amount"),
+        ({"description": "  "}, "description"),
+        ({"description": "\x00"}, "description"),
+        ({"reference": ""}, "reference"),
+        ({"reference": "x" * 513}, "reference"),
+        ({"meta_data": []}, "meta_data"),
+        ({"meta_data": {"\x00": 1}}, "meta_data"),
+    ):
+        response = client.post(f"/refund-transaction/{applied}", json={**fields, **mode})
+        _assert_refused(response, named)
+        assert _counts(service) == before, fields
+
+
+@pytest.mark.parametrize("threshold", ["abc", "5", "5x", "-", " 5m", "NaN", "1e9h", "9" * 400 + "h", "5m5"])
+def test_a_recovery_needs_a_duration(client: FlaskClient, threshold: str) -> None:
+    response = client.post("/transactions/recover", query_string={"threshold": threshold})
+    assert (response.status_code, "invalid threshold duration" in response.get_json()["error"]) == (400, True)
+
+
+def test_an_odd_threshold_is_a_duration_too(client: FlaskClient) -> None:
+    for threshold, printed in (("", "2m0s"), ("-5m", "-5m0s"), ("2562047h", "2562047h0m0s"), ("0", "0s")):
+        response = client.post("/transactions/recover", query_string={"threshold": threshold})
+        assert (response.status_code, response.get_json()["threshold"]) == (200, printed)
 
 
 # The body as a whole
@@ -345,6 +761,8 @@ def test_the_ends_of_the_calendar_are_dates(client: FlaskClient, date: str) -> N
     ids=lambda body: repr(body[:12]),
 )
 def test_a_body_that_is_no_request_is_refused(client: FlaskClient, service: Service, target: str, body: bytes) -> None:
+    if target == "refund" and not body:
+        return  # All of it is optional.
     path, _ = _prepared(client, TARGETS[target])
     before = _counts(service)
     response = client.open(path, method=TARGETS[target].method, data=body, content_type="application/json")
@@ -620,10 +1038,22 @@ def _prepared(client: FlaskClient, target: Target) -> tuple[str, dict[str, bytes
         fields["reference"] = f'"good {next(_references)}"'.encode()
     if target.struct is BulkRequest:
         fields = _encoded({"transactions": [{**_good_transaction(), "reference": f"good {next(_references)}"}]})
-    if target.struct is SettleRequest:
-        hold = _post(client, {**_good_transaction(), "precise_amount": 10**6, "inflight": True, "skip_queue": True})
-        return target.path.format(hold=hold.get_json()["transaction_id"]), fields
-    return target.path, fields
+    if target.struct in (SettleRequest, BulkCommitRequest, BulkSettlement, BulkVoidRequest):
+        hold = _new(client, inflight=True)
+        item = {"transaction_id": hold}
+        if target.struct is not SettleRequest:
+            items = {"transactions": [item], "transaction_ids": [hold]}
+            fields = _encoded(item if target.struct is BulkSettlement else {target.required: items[target.required]})
+        return target.path.format(hold=hold), fields
+    return target.path.format(applied=_new(client)) if target.struct is RefundRequest else target.path, fields
+
+
+def _new(client: FlaskClient, **fields: Any) -> str:
+    """The id of a transaction that is applied, or held, for 10,000.00."""
+    done = _post(client, {**_good_transaction(), "precise_amount": 10**6, "skip_queue": True, **fields})
+    assert done.status_code == 201
+    transaction_id: str = done.get_json()["transaction_id"]
+    return transaction_id
 
 
 def _send(client: FlaskClient, target: Target, path: str, body: bytes) -> TestResponse:
@@ -645,7 +1075,7 @@ def _assert_refused(response: TestResponse, field: str) -> None:
 
 def _counts(service: Service) -> dict[str, int]:
     """What any write would change."""
-    tables = ("log", "outcomes", "balances", "ledgers", "currencies", "holds")
+    tables = ("log", "outcomes", "balances", "ledgers", "currencies", "holds", "refunds", "scheduled", "due")
     what = [f"(SELECT count(*) FROM {table})" for table in tables]
     what += ["(SELECT sum(version) FROM balances)", "(SELECT sum(hashtext(name)) FROM ledgers)"]
     with reading(service.engine) as conn:

@@ -1,0 +1,24 @@
+"""The application in this process, for tests over HTTP. What a worker or beat would do, they call."""
+
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+
+from tests.integration.test_http import Api
+from web.app import create_app
+from web.doorbell import Doorbell
+
+
+@pytest.fixture
+def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+    """The application without workers: no bell is rung."""
+    monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
+    app = create_app({"DATABASE_URL": database_url})
+    yield app
+    app.extensions["pacioli"].engine.dispose()
+
+
+@pytest.fixture
+def api(app: Flask) -> Api:
+    return Api(app, app.test_client())
