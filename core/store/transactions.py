@@ -275,7 +275,8 @@ def batch(conn: Connection, batch_id: str) -> Batch | None:
         .execute(
             f"SELECT {STATUS} AS number, count(*), bool_or(kind = 2 OR log.terms->>'inflight' = 'true'), "
             f"min(accepted_at), max(coalesce(o.decided_at, l.decided_at)) {FROM} "
-            "WHERE parent = %(id)s AND kind IN (1, 2, 5) GROUP BY number "
+            # A split without terms is a refund of the batch, and not of it.
+            "WHERE parent = %(id)s AND (kind IN (1, 2) OR kind = 5 AND log.terms IS NOT NULL) GROUP BY number "
             "UNION ALL SELECT CASE WHEN cancelled_at IS NULL THEN 0 ELSE 3 END, count(*), bool_or(kind = 2), "
             "min(scheduled_at), NULL FROM scheduled WHERE parent = %(id)s GROUP BY 1",
             {"id": batch_id},

@@ -66,6 +66,7 @@ def test_a_share_is_a_percentage_or_major_units_or_minor_units_or_what_is_left(
         ("1/3%", None, "invalid percentage format"),
         ("10 %", None, "invalid percentage format"),
         ("NaN%", None, "invalid percentage format"),
+        ("10%%", None, "invalid percentage format"),
         (None, "-5", "must be an integer value in minor units"),
         (None, -5, "must be an integer value in minor units"),
         (None, "1.5", "must be an integer value in minor units"),
