@@ -169,7 +169,8 @@ class _Writer:
                 accepted = accepted._replace(legs=tuple(self._row(leg, group) for leg in draft.legs))
             for action, at in draft.settle_at:
                 self.settle_at.append((draft.transaction_id, action, at))
-        self.prior[draft.reference] = Prior(*accepted[:4], accepted.digest, draft)
+        for one, place in zip((draft, *draft.legs), (accepted, *accepted.legs), strict=False):
+            self.prior[one.reference] = Prior(*place[:4], place.digest, one)
         return accepted
 
     def _row(self, draft: Draft, group: tuple[int, int] | None) -> Accepted:
