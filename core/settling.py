@@ -147,7 +147,6 @@ def draft_refund(conn: Connection, transaction_id: str, request: RefundRequest) 
     left = store.transactions.unrefunded(conn, [each.seq for each in moved])
     whole = store.transactions.find_reference(conn, whole_reference)
     _check_refundable(whole, transaction_id, moved[0], amount, sum(left.values()))
-    moved = [each for each in moved if left[each.seq]]
     reference = request.reference or (f"{whole_reference}_{new_id('')}" if amount or whole else whole_reference)
     meta_data = _merged(row.meta_data if row is not None else None, request)
     alone = len(moved) == 1 and (row is None or row.kind != Kind.SPLIT)

@@ -605,10 +605,10 @@ class _Play:
         return transaction(atomic=self.dice.random() < 0.5, **fields)
 
     def _play_requests(self, requests: Sequence[TransactionRequest], *, atomic: bool) -> None:
-        virtual = Virtual()
-        rehearsed = self._rehearse(
-            intake.draft_all(requests, self.ledger.directory, virtual=virtual), atomic=atomic, virtual=virtual
-        )
+        virtual, before = Virtual(), self._all_rows()
+        drafts = intake.draft_all(requests, self.ledger.directory, virtual=virtual)
+        assert self._all_rows() == before
+        rehearsed = self._rehearse(drafts, atomic=atomic, virtual=virtual)
         self._really_do(intake.draft_all(requests, self.ledger.directory), rehearsed, atomic=atomic)
 
     def _settle(self) -> None:
