@@ -182,7 +182,8 @@ class _Walk:
 
     def _check_routes(self, rows: Sequence[HistoryRow]) -> None:
         """What waits is in the queue of its source. What is decided may be from before a resize."""
-        waiting = [row.posting for row in rows if row.posting is not None and row.recorded is None]
+        postings = [row.posting for row in rows if row.posting is not None and row.recorded is None]
+        waiting = [posting for posting in postings if posting.kind != Kind.SPLIT]
         if not waiting or not self._cursors:
             return
         ids = store.audit.balance_ids(self._conn, {posting.source for posting in waiting})

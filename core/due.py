@@ -4,9 +4,10 @@ The dates are in Postgres. Beat only asks, often, so a late or doubled question 
 table in the same commit that brings it into the log.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from core import intake, settling, store
 from core.errors import ReferenceConflict
@@ -42,37 +43,45 @@ def accept_due(engine: Engine, now: datetime | None = None) -> set[int]:
 def _accept_scheduled(engine: Engine, now: datetime, queues: set[int]) -> int:
     with begin(engine) as conn:
         drafts = [_restored(draft) for draft in store.due.take_scheduled(conn, now, BATCH)]
-        # Each by itself, for each was accepted by itself. All references were kept free, but for those of legs.
-        submissions = [Submission([draft]) for draft in drafts]
-        intake.append(conn, submissions)
-        if taken := [each for each in submissions if isinstance(each.error, ReferenceConflict)]:
-            for each in taken:
-                each.drafts = [_with_legs_called_by_id(draft) for draft in each.drafts]
-            intake.append(conn, taken)
-        for each in submissions:
-            assert each.error is None, each.error
-            queues |= _queues(each.postings())
+        # All references were kept free, but for those of legs: one that is taken now may be called like one of them.
+        names = {draft.reference for draft in drafts}
+        drafts = [
+            _with_legs_called_by_id(draft) if any(leg.reference in names for leg in draft.legs) else draft
+            for draft in drafts
+        ]
+        # Each by itself, for each was accepted by itself.
+        _append(conn, [Submission([draft]) for draft in drafts], _with_legs_called_by_id, queues)
     return len(drafts)
 
 
 def _settle_due(engine: Engine, now: datetime, queues: set[int]) -> int:
     with begin(engine) as conn:
         due = store.due.take_settlements(conn, now, BATCH)
-        submissions = []
+        kinds: dict[str, int] = {}
         for transaction_id, kind in due:
+            # Of two dates of one hold the earlier one settles all of it, and leaves nothing to the other.
+            kinds.setdefault(transaction_id, kind)
+        submissions = []
+        for transaction_id, kind in kinds.items():
             if drafts := settling.due_settlements(conn, transaction_id, Kind(kind)):
                 submissions.append(Submission(drafts))
         if submissions:
-            intake.append(conn, submissions)
-        if taken := [each for each in submissions if isinstance(each.error, ReferenceConflict)]:
-            # Somebody has used the reference for something else. The date is kept all the same.
-            for each in taken:
-                each.drafts = [draft._replace(reference=draft.transaction_id) for draft in each.drafts]
-            intake.append(conn, taken)
-        for each in submissions:
-            assert each.error is None, each.error
-            queues |= _queues(each.postings())
+            _append(conn, submissions, _called_by_id, queues)
     return len(due)
+
+
+def _append(
+    conn: Connection, submissions: list[Submission], renamed: Callable[[Draft], Draft], queues: set[int]
+) -> None:
+    """Append all. What somebody has taken the reference of, which nobody kept free, is called otherwise."""
+    intake.append(conn, submissions)
+    if taken := [each for each in submissions if isinstance(each.error, ReferenceConflict)]:
+        for each in taken:
+            each.drafts = [renamed(draft) for draft in each.drafts]
+        intake.append(conn, taken)
+    for each in submissions:
+        assert each.error is None, each.error
+        queues |= _queues(each.postings())
 
 
 def _restored(draft: Draft) -> Draft:
@@ -83,7 +92,11 @@ def _restored(draft: Draft) -> Draft:
 
 def _with_legs_called_by_id(draft: Draft) -> Draft:
     """Somebody has taken the reference of a leg while the split waited for its date."""
-    return draft._replace(legs=tuple(leg._replace(reference=leg.transaction_id) for leg in draft.legs))
+    return draft._replace(legs=tuple(map(_called_by_id, draft.legs)))
+
+
+def _called_by_id(draft: Draft) -> Draft:
+    return draft._replace(reference=draft.transaction_id)
 
 
 def _queues(accepted: list[Accepted]) -> set[int]:

@@ -48,23 +48,23 @@ def draft_settlements(conn: Connection, transaction_id: str, request: SettleRequ
         )
     precise = _precise_amount(request)
     _check_reference(request.reference)
-    _, legs = _family(conn, transaction_id)
-    # One that waits for its date holds nothing yet, and never will if it was cancelled.
-    holds = [leg for leg in legs if leg.kind == Kind.HOLD and leg.seq and leg.status is not Status.REJECTED]
+    row, legs = _family(conn, transaction_id)
+    every = [leg for leg in legs if leg.kind == Kind.HOLD and leg.seq]  # What is scheduled holds nothing yet.
+    holds = [hold for hold in every if hold.status is not Status.REJECTED]
     if not holds:
         raise InvalidRequest([("", "transaction is not in inflight status")], code="TXN_NOT_INFLIGHT")
     amount = _amount(request, precise, holds) if commit else 0
     kind = Kind.COMMIT_INFLIGHT if commit else Kind.VOID_INFLIGHT
-    references = _references(request.reference, len(holds))
+    references = _references(request.reference, every, alone=[row] == every)
     # A repeated reference is answered with the first settlement, which the hold's state may show already.
-    if request.reference is not None and (first := store.log.find_references(conn, references)):
-        return _repeated(request.reference, list(first.values()), kind, amount, holds)
+    if request.reference is not None and (first := store.log.find_references(conn, references.values())):
+        return _repeated(request.reference, list(first.values()), kind, amount, every)
     _check_settleable(holds, amount)
     if not request.skip_queue and store.transactions.undecided_settlements(conn, [hold.seq for hold in holds]):
         raise Conflict("GEN_CONFLICT", "a commit or void is already queued for this transaction")
     return [
-        settlement(hold, kind, share, reference)
-        for hold, share, reference in zip(holds, _shares(amount, list(map(_left, holds))), references, strict=True)
+        settlement(hold, kind, share, references[hold.seq])
+        for hold, share in zip(holds, _shares(amount, list(map(_left, holds))), strict=True)
         if _left(hold) and (share or not amount)
     ]
 
@@ -152,29 +152,28 @@ def draft_refund(conn: Connection, transaction_id: str, request: RefundRequest) 
     if request.reference and (prior := store.log.find_references(conn, [request.reference]).get(request.reference)):
         return _repeated_refund(prior, transaction_id, amount)
     left = store.transactions.unrefunded(conn, [each.seq for each in moved])
-    first = store.transactions.find_reference(conn, whole_reference)
-    if first is not None and not _stands(first, transaction_id):
-        first, whole_reference = None, f"{whole_reference}_{new_id('')}"
-    _check_refundable(transaction_id, first, moved[0], amount, sum(left.values()))
-    moved = [each for each in moved if left[each.seq]]
-    reference = request.reference or (f"{whole_reference}_{new_id('')}" if amount else whole_reference)
+    whole = store.transactions.find_reference(conn, whole_reference)
+    _check_refundable(whole, transaction_id, moved[0], amount, sum(left.values()))
+    reference = request.reference or (f"{whole_reference}_{new_id('')}" if amount or whole else whole_reference)
     meta_data = _merged(row.meta_data if row is not None else None, request)
+    alone = len(moved) == 1 and (row is None or row.kind != Kind.SPLIT)
+    # Legs have their amounts, for a split is what they add up to. Alone, all that is left is known when its turn comes.
+    shares = [amount] if alone else proportional(amount or sum(left.values()), [left[each.seq] for each in moved])
     drafts = [
         _refund(each, share, reference, transaction_id, request.description or each.description, meta_data)
-        for each, share in zip(moved, _shares(amount, [left[each.seq] for each in moved]), strict=True)
-        if share or not amount
+        for each, share in zip(moved, shares, strict=True)
+        if share or alone
     ]
-    if len(drafts) == 1 and (row is None or row.kind != Kind.SPLIT):
-        return drafts[0]
-    return _refund_of_many(drafts, amount or sum(left.values()))
+    return drafts[0] if alone else _refund_of_many(drafts, sum(shares))
 
 
 def _repeated_refund(first: Prior, transaction_id: str, amount: int) -> Draft:
     """What was accepted under a reference, if it was the same."""
+    # A split has the sum of its legs, whether that was asked for or was all there was.
+    whole_split = first.draft.kind == Kind.SPLIT and not amount
     for field, differs in (
         ("transaction", first.draft.parent != transaction_id),
-        # Of a split, all that was left is written out.
-        ("amount", first.draft.amount != amount and (amount or first.draft.kind != Kind.SPLIT)),
+        ("amount", not whole_split and amount != first.draft.amount),
     ):
         if differs:
             raise ReferenceConflict(first.draft.reference, field, first.transaction_id)
@@ -250,17 +249,15 @@ def _movements(conn: Connection, row: TransactionRow) -> list[TransactionRow]:
     return [each for each in store.transactions.settlements_of(conn, row.seq) if each.kind == Kind.COMMIT_INFLIGHT]
 
 
-def _stands(first: TransactionRow, transaction_id: str) -> bool:
-    """Whether what has the reference of a whole refund is one, and was not rejected."""
-    is_refund = first.kind in (Kind.REFUND, Kind.SPLIT) and first.parent == transaction_id
-    return is_refund and first.status is not Status.REJECTED
-
-
 def _check_refundable(
-    transaction_id: str, first: TransactionRow | None, priced: TransactionRow, amount: int, left: int
+    whole: TransactionRow | None, transaction_id: str, priced: TransactionRow, amount: int, left: int
 ) -> None:
-    if first is not None or left == 0:
-        details = {"refund_transaction_id": first.transaction_id} if first is not None else None
+    """``whole`` is what has the reference of a whole refund: one that waits, is done or was rejected, or a stranger."""
+    is_refund = whole is not None and whole.kind in (Kind.REFUND, Kind.SPLIT) and whole.parent == transaction_id
+    if whole is not None and (not is_refund or whole.status is Status.REJECTED):
+        whole = None
+    if whole is not None or left == 0:
+        details = {"refund_transaction_id": whole.transaction_id} if whole is not None else None
         text = f"transaction {transaction_id} has already been refunded"
         raise Conflict("TXN_ALREADY_REFUNDED", text, details)
     if amount > left:
@@ -279,11 +276,15 @@ def _merged(meta_data: str | None, request: RefundRequest) -> str | None:
     return msgspec.json.encode({**_members(meta_data), **_members(own)}).decode()
 
 
-def _references(reference: str | None, count: int) -> list[str | None]:
-    """A reference for each of several settlements that were asked for under one."""
-    if reference is None or count == 1:
-        return [reference] * count
-    return [f"{reference}_{number}" for number in range(1, count + 1)]
+def _references(reference: str | None, holds: Sequence[TransactionRow], *, alone: bool) -> dict[int, str | None]:
+    """A reference for each of several settlements that were asked for under one, by the seq of the hold.
+
+    They are numbered by the place of the hold among all there ever were, so that a repeated request finds them: a leg may
+    have been rejected since, and a batch may have grown.
+    """
+    if reference is None or alone:
+        return {hold.seq: reference for hold in holds}
+    return {hold.seq: f"{reference}_{number}" for number, hold in enumerate(holds, 1)}
 
 
 def _check_reference(reference: str | None) -> None:

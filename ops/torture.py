@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,12 @@ import requests
 from redis import Redis
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy import Engine
 
-from core import audit
+from core import audit, store
+from core.errors import TransientError
 from core.ids import new_id
-from core.store.db import connect
+from core.store.db import connect, reading
 from ops.temporary import Running, running
 
 CLIENTS = 4
@@ -87,14 +90,15 @@ def run(service: Running, *, seconds: float, seed: int, say: Callable[[str], Non
     for client in clients:
         client.join()
     acknowledged = {reference: id for client in clients for reference, id in client.acknowledged.items()}
-    result.acknowledged = len(acknowledged)
+    result.acknowledged = len(acknowledged) + sum(len(client.children) for client in clients)
     result.repeated = sum(client.repeated for client in clients)
     result.wrong += [text for client in clients for text in client.wrong]
     say(f"{len(acknowledged)} acknowledged; waiting until all are final")
-    _await_final(service.url, result)
-    result.settled_after_s = round(time.monotonic() - last_blow, 1)
-    _compare(service.url, acknowledged, result)
     engine = connect(service.state["database_url"])
+    _await_final(service.url, engine, max(client.last_date for client in clients), result)
+    result.settled_after_s = round(time.monotonic() - last_blow, 1)
+    children = {id for client in clients for id in client.children}
+    _compare(service.url, acknowledged, children, {id for client in clients for id in client.expiring}, result)
     report = audit.verify(engine)
     engine.dispose()
     result.wrong += [str(problem) for problem in report.problems]
@@ -169,19 +173,29 @@ class _Client(threading.Thread):
         self.acknowledged: dict[str, str] = {}
         self.repeated = 0
         self.wrong: list[str] = []
+        self.children: list[str] = []
+        """Acknowledged by their ids alone: settlements of the legs of a split, whose references are the ledger's."""
+        self.expiring: list[str] = []
+        """Holds that nobody settles but their date."""
+        self.last_date = datetime.now(UTC)
+        """After it, all that is scheduled or expires is due."""
         self._holds: list[str] = []
+        self._refundable: list[str] = []
         self._session = requests.Session()
 
     def run(self) -> None:
+        posts = [self._single, self._single, self._single, self._hold, self._settle, self._bulk]
+        posts += [self._split, self._scheduled, self._expiring, self._refund]
         while not self.stopped.is_set():
             try:
-                self.dice.choice([self._single, self._single, self._single, self._hold, self._settle, self._bulk])()
+                self.dice.choice(posts)()
             except Exception as error:
                 self.wrong.append(f"client: {error!r}")
                 return
 
     def _single(self) -> None:
-        self._accept(self._item(skip_queue=self.dice.random() < 0.2))
+        if id := self._accept(self._item(skip_queue=self.dice.random() < 0.2)):
+            self._refundable.append(id)
 
     def _hold(self) -> None:
         if id := self._accept({**self._item(), "inflight": True, "allow_overdraft": True}):
@@ -195,7 +209,50 @@ class _Client(threading.Thread):
         reference = new_id("ref_")
         answer = self._send("PUT", f"/transactions/inflight/{hold}", {"status": status, "reference": reference})
         if answer.status_code == 200:
-            self.acknowledged[reference] = answer.json()["child_transaction"]
+            body = answer.json()
+            if "destinations" in body:
+                self.children += body.get("child_transactions") or [body["child_transaction"]]
+            else:
+                self.acknowledged[reference] = body["child_transaction"]
+
+    def _split(self) -> None:
+        """Transfers or holds, which are settled and refunded whole."""
+        item = self._item(inflight=self.dice.random() < 0.5, atomic=self.dice.random() < 0.5)
+        names = [name for name in NAMES if name != item["source"]]
+        shares = zip(self.dice.sample(names, 3), ("25%", "33.33", "left"), strict=True)
+        item["destinations"] = [{"identifier": name, "distribution": share} for name, share in shares]
+        item["precise_amount"] = self.dice.randint(10_000, 20_000)
+        del item["destination"]
+        if id := self._accept(item):
+            (self._holds if item["inflight"] else self._refundable).append(id)
+
+    def _scheduled(self) -> None:
+        self._accept(self._item(scheduled_for=self._soon()))
+
+    def _expiring(self) -> None:
+        item = self._item(inflight=True, allow_overdraft=True, inflight_expiry_date=self._soon())
+        if self.dice.random() < 0.3:
+            item["scheduled_for"] = self._soon()
+        if id := self._accept(item):
+            self.expiring.append(id)
+
+    def _soon(self) -> str:
+        at = datetime.now(UTC) + timedelta(seconds=self.dice.uniform(0, 5))
+        self.last_date = max(self.last_date, at)
+        return at.isoformat()
+
+    def _refund(self) -> None:
+        """Of all, by the reference that it has by itself, or of a part. What is not decided yet has nothing to refund."""
+        if not self._refundable:
+            return
+        id = self.dice.choice(self._refundable[-50:])
+        reference = new_id("ref_") if self.dice.random() < 0.5 else None
+        body = {"reference": reference, "precise_amount": 1} if reference else {}
+        answer = self._send("POST", f"/refund-transaction/{id}", body)
+        if answer.status_code in (200, 201):
+            self.acknowledged[answer.json()["reference"]] = answer.json()["transaction_id"]
+        elif answer.status_code not in (400, 404, 409):
+            self.wrong.append(f"refund: {answer.status_code} {answer.text[:200]}")
 
     def _bulk(self) -> None:
         items = [self._item() for _ in range(self.dice.randint(2, 30))]
@@ -247,19 +304,23 @@ class _Client(threading.Thread):
 # Afterwards
 
 
-def _await_final(url: str, result: Result) -> None:
+def _await_final(url: str, engine: Engine, last_date: datetime, result: Result) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        with suppress(requests.RequestException, KeyError):
-            if not any(queue["depth"] for queue in requests.get(f"{url}/queues", timeout=5).json()):
+        with suppress(requests.RequestException, KeyError, TransientError), reading(engine) as conn:
+            now = datetime.now(UTC)
+            waiting = now < last_date or any(store.due.waiting(conn, now))
+            # In this order: what is due no more is in a queue, until it is decided.
+            if not waiting and not any(queue["depth"] for queue in requests.get(f"{url}/queues", timeout=5).json()):
                 return
         time.sleep(0.1)
-    result.wrong.append("a minute after the last blow some queues are not empty")
+    result.wrong.append("a minute after the last blow some queues are not empty, or something due is not accepted")
 
 
-def _compare(url: str, acknowledged: dict[str, str], result: Result) -> None:
+def _compare(url: str, acknowledged: dict[str, str], children: set[str], expiring: set[str], result: Result) -> None:
     """Walk the whole log over HTTP: everything acknowledged is there once, under the id that was given, and final."""
     found: Counter[str] = Counter()
+    lost = set(children)
     after = 0
     while True:
         page = requests.get(f"{url}/transactions?sort_order=asc&limit=1000&after={after}", timeout=30).json()
@@ -271,9 +332,10 @@ def _compare(url: str, acknowledged: dict[str, str], result: Result) -> None:
             given = acknowledged.get(row["reference"])
             if given and given != row["transaction_id"]:
                 result.wrong.append(f"{row['reference']} was acknowledged as {given} and is {row['transaction_id']}")
-            if row["status"] not in FINAL:
+            lost.discard(row["transaction_id"])
+            if row["status"] not in FINAL or (row["transaction_id"] in expiring and row["status"] != "VOID"):
                 result.wrong.append(f"{row['transaction_id']} is {row['status']}")
         after = page[-1]["sequence"]
-    lost = [reference for reference in acknowledged if found[reference] == 0]
+    lost |= {reference for reference in acknowledged if found[reference] == 0}
     twice = [reference for reference, count in found.items() if count > 1]
     result.wrong += [f"lost: {reference}" for reference in lost] + [f"twice: {reference}" for reference in twice]

@@ -14,7 +14,7 @@ from core import drain, intake, settling, store
 from core.directory import Directory
 from core.intake import Submission
 from core.model import Accepted
-from core.requests import SettleRequest, TransactionRequest
+from core.requests import Leg, RefundRequest, SettleRequest, TransactionRequest
 from core.store.balances import BalanceRow
 from core.store.db import begin, reading
 from core.store.transactions import TransactionRow
@@ -42,6 +42,14 @@ def transaction(**fields: Any) -> TransactionRequest:
     return TransactionRequest(**given)
 
 
+def shares(*parts: tuple[str, str | int]) -> list[Leg]:
+    """Sources or destinations: balances with a ``distribution``, or with minor units when it is a number."""
+    return [
+        Leg(name, precise_distribution=part) if isinstance(part, int) else Leg(name, distribution=part)
+        for name, part in parts
+    ]
+
+
 @dataclass
 class Ledger:
     engine: Engine
@@ -51,8 +59,8 @@ class Ledger:
         """Accept one transaction. Nothing decides it yet."""
         return self.bulk(transaction(**fields))[0]
 
-    def bulk(self, *requests: TransactionRequest, atomic: bool = False) -> list[Accepted]:
-        submission = Submission(intake.draft_all(requests, self.directory), atomic=atomic)
+    def bulk(self, *requests: TransactionRequest, atomic: bool = False, parent: str | None = None) -> list[Accepted]:
+        submission = Submission(intake.draft_all(requests, self.directory, parent=parent), atomic=atomic)
         return self._append(submission)
 
     def settle(self, hold: str, status: str, **fields: Any) -> Accepted:
@@ -60,6 +68,19 @@ class Ledger:
         with reading(self.engine) as conn:
             drafts = settling.draft_settlements(conn, hold, SettleRequest(status=status, **fields))
         return self._append(Submission(drafts))[0]
+
+    def settle_all(self, transaction_id: str, status: str, **fields: Any) -> list[Accepted]:
+        """Accept commits or voids of all holds of a split, which are decided together, or of a batch."""
+        with reading(self.engine) as conn:
+            drafts = settling.draft_settlements(conn, transaction_id, SettleRequest(status=status, **fields))
+        of_batch = transaction_id.startswith(settling.BATCH_PREFIX)
+        return self._append(Submission(drafts, atomic=len(drafts) > 1 and not of_batch))
+
+    def refund(self, transaction_id: str, **fields: Any) -> Accepted:
+        """Accept a refund."""
+        with reading(self.engine) as conn:
+            draft = settling.draft_refund(conn, transaction_id, RefundRequest(**fields))
+        return self._append(Submission([draft]))[0]
 
     def drain(self, *queues: int) -> None:
         """Drain these queues, or all, until nothing is left in them."""

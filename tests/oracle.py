@@ -3,7 +3,8 @@
 It knows no queues, batches or database, and shares nothing with ``core.engine`` but the words of its answers.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from core.model import Kind, RejectReason, Status
@@ -18,6 +19,40 @@ class Operation(NamedTuple):
     overdraft_limit: int | None = None
     hold: int | None = None
     """Place of what a commit or void settles. It names both balances."""
+    refund_of: int | None = None
+    """Place of what a refund gives back. It names both balances, the other way round."""
+
+
+Share = tuple[Hashable, int]
+"""A balance and its part of a split."""
+
+
+class Split(NamedTuple):
+    """One transaction of several sources or destinations. Both sides add up to the same."""
+
+    kind: Kind
+    """Of its legs."""
+    sources: tuple[Share, ...]
+    destinations: tuple[Share, ...]
+    allow_overdraft: bool = False
+    overdraft_limit: int | None = None
+    atomic: bool = False
+
+    def legs(self) -> list[Operation]:
+        """Unit by unit: the first that leaves is the first to arrive."""
+        leaving = [place for place, (_, amount) in enumerate(self.sources) for _ in range(amount)]
+        arriving = [place for place, (_, amount) in enumerate(self.destinations) for _ in range(amount)]
+        return [
+            Operation(
+                self.kind,
+                self.sources[source][0],
+                self.destinations[destination][0],
+                len(list(units)),
+                self.allow_overdraft,
+                self.overdraft_limit,
+            )
+            for (source, destination), units in groupby(zip(leaving, arriving, strict=True))
+        ]
 
 
 class Verdict(NamedTuple):
@@ -35,6 +70,10 @@ class Sums(NamedTuple):
     inflight_debit: int = 0
 
 
+UNDECIDED = Verdict(Status.QUEUED)
+"""Of a split for ever: its legs are decided."""
+
+
 class Oracle:
     def __init__(self) -> None:
         self.operations: list[Operation] = []
@@ -42,32 +81,66 @@ class Oracle:
         self.sums: dict[Hashable, Sums] = {}
         self.held: dict[int, tuple[int, int, int]] = {}
         """Of each hold: amount, committed, voided."""
+        self.moved: dict[int, tuple[int, int]] = {}
+        """Of each operation that moved money: how much, and how much of it was given back."""
+        self.legs: dict[int, range] = {}
+        """Places of the legs of each split, which has a place before them."""
 
-    def accept(self, *group: Operation) -> None:
-        """Decide one operation, or the members of an atomic group: all or none."""
+    def accept(self, *group: Operation | Split) -> None:
+        """Decide one transaction, or the members of an atomic group: all or none."""
+        rows: list[Operation] = []
+        for each in group:
+            place = len(self.operations) + len(rows)
+            rows.append(Operation(Kind.SPLIT) if isinstance(each, Split) else each)
+            if isinstance(each, Split):
+                rows += each.legs()
+                self.legs[place] = range(place + 1, len(self.operations) + len(rows))
+        if len(group) == 1 and isinstance(group[0], Split) and not group[0].atomic:
+            for row in rows:
+                self._decide_group([row])
+        else:
+            self._decide_group(rows)
+
+    def status(self, place: int) -> Status:
+        """As a client reads it in the end: a hold moves on when it is settled, a split is what its legs are."""
+        if place in self.legs:
+            statuses = {self.status(leg) for leg in self.legs[place]}
+            return next(s for s in (Status.INFLIGHT, Status.APPLIED, Status.VOID, Status.REJECTED) if s in statuses)
+        amount, committed, voided = self.held.get(place, (0, 0, 0))
+        if amount == 0 or amount > committed + voided:
+            return self.verdicts[place].status
+        return Status.APPLIED if committed else Status.VOID
+
+    def sides(self, op: Operation) -> tuple[Hashable, Hashable]:
+        """Source and destination."""
+        if op.hold is not None:
+            return self.sides(self.operations[op.hold])
+        if op.refund_of is not None:
+            source, destination = self.sides(self.operations[op.refund_of])
+            return destination, source
+        return op.source, op.destination
+
+    def _decide_group(self, group: Sequence[Operation]) -> None:
         first = len(self.operations)
         self.operations += group
-        before = dict(self.sums), dict(self.held)
+        before = dict(self.sums), dict(self.held), dict(self.moved)
         for place in range(first, first + len(group)):
             verdict = self._decide(place, self.operations[place])
             if verdict.status is Status.REJECTED:
-                self.sums, self.held = before
+                self.sums, self.held, self.moved = before
                 others = Verdict(Status.REJECTED, reason=RejectReason.ATOMIC_GROUP, culprit=place)
                 self.verdicts[first:] = [others] * len(group)
                 self.verdicts[place] = verdict
                 return
             self.verdicts.append(verdict)
 
-    def status(self, place: int) -> Status:
-        """As a client reads it in the end: a hold moves on when it is settled."""
-        amount, committed, voided = self.held.get(place, (0, 0, 0))
-        if amount == 0 or amount > committed + voided:
-            return self.verdicts[place].status
-        return Status.APPLIED if committed else Status.VOID
-
     def _decide(self, place: int, op: Operation) -> Verdict:
+        if op.kind is Kind.SPLIT:
+            return UNDECIDED
         if op.hold is not None:
-            return self._settle(op, op.hold)
+            return self._settle(place, op, op.hold)
+        if op.refund_of is not None:
+            return self._refund(place, op, op.refund_of)
         has = self.sums.get(op.source, Sums())
         available = has.credit - has.debit - has.inflight_debit
         limited = bool(op.overdraft_limit) or (op.allow_overdraft and op.overdraft_limit is not None)
@@ -80,11 +153,9 @@ class Oracle:
             self._add(op.source, inflight_debit=op.amount)
             self._add(op.destination, inflight_credit=op.amount)
             return Verdict(Status.INFLIGHT, op.amount)
-        self._add(op.source, debit=op.amount)
-        self._add(op.destination, credit=op.amount)
-        return Verdict(Status.APPLIED, op.amount)
+        return self._move(place, op, op.amount)
 
-    def _settle(self, op: Operation, hold: int) -> Verdict:
+    def _settle(self, place: int, op: Operation, hold: int) -> Verdict:
         if hold not in self.held:
             return Verdict(Status.REJECTED, reason=RejectReason.NOT_INFLIGHT)
         held, committed, voided = self.held[hold]
@@ -96,15 +167,32 @@ class Oracle:
             beyond_all = op.amount > held
             reason = RejectReason.COMMIT_EXCEEDS_ORIGINAL if beyond_all else RejectReason.COMMIT_EXCEEDS_REMAINDER
             return Verdict(Status.REJECTED, reason=reason, available=left)
-        amount, source, destination = op.amount or left, self.operations[hold].source, self.operations[hold].destination
+        amount, (source, destination) = op.amount or left, self.sides(op)
         self._add(source, inflight_debit=-amount)
         self._add(destination, inflight_credit=-amount)
         if op.kind is Kind.VOID_INFLIGHT:
             self.held[hold] = (held, committed, voided + amount)
             return Verdict(Status.VOID, amount)
         self.held[hold] = (held, committed + amount, voided)
+        return self._move(place, op, amount)
+
+    def _refund(self, place: int, op: Operation, what: int) -> Verdict:
+        """Whoever got the money gives it back, whether it is still there or not."""
+        moved, given_back = self.moved[what]
+        left = moved - given_back
+        if left == 0:
+            return Verdict(Status.REJECTED, reason=RejectReason.ALREADY_REFUNDED, available=0)
+        if op.amount > left:
+            return Verdict(Status.REJECTED, reason=RejectReason.REFUND_EXCEEDS_REMAINDER, available=left)
+        amount = op.amount or left
+        self.moved[what] = (moved, given_back + amount)
+        return self._move(place, op, amount)
+
+    def _move(self, place: int, op: Operation, amount: int) -> Verdict:
+        source, destination = self.sides(op)
         self._add(source, debit=amount)
         self._add(destination, credit=amount)
+        self.moved[place] = (amount, 0)
         return Verdict(Status.APPLIED, amount)
 
     def _add(self, name: Hashable, **changes: int) -> None:

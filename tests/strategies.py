@@ -1,14 +1,18 @@
 """Operations over a few balances, with amounts so small that money is short about as often as it is there."""
 
+from collections.abc import Callable, Sequence
 from random import Random
 
 from hypothesis import strategies as st
 
 from core.model import Kind
-from tests.oracle import Operation
+from tests.oracle import Operation, Split
 
 Account = tuple[str, str]
 """Indicator and currency."""
+
+Group = tuple[Operation | Split, ...]
+"""What is accepted together: one transaction, or the members of an atomic group."""
 
 ACCOUNTS: list[Account] = [
     *((name, "USD") for name in ("@World", "@A", "@B", "@C")),
@@ -26,7 +30,9 @@ _OVERDRAFTS: list[tuple[bool, int | None]] = [
 """Flag and limit of whoever is not the world. Most ask for nothing that would help a source that is short."""
 
 _PARTS = [0, 0, 1, 1, 2, 3, 5, 7]
-"""What is committed of a hold; 0 is all that is left."""
+"""What is committed of a hold, or refunded of a transfer; 0 is all that is left."""
+
+_KINDS = [Kind.TRANSFER, Kind.HOLD]
 
 
 def _pairs(accounts: list[Account]) -> list[tuple[Account, Account]]:
@@ -41,13 +47,62 @@ def _move(kind: Kind, pair: tuple[Account, Account], amount: int, overdraft: tup
 
 def moves() -> st.SearchStrategy[Operation]:
     """Transfers and holds."""
-    kinds = st.sampled_from([Kind.TRANSFER, Kind.HOLD])
+    kinds = st.sampled_from(_KINDS)
     return st.builds(_move, kinds, st.sampled_from(_pairs(ACCOUNTS)), st.integers(1, 6), st.sampled_from(_OVERDRAFTS))
 
 
-def groups() -> st.SearchStrategy[tuple[Operation, ...]]:
+def splits() -> st.SearchStrategy[Split]:
+    """Transfers and holds of one or two sources and one to three destinations, which may name a balance twice."""
+    return st.builds(
+        _split,
+        st.sampled_from(_KINDS),
+        st.sampled_from(["USD", "EUR"]),
+        st.permutations(range(4)),
+        st.integers(1, 2),
+        st.lists(st.integers(1, 4), min_size=2, max_size=4),
+        st.integers(1, 3),
+        st.sampled_from(_OVERDRAFTS),
+        st.booleans(),
+    )
+
+
+def _split(
+    kind: Kind,
+    currency: str,
+    order: Sequence[int],
+    sources: int,
+    amounts: Sequence[int],
+    destinations: int,
+    overdraft: tuple[bool, int | None],
+    atomic: bool,
+    accounts: Sequence[Account] = ACCOUNTS,
+) -> Split:
+    """The sides take different balances, cut ``amounts`` at different places, and name one twice when there are few."""
+    own = [account for account in accounts if account[1] == currency]
+    own = [own[place] for place in order if place < len(own)]
+    total = sum(amounts)
+    paying, paid = own[: len(own) // 2], own[len(own) // 2 :]
+    if paying[0][0] == "@World":
+        overdraft = (True, None)
+    return Split(
+        kind,
+        tuple((paying[i % len(paying)], amount) for i, amount in enumerate(_cut(total, amounts, sources))),
+        tuple((paid[i % len(paid)], amount) for i, amount in enumerate(_cut(total, amounts[::-1], destinations))),
+        *overdraft,
+        atomic,
+    )
+
+
+def _cut(total: int, amounts: Sequence[int], parts: int) -> list[int]:
+    """The first amounts as they are, and the rest in one."""
+    first = list(amounts[: parts - 1])
+    rest = total - sum(first)
+    return [*first, rest] if rest else first
+
+
+def groups() -> st.SearchStrategy[Group]:
     """Atomic groups, usually with several sources."""
-    return st.lists(moves(), min_size=2, max_size=4).map(tuple)
+    return st.lists(moves() | moves() | splits(), min_size=2, max_size=4).map(tuple)
 
 
 def settlements(hold: st.SearchStrategy[int]) -> st.SearchStrategy[Operation]:
@@ -58,58 +113,66 @@ def settlements(hold: st.SearchStrategy[int]) -> st.SearchStrategy[Operation]:
     return commits | hold.map(lambda place: Operation(Kind.VOID_INFLIGHT, hold=place))
 
 
-_ANY_GROUP = st.one_of(
-    st.tuples(moves()), st.tuples(moves()), groups(), st.tuples(settlements(st.integers(0, 20))), st.tuples(moves())
-)
+def refunds(what: st.SearchStrategy[int]) -> st.SearchStrategy[Operation]:
+    """Refunds of one of these places: of all that is left, of a part, or of too much."""
+    return st.builds(
+        lambda place, amount: Operation(Kind.REFUND, amount=amount, refund_of=place), what, st.sampled_from(_PARTS)
+    )
 
 
-def histories(max_size: int = 25) -> st.SearchStrategy[list[tuple[Operation, ...]]]:
-    """What is accepted, in order: single operations, and atomic groups as longer tuples."""
-    return st.lists(_ANY_GROUP, min_size=1, max_size=max_size).map(_with_holds_that_are_there)
+_PLACES = st.integers(0, 20)
+
+_ANY = moves() | moves() | splits() | settlements(_PLACES) | settlements(_PLACES) | refunds(_PLACES)
 
 
-def _with_holds_that_are_there(drawn: list[tuple[Operation, ...]]) -> list[tuple[Operation, ...]]:
-    """Let each settlement mean one of the holds before it. One without a hold before it is left out."""
-    accepted: list[tuple[Operation, ...]] = []
-    holds: list[int] = []
-    places = 0
-    for group in drawn:
-        if group[0].hold is not None:
-            if not holds:
-                continue
-            group = (group[0]._replace(hold=holds[group[0].hold % len(holds)]),)
-        holds += [places + index for index, operation in enumerate(group) if operation.kind is Kind.HOLD]
-        places += len(group)
-        accepted.append(group)
-    return accepted
+def histories(max_size: int = 25) -> st.SearchStrategy[list[Group]]:
+    """What is accepted, in order: single transactions, and atomic groups of any kinds as longer tuples.
+
+    Settlements and refunds have numbers that ``resolve`` turns into places.
+    """
+    any_group = st.tuples(_ANY) | st.tuples(_ANY) | st.lists(_ANY, min_size=2, max_size=4).map(tuple)
+    return st.lists(any_group, min_size=1, max_size=max_size)
 
 
-def seeded_history(random: Random, accounts: list[Account], size: int) -> list[tuple[Operation, ...]]:
-    """The same mix at the same odds, for runs that are too long for Hypothesis to draw."""
-    accepted: list[tuple[Operation, ...]] = []
-    holds: list[int] = []
-    places = 0
-    pairs = _pairs(accounts)
+def resolve(group: Group, holds: Sequence[int], moved: Sequence[int]) -> Group:
+    """Let each settlement mean one of these holds, and each refund one of these movements, or leave it out."""
+    members: list[Operation | Split] = []
+    for each in group:
+        if isinstance(each, Operation) and each.hold is not None:
+            if holds:
+                members.append(each._replace(hold=holds[each.hold % len(holds)]))
+        elif isinstance(each, Operation) and each.refund_of is not None:
+            if moved:
+                members.append(each._replace(refund_of=moved[each.refund_of % len(moved)]))
+        else:
+            members.append(each)
+    return tuple(members)
+
+
+def seeded_group(random: Random, accounts: list[Account]) -> Group:
+    """The same mix at about the same odds, to be resolved as well, for runs that are too long for Hypothesis to draw."""
 
     def move() -> Operation:
         kind = random.choice([Kind.TRANSFER, Kind.TRANSFER, Kind.HOLD])
-        return _move(kind, random.choice(pairs), random.randint(1, 6), random.choice(_OVERDRAFTS))
+        return _move(kind, random.choice(_pairs(accounts)), random.randint(1, 6), random.choice(_OVERDRAFTS))
 
-    while places < size:
-        chosen = random.random()
-        if chosen < 0.3 and holds:
-            hold = random.choice(holds[-20:])
-            commit = random.random() < 0.75
-            group: tuple[Operation, ...] = (
-                Operation(Kind.COMMIT_INFLIGHT, amount=random.choice(_PARTS), hold=hold)
-                if commit
-                else Operation(Kind.VOID_INFLIGHT, hold=hold),
-            )
-        elif chosen < 0.38:
-            group = tuple(move() for _ in range(random.randint(2, 4)))
-        else:
-            group = (move(),)
-        holds += [places + index for index, operation in enumerate(group) if operation.kind is Kind.HOLD]
-        places += len(group)
-        accepted.append(group)
-    return accepted
+    def split() -> Split:
+        order = random.sample(range(len(accounts)), len(accounts))
+        amounts = [random.randint(1, 4) for _ in range(random.randint(2, 4))]
+        sources, destinations, overdraft = random.randint(1, 3), random.randint(1, 4), random.choice(_OVERDRAFTS)
+        kind, atomic = random.choice(_KINDS), random.random() < 0.5
+        return _split(kind, "USD", order, sources, amounts, destinations, overdraft, atomic, accounts)
+
+    def settle() -> Operation:
+        if random.random() < 0.25:
+            return Operation(Kind.VOID_INFLIGHT, hold=random.randrange(1000))
+        return Operation(Kind.COMMIT_INFLIGHT, amount=random.choice(_PARTS), hold=random.randrange(1000))
+
+    def refund() -> Operation:
+        return Operation(Kind.REFUND, amount=random.choice(_PARTS), refund_of=random.randrange(1000))
+
+    def one() -> Operation | Split:
+        makers: list[Callable[[], Operation | Split]] = [move, split, settle, refund]
+        return random.choices(makers, [10, 2, 6, 2])[0]()
+
+    return tuple(one() for _ in range(random.randint(2, 4) if random.random() < 0.12 else 1))

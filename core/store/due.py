@@ -120,7 +120,8 @@ def add(conn: Connection, settle_at: Sequence[tuple[str, int, datetime]]) -> Non
 
 
 def take_settlements(conn: Connection, now: datetime, limit: int) -> list[tuple[str, int]]:
-    """Remove the dates that have come of transactions that are decided, and return pairs of id and kind, oldest first.
+    """Remove the dates that have come of transactions that are decided, and return pairs of id and kind, oldest first,
+    and a commit before a void of the same time.
 
     One that is not decided yet keeps its date: what there is to settle is known only then.
     """
@@ -138,7 +139,7 @@ def take_settlements(conn: Connection, now: datetime, limit: int) -> list[tuple[
         )
         .fetchall()
     )
-    return [(row[0], row[1]) for row in sorted(rows, key=lambda row: (row[2], row[0]))]
+    return [(row[0], row[1]) for row in sorted(rows, key=lambda row: (row[2], row[0], row[1]))]
 
 
 def waiting(conn: Connection, now: datetime) -> tuple[bool, bool]:

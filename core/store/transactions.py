@@ -177,17 +177,20 @@ _SELECT_SCHEDULED = (
 
 
 def find(conn: Connection, transaction_id: str) -> TransactionRow | None:
-    """By ``txn_`` id. One statement, and another for one that is scheduled or unknown."""
+    """By ``txn_`` id. One statement, and more for one that is scheduled or unknown."""
     key = key_of(transaction_id, TRANSACTION_PREFIX)
-    if key is None:
-        return None
-    return _one(conn, f"{_SELECT} WHERE log.id = %s", key) or _one(conn, f"{_SELECT_SCHEDULED} WHERE w.id = %s", key)
+    return _find(conn, "log.id = %s", "w.id = %s", key) if key is not None else None
 
 
 def find_reference(conn: Connection, reference: str) -> TransactionRow | None:
-    return _one(conn, f"{_SELECT} WHERE reference = %s", reference) or _one(
-        conn, f"{_SELECT_SCHEDULED} WHERE reference = %s", reference
-    )
+    return _find(conn, "reference = %s", "reference = %s", reference)
+
+
+def _find(conn: Connection, accepted: str, scheduled: str, value: object) -> TransactionRow | None:
+    """In the log, else among what is scheduled; and in the log again, for it may have moved there between the looks."""
+    in_log = f"{_SELECT} WHERE {accepted}"
+    found = _one(conn, in_log, value) or _one(conn, f"{_SELECT_SCHEDULED} WHERE {scheduled}", value)
+    return found or _one(conn, in_log, value)
 
 
 def _one(conn: Connection, sql: str, value: object) -> TransactionRow | None:

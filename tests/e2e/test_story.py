@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -144,3 +145,53 @@ def _post_chunked(service: str, chunks: list[bytes]) -> int:
         return connection.getresponse().status
     finally:
         connection.close()
+
+
+def _ahead(seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+
+def _until(http: Http, transaction_id: str, status: str) -> dict[str, Any]:
+    """The transaction once it has this status. Beat asks every second what is due, and machines may be slow."""
+    deadline = time.monotonic() + 60
+    while True:
+        body: dict[str, Any] = http("GET", f"/transactions/{transaction_id}?wait=1s")
+        if body["status"] == status or time.monotonic() > deadline:
+            assert body["status"] == status, body
+            return body
+        time.sleep(0.1)
+
+
+def test_what_is_scheduled_is_applied_when_it_is_due_and_not_before(http: Http) -> None:
+    customer, due_at = _new("Customer"), _ahead(2)
+    asked = _transaction("@World", customer, 5, allow_overdraft=True, scheduled_for=due_at)
+    answer = http("POST", "/transactions", 201, json=asked)
+    assert answer["status"] == "SCHEDULED"
+    cancelled = _transaction("@World", customer, 7, allow_overdraft=True, scheduled_for=due_at)
+    other = http("POST", "/transactions", 201, json=cancelled)["transaction_id"]
+    assert http("DELETE", f"/transactions/{other}")["status"] == "VOID"
+    body = _until(http, answer["transaction_id"], "APPLIED")
+    assert body["reference"] == asked["reference"]
+    assert [each["status"] for each in body["timeline"]] == ["SCHEDULED", "QUEUED", "APPLIED"]
+    assert datetime.fromisoformat(body["timeline"][1]["at"]) >= datetime.fromisoformat(due_at)
+    assert http("POST", "/transactions", 200, json=asked)["transaction_id"] == answer["transaction_id"]
+    assert http("GET", f"/transactions/{other}")["status"] == "VOID"
+    assert http("GET", f"/balances/indicator/{customer}/currency/USD")["balance"] == 5
+
+
+def test_a_hold_expires_or_is_committed_when_its_date_comes(http: Http) -> None:
+    customer, shop = _new("Customer"), _new("Shop")
+    held = {"allow_overdraft": True, "inflight": True}
+    parts = [{"identifier": customer, "distribution": "30%"}, {"identifier": shop, "distribution": "left"}]
+    asked = _transaction("@World", customer, 100, inflight_expiry_date=_ahead(2), **held)
+    del asked["destination"]
+    split = http("POST", "/transactions", 201, json={**asked, "destinations": parts})
+    asked = _transaction("@World", customer, 10, inflight_commit_date=_ahead(2), **held)
+    hold = http("POST", "/transactions", 201, json=asked)
+    body = _until(http, hold["transaction_id"], "APPLIED")
+    assert [each["status"] for each in body["timeline"]] == ["QUEUED", "INFLIGHT", "APPLIED"]
+    body = _until(http, split["transaction_id"], "VOID")
+    assert [leg["status"] for leg in body["legs"]] == ["VOID", "VOID"]
+    balances = [http("GET", f"/balances/indicator/{name}/currency/USD") for name in (customer, shop)]
+    assert [each["balance"] for each in balances] == [10, 0]
+    assert [each["inflight_credit_balance"] for each in balances] == [0, 0]

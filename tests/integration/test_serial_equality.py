@@ -9,7 +9,7 @@ found is then made as small as it can be, which takes minutes:
 import itertools
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
@@ -27,16 +27,17 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Engine, text
 
-from core import drain, intake, store
-from core.engine import Book
+from core import audit, drain, intake, splits, store
+from core.engine import Book, decide
 from core.ids import new_id, new_key
 from core.intake import Submission
-from core.model import STATUS_OF_NUMBER, Draft, Kind, Status
+from core.model import STATUS_OF_NUMBER, Draft, Kind, Outcome, Posting, Rejection, RejectReason, Status
 from core.routing import MAX_QUEUES
 from core.store.db import begin, reading
 from core.store.transactions import TransactionRow
-from tests.oracle import Operation, Oracle, Sums, Verdict
-from tests.strategies import ACCOUNTS, Account, groups, moves, seeded_history, settlements
+from tests import strategies
+from tests.oracle import Operation, Oracle, Split, Sums, Verdict
+from tests.strategies import ACCOUNTS, Account, Group, groups, moves, refunds, resolve, seeded_group, settlements
 
 FRESH = "PACIOLI_EXAMPLES" in os.environ
 EXAMPLES = int(os.environ.get("PACIOLI_EXAMPLES", "25"))
@@ -73,17 +74,34 @@ class Run:
             self.log_before = store.log.lock_head(conn)[0].seq
         self.keys = {account: refs[names[account], account[1]].key for account in routes}
 
-    def accept(self, *submitted: Sequence[Operation]) -> list[int]:
+    def accept(self, *submitted: Group) -> list[int]:
         """Append all in one commit, longer tuples as atomic groups. Returns the places of the holds."""
+        return self.accept_all(submitted)
+
+    def accept_all(self, submitted: Iterable[Group]) -> list[int]:
+        """The same. The oracle has decided each before the next is asked for."""
         first = len(self.oracle.operations)
+        submissions = []
         for group in submitted:
             self.oracle.accept(*group)
-        submissions = [Submission([self._draft(op) for op in group], atomic=len(group) > 1) for group in submitted]
+            submissions.append(Submission([self._draft(each) for each in group], atomic=len(group) > 1))
         with begin(self.engine) as conn:
             intake.append(conn, submissions)
-        seqs = [accepted.seq for submission in submissions for accepted in submission.accepted]
+        seqs = [row.seq for each in submissions for accepted in each.accepted for row in (accepted, *accepted.legs)]
         assert seqs == [self.seq(place) for place in range(first, len(self.oracle.operations))]
         return [place for place, op in enumerate(self.oracle.operations[first:], first) if op.kind is Kind.HOLD]
+
+    def moved(self, last: int = 20) -> list[int]:
+        """Places of what has moved money and is decided, so that it may be refunded: the latest, in their order."""
+        with reading(self.engine) as conn:
+            seqs = conn.execute(
+                text(
+                    "SELECT seq FROM log JOIN outcomes USING (seq) WHERE seq > :before AND kind IN (1, 3, 6) "
+                    "AND status = 1 ORDER BY seq DESC LIMIT :last"
+                ),
+                {"before": self.log_before, "last": last},
+            ).scalars()
+            return [seq - self.seq(0) for seq in reversed(seqs.all())]
 
     def seq(self, place: int) -> int:
         return self.log_before + 1 + place
@@ -100,14 +118,19 @@ class Run:
         for place, row in enumerate(rows):
             if row.outcome is not None:
                 _compare(f"{self.oracle.operations[place]} at {place}", self._verdict(row), self.oracle.verdicts[place])
-        return sum(row.outcome is None for row in rows)
+        return sum(row.outcome is None and row.kind != Kind.SPLIT for row in rows)
 
     def compare_all(self) -> None:
         _compare("undecided", self.compare_decided(), 0)
         for place, row in enumerate(self._rows()):
             _compare(f"status at {place}", row.status, self.oracle.status(place))
-        with begin(self.engine) as conn:
-            balances = store.outcomes.lock_balances(conn, self.keys.values())
+        seqs = list(map(self.seq, range(len(self.oracle.operations))))
+        with reading(self.engine) as conn:
+            balances = store.outcomes.read_balances(conn, self.keys.values())
+            holds = {hold.seq - self.seq(0): hold[1:] for hold in store.outcomes.find_holds(conn, seqs).values()}
+            refunds = {each.seq - self.seq(0): each[1:] for each in store.outcomes.find_refunds(conn, seqs).values()}
+        _compare("holds", holds, self.oracle.held)
+        _compare("refunds", {place: refunds[place] for place in self.oracle.moved}, self.oracle.moved)
         for account, key in self.keys.items():
             _compare(f"sums of {account}", Sums(*balances[key][1:5]), self.oracle.sums.get(account, Sums()))
 
@@ -136,9 +159,11 @@ class Run:
         culprit = None if why.culprit is None else why.culprit - self.seq(0)
         return Verdict(STATUS_OF_NUMBER[row.outcome], row.decided_amount, why.reason, why.available, culprit)
 
-    def _draft(self, op: Operation) -> Draft:
-        whose = op if op.hold is None else self.oracle.operations[op.hold]
-        source, destination = whose.source, whose.destination
+    def _draft(self, each: Operation | Split) -> Draft:
+        return self._split_draft(each) if isinstance(each, Split) else self._plain_draft(each)
+
+    def _plain_draft(self, op: Operation, parent: str | None = None) -> Draft:
+        source, destination = self.oracle.sides(op)
         transaction_id = new_id("txn_")
         return Draft(
             transaction_id,
@@ -151,12 +176,31 @@ class Run:
             source[1],  # type: ignore[index]
             100,
             "a test",
-            op.allow_overdraft,
+            op.allow_overdraft or op.kind is Kind.REFUND,
             op.overdraft_limit,
             None if op.hold is None else self.seq(op.hold),
+            parent,
             None,
             None,
-            None,
+            None if op.refund_of is None else self.seq(op.refund_of),
+        )
+
+    def _split_draft(self, split: Split) -> Draft:
+        """With legs as the ledger makes them, and not as the oracle does."""
+        pairs = splits.pairs([amount for _, amount in split.sources], [amount for _, amount in split.destinations])
+        first = Operation(split.kind, split.sources[0][0], split.destinations[0][0], 1, *split[3:5])
+        head = self._plain_draft(first)
+        legs = (
+            first._replace(source=split.sources[s][0], destination=split.destinations[d][0], amount=amount)
+            for s, d, amount in pairs
+        )
+        return head._replace(
+            kind=Kind.SPLIT,
+            source=None,
+            destination=None,
+            amount=sum(amount for _, amount in split.sources),
+            legs=tuple(self._plain_draft(leg, head.transaction_id) for leg in legs),
+            atomic=split.atomic,
         )
 
 
@@ -186,12 +230,44 @@ class Interleaving(RuleBasedStateMachine):
         return multiple(*self.run.accept(*[(operation,) for operation in operations]))
 
     @rule(target=holds, group=groups())
-    def accept_atomic_group(self, group: tuple[Operation, ...]) -> object:
+    def accept_atomic_group(self, group: Group) -> object:
         return multiple(*self.run.accept(group))
+
+    @rule(target=holds, split=strategies.splits())
+    def accept_split(self, split: Split) -> object:
+        return multiple(*self.run.accept((split,)))
 
     @rule(settlement=settlements(holds))
     def settle(self, settlement: Operation) -> None:
         self.run.accept((settlement,))
+
+    @rule(settled=st.lists(settlements(holds), min_size=2, max_size=4), alone=st.lists(settlements(holds), max_size=2))
+    def settle_together(self, settled: list[Operation], alone: list[Operation]) -> None:
+        self.run.accept(tuple(settled), *[(settlement,) for settlement in alone])
+
+    @rule(refunded=st.lists(refunds(st.integers(0, 19)), min_size=1, max_size=3), together=st.booleans())
+    def refund(self, refunded: list[Operation], together: bool) -> None:
+        self._accept_resolved([tuple(refunded)] if together else [(each,) for each in refunded])
+
+    @rule(
+        move=moves(),
+        settlement=settlements(holds),
+        refunded=refunds(st.integers(0, 19)),
+        split=strategies.splits(),
+        order=st.permutations(range(4)),
+        size=st.integers(2, 4),
+    )
+    def accept_group_of_all_kinds(
+        self, move: Operation, settlement: Operation, refunded: Operation, split: Split, order: list[int], size: int
+    ) -> None:
+        members = (move, settlement, refunded, split)
+        self._accept_resolved([tuple(members[place] for place in order[:size])])
+
+    def _accept_resolved(self, submitted: list[Group]) -> None:
+        """Refunds of what is drawn from all that can be refunded now. The holds named are places already."""
+        moved = self.run.moved()
+        resolved = [resolve(group, range(len(self.run.oracle.operations)), moved) for group in submitted]
+        self.run.accept(*[group for group in resolved if group])
 
     @rule(queue=st.integers(0, 7), batch=st.sampled_from([1, 2, 3, drain.BATCH]))
     def drain_one_queue(self, queue: int, batch: int) -> None:
@@ -239,6 +315,32 @@ def test_the_comparison_notices_when_an_earlier_credit_is_not_waited_for(
         _search(engine, 3, MUTANT)
 
 
+def _decide_group_that_forgets_to_give_back(group: Sequence[Posting], book: Book) -> list[Outcome]:
+    """Of a group that fails, only the balances are put back."""
+    balances = dict(book.balances)
+    outcomes: list[Outcome] = []
+    for posting in group:
+        outcome = decide(posting, book)
+        if outcome.rejection is not None:
+            book.balances.update(balances)
+            others = Rejection(RejectReason.ATOMIC_GROUP, culprit=posting.seq)
+            rejected = [Outcome(member.seq, Status.REJECTED, 0, rejection=others) for member in group]
+            rejected[len(outcomes)] = outcome
+            return rejected
+        book.write(outcome)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def test_the_comparison_notices_when_a_failed_group_leaves_its_holds_settled(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _resize(engine, 3)
+    monkeypatch.setattr(drain, "decide_group", _decide_group_that_forgets_to_give_back)
+    with pytest.raises(Difference):
+        _search(engine, 3, MUTANT)
+
+
 # Real threads
 
 
@@ -248,14 +350,23 @@ def test_a_long_run_with_threads_at_every_queue_ends_as_the_serial_run_does(engi
     random = Random(SEED)
     accounts = [("@World", "USD"), *((f"@{number}", "USD") for number in range(15))]
     run = Run(engine, {account: random.randrange(MAX_QUEUES) for account in accounts})
-    history = seeded_history(random, accounts, OPERATIONS)
     all_accepted = threading.Event()
+
+    def draw(count: int) -> Iterable[Group]:
+        """Settlements of the latest holds, and refunds of the latest that could be refunded before these."""
+        moved = run.moved()
+        for _ in range(count):
+            holds = [place for place, op in enumerate(run.oracle.operations[-60:], _last(60)) if op.kind is Kind.HOLD]
+            if group := resolve(seeded_group(random, accounts), holds, moved):
+                yield group
+
+    def _last(count: int) -> int:
+        return max(0, len(run.oracle.operations) - count)
 
     def accept() -> None:
         try:
-            left = iter(history)
-            while some := list(itertools.islice(left, random.randint(1, 40))):
-                run.accept(*some)
+            while len(run.oracle.operations) < OPERATIONS:
+                run.accept_all(draw(random.randint(1, 40)))
         finally:
             all_accepted.set()
 
@@ -273,6 +384,7 @@ def test_a_long_run_with_threads_at_every_queue_ends_as_the_serial_run_does(engi
     run.drain()
     run.compare_all()
     run.check_balanced()
+    assert audit.verify(engine).problems == []
 
 
 def test_money_spent_as_soon_as_it_is_funded_is_never_short(engine: Engine) -> None:
@@ -286,6 +398,25 @@ def test_money_spent_as_soon_as_it_is_funded_is_never_short(engine: Engine) -> N
     drain.drain(engine, run.routes[spender], batch=50)
     run.compare_all()
     assert {verdict.status for verdict in run.oracle.verdicts} == {Status.APPLIED}
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["alone", "as a group"])
+def test_money_that_a_refund_brings_back_can_be_spent_by_the_next(engine: Engine, together: bool) -> None:
+    _resize(engine, 3)
+    world, payer, payee, shop = accounts = [(name, "USD") for name in ("@World", "@Payer", "@Payee", "@Shop")]
+    run = Run(engine, dict(zip(accounts, range(4), strict=True)))
+    run.accept(
+        (Operation(Kind.TRANSFER, world, payer, 9, allow_overdraft=True),), (Operation(Kind.TRANSFER, payer, payee, 9),)
+    )
+    run.drain()
+    back = [Operation(Kind.REFUND, amount=amount, refund_of=1) for amount in (4, 0)]
+    run.accept(*([tuple(back)] if together else [(each,) for each in back]))
+    run.accept((Operation(Kind.TRANSFER, payer, shop, 9),))
+    run.accept((Operation(Kind.REFUND, refund_of=1),))
+    drain.drain(engine, run.routes[payer])
+    run.drain()
+    run.compare_all()
+    assert [verdict.status for verdict in run.oracle.verdicts[-2:]] == [Status.APPLIED, Status.REJECTED]
 
 
 def test_a_thousand_postings_of_one_balance_are_applied_in_the_order_of_acceptance(engine: Engine) -> None:

@@ -5,10 +5,10 @@ import copy
 import pytest
 from hypothesis import given, settings
 
-from core.engine import Book, decide
-from core.model import Balance, Hold, Kind, Outcome, Posting, Rejection, RejectReason, Status
-from tests.oracle import Operation, Oracle, Sums, Verdict
-from tests.strategies import ACCOUNTS, histories
+from core.engine import Book, decide, decide_group
+from core.model import Balance, Hold, Kind, Outcome, Posting, Refunded, Rejection, RejectReason, Status
+from tests.oracle import Oracle, Sums, Verdict
+from tests.strategies import ACCOUNTS, Group, histories, resolve
 
 NOT_INFLIGHT = RejectReason.NOT_INFLIGHT
 ALREADY_VOIDED = RejectReason.ALREADY_VOIDED
@@ -17,9 +17,11 @@ EXCEEDS_ORIGINAL = RejectReason.COMMIT_EXCEEDS_ORIGINAL
 EXCEEDS_REMAINDER = RejectReason.COMMIT_EXCEEDS_REMAINDER
 INSUFFICIENT_FUNDS = RejectReason.INSUFFICIENT_FUNDS
 OVERDRAFT_LIMIT = RejectReason.OVERDRAFT_LIMIT
+ALREADY_REFUNDED = RejectReason.ALREADY_REFUNDED
+REFUND_EXCEEDS = RejectReason.REFUND_EXCEEDS_REMAINDER
 
 SOURCE, DESTINATION = 1, 2
-SEQ, HOLD_SEQ = 100, 50
+SEQ, HOLD_SEQ, MOVED_SEQ = 100, 50, 40
 
 HUGE = 10**40
 
@@ -38,17 +40,24 @@ def settlement(kind: Kind, amount: int = 0) -> Posting:
     return Posting(SEQ, kind, 0, SOURCE, DESTINATION, amount, False, None, HOLD_SEQ, None, None)
 
 
+def refund(amount: int = 0) -> Posting:
+    return Posting(SEQ, Kind.REFUND, 0, SOURCE, DESTINATION, amount, True, None, None, None, None, MOVED_SEQ)
+
+
 def book(
     source: Balance | None = None,
     destination: Balance | None = None,
     *,
     hold: Hold | None = None,
     later: list[tuple[int, int]] | None = None,
+    moved: tuple[int, int] | None = None,
 ) -> Book:
+    """``moved`` is what a refund gives back: how much, and how much of it is refunded."""
     return Book(
         {SOURCE: source or balance(SOURCE), DESTINATION: destination or balance(DESTINATION)},
         {hold.seq: hold} if hold is not None else {},
         {SOURCE: later} if later is not None else {},
+        {MOVED_SEQ: Refunded(MOVED_SEQ, *moved)} if moved is not None else {},
     )
 
 
@@ -199,6 +208,141 @@ def test_a_commit_beyond_the_held_amount_is_rejected(
     assert rejection == Rejection(reason, available=left, requested=amount, short_by=amount - left)
 
 
+# Refunds
+
+
+@pytest.mark.parametrize("amount", [0, 1, 10, 11])
+def test_what_is_given_back_whole_is_not_given_back_again(amount: int) -> None:
+    rejection = decide(refund(amount), book(moved=(10, 10))).rejection
+    assert rejection == Rejection(ALREADY_REFUNDED, available=0, requested=amount, short_by=amount)
+
+
+@pytest.mark.parametrize(
+    ("refunded", "amount", "left"),
+    [
+        pytest.param(0, 11, 10, id="more than was moved"),
+        pytest.param(4, 7, 6, id="one more than is left"),
+        pytest.param(4, 10, 6, id="as much as was moved, of a part"),
+        pytest.param(0, HUGE, 10, id="far more"),
+    ],
+)
+def test_no_more_is_given_back_than_was_moved_together(refunded: int, amount: int, left: int) -> None:
+    rejection = decide(refund(amount), book(moved=(10, refunded))).rejection
+    assert rejection == Rejection(REFUND_EXCEEDS, available=left, requested=amount, short_by=amount - left)
+
+
+@pytest.mark.parametrize(
+    ("amount", "moved"), [pytest.param(0, 6, id="all that is left"), pytest.param(6, 6, id="exactly"), (1, 1), (5, 5)]
+)
+def test_a_refund_moves_money_back_and_remembers_how_much(amount: int, moved: int) -> None:
+    source = balance(SOURCE, 10, 3, coming=5, held=2, version=4, last=90)
+    destination = balance(DESTINATION, 20, 30, coming=1, held=1, version=9, last=80)
+    assert decide(refund(amount), book(source, destination, moved=(10, 4))) == Outcome(
+        SEQ,
+        Status.APPLIED,
+        moved,
+        balance(SOURCE, 10, 3 + moved, coming=5, held=2, version=5, last=90),
+        balance(DESTINATION, 20 + moved, 30, coming=1, held=1, version=10, last=SEQ),
+        refunded=Refunded(MOVED_SEQ, 10, 4 + moved),
+    )
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        balance(SOURCE),
+        balance(SOURCE, debit=HUGE),
+        balance(SOURCE, credit=10, held=10),
+        balance(SOURCE, 10, last=SEQ + 1),
+    ],
+    ids=["nothing", "far below zero", "all of it held", "all of it credited later"],
+)
+def test_a_refund_does_not_ask_whether_the_money_is_still_there(source: Balance) -> None:
+    over = book(source, later=[(SEQ + 1, 10)], moved=(10, 0))
+    assert decide(refund(10), over).status is Status.APPLIED
+
+
+def test_a_refund_that_comes_late_leaves_the_latest_credit_as_it_is() -> None:
+    destination = decide(refund(), book(destination=balance(DESTINATION, last=SEQ + 1), moved=(10, 0))).destination
+    assert destination is not None
+    assert destination.last_credit_seq == SEQ + 1
+
+
+# Atomic groups
+
+
+def _numbered(*group: Posting) -> list[Posting]:
+    return [posting._replace(seq=SEQ + number) for number, posting in enumerate(group)]
+
+
+def _ready() -> Book:
+    """With something of every kind to move, settle and give back."""
+    return book(
+        balance(SOURCE, 10, held=5), balance(DESTINATION, coming=5), hold=Hold(HOLD_SEQ, 9, 4, 0), moved=(10, 4)
+    )
+
+
+ALL_KINDS = [
+    transfer(2),
+    transfer(3, kind=Kind.HOLD),
+    settlement(Kind.COMMIT_INFLIGHT, 3),
+    settlement(Kind.VOID_INFLIGHT),
+    refund(2),
+    refund(),
+]
+
+
+def test_a_group_that_succeeds_is_written_as_its_members_would_be_one_by_one() -> None:
+    group, whole, one_by_one = _numbered(*ALL_KINDS), _ready(), _ready()
+    outcomes = []
+    for posting in group:
+        outcomes.append(decide(posting, one_by_one))
+        one_by_one.write(outcomes[-1])
+    assert decide_group(group, whole) == outcomes
+    assert whole == one_by_one
+    assert {outcome.rejection for outcome in outcomes} == {None}
+    assert whole.holds == {HOLD_SEQ: Hold(HOLD_SEQ, 9, 7, 2), SEQ + 1: Hold(SEQ + 1, 3, 0, 0)}
+    assert whole.refunds == {MOVED_SEQ: Refunded(MOVED_SEQ, 10, 10)}
+
+
+@pytest.mark.parametrize(
+    ("culprit", "reason"),
+    [
+        pytest.param(transfer(100), INSUFFICIENT_FUNDS, id="transfer"),
+        pytest.param(settlement(Kind.COMMIT_INFLIGHT), ALREADY_VOIDED, id="commit of what the group has voided"),
+        pytest.param(
+            settlement(Kind.VOID_INFLIGHT)._replace(hold_seq=HOLD_SEQ + 1), NOT_INFLIGHT, id="void of no hold"
+        ),
+        pytest.param(refund(1), ALREADY_REFUNDED, id="refund of what the group has refunded"),
+    ],
+)
+def test_a_group_that_fails_leaves_the_book_as_it_was(culprit: Posting, reason: RejectReason) -> None:
+    group, over = _numbered(*ALL_KINDS, culprit, transfer(1)), _ready()
+    before = copy.deepcopy(over)
+    outcomes = decide_group(group, over)
+    assert over == before
+    assert [outcome.seq for outcome in outcomes] == [posting.seq for posting in group]
+    assert {(outcome.status, outcome.amount, outcome.hold, outcome.refunded) for outcome in outcomes} == {
+        (Status.REJECTED, 0, None, None)
+    }
+    rejections = [outcome.rejection for outcome in outcomes]
+    own = rejections.pop(len(ALL_KINDS))
+    assert own is not None and own.reason is reason
+    assert set(rejections) == {Rejection(RejectReason.ATOMIC_GROUP, culprit=SEQ + len(ALL_KINDS))}
+
+
+def test_a_hold_that_a_failed_group_settled_can_be_settled_after_it() -> None:
+    over = _ready()
+    assert decide_group(_numbered(settlement(Kind.COMMIT_INFLIGHT), transfer(100)), over)[0].rejection is not None
+    assert decide(settlement(Kind.COMMIT_INFLIGHT), over).amount == 5
+
+
+def test_what_a_failed_group_gave_back_can_be_given_back_after_it() -> None:
+    over = _ready()
+    assert decide_group(_numbered(refund(), transfer(100)), over)[0].rejection is not None
+    assert decide(refund(), over).amount == 6
+
+
 # What changes
 
 
@@ -292,11 +436,15 @@ def test_a_hold_is_applied_once_settled_with_any_money_moved(hold: Hold, status:
         settlement(Kind.COMMIT_INFLIGHT, 3),
         settlement(Kind.COMMIT_INFLIGHT, 30),
         settlement(Kind.VOID_INFLIGHT),
+        refund(3),
+        refund(30),
     ],
-    ids=["transfer", "rejected transfer", "hold", "commit", "rejected commit", "void"],
+    ids=["transfer", "rejected transfer", "hold", "commit", "rejected commit", "void", "refund", "rejected refund"],
 )
 def test_deciding_does_not_change_the_book(posting: Posting) -> None:
-    open_book = book(balance(SOURCE, 20, held=5), balance(DESTINATION, coming=5), hold=Hold(HOLD_SEQ, 5, 0, 0))
+    open_book = book(
+        balance(SOURCE, 20, held=5), balance(DESTINATION, coming=5), hold=Hold(HOLD_SEQ, 5, 0, 0), moved=(10, 4)
+    )
     before = copy.deepcopy(open_book)
     outcome = decide(posting, open_book)
     assert open_book == before
@@ -309,36 +457,69 @@ def test_deciding_does_not_change_the_book(posting: Posting) -> None:
 
 @given(histories())
 @settings(deadline=None, derandomize=True)
-def test_the_engine_agrees_with_the_oracle_and_keeps_all_money(history: list[tuple[Operation, ...]]) -> None:
-    """One at a time; atomic groups are the drain's, so their members go alone here."""
+def test_the_engine_agrees_with_the_oracle_and_keeps_all_money(history: list[Group]) -> None:
     oracle = Oracle()
-    for operation in (operation for group in history for operation in group):
-        oracle.accept(operation)
     open_book = Book({id: balance(id) for id in range(len(ACCOUNTS))}, {})
-    for seq, operation in enumerate(oracle.operations, start=1):
-        whose = operation if operation.hold is None else oracle.operations[operation.hold]
-        posting = Posting(
-            seq,
-            operation.kind,
-            0,
-            ACCOUNTS.index(whose.source),  # type: ignore[arg-type]
-            ACCOUNTS.index(whose.destination),  # type: ignore[arg-type]
-            operation.amount,
-            operation.allow_overdraft,
-            operation.overdraft_limit,
-            None if operation.hold is None else operation.hold + 1,
-            None,
-            None,
-        )
-        outcome = decide(posting, open_book)
-        open_book.write(outcome)
-        why = outcome.rejection or Rejection(NOT_INFLIGHT)
-        reason = why.reason if outcome.rejection is not None else None
-        assert Verdict(outcome.status, outcome.amount, reason, why.available) == oracle.verdicts[seq - 1]
+    for drawn in history:
+        first = len(oracle.operations)
+        if group := resolve(drawn, list(oracle.held), list(oracle.moved)):
+            oracle.accept(*group)
+        # A leg of a split that is not atomic is decided alone.
+        whole = len(group) > 1 or (first in oracle.legs and group[0].atomic)  # type: ignore[union-attr]
+        postings = [
+            _posting(oracle, place) for place in range(first, len(oracle.operations)) if place not in oracle.legs
+        ]
+        for some in [postings] if whole else [[posting] for posting in postings]:
+            for posting in some:
+                if posting.refund_of is not None:
+                    moved, _ = oracle.moved[posting.refund_of - 1]
+                    open_book.refunds.setdefault(posting.refund_of, Refunded(posting.refund_of, moved, 0))
+            for outcome in _decided(some, open_book, whole=whole):
+                assert _verdict(outcome) == oracle.verdicts[outcome.seq - 1]
         assert sum(each.balance for each in open_book.balances.values()) == 0
         assert sum(each.inflight_credit - each.inflight_debit for each in open_book.balances.values()) == 0
         assert sum(hold.remaining for hold in open_book.holds.values()) == sum(
             each.inflight_debit for each in open_book.balances.values()
         )
+    assert {hold.seq - 1: hold[1:] for hold in open_book.holds.values()} == oracle.held
+    for state in open_book.refunds.values():
+        assert state[1:] == oracle.moved[state.seq - 1]
     for id, account in enumerate(ACCOUNTS):
         assert Sums(*open_book.balances[id][1:5]) == oracle.sums.get(account, Sums())
+
+
+def _posting(oracle: Oracle, place: int) -> Posting:
+    """Seqs are places, counted from 1."""
+    operation = oracle.operations[place]
+    source, destination = oracle.sides(operation)
+    return Posting(
+        place + 1,
+        operation.kind,
+        0,
+        ACCOUNTS.index(source),  # type: ignore[arg-type]
+        ACCOUNTS.index(destination),  # type: ignore[arg-type]
+        operation.amount,
+        operation.allow_overdraft,
+        operation.overdraft_limit,
+        None if operation.hold is None else operation.hold + 1,
+        None,
+        None,
+        None if operation.refund_of is None else operation.refund_of + 1,
+    )
+
+
+def _decided(postings: list[Posting], over: Book, *, whole: bool) -> list[Outcome]:
+    if whole:
+        return decide_group(postings, over)
+    (posting,) = postings
+    outcome = decide(posting, over)
+    over.write(outcome)
+    return [outcome]
+
+
+def _verdict(outcome: Outcome) -> Verdict:
+    why = outcome.rejection
+    if why is None:
+        return Verdict(outcome.status, outcome.amount)
+    culprit = None if why.culprit is None else why.culprit - 1
+    return Verdict(outcome.status, outcome.amount, why.reason, why.available, culprit)
