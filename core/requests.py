@@ -178,3 +178,9 @@ class BalanceRequest(Struct, forbid_unknown_fields=True):
     allocation_strategy: str | None = None
     track_fund_lineage: bool | None = None
     precision: Any = None
+
+
+class IdentityLinkRequest(Struct, forbid_unknown_fields=True):
+    """``PUT /balances/<id>/identity``."""
+
+    identity_id: str | None = None

@@ -14,7 +14,7 @@ from core.errors import InvalidRequest, NotFound
 from core.ids import new_key
 from core.model import GENERAL_LEDGER
 from core.money import to_text
-from core.requests import BalanceRequest
+from core.requests import BalanceRequest, IdentityLinkRequest
 from core.store.balances import BalanceRow, Entry
 from core.store.db import begin, reading
 from core.validation import ZERO_TIME, indicator_problems, meta_data_problems, meta_data_text
@@ -92,6 +92,24 @@ def read_page() -> Response:
     )
 
 
+@blueprint.put("/balances/<balance_id>/identity")
+def link_identity(balance_id: str) -> Response:
+    """Link a balance to an identity. There are no identities in this version, so none is found."""
+    asked = wire.body(IdentityLinkRequest)
+    if not asked.identity_id:
+        raise InvalidRequest([("identity_id", "cannot be blank")], "GEN_MALFORMED_REQUEST")
+    _known(balance_id)
+    raise NotFound("IDT_NOT_FOUND", f"Identity with ID '{asked.identity_id}' not found")
+
+
+@blueprint.get("/balances/<balance_id>/lineage")
+def read_lineage(balance_id: str) -> Response:
+    """Where a balance's money came from. No balance tracks that in this version, as ``track_fund_lineage`` is refused."""
+    _known(balance_id)
+    text = f"balance {balance_id} does not have fund lineage tracking enabled"
+    raise InvalidRequest([("", text)], "GEN_BAD_REQUEST")
+
+
 @blueprint.get("/balances/<balance_id>/entries")
 def read_entries(balance_id: str) -> Response:
     """The statement, oldest first: JSON, or CSV for ``Accept: text/csv``."""
@@ -108,6 +126,12 @@ def read_entries(balance_id: str) -> Response:
     else:
         response = wire.answer([_entry_body(entry) for entry in entries])
     return wire.next_link(response, entries[-1].version if len(entries) == limit else None)
+
+
+def _known(balance_id: str) -> None:
+    with reading(service().engine) as conn:
+        if store.balances.find(conn, balance_id) is None:
+            raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{balance_id}' not found")
 
 
 def _problems_of(asked: BalanceRequest, indicator: str | None) -> list[tuple[str, str]]:

@@ -33,6 +33,7 @@ from core.requests import (
     BulkCommitRequest,
     BulkRequest,
     BulkVoidRequest,
+    IdentityLinkRequest,
     LedgerRequest,
     RefundRequest,
     SettleRequest,
@@ -68,6 +69,7 @@ _OPERATIONS = {
         {201: "Batch", 202: "Batch", 200: "Batch|Preview"}, (404, 409), (), BulkRequest
     ),
     "transactions.read": _Operation({200: "Transaction|Batch"}, (404,), ("wait",)),
+    "transactions.read_lineage": _Operation({200: "Lineage"}, (404,)),
     "transactions.cancel": _Operation({200: "Transaction"}, (404, 409)),
     "transactions.read_reference": _Operation({200: "Transaction"}, (404,)),
     "transactions.read_page": _Operation({200: "[Transaction]"}, (), (*_PAGE, "sort_by", "sort_order")),
@@ -80,6 +82,8 @@ _OPERATIONS = {
     "balances.create": _Operation({201: "Balance"}, (409,), (), BalanceRequest),
     "balances.read": _Operation({200: "Balance"}, (404,), ("with_queued", "from_source")),
     "balances.read_indicator": _Operation({200: "Balance"}, (404,), ("with_queued",)),
+    "balances.link_identity": _Operation({}, (404,), (), IdentityLinkRequest),
+    "balances.read_lineage": _Operation({}, (404,)),
     "balances.read_page": _Operation({200: "[Balance]"}, (), _PAGE),
     "balances.read_entries": _Operation({200: "[Entry]"}, (404,), ("limit", "after", "from", "to"), media="text/csv"),
     "history.read_at": _Operation({200: "BalanceAt"}, (404,), ("timestamp", "from_source")),
@@ -198,6 +202,7 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
         "atomic?": "bool",
         "notes?": "[str]",
     },
+    "Lineage": {"transaction_id": "str", "shadow_transactions": "[object]"},
     "Settlements": {
         "succeeded": "int",
         "failed": "int",
@@ -297,6 +302,7 @@ _REQUIRED: dict[type[Struct], set[str]] = {
     BulkCommitRequest: {"transactions"},
     BulkVoidRequest: {"transaction_ids"},
     RefundRequest: set(),
+    IdentityLinkRequest: {"identity_id"},
     LedgerRequest: {"name"},
     BalanceRequest: {"ledger_id", "currency"},
 }
@@ -321,6 +327,7 @@ _EXAMPLES: dict[type[Struct], Json] = {
     BulkCommitRequest: {"transactions": [{"transaction_id": "txn_0190...", "precise_amount": 5000}]},
     BulkVoidRequest: {"transaction_ids": ["txn_0190..."]},
     RefundRequest: {"precise_amount": 5000, "description": "Half of it back"},
+    IdentityLinkRequest: {"identity_id": "idt_0190..."},
     LedgerRequest: {"name": "Customers", "meta_data": {"region": "EU"}},
     BalanceRequest: {"ledger_id": "general_ledger_id", "currency": "USD"},
 }

@@ -96,6 +96,12 @@ def read(transaction_id: str) -> Response:
     return wire.answer(read_body(ledger, row))
 
 
+@blueprint.get("/transactions/<transaction_id>/lineage")
+def read_lineage(transaction_id: str) -> Response:
+    """The shadow transactions of a transaction: none, as no balance tracks where its money came from in this version."""
+    return wire.answer({"transaction_id": find(service(), transaction_id).transaction_id, "shadow_transactions": []})
+
+
 @blueprint.delete("/transactions/<transaction_id>")
 def cancel(transaction_id: str) -> Response:
     """Cancel a transaction that is SCHEDULED: it becomes VOID, and is never accepted into the log."""

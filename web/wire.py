@@ -15,6 +15,7 @@ from core.requests import (
     BulkCommitRequest,
     BulkRequest,
     BulkVoidRequest,
+    IdentityLinkRequest,
     LedgerRequest,
     RefundRequest,
     SettleRequest,
@@ -44,6 +45,7 @@ DECODERS: "dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]" = {
         RefundRequest,
         LedgerRequest,
         BalanceRequest,
+        IdentityLinkRequest,
     )
 }
 """Made here, by one thread. Two that make the first decoder of a struct at the same moment crash the process (0.22)."""

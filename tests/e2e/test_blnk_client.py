@@ -595,13 +595,11 @@ def test_a_snapshot_is_taken(client: Client) -> None:
     assert _data(client.balances.create_snapshot({"batch_size": 100}), 200)["message"]
 
 
-@pytest.mark.xfail(strict=True, reason="there are no identities yet")
 def test_a_balance_gets_an_identity(client: Client) -> None:
     answer = client.balances.update_identity(client.new_balance(), {"identity_id": f"idt_{UNKNOWN}"})
     assert (answer.status, answer.error is not None and answer.error.code) == (404, "IDT_NOT_FOUND")
 
 
-@pytest.mark.xfail(strict=True, reason="there is no fund lineage yet")
 def test_the_lineage_of_funds_is_read(client: Client) -> None:
     customer = client.new_balance()
     paid = client.done("@World", customer, 5, allow_overdraft=True)["transaction_id"]

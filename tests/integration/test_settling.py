@@ -1,6 +1,5 @@
 """What follows a transaction: refunds, commits and voids of holds, of splits and of batches. And its rehearsal."""
 
-import itertools
 import os
 import threading
 from collections import Counter
@@ -24,8 +23,6 @@ from core.store.transactions import TransactionRow
 from tests.factories import Ledger, shares, transaction
 
 SEEDS = range(int(os.environ.get("PACIOLI_SEED", "1")), int(os.environ.get("PACIOLI_SEED", "1")) + 4)
-
-_batches = itertools.count(1)
 
 
 @pytest.fixture
@@ -55,7 +52,7 @@ def _split(ledger: Ledger, amount: int, *parts: tuple[str, str | int], **fields:
 
 
 def _batch(ledger: Ledger, *requests: TransactionRequest) -> str:
-    batch_id = f"{settling.BATCH_PREFIX}{next(_batches)}"
+    batch_id = new_id(settling.BATCH_PREFIX)
     ledger.bulk(*requests, parent=batch_id)
     ledger.drain()
     return batch_id
@@ -548,7 +545,7 @@ def test_a_repeated_reference_settles_a_split_once_also_when_a_leg_was_rejected_
 
 
 def test_a_repeated_reference_settles_a_batch_once_also_when_it_has_grown_meanwhile(ledger: Ledger) -> None:
-    batch = f"{settling.BATCH_PREFIX}{next(_batches)}"
+    batch = new_id(settling.BATCH_PREFIX)
     ledger.bulk(transaction(precise_amount=10, inflight=True), parent=batch)
     ledger.drain()
     first = ledger.settle_all(batch, "commit", precise_amount=4, reference="mine")
