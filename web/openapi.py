@@ -73,7 +73,7 @@ _OPERATIONS = {
     "transactions.cancel": _Operation({200: "Transaction"}, (404, 409)),
     "transactions.read_reference": _Operation({200: "Transaction"}, (404,)),
     "transactions.read_page": _Operation({200: "[Transaction]|TransactionPage"}, (), _PAGE),
-    "transactions.read_filtered": _Operation({200: "[Transaction]|TransactionPage"}, (), ("after",), FilterRequest),
+    "transactions.read_filtered": _Operation({200: "[Transaction]|TransactionPage"}, (), (), FilterRequest),
     "settlements.settle": _Operation({200: "Transaction|Batch|Preview"}, (404, 409), ("wait",), SettleRequest),
     "settlements.commit_bulk": _Operation({200: "Settlements|Preview"}, (404, 409), (), BulkCommitRequest),
     "settlements.void_bulk": _Operation({200: "Settlements|Preview"}, (404, 409), (), BulkVoidRequest),
@@ -84,13 +84,13 @@ _OPERATIONS = {
     "balances.read": _Operation({200: "Balance"}, (404,), ("with_queued",)),
     "balances.read_indicator": _Operation({200: "Balance"}, (404,), ("with_queued",)),
     "balances.read_page": _Operation({200: "[Balance]|BalancePage"}, (), _PAGE),
-    "balances.read_filtered": _Operation({200: "[Balance]|BalancePage"}, (), ("after",), FilterRequest),
+    "balances.read_filtered": _Operation({200: "[Balance]|BalancePage"}, (), (), FilterRequest),
     "balances.read_entries": _Operation({200: "[Entry]"}, (404,), ("limit", "after", "from", "to"), media="text/csv"),
     "ledgers.create": _Operation({201: "Ledger"}, (), (), LedgerRequest),
     "ledgers.rename": _Operation({200: "Ledger"}, (404,), (), LedgerRequest),
     "ledgers.read": _Operation({200: "Ledger"}, (404,)),
     "ledgers.read_page": _Operation({200: "[Ledger]|LedgerPage"}, (), _PAGE),
-    "ledgers.read_filtered": _Operation({200: "[Ledger]|LedgerPage"}, (), ("after",), FilterRequest),
+    "ledgers.read_filtered": _Operation({200: "[Ledger]|LedgerPage"}, (), (), FilterRequest),
     "metadata.add": _Operation({200: "Added"}, (404,), (), MetaDataRequest),
     "queues.read_all": _Operation({200: "[Queue]"}),
     "queues.health": _Operation({200: "Health", 503: "Health"}),
@@ -391,7 +391,7 @@ def _answer(status: int, schema: str, known: _Operation) -> Json:
     headers = dict(_REQUEST_ID)
     if known.media != "application/json":
         content[known.media] = {"schema": _TYPES["str"]}
-    if schema.startswith("[") and known.query:
+    if schema.startswith("[") and (known.query or known.body):
         headers["Link"] = {"description": 'The next page, as rel="next", if there may be one.', "schema": _TYPES["str"]}
     if status == 200 and 201 in known.answers:
         text = "true: this is the answer to an earlier request with the same reference."
