@@ -75,7 +75,7 @@ _BALANCES = _Relation(
         "created_at": "balances.created_at",
         **{name: f"balances.{name}" for name in _SUMS},
     },
-    {"indicator": "coalesce(balances.indicator, '')", "identity_id": "''", "balance_id": "balances.balance_id"},
+    {"indicator": "coalesce(balances.indicator, '')", "identity_id": "''::text", "balance_id": "balances.balance_id"},
     "balances.meta_data",
     BALANCE_PREFIX,
     "balances.balance_id",
@@ -410,6 +410,9 @@ def _balances_of(conn: Connection, asked: Filter) -> list[int]:
 
 
 # Metadata
+
+
+# That of a transaction with what was added to it, but without the reason of a rejection, which answers make.
 
 
 def _of_object(asked: Filter, meta_data: str) -> _Condition:
