@@ -18,6 +18,7 @@ from werkzeug.test import TestResponse
 
 from core import filters
 from core.filters import BALANCES, LEDGERS, OPERATORS, TRANSACTIONS, Type
+from core.requests import FilterClause, FilterRequest
 from core.store import filters as found
 from core.store.db import begin, connect, reading_within
 from web import lists
@@ -100,14 +101,15 @@ def one_of_each(client: FlaskClient) -> dict[str, str]:
     for name in ("paid", "split", "held"):
         _ok(client.post(f"/{ids[name]}/metadata", json={"meta_data": {"added": name, "tier": 9}}), 200)
     # From here on nothing decides.
-    for name, fields in {
+    undecided: dict[str, Row] = {
         "queued": {"source": "@Q", "destination": "@A"},
         "queued hold": {"source": "@Q", "inflight": True},
         "queued split": {"source": "@Q", **split},
         "scheduled": {"scheduled_for": "2999-01-01T00:00:00Z", "meta_data": {"tier": 5}},
         "scheduled split": {"scheduled_for": "2999-01-01T00:00:00Z", **split},
         "cancelled": {"scheduled_for": "2999-01-01T00:00:00Z"},
-    }.items():
+    }
+    for name, fields in undecided.items():
         ids[name] = _ok(client.post("/transactions", json=_transaction(**fields)), 201)["transaction_id"]
     _ok(client.delete(f"/transactions/{ids['cancelled']}"), 200)
     asked = {"status": "commit"}
@@ -276,7 +278,7 @@ def _holds(asked: Row, row: Row, kind: Type) -> bool:
     """What a filter means, in Python."""
     values, operator = _values_of(row, asked["field"]), asked["operator"]
     if operator in ("isnull", "isnotnull"):
-        return bool(values) == (operator == "isnotnull")
+        return bool(bool(values) == (operator == "isnotnull"))
     given = asked["values"] if "values" in asked else [asked["value"]]
     if operator == "ne":
         both = kind is Type.NAME or (kind is Type.BALANCE and asked["field"] == "balance_id")
@@ -293,7 +295,7 @@ def _equals(kind: Type, given: Any, value: Any, field: str, row: Row) -> bool:
         return _fraction(given, field, row) == _minor(value, field, row)
     if kind is Type.TIME:
         start, end = _span(given)
-        return start <= value < end
+        return bool(start <= value < end)
     if kind is Type.OBJECT:
         return all(name in value and _same(value[name], one) for name, one in given.items())
     return _same(value, given)
@@ -309,6 +311,7 @@ def _compares(kind: Type, operator: str, given: list[Any], value: Any, field: st
         parts = re.findall(r"\\.|.", given[0])
         pattern = "".join({"%": ".*", "_": "."}.get(part, re.escape(part[-1])) for part in parts)
         return re.fullmatch(pattern, _text(value), flags) is not None
+    bounds: list[Any]
     if kind is Type.NUMBER:
         value, bounds = _minor(value, field, row), [_fraction(one, field, row) for one in given]
     elif kind is Type.TIME:
@@ -523,7 +526,7 @@ _PARTIAL = ("log_split_idx", "holds_inflight_idx", "holds_voided_idx")
 
 
 def _listing(entity: Any, clauses: list[Row], **fields: Any) -> filters.Listing:
-    asked = filters.FilterRequest([filters.FilterClause(**each) for each in clauses], **fields)
+    asked = FilterRequest([FilterClause(**each) for each in clauses], **fields)
     return filters.of_request(entity, asked, default=20)
 
 
@@ -710,7 +713,12 @@ def test_parameters_that_mean_nothing_are_refused_in_blnks_shape(client: FlaskCl
 
 
 def test_a_misspelt_key_of_a_body_is_refused(client: FlaskClient) -> None:
-    for body in ({"filter": []}, {"filters": [{"field": "status", "op": "eq"}]}, {"filters": [{"operator": "eq"}]}, []):
+    bodies: list[Any] = [
+        {"filter": []},
+        {"filters": [{"field": "status", "op": "eq"}]},
+        {"filters": [{"operator": "eq"}]},
+    ]
+    for body in [*bodies, []]:
         assert client.post("/transactions/filter", json=body).status_code == 400
     response = client.post("/transactions/filter", data="", content_type="application/json")
     assert response.status_code == 400
