@@ -5,6 +5,7 @@ LedgerError
 ├── NotFound            no ledger, balance or transaction of that id
 ├── Conflict            it is at odds with what is already there
 │   └── ReferenceConflict   the reference names another transaction
+├── TooSlow             what was asked would read more than it may
 ├── TransientError      the database was busy, gone or restarting; the same call may work next time
 └── InvariantBroken     a bug or damaged data; never retried
 """
@@ -51,6 +52,13 @@ class ReferenceConflict(Conflict):
             f"by a transaction whose {field} differs",
             {"reference": reference, "field": field, "transaction_id": transaction_id},
         )
+
+
+class TooSlow(LedgerError):
+    """A list would have to look at too much."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("GEN_BAD_REQUEST", f"the list would take longer than {seconds:g} seconds")
 
 
 class TransientError(LedgerError):

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from core import history, store
 from core.errors import InvalidRequest, NotFound
+from core.filters import BALANCES
 from core.ids import new_key
 from core.model import GENERAL_LEDGER
 from core.money import to_text
@@ -18,7 +19,7 @@ from core.requests import BalanceRequest, IdentityLinkRequest
 from core.store.balances import BalanceRow, Entry
 from core.store.db import begin, reading
 from core.validation import ZERO_TIME, indicator_problems, meta_data_problems, meta_data_text
-from web import wire
+from web import lists, wire
 from web.service import service
 
 blueprint = Blueprint("balances", __name__)
@@ -83,13 +84,15 @@ def read_indicator(indicator: str, currency: str) -> Response:
 
 @blueprint.get("/balances")
 def read_page() -> Response:
-    """A page of all balances, newest first."""
-    limit, offset = wire.limit_offset(default=10, largest=1000, what="invalid")
-    with reading(service().engine) as conn:
-        rows = store.balances.page(conn, limit=limit, offset=offset, after=request.args.get("after"))
-    return wire.next_link(
-        wire.answer([_body(row) for row in rows]), rows[-1].balance_id if len(rows) == limit else None
-    )
+    """A page of balances, newest first. Any ``field_operator=value`` is a filter, such as ``currency_eq=USD``."""
+    listing = lists.in_query(BALANCES, default=10, what="invalid")
+    return lists.answer(listing, store.filters.find_balances, _body, lambda row: row.balance_id)
+
+
+@blueprint.post("/balances/filter")
+def read_filtered() -> Response:
+    """A page of the balances that match."""
+    return lists.answer(lists.in_body(BALANCES), store.filters.find_balances, _body, lambda row: row.balance_id)
 
 
 @blueprint.put("/balances/<balance_id>/identity")

@@ -45,6 +45,8 @@ STATUS = {
     "TXN_ALREADY_VOIDED": 409,
     "TXN_ALREADY_REFUNDED": 409,
     "TXN_DUPLICATE_REFERENCE": 409,
+    "META_INVALID_ENTITY_ID": 400,
+    "META_ENTITY_NOT_FOUND": 404,
 }
 
 
@@ -90,7 +92,10 @@ def _ledger_error(error: LedgerError) -> Response:
         return response
     if STATUS.get(error.code, 500) >= 500:
         return _unexpected(error)
-    return error_response(error.code, error.message, details=error.details, plural=isinstance(error, InvalidRequest))
+    # Of the parameters of a list, Blnk's ``errors`` is a list too.
+    extra = {"errors": error.details} if isinstance(error.details, list) else None
+    plural = isinstance(error, InvalidRequest)
+    return error_response(error.code, error.message, details=error.details, plural=plural, extra=extra)
 
 
 def _http_error(error: HTTPException) -> Response:

@@ -3,16 +3,17 @@
 from typing import Any
 
 import msgspec
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from core import store
 from core.errors import InvalidRequest, NotFound
+from core.filters import LEDGERS
 from core.ids import new_id
 from core.requests import LedgerRequest
 from core.store.db import begin, reading
 from core.store.ledgers import LedgerRow
 from core.validation import meta_data_problems, meta_data_text
-from web import wire
+from web import lists, wire
 from web.service import service
 
 blueprint = Blueprint("ledgers", __name__)
@@ -46,11 +47,15 @@ def read(ledger_id: str) -> Response:
 
 @blueprint.get("/ledgers")
 def read_page() -> Response:
-    """A page of all ledgers, newest first."""
-    limit, offset = wire.limit_offset(default=10, largest=1000, what="Invalid")
-    with reading(service().engine) as conn:
-        rows = store.ledgers.page(conn, limit=limit, offset=offset, after=request.args.get("after"))
-    return wire.next_link(wire.answer([_body(row) for row in rows]), rows[-1].ledger_id if len(rows) == limit else None)
+    """A page of ledgers, newest first. Any ``field_operator=value`` is a filter, such as ``name_ilike=cust%``."""
+    listing = lists.in_query(LEDGERS, default=10, what="Invalid")
+    return lists.answer(listing, store.filters.find_ledgers, _body, lambda row: row.ledger_id)
+
+
+@blueprint.post("/ledgers/filter")
+def read_filtered() -> Response:
+    """A page of the ledgers that match."""
+    return lists.answer(lists.in_body(LEDGERS), store.filters.find_ledgers, _body, lambda row: row.ledger_id)
 
 
 def _checked() -> tuple[LedgerRequest, str]:

@@ -33,8 +33,11 @@ from core.requests import (
     BulkCommitRequest,
     BulkRequest,
     BulkVoidRequest,
+    FilterClause,
+    FilterRequest,
     IdentityLinkRequest,
     LedgerRequest,
+    MetaDataRequest,
     RefundRequest,
     SettleRequest,
     TransactionRequest,
@@ -60,7 +63,7 @@ class _Operation(NamedTuple):
     """What else it answers, on demand, or instead of JSON where no schema is named."""
 
 
-_PAGE = ("limit", "offset", "after")
+_PAGE = ("limit", "offset", "after", "sort_by", "sort_order", "logical_operator", "include_count")
 _OPERATIONS = {
     "transactions.create": _Operation(
         {201: "Transaction", 200: "Transaction|Preview"}, (404, 409), ("wait",), TransactionRequest
@@ -72,7 +75,8 @@ _OPERATIONS = {
     "transactions.read_lineage": _Operation({200: "Lineage"}, (404,)),
     "transactions.cancel": _Operation({200: "Transaction"}, (404, 409)),
     "transactions.read_reference": _Operation({200: "Transaction"}, (404,)),
-    "transactions.read_page": _Operation({200: "[Transaction]"}, (), (*_PAGE, "sort_by", "sort_order")),
+    "transactions.read_page": _Operation({200: "[Transaction]|TransactionPage"}, (), _PAGE),
+    "transactions.read_filtered": _Operation({200: "[Transaction]|TransactionPage"}, (), (), FilterRequest),
     "settlements.settle": _Operation({200: "Transaction|Batch|Preview"}, (404, 409), ("wait",), SettleRequest),
     "settlements.commit_bulk": _Operation({200: "Settlements|Preview"}, (404, 409), (), BulkCommitRequest),
     "settlements.void_bulk": _Operation({200: "Settlements|Preview"}, (404, 409), (), BulkVoidRequest),
@@ -84,14 +88,17 @@ _OPERATIONS = {
     "balances.read_indicator": _Operation({200: "Balance"}, (404,), ("with_queued",)),
     "balances.link_identity": _Operation({}, (404,), (), IdentityLinkRequest),
     "balances.read_lineage": _Operation({}, (404,)),
-    "balances.read_page": _Operation({200: "[Balance]"}, (), _PAGE),
+    "balances.read_page": _Operation({200: "[Balance]|BalancePage"}, (), _PAGE),
+    "balances.read_filtered": _Operation({200: "[Balance]|BalancePage"}, (), (), FilterRequest),
     "balances.read_entries": _Operation({200: "[Entry]"}, (404,), ("limit", "after", "from", "to"), media="text/csv"),
     "history.read_at": _Operation({200: "BalanceAt"}, (404,), ("timestamp", "from_source")),
     "history.take": _Operation({200: "Message"}, (), ("batch_size",)),
     "ledgers.create": _Operation({201: "Ledger"}, (), (), LedgerRequest),
     "ledgers.rename": _Operation({200: "Ledger"}, (404,), (), LedgerRequest),
     "ledgers.read": _Operation({200: "Ledger"}, (404,)),
-    "ledgers.read_page": _Operation({200: "[Ledger]"}, (), _PAGE),
+    "ledgers.read_page": _Operation({200: "[Ledger]|LedgerPage"}, (), _PAGE),
+    "ledgers.read_filtered": _Operation({200: "[Ledger]|LedgerPage"}, (), (), FilterRequest),
+    "metadata.add": _Operation({200: "Added"}, (404,), (), MetaDataRequest),
     "queues.read_all": _Operation({200: "[Queue]"}),
     "queues.health": _Operation({200: "Health", 503: "Health"}),
     "queues.recover": _Operation({200: "Recovery"}, (), ("threshold",)),
@@ -108,8 +115,10 @@ _PARAMETERS = {
     "limit": ("int", "Rows of a page."),
     "offset": ("int", "Rows to leave out. Prefer after: it stays right while rows are added."),
     "after": ("str", "Where the page before ended. The Link header of each page has the address of the next."),
-    "sort_by": (["sequence", "created_at"], "Both are the order of acceptance."),
+    "sort_by": ("str", "A field. created_at, unless told otherwise: of transactions it is the order of acceptance."),
     "sort_order": (["asc", "desc"], "desc, newest first, unless told otherwise."),
+    "logical_operator": (["and", "or"], "Whether all filters must hold, or one."),
+    "include_count": (["true", "false"], "true: answer with data and total_count."),
     "from": ("time", "Entries from this time on."),
     "to": ("time", "Entries before this time."),
     "timestamp": ("time", "Now, unless told otherwise."),
@@ -259,6 +268,10 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     },
     "Message": {"message": "str"},
     "Ledger": {"ledger_id": "str", "name": "str", "created_at": "time", "meta_data": "object?"},
+    "TransactionPage": {"data": "[Transaction]", "total_count": "int"},
+    "BalancePage": {"data": "[Balance]", "total_count": "int"},
+    "LedgerPage": {"data": "[Ledger]", "total_count": "int"},
+    "Added": {"meta_data": "object", "metadata": ("object", "The same once more, for clients that look for it here.")},
     "Queue": {
         "number": "int",
         "depth": ("int", "Transactions that wait in it."),
@@ -275,7 +288,7 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     "Health": {"status": ["UP", "DOWN"], "checks": "object", "reason?": "str"},
     "Error": {
         "error": "str",
-        "errors?": ("str", "The same once more, where Blnk has it."),
+        "errors?": ("str|[object]", "The same once more, where Blnk has it."),
         "error_detail": "ErrorDetail",
         "batch_id?": "str",
     },
@@ -305,6 +318,9 @@ _REQUIRED: dict[type[Struct], set[str]] = {
     IdentityLinkRequest: {"identity_id"},
     LedgerRequest: {"name"},
     BalanceRequest: {"ledger_id", "currency"},
+    FilterClause: set(),
+    FilterRequest: set(),
+    MetaDataRequest: {"meta_data"},
 }
 """The structs have all fields optional, so that one answer can name everything that is missing."""
 
@@ -330,6 +346,8 @@ _EXAMPLES: dict[type[Struct], Json] = {
     IdentityLinkRequest: {"identity_id": "idt_0190..."},
     LedgerRequest: {"name": "Customers", "meta_data": {"region": "EU"}},
     BalanceRequest: {"ledger_id": "general_ledger_id", "currency": "USD"},
+    FilterRequest: {"filters": [{"field": "created_at", "operator": "gte", "value": "2026-04-22"}], "limit": 50},
+    MetaDataRequest: {"meta_data": {"order": "A-17"}},
 }
 
 
@@ -408,7 +426,7 @@ def _answer(status: int, schema: str, known: _Operation) -> Json:
     headers = dict(_REQUEST_ID)
     if known.media != "application/json":
         content[known.media] = {"schema": _TYPES["str"]}
-    if schema.startswith("[") and known.query:
+    if schema.startswith("[") and (known.query or known.body):
         headers["Link"] = {"description": 'The next page, as rel="next", if there may be one.', "schema": _TYPES["str"]}
     if status == 200 and 201 in known.answers:
         text = "true: this is the answer to an earlier request with the same reference."
@@ -566,7 +584,11 @@ def _type_text(schema: Json) -> str:
     kind = schema.get("type", "")
     if isinstance(kind, list):
         return " or ".join(one for one in kind if one != "null")
-    return f"list of {_type_text(schema['items'])}" if kind == "array" else str(schema.get("format", kind))
+    return (
+        f"list of {_type_text(schema.get('items', {}))}".removesuffix(" of ")
+        if kind == "array"
+        else str(schema.get("format", kind))
+    )
 
 
 def _curl(method: str, path: str, example: Json | None) -> str:

@@ -3,11 +3,12 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from core import intake, store
 from core.errors import Conflict, InvalidRequest, LedgerError, NotFound
 from core.explain import blnk_text
+from core.filters import TRANSACTIONS
 from core.ids import new_id
 from core.intake import Submission
 from core.model import Status
@@ -15,7 +16,7 @@ from core.money import to_text
 from core.requests import BulkRequest, TransactionRequest
 from core.settling import BATCH_PREFIX, is_batch
 from core.store.db import begin, reading
-from web import previews, wire
+from web import lists, previews, wire
 from web.errors import error_response
 from web.outcomes import CODES, answer_outcome, drain_all, find, first_rejected, places_of, wait_all
 from web.service import Service, service
@@ -130,14 +131,21 @@ def read_reference(reference: str) -> Response:
 
 @blueprint.get("/transactions")
 def read_page() -> Response:
-    """A page, newest first, or with ``sort_order=asc`` a walk over the log in order of acceptance."""
-    limit, offset = wire.limit_offset(default=20, largest=1000)
-    after = wire.after_number("sequence of a transaction")
-    ascending = request.args.get("sort_order", "desc").lower() == "asc"
-    with reading(service().engine) as conn:
-        rows = store.transactions.page(conn, limit=limit, offset=offset, after=after, ascending=ascending)
-    response = wire.answer([body_of(row) for row in rows])
-    return wire.next_link(response, rows[-1].seq if len(rows) == limit else None)
+    """A page, newest first, or with ``sort_order=asc`` a walk over the log in order of acceptance.
+
+    Any ``field_operator=value`` is a filter, such as ``status_eq=QUEUED`` or ``created_at_gte=2026-04-22``. What is
+    SCHEDULED is not in the log yet, and is listed when the filter's status names it.
+    """
+    return lists.answer(lists.in_query(TRANSACTIONS, default=20), *_LIST)
+
+
+@blueprint.post("/transactions/filter")
+def read_filtered() -> Response:
+    """A page of the transactions that match. What is SCHEDULED is listed when the filter's status names it."""
+    return lists.answer(lists.in_body(TRANSACTIONS), *_LIST)
+
+
+_LIST = (store.filters.find_transactions, body_of, lambda row: row.seq or row.transaction_id)
 
 
 def batch_body(ledger: Service, batch_id: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -15,8 +16,10 @@ from core.requests import (
     BulkCommitRequest,
     BulkRequest,
     BulkVoidRequest,
+    FilterRequest,
     IdentityLinkRequest,
     LedgerRequest,
+    MetaDataRequest,
     RefundRequest,
     SettleRequest,
     TransactionRequest,
@@ -34,6 +37,15 @@ _TYPE = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.S)
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+
+def _exact(text: str) -> Decimal:
+    """A number whose type the struct leaves open."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise msgspec.ValidationError("a number is out of range") from None
+
+
 DECODERS: "dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]" = {
     kind: msgspec.json.Decoder(kind)
     for kind in (
@@ -46,8 +58,9 @@ DECODERS: "dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]" = {
         LedgerRequest,
         BalanceRequest,
         IdentityLinkRequest,
+        MetaDataRequest,
     )
-}
+} | {FilterRequest: msgspec.json.Decoder(FilterRequest, float_hook=_exact)}
 """Made here, by one thread. Two that make the first decoder of a struct at the same moment crash the process (0.22)."""
 
 

@@ -1,5 +1,31 @@
 """Every SQL statement of the ledger, one function each, returning model values."""
 
-from core.store import audit, balances, currencies, due, history, ledgers, log, outcomes, queues, transactions
+from core.store import (
+    annotations,
+    audit,
+    balances,
+    currencies,
+    due,
+    filters,
+    history,
+    ledgers,
+    log,
+    outcomes,
+    queues,
+    transactions,
+)
 
-__all__ = ["audit", "balances", "currencies", "due", "history", "ledgers", "log", "outcomes", "queues", "transactions"]
+__all__ = [
+    "annotations",
+    "audit",
+    "balances",
+    "currencies",
+    "due",
+    "filters",
+    "history",
+    "ledgers",
+    "log",
+    "outcomes",
+    "queues",
+    "transactions",
+]

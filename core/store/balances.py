@@ -162,17 +162,10 @@ def find_all_of_indicator(conn: Connection, indicator: str) -> list[BalanceRow]:
     return [BalanceRow(*row) for row in conn.execute(sql, {"indicator": indicator})]
 
 
-def page(conn: Connection, *, limit: int, offset: int, after: str | None) -> list[BalanceRow]:
-    """Newest first. ``after`` is the id of the last balance of the page before; an unknown one ends the list."""
-    rows = conn.execute(
-        text(
-            f"SELECT {_COLUMNS} {_FROM} WHERE CAST(:all AS boolean) "
-            "OR balances.id < (SELECT id FROM balances WHERE balance_id = :after) "
-            "ORDER BY balances.id DESC LIMIT :limit OFFSET :offset"
-        ),
-        {"limit": limit, "offset": offset, "all": after is None, "after": key_of(after or "", BALANCE_PREFIX)},
-    )
-    return [BalanceRow(*row) for row in rows]
+def find_keys(conn: Connection, keys: list[int]) -> dict[int, BalanceRow]:
+    """By their keys."""
+    sql = text(f"SELECT {_COLUMNS} {_FROM} WHERE balances.id = ANY(:keys)")
+    return {row[0]: BalanceRow(*row) for row in conn.execute(sql, {"keys": keys})}
 
 
 def queued_sums(conn: Connection, key: int) -> tuple[int, int]:

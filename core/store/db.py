@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from core.errors import TransientError
+from core.errors import TooSlow, TransientError
 
 _TRANSIENT = re.compile(r"^(08|53|57|40001|40P01|55P03|25P03)")
 """SQLSTATEs worth another try: connection, resources, shutdown or timeout, serialization, deadlock, lock timeout."""
@@ -73,6 +73,23 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """
     with _ours(), _readers[engine].connect() as conn, _noticing_loss(conn, engine):
         yield conn
+
+
+@contextmanager
+def reading_within(engine: Engine, seconds: float) -> Iterator[Connection]:
+    """A transaction that only reads, sees one state of the database, and has each statement cut short after a while.
+
+    Raises:
+        TooSlow: a statement took longer.
+        TransientError: as ``begin``.
+    """
+    with reading(engine) as conn, driver(conn).transaction():
+        driver(conn).execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        driver(conn).execute("SELECT set_config('statement_timeout', %s, true)", (f"{seconds * 1000:.0f}ms",))
+        try:
+            yield conn
+        except psycopg.errors.QueryCanceled as error:
+            raise TooSlow(seconds) from error
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row, text
 
 from core.model import GENERAL_LEDGER
 
-__all__ = ["GENERAL_LEDGER", "LedgerRow", "create", "find", "page", "rename"]
+__all__ = ["GENERAL_LEDGER", "LedgerRow", "create", "find", "find_keys", "rename"]
 
 
 class LedgerRow(NamedTuple):
@@ -47,16 +47,10 @@ def rename(conn: Connection, ledger_id: str, name: str) -> LedgerRow | None:
     return _ledger(row)
 
 
-def page(conn: Connection, *, limit: int, offset: int, after: str | None) -> list[LedgerRow]:
-    """Newest first. ``after`` is the id of the last ledger of the page before."""
-    rows = conn.execute(
-        text(
-            f"SELECT {_COLUMNS} FROM ledgers WHERE CAST(:after AS text) IS NULL "
-            "OR id < (SELECT id FROM ledgers WHERE ledger_id = :after) ORDER BY id DESC LIMIT :limit OFFSET :offset"
-        ),
-        {"limit": limit, "offset": offset, "after": after},
-    )
-    return [LedgerRow(*row) for row in rows]
+def find_keys(conn: Connection, keys: list[int]) -> dict[int, LedgerRow]:
+    """By their keys."""
+    sql = text(f"SELECT id, {_COLUMNS} FROM ledgers WHERE id = ANY(:keys)")
+    return {row[0]: LedgerRow(*row[1:]) for row in conn.execute(sql, {"keys": keys})}
 
 
 def _ledger(row: "Row[tuple[str, str, str | None, datetime]] | None") -> LedgerRow | None:

@@ -72,6 +72,7 @@ ledgers = Table(
     Column("created_at", Timestamp, nullable=False, server_default=func.clock_timestamp()),
     UniqueConstraint("ledger_id", name="ledgers_ledger_id_key"),
 )
+Index("ledgers_created_at_idx", ledgers.c.created_at, ledgers.c.id)
 
 BALANCE_INDICATOR_KEY = "balances_indicator_currency_key"
 
@@ -102,6 +103,7 @@ balances = Table(
     postgresql_with={"fillfactor": "70"},
 )
 Index("balances_ledger_idx", balances.c.ledger)
+Index("balances_created_at_idx", balances.c.created_at, balances.c.id)
 
 log = Table(
     "log",
@@ -151,6 +153,8 @@ Index("log_refund_of_idx", log.c.refund_of, postgresql_where=text("refund_of IS 
 Index("log_parent_idx", log.c.parent, log.c.seq, postgresql_where=text("parent IS NOT NULL"))
 Index("log_source_seq_idx", log.c.source, log.c.seq)
 Index("log_accepted_at_idx", log.c.accepted_at)
+Index("log_split_idx", log.c.seq, postgresql_where=text("kind = 5"))
+Index("log_effective_date_idx", log.c.effective_date, postgresql_where=text("effective_date IS NOT NULL"))
 for _side in ("source", "destination"):
     Index(
         f"log_{_side}_effective_idx",
@@ -209,6 +213,7 @@ holds = Table(
 )
 
 Index("holds_inflight_idx", holds.c.seq, postgresql_where=text("settled_at IS NULL"))
+Index("holds_voided_idx", holds.c.seq, postgresql_where=text("voided = amount"))
 
 refunds = Table(
     "refunds",

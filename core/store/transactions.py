@@ -136,7 +136,7 @@ _META_DATA = (
     "ELSE (coalesce({0}.meta_data::jsonb, '{{}}') || a.meta_data)::text END"
 )
 
-_LEGS = (
+LEGS = (
     # A one-time filter on the kind, so that it costs nothing for anything but a split.
     "LEFT JOIN LATERAL (SELECT count(*) AS legs, CASE WHEN count(leg_o.seq) < count(*) THEN NULL "
     "WHEN bool_or(leg_h.seq IS NOT NULL AND leg_h.settled_at IS NULL) THEN 2 "
@@ -156,7 +156,7 @@ STATUS = (
 FROM = (
     "FROM log LEFT JOIN balances s ON s.id = log.source LEFT JOIN balances d ON d.id = log.destination "
     "LEFT JOIN outcomes o ON o.seq = log.seq LEFT JOIN holds h ON h.seq = log.seq "
-    f"LEFT JOIN annotations a ON a.id = log.id {_LEGS}"
+    f"LEFT JOIN annotations a ON a.id = log.id {LEGS}"
 )
 
 _SELECT = (
@@ -229,23 +229,15 @@ def unrefunded(conn: Connection, seqs: list[int]) -> dict[int, int]:
     return dict(rows.fetchall())
 
 
-def page(conn: Connection, *, limit: int, offset: int, after: int | None, ascending: bool) -> list[TransactionRow]:
-    """In order of acceptance, or newest first. ``after`` is the sequence of the last row of the page before."""
-    order, beyond = ("ASC", ">") if ascending else ("DESC", "<")
-    where = f"WHERE log.seq {beyond} %(after)s" if after is not None else ""
-    rows = driver(conn).execute(
-        # The page is chosen in the log alone, so the joins see only its rows.
-        f"{_SELECT} JOIN (SELECT seq FROM log {where} ORDER BY seq {order} LIMIT %(limit)s OFFSET %(offset)s) AS page "
-        f"ON page.seq = log.seq ORDER BY log.seq {order}",
-        {"after": after, "limit": limit, "offset": offset},
-    )
-    return [TransactionRow(*row) for row in rows]
-
-
 def find_seqs(conn: Connection, seqs: list[int]) -> list[TransactionRow]:
     """In order of acceptance."""
     rows = driver(conn).execute(f"{_SELECT} WHERE log.seq = ANY(%s) ORDER BY log.seq", (seqs,))
     return [TransactionRow(*row) for row in rows]
+
+
+def find_scheduled(conn: Connection, keys: list[UUID]) -> list[TransactionRow]:
+    """Those that wait for their date, or were cancelled before it, in no order."""
+    return [TransactionRow(*row) for row in driver(conn).execute(f"{_SELECT_SCHEDULED} WHERE w.id = ANY(%s)", (keys,))]
 
 
 def undecided_settlements(conn: Connection, hold_seqs: list[int]) -> bool:

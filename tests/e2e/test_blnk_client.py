@@ -539,11 +539,6 @@ def test_a_balance_is_recomputed_from_its_history(client: Client) -> None:
     assert _data(client.balances.get(customer, options), 200)["balance"] == 7
 
 
-def _being_built(what: str) -> pytest.MarkDecorator:
-    return pytest.mark.xfail(strict=True, reason=f"{what} is being built")
-
-
-@_being_built("POST /<id>/metadata")
 @pytest.mark.parametrize("thing", ["transaction", "batch", "ledger", "balance"])
 def test_metadata_is_merged(client: Client, thing: str) -> None:
     ledger = _data(client.ledgers.create(CreateLedger(name="L", meta_data={"a": 1})), 201)["ledger_id"]
@@ -560,7 +555,6 @@ def test_metadata_is_merged(client: Client, thing: str) -> None:
     assert found["meta_data"] == {"a": 1, "b": 2}
 
 
-@_being_built("POST /<collection>/filter")
 @pytest.mark.parametrize("collection", ["transactions", "balances", "ledgers"])
 def test_lists_are_filtered(client: Client, collection: str) -> None:
     ledger = _data(client.ledgers.create({"name": "L"}), 201)["ledger_id"]
@@ -578,7 +572,6 @@ def test_lists_are_filtered(client: Client, collection: str) -> None:
     assert _data(client.blnk.search.filter(counted, collection), 200)["total_count"] == 1
 
 
-@_being_built("GET /balances/<id>/at")
 @pytest.mark.parametrize("from_source", [True, False])
 def test_a_balance_is_read_as_of_a_time(client: Client, from_source: bool) -> None:
     customer = client.new_balance()
@@ -590,7 +583,6 @@ def test_a_balance_is_read_as_of_a_time(client: Client, from_source: bool) -> No
     assert found["from_source"] is from_source
 
 
-@_being_built("POST /balances-snapshots")
 def test_a_snapshot_is_taken(client: Client) -> None:
     assert _data(client.balances.create_snapshot({"batch_size": 100}), 200)["message"]
 

@@ -26,7 +26,6 @@ from web.app import create_app
 from web.doorbell import Doorbell
 
 UNKNOWN = "txn_00000000-0000-0000-0000-000000000000"
-BEING_BUILT = "is being built"
 
 
 def _fund(api: Api, name: str, amount: int) -> None:
@@ -998,7 +997,6 @@ def test_a_backdated_transaction_changes_the_balance_now(api: Api, skip_queue: b
 
 
 @case(86)
-@pytest.mark.xfail(strict=True, reason=f"GET /balances/<id>/at {BEING_BUILT}")
 @pytest.mark.parametrize("skip_queue", [True, False])
 def test_a_backdated_transaction_was_there_already_then(api: Api, skip_queue: bool) -> None:
     for dates in ({"effective_date": "2020-01-01T00:00:00Z"}, {}):
@@ -1031,7 +1029,6 @@ def test_a_page_that_is_none_is_the_first(api: Api) -> None:
 
 
 @case(88)
-@pytest.mark.xfail(strict=True, reason=f"field_op=value in lists {BEING_BUILT}")
 def test_a_list_is_filtered_by_its_query(api: Api) -> None:
     for reference in ("R", "S"):
         api.done(reference=reference)
@@ -1041,7 +1038,6 @@ def test_a_list_is_filtered_by_its_query(api: Api) -> None:
 
 
 @case(89)
-@pytest.mark.xfail(strict=True, reason=f"POST /transactions/filter {BEING_BUILT}")
 def test_transactions_are_filtered_and_counted(api: Api) -> None:
     def filtered(operator: str = "eq", **fields: Any) -> TestResponse:
         condition = {"field": "reference", "operator": operator, "value": "R"}

@@ -639,7 +639,7 @@ def test_an_effective_date_reaches_the_postings_of_bulks_splits_and_schedules(le
         for name, expected in (("@A", 1), ("@B", 6), ("@C", 14), ("@D", 1)):
             assert _at(conn, ledger.balance(name), YEAR_2021) == (expected, 0)
             assert _at(conn, ledger.balance(name), YEAR_2020 - JUST) is None
-        rows = store.transactions.page(conn, limit=100, offset=0, after=None, ascending=True)
+        rows = store.transactions.find_seqs(conn, list(range(1, 100)))
     assert [row.effective_date for row in rows] == [YEAR_2020, None] + [YEAR_2020] * 7
 
 

@@ -1,0 +1,53 @@
+"""Lists: what is asked for, in the query or in a body, and pages of it."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from flask import Response, request
+from sqlalchemy import Connection
+
+from core import filters
+from core.errors import InvalidRequest, TooSlow
+from core.filters import Entity, Listing
+from core.requests import FilterRequest
+from core.store.db import reading_within
+from web import wire
+from web.service import service
+
+TIMEOUT_S = 5.0
+
+T = TypeVar("T")
+
+
+def in_query(entity: Entity, *, default: int, what: str = "") -> Listing:
+    """The page that the query asks for. ``what`` as in ``wire.limit_offset``."""
+    limit, offset = wire.limit_offset(default=default, largest=filters.MAX_LIMIT, what=what)
+    return filters.of_query(entity, request.args.items(multi=True), limit=limit, offset=offset)
+
+
+def in_body(entity: Entity) -> Listing:
+    """The page that the body asks for. ``after`` may be in the query, where the Link header has it."""
+    return filters.of_request(entity, wire.body(FilterRequest), default=20, after=request.args.get("after"))
+
+
+def answer(
+    listing: Listing,
+    find: Callable[[Connection, Listing], tuple[list[T], int | None]],
+    body_of: Callable[[T], Any],
+    place_of: Callable[[T], object],
+) -> Response:
+    """A page, as a list or with its count, and where the next one begins. For a body, that is where to send it again.
+
+    Raises:
+        InvalidRequest: it would take too long; says by what it is found faster.
+    """
+    try:
+        with reading_within(service().engine, TIMEOUT_S) as conn:
+            rows, count = find(conn, listing)
+    except TooSlow as error:
+        known = ", ".join(listing.entity.indexed)
+        text = f"{error.message}: narrow the filter by one of {known}, or leave out include_count or sort_by"
+        raise InvalidRequest([("", text)], error.code, {"indexed": listing.entity.indexed}) from error
+    data = [body_of(row) for row in rows]
+    response = wire.answer(data if count is None else {"data": data, "total_count": count})
+    return wire.next_link(response, place_of(rows[-1]) if len(rows) == listing.limit else None)

@@ -1,0 +1,33 @@
+"""``POST /<id>/metadata``: add to the metadata of a ledger, balance, transaction or batch."""
+
+import msgspec
+from flask import Blueprint, Response
+
+from core.annotations import annotate
+from core.errors import InvalidRequest
+from core.requests import MetaDataRequest
+from core.store.db import begin
+from core.validation import meta_data_problems, meta_data_text
+from web import wire
+from web.service import service
+
+blueprint = Blueprint("metadata", __name__)
+
+
+@blueprint.post("/<entity_id>/metadata")
+def add(entity_id: str) -> Response:
+    """Add members to the metadata of a ledger, balance, transaction or batch, or replace them.
+
+    What a batch gets its transactions get, and what a transaction gets its legs, settlements and refunds get too. The
+    hash of a transaction does not cover it.
+    """
+    given = bytes(wire.body(MetaDataRequest).meta_data)
+    if problems := meta_data_problems(given) if given else []:
+        raise InvalidRequest(problems, "GEN_VALIDATION_ERROR")
+    text = meta_data_text(given)
+    if text is None:
+        raise InvalidRequest([("meta_data", "is required, an object")], "GEN_MALFORMED_REQUEST")
+    with begin(service().engine) as conn:
+        merged = msgspec.Raw(annotate(conn, entity_id, text).encode())
+    # Blnk's clients read one or the other.
+    return wire.answer({"meta_data": merged, "metadata": merged})
