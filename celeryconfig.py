@@ -14,11 +14,15 @@ from core.routing import MAX_QUEUES
 DRAIN = "pacioli.drain"
 SWEEP = "pacioli.sweep"
 DUE = "pacioli.due"
+VERIFY = "pacioli.verify"
 MAINTENANCE = "maintenance"
 
 SWEEP_INTERVAL_S = 1.0
 DUE_INTERVAL_S = 1.0
 """How late a due date may be answered while nothing is wrong."""
+
+VERIFY_INTERVAL_S = 3600.0
+"""How long an altered row can go unnoticed, if nobody asks before."""
 
 BELL_KEY = "pacioli:bell"
 """Redis key that says a doorbell is waiting. Set by the web, removed by the worker before it looks at all queues."""
@@ -55,6 +59,7 @@ beat_schedule = {
     # An unread one is worth nothing once the next is there, so it expires.
     "sweep": {"task": SWEEP, "schedule": SWEEP_INTERVAL_S, "options": {"expires": 5 * SWEEP_INTERVAL_S}},
     "due": {"task": DUE, "schedule": DUE_INTERVAL_S, "options": {"expires": 5 * DUE_INTERVAL_S}},
+    "verify": {"task": VERIFY, "schedule": VERIFY_INTERVAL_S, "options": {"expires": VERIFY_INTERVAL_S}},
 }
 
 task_serializer = "json"

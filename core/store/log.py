@@ -98,9 +98,18 @@ def append(conn: Connection, rows: Iterable[Sequence[Any]]) -> None:
 
 
 def row_of(
-    draft: Draft, *, seq: int, queue: int | None, group: tuple[int, int] | None, accepted_at: datetime
+    draft: Draft,
+    *,
+    seq: int,
+    queue: int | None,
+    group: tuple[int, int] | None,
+    accepted_at: datetime,
+    split: bytes | None = None,
 ) -> tuple[Any, ...]:
-    """The log's row of a draft that has got its place. The digest comes last."""
+    """The log's row of a draft that has got its place. The digest comes last.
+
+    ``split`` is the digest of the row before, if that is a split.
+    """
     first, last = group or (None, None)
     row = (
         seq,
@@ -126,7 +135,7 @@ def row_of(
         draft.terms,
         accepted_at,
     )
-    return (*row, chain.digest(row))
+    return (*row, chain.digest(row, split))
 
 
 def read_batch(conn: Connection, cursors: dict[int, int], limit: int) -> list[Posting]:

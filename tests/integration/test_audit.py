@@ -147,10 +147,6 @@ DAMAGE = {
     "UPDATE outcomes SET rejection = NULL WHERE seq = 3": ("outcomes", "seq 3", "rejection"),
     f"UPDATE outcomes SET source = {WORLD} WHERE seq = 2":
         ("outcomes", "seq 2", "source"),
-    "UPDATE outcomes SET source_version = 99 WHERE seq = 2": ("outcomes", "seq 4", "source_version"),
-    "UPDATE outcomes SET source_version = NULL WHERE seq = 2": ("outcomes", "seq 4", "source_version"),
-    "UPDATE outcomes SET source_balance = 71 WHERE seq = 2": ("outcomes", "seq 2", "source_balance"),
-    "UPDATE outcomes SET destination_balance = 31 WHERE seq = 2": ("outcomes", "seq 2", "destination_balance"),
     f"UPDATE queues SET cursor = 0 {OF_9}": ("outcomes", "seq 3", "row"),
     f"UPDATE queues SET cursor = 9 {OF_9}": ("outcomes", "seq 9", "row"),
     "UPDATE queues SET cursor = 10 WHERE number = 7": ("queues", "number 7", "cursor"),
@@ -190,6 +186,24 @@ def test_damage_is_named(told: Ledger, statements: str) -> None:
     assert (first.table, first.what) == (table, what), first
     assert key in first.key
     assert first.expected != first.found
+
+
+STATEMENTS = {
+    "source_version = 99": ("seq 4", "source_version"),
+    "source_version = NULL": ("seq 4", "source_version"),
+    "source_balance = 71": ("seq 2", "source_balance"),
+    "destination_balance = 31": ("seq 2", "destination_balance"),
+}
+
+
+@pytest.mark.parametrize("change", STATEMENTS)
+def test_a_statement_with_a_gap_or_a_jump_is_named_beside_the_broken_chain(told: Ledger, change: str) -> None:
+    with begin(told.engine) as conn:
+        conn.execute(text(NO_TRIGGERS))
+        conn.execute(text(f"UPDATE outcomes SET {change} WHERE seq = 2"))
+    problems = audit.verify(told.engine).problems
+    assert (problems[0].table, problems[0].what) == ("outcomes", "hash")
+    assert STATEMENTS[change] in [(problem.key, problem.what) for problem in problems]
 
 
 def test_a_balance_that_is_not_credits_less_debits_is_named(own_database_url: str) -> None:
