@@ -217,7 +217,6 @@ class _OpenSplit:
     """A split whose legs are being read."""
 
     logged: Logged
-    digest: bytes
     atomic: bool
     legs: int = 0
     amount: int = 0
@@ -249,6 +248,7 @@ class _Walk:
         self._has_digests = since.sequence > 0 and store.audit.has_digest(conn, since.sequence)
         self._waiting = False
         self._split: _OpenSplit | None = None
+        self._split_digest: bytes | None = None
         report.from_sequence, report.to_sequence, report.reached = self._next_seq, since.sequence, since
 
     def history(self) -> None:
@@ -338,8 +338,8 @@ class _Walk:
         log_digest = None
         if logged is not None:
             log_digest = logged.digest
-            first_leg = self._split is not None and self._split.legs == 1 and logged.kind != Kind.SPLIT
-            expected = chain.digest(logged[:-1], self._split.digest if self._split is not None and first_leg else None)
+            expected = chain.digest(logged[:-1], self._split_digest)
+            self._split_digest = log_digest if logged.kind == Kind.SPLIT else None
             if log_digest is not None:
                 self._has_digests = True
             if log_digest != expected and (log_digest is not None or self._has_digests):
@@ -375,7 +375,7 @@ class _Walk:
         self._close_split()
         if logged.kind == Kind.SPLIT:
             terms = json.loads(logged.terms) if logged.terms is not None else {}
-            self._split = _OpenSplit(logged, logged.digest or chain.START, bool(terms.get("atomic")))
+            self._split = _OpenSplit(logged, bool(terms.get("atomic")))
         elif logged.kind in (Kind.TRANSFER, Kind.HOLD) and (logged.parent or "").startswith("txn_"):
             self._report.add("log", _seq(logged.seq), "parent", "the split right before it", logged.parent)
 
@@ -409,7 +409,8 @@ class _Walk:
 
     def _check_routes(self, rows: Sequence[HistoryRow]) -> None:
         """What waits is in the queue of its source. What is decided may be from before a resize."""
-        waiting = [row.posting for row in rows if row.posting is not None and row.recorded is None]
+        unrecorded = (row.posting for row in rows if row.posting is not None and row.recorded is None)
+        waiting = [posting for posting in unrecorded if posting.kind != Kind.SPLIT]
         if not waiting or not self._cursors:
             return
         ids = store.audit.balance_ids(self._conn, {posting.source for posting in waiting})
