@@ -245,10 +245,9 @@ class _Walk:
         self._currencies: dict[int, str] = {}
         self._next_seq = since.sequence + 1
         self._heads = dict(since.queues)
-        self._has_digests = since.sequence > 0 and store.audit.has_digest(conn, since.sequence)
+        self._digest = since.digest
         self._waiting = False
         self._split: _OpenSplit | None = None
-        self._split_digest: bytes | None = None
         report.from_sequence, report.to_sequence, report.reached = self._next_seq, since.sequence, since
 
     def history(self) -> None:
@@ -296,17 +295,21 @@ class _Walk:
     def _pause_before(self, seq: int) -> None:
         """Between two rows that nothing binds together: note how far it is, and compare with the checkpoints there."""
         if not self._waiting:
-            self._report.reached = Heads(self._report.to_sequence, dict(self._heads))
+            self._report.reached = Heads(self._report.to_sequence, self._digest, dict(self._heads))
         while self.checkpoints and self.checkpoints[0].heads.sequence < seq:
             self._check_checkpoint(self.checkpoints.pop(0))
 
     def _check_checkpoint(self, checkpoint: Checkpoint) -> None:
+        where = f"at sequence {checkpoint.heads.sequence}"
+        if checkpoint.heads.digest != self._digest:
+            should, found = checkpoint.heads.digest.hex(), self._digest.hex()
+            self._report.add("checkpoints", f"id {checkpoint.id}", f"{where}, of the log", should, found)
         then = checkpoint.heads.queues
         for number in sorted(then.keys() | self._heads.keys()):
-            should, found = then.get(number, _NO_HEAD), self._heads.get(number, _NO_HEAD)
-            if should != found:
-                where = f"at sequence {checkpoint.heads.sequence}, of queue {number}"
-                self._report.add("checkpoints", f"id {checkpoint.id}", where, _head(should), _head(found))
+            head, mine = then.get(number, _NO_HEAD), self._heads.get(number, _NO_HEAD)
+            if head != mine:
+                what = f"{where}, of queue {number}"
+                self._report.add("checkpoints", f"id {checkpoint.id}", what, _head(head), _head(mine))
 
     def _check_ends(self) -> None:
         """The log reaches as far as the checkpoints say, and each chain ends where its queue says."""
@@ -335,25 +338,23 @@ class _Walk:
     def _check_chain(self, row: HistoryRow) -> None:
         """The digest of a row of the log, and the hash of its outcome. After a wrong one it goes on with what is stored."""
         logged, recorded = row.logged, row.recorded
-        log_digest = None
-        if logged is not None:
-            log_digest = logged.digest
-            expected = chain.digest(logged[:-1], self._split_digest)
-            self._split_digest = log_digest if logged.kind == Kind.SPLIT else None
-            if log_digest is not None:
-                self._has_digests = True
-            if log_digest != expected and (log_digest is not None or self._has_digests):
-                self._report.add("log", _place(logged), "digest", f"{expected.hex()}, over the row", _hex(log_digest))
+        # What is older than the chain has no digest.
+        if logged is not None and (logged.digest is not None or self._digest != chain.START):
+            digest = chain.digest(self._digest, logged[:-1])
+            if logged.digest != digest:
+                expected = f"{digest.hex()}, over the row and the digest before it"
+                self._report.add("log", _place(logged), "digest", expected, _hex(logged.digest))
+            self._digest = logged.digest or digest
         if logged is None or logged.queue is None or recorded is None:
             return
         _, before = self._heads.get(logged.queue, _NO_HEAD)
         if recorded.hash is None and before == chain.START and logged.seq <= self._chained_after:
             self._heads[logged.queue] = logged.seq, chain.START
             return
-        link = chain.link(before, log_digest, store.outcomes.line_of_row(recorded[:-1]))
+        link = chain.link(before, store.outcomes.line_of_row(recorded[:-1]))
         if recorded.hash != link:
-            expected_link = f"{link.hex()}, over the row and all before it in its queue"
-            self._report.add("outcomes", _place(logged), "hash", expected_link, _hex(recorded.hash))
+            expected = f"{link.hex()}, over the row and the hash before it in its queue"
+            self._report.add("outcomes", _place(logged), "hash", expected, _hex(recorded.hash))
         self._heads[logged.queue] = logged.seq, recorded.hash or link
 
     # Splits
@@ -605,6 +606,11 @@ class _Continuation(_Walk):
     def history(self) -> None:
         """Check what the checkpoint says of what is there now, and every row after it."""
         self._check_log_reaches(self._since.sequence, "the checkpoint")
+        if self._since.digest != chain.START:
+            found = store.audit.digest_at(self._conn, self._since.sequence)
+            if found != self._since.digest:
+                expected = f"{self._since.digest.hex()}, as the checkpoint says"
+                self._report.add("log", _seq(self._since.sequence), "digest", expected, _hex(found))
         hashes = store.audit.hashes(self._conn, [seq for seq, _ in self._since.queues.values()])
         for number, (seq, hash) in self._since.queues.items():
             if hashes.get(seq) != hash and (hash != chain.START or seq not in hashes):
@@ -634,6 +640,19 @@ class _Continuation(_Walk):
             elif at + entry.change != entry.after:
                 expected = f"{at + entry.change}, after version {entry.version - 1} of balance key {entry.balance}"
                 self._report.add("outcomes", _seq(entry.seq), f"{entry.side}_balance", expected, entry.after)
+
+    def _replay(self, group: Sequence[HistoryRow]) -> None:
+        """Outcomes are of the balances and the amount that the log says. Only deciding anew tells more."""
+        for _, _, posting, recorded in group:
+            if posting is None or recorded is None or recorded.source is None:
+                continue
+            for what, should, found in (
+                ("source", posting.source, recorded.source),
+                ("destination", posting.destination, recorded.destination),
+                ("amount", posting.amount or recorded.amount, recorded.amount),
+            ):
+                if should != found:
+                    self._report.add("outcomes", _seq(recorded.seq), what, f"{should}, by its row of the log", found)
 
     def check_touched(self) -> None:
         """The balances that were touched are what the outcomes with their versions have left, and those are the last."""

@@ -24,11 +24,13 @@ class Heads(NamedTuple):
     """The chains where everything up to ``sequence`` is decided. It is never between a split and its legs."""
 
     sequence: int
+    digest: bytes
+    """Of that row of the log."""
     queues: dict[int, tuple[int, bytes]]
     """For each queue that had something to decide: the seq of its last outcome, and its hash."""
 
 
-NOTHING = Heads(0, {})
+NOTHING = Heads(0, chain.START, {})
 """Where a ledger begins."""
 
 
@@ -48,6 +50,7 @@ class _Text(msgspec.Struct):
     """``Heads`` as JSON. Hashes are hexadecimal."""
 
     sequence: int
+    digest: str
     queues: dict[int, tuple[int, str]]
 
 
@@ -71,9 +74,10 @@ def read(row: CheckpointRow, before: CheckpointRow | None, key: bytes | None) ->
     try:
         text = _decode(row.heads)
         queues = {number: (seq, bytes.fromhex(hash)) for number, (seq, hash) in text.queues.items()}
+        heads = Heads(text.sequence, bytes.fromhex(text.digest), queues)
     except (msgspec.MsgspecError, ValueError):
         return "over heads that can be read"
-    return Checkpoint(row.id, Heads(text.sequence, queues), row.at, row.signature, signed and key is not None)
+    return Checkpoint(row.id, heads, row.at, row.signature, signed and key is not None)
 
 
 def newest(conn: Connection, key: bytes | None) -> tuple[Checkpoint | None, list[tuple[CheckpointRow, str]]]:
@@ -111,6 +115,6 @@ def write(engine: Engine, heads: Heads, key: bytes | None) -> Checkpoint | None:
         if (signed and key is None) or heads.sequence <= (last if signed or key is None else 0):
             return None
         queues = {number: (seq, hash.hex()) for number, (seq, hash) in sorted(heads.queues.items())}
-        text = _encode(_Text(heads.sequence, queues)).decode()
+        text = _encode(_Text(heads.sequence, heads.digest.hex(), queues)).decode()
         row = store.checkpoints.add(conn, heads=text, signature=chain.signature(key, text, now, before), at=now)
     return Checkpoint(row.id, heads, row.at, row.signature, key is not None)

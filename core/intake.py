@@ -152,11 +152,9 @@ class _Writer:
     rows: list[tuple[Any, ...]] = field(default_factory=list)
     scheduled: list[Draft] = field(default_factory=list)
     settle_at: list[tuple[str, int, datetime]] = field(default_factory=list)
-    split_digest: bytes | None = None
-    """Of the row before, if that is a split."""
 
     def __post_init__(self) -> None:
-        self.seq = self.head.seq
+        self.seq, self.digest = self.head.seq, self.head.digest
 
     def add(self, draft: Draft, group: tuple[int, int] | None) -> Accepted:
         """A draft whose reference is new, with its legs."""
@@ -178,9 +176,8 @@ class _Writer:
         self.seq += 1
         queue = None if draft.kind == Kind.SPLIT else queue_of(draft.route, self.head.queues)
         now = self.head.now
-        split = self.split_digest
-        row = store.log.row_of(draft, seq=self.seq, queue=queue, group=group, accepted_at=now, split=split)
-        self.split_digest = row[-1] if queue is None else None
+        row = store.log.row_of(draft, seq=self.seq, queue=queue, group=group, accepted_at=now, before=self.digest)
+        self.digest = row[-1]
         self.rows.append(row)
         place = -1 if queue is None else queue
         return Accepted(draft.transaction_id, self.seq, place, now, draft.parent, False, row[-1])

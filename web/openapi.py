@@ -124,7 +124,7 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
         "reference": "str",
         "currency": "str",
         "description": "str",
-        "hash": ("str", "SHA-256 over what was accepted and never changes."),
+        "hash": ("str", "SHA-256 over what was accepted, and over the hash of the transaction accepted before it."),
         "allow_overdraft": "bool",
         "inflight": "bool",
         "skip_queue": "bool",

@@ -172,10 +172,10 @@ def _history_row(row: tuple[Any, ...]) -> HistoryRow:
     return HistoryRow(logged.seq, logged, posting, recorded)
 
 
-def has_digest(conn: Connection, seq: int) -> bool:
-    """Whether this row of the log has a digest. Those from before there was a chain have none."""
-    found = driver(conn).execute("SELECT digest IS NOT NULL FROM log WHERE seq = %s", (seq,)).fetchone()
-    return found == (True,)
+def digest_at(conn: Connection, seq: int) -> bytes | None:
+    """The digest of a row of the log; None when there is no row, or none in it."""
+    found = driver(conn).execute("SELECT digest FROM log WHERE seq = %s", (seq,)).fetchone()
+    return found[0] if found is not None else None
 
 
 def hashes(conn: Connection, seqs: Collection[int]) -> dict[int, bytes | None]:

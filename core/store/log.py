@@ -36,7 +36,7 @@ _FIND_SCHEDULED = (
 
 _POSTING = (
     "seq, kind, queue, source, destination, amount, allow_overdraft, overdraft_limit, hold_seq, group_first, "
-    "group_last, refund_of, digest"
+    "group_last, refund_of"
 )
 """The columns of ``Posting``, in its order."""
 
@@ -45,6 +45,7 @@ class Head(NamedTuple):
     """Where the log ends, for whoever holds the append lock."""
 
     seq: int
+    digest: bytes
     queues: int
     now: datetime
 
@@ -73,7 +74,9 @@ def lock_head(conn: Connection, references: Collection[str] = ()) -> tuple[Head,
     with connection.pipeline():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_APPEND_LOCK,))
         head = connection.execute(
-            "SELECT coalesce((SELECT max(seq) FROM log), 0), (SELECT count(*) FROM queues), clock_timestamp()"
+            "SELECT coalesce(seq, 0), coalesce(digest, %s), (SELECT count(*) FROM queues), clock_timestamp() "
+            "FROM (VALUES (0)) AS one LEFT JOIN (SELECT seq, digest FROM log ORDER BY seq DESC LIMIT 1) AS last ON true",
+            (chain.START,),
         )
         names = list(references)
         prior = connection.execute(_FIND_REFERENCES, (names,))
@@ -104,12 +107,9 @@ def row_of(
     queue: int | None,
     group: tuple[int, int] | None,
     accepted_at: datetime,
-    split: bytes | None = None,
+    before: bytes,
 ) -> tuple[Any, ...]:
-    """The log's row of a draft that has got its place. The digest comes last.
-
-    ``split`` is the digest of the row before, if that is a split.
-    """
+    """The log's row of a draft that has got its place. The digest comes last; ``before`` is that of the row before."""
     first, last = group or (None, None)
     row = (
         seq,
@@ -135,7 +135,7 @@ def row_of(
         draft.terms,
         accepted_at,
     )
-    return (*row, chain.digest(row, split))
+    return (*row, chain.digest(before, row))
 
 
 def read_batch(conn: Connection, cursors: dict[int, int], limit: int) -> list[Posting]:

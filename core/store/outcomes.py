@@ -104,7 +104,7 @@ def write(
     lines = []
     for outcome, posting in zip(outcomes, postings, strict=False):
         line = line_of(outcome, at)
-        head = heads[posting.queue] = chain.link(heads[posting.queue], posting.digest, line)
+        head = heads[posting.queue] = chain.link(heads[posting.queue], line)
         lines.append(f"{line}\t\\\\x{head.hex()}")
     copy_text(conn, "outcomes", OUTCOME, lines)
 
