@@ -16,11 +16,15 @@ DRAIN = "pacioli.drain"
 SWEEP = "pacioli.sweep"
 DUE = "pacioli.due"
 SNAPSHOT = "pacioli.snapshot"
+VERIFY = "pacioli.verify"
 MAINTENANCE = "maintenance"
 
 SWEEP_INTERVAL_S = 1.0
 DUE_INTERVAL_S = 1.0
 """How late a due date may be answered while nothing is wrong."""
+
+VERIFY_INTERVAL_S = 3600.0
+"""How long an altered row can go unnoticed, if nobody asks before."""
 
 BELL_KEY = "pacioli:bell"
 """Redis key that says a doorbell is waiting. Set by the web, removed by the worker before it looks at all queues."""
@@ -59,6 +63,7 @@ beat_schedule = {
     "due": {"task": DUE, "schedule": DUE_INTERVAL_S, "options": {"expires": 5 * DUE_INTERVAL_S}},
     # Of balances that changed since yesterday. No answer depends on when, or on whether, they are taken.
     "snapshot": {"task": SNAPSHOT, "schedule": crontab(minute="5", hour="0"), "options": {"expires": 12 * 3600}},
+    "verify": {"task": VERIFY, "schedule": VERIFY_INTERVAL_S, "options": {"expires": VERIFY_INTERVAL_S}},
 }
 
 task_serializer = "json"

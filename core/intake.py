@@ -155,7 +155,7 @@ class _Writer:
     settle_at: list[tuple[str, int, datetime]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.seq = self.head.seq
+        self.seq, self.digest = self.head.seq, self.head.digest
 
     def add(self, draft: Draft, group: tuple[int, int] | None) -> Accepted:
         """A draft whose reference is new, with its legs."""
@@ -178,7 +178,8 @@ class _Writer:
         self.seq += 1
         queue = None if draft.kind == Kind.SPLIT else queue_of(draft.route, self.head.queues)
         now = self.head.now
-        row = store.log.row_of(draft, seq=self.seq, queue=queue, group=group, accepted_at=now)
+        row = store.log.row_of(draft, seq=self.seq, queue=queue, group=group, accepted_at=now, before=self.digest)
+        self.digest = row[-1]
         self.rows.append(row)
         place = -1 if queue is None else queue
         return Accepted(draft.transaction_id, self.seq, place, now, draft.parent, False, row[-1])

@@ -98,8 +98,6 @@ class Posting(NamedTuple):
     group_last: int | None
     refund_of: int | None = None
     """What a refund gives back."""
-    digest: bytes | None = None
-    """Of the row of the log, for the chain."""
 
 
 class Balance(NamedTuple):

@@ -1,9 +1,15 @@
 """The instance that ``pacioli up`` runs in a data folder, as other commands find it."""
 
 import json
+import os
 from pathlib import Path
 
 import click
+
+from core import chain
+
+KEY_FILE = "chain.key"
+"""In the data folder: what signs the checkpoints, if PACIOLI_CHAIN_KEY does not say it."""
 
 
 class Unavailable(click.ClickException):
@@ -31,3 +37,19 @@ def running(data: Path, what: str) -> str:
     if not isinstance(state, dict) or not state.get(what):
         raise Unavailable(f"{path} does not say its {what}: start `pacioli up` again, or set DATABASE_URL")
     return str(state[what])
+
+
+def chain_key(data: Path) -> bytes | None:
+    """The key of PACIOLI_CHAIN_KEY or, when no other database is named, that of the data folder; None when there is none.
+
+    Raises:
+        Unavailable: it is not one, or cannot be read.
+    """
+    where, text = "PACIOLI_CHAIN_KEY", os.environ.get("PACIOLI_CHAIN_KEY")
+    path = data / KEY_FILE
+    try:
+        if not text and not os.environ.get("DATABASE_URL") and path.exists():
+            where, text = str(path), path.read_text().strip()
+        return chain.key_of(text)
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"{where}: {error}") from None

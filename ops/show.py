@@ -185,13 +185,15 @@ def print_currencies(out: Console, precisions: Mapping[str, int]) -> None:
 
 def print_report(out: Console, report: Report) -> None:
     """What was read, and the first problems if there are any."""
+    since = f" from sequence {report.from_sequence:,} on" if report.from_sequence > 1 else ""
     read = (
-        f"{_count(report.transactions, 'transaction')} ({report.rejected:,} rejected, {report.undecided:,} not decided "
+        f"{_count(report.transactions, 'transaction')}{since} ({report.rejected:,} rejected, {report.undecided:,} not decided "
         f"yet), {_count(report.balances, 'balance')}, {_count(report.holds, 'hold')}, "
         f"{_count(report.currencies, 'currency', 'currencies')}"
     )
     if report.ok:
         out.print(Text("the ledger is sound", style=_GOOD), f": {read}", sep="")
+        _print_checkpoint(out, report)
         return
     out.print(
         Text(f"the ledger is damaged: {_count(report.problem_count, 'problem')}", style=_BAD), f" in {read}", sep=""
@@ -203,6 +205,13 @@ def print_report(out: Console, report: Report) -> None:
     out.print(rows)
     if report.problem_count > len(report.problems):
         out.print(f"and {report.problem_count - len(report.problems):,} more, which may follow from these")
+
+
+def _print_checkpoint(out: Console, report: Report) -> None:
+    if (checkpoint := report.checkpoint) is not None:
+        how = "signed" if checkpoint.signed else "unsigned, or not checked, as there is no PACIOLI_CHAIN_KEY"
+        up_to = f"{checkpoint.heads.sequence:,}"
+        out.print(Text(f"checkpoint {checkpoint.id} vouches for the log up to sequence {up_to}; {how}", style=_QUIET))
 
 
 @contextmanager

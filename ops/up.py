@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import re
+import secrets
 import signal
 import socket
 import sys
@@ -22,7 +23,9 @@ from types import FrameType
 import click
 import psycopg
 
+from core import chain
 from ops.embedded import Child, Log, Postgres, Redis, StartError, broker_fallback, find_redis
+from ops.instance import KEY_FILE
 
 MIGRATE = (sys.executable, "-m", "ops.cli", "migrate")
 
@@ -272,6 +275,7 @@ def _supervise(options: Options, parts: Parts, migrate: Sequence[str]) -> None:
         servers = _private_servers(options.data, env)
         supervisor.start(*servers.values())
         env |= {variable: server.url for variable, server in servers.items()}
+        env["PACIOLI_CHAIN_KEY"] = _chain_key(options.data, env)
         if supervisor.finish(Child("migrate", migrate, env=env, log=_print_line)) != 0:
             raise StartError("the migrations failed: see their lines above")
         supervisor.start(*parts(options, env, _print_line))
@@ -309,6 +313,26 @@ def _private_servers(data: Path, env: dict[str, str]) -> dict[str, Redis | Postg
     else:
         servers["DATABASE_URL"] = Postgres(data, log=_print_line)
     return servers
+
+
+def _chain_key(data: Path, env: Mapping[str, str]) -> str:
+    """What signs checkpoints: as the environment says, or else the data folder's own, made once."""
+    path = data / KEY_FILE
+    where, text = "PACIOLI_CHAIN_KEY", env.get("PACIOLI_CHAIN_KEY")
+    try:
+        if not text:
+            if not path.exists():
+                new = path.with_suffix(".new")
+                new.unlink(missing_ok=True)
+                new.touch(mode=0o600)
+                new.write_text(secrets.token_hex(32) + "\n")
+                new.replace(path)
+            where, text = str(path), path.read_text().strip()
+        if chain.key_of(text) is None:
+            raise ValueError("is empty; without the key that was in it no checkpoint can be checked")
+    except (OSError, ValueError) as error:
+        raise StartError(f"{where}: {error}") from None
+    return text
 
 
 def _check_database(url: str) -> None:

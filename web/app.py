@@ -10,7 +10,19 @@ from flask import Flask, Response, request
 from uuid_utils import uuid7
 from werkzeug.routing import BaseConverter
 
-from web import balances, errors, history, ledgers, metadata, openapi, queues, settlements, transactions, wire
+from web import (
+    balances,
+    errors,
+    history,
+    ledgers,
+    metadata,
+    openapi,
+    queues,
+    settlements,
+    transactions,
+    verification,
+    wire,
+)
 from web.lean import Lean, NoSessions
 from web.service import Service, start
 
@@ -39,7 +51,7 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     app.url_map.converters["rest"] = _Rest
     ledger = start(environ)
     app.extensions["pacioli"] = ledger
-    for module in (transactions, settlements, balances, history, ledgers, metadata, queues, openapi):
+    for module in (transactions, settlements, balances, history, ledgers, metadata, queues, verification, openapi):
         app.register_blueprint(module.blueprint)
     errors.install(app)
     if ledger.secret_key:

@@ -12,6 +12,7 @@ from redis import Redis, RedisError
 from sqlalchemy import Engine
 
 import celeryconfig
+from core import chain
 from core.directory import Directory
 from core.store.db import connect
 from web.committer import Committer
@@ -36,6 +37,7 @@ class Service:
     doorbell: Doorbell
     waiting: Waiting
     secret_key: str
+    chain_key: bytes | None
 
     def announce(self, cursors: dict[int, int]) -> None:
         """Tell whoever waits what a drain in this process has decided. Nobody is harmed if the message is lost."""
@@ -57,6 +59,10 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
     check = environ.get("PACIOLI_PRECISION_CHECK", "on")
     if check not in ("on", "off"):
         raise SystemExit(f"PACIOLI_PRECISION_CHECK must be on or off, not {check!r}")
+    try:
+        chain_key = chain.key_of(environ.get("PACIOLI_CHAIN_KEY"))
+    except ValueError as error:
+        raise SystemExit(f"PACIOLI_CHAIN_KEY {error}") from None
     # A request makes hundreds of objects and no cycles; looking for those is a waste of the one lock there is.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
@@ -72,6 +78,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
         doorbell,
         Waiting(engine, redis, WAITING_PLACES),
         environ.get("PACIOLI_SECRET_KEY", ""),
+        chain_key,
     )
 
 

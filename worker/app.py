@@ -15,7 +15,7 @@ from redis import Redis, RedisError
 from sqlalchemy import Engine
 
 import celeryconfig
-from core import store
+from core import chain, store
 from core.errors import TransientError
 from core.store.db import begin, connect
 
@@ -23,6 +23,13 @@ logger = structlog.get_logger()
 
 app = Celery("pacioli", include=["worker.tasks"])
 app.config_from_object(celeryconfig)
+
+
+try:
+    CHAIN_KEY = chain.key_of(os.environ.get("PACIOLI_CHAIN_KEY"))
+    """What signs checkpoints."""
+except ValueError as error:
+    raise SystemExit(f"PACIOLI_CHAIN_KEY {error}") from None
 
 
 @cache

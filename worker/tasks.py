@@ -5,18 +5,20 @@ import time
 import structlog
 
 import celeryconfig
+from core import audit, checkpoints, history, store
 from core import drain as core_drain
 from core import due as core_due
-from core import history, store
 from core.errors import TransientError
 from core.store.db import reading
-from worker.app import announce, answer, app, engine
+from worker.app import CHAIN_KEY, announce, answer, app, engine
 
 logger = structlog.get_logger()
 
 OVERDUE_S = 1.0
 """A posting older than this has lost its doorbell, or its worker."""
 
+VERIFIED = 200_000
+"""Rows of the log that one task verifies: some seconds, so that it is done before it would be delivered again."""
 
 TOGETHER = 500
 """Postings that a worker decides in one commit across queues, before it goes on with its own alone."""
@@ -76,3 +78,22 @@ def snapshot(size: int = history.BATCH, after: int = 0) -> None:
     except TransientError as error:
         # What was committed stays; the next run takes the rest.
         logger.warning("snapshots were cut short", error=repr(error.__cause__))
+
+
+@app.task(name=celeryconfig.VERIFY)
+def verify() -> None:
+    """Verify what came after the last checkpoint, and write the next if it is sound. Goes on in another task."""
+    try:
+        report = audit.verify_since_checkpoint(engine(), key=CHAIN_KEY, limit=VERIFIED)
+        if not report.ok:
+            problems = [str(problem) for problem in report.problems]
+            logger.error("the ledger is damaged", problem_count=report.problem_count, problems=problems)
+            return
+        written = checkpoints.write(engine(), report.reached, CHAIN_KEY)
+    except TransientError as error:
+        logger.warning("the ledger could not be verified", error=repr(error.__cause__))
+        return
+    if written is not None:
+        logger.info("checkpoint", id=written.id, sequence=written.heads.sequence, signature=written.signature)
+        if not report.complete:
+            verify.apply_async(expires=celeryconfig.VERIFY_INTERVAL_S)

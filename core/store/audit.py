@@ -9,7 +9,9 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, text
 
 from core.model import Balance, Hold, Posting, Refunded
-from core.store.db import begin, driver
+from core.store.db import array, begin, driver
+from core.store.log import HASHED
+from core.store.outcomes import OUTCOME
 
 BEFORE_ALL = -(2**63)
 """A seq before any that the log can hold, even if something is wrong with it."""
@@ -21,23 +23,64 @@ _FETCH = 5000
 class Recorded(NamedTuple):
     """An outcome as it is stored. Nothing is taken for granted, so the numbers stay numbers."""
 
+    seq: int
     status: int
     amount: int
     source: int | None
+    source_version: int | None
+    source_balance: int | None
     destination: int | None
+    destination_version: int | None
+    destination_balance: int | None
     reason: int | None
     rejection_json: str | None
-    decided_at: datetime | None
-    """Only of a commit or void."""
+    decided_at: datetime
+    hash: bytes | None
+
+
+class Logged(NamedTuple):
+    """A row of the log: what its digest covers, in that order, and the digest."""
+
+    seq: int
+    id: UUID
+    reference: str
+    kind: int
+    queue: int | None
+    source: int | None
+    destination: int | None
+    amount: int
+    currency: str
+    precision: int
+    description: str
+    allow_overdraft: bool
+    overdraft_limit: int | None
+    hold_seq: int | None
+    refund_of: int | None
+    group_first: int | None
+    group_last: int | None
+    parent: str | None
+    effective_date: datetime | None
+    meta_data: str | None
+    terms: str | None
+    accepted_at: datetime
+    digest: bytes | None
 
 
 class HistoryRow(NamedTuple):
     """A row of the log and its outcome. One of the two may be missing, though only one of them should."""
 
     seq: int
+    logged: Logged | None
     posting: Posting | None
-    currency: str | None
     recorded: Recorded | None
+
+
+class Queue(NamedTuple):
+    """How far a queue is decided, by its own row."""
+
+    cursor: int
+    hash: bytes
+    chained_after: int
 
 
 class StoredBalance(NamedTuple):
@@ -101,33 +144,55 @@ def last_seq(conn: Connection) -> int:
 def history(conn: Connection, first: int, last: int) -> list[HistoryRow]:
     """The log from ``first`` to ``last``, both included, and the outcomes of that range, in seq order."""
     rows = driver(conn).execute(
-        "SELECT l.seq, kind, queue, l.source, l.destination, l.amount, allow_overdraft, overdraft_limit, hold_seq, "
-        "group_first, group_last, refund_of, currency, o.seq, o.status, o.amount, o.source, o.destination, reason, rejection, "
-        "CASE WHEN kind IN (3, 4) THEN decided_at END "
+        f"SELECT {_LOGGED}, {_RECORDED} "
         "FROM (SELECT * FROM log WHERE seq BETWEEN %(first)s AND %(last)s) AS l "
         "FULL JOIN (SELECT * FROM outcomes WHERE seq BETWEEN %(first)s AND %(last)s) AS o ON o.seq = l.seq "
         "ORDER BY coalesce(l.seq, o.seq)",
         {"first": first, "last": last},
     )
-    return [
-        HistoryRow(
-            row[13] if row[0] is None else row[0],
-            Posting(*row[:12]) if row[0] is not None else None,
-            row[12],
-            Recorded(*row[14:]) if row[13] is not None else None,
-        )
-        for row in rows.fetchall()
-    ]
+    return [_history_row(row) for row in rows.fetchall()]
 
 
-def cursors(conn: Connection) -> dict[int, int]:
-    """Each queue's cursor."""
-    return dict(driver(conn).execute("SELECT number, cursor FROM queues ORDER BY number").fetchall())
+_LOGGED = ", ".join(f"l.{column}" for column in (*HASHED.split(", "), "digest"))
+_RECORDED = ", ".join(f"o.{column}" for column in OUTCOME.split(", "))
 
 
-def currencies_of_balances(conn: Connection) -> Iterator[tuple[int, str]]:
-    """Every balance's key and currency."""
-    return ((key, currency) for key, currency in _stream(conn, "every_currency", "SELECT id, currency FROM balances"))
+def _history_row(row: tuple[Any, ...]) -> HistoryRow:
+    width = len(Logged._fields)
+    recorded = Recorded._make(row[width:]) if row[width] is not None else None
+    if row[0] is None:
+        return HistoryRow(row[width], None, None, recorded)
+    logged = Logged._make(row[:width])
+    # Of a split the queue and the sides may be missing, and no one decides it.
+    posting = Posting(
+        logged.seq, logged.kind, logged.queue, logged.source, logged.destination, logged.amount,  # type: ignore[arg-type]
+        logged.allow_overdraft, logged.overdraft_limit, logged.hold_seq, logged.group_first, logged.group_last,
+        logged.refund_of,
+    )  # fmt: skip
+    return HistoryRow(logged.seq, logged, posting, recorded)
+
+
+def digest_at(conn: Connection, seq: int) -> bytes | None:
+    """The digest of a row of the log; None when there is no row, or none in it."""
+    found = driver(conn).execute("SELECT digest FROM log WHERE seq = %s", (seq,)).fetchone()
+    return found[0] if found is not None else None
+
+
+def hashes(conn: Connection, seqs: Collection[int]) -> dict[int, bytes | None]:
+    """The hashes of some outcomes."""
+    return dict(driver(conn).execute("SELECT seq, hash FROM outcomes WHERE seq = ANY(%s)", (list(seqs),)).fetchall())
+
+
+def queues(conn: Connection) -> dict[int, Queue]:
+    """Every queue, by its number."""
+    rows = driver(conn).execute("SELECT number, cursor, hash, chained_after FROM queues ORDER BY number").fetchall()
+    return {row[0]: Queue._make(row[1:]) for row in rows}
+
+
+def currencies_of(conn: Connection, keys: Collection[int]) -> dict[int, str]:
+    """The currencies of some balances, by their keys."""
+    rows = driver(conn).execute("SELECT id, currency FROM balances WHERE id = ANY(%s::bigint[])", (array(keys),))
+    return dict(rows.fetchall())
 
 
 def balance_ids(conn: Connection, keys: Collection[int]) -> dict[int, UUID]:
@@ -159,15 +224,6 @@ def refunded_seqs(conn: Connection) -> set[int]:
     return {seq for (seq,) in driver(conn).execute("SELECT DISTINCT refund_of FROM log WHERE refund_of IS NOT NULL")}
 
 
-def undecided_refunds(conn: Connection) -> set[int]:
-    """Everything that has a refund in the log without an outcome."""
-    rows = driver(conn).execute(
-        "SELECT DISTINCT refund_of FROM log WHERE refund_of IS NOT NULL "
-        "AND NOT EXISTS (SELECT FROM outcomes WHERE outcomes.seq = log.seq)"
-    )
-    return {seq for (seq,) in rows}
-
-
 def refunds(conn: Connection) -> list[Refunded]:
     """How far each thing has been given back, as it is stored."""
     return [Refunded(*row) for row in driver(conn).execute("SELECT seq, amount, refunded FROM refunds ORDER BY seq")]
@@ -193,6 +249,66 @@ def broken_entries(conn: Connection, limit: int) -> list[BrokenEntry]:
         (limit,),
     )
     return [BrokenEntry(*row) for row in rows.fetchall()]
+
+
+def entries_at(conn: Connection, at: Collection[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """What a balance was after the outcome that made a version of it, for pairs of key and version, where there is one."""
+    keys, versions = array(key for key, _ in at), array(version for _, version in at)
+    sides = " UNION ALL ".join(
+        f"SELECT {side}, {side}_version, {side}_balance FROM wanted JOIN outcomes "
+        f"ON {side} = key AND {side}_version = version AND {side} IS NOT NULL"
+        for side in ("source", "destination")
+    )
+    rows = driver(conn).execute(
+        f"WITH wanted AS MATERIALIZED (SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS one (key, version)) {sides}",
+        (keys, versions),
+    )
+    return {(key, version): after for key, version, after in rows.fetchall()}
+
+
+def current(conn: Connection, keys: Collection[int]) -> list[tuple[int, str, int, int]]:
+    """Some balances as they are now: key, name, version and balance."""
+    return (
+        driver(conn)
+        .execute(
+            "SELECT id, concat_ws(' ', 'bln_' || balance_id, indicator), version, balance FROM balances "
+            "WHERE id = ANY(%s::bigint[]) ORDER BY id",
+            (array(keys),),
+        )
+        .fetchall()
+    )
+
+
+def totals(conn: Connection) -> list[tuple[str, int, int]]:
+    """What all balances of each currency add up to: balance, and inflight."""
+    return (
+        driver(conn)
+        .execute(
+            "SELECT currency, sum(balance), sum(inflight_credit_balance - inflight_debit_balance) FROM balances "
+            "GROUP BY currency ORDER BY currency"
+        )
+        .fetchall()
+    )
+
+
+def due_without_transaction(conn: Connection, limit: int) -> list[str]:
+    """Ids of what is to be settled at a date, and is neither a hold nor a split in the log."""
+    rows = driver(conn).execute(
+        "SELECT DISTINCT 'txn_' || transaction FROM due WHERE NOT EXISTS ("
+        "SELECT FROM log WHERE log.id = transaction AND kind IN (2, 5)) ORDER BY 1 LIMIT %s",
+        (limit,),
+    )
+    return [id for (id,) in rows]
+
+
+def scheduled_and_accepted(conn: Connection, limit: int) -> list[tuple[str, int]]:
+    """Ids of what still waits for its date, or was cancelled before it, and is in the log all the same, and where."""
+    rows = driver(conn).execute(
+        "SELECT DISTINCT 'txn_' || scheduled.id, seq FROM scheduled JOIN log "
+        "ON log.id = scheduled.id OR log.reference = scheduled.reference ORDER BY seq LIMIT %s",
+        (limit,),
+    )
+    return rows.fetchall()
 
 
 def _stream(conn: Connection, name: str, sql: str) -> Iterator[tuple[Any, ...]]:

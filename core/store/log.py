@@ -38,7 +38,7 @@ _FIND_REFERENCES = f"{_FIND_IN_LOG} UNION ALL {_FIND_SCHEDULED}"
 
 _POSTING = (
     "seq, kind, queue, source, destination, amount, allow_overdraft, overdraft_limit, hold_seq, group_first, "
-    "group_last, refund_of, digest"
+    "group_last, refund_of"
 )
 """The columns of ``Posting``, in its order."""
 
@@ -47,6 +47,7 @@ class Head(NamedTuple):
     """Where the log ends, for whoever holds the append lock."""
 
     seq: int
+    digest: bytes
     queues: int
     now: datetime
 
@@ -75,7 +76,9 @@ def lock_head(conn: Connection, references: Collection[str] = ()) -> tuple[Head,
     with connection.pipeline():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_APPEND_LOCK,))
         head = connection.execute(
-            "SELECT coalesce((SELECT max(seq) FROM log), 0), (SELECT count(*) FROM queues), clock_timestamp()"
+            "SELECT coalesce(seq, 0), coalesce(digest, %s), (SELECT count(*) FROM queues), clock_timestamp() "
+            "FROM (VALUES (0)) AS one LEFT JOIN (SELECT seq, digest FROM log ORDER BY seq DESC LIMIT 1) AS last ON true",
+            (chain.START,),
         )
         prior = connection.execute(_FIND_REFERENCES, {"names": list(references)})
     row = head.fetchone()
@@ -95,9 +98,15 @@ def append(conn: Connection, rows: Iterable[Sequence[Any]]) -> None:
 
 
 def row_of(
-    draft: Draft, *, seq: int, queue: int | None, group: tuple[int, int] | None, accepted_at: datetime
+    draft: Draft,
+    *,
+    seq: int,
+    queue: int | None,
+    group: tuple[int, int] | None,
+    accepted_at: datetime,
+    before: bytes,
 ) -> tuple[Any, ...]:
-    """The log's row of a draft that has got its place. The digest comes last."""
+    """The log's row of a draft that has got its place. The digest comes last; ``before`` is that of the row before."""
     first, last = group or (None, None)
     row = (
         seq,
@@ -123,7 +132,7 @@ def row_of(
         draft.terms,
         accepted_at,
     )
-    return (*row, chain.digest(row))
+    return (*row, chain.digest(before, row))
 
 
 def read_batch(conn: Connection, cursors: dict[int, int], limit: int) -> list[Posting]:

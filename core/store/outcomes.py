@@ -1,8 +1,9 @@
 """What a drain reads and writes besides the log: balances, holds, outcomes."""
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -10,10 +11,11 @@ from core import chain
 from core.model import STATUS_NUMBERS, Balance, Hold, Outcome, Posting, Refunded, Rejection
 from core.store.db import array, copy_text, driver
 
-_OUTCOME = (
+OUTCOME = (
     "seq, status, amount, source, source_version, source_balance, destination, destination_version, "
     "destination_balance, reason, rejection, decided_at, hash"
 )
+"""The columns in their order, of which the chain covers all but itself."""
 
 
 def lock_balances(conn: Connection, ids: Collection[int]) -> dict[int, Balance]:
@@ -102,9 +104,9 @@ def write(
     lines = []
     for outcome, posting in zip(outcomes, postings, strict=False):
         line = line_of(outcome, at)
-        head = heads[posting.queue] = chain.link(heads[posting.queue], posting.digest, line)
+        head = heads[posting.queue] = chain.link(heads[posting.queue], line)
         lines.append(f"{line}\t\\\\x{head.hex()}")
-    copy_text(conn, "outcomes", _OUTCOME, lines)
+    copy_text(conn, "outcomes", OUTCOME, lines)
 
 
 def write_balances(conn: Connection, balances: Collection[Balance]) -> None:
@@ -156,6 +158,25 @@ def line_of(outcome: Outcome, decided_at: str) -> str:
         f"{seq}\t{STATUS_NUMBERS[status]}\t{amount}\t{source_id}\t{source_version}\t{source_credit - source_debit}"
         f"\t{id}\t{version}\t{credit - debit}\t\\N\t\\N\t{decided_at}"
     )
+
+
+def line_of_row(columns: Sequence[Any]) -> str:
+    """The same text, of a row that is stored: its columns in that order, ``rejection`` as the text of its JSON."""
+    *numbers, rejection, decided_at = columns
+    return "\t".join(
+        [
+            *("\\N" if number is None else str(number) for number in numbers),
+            "\\N" if rejection is None else _as_written(json.loads(rejection)),
+            decided_at.isoformat(),
+        ]
+    )
+
+
+def _as_written(rejection: Any) -> str:
+    """The database puts the names in an order of its own."""
+    if isinstance(rejection, dict):
+        rejection = {name: rejection[name] for name in Rejection._fields if name in rejection} | rejection
+    return json.dumps(rejection)
 
 
 def _rejection_json(rejection: Rejection) -> str:

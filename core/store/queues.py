@@ -135,13 +135,15 @@ def cursors(conn: Connection) -> dict[int, int]:
 
 def resize(conn: Connection, count: int) -> None:
     """Have ``count`` queues, all with the cursor at the end of the log. The caller saw them all run empty."""
+    # Outcomes from before there was a chain may be in any queue, also in one that goes now.
+    conn.execute(text("UPDATE queues SET chained_after = (SELECT max(chained_after) FROM queues)"))
     conn.execute(text("DELETE FROM queues WHERE number >= :count"), {"count": count})
     conn.execute(
         # A queue that was there before goes on with its chain.
         text(
-            "INSERT INTO queues (number, hash) SELECT number, coalesce((SELECT hash FROM log JOIN outcomes USING (seq) "
-            "WHERE queue = number ORDER BY seq DESC LIMIT 1), decode(repeat('00', 32), 'hex')) "
-            "FROM generate_series(0, :last) AS number ON CONFLICT DO NOTHING"
+            "INSERT INTO queues (number, hash, chained_after) SELECT number, coalesce((SELECT hash FROM log "
+            "JOIN outcomes USING (seq) WHERE queue = number ORDER BY seq DESC LIMIT 1), decode(repeat('00', 32), 'hex')), "
+            "(SELECT max(chained_after) FROM queues) FROM generate_series(0, :last) AS number ON CONFLICT DO NOTHING"
         ),
         {"last": count - 1},
     )

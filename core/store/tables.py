@@ -129,7 +129,7 @@ log = Table(
     Column("effective_date", Timestamp),
     Column("meta_data", JSON, comment="the text as it came, which the digest covers"),
     Column("terms", JSON, comment="distributions of a split, and dates"),
-    Column("digest", LargeBinary, comment="hash over all other columns"),
+    Column("digest", LargeBinary, comment="hash over all other columns, and the digest before it"),
     Column("accepted_at", Timestamp, nullable=False),
     UniqueConstraint("id", name="log_id_key"),
     UniqueConstraint("reference", name="log_reference_key"),
@@ -178,7 +178,7 @@ outcomes = Table(
     Column("reason", SmallInteger, comment="why it was rejected"),
     Column("rejection", JSONB, comment="the sum that did not work out"),
     Column("decided_at", Timestamp, nullable=False),
-    Column("hash", LargeBinary, comment="over this row, its log row's digest and the hash before it in its queue"),
+    Column("hash", LargeBinary, comment="over all other columns, and the hash before it in its queue"),
     CheckConstraint("(status = 4) = (reason IS NOT NULL)", name="outcomes_rejected_with_reason"),
     CheckConstraint("(status = 4) = (source IS NULL)", name="outcomes_rejected_changes_nothing"),
 )

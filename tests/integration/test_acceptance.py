@@ -16,7 +16,7 @@ from flask import Flask
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from core import due, intake, store
+from core import chain, due, intake, store
 from core.store.db import begin
 from tests import acceptance
 from tests.acceptance import case
@@ -1241,7 +1241,7 @@ def test_a_hash_changes_with_each_field(api: Api, change: dict[str, Any]) -> Non
             setattr(asked, name, value)
         (draft,) = intake.draft_all([asked], directory)
         draft = draft._replace(transaction_id="txn_one")
-        row = store.log.row_of(draft, seq=1, queue=1, group=None, accepted_at=at)
+        row = store.log.row_of(draft, seq=1, queue=1, group=None, accepted_at=at, before=chain.START)
         assert isinstance(row[-1], bytes)
         return row[-1]
 

@@ -1,16 +1,20 @@
 """The verifier: silent over a sound ledger, and names the row for each kind of damage."""
 
 import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, text
 
-from core import audit, store
+from core import audit, intake, settling, store
 from core.audit import Report
 from core.directory import Directory
 from core.errors import LedgerError
-from core.model import GENERAL_LEDGER
+from core.intake import Submission
+from core.model import GENERAL_LEDGER, Accepted
+from core.requests import Leg, RefundRequest
 from core.store.db import begin, connect
 from tests.factories import Ledger, transaction
 
@@ -37,9 +41,10 @@ def test_a_random_mix_is_sound_at_every_moment(ledger: Ledger, monkeypatch: pyte
 
 
 def mix(ledger: Ledger, rng: random.Random, *, steps: int) -> None:
-    """Transfers with and without limits, holds and their settlements, atomic groups, two currencies, drains in between."""
+    """Transfers with and without limits, holds and their settlements, atomic groups, splits, refunds, two currencies, drains."""
     names = [f"@{letter}" for letter in "ABCDEF"]
     holds: list[str] = []
+    posts: list[str] = []
 
     def request(currency: str) -> dict[str, object]:
         source, destination = rng.sample(names, 2)
@@ -57,11 +62,23 @@ def mix(ledger: Ledger, rng: random.Random, *, steps: int) -> None:
     for _ in range(steps):
         currency = rng.choice(["USD", "EUR"])
         chance = rng.random()
-        if chance < 0.55:
+        if chance < 0.45:
             fields = request(currency)
             posted = ledger.post(**fields)
+            posts.append(posted.transaction_id)
             if fields["inflight"]:
                 holds.append(posted.transaction_id)
+        elif chance < 0.52:
+            atomic = rng.random() < 0.5
+            posted = ledger.post(**request(currency) | {"precise_amount": 10, "atomic": atomic} | split(rng, names))
+            posts.append(posted.transaction_id)
+            holds.append(posted.transaction_id)
+        elif chance < 0.55 and posts:
+            try:
+                amount = {"precise_amount": rng.randint(1, 5)} if rng.random() < 0.6 else {}
+                refund(ledger, rng.choice(posts), **amount)
+            except LedgerError:
+                pass  # It has moved nothing, or no longer has anything to give back.
         elif chance < 0.7:
             ledger.bulk(*(transaction(**request(currency)) for _ in range(rng.randint(2, 4))), atomic=True)
         elif chance < 0.85 and holds:
@@ -72,6 +89,29 @@ def mix(ledger: Ledger, rng: random.Random, *, steps: int) -> None:
                 pass  # It is settled already, or another settlement waits.
         else:
             ledger.drain(rng.randrange(8))
+
+
+def split(rng: random.Random, names: list[str]) -> dict[str, Any]:
+    """The fields of several sources or destinations, or both."""
+    chosen = rng.sample(names, 4)
+    several = {
+        "sources": [Leg(chosen[0], "30%"), Leg(chosen[1], "left")],
+        "destinations": [Leg(chosen[2], precise_distribution=4), Leg(chosen[3], "left")],
+    }
+    sides = rng.choice([["sources"], ["destinations"], ["sources", "destinations"]])
+    ones = {"sources": ("source", chosen[0]), "destinations": ("destination", chosen[2])}
+    return {name: legs for name, legs in several.items() if name in sides} | {
+        one: None if name in sides else other for name, (one, other) in ones.items()
+    }
+
+
+def refund(ledger: Ledger, transaction_id: str, **fields: Any) -> Accepted:
+    with begin(ledger.engine) as conn:
+        submission = Submission([settling.draft_refund(conn, transaction_id, RefundRequest(**fields))])
+        intake.append(conn, [submission])
+    if submission.error is not None:
+        raise submission.error
+    return submission.accepted[0]
 
 
 @pytest.fixture
@@ -147,10 +187,6 @@ DAMAGE = {
     "UPDATE outcomes SET rejection = NULL WHERE seq = 3": ("outcomes", "seq 3", "rejection"),
     f"UPDATE outcomes SET source = {WORLD} WHERE seq = 2":
         ("outcomes", "seq 2", "source"),
-    "UPDATE outcomes SET source_version = 99 WHERE seq = 2": ("outcomes", "seq 4", "source_version"),
-    "UPDATE outcomes SET source_version = NULL WHERE seq = 2": ("outcomes", "seq 4", "source_version"),
-    "UPDATE outcomes SET source_balance = 71 WHERE seq = 2": ("outcomes", "seq 2", "source_balance"),
-    "UPDATE outcomes SET destination_balance = 31 WHERE seq = 2": ("outcomes", "seq 2", "destination_balance"),
     f"UPDATE queues SET cursor = 0 {OF_9}": ("outcomes", "seq 3", "row"),
     f"UPDATE queues SET cursor = 9 {OF_9}": ("outcomes", "seq 9", "row"),
     "UPDATE queues SET cursor = 10 WHERE number = 7": ("queues", "number 7", "cursor"),
@@ -190,6 +226,95 @@ def test_damage_is_named(told: Ledger, statements: str) -> None:
     assert (first.table, first.what) == (table, what), first
     assert key in first.key
     assert first.expected != first.found
+
+
+STATEMENTS = {
+    "source_version = 99": ("seq 4", "source_version"),
+    "source_version = NULL": ("seq 4", "source_version"),
+    "source_balance = 71": ("seq 2", "source_balance"),
+    "destination_balance = 31": ("seq 2", "destination_balance"),
+}
+
+
+@pytest.mark.parametrize("change", STATEMENTS)
+def test_a_statement_with_a_gap_or_a_jump_is_named_beside_the_broken_chain(told: Ledger, change: str) -> None:
+    with begin(told.engine) as conn:
+        conn.execute(text(NO_TRIGGERS))
+        conn.execute(text(f"UPDATE outcomes SET {change} WHERE seq = 2"))
+    problems = audit.verify(told.engine).problems
+    assert (problems[0].table, problems[0].what) == ("outcomes", "hash")
+    assert STATEMENTS[change] in [(problem.key, problem.what) for problem in problems]
+
+
+@pytest.fixture
+def more(told: Ledger) -> Ledger:
+    """After ``told``, seq 10: an atomic split of 10, with legs 11 and 12 from @A to @B and @C. 13: @B pays 3 to @C, which
+    14 gives back in part and 15 asks back beyond. 16: the split given back, by 17 and 18. Held and to be committed: 19.
+    Scheduled: one."""
+    told.drain()
+    parts = [Leg("@B", "30%"), Leg("@C", "left")]
+    told.post(reference="S", precise_amount=10, source="@A", destination=None, destinations=parts, atomic=True)
+    paid = told.post(precise_amount=3, source="@B", destination="@C")
+    told.drain()
+    refund(told, paid.transaction_id, precise_amount=2)
+    refund(told, paid.transaction_id, precise_amount=3)
+    told.drain()
+    with begin(told.engine) as conn:
+        row = store.transactions.find_reference(conn, "S")
+    assert row is not None
+    refund(told, f"txn_{row.id}")
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    told.post(inflight=True, inflight_commit_date=tomorrow)
+    told.post(reference="later", scheduled_for=tomorrow)
+    told.drain()
+    report = audit.verify(told.engine)
+    assert report.problems == []
+    assert report.transactions == 19
+    return told
+
+
+FORGED = {
+    "UPDATE log SET amount = 11 WHERE seq = 10": ("log", "seq 10", "amount"),
+    "UPDATE log SET amount = 4 WHERE seq = 11": ("log", "seq 10", "amount"),
+    "UPDATE log SET reference = 'S_7' WHERE seq = 11": ("log", "seq 11", "reference"),
+    "UPDATE log SET reference = 'x' WHERE seq = 11; UPDATE log SET reference = 'S_1' WHERE seq = 12":
+        ("log", "seq 11", "reference"),
+    "UPDATE log SET parent = NULL WHERE seq = 12": ("log", "seq 10", "amount"),
+    "UPDATE log SET parent = 'txn_' || id WHERE seq = 12": ("log", "seq 12", "parent"),
+    "UPDATE log SET parent = (SELECT parent FROM log WHERE seq = 11) WHERE seq = 13": ("log", "seq 13", "reference"),
+    "UPDATE log SET parent = NULL WHERE seq IN (11, 12)": ("log", "seq 10", "legs"),
+    "UPDATE log SET group_first = NULL, group_last = NULL WHERE seq IN (10, 11, 12)": ("log", "seq 11", "group"),
+    "UPDATE log SET group_first = NULL, group_last = NULL WHERE seq = 11": ("log", "seq 11", "group"),
+    "UPDATE log SET group_first = NULL, group_last = NULL WHERE seq IN (16, 17, 18)": ("log", "seq 17", "group"),
+    "INSERT INTO outcomes SELECT 10, 4, 0, NULL, NULL, NULL, NULL, NULL, NULL, 8, NULL, now()":
+        ("outcomes", "seq 10", "row"),
+    "DELETE FROM log WHERE seq = 10": ("log", "seq 10", "row"),
+    "UPDATE log SET source = destination, destination = source WHERE seq = 14":
+        ("log", "seq 14", "source and destination"),
+    f"UPDATE log SET source = {WORLD} WHERE seq = 14": ("log", "seq 14", "source and destination"),
+    "UPDATE log SET refund_of = 3 WHERE seq = 14": ("log", "seq 14", "row"),
+    "UPDATE log SET amount = 1 WHERE seq = 15": ("outcomes", "seq 15", "status"),
+    "UPDATE refunds SET refunded = 3 WHERE seq = 13": ("refunds", "seq 13", "refunded"),
+    "UPDATE refunds SET amount = 4 WHERE seq = 13": ("refunds", "seq 13", "amount"),
+    "DELETE FROM refunds WHERE seq = 13": ("refunds", "seq 13", "row"),
+    "INSERT INTO refunds VALUES (2, 30, 0)": ("refunds", "seq 2", "row"),
+    "UPDATE due SET transaction = gen_random_uuid()": ("due", "txn_", "transaction"),
+    "UPDATE due SET transaction = (SELECT id FROM log WHERE seq = 13)": ("due", "txn_", "transaction"),
+    "UPDATE scheduled SET reference = 'S'": ("scheduled", "txn_", "row"),
+    "UPDATE scheduled SET id = (SELECT id FROM log WHERE seq = 10)": ("scheduled", "txn_", "row"),
+}  # fmt: skip
+"""As ``DAMAGE``, of the ledger of ``more``. What must be named need not be the first."""
+
+
+@pytest.mark.parametrize("statements", FORGED)
+def test_damage_to_splits_refunds_and_dates_is_named(more: Ledger, statements: str) -> None:
+    with begin(more.engine) as conn:
+        conn.execute(text(NO_TRIGGERS))
+        for statement in statements.split("; "):
+            conn.exec_driver_sql(statement)
+    table, key, what = FORGED[statements]
+    problems = audit.verify(more.engine).problems
+    assert any((one.table, one.what) == (table, what) and key in one.key for one in problems), problems
 
 
 def test_a_balance_that_is_not_credits_less_debits_is_named(own_database_url: str) -> None:

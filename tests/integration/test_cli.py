@@ -235,9 +235,18 @@ def test_verify_says_what_it_read(ledger: Ledger, run: Run) -> None:
     ledger.drain()
     ledger.post()
     told = "the ledger is sound: 3 transactions (1 rejected, 1 not decided yet), 3 balances, 0 holds, 1 currency\n"
-    assert ok(run("verify")) == told
+    said = ok(run("verify", PACIOLI_CHAIN_KEY="ab" * 32))
+    assert said == told + "checkpoint 1 vouches for the log up to sequence 2; signed\n"
+    ledger.drain()
+    ledger.post()
+    said = ok(run("verify", "--since-checkpoint"))
+    assert "the ledger is sound: 2 transactions from sequence 3 on (0 rejected, 1 not decided yet)" in said
+    assert "checkpoint 1 vouches for the log up to sequence 2; unsigned, or not checked" in said
+    ledger.drain()
     body = json.loads(ok(run("verify", "--json")))
-    assert (body["ok"], body["transactions"], body["problems"]) == (True, 3, [])
+    assert (body["ok"], body["transactions"], body["problems"]) == (True, 4, [])
+    assert (body["from_sequence"], body["to_sequence"], body["complete"]) == (1, 4, True)
+    assert (body["checkpoint"]["id"], body["signed"]) == (1, False)
 
 
 def test_verify_names_the_damage_and_exits_with_1(ledger: Ledger, run: Run) -> None:
@@ -257,13 +266,27 @@ def test_verify_names_the_damage_and_exits_with_1(ledger: Ledger, run: Run) -> N
     assert body["problems"][0]["table"] == "outcomes"
 
 
+def test_a_key_that_is_none_is_refused(run: Run, tmp_path: Path, database_url: str) -> None:
+    for key in ("zz" * 32, "ab" * 31, "secret"):
+        failed(run("verify", PACIOLI_CHAIN_KEY=key), 2, "PACIOLI_CHAIN_KEY: must be at least 64 hexadecimal digits")
+    (tmp_path / "state.json").write_text(json.dumps({"database_url": database_url}))
+    (tmp_path / "chain.key").write_text("secret")
+    runner = CliRunner(env={"DATABASE_URL": None, "PACIOLI_CHAIN_KEY": None})
+    failed(runner.invoke(main, ["verify", "--data", str(tmp_path)]), 2, "chain.key: must be at least")
+
+
 # Which database
 
 
-def test_without_a_database_the_running_instance_is_found(database_url: str, tmp_path: Path) -> None:
+def test_without_a_database_the_running_instance_is_found(database_url: str, ledger: Ledger, tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text(json.dumps({"database_url": database_url}))
-    runner = CliRunner(env={"DATABASE_URL": None})
-    assert "the ledger is sound" in ok(runner.invoke(main, ["verify", "--data", str(tmp_path)]))
+    ledger.post()
+    ledger.drain()
+    (tmp_path / "chain.key").write_text("ab" * 32 + "\n")
+    runner = CliRunner(env={"DATABASE_URL": None, "PACIOLI_CHAIN_KEY": None})
+    assert "vouches for the log up to sequence 1; signed" in ok(
+        runner.invoke(main, ["verify", "--data", str(tmp_path)])
+    )
     for arguments in (
         ["queues", "--data", str(tmp_path), "resize", "4"],
         ["queues", "resize", "5", "--data", str(tmp_path)],

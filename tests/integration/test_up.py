@@ -163,6 +163,26 @@ def remembers(url: str) -> bool:
     return False
 
 
+def test_the_key_that_signs_checkpoints_is_made_once_and_passed_on(start: Start) -> None:
+    up = start().wait_ready()
+    key = up.data / "chain.key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert len(bytes.fromhex(key.read_text())) == 32
+    given = psutil.Process(up.pid("worker")).environ()["PACIOLI_CHAIN_KEY"]
+    assert given == key.read_text().strip()
+    assert up.stop() == 0
+    up = start().wait_ready()
+    assert psutil.Process(up.pid("worker")).environ()["PACIOLI_CHAIN_KEY"] == given
+    assert up.stop() == 0
+    up = start(PACIOLI_CHAIN_KEY="ab" * 32).wait_ready()
+    assert psutil.Process(up.pid("worker")).environ()["PACIOLI_CHAIN_KEY"] == "ab" * 32
+    assert up.stop() == 0
+    key.write_text("")
+    up = start()
+    assert up.process.wait(timeout=60) == 1
+    assert f"{key}: is empty" in "\n".join(up.lines)
+
+
 def test_a_killed_postgres_finds_its_data_when_started_again(tmp_path: Path) -> None:
     with Postgres(tmp_path) as postgres:
         remember(postgres.url)

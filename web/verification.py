@@ -1,0 +1,48 @@
+"""``/verify``: whether what came after the last checkpoint is as it was written."""
+
+from threading import Lock
+
+from flask import Blueprint, Response, request
+
+from core import audit
+from core.errors import InvalidRequest, TransientError
+from web import wire
+from web.service import service
+
+blueprint = Blueprint("verification", __name__)
+
+VERIFIED = 200_000
+"""Rows of the log that one request verifies, some seconds' work."""
+
+_busy = Lock()
+"""Requests that post must not wait for a crowd that verifies."""
+
+
+@blueprint.get("/verify")
+def verify() -> Response:
+    """Verify the hash chain, and that balances follow from it, since the last checkpoint.
+
+    ``ok: false`` lists what was altered. Writes nothing: a worker makes a checkpoint every hour, and so does
+    ``pacioli verify``, which decides everything anew.
+    """
+    full = request.args.get("full", "false")
+    if full not in ("true", "false"):
+        raise InvalidRequest([("full", "must be true or false")], "GEN_VALIDATION_ERROR")
+    if full == "true":
+        text = "is too much for a request; run `pacioli verify`, which recomputes the whole ledger"
+        raise InvalidRequest([("full", text)], "GEN_VALIDATION_ERROR")
+    if not _busy.acquire(blocking=False):
+        raise TransientError("the ledger is being verified for another request; try again")
+    try:
+        ledger = service()
+        report = audit.verify_since_checkpoint(ledger.engine, key=ledger.chain_key, limit=VERIFIED)
+    finally:
+        _busy.release()
+    note = {} if report.complete else {"note": _UNFINISHED.format(report.to_sequence)}
+    return wire.answer({**report.summary, **note})
+
+
+_UNFINISHED = (
+    "stopped after sequence {}; run `pacioli verify --since-checkpoint`, or ask again when a worker has written the next "
+    "checkpoint, to go on from there"
+)
