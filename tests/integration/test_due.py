@@ -170,7 +170,7 @@ def test_a_cancelled_transaction_is_never_accepted_and_keeps_its_reference(ledge
     assert (again.transaction_id, again.replayed) == (scheduled.transaction_id, True)
 
 
-def test_a_cancellation_that_comes_first_wins(ledger: Ledger, threads: ThreadPoolExecutor) -> None:
+def test_a_cancellation_that_comes_first_wins(ledger: Ledger) -> None:
     scheduled = _scheduled(ledger)
     with begin(ledger.engine) as conn:
         assert store.due.cancel(conn, scheduled.transaction_id)

@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from random import Random
 from typing import Any
 
@@ -153,8 +154,6 @@ def test_what_is_not_decided_yet_is_left_to_the_engine(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("amount", ["nan", "-1", "0.001"])
 def test_an_amount_that_is_none_is_refused(ledger: Ledger, amount: str) -> None:
-    from decimal import Decimal
-
     original = _applied(ledger, precise_amount=10)
     with pytest.raises(InvalidRequest):
         ledger.refund(original, amount=Decimal(amount))
