@@ -141,9 +141,9 @@ def resize(conn: Connection, count: int) -> None:
     conn.execute(
         # A queue that was there before goes on with its chain.
         text(
-            "INSERT INTO queues (number, hash, chained_after) SELECT number, coalesce((SELECT hash FROM log "
-            "JOIN outcomes USING (seq) WHERE queue = number ORDER BY seq DESC LIMIT 1), decode(repeat('00', 32), 'hex')), "
-            "(SELECT max(chained_after) FROM queues) FROM generate_series(0, :last) AS number ON CONFLICT DO NOTHING"
+            "INSERT INTO queues (number, hash) SELECT number, coalesce((SELECT hash FROM log JOIN outcomes USING (seq) "
+            "WHERE queue = number ORDER BY seq DESC LIMIT 1), decode(repeat('00', 32), 'hex')) "
+            "FROM generate_series(0, :last) AS number ON CONFLICT DO NOTHING"
         ),
         {"last": count - 1},
     )
