@@ -17,7 +17,7 @@ logger = structlog.get_logger()
 OVERDUE_S = 1.0
 """A posting older than this has lost its doorbell, or its worker."""
 
-VERIFIED = 200_000
+VERIFIED = 100_000
 """Rows of the log that one task verifies: some seconds, so that it is done before it would be delivered again."""
 
 TOGETHER = 500
