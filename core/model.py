@@ -210,7 +210,7 @@ class Draft(NamedTuple):
     legs: tuple["Draft", ...] = ()
     """Of a split. They follow it in the log."""
     atomic: bool = False
-    """Whether the legs are decided whole."""
+    """Of a split: whether its legs are decided whole. Of a settlement: whether it is decided with the others."""
     due_at: datetime | None = None
     """When to accept it into the log; None is now."""
     settle_at: tuple[tuple[int, datetime], ...] = ()

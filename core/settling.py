@@ -62,8 +62,10 @@ def draft_settlements(conn: Connection, transaction_id: str, request: SettleRequ
     _check_settleable(holds, amount)
     if not request.skip_queue and store.transactions.undecided_settlements(conn, [hold.seq for hold in holds]):
         raise Conflict("GEN_CONFLICT", "a commit or void is already queued for this transaction")
+    # The legs of an atomic split stay together; others, and what is in a batch, have nothing to do with each other.
+    together = row is not None and row.kind == Kind.SPLIT and row.group_first is not None
     return [
-        settlement(hold, kind, share, references[hold.seq])
+        settlement(hold, kind, share, references[hold.seq])._replace(atomic=together)
         for hold, share in zip(holds, _shares(amount, list(map(_left, holds))), strict=True)
         if _left(hold) and (share or not amount)
     ]
@@ -234,8 +236,10 @@ def _family(
     row = store.transactions.find(conn, transaction_id)
     if row is not None and (row.kind != Kind.SPLIT or not row.seq):
         return row, [row]
-    legs = store.transactions.legs_of(conn, transaction_id) if row is not None or is_batch(transaction_id) else []
-    if not legs:
+    known = row is not None or is_batch(transaction_id)
+    legs = store.transactions.legs_of(conn, transaction_id) if known else []
+    # All that is in a batch may still wait for its date.
+    if not legs and not (known and store.transactions.batch(conn, transaction_id)):
         raise NotFound("TXN_NOT_FOUND", missing or f"Transaction with ID '{transaction_id}' not found")
     return row, legs
 

@@ -10,7 +10,7 @@ from core import drain, store
 from core.errors import NotFound
 from core.explain import blnk_text
 from core.intake import Submission
-from core.model import Kind, RejectReason, Status
+from core.model import Kind, RejectReason
 from core.store.db import reading
 from core.store.transactions import TransactionRow
 from web import wire
@@ -48,7 +48,12 @@ def find(ledger: Service, transaction_id: str) -> TransactionRow:
 
 def drain_all(ledger: Service, submissions: Sequence[Submission]) -> None:
     """Drain the queues of what was accepted up to it, here and now. It does not jump the line."""
-    for queue, seq in _last_of_each_queue(submissions).items():
+    places = _last_of_each_queue(submissions)
+    for one in (one for each in submissions for one in each.accepted if one.replayed and one.seq and one.queue < 0):
+        # A split that was there before: its legs were not looked up then.
+        for queue, seq in places_of(ledger, find(ledger, one.transaction_id)).items():
+            places[queue] = max(seq, places.get(queue, 0))
+    for queue, seq in places.items():
         ledger.doorbell.ring(drain.drain_until(ledger.engine, queue, seq, announce=ledger.announce))
 
 
@@ -79,10 +84,6 @@ def answer_outcome(
         wait_all(ledger, _last_of_each_queue([submission]), wait_s)
     row = find(ledger, accepted.transaction_id)
     if accepted.replayed:
-        if skip_queue and row.status is Status.QUEUED:
-            for queue, seq in places_of(ledger, row).items():
-                ledger.doorbell.ring(drain.drain_until(ledger.engine, queue, seq, announce=ledger.announce))
-            row = find(ledger, accepted.transaction_id)
         response = wire.answer(read_body(ledger, row))
         response.headers["Idempotent-Replayed"] = "true"
         return response

@@ -67,10 +67,10 @@ def bulk(
         return wire.answer(_bulk_preview(rehearsed, balances, atomic=atomic, notes=notes))
 
 
-def settlement(ledger: Service, transaction_id: str, asked: SettleRequest, drafts: Sequence[Draft]) -> Response:
+def settlement(ledger: Service, asked: SettleRequest, drafts: Sequence[Draft]) -> Response:
     """The preview of a commit or void, of one hold or of several."""
     with store.audit.snapshot(ledger.engine) as conn:
-        rehearsed = preview.rehearse(conn, drafts, atomic=not settling.is_batch(transaction_id))
+        rehearsed = preview.rehearse(conn, drafts, atomic=drafts[0].atomic)
         return wire.answer(_settlement(_Balances(conn, rehearsed, Virtual()), asked, rehearsed))
 
 

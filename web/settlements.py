@@ -52,10 +52,8 @@ def settle(transaction_id: str) -> Response:
             return wire.answer(previews.refused(error, asked.status))
         raise
     if asked.dry_run:
-        return previews.settlement(ledger, transaction_id, asked, drafts)
-    # The legs of a split are settled together; what is in a batch has nothing to do with each other.
-    of_batch = settling.is_batch(transaction_id)
-    submission = Submission(drafts, atomic=len(drafts) > 1 and not of_batch)
+        return previews.settlement(ledger, asked, drafts)
+    submission = Submission(drafts, atomic=drafts[0].atomic)
     ledger.committer.submit(submission)
     one_hold = drafts[0].parent == transaction_id
     if asked.skip_queue and one_hold:
@@ -196,8 +194,7 @@ def _settle_bulk(items: Sequence[_Item], asked: BulkCommitRequest | BulkVoidRequ
             item.fail(code, "the transaction appears more than once in this request")
         elif drafts := item.draft(ledger, skip_queue):
             seen.add(item.asked.transaction_id)
-            of_batch = settling.is_batch(item.asked.transaction_id)
-            item.submission = Submission(drafts, atomic=len(drafts) > 1 and not of_batch)
+            item.submission = Submission(drafts, atomic=drafts[0].atomic)
             item.succeed(queued=True)
     submissions = [item.submission for item in items if item.submission is not None]
     ledger.committer.submit(*submissions)

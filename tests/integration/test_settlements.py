@@ -52,16 +52,43 @@ def test_a_date_is_kept_though_somebody_has_taken_its_reference(api: Api, date: 
 
 
 def test_the_code_of_a_split_among_many_settlements_is_that_of_the_leg_that_failed(api: Api) -> None:
-    split = _split(api, inflight=True, skip_queue=True)
+    split = _split(api, inflight=True, skip_queue=True, atomic=True)
     legs = api.transaction(split)["legs"]
     items = [{"transaction_id": id} for id in (legs[1]["transaction_id"], split)]
     answer = _ok(
         api.client.post("/transactions/inflight/bulk/commit", json={"transactions": items, "skip_queue": True}), 200
     )
-    # Both were accepted before either was decided, and the legs of a split are settled together.
+    # Both were accepted before either was decided, and the legs of an atomic split are settled together.
     assert [one["status"] for one in answer["results"]] == ["succeeded", "failed"]
     assert answer["results"][1]["code"] == "ALREADY_COMMITTED"
     assert api.transaction(split)["legs"][0]["status"] == "INFLIGHT"
+
+
+@pytest.mark.parametrize(("atomic", "statuses"), [(True, ["REJECTED", "REJECTED"]), (False, ["REJECTED", "APPLIED"])])
+def test_legs_that_are_not_atomic_are_settled_each_by_itself(api: Api, atomic: bool, statuses: list[str]) -> None:
+    api.done(destination="@Paid", precise_amount=20)
+    sources = [{"identifier": "@Empty", "precise_distribution": "10"}, {"identifier": "@Paid", "distribution": "left"}]
+    asked = {"source": None, "sources": sources, "allow_overdraft": None, "atomic": atomic, "inflight": True}
+    split = _ok(api.post(precise_amount=30, **asked), 201)["transaction_id"]
+    _ok(api.settle(split, "commit"), 200)  # Both wait, so nobody knows yet that one leg is short.
+    api.drain()
+    assert [leg["status"] for leg in api.transaction(split)["legs"]] == statuses
+    assert api.balance("@A")["balance"] == (0 if atomic else 20)
+
+
+def test_a_batch_that_waits_for_its_date_holds_nothing_yet(api: Api) -> None:
+    batch = _ok(api.bulk({"scheduled_for": LATER.isoformat()}, inflight=True), 201)["batch_id"]
+    _refused(api.settle(batch, "commit"), 400, "TXN_NOT_INFLIGHT", "transaction is not in inflight status")
+    refund = api.client.post(f"/refund-transaction/{batch}", json={})
+    _refused(refund, 404, "TXN_NOT_FOUND", "no transaction to refund")
+
+
+def test_a_repeated_bulk_with_skip_queue_decides_the_splits_in_it_too(api: Api) -> None:
+    legs = [{"identifier": "@A", "precise_distribution": "10"}, {"identifier": "@B", "distribution": "left"}]
+    item = {"reference": "parted", "precise_amount": 30, "destination": None, "destinations": legs}
+    for asked, status in (({}, 201), ({"skip_queue": True}, 200)):
+        _ok(api.bulk(item, **asked), status)
+    assert api.get("/transactions/reference/parted")["status"] == "APPLIED"
 
 
 # Refunds
