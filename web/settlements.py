@@ -6,7 +6,7 @@ from typing import Any
 from flask import Blueprint, Response
 
 from core import settling, store
-from core.errors import InvalidRequest, LedgerError
+from core.errors import InvalidRequest, LedgerError, ReferenceConflict
 from core.explain import blnk_text
 from core.intake import Submission
 from core.model import Draft, RejectReason, Status
@@ -103,12 +103,17 @@ def refund(transaction_id: str) -> Response:
     if asked.dry_run:
         return previews.refund(ledger, draft)
     submission = Submission([draft])
-    ledger.committer.submit(submission)
-    (accepted,) = submission.accepted
-    if accepted.replayed and asked.reference is None:
-        # Another one came between the look and the append.
+    try:
+        ledger.committer.submit(submission)
+        first = submission.accepted[0].transaction_id if submission.accepted[0].replayed else None
+    except ReferenceConflict as error:
+        if asked.reference is not None:
+            raise
+        first = error.details["transaction_id"]
+    if first is not None and asked.reference is None:
+        # Another refund of the whole came between the look and the append, in the same words or in others.
         text = f"transaction {transaction_id} has already been refunded"
-        return error_response("TXN_ALREADY_REFUNDED", text, details={"refund_transaction_id": accepted.transaction_id})
+        return error_response("TXN_ALREADY_REFUNDED", text, details={"refund_transaction_id": first})
     return answer_outcome(ledger, submission, skip_queue=bool(asked.skip_queue), wait_s=wait_s)
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from core import due
+from core import due, settling
+from core.model import Draft
 from tests.integration.test_http import Api, _ok, _refused
 
 LATER = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
@@ -92,6 +93,23 @@ def test_a_repeated_bulk_with_skip_queue_decides_the_splits_in_it_too(api: Api) 
 
 
 # Refunds
+
+
+def test_refunds_at_once_in_different_words_give_one(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    paid = api.done(precise_amount=5)["transaction_id"]
+    drafted = settling.draft_refund
+
+    def draft_after_another(*arguments: Any) -> Draft:
+        draft = drafted(*arguments)
+        monkeypatch.setattr(settling, "draft_refund", drafted)
+        _refund(api, paid, description="quicker")
+        return draft
+
+    monkeypatch.setattr(settling, "draft_refund", draft_after_another)
+    response = api.client.post(f"/refund-transaction/{paid}", json={"description": "slower"})
+    _refused(response, 409, "TXN_ALREADY_REFUNDED", f"transaction {paid} has already been refunded")
+    api.drain()
+    assert api.balance("@A")["balance"] == 0
 
 
 def test_the_refund_of_a_batch_is_not_one_of_its_transactions(api: Api) -> None:
