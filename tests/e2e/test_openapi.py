@@ -42,6 +42,7 @@ _numbers = itertools.count(1)
 def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     """The application in this process: nothing is decided but by skip_queue, and no wait is long."""
     monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
+    monkeypatch.setattr(Doorbell, "send", lambda self, task, *arguments: None)
     monkeypatch.setattr(wire, "MAX_WAIT_S", 0.01)
     app = create_app({"DATABASE_URL": database_url})
     yield app
@@ -96,7 +97,9 @@ def test_answers_are_as_described(
             checks.append(negative_data_rejection)
         with subtests.test(operation.label):
             seen = _run(operation, mode, checks, there)
-            assert (mode is GenerationMode.NEGATIVE) != bool(seen & {200, 201}), "only one kind of answer was looked at"
+            good = {200, 201} & set(map(int, operation.definition.raw["responses"]))
+            if good:  # Else there is nothing yet that it could succeed with.
+                assert (mode is GenerationMode.NEGATIVE) != bool(seen & good), "only one kind of answer was looked at"
 
 
 def _run(operation: Any, mode: GenerationMode, checks: list[Any], there: dict[str, str]) -> set[int]:
