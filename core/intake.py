@@ -27,6 +27,9 @@ from core.validation import meta_data_text, names_of, problems_of, time_of, whol
 
 MAX_BULK = 10_000
 
+_SPLIT = int(Kind.SPLIT)
+"""As a plain integer: comparing with an enum's member costs several times as much."""
+
 
 # Submitting
 
@@ -115,7 +118,8 @@ def append(conn: Connection, submissions: Sequence[Submission]) -> None:
     Raises:
         TransientError: the lock was not had in time.
     """
-    references = [one.reference for s in submissions for draft in s.drafts for one in (draft, *draft.legs)]
+    references = [draft.reference for s in submissions for draft in s.drafts]
+    references += [leg.reference for s in submissions for draft in s.drafts if draft.legs for leg in draft.legs]
     head, prior = store.log.lock_head(conn, references)
     writer = _Writer(head, prior)
     for submission in submissions:
@@ -162,6 +166,7 @@ class _Writer:
         if draft.due_at is not None and draft.due_at > self.head.now:
             self.scheduled.append(draft)
             accepted = Accepted(draft.transaction_id, 0, -1, self.head.now, draft.parent, False)
+            self.prior[draft.reference] = Prior(draft.transaction_id, 0, -1, self.head.now, None, draft)
         else:
             if group is None and draft.legs and draft.atomic:
                 group = (self.seq + 1, self.seq + 1 + len(draft.legs))
@@ -170,19 +175,18 @@ class _Writer:
                 accepted = accepted._replace(legs=tuple(self._row(leg, group) for leg in draft.legs))
             for action, at in draft.settle_at:
                 self.settle_at.append((draft.transaction_id, action, at))
-        for one, its_draft in zip((accepted, *accepted.legs), (draft, *draft.legs), strict=False):
-            self.prior[its_draft.reference] = Prior(*one[:4], one.digest, its_draft)
         return accepted
 
     def _row(self, draft: Draft, group: tuple[int, int] | None) -> Accepted:
-        self.seq += 1
-        queue = None if draft.kind == Kind.SPLIT else queue_of(draft.route, self.head.queues)
-        now = self.head.now
-        row = store.log.row_of(draft, seq=self.seq, queue=queue, group=group, accepted_at=now, before=self.digest)
-        self.digest = row[-1]
+        head = self.head
+        seq = self.seq = self.seq + 1
+        queue = None if draft.kind == _SPLIT else queue_of(draft.route, head.queues)
+        row = store.log.row_of(draft, seq=seq, queue=queue, group=group, accepted_at=head.now, before=self.digest)
+        digest = self.digest = row[-1]
         self.rows.append(row)
         place = -1 if queue is None else queue
-        return Accepted(draft.transaction_id, self.seq, place, now, draft.parent, False, row[-1])
+        self.prior[draft.reference] = Prior(draft.transaction_id, seq, place, head.now, digest, draft)
+        return Accepted(draft.transaction_id, seq, place, head.now, draft.parent, False, digest)
 
 
 def check_distinct_references(drafts: Sequence[Draft]) -> None:

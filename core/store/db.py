@@ -1,8 +1,9 @@
 """Connections, and the place where the driver's errors stop."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,6 +15,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from core.errors import TooSlow, TransientError
+
+_PIECE = 250
+"""Rows of a COPY that are sent at once."""
 
 _TRANSIENT = re.compile(r"^(08|53|57|40001|40P01|55P03|25P03)")
 """SQLSTATEs worth another try: connection, resources, shutdown or timeout, serialization, deadlock, lock timeout."""
@@ -122,17 +126,22 @@ def driver(conn: Connection) -> psycopg.Connection[Any]:
     return connection
 
 
-def copy_rows(conn: Connection, table: str, columns: str, rows: Iterable[Sequence[Any]]) -> None:
-    """Append rows with COPY, which costs a fraction of INSERT for each row."""
-    with driver(conn).cursor() as cursor, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row(row)
-
-
 def copy_text(conn: Connection, table: str, columns: str, lines: Iterable[str]) -> None:
-    """Append rows that are COPY's text format already: tabs between, ``\\N`` for null, nothing that needs an escape."""
+    """Append rows with COPY, which costs a fraction of INSERT for each row.
+
+    They are COPY's text format already: tabs between, ``\\N`` for null, nothing that needs an escape. They go out in
+    pieces, so that the server writes the first rows while the next are being made.
+    """
     with driver(conn).cursor() as cursor, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
-        copy.write("\n".join(lines) + "\n")
+        for piece in _batched(lines, _PIECE):
+            copy.write("\n".join(piece) + "\n")
+
+
+def _batched(lines: Iterable[str], size: int) -> Iterator[list[str]]:
+    """As in itertools, which has it from Python 3.12 on."""
+    rest = iter(lines)
+    while piece := list(islice(rest, size)):
+        yield piece
 
 
 def array(values: Iterable[int]) -> str:

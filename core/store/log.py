@@ -1,6 +1,6 @@
 """The log: what was accepted, in the order in which it was."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from core import chain
 from core.model import Draft, Posting
-from core.store.db import copy_rows, driver
+from core.store.db import copy_text, driver
 
 _APPEND_LOCK = 7_203_401
 """Advisory lock of whoever appends. It is held until the commit, so seq order is commit order."""
@@ -92,9 +92,37 @@ def find_references(conn: Connection, references: Collection[str | None]) -> dic
     return {found.draft.reference: found for found in map(_prior, rows)}
 
 
-def append(conn: Connection, rows: Iterable[Sequence[Any]]) -> None:
+def append(conn: Connection, rows: Iterable[tuple[Any, ...]]) -> None:
     """Write rows of ``row_of``. The caller holds the append lock and has checked the references."""
-    copy_rows(conn, "log", _COLUMNS, rows)
+    copy_text(conn, "log", _COLUMNS, map(_line, rows))
+
+
+_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+
+
+def _line(row: tuple[Any, ...]) -> str:
+    """A row in COPY's text format. Half the cost of having the driver adapt two dozen values."""
+    (
+        seq, id, reference, kind, queue, source, destination, amount, currency, precision, description, allow_overdraft,
+        limit, hold_seq, refund_of, first, last, parent, effective_date, meta_data, terms, accepted_at, digest,
+    ) = row  # fmt: skip
+    texts = f"{reference}{currency}{description}{parent}{meta_data}{terms}"
+    if "\\" in texts or "\n" in texts or "\t" in texts or "\r" in texts:  # Several times as fast as a pattern.
+        reference, currency, description, parent, meta_data, terms = (
+            value if value is None else value.translate(_ESCAPES)
+            for value in (reference, currency, description, parent, meta_data, terms)
+        )
+    null = r"\N"
+    return (
+        f"{seq}\t{id}\t{reference}\t{kind:d}\t{null if queue is None else queue}\t{null if source is None else source}"
+        f"\t{null if destination is None else destination}\t{amount}\t{currency}\t{precision}\t{description}"
+        f"\t{'t' if allow_overdraft else 'f'}\t{null if limit is None else limit}"
+        f"\t{null if hold_seq is None else hold_seq}\t{null if refund_of is None else refund_of}"
+        f"\t{null if first is None else first}\t{null if last is None else last}"
+        f"\t{null if parent is None else parent}\t{null if effective_date is None else effective_date.isoformat()}"
+        f"\t{null if meta_data is None else meta_data}\t{null if terms is None else terms}"
+        f"\t{accepted_at.isoformat()}\t\\\\x{digest.hex()}"
+    )
 
 
 def row_of(

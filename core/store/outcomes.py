@@ -1,7 +1,7 @@
 """What a drain reads and writes besides the log: balances, holds, outcomes."""
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -100,13 +100,16 @@ def write(
     heads: dict[int, bytes],
 ) -> None:
     """Append outcomes, of these postings in this order, to the chains of their queues. ``heads`` moves on with them."""
-    at = decided_at.isoformat()
-    lines = []
+    copy_text(conn, "outcomes", OUTCOME, _lines(outcomes, postings, decided_at.isoformat(), heads))
+
+
+def _lines(
+    outcomes: Iterable[Outcome], postings: Iterable[Posting], decided_at: str, heads: dict[int, bytes]
+) -> Iterator[str]:
     for outcome, posting in zip(outcomes, postings, strict=False):
-        line = line_of(outcome, at)
+        line = line_of(outcome, decided_at)
         head = heads[posting.queue] = chain.link(heads[posting.queue], line)
-        lines.append(f"{line}\t\\\\x{head.hex()}")
-    copy_text(conn, "outcomes", OUTCOME, lines)
+        yield f"{line}\t\\\\x{head.hex()}"
 
 
 def write_balances(conn: Connection, balances: Collection[Balance]) -> None:

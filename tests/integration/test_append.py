@@ -1,17 +1,21 @@
 """Appending: seq order is commit order without a gap, and one submission's trouble is its own."""
 
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec import Raw
 from sqlalchemy import Engine, text
 
 from core import intake, store
 from core.directory import Directory
 from core.errors import ReferenceConflict
-from core.ids import new_key
+from core.ids import new_id, new_key
 from core.intake import Submission
 from core.routing import queue_of
 from core.store.db import begin, connect, reading
@@ -222,6 +226,23 @@ def test_names_are_created_in_one_order_so_that_two_requests_cannot_deadlock(
     waiting.result()
     assert ledger.directory.balance(low) is not None
     assert ledger.directory.balance(high) is not None
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    description=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1),
+    reference=st.text("\\\t\n\r\vNnt.é\u2028", min_size=1, max_size=8),
+    name=st.text("\\Nx", min_size=1, max_size=4),
+)
+def test_text_is_stored_as_it_came(ledger: Ledger, description: str, reference: str, name: str) -> None:
+    """A backslash, a tab or a line's end would be something else to COPY."""
+    reference = f"{new_id('')} {reference}"
+    meta_data = json.dumps({name: description, "\\n": "\\N"})
+    ledger.post(description=description, reference=reference, meta_data=Raw(meta_data.encode()), destination=f"@{name}")
+    with reading(ledger.engine) as conn:
+        row = store.transactions.find_reference(conn, reference)
+    assert row is not None
+    assert (row.description, row.reference, row.meta_data) == (description, reference, meta_data)
 
 
 def _submission(ledger: Ledger, *fields: dict[str, Any], atomic: bool = False) -> Submission:
