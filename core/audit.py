@@ -71,7 +71,8 @@ class Report:
     undecided: int = 0
     rejected: int = 0
     balances: int = 0
-    holds: int = 0
+    holds: int | None = None
+    """None when it went on from a checkpoint: a hold is looked at as a whole, or not at all."""
     currencies: int = 0
     problems: list[Problem] = field(default_factory=list)
     """The first ones: of the log and its outcomes in seq order, then of what follows from them."""
@@ -644,7 +645,10 @@ class _Continuation(_Walk):
     def _replay(self, group: Sequence[HistoryRow]) -> None:
         """Outcomes are of the balances and the amount that the log says. Only deciding anew tells more."""
         for _, _, posting, recorded in group:
-            if posting is None or recorded is None or recorded.source is None:
+            if posting is None or recorded is None:
+                continue
+            if recorded.source is None:
+                self._report.rejected += 1
                 continue
             for what, should, found in (
                 ("source", posting.source, recorded.source),
@@ -763,6 +767,7 @@ def _check_balances(conn: Connection, report: Report, sums: dict[int, _Sums], pr
 
 def _check_holds(conn: Connection, report: Report, holds: dict[int, _Settled], progress: Progress) -> None:
     """Each hold is what its settlements have left of it."""
+    report.holds = 0
     for hold, settled_at in store.audit.holds(conn):
         report.holds += 1
         expected = holds.pop(hold.seq, None)

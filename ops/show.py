@@ -188,7 +188,7 @@ def print_report(out: Console, report: Report) -> None:
     since = f" from sequence {report.from_sequence:,} on" if report.from_sequence > 1 else ""
     read = (
         f"{_count(report.transactions, 'transaction')}{since} ({report.rejected:,} rejected, {report.undecided:,} not decided "
-        f"yet), {_count(report.balances, 'balance')}, {_count(report.holds, 'hold')}, "
+        f"yet), {_count(report.balances, 'balance')}, {'' if report.holds is None else _count(report.holds, 'hold') + ', '}"
         f"{_count(report.currencies, 'currency', 'currencies')}"
     )
     if report.ok:

@@ -297,7 +297,7 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
         "undecided": "int",
         "rejected": "int",
         "balances": "int",
-        "holds": "int",
+        "holds": ("int?", "null, for holds are only looked at by a full run."),
         "currencies": "int",
         "problem_count": "int",
         "problems": ("[object]", "The first hundred: table, key, what, expected, found."),

@@ -572,6 +572,7 @@ def test_over_http_it_goes_on_from_the_checkpoint(client: FlaskClient, chained: 
     assert answer.status_code == 200
     assert (body["ok"], body["from_sequence"], body["to_sequence"], body["transactions"]) == (True, 1, 8, 8)
     assert (body["problems"], body["checkpoint"], body["signed"], body["complete"]) == ([], None, False, True)
+    assert (body["rejected"], body["undecided"], body["holds"]) == (1, 0, None)
     made = checkpoint(chained)
     chained.post()
     chained.drain()
