@@ -317,13 +317,26 @@ def _await_final(url: str, engine: Engine, last_date: datetime, result: Result) 
     result.wrong.append("a minute after the last blow some queues are not empty, or something due is not accepted")
 
 
+def _page(url: str, after: int) -> list[dict[str, Any]]:
+    """The next of the log, asked for again where the answer is 503: a web process may not have met the new Postgres."""
+    for _ in range(10):
+        answer = requests.get(f"{url}/transactions?sort_order=asc&limit=1000&after={after}", timeout=30)
+        if answer.status_code != 503:
+            break
+        time.sleep(0.1)
+    if answer.status_code != 200:
+        raise click.ClickException(f"GET /transactions: {answer.text}")
+    rows: list[dict[str, Any]] = answer.json()
+    return rows
+
+
 def _compare(url: str, acknowledged: dict[str, str], children: set[str], expiring: set[str], result: Result) -> None:
     """Walk the whole log over HTTP: everything acknowledged is there once, under the id that was given, and final."""
     found: Counter[str] = Counter()
     lost = set(children)
     after = 0
     while True:
-        page = requests.get(f"{url}/transactions?sort_order=asc&limit=1000&after={after}", timeout=30).json()
+        page = _page(url, after)
         if not page:
             break
         for row in page:
