@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from core import intake, settling, store
 from core.errors import ReferenceConflict
 from core.intake import Submission
-from core.model import Accepted, Draft, Kind
+from core.model import Draft, Kind
 from core.requests import terms_of
 from core.store.db import begin, reading
 
@@ -81,7 +81,7 @@ def _append(
         intake.append(conn, taken)
     for each in submissions:
         assert each.error is None, each.error
-        queues |= _queues(each.postings())
+        queues |= each.queues()
 
 
 def _restored(draft: Draft) -> Draft:
@@ -97,7 +97,3 @@ def _with_legs_called_by_id(draft: Draft) -> Draft:
 
 def _called_by_id(draft: Draft) -> Draft:
     return draft._replace(reference=draft.transaction_id)
-
-
-def _queues(accepted: list[Accepted]) -> set[int]:
-    return {one.queue for one in accepted if not one.replayed}

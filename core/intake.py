@@ -107,6 +107,10 @@ class Submission:
         """What was accepted into queues: legs in place of their splits, and nothing of what waits for its date."""
         return [one for each in self.accepted for one in (each.legs or [each]) if one.queue >= 0]
 
+    def queues(self) -> set[int]:
+        """Those that got work by it."""
+        return {one.queue for one in self.postings() if not one.replayed}
+
 
 def append(conn: Connection, submissions: Sequence[Submission]) -> None:
     """Give the drafts of all submissions their places in the log, and note in each what became of it.

@@ -62,9 +62,7 @@ def read(balance_id: str) -> Response:
     With ``from_source=true`` its sums and version are recomputed from all that was ever decided.
     """
     with reading(service().engine) as conn:
-        row = store.balances.find(conn, balance_id)
-        if row is None:
-            raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{balance_id}' not found")
+        row = found(conn, balance_id)
         queued = _queued(conn, row)
         if wire.flag("from_source"):
             row = history.recomputed(conn, row)
@@ -101,14 +99,16 @@ def link_identity(balance_id: str) -> Response:
     asked = wire.body(IdentityLinkRequest)
     if not asked.identity_id:
         raise InvalidRequest([("identity_id", "cannot be blank")], "GEN_MALFORMED_REQUEST")
-    _known(balance_id)
+    with reading(service().engine) as conn:
+        found(conn, balance_id)
     raise NotFound("IDT_NOT_FOUND", f"Identity with ID '{asked.identity_id}' not found")
 
 
 @blueprint.get("/balances/<balance_id>/lineage")
 def read_lineage(balance_id: str) -> Response:
     """Where a balance's money came from. No balance tracks that in this version, as ``track_fund_lineage`` is refused."""
-    _known(balance_id)
+    with reading(service().engine) as conn:
+        found(conn, balance_id)
     text = f"balance {balance_id} does not have fund lineage tracking enabled"
     raise InvalidRequest([("", text)], "GEN_BAD_REQUEST")
 
@@ -120,9 +120,7 @@ def read_entries(balance_id: str) -> Response:
     after = wire.after_number("version of an entry")
     since, until = wire.time_arg("from"), wire.time_arg("to")
     with reading(service().engine) as conn:
-        row = store.balances.find(conn, balance_id)
-        if row is None:
-            raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{balance_id}' not found")
+        row = found(conn, balance_id)
         entries = store.balances.entries(conn, row.key, limit=limit, after=after, since=since, until=until)
     if request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv":
         response = Response(_csv(entries), mimetype="text/csv")
@@ -131,10 +129,16 @@ def read_entries(balance_id: str) -> Response:
     return wire.next_link(response, entries[-1].version if len(entries) == limit else None)
 
 
-def _known(balance_id: str) -> None:
-    with reading(service().engine) as conn:
-        if store.balances.find(conn, balance_id) is None:
-            raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{balance_id}' not found")
+def found(conn: Connection, balance_id: str) -> BalanceRow:
+    """A balance by its id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = store.balances.find(conn, balance_id)
+    if row is None:
+        raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{balance_id}' not found")
+    return row
 
 
 def _problems_of(asked: BalanceRequest, indicator: str | None) -> list[tuple[str, str]]:

@@ -72,7 +72,7 @@ class Committer:
                 self._append(submissions)
                 for _, committed in group:
                     committed.release()
-                self._ring({one.queue for s in submissions for one in s.postings() if not one.replayed})
+                self._ring(set().union(*(submission.queues() for submission in submissions)))
 
     def _gather(self) -> list[tuple[Submission, threading.Lock]]:
         group: list[tuple[Submission, threading.Lock]] = []

@@ -6,11 +6,12 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 import celeryconfig
-from core import history, store
-from core.errors import InvalidRequest, NotFound
+from core import history
+from core.errors import InvalidRequest
 from core.history import BATCH, MAX_BATCH
 from core.store.db import reading
 from web import wire
+from web.balances import found
 from web.service import service
 
 blueprint = Blueprint("history", __name__)
@@ -25,9 +26,7 @@ def read_at(balance_id: str) -> Response:
     at = wire.time_arg("timestamp", code="BAL_INVALID_TIMESTAMP")
     from_source = wire.flag("from_source")
     with reading(service().engine) as conn:
-        row = store.balances.find(conn, balance_id)
-        if row is None:
-            raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{balance_id}' not found")
+        row = found(conn, balance_id)
         then = history.balance_at(conn, row, at, from_source=from_source)
     body: dict[str, Any] = {
         "balance": {

@@ -48,7 +48,7 @@ def find(ledger: Service, transaction_id: str) -> TransactionRow:
 
 def drain_all(ledger: Service, submissions: Sequence[Submission]) -> None:
     """Drain the queues of what was accepted up to it, here and now. It does not jump the line."""
-    places = _last_of_each_queue(submissions)
+    places = last_of_each_queue(submissions)
     for one in (one for each in submissions for one in each.accepted if one.replayed and one.seq and one.queue < 0):
         # A split that was there before: its legs were not looked up then.
         for queue, seq in places_of(ledger, find(ledger, one.transaction_id)).items():
@@ -81,7 +81,7 @@ def answer_outcome(
     if skip_queue:
         drain_all(ledger, [submission])
     elif wait_s:
-        wait_all(ledger, _last_of_each_queue([submission]), wait_s)
+        wait_all(ledger, last_of_each_queue([submission]), wait_s)
     row = find(ledger, accepted.transaction_id)
     if accepted.replayed:
         response = wire.answer(read_body(ledger, row))
@@ -128,7 +128,8 @@ def rejected(row: TransactionRow, *, end: str = "", details: dict[str, Any] | No
     return error_response(CODES[row.rejection.reason], text, details=details)
 
 
-def _last_of_each_queue(submissions: Sequence[Submission]) -> dict[int, int]:
+def last_of_each_queue(submissions: Sequence[Submission]) -> dict[int, int]:
+    """The queues that these were accepted into, and the seq of the last of them in each."""
     last: dict[int, int] = {}
     for submission in submissions:
         for one in submission.postings():

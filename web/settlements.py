@@ -15,7 +15,7 @@ from core.store.db import reading
 from core.store.transactions import TransactionRow
 from web import previews, wire
 from web.errors import error_response
-from web.outcomes import CODES, answer_outcome, drain_all, find, first_rejected, rejected, wait_all
+from web.outcomes import CODES, answer_outcome, drain_all, find, first_rejected, last_of_each_queue, rejected, wait_all
 from web.service import Service, service
 from web.transaction_body import body_of, read_body
 from web.transactions import batch_body
@@ -63,7 +63,7 @@ def settle(transaction_id: str) -> Response:
         if failure := _failure(ledger, submission):
             return failure
     elif wait_s:
-        wait_all(ledger, {one.queue: one.seq for one in submission.postings()}, wait_s)
+        wait_all(ledger, last_of_each_queue([submission]), wait_s)
     return _settled(ledger, transaction_id, submission, queued=not asked.skip_queue)
 
 

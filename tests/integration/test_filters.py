@@ -23,25 +23,9 @@ from core.requests import FilterClause, FilterRequest
 from core.store import filters as found
 from core.store.db import begin, connect, reading_within
 from web import lists
-from web.app import create_app
-from web.doorbell import Doorbell
 
 _references = itertools.count(1)
 Row = dict[str, Any]
-
-
-@pytest.fixture
-def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
-    """The application without workers: only ``skip_queue`` decides."""
-    monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
-    app = create_app({"DATABASE_URL": database_url})
-    yield app
-    app.extensions["pacioli"].engine.dispose()
-
-
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
 
 
 @pytest.fixture

@@ -34,8 +34,6 @@ from core.store.balances import BalanceRow
 from core.store.db import begin, connect, reading
 from ops.cli import main
 from tests.factories import Ledger, transaction
-from web.app import create_app
-from web.doorbell import Doorbell
 from worker import tasks
 
 JUST = timedelta(microseconds=1)
@@ -461,20 +459,6 @@ def _nodes(plan: Any) -> Iterator[Any]:
 
 
 # Over HTTP
-
-
-@pytest.fixture
-def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
-    """The application without workers: no bell is rung."""
-    monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
-    app = create_app({"DATABASE_URL": database_url})
-    yield app
-    app.extensions["pacioli"].engine.dispose()
-
-
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
 
 
 def _post(client: FlaskClient, **fields: Any) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import itertools
 import json
 import re
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -126,20 +125,6 @@ def _refused(response: TestResponse, status: int, code: str, message: str | None
     assert detail["message"] == body["error"]
     assert message is None or detail["message"] == message
     return detail
-
-
-@pytest.fixture
-def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
-    """The application without workers: no bell is rung."""
-    monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
-    app = create_app({"DATABASE_URL": database_url})
-    yield app
-    app.extensions["pacioli"].engine.dispose()
-
-
-@pytest.fixture
-def api(app: Flask) -> Api:
-    return Api(app, app.test_client())
 
 
 # Submitting

@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,21 +13,6 @@ from werkzeug.test import TestResponse
 
 from core import annotations
 from core.store.db import begin, reading
-from web.app import create_app
-from web.doorbell import Doorbell
-
-
-@pytest.fixture
-def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
-    monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
-    app = create_app({"DATABASE_URL": database_url})
-    yield app
-    app.extensions["pacioli"].engine.dispose()
-
-
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
 
 
 def _post(client: FlaskClient, reference: str, **fields: Any) -> dict[str, Any]:
