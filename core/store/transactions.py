@@ -59,8 +59,6 @@ class TransactionRow(NamedTuple):
     committed: int | None
     voided: int | None
     settled_at: datetime | None
-    legs: int | None = None
-    """Of a split: how many."""
     legs_status: int | None = None
     """Of a split: the number of its status as its legs make it; None while one of them is undecided."""
     legs_settled_at: datetime | None = None
@@ -138,7 +136,7 @@ _META_DATA = (
 
 LEGS = (
     # A one-time filter on the kind, so that it costs nothing for anything but a split.
-    "LEFT JOIN LATERAL (SELECT count(*) AS legs, CASE WHEN count(leg_o.seq) < count(*) THEN NULL "
+    "LEFT JOIN LATERAL (SELECT CASE WHEN count(leg_o.seq) < count(*) THEN NULL "
     "WHEN bool_or(leg_h.seq IS NOT NULL AND leg_h.settled_at IS NULL) THEN 2 "
     "WHEN bool_or(leg_o.status = 1 OR leg_h.committed > 0) THEN 1 WHEN bool_or(leg_h.seq IS NOT NULL) THEN 3 "
     "ELSE 4 END AS status, max(leg_o.decided_at) AS decided_at, max(leg_h.settled_at) AS settled_at "
@@ -164,14 +162,14 @@ _SELECT = (
     "d.balance_id, log.amount, log.currency, log.precision, description, allow_overdraft, overdraft_limit, parent, "
     f"group_first, effective_date, {_META_DATA.format('log')}, log.terms::text, log.digest, accepted_at, o.status, "
     "o.amount, o.reason, o.rejection, coalesce(o.decided_at, l.decided_at), h.amount, h.committed, h.voided, h.settled_at, "
-    f"l.legs, l.status, l.settled_at {FROM}"
+    f"l.status, l.settled_at {FROM}"
 )
 
 _SELECT_SCHEDULED = (
     "SELECT 0, w.id, reference, kind, NULL, w.source, s.balance_id, s.indicator, w.destination, d.balance_id, w.amount, "
     "w.currency, w.precision, description, allow_overdraft, overdraft_limit, parent, NULL, effective_date, "
     f"{_META_DATA.format('w')}, w.terms::text, NULL, scheduled_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, "
-    "cancelled_at, json_array_length(legs), NULL, NULL FROM scheduled w LEFT JOIN balances s ON s.id = w.source "
+    "cancelled_at, NULL, NULL FROM scheduled w LEFT JOIN balances s ON s.id = w.source "
     "LEFT JOIN balances d ON d.id = w.destination LEFT JOIN annotations a ON a.id = w.id"
 )
 

@@ -213,12 +213,16 @@ DAMAGE = {
 """Statements that damage the ledger of ``told``, and the table, key and aspect that must be named first."""
 
 
-@pytest.mark.parametrize("statements", DAMAGE)
-def test_damage_is_named(told: Ledger, statements: str) -> None:
-    with begin(told.engine) as conn:
+def _damage(ledger: Ledger, statements: str) -> None:
+    with begin(ledger.engine) as conn:
         conn.execute(text(NO_TRIGGERS))
         for statement in statements.split("; "):
             conn.exec_driver_sql(statement)
+
+
+@pytest.mark.parametrize("statements", DAMAGE)
+def test_damage_is_named(told: Ledger, statements: str) -> None:
+    _damage(told, statements)
     report = audit.verify(told.engine)
     assert not report.ok
     table, key, what = DAMAGE[statements]
@@ -308,10 +312,7 @@ FORGED = {
 
 @pytest.mark.parametrize("statements", FORGED)
 def test_damage_to_splits_refunds_and_dates_is_named(more: Ledger, statements: str) -> None:
-    with begin(more.engine) as conn:
-        conn.execute(text(NO_TRIGGERS))
-        for statement in statements.split("; "):
-            conn.exec_driver_sql(statement)
+    _damage(more, statements)
     table, key, what = FORGED[statements]
     problems = audit.verify(more.engine).problems
     assert any((one.table, one.what) == (table, what) and key in one.key for one in problems), problems

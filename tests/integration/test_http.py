@@ -34,17 +34,7 @@ class Api:
 
     def post(self, **fields: Any) -> TestResponse:
         """A transaction of one USD cent from @World to @A by overdraft, unless told otherwise. None leaves a field out."""
-        given = {
-            "precise_amount": None if "amount" in fields else 1,
-            "precision": 100,
-            "currency": "USD",
-            "reference": f"ref {next(_references)}",
-            "source": "@World",
-            "destination": "@A",
-            "description": "a test",
-            "allow_overdraft": True,
-        }
-        return self.client.post("/transactions", json=_given({**given, **fields}))
+        return self.client.post("/transactions", json=_item(**fields))
 
     def done(self, **fields: Any) -> dict[str, Any]:
         """The same with ``skip_queue``, which must succeed."""
@@ -60,20 +50,7 @@ class Api:
         return self.client.put(f"/transactions/inflight/{hold}", json={"status": status, **fields})
 
     def bulk(self, *items: dict[str, Any], **fields: Any) -> TestResponse:
-        transactions = [
-            {
-                "precise_amount": 1,
-                "precision": 100,
-                "currency": "USD",
-                "reference": f"ref {next(_references)}",
-                "source": "@World",
-                "destination": "@A",
-                "description": "a test",
-                "allow_overdraft": True,
-                **item,
-            }
-            for item in items
-        ]
+        transactions = [_item(**item) for item in items]
         return self.client.post("/transactions/bulk", json={"transactions": transactions, **fields})
 
     def get(self, path: str, **arguments: Any) -> Any:
@@ -105,6 +82,23 @@ class Api:
         asked = {"ledger_id": "general_ledger_id", "currency": currency}
         balance_id: str = _ok(self.client.post("/balances", json=asked), 201)["balance_id"]
         return balance_id
+
+
+def _item(**fields: Any) -> dict[str, Any]:
+    """One USD cent from @World to @A by overdraft, unless told otherwise."""
+    return _given(
+        {
+            "precise_amount": None if "amount" in fields else 1,
+            "precision": 100,
+            "currency": "USD",
+            "reference": f"ref {next(_references)}",
+            "source": "@World",
+            "destination": "@A",
+            "description": "a test",
+            "allow_overdraft": True,
+            **fields,
+        }
+    )
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:
