@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from core import audit, due, intake, store
 from core.errors import InvalidRequest, ReferenceConflict
+from core.intake import Submission
 from core.model import Accepted, Status
 from core.store.db import begin, reading
 from core.store.transactions import TransactionRow
@@ -301,7 +302,7 @@ def test_a_crash_before_the_commit_loses_nothing_and_doubles_nothing(
         elif where == "store.due.add":
             patch.setattr(store.due, "add", crash)
         else:
-            patch.setattr(due, "_queues", crash)  # The last thing before the commit.
+            patch.setattr(Submission, "queues", crash)  # The last thing before the commit.
         for _ in range(2):
             with pytest.raises(ZeroDivisionError):
                 due.accept_due(ledger.engine, SOON)
