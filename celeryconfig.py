@@ -15,13 +15,14 @@ from core.routing import MAX_QUEUES
 DRAIN = "pacioli.drain"
 SWEEP = "pacioli.sweep"
 DUE = "pacioli.due"
+FUND = "pacioli.fund"
 SNAPSHOT = "pacioli.snapshot"
 VERIFY = "pacioli.verify"
 MAINTENANCE = "maintenance"
 
 SWEEP_INTERVAL_S = 1.0
 DUE_INTERVAL_S = 1.0
-"""How late a due date may be answered while nothing is wrong."""
+"""How late a due date may be answered while nothing is wrong. Of a funding job too."""
 
 VERIFY_INTERVAL_S = 3600.0
 """How long an altered row can go unnoticed, if nobody asks before."""
@@ -61,6 +62,7 @@ beat_schedule = {
     # An unread one is worth nothing once the next is there, so it expires.
     "sweep": {"task": SWEEP, "schedule": SWEEP_INTERVAL_S, "options": {"expires": 5 * SWEEP_INTERVAL_S}},
     "due": {"task": DUE, "schedule": DUE_INTERVAL_S, "options": {"expires": 5 * DUE_INTERVAL_S}},
+    "fund": {"task": FUND, "schedule": DUE_INTERVAL_S, "options": {"expires": 5 * DUE_INTERVAL_S}},
     # Of balances that changed since yesterday. No answer depends on when, or on whether, they are taken.
     "snapshot": {"task": SNAPSHOT, "schedule": crontab(minute="5", hour="0"), "options": {"expires": 12 * 3600}},
     "verify": {"task": VERIFY, "schedule": VERIFY_INTERVAL_S, "options": {"expires": VERIFY_INTERVAL_S}},

@@ -2,7 +2,7 @@
 
 LedgerError
 ├── InvalidRequest      the request cannot be accepted; names the fields
-├── NotFound            no ledger, balance or transaction of that id
+├── NotFound            no ledger, balance, transaction or job of that id
 ├── Conflict            it is at odds with what is already there
 │   └── ReferenceConflict   the reference names another transaction
 ├── TooSlow             what was asked would read more than it may

@@ -282,7 +282,7 @@ def _check_balances(sides: Sides, currency: str, directory: Directory) -> None:
     for side, names in zip(("source", "destination"), sides, strict=True):
         keys.append(set())
         for name in names:
-            ref = _ref(name, currency, directory)
+            ref = ref_of(name, currency, directory)
             if ref is not None:
                 keys[-1].add(ref.key)
                 if ref.currency != currency and currency:
@@ -296,7 +296,8 @@ def _check_balances(sides: Sides, currency: str, directory: Directory) -> None:
         raise InvalidRequest([("destination", "source and destination cannot be the same balance")])
 
 
-def _ref(name: str, currency: str, directory: Directory) -> BalanceRef | None:
+def ref_of(name: str, currency: str, directory: Directory) -> BalanceRef | None:
+    """The balance that an id, or an ``@Name`` in this currency, stands for, if ``directory.know`` has found it."""
     return directory.balance((name, currency) if name[0] == "@" else name)
 
 
@@ -308,7 +309,7 @@ class _Names(NamedTuple):
     virtual: Virtual | None
 
     def __call__(self, name: str) -> BalanceRef:
-        ref = _ref(name, self.currency, self.directory)
+        ref = ref_of(name, self.currency, self.directory)
         if ref is None:
             assert self.virtual is not None
             ref = self.virtual[name, self.currency]
@@ -332,18 +333,18 @@ def _sums_of(request: TransactionRequest, currency: str, directory: Directory, p
         fixed = precisions.get(currency) or directory.precision(currency)
         if fixed is None and asked is not None:
             fixed = precisions[currency] = asked
-        _check_precision(currency, asked, fixed)
+        check_precision(currency, asked, fixed)
         precision = fixed or 1
     else:
         precision = asked or 1
     if request.precise_amount is not None:
         amount = whole(request.precise_amount) or 0
     else:
-        amount = _minor("amount", request.amount or Decimal(0), precision)
+        amount = minor_of("amount", request.amount or Decimal(0), precision)
     if amount == 0:
         raise InvalidRequest([("amount", "transaction precise amount must be positive")], code="TXN_INVALID_AMOUNT")
     limit = request.overdraft_limit
-    limit_minor = None if limit is None else _minor("overdraft_limit", limit, precision)
+    limit_minor = None if limit is None else minor_of("overdraft_limit", limit, precision)
     split = request.sources or request.destinations
     return _Sums(precision, amount, limit_minor, _legs_of(request, amount, precision) if split else None)
 
@@ -370,7 +371,11 @@ def _shares_of(side: str, legs: list[Leg] | None, amount: int, precision: int) -
         raise InvalidRequest([(field, f"failed to split transaction: {error}")], "TXN_INVALID_DISTRIBUTION") from None
 
 
-def _check_precision(currency: str, asked: int | None, fixed: int | None) -> None:
+def check_precision(currency: str, asked: int | None, fixed: int | None) -> None:
+    """
+    Raises:
+        InvalidRequest: what is asked is not what the currency has (TXN_PRECISION_MISMATCH).
+    """
     if asked is not None and asked != fixed:
         text = f"is {asked}, but {currency} has precision {fixed}"
         raise InvalidRequest([("precision", text)], "TXN_PRECISION_MISMATCH", {"precision": fixed})
@@ -378,10 +383,15 @@ def _check_precision(currency: str, asked: int | None, fixed: int | None) -> Non
 
 def _fix_precisions(precisions: dict[str, int], directory: Directory) -> None:
     for currency, precision in precisions.items():
-        _check_precision(currency, precision, directory.fix_precision(currency, precision))
+        check_precision(currency, precision, directory.fix_precision(currency, precision))
 
 
-def _minor(field: str, amount: Decimal, precision: int) -> int:
+def minor_of(field: str, amount: Decimal, precision: int) -> int:
+    """Minor units.
+
+    Raises:
+        InvalidRequest: naming the field; it does not come out whole (TXN_INVALID_AMOUNT).
+    """
     try:
         return to_minor(amount, precision)
     except InexactAmount as error:

@@ -44,7 +44,7 @@ def problems_of(request: TransactionRequest) -> Problems:
             problems.append(("precise_amount", f"must be an integer, or a string of at most {MAX_DIGITS} digits"))
         elif precise < 0:
             problems.append(("amount", "precise_amount cannot be negative"))
-    problems += _precision_problems(request.precision)
+    problems += precision_problems(request.precision)
     if request.currency is not None:
         problems += text_problems("currency", request.currency, 32)
     problems += text_problems("reference", request.reference, MAX_REFERENCE)
@@ -74,13 +74,14 @@ def problems_of(request: TransactionRequest) -> Problems:
     if request.scheduled_for or request.inflight_expiry_date or request.inflight_commit_date:
         for name in ("scheduled_for", "inflight_expiry_date", "inflight_commit_date"):
             if (text := getattr(request, name)) and text != ZERO_TIME:
-                problems += _rfc_3339_problems(name, text)
+                problems += time_problems(name, text)
     if request.status:
         problems.append(("status", "is set by the ledger; leave it out"))
     return problems
 
 
-def _precision_problems(precision: Decimal | None) -> Problems:
+def precision_problems(precision: Decimal | None) -> Problems:
+    """What is wrong with the number of minor units in a major unit."""
     if not precision:
         return []
     if not precision.is_finite() or precision.adjusted() > 20 or precision.adjusted() < -20:
@@ -142,7 +143,8 @@ def time_of(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text.upper()).astimezone(UTC)
 
 
-def _rfc_3339_problems(field: str, text: str) -> Problems:
+def time_problems(field: str, text: str) -> Problems:
+    """What is wrong with an RFC 3339 time."""
     if _RFC_3339.fullmatch(text):
         try:
             return _date_problems(field, datetime.fromisoformat(text.upper()))

@@ -5,7 +5,7 @@ import time
 import structlog
 
 import celeryconfig
-from core import audit, checkpoints, history, store
+from core import audit, checkpoints, history, runs, store
 from core import drain as core_drain
 from core import due as core_due
 from core.errors import TransientError
@@ -58,6 +58,23 @@ def due() -> None:
     except TransientError as error:
         # What was committed stays; the next tick takes the rest, and the sweep rings.
         logger.warning("what is due could not be accepted", error=repr(error.__cause__))
+
+
+@app.task(name=celeryconfig.FUND)
+def fund() -> None:
+    """Claim the funding jobs that are due, and post rows of their runs for a second. Goes on in another task."""
+    try:
+        progress = runs.advance(engine(), announce=announce)
+    except TransientError as error:
+        # What was committed stays; the next tick goes on from there, and the sweep rings.
+        logger.warning("funding was cut short", error=repr(error.__cause__))
+        return
+    for queue in progress.touched:
+        drain.apply_async((queue,))
+    for run in progress.ended:
+        logger.info("funding run", run=run.run_id, status=run.status, posted=run.posted, rows=run.row_count)
+    if progress.more:
+        fund.apply_async(expires=5 * celeryconfig.DUE_INTERVAL_S)
 
 
 SNAPSHOT_FOR_S = 5.0

@@ -136,6 +136,12 @@ def find_balances(conn: Connection, listing: Listing) -> tuple[list[BalanceRow],
     return [rows[place] for place, _ in places], count
 
 
+def where_balances(conn: Connection, listing: Listing) -> tuple[str, str, tuple[Any, ...]]:
+    """All balances that were asked for, whatever the page: FROM, WHERE and its values, for a statement about them."""
+    where, values = _any(_conditions(conn, listing, _BALANCES) or [_Condition("false")])
+    return _BALANCES.source, where, values
+
+
 def find_transactions(conn: Connection, listing: Listing) -> tuple[list[TransactionRow], int | None]:
     """A page of transactions, and the number of all that were asked for, if that is wanted.
 

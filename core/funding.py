@@ -1,0 +1,796 @@
+"""Funding jobs: one pool, many recipients, now, at a time, or again and again.
+
+A job is checked whole before it is kept: every term, every row. What it comes to each time that it is due is a run
+(``core/runs.py``); whom it is for is a list of rows (``core/recipients.py``), or a rule that makes one when a run starts.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Connection, Engine
+
+from core import filters, recipients, schedule, store
+from core.directory import Directory
+from core.engine import Book, decide, decide_group
+from core.errors import Conflict, InvalidRequest, NotFound
+from core.filters import BALANCES, Listing
+from core.ids import new_key
+from core.intake import check_precision, minor_of, ref_of
+from core.model import Kind, Outcome, Posting, RejectReason
+from core.money import to_text
+from core.recipients import Given
+from core.requests import FilterClause, FilterRequest, FundingRequest, FundingRule, FundingTerms
+from core.schedule import Missed, Schedule
+from core.store.db import begin
+from core.store.funding import FundingRow, JobRow, Rule, RunRow, Tally
+from core.validation import (
+    MAX_REFERENCE,
+    Problems,
+    indicator_problems,
+    precision_problems,
+    text_problems,
+    time_of,
+    time_problems,
+    whole,
+)
+
+MAX_ATOMIC = 10_000
+"""Rows of a run that are decided as one."""
+MAX_COUNT = 2**31 - 1
+PREVIEWED = 10
+"""Occurrences that a preview shows."""
+REHEARSED = 5_000
+"""Rows that are rehearsed at once."""
+MAX_REJECTED = 100
+"""Rows of a rehearsal that are listed as rejected. All are counted."""
+
+BAD = "GEN_VALIDATION_ERROR"
+
+_decode_terms = msgspec.json.Decoder(FundingTerms).decode
+
+
+def terms_of(job: JobRow) -> FundingTerms:
+    """What was agreed on in a job."""
+    return _decode_terms(job.terms)
+
+
+def schedule_of(terms: FundingTerms) -> Schedule:
+    """When a job runs. Without a time or an expression it ran once, when it was made."""
+    return Schedule(terms.at, terms.cron, terms.timezone, terms.ends_at, terms.count)
+
+
+def next_occurrences(job: JobRow, most: int = PREVIEWED) -> list[datetime]:
+    """When a job will run next."""
+    terms = terms_of(job)
+    if job.next_due is None:
+        return []
+    if terms.count is not None:
+        most = min(most, terms.count - job.runs_made)
+    # The first one has not been dealt with, whatever the time is.
+    found = schedule.occurrences(schedule_of(terms), after=job.next_due - timedelta(microseconds=1))
+    return [at for at, _ in zip(found, range(most), strict=False)]
+
+
+def status_of(job: JobRow) -> str:
+    """ACTIVE, PAUSED or CANCELLED; FINISHED when nothing is to come by itself, and nothing is under way."""
+    return "FINISHED" if job.status == "ACTIVE" and job.next_due is None and not job.unfinished else job.status
+
+
+def status_of_run(job: JobRow, run: RunRow) -> str:
+    """PENDING, RUNNING until all that is posted is decided, PAUSED with its job, COMPLETED, REFUSED or CANCELLED."""
+    if job.status == "PAUSED" and run.status in ("PENDING", "POSTING"):
+        return "PAUSED"
+    return "RUNNING" if run.status in ("POSTING", "POSTED") else run.status
+
+
+class Counts(NamedTuple):
+    """What the rows of a run have come to. Amounts are minor units."""
+
+    total: int | None
+    """None while the run has not started."""
+    accepted: int
+    applied: int
+    """Moved money, or hold it."""
+    rejected: dict[RejectReason, int]
+    undecided: int
+    applied_amount: int
+    rate: float
+    """Rows accepted a second."""
+    left_s: float | None
+    """Seconds until the rest is accepted, at that rate; None when nothing is left, or nothing can be said."""
+
+    @property
+    def unposted(self) -> int | None:
+        return None if self.total is None else self.total - self.accepted
+
+
+def counts_of(job: JobRow, run: RunRow, tally: list[Tally], now: datetime) -> Counts:
+    """Count the rows of a run. ``tally`` is what ``store.funding.tally`` says."""
+    applied = [each for each in tally if each.status is not None and each.reason is None]
+    undecided = sum(each.rows for each in tally if each.status is None)
+    rejected = {RejectReason(each.reason): each.rows for each in tally if each.reason is not None}
+    running = status_of_run(job, run) == "RUNNING"
+    until = now if running and run.status == "POSTING" else run.progressed_at or now
+    seconds = (until - run.started_at).total_seconds() if run.started_at is not None else 0.0
+    rate = run.posted / max(seconds, 0.001) if run.posted else 0.0
+    left = (run.row_count or 0) - run.posted if run.status == "POSTING" and run.last_row is None else 0
+    return Counts(
+        run.row_count,
+        run.posted,
+        sum(each.rows for each in applied),
+        rejected,
+        undecided,
+        sum(each.amount for each in applied),
+        rate,
+        left / rate if left and rate and running else None,
+    )
+
+
+# Creating
+
+
+class Created(NamedTuple):
+    """A new job, or the one that was there before."""
+
+    job: JobRow
+    run: RunRow | None
+    """Of a job that runs now."""
+    replayed: bool
+
+
+def create(
+    engine: Engine, request: FundingRequest, given: Iterable[Given] | None, directory: Directory, now: datetime
+) -> Created:
+    """Keep a job whose terms and rows are all right; one that runs now comes due at once.
+
+    ``given`` are the rows of a file, in place of the request's own recipients or rule.
+
+    Raises:
+        InvalidRequest: with every problem of the terms, or of the rows.
+        NotFound: there is no such source, or ledger (BAL_NOT_FOUND, LGR_NOT_FOUND).
+        Conflict: the reference names a job of other content (FND_DUPLICATE_REFERENCE).
+        TransientError: the database was busy or gone. With a reference, the same request may be sent again.
+    """
+    draft = _draft(request, given, directory, now)
+    with begin(engine) as conn:
+        job = _keep(conn, draft, directory, now)
+        first = store.funding.find_job_by_reference(conn, job.reference)
+        if first is not None or not store.funding.insert_job(conn, job):
+            conn.rollback()
+        else:
+            run = _run_now(conn, job, now) if draft.runs_now else None
+            kept = store.funding.find_job(conn, job.job_id)
+            assert kept is not None
+            return Created(kept, run, False)
+    with begin(engine) as conn:
+        first = store.funding.find_job_by_reference(conn, job.reference)
+        assert first is not None
+        if first.digest != job.digest:
+            raise Conflict(
+                "FND_DUPLICATE_REFERENCE",
+                f"reference {job.reference} has already been used by a funding job whose {_difference(first, job)} differs",
+                {"reference": job.reference, "job_id": first.job_id},
+            )
+        return Created(first, store.funding.find_run_of(conn, first.id, NOW), True)
+
+
+@dataclass
+class Rehearsal:
+    """What a run would come to, over the balances as they are. Amounts are minor units."""
+
+    job: JobRow
+    rows: int
+    amount: int
+    refusal: dict[str, Any] | None
+    """Why the run would not begin."""
+    last_row: int | None
+    """Rows after it are beyond the limit, and would not be posted."""
+    pool_before: int = 0
+    pool_after: int = 0
+    applied: int = 0
+    applied_amount: int = 0
+    rejected: "Counter[int]" = field(default_factory=Counter)
+    """Rows by reason."""
+    examples: list[tuple[FundingRow, Outcome]] = field(default_factory=list)
+    """The first rows that would be rejected."""
+    names: dict[int, str] = field(default_factory=dict)
+    """Of the balances of the examples."""
+
+    @property
+    def beyond_limit(self) -> int:
+        """Rows that would not be posted, for the money does not go so far."""
+        return self.rows - self.applied - self.rejected.total() if self.last_row is not None else 0
+
+
+def rehearse(
+    engine: Engine, request: FundingRequest, given: Iterable[Given] | None, directory: Directory, now: datetime
+) -> Rehearsal:
+    """Do all that ``create`` and the start of a run would do, decide the rows with the engine, and keep nothing.
+
+    Raises:
+        InvalidRequest, NotFound: as ``create``.
+    """
+    draft = _draft(request, given, directory, now)
+    with begin(engine) as conn:
+        job = _keep(conn, draft, directory, now)
+        plan = plan_of(conn, job, new_key())
+        rehearsal = _rehearse(conn, job, plan)
+        conn.rollback()
+    return rehearsal
+
+
+# What a run will post
+
+
+class Plan(NamedTuple):
+    """What a run will post, fixed when it starts. Amounts are minor units."""
+
+    list: UUID
+    rows: int
+    amount: int
+    last_row: int | None
+    """Rows after it are beyond the limit; None when there are none."""
+    refusal: dict[str, Any] | None
+    """Why it is not to begin."""
+
+
+def plan_of(conn: Connection, job: JobRow, run: UUID, *, list: UUID | None = None) -> Plan:
+    """Fix what a run will post: the job's list, or the balances that its rule names now, and how far the money goes.
+
+    ``list`` is there already when the run retries another.
+    """
+    terms = terms_of(job)
+    rule = rule_of(job, terms)
+    if list is None and rule is not None:
+        store.funding.fill_by_rule(conn, run, rule)
+        list = run
+    list = list or job.id
+    rows, amount = store.funding.totals(conn, list)
+    if terms.atomic and rows > MAX_ATOMIC:
+        text = f"{rows} rows cannot be decided as one; {MAX_ATOMIC} can"
+        return Plan(list, rows, amount, None, {"reason": "TOO_MANY_ROWS", "message": text})
+    room = room_of(conn, job, terms)
+    if room is None or amount <= room:
+        return Plan(list, rows, amount, None, None)
+    if terms.until_limit:
+        return Plan(list, rows, amount, store.funding.last_row_within(conn, list, room), None)
+    asked, able = to_text(amount, job.precision), to_text(room, job.precision)
+    refusal = {
+        "reason": "LIMIT",
+        "message": f"the run needs {asked} {job.currency}, and the pool can pay {able}",
+        "requested": amount,
+        "available": room,
+        "short_by": amount - room,
+    }
+    return Plan(list, rows, amount, None, refusal)
+
+
+def room_of(conn: Connection, job: JobRow, terms: FundingTerms) -> int | None:
+    """What the pool can pay, its overdraft included, in minor units; None when there is no limit."""
+    if terms.allow_overdraft and terms.overdraft_limit is None:
+        return None
+    pool = store.outcomes.read_balances(conn, [job.source])[job.source]
+    return pool.balance - pool.inflight_debit + (terms.overdraft_limit or 0)
+
+
+def rule_of(job: JobRow, terms: FundingTerms) -> Rule | None:
+    """Whom the job funds, if that is a rule."""
+    if terms.filters is None:
+        return None
+    listing = _listing(terms.filters, terms.logical_operator)
+    return Rule(listing, job.currency, job.source, terms.amount, terms.top_up_to)
+
+
+class Forecast(NamedTuple):
+    """What the pool will be after the next run, if nothing else happens to it. Amounts are minor units."""
+
+    rows: int
+    amount: int
+    balance: int
+    """Now."""
+    balance_after: int
+    runs_left: int | None
+    """Whole runs that it still carries; None when there is no limit."""
+
+
+def forecast(conn: Connection, job: JobRow) -> Forecast:
+    """Look ahead by one run of a job, as it would be now."""
+    terms = terms_of(job)
+    rule = rule_of(job, terms)
+    rows, amount = (job.row_count or 0, job.amount or 0) if rule is None else store.funding.totals_by_rule(conn, rule)
+    pool = store.outcomes.read_balances(conn, [job.source])[job.source]
+    room = room_of(conn, job, terms)
+    runs_left = None if room is None or not amount else max(room, 0) // amount
+    moved = 0 if terms.inflight else amount if room is None or amount <= room else 0
+    return Forecast(rows, amount, pool.balance, pool.balance - moved, runs_left)
+
+
+def _rehearse(conn: Connection, job: JobRow, plan: Plan) -> Rehearsal:
+    terms = terms_of(job)
+    pool = store.outcomes.read_balances(conn, [job.source])[job.source]
+    found = Rehearsal(job, plan.rows, plan.amount, plan.refusal, plan.last_row, pool.balance, pool.balance)
+    if plan.refusal is not None:
+        return found
+    for rows in _pieces(conn, plan, plan.rows if terms.atomic else REHEARSED):
+        book = Book(store.outcomes.read_balances(conn, {row.destination for row in rows}), {})
+        book.balances[job.source] = pool
+        postings = [_posting(job, terms, row) for row in rows]
+        if terms.atomic:
+            outcomes = decide_group(postings, book)
+        else:
+            outcomes = []
+            for posting in postings:
+                outcomes.append(decide(posting, book))
+                book.write(outcomes[-1])
+        pool = book.balances[job.source]
+        for row, outcome in zip(rows, outcomes, strict=True):
+            if outcome.rejection is None:
+                found.applied += 1
+                found.applied_amount += outcome.amount
+            else:
+                found.rejected[outcome.rejection.reason] += 1
+                if len(found.examples) < MAX_REJECTED:
+                    found.examples.append((row, outcome))
+    found.pool_after = pool.balance
+    keys = [row.destination for row, _ in found.examples]
+    balances = store.balances.find_keys(conn, keys)
+    found.names = {key: row.indicator or row.balance_id for key, row in balances.items()}
+    return found
+
+
+def _pieces(conn: Connection, plan: Plan, size: int) -> Iterator[list[FundingRow]]:
+    after = 0
+    while rows := store.funding.read_rows(conn, plan.list, after=after, limit=max(size, 1)):
+        after = rows[-1].row
+        if plan.last_row is not None:
+            rows = [row for row in rows if row.row <= plan.last_row]
+            if not rows:
+                return
+        yield rows
+
+
+_LATEST = 2**62
+"""A rehearsal comes after everything that was accepted."""
+
+
+def _posting(job: JobRow, terms: FundingTerms, row: FundingRow) -> Posting:
+    kind = Kind.HOLD if terms.inflight else Kind.TRANSFER
+    money = row.amount, terms.allow_overdraft, terms.overdraft_limit
+    return Posting(_LATEST + row.row, kind, 0, job.source, row.destination, *money, None, None, None)
+
+
+# Changing
+
+
+def pause(engine: Engine, job_id: str) -> JobRow:
+    """Stop a job after the rows that are posted; nothing comes due. Pausing twice is pausing.
+
+    Raises:
+        NotFound: there is no such job.
+        Conflict: it is cancelled.
+    """
+    with begin(engine) as conn:
+        job = _locked(conn, job_id)
+        if job.status == "CANCELLED":
+            raise _conflict(job, "is cancelled, and so cannot be paused")
+        return _updated(conn, job, status="PAUSED", next_due=job.next_due, skipped=job.skipped)
+
+
+def resume(engine: Engine, job_id: str, now: datetime) -> JobRow:
+    """Go on with a job that is paused: with the run that it was at, and with what its schedule has from now on.
+
+    What its cron expression had meanwhile is skipped, for it was paused on purpose; a single time still comes.
+
+    Raises:
+        NotFound, Conflict: as ``pause``.
+    """
+    with begin(engine) as conn:
+        job = _locked(conn, job_id)
+        if job.status == "CANCELLED":
+            raise _conflict(job, "is cancelled for good; make a new one")
+        terms, next_due, skipped = terms_of(job), job.next_due, job.skipped
+        if job.status == "PAUSED" and terms.cron is not None and next_due is not None and next_due <= now:
+            due = schedule.due(
+                schedule_of(terms)._replace(count=None), next_due=next_due, now=now, missed=Missed.ONCE, made=0
+            )
+            next_due, skipped = due.next_due, skipped + due.skipped + len(due.runs)
+        return _updated(conn, job, status="ACTIVE", next_due=next_due, skipped=skipped)
+
+
+def cancel(engine: Engine, job_id: str, now: datetime) -> JobRow:
+    """End a job. What is posted stays; what is not stays unposted. Cancelling twice is cancelling.
+
+    Raises:
+        NotFound: there is no such job.
+    """
+    with begin(engine) as conn:
+        job = _locked(conn, job_id)
+        store.funding.cancel_runs(conn, job.id, now)
+        return _updated(conn, job, status="CANCELLED", next_due=None, skipped=job.skipped)
+
+
+NOW = "now"
+"""The occurrence of a job that runs when it is made."""
+
+
+def run_now(engine: Engine, job_id: str, reference: str | None, now: datetime) -> tuple[RunRow, bool]:
+    """Run a job once more, beside its schedule. Returns the run, and whether it was there before.
+
+    Raises:
+        NotFound: there is no such job.
+        Conflict: it is cancelled or paused.
+        InvalidRequest: the reference is none.
+    """
+    if reference is not None and (problems := text_problems("reference", reference, MAX_REFERENCE // 2)):
+        raise InvalidRequest(problems, BAD)
+    with begin(engine) as conn:
+        job = _locked(conn, job_id)
+        occurrence = f"run_{reference or now.isoformat()}"
+        if (first := store.funding.find_run_of(conn, job.id, occurrence)) is not None:
+            return first, True
+        if job.status != "ACTIVE":
+            raise _conflict(
+                job, "is cancelled; make a new one" if job.status == "CANCELLED" else "is paused; resume it"
+            )
+        return _run_now(conn, job, now, occurrence), False
+
+
+def retry(engine: Engine, job_id: str, run_id: str, now: datetime) -> tuple[RunRow, bool]:
+    """Post the rejected rows of a run again, under new references. Returns the new run, and whether it was there before.
+
+    Each run is retried once; what is rejected again is a matter of the new one.
+
+    Raises:
+        NotFound: there is no such job, or run of it.
+        Conflict: it is not decided yet, or nothing of it was rejected, or the job is cancelled or paused.
+    """
+    with begin(engine) as conn:
+        job = _locked(conn, job_id)
+        run = found_run(conn, job, run_id)
+        if run.retried_by is not None:
+            again = store.funding.find_run(conn, f"{store.funding.RUN_PREFIX}{run.retried_by}")
+            assert again is not None
+            return again, True
+        if job.status != "ACTIVE":
+            raise _conflict(
+                job, "is cancelled; make a new one" if job.status == "CANCELLED" else "is paused; resume it"
+            )
+        if run.status in ("PENDING", "POSTING") or any(
+            each.status is None for each in store.funding.tally(conn, run.id)
+        ):
+            raise Conflict("GEN_CONFLICT", "the run is not decided yet; retry it when it is", {"status": run.status})
+        id = new_key()
+        store.funding.insert_run(
+            conn, id, job=job.id, occurrence=f"retry_{run.run_id}", due_at=now, created_at=now, retry_of=run.id
+        )
+        if not store.funding.fill_with_rejected(conn, id, run.id):
+            raise Conflict("GEN_CONFLICT", "no row of the run was rejected; there is nothing to retry", {})
+        again = store.funding.find_run(conn, f"{store.funding.RUN_PREFIX}{id}")
+        assert again is not None
+        return again, False
+
+
+def found(conn: Connection, job_id: str) -> JobRow:
+    """A job by its id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    job = store.funding.find_job(conn, job_id)
+    if job is None:
+        raise NotFound("FND_NOT_FOUND", f"Funding job with ID '{job_id}' not found")
+    return job
+
+
+def found_run(conn: Connection, job: JobRow, run_id: str) -> RunRow:
+    """A run of a job by its id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    run = store.funding.find_run(conn, run_id)
+    if run is None or run.job != job.id:
+        raise NotFound("FND_NOT_FOUND", f"Run with ID '{run_id}' not found in funding job {job.job_id}")
+    return run
+
+
+def _locked(conn: Connection, job_id: str) -> JobRow:
+    store.funding.find_job(conn, job_id, lock=True)
+    return found(conn, job_id)  # As it is now that whoever had it is done.
+
+
+def _updated(conn: Connection, job: JobRow, *, status: str, next_due: datetime | None, skipped: int) -> JobRow:
+    store.funding.update_job(conn, job.id, status=status, next_due=next_due, runs_made=job.runs_made, skipped=skipped)
+    return found(conn, job.job_id)
+
+
+def _run_now(conn: Connection, job: JobRow, now: datetime, occurrence: str = NOW) -> RunRow:
+    store.funding.insert_run(conn, new_key(), job=job.id, occurrence=occurrence, due_at=now, created_at=now)
+    run = store.funding.find_run_of(conn, job.id, occurrence)
+    assert run is not None
+    return run
+
+
+def _conflict(job: JobRow, text: str) -> Conflict:
+    return Conflict("GEN_CONFLICT", f"the job {text}", {"status": job.status})
+
+
+# What is asked
+
+
+class _Draft(NamedTuple):
+    """A job whose terms are right. Its rows are not looked at yet."""
+
+    name: str
+    reference: str
+    source: str
+    currency: str
+    precision: int
+    fix_precision: bool
+    terms: FundingTerms
+    given: Iterable[Given] | None
+    next_due: datetime | None
+    runs_now: bool
+
+
+def _draft(request: FundingRequest, given: Iterable[Given] | None, directory: Directory, now: datetime) -> _Draft:
+    if problems := _problems_of(request, given is not None, now):
+        raise InvalidRequest(problems, BAD)
+    source = request.source or ""
+    if source[0] != "@":
+        directory.know([source])
+        ref = directory.balance(source)
+        if ref is None:
+            raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{source}' not found")
+        if request.currency not in (None, ref.currency):
+            text = f"is {request.currency}, but the source balance is in {ref.currency}"
+            raise InvalidRequest([("currency", text)], "TXN_CURRENCY_MISMATCH")
+        currency = ref.currency
+    elif request.currency is None:
+        raise InvalidRequest([("currency", "cannot be blank, as an @Name may have several")], BAD)
+    else:
+        currency = request.currency
+    asked = int(request.precision) if request.precision else None
+    fixed = directory.precision(currency) if directory.check_precision else None
+    if fixed is not None:
+        check_precision(currency, asked, fixed)
+    precision = fixed or asked or 1
+    terms = _terms(request, precision)
+    if terms.filters is not None:
+        _listing(terms.filters, terms.logical_operator)
+    runs_now = terms.at is None and terms.cron is None
+    next_due = None if runs_now else next(schedule.occurrences(schedule_of(terms), after=_before(terms, now)), None)
+    if next_due is None and not runs_now:
+        raise InvalidRequest(
+            [("ends_at" if terms.ends_at else "cron", "leaves no time at which the job would run")], BAD
+        )
+    rows = recipients.of_list(request.recipients) if request.recipients is not None else given
+    fix = fixed is None and asked is not None and directory.check_precision
+    name = (request.name or "").strip()
+    reference = request.reference or f"{store.funding.JOB_PREFIX}{new_key()}"
+    return _Draft(name, reference, source, currency, precision, fix, terms, rows, next_due, runs_now)
+
+
+def _before(terms: FundingTerms, now: datetime) -> datetime:
+    """A single time may have come just now; of an expression, only what is to come counts."""
+    return now if terms.at is None else now - schedule.GRACE - timedelta(microseconds=1)
+
+
+def _keep(conn: Connection, draft: _Draft, directory: Directory, now: datetime) -> JobRow:
+    """Check and keep the rows, and create what they name. The job itself is not kept yet."""
+    id, terms = new_key(), draft.terms
+    digest = hashlib.sha256(_fingerprint(draft))
+    rows = amount = None
+    new_names: dict[str, int] = {}
+    if draft.given is not None:
+        loaded = recipients.load(
+            conn,
+            id,
+            draft.given,
+            source=draft.source,
+            currency=draft.currency,
+            precision=draft.precision,
+            allow_duplicates=terms.allow_duplicates,
+            directory=directory,
+        )
+        rows, amount, new_names = loaded.rows, loaded.amount, loaded.new_names
+        digest.update(loaded.digest)
+        if terms.atomic and rows > MAX_ATOMIC:
+            raise InvalidRequest([("atomic", f"is possible for {MAX_ATOMIC} rows, and there are {rows}")], BAD)
+    if draft.fix_precision:
+        fixed = store.currencies.fix_precision(conn, draft.currency, draft.precision)
+        check_precision(draft.currency, draft.precision, fixed)
+    source = _create(conn, draft, new_names, id, directory)
+    pool = store.balances.find_keys(conn, [source])[source]
+    return JobRow(
+        id,
+        draft.reference,
+        draft.name,
+        source,
+        pool.balance_id,
+        pool.indicator,
+        draft.currency,
+        draft.precision,
+        msgspec.json.encode(terms).decode(),
+        digest.digest(),
+        rows,
+        amount,
+        "ACTIVE",
+        draft.next_due,
+        0,
+        0,
+        now,
+        0,
+    )
+
+
+def _create(conn: Connection, draft: _Draft, new_names: dict[str, int], list_id: UUID, directory: Directory) -> int:
+    """Create the balances that are named and not there. Returns the key of the pool."""
+    names = set(new_names)
+    ref = ref_of(draft.source, draft.currency, directory)
+    if ref is None:
+        names.add(draft.source)
+    if names:
+        pairs = [(name, draft.currency) for name in names]
+        store.balances.create_indicators(conn, [(*pair, new_key()) for pair in pairs])
+        refs = store.balances.find_indicators(conn, pairs)
+        keys = {stood: refs[name, draft.currency].key for name, stood in new_names.items()}
+        if keys:
+            store.funding.rename_destinations(conn, list_id, keys)
+        ref = ref or refs[draft.source, draft.currency]
+    assert ref is not None
+    return ref.key
+
+
+def _fingerprint(draft: _Draft) -> bytes:
+    """All that was asked but the rows."""
+    return msgspec.json.encode([draft.name, draft.source, draft.currency, draft.precision, draft.terms])
+
+
+def _difference(first: JobRow, second: JobRow) -> str:
+    for what in ("name", "source", "currency", "precision"):
+        if getattr(first, what) != getattr(second, what):
+            return what
+    ours, theirs = terms_of(first), terms_of(second)
+    differing = (what for what in FundingTerms.__struct_fields__ if getattr(ours, what) != getattr(theirs, what))
+    return next(differing, "list of recipients")
+
+
+def _problems_of(request: FundingRequest, has_file: bool, now: datetime) -> Problems:
+    """Everything that is wrong with the terms, as far as it can be said without looking anything up."""
+    problems = text_problems("name", request.name, 255)
+    if request.reference is not None:
+        problems += text_problems("reference", request.reference, MAX_REFERENCE)
+    problems += text_problems("source", request.source, 255)
+    if request.source and request.source.startswith("@"):
+        problems += indicator_problems("source", request.source)
+    if request.currency is not None:
+        problems += text_problems("currency", request.currency, 32)
+    problems += precision_problems(request.precision)
+    if request.description is not None:
+        problems += text_problems("description", request.description, 10_000)
+    limit = request.overdraft_limit
+    if limit is not None and (not limit.is_finite() or limit < 0):
+        problems.append(("overdraft_limit", "cannot be negative"))
+    if request.until_limit and request.atomic:
+        problems.append(("until_limit", "funds a part, and atomic all or nothing; leave one out"))
+    if request.until_limit and (request.allow_overdraft or request.apply_overdraft) and limit is None:
+        problems.append(("until_limit", "needs an overdraft_limit, for with allow_overdraft alone there is no limit"))
+    problems += _recipients_problems(request, has_file)
+    problems += _time_problems(request, now)
+    return problems + _inflight_problems(request)
+
+
+def _recipients_problems(request: FundingRequest, has_file: bool) -> Problems:
+    ways = [request.recipients is not None, request.rule is not None, has_file]
+    if sum(ways) != 1:
+        return [("recipients", "exactly one of recipients, rule or a CSV file says whom to fund")]
+    if request.recipients is not None and not request.recipients:
+        return [("recipients", "cannot be empty")]
+    rule = request.rule
+    if rule is None:
+        return []
+    problems: Problems = []
+    if (rule.ledger_id is None) == (rule.filters is None):
+        problems.append(("rule", "either ledger_id or filters says whose balances"))
+    if rule.filters is not None and not rule.filters:
+        problems.append(("rule.filters", "cannot be empty"))
+    amounts = [name for name in _RULE_AMOUNTS if getattr(rule, name) is not None]
+    if len(amounts) != 1:
+        problems.append(("rule.amount", f"exactly one of {', '.join(_RULE_AMOUNTS)} is required"))
+    for name in amounts:
+        value = getattr(rule, name)
+        if not isinstance(value, Decimal):
+            value = whole(value)
+            if value is None:
+                problems.append((f"rule.{name}", "must be an integer, or a string of its digits"))
+                continue
+        if not (Decimal(0) < value < Decimal("Infinity")):
+            problems.append((f"rule.{name}", "must be greater than zero"))
+    return problems
+
+
+_RULE_AMOUNTS = ("amount", "precise_amount", "top_up_to", "precise_top_up_to")
+
+
+def _time_problems(request: FundingRequest, now: datetime) -> Problems:
+    problems: Problems = []
+    for name in ("at", "ends_at", "inflight_commit_date"):
+        if text := getattr(request, name):
+            problems += time_problems(name, text)
+    if request.at and request.cron is not None:
+        problems.append(("cron", "is for many runs, and at for one; leave one out"))
+    problems += schedule.problems_of(request.cron, request.timezone)
+    if request.cron is None:
+        for name in ("timezone", "ends_at", "count"):
+            if getattr(request, name) is not None:
+                problems.append((name, "is only of use with cron"))
+    if request.count is not None and not 1 <= request.count <= MAX_COUNT:
+        problems.append(("count", f"must be from 1 to {MAX_COUNT}"))
+    if request.missed is not None and request.missed not in set(Missed):
+        problems.append(("missed", f"must be {', '.join(list(Missed)[:-1])} or {list(Missed)[-1]}"))
+    if not problems and (at := time_of(request.at)) is not None and at < now - schedule.GRACE:
+        problems.append(("at", "is in the past; leave it out to run now"))
+    return problems
+
+
+def _inflight_problems(request: FundingRequest) -> Problems:
+    problems: Problems = []
+    after_s = request.inflight_commit_after_s
+    for name in ("inflight_commit_date", "inflight_commit_after_s"):
+        if getattr(request, name) is not None and not request.inflight:
+            problems.append((name, "needs inflight: true, for there is no hold otherwise"))
+    if request.inflight_commit_date and after_s is not None:
+        problems.append(("inflight_commit_after_s", "and inflight_commit_date cannot both be given"))
+    if after_s is not None and not 0 < after_s <= 10 * 366 * 86_400:
+        problems.append(("inflight_commit_after_s", "must be a number of seconds, from 1 to those of ten years"))
+    return problems
+
+
+def _terms(request: FundingRequest, precision: int) -> FundingTerms:
+    rule = request.rule
+    limit = request.overdraft_limit
+    terms = FundingTerms(
+        description=request.description or request.name or "",
+        allow_overdraft=bool(request.allow_overdraft or request.apply_overdraft),
+        overdraft_limit=None if limit is None else minor_of("overdraft_limit", limit, precision),
+        until_limit=bool(request.until_limit),
+        allow_duplicates=bool(request.allow_duplicates),
+        atomic=bool(request.atomic),
+        inflight=bool(request.inflight),
+        inflight_commit_date=time_of(request.inflight_commit_date),
+        inflight_commit_after_s=request.inflight_commit_after_s,
+        at=time_of(request.at),
+        cron=None if request.cron is None else " ".join(request.cron.split()),
+        timezone=request.timezone or "UTC",
+        ends_at=time_of(request.ends_at),
+        count=request.count,
+        missed=request.missed or Missed.ONCE,
+    )
+    if rule is None:
+        return terms
+    return msgspec.structs.replace(
+        terms,
+        filters=rule.filters or [FilterClause("ledger_id", "eq", rule.ledger_id)],
+        logical_operator=rule.logical_operator or "and",
+        amount=_rule_amount(rule, "amount", precision),
+        top_up_to=_rule_amount(rule, "top_up_to", precision),
+    )
+
+
+def _rule_amount(rule: FundingRule, name: str, precision: int) -> int | None:
+    amount, precise = getattr(rule, name), getattr(rule, f"precise_{name}")
+    if precise is not None:
+        return whole(precise)
+    return None if amount is None else minor_of(f"rule.{name}", amount, precision)
+
+
+def _listing(clauses: list[FilterClause], logical_operator: str) -> Listing:
+    return filters.of_request(BALANCES, FilterRequest(clauses, logical_operator), default=1)

@@ -1,0 +1,245 @@
+"""Runs of funding jobs: an occurrence is claimed, its rows are fixed, and then they go into the log, piece by piece.
+
+What has been done is in Postgres, in the same commit as what it did: the claim with the job's next due time, a piece with
+how far the run is. So nothing here minds being called twice, by two, late, or not at all for days: each occurrence is one
+run, and each of its rows is one transaction, whose reference says job, occurrence and row.
+
+Every piece is decided before the next one is posted. A run is never far ahead of its queue, so whoever posts to that queue
+meanwhile waits for one piece, and not for a hundred thousand rows.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Connection, Engine
+
+from core import drain, funding, intake, schedule, store
+from core.drain import Announce
+from core.errors import TransientError
+from core.ids import new_id, new_key
+from core.intake import Submission
+from core.model import Draft, Kind
+from core.requests import FundingTerms, Terms
+from core.routing import route_of
+from core.schedule import Missed
+from core.store.db import begin
+from core.store.funding import FundingRow, JobRow, RunRow
+
+PIECE = 500
+"""Rows that one commit posts. It is also how long somebody else's transaction may wait for its place in the log."""
+
+
+@dataclass
+class Progress:
+    """What one call did."""
+
+    claimed: int = 0
+    posted: int = 0
+    ended: list[RunRow] = field(default_factory=list)
+    """Runs that are over."""
+    touched: set[int] = field(default_factory=set)
+    """Queues that were held, and may have got work meanwhile: whoever calls rings for them."""
+    settled: set[UUID] = field(default_factory=set)
+    """Runs before which everything has been decided, so that they may start."""
+    more: bool = False
+    """Whether there is something left to do at once."""
+
+
+def advance(
+    engine: Engine,
+    *,
+    now: datetime | None = None,
+    for_s: float = 1.0,
+    announce: Announce = lambda cursors: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Progress:
+    """Claim what is due, and post rows of runs, for about this long.
+
+    Raises:
+        TransientError: the database was busy or gone. What was committed stays, and the next call goes on from there.
+    """
+    progress = Progress()
+    deadline = clock() + for_s
+    while claim(engine, now or datetime.now(UTC)):
+        progress.claimed += 1
+    while step(engine, now or datetime.now(UTC), progress, announce):
+        if clock() >= deadline:
+            progress.more = True
+            break
+    return progress
+
+
+def claim(engine: Engine, now: datetime) -> bool:
+    """Make runs of what one job has due, and move it on, in one commit. False when no job is due."""
+    with begin(engine) as conn:
+        job = store.funding.lock_due_job(conn, now)
+        if job is None or job.next_due is None:
+            return False
+        terms = funding.terms_of(job)
+        due = schedule.due(
+            funding.schedule_of(terms),
+            next_due=job.next_due,
+            now=now,
+            missed=Missed(terms.missed),
+            made=job.runs_made,
+        )
+        for at in due.runs:
+            store.funding.insert_run(conn, new_key(), job=job.id, occurrence=_text(at), due_at=at, created_at=now)
+        store.funding.update_job(
+            conn,
+            job.id,
+            status=job.status,
+            next_due=due.next_due,
+            runs_made=job.runs_made + len(due.runs),
+            skipped=job.skipped + due.skipped,
+        )
+    return True
+
+
+def step(engine: Engine, now: datetime, progress: Progress, announce: Announce = lambda cursors: None) -> bool:
+    """Do the next thing for the run whose turn it is: start it, or post a piece, or end it. False when there is none."""
+    run: RunRow | None = None
+    try:
+        with begin(engine) as conn:
+            found = store.funding.lock_next_run(conn) if store.funding.try_posting_lock(conn) else None
+            if found is None:
+                return False
+            job, run = found
+            to_decide = _advance_run(conn, job, run, now, progress)
+        for queue, seq in to_decide.items():
+            progress.touched |= drain.drain_until(engine, queue, seq, announce=announce)
+    except Exception:
+        # Whatever is wrong with it, it is not to keep the others waiting.
+        if run is not None:
+            with suppress(TransientError), begin(engine) as conn:
+                store.funding.touch_run(conn, run.id, now)
+        raise
+    return True
+
+
+def _advance_run(conn: Connection, job: JobRow, run: RunRow, now: datetime, progress: Progress) -> dict[int, int]:
+    """Returns what must be decided before the next step: the last seq of each queue."""
+    terms = funding.terms_of(job)
+    if run.status == "PENDING":
+        # What was accepted before a run starts is decided before it starts. So it is seen in what a rule finds, in what
+        # a top-up adds, and in how far the money goes.
+        if run.id not in progress.settled and _depends_on_balances(terms):
+            progress.settled.add(run.id)
+            return store.queues.last_waiting(conn)
+        if not _start(conn, job, run, now):
+            progress.ended.append(run._replace(status="REFUSED"))
+        return {}
+    if run.status == "POSTING":
+        return _post(conn, job, terms, run, now, progress)
+    if any(each.status is None for each in store.funding.tally(conn, run.id)):
+        return store.funding.last_posted(conn, run.id)
+    store.funding.end_run(conn, run.id, status="COMPLETED", ended_at=now)
+    progress.ended.append(run._replace(status="COMPLETED", ended_at=now))
+    return {}
+
+
+def _depends_on_balances(terms: FundingTerms) -> bool:
+    return terms.filters is not None or not terms.allow_overdraft or terms.overdraft_limit is not None
+
+
+def _start(conn: Connection, job: JobRow, run: RunRow, now: datetime) -> bool:
+    """Fix what the run posts. False when it is refused."""
+    plan = funding.plan_of(conn, job, run.id, list=None if run.retry_of is None else run.id)
+    store.funding.start_run(
+        conn, run.id, list=plan.list, rows=plan.rows, amount=plan.amount, last_row=plan.last_row, now=now
+    )
+    if plan.refusal is not None:
+        refusal = msgspec.json.encode(plan.refusal).decode()
+        store.funding.end_run(conn, run.id, status="REFUSED", ended_at=now, refusal=refusal)
+    return plan.refusal is None
+
+
+def _post(
+    conn: Connection, job: JobRow, terms: FundingTerms, run: RunRow, now: datetime, progress: Progress
+) -> dict[int, int]:
+    """The next rows, with the commit that says how far the run is. Returns the last seq, by its queue."""
+    assert run.list is not None
+    size = funding.MAX_ATOMIC if terms.atomic else PIECE
+    rows = store.funding.read_rows(conn, run.list, after=run.posted_row, limit=size)
+    if run.last_row is not None:
+        rows = [row for row in rows if row.row <= run.last_row]
+    if not rows:
+        store.funding.end_run(conn, run.id, status="POSTED")
+        return {}
+    submission = Submission(_drafts(job, terms, run, rows), atomic=terms.atomic)
+    _append(conn, submission)
+    accepted = submission.accepted
+    seqs = [one.seq for one in accepted]
+    store.funding.post_rows(conn, run.id, list(zip(rows, seqs, strict=True)), now)
+    progress.posted += len(rows)
+    return {accepted[0].queue: max(seqs)}
+
+
+def _append(conn: Connection, submission: Submission) -> None:
+    """Append all. Where somebody has used a row's reference, which is not theirs, it is called by its id.
+
+    A row that was posted before cannot be here: the run's place moves in the commit that posts it.
+    """
+    intake.append(conn, [submission])
+    if submission.error is not None:
+        taken = store.log.find_references(conn, [draft.reference for draft in submission.drafts])
+        submission.drafts = [_called_by_id(draft) if draft.reference in taken else draft for draft in submission.drafts]
+        intake.append(conn, [submission])
+    elif any(one.replayed for one in submission.accepted):
+        places = [place for place, one in enumerate(submission.accepted) if one.replayed]
+        again = Submission([_called_by_id(submission.drafts[place]) for place in places], submission.atomic)
+        intake.append(conn, [again])
+        for place, one in zip(places, again.accepted, strict=True):
+            submission.accepted[place] = one
+    assert submission.error is None, submission.error
+
+
+def _called_by_id(draft: Draft) -> Draft:
+    return draft._replace(reference=draft.transaction_id)
+
+
+def _drafts(job: JobRow, terms: FundingTerms, run: RunRow, rows: list[FundingRow]) -> list[Draft]:
+    commit_at = terms.inflight_commit_date
+    if terms.inflight_commit_after_s is not None:
+        commit_at = run.due_at + timedelta(seconds=terms.inflight_commit_after_s)
+    first = Draft(
+        "",
+        "",
+        int(Kind.HOLD if terms.inflight else Kind.TRANSFER),
+        job.source,
+        None,
+        route_of(job.source_id),
+        0,
+        job.currency,
+        job.precision,
+        terms.description,
+        terms.allow_overdraft,
+        terms.overdraft_limit,
+        None,
+        run.run_id,
+        None,
+        None,
+        terms=None if commit_at is None else msgspec.json.encode(Terms(inflight_commit_date=commit_at)).decode(),
+        settle_at=() if commit_at is None else ((int(Kind.COMMIT_INFLIGHT), commit_at),),
+    )
+    prefix = f"{job.job_id}_{run.occurrence}_"
+    return [
+        first._replace(
+            transaction_id=new_id("txn_"),
+            reference=f"{prefix}{row.row}",
+            destination=row.destination,
+            amount=row.amount,
+            description=row.description or terms.description,
+            meta_data=row.meta_data,
+        )
+        for row in rows
+    ]
+
+
+def _text(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
