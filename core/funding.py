@@ -196,7 +196,7 @@ class Rehearsal:
     pool_after: int = 0
     applied: int = 0
     applied_amount: int = 0
-    rejected: "Counter[int]" = field(default_factory=Counter)
+    rejected: "Counter[RejectReason]" = field(default_factory=Counter)
     """Rows by reason."""
     examples: list[tuple[FundingRow, Outcome]] = field(default_factory=list)
     """The first rows that would be rejected."""
@@ -335,7 +335,7 @@ def _rehearse(conn: Connection, job: JobRow, plan: Plan) -> Rehearsal:
                 found.applied += 1
                 found.applied_amount += outcome.amount
             else:
-                found.rejected[outcome.rejection.reason] += 1
+                found.rejected[RejectReason(outcome.rejection.reason)] += 1
                 if len(found.examples) < MAX_REJECTED:
                     found.examples.append((row, outcome))
     found.pool_after = pool.balance
