@@ -30,8 +30,10 @@ from core.schedule import Missed
 from core.store.db import begin
 from core.store.funding import FundingRow, JobRow, RunRow
 
-PIECE = 500
-"""Rows that one commit posts. It is also how long somebody else's transaction may wait for its place in the log."""
+PIECE = 1_000
+"""Rows that one commit posts while nobody else does."""
+PIECE_IN_COMPANY = 100
+"""Rows that one commit posts while others post too, who wait for their place in the log until it is done."""
 
 
 @dataclass
@@ -46,6 +48,10 @@ class Progress:
     """Queues that were held, and may have got work meanwhile: whoever calls rings for them."""
     settled: set[UUID] = field(default_factory=set)
     """Runs before which everything has been decided, so that they may start."""
+    last_seq: int = 0
+    """That the last piece ended with."""
+    in_company: bool = True
+    """Whether somebody else has posted since the piece before."""
     more: bool = False
     """Whether there is something left to do at once."""
 
@@ -164,7 +170,7 @@ def _post(
 ) -> dict[int, int]:
     """The next rows, with the commit that says how far the run is. Returns the last seq, by its queue."""
     assert run.list is not None
-    size = funding.MAX_ATOMIC if terms.atomic else PIECE
+    size = funding.MAX_ATOMIC if terms.atomic else PIECE_IN_COMPANY if progress.in_company else PIECE
     rows = store.funding.read_rows(conn, run.list, after=run.posted_row, limit=size)
     if run.last_row is not None:
         rows = [row for row in rows if row.row <= run.last_row]
@@ -177,6 +183,7 @@ def _post(
     seqs = [one.seq for one in accepted]
     store.funding.post_rows(conn, run.id, list(zip(rows, seqs, strict=True)), now)
     progress.posted += len(rows)
+    progress.in_company, progress.last_seq = seqs[0] != progress.last_seq + 1, max(seqs)
     return {accepted[0].queue: max(seqs)}
 
 
