@@ -6,7 +6,7 @@ from core import store
 from core.errors import InvalidRequest, NotFound
 from core.ids import key_of
 from core.model import GENERAL_LEDGER
-from core.settling import BATCH_PREFIX
+from core.settling import BATCHES
 from core.store.balances import BALANCE_PREFIX
 from core.store.transactions import TRANSACTION_PREFIX
 
@@ -31,10 +31,10 @@ def annotate(conn: Connection, entity_id: str, meta_data: str) -> str:
         merged = store.annotations.merge_ledger(conn, entity_id, meta_data)
     elif entity_id.startswith(BALANCE_PREFIX):
         merged = store.annotations.merge_balance(conn, key_of(entity_id, BALANCE_PREFIX), meta_data)
-    elif entity_id.startswith((TRANSACTION_PREFIX, BATCH_PREFIX)):
+    elif entity_id.startswith((TRANSACTION_PREFIX, *BATCHES)):
         merged = _annotate_family(conn, entity_id, meta_data)
     else:
-        known = f"{LEDGER_PREFIX}, {BALANCE_PREFIX}, {TRANSACTION_PREFIX} or {BATCH_PREFIX}"
+        known = f"{LEDGER_PREFIX}, {BALANCE_PREFIX}, {TRANSACTION_PREFIX}, {' or '.join(BATCHES)}"
         text = f"invalid entity ID: metadata belongs to an id that begins with {known}"
         raise InvalidRequest([("", text)], "META_INVALID_ENTITY_ID")
     if merged is None:
@@ -51,7 +51,7 @@ def _annotate_family(conn: Connection, entity_id: str, meta_data: str) -> str | 
         text = f"is too much for {len(keys)} transactions; together they take {MAX_WRITTEN} bytes at a time"
         raise InvalidRequest([("meta_data", text)], "GEN_VALIDATION_ERROR")
     _check_size(store.annotations.merge(conn, keys, meta_data))
-    if entity_id.startswith(BATCH_PREFIX):
+    if entity_id.startswith(BATCHES):
         return meta_data
     row = store.transactions.find(conn, entity_id)
     return row.meta_data if row is not None else None

@@ -133,6 +133,7 @@ def verify(engine: Engine, *, key: bytes | None = None, progress: Progress = lam
         _check_holds(conn, report, walk.holds, progress)
         _check_refunds(conn, report, walk.refunds)
         _check_dates(conn, report)
+        _check_funding(conn, report)
         _check_entries(conn, report, progress)
     return report
 
@@ -713,6 +714,19 @@ def _check_dates(conn: Connection, report: Report) -> None:
         report.add("scheduled", id, "row", f"none, for it is in the log at {_seq(seq)}", "one")
     for id in store.audit.due_without_transaction(conn, LISTED):
         report.add("due", id, "transaction", "a hold, or a split of holds, in the log", "none")
+
+
+def _check_funding(conn: Connection, report: Report) -> None:
+    """Each row of a funding run is one transaction, which is what the row says, and each of those is one row."""
+    for run, row, seq in store.audit.misposted(conn, LISTED):
+        key = f"{run}, row {row}" if row is not None else run
+        if row is None:
+            report.add("funding_postings", key, "row", f"one, for {_seq(seq or 0)} belongs to the run", "none")
+        else:
+            found = "none" if seq is None else f"another at {_seq(seq)}"
+            report.add("funding_postings", key, "transaction", "the one that the row of its list describes", found)
+    for run, says, posted in store.audit.miscounted_runs(conn, LISTED):
+        report.add("funding_runs", run, "posted", posted, says)
 
 
 def _check_refunds(conn: Connection, report: Report, refunds: dict[int, Refunded]) -> None:

@@ -17,11 +17,16 @@ from core.money import InexactAmount, to_minor
 from core.requests import RefundRequest, SettleRequest, Terms
 from core.routing import route_of
 from core.splits import proportional
+from core.store.funding import RUN_PREFIX
 from core.store.log import Prior
 from core.store.transactions import TransactionRow
 from core.validation import MAX_REFERENCE, meta_data_problems, meta_data_text, text_problems, whole
 
 BATCH_PREFIX = "bulk_"
+BATCHES = (BATCH_PREFIX, RUN_PREFIX)
+"""What an id begins with that names many transactions: a bulk, or a run of a funding job."""
+MAX_SETTLED = 10_000
+"""Transactions of one batch that one request settles or refunds. A bulk never has more."""
 
 _TERMS_OF_REFUND = msgspec.json.encode(Terms(refund=True)).decode()
 
@@ -29,8 +34,8 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def is_batch(transaction_id: str) -> bool:
-    """Whether this is the id of a bulk, which names all that is in it."""
-    return key_of(transaction_id, BATCH_PREFIX) is not None
+    """Whether this is the id of a bulk, or of a run of a funding job, which names all that is in it."""
+    return any(key_of(transaction_id, prefix) is not None for prefix in BATCHES)
 
 
 def draft_settlements(conn: Connection, transaction_id: str, request: SettleRequest) -> list[Draft]:
@@ -237,11 +242,20 @@ def _family(
     if row is not None and (row.kind != Kind.SPLIT or not row.seq):
         return row, [row]
     known = row is not None or is_batch(transaction_id)
+    if transaction_id.startswith(RUN_PREFIX):
+        _check_size(conn, transaction_id)
     legs = store.transactions.legs_of(conn, transaction_id) if known else []
     # All that is in a batch may still wait for its date.
     if not legs and not (known and store.transactions.batch(conn, transaction_id)):
         raise NotFound("TXN_NOT_FOUND", missing or f"Transaction with ID '{transaction_id}' not found")
     return row, legs
+
+
+def _check_size(conn: Connection, run_id: str) -> None:
+    run = store.funding.find_run(conn, run_id)
+    if run is not None and run.posted > MAX_SETTLED:
+        text = f"{run.posted} transactions are too many for one request; {MAX_SETTLED} are allowed, so do it one by one"
+        raise InvalidRequest([("", text)])
 
 
 def _movements(conn: Connection, row: TransactionRow) -> list[TransactionRow]:

@@ -5,18 +5,20 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Engine, text
 
-from core import drain, intake, settling, store
+from core import drain, funding, intake, runs, settling, store
 from core.directory import Directory
 from core.intake import Submission
 from core.model import Accepted
-from core.requests import Leg, RefundRequest, SettleRequest, TransactionRequest
+from core.requests import FundingRequest, Leg, Recipient, RefundRequest, SettleRequest, TransactionRequest
 from core.store.balances import BalanceRow
 from core.store.db import begin, reading
+from core.store.funding import RunRow
 from core.store.transactions import TransactionRow
 
 _references = itertools.count(1)
@@ -73,7 +75,7 @@ class Ledger:
         """Accept commits or voids of all holds of a split, which are decided together, or of a batch."""
         with reading(self.engine) as conn:
             drafts = settling.draft_settlements(conn, transaction_id, SettleRequest(status=status, **fields))
-        of_batch = transaction_id.startswith(settling.BATCH_PREFIX)
+        of_batch = settling.is_batch(transaction_id)
         return self._append(Submission(drafts, atomic=len(drafts) > 1 and not of_batch))
 
     def refund(self, transaction_id: str, **fields: Any) -> Accepted:
@@ -107,6 +109,20 @@ class Ledger:
         if submission.error is not None:
             raise submission.error
         return submission.accepted
+
+
+def fund(ledger: Ledger, *destinations: str, amount: int = 5, **fields: Any) -> RunRow:
+    """A funding job that gives so many cents to each, from @Pool by overdraft unless told otherwise, run to its end."""
+    given: dict[str, Any] = {"name": "a job", "source": "@Pool", "currency": "USD", "allow_overdraft": True} | fields
+    recipients = [Recipient(name, precise_amount=amount) for name in destinations]
+    asked = FundingRequest(**given, recipients=recipients)
+    run = funding.create(ledger.engine, asked, None, ledger.directory, datetime.now(UTC)).run
+    assert run is not None
+    runs.advance(ledger.engine, for_s=60)
+    with reading(ledger.engine) as conn:
+        found = store.funding.find_run(conn, run.run_id)
+    assert found is not None
+    return found
 
 
 def start_until_blocked(engine: Engine, threads: ThreadPoolExecutor, job: Callable[[], Any]) -> Future[Any]:

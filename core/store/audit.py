@@ -311,6 +311,42 @@ def scheduled_and_accepted(conn: Connection, limit: int) -> list[tuple[str, int]
     return rows.fetchall()
 
 
+class Misposted(NamedTuple):
+    """A row of a funding run that is not what its transaction says, or the other way round."""
+
+    run: str
+    row: int | None
+    """None of a transaction that no row accounts for."""
+    seq: int | None
+    """None of a row that has no transaction."""
+
+
+def misposted(conn: Connection, limit: int) -> list[Misposted]:
+    """Rows of funding runs whose transaction is missing, or differs in destination, amount, pool or run; and
+    transactions of runs that no row accounts for."""
+    rows = driver(conn).execute(
+        "SELECT 'run_' || p.run, p.row, log.seq FROM funding_postings AS p LEFT JOIN funding_runs AS r ON r.id = p.run "
+        "LEFT JOIN funding_jobs AS j ON j.id = r.job LEFT JOIN funding_rows AS f ON f.list = r.list AND f.row = p.row "
+        "LEFT JOIN log ON log.seq = p.seq WHERE (log.parent, log.source, log.destination, log.amount) IS DISTINCT FROM "
+        "('run_' || r.id, j.source, f.destination, f.amount::numeric) UNION ALL "
+        "SELECT log.parent, NULL, log.seq FROM funding_runs AS r JOIN log ON log.parent = 'run_' || r.id AND kind IN (1, 2) "
+        "WHERE NOT EXISTS (SELECT FROM funding_postings AS p WHERE p.run = r.id AND p.seq = log.seq) "
+        "ORDER BY 1, 2, 3 LIMIT %s",
+        (limit,),
+    )
+    return [*map(Misposted._make, rows)]
+
+
+def miscounted_runs(conn: Connection, limit: int) -> list[tuple[str, int, int]]:
+    """Runs that do not say how many rows they have posted: id, what they say, and how many there are."""
+    rows = driver(conn).execute(
+        "SELECT 'run_' || r.id, r.posted, count(p.row) FROM funding_runs AS r LEFT JOIN funding_postings AS p "
+        "ON p.run = r.id GROUP BY r.id HAVING r.posted <> count(p.row) ORDER BY 1 LIMIT %s",
+        (limit,),
+    )
+    return rows.fetchall()
+
+
 def _stream(conn: Connection, name: str, sql: str) -> Iterator[tuple[Any, ...]]:
     """The rows of a statement through a server-side cursor, so that memory does not grow with the table."""
     with driver(conn).cursor(name) as cursor:

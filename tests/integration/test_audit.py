@@ -16,7 +16,7 @@ from core.intake import Submission
 from core.model import GENERAL_LEDGER, Accepted
 from core.requests import Leg, RefundRequest
 from core.store.db import begin, connect
-from tests.factories import Ledger, transaction
+from tests.factories import Ledger, fund, transaction
 
 
 def test_an_empty_ledger_is_sound(engine: Engine) -> None:
@@ -315,6 +315,37 @@ def test_damage_to_splits_refunds_and_dates_is_named(more: Ledger, statements: s
     _damage(more, statements)
     table, key, what = FORGED[statements]
     problems = audit.verify(more.engine).problems
+    assert any((one.table, one.what) == (table, what) and key in one.key for one in problems), problems
+
+
+@pytest.fixture
+def funded(ledger: Ledger) -> Ledger:
+    """A run of three rows, from @Pool to @A, @B and @C: seq 1 to 3. Then seq 4, which belongs to nothing."""
+    fund(ledger, "@A", "@B", "@C")
+    ledger.post(source="@Pool")
+    ledger.drain()
+    assert audit.verify(ledger.engine).problems == []
+    return ledger
+
+
+MISPOSTED = {
+    "DELETE FROM funding_postings WHERE row = 2": ("funding_postings", "run_", "row"),
+    "DELETE FROM funding_rows WHERE row = 2": ("funding_postings", "row 2", "transaction"),
+    "UPDATE funding_postings SET seq = 4 WHERE row = 2": ("funding_postings", "row 2", "transaction"),
+    "UPDATE funding_postings SET seq = 99 WHERE row = 2": ("funding_postings", "row 2", "transaction"),
+    "UPDATE funding_rows SET amount = 8 WHERE row = 2": ("funding_postings", "row 2", "transaction"),
+    "UPDATE funding_rows SET destination = source FROM log WHERE seq = 1": ("funding_postings", "row 1", "transaction"),
+    "UPDATE funding_jobs SET source = destination FROM log WHERE seq = 1": ("funding_postings", "row 1", "transaction"),
+    "UPDATE funding_runs SET id = gen_random_uuid()": ("funding_postings", "row 1", "transaction"),
+    "UPDATE funding_runs SET posted = 2": ("funding_runs", "run_", "posted"),
+}
+
+
+@pytest.mark.parametrize("statements", MISPOSTED)
+def test_a_row_of_a_run_that_is_not_its_transaction_is_named(funded: Ledger, statements: str) -> None:
+    _damage(funded, statements)
+    table, key, what = MISPOSTED[statements]
+    problems = audit.verify(funded.engine).problems
     assert any((one.table, one.what) == (table, what) and key in one.key for one in problems), problems
 
 

@@ -21,7 +21,7 @@ from core.requests import RefundRequest, SettleRequest, TransactionRequest
 from core.store.db import begin, reading
 from core.store.tables import metadata
 from core.store.transactions import TransactionRow
-from tests.factories import Ledger, shares, transaction
+from tests.factories import Ledger, fund, shares, transaction
 
 SEEDS = range(int(os.environ.get("PACIOLI_SEED", "1")), int(os.environ.get("PACIOLI_SEED", "1")) + 4)
 
@@ -691,3 +691,30 @@ def test_a_rehearsal_says_what_then_happens_and_writes_nothing(ledger: Ledger, s
     for _ in range(80):
         play.turn()
     assert len(play.seen) >= 6, play.seen
+
+
+# A run of a funding job, by its id
+
+
+def test_a_run_of_holds_is_committed_in_part_and_voided_by_its_id(ledger: Ledger) -> None:
+    run = fund(ledger, "@A", "@B", inflight=True)
+    ledger.settle_all(run.run_id, "commit", precise_amount=4)
+    ledger.drain()
+    assert [ledger.balance(name).balance for name in ("@A", "@B", "@Pool")] == [2, 2, -4]
+    ledger.settle_all(run.run_id, "void")
+    ledger.drain()
+    assert (ledger.balance("@Pool").balance, ledger.balance("@Pool").inflight_debit_balance) == (-4, 0)
+
+
+def test_a_run_is_refunded_by_its_id(ledger: Ledger) -> None:
+    run = fund(ledger, "@A", "@B")
+    ledger.refund(run.run_id)
+    ledger.drain()
+    assert [ledger.balance(name).balance for name in ("@A", "@B", "@Pool")] == [0, 0, 0]
+
+
+def test_a_run_of_too_many_rows_is_not_settled_in_one_request(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settling, "MAX_SETTLED", 1)
+    run = fund(ledger, "@A", "@B", inflight=True)
+    with pytest.raises(InvalidRequest, match="2 transactions are too many"):
+        ledger.settle_all(run.run_id, "commit")
