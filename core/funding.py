@@ -535,6 +535,8 @@ class _Draft(NamedTuple):
     precision: int
     fix_precision: bool
     terms: FundingTerms
+    ledger_id: str | None
+    """Of a rule."""
     given: Iterable[Given] | None
     next_due: datetime | None
     runs_now: bool
@@ -561,6 +563,10 @@ def _draft(request: FundingRequest, given: Iterable[Given] | None, directory: Di
     fixed = directory.precision(currency) if directory.check_precision else None
     if fixed is not None:
         check_precision(currency, asked, fixed)
+    elif asked is None and directory.check_precision:
+        # A posting may leave it open, and takes minor units. What is repeated for years must not change its meaning.
+        text = f"is required, as nothing has fixed that of {currency} yet: 100 for cents"
+        raise InvalidRequest([("precision", text)], BAD)
     precision = fixed or asked or 1
     terms = _terms(request, precision)
     if terms.filters is not None:
@@ -574,8 +580,9 @@ def _draft(request: FundingRequest, given: Iterable[Given] | None, directory: Di
     rows = recipients.of_list(request.recipients) if request.recipients is not None else given
     fix = fixed is None and asked is not None and directory.check_precision
     name = (request.name or "").strip()
+    ledger_id = None if request.rule is None else request.rule.ledger_id
     reference = request.reference or f"{store.funding.JOB_PREFIX}{new_key()}"
-    return _Draft(name, reference, source, currency, precision, fix, terms, rows, next_due, runs_now)
+    return _Draft(name, reference, source, currency, precision, fix, terms, ledger_id, rows, next_due, runs_now)
 
 
 def _before(terms: FundingTerms, now: datetime) -> datetime:
@@ -586,6 +593,8 @@ def _before(terms: FundingTerms, now: datetime) -> datetime:
 def _keep(conn: Connection, draft: _Draft, directory: Directory, now: datetime) -> JobRow:
     """Check and keep the rows, and create what they name. The job itself is not kept yet."""
     id, terms = new_key(), draft.terms
+    if draft.ledger_id is not None and store.ledgers.find(conn, draft.ledger_id) is None:
+        raise NotFound("LGR_NOT_FOUND", "Ledger not found")
     digest = hashlib.sha256(_fingerprint(draft))
     rows = amount = None
     new_names: dict[str, int] = {}
@@ -698,6 +707,8 @@ def _recipients_problems(request: FundingRequest, has_file: bool) -> Problems:
     if rule is None:
         return []
     problems: Problems = []
+    if rule.ledger_id is not None:
+        problems += text_problems("rule.ledger_id", rule.ledger_id, 255)
     if (rule.ledger_id is None) == (rule.filters is None):
         problems.append(("rule", "either ledger_id or filters says whose balances"))
     if rule.filters is not None and not rule.filters:
@@ -712,7 +723,7 @@ def _recipients_problems(request: FundingRequest, has_file: bool) -> Problems:
             if value is None:
                 problems.append((f"rule.{name}", "must be an integer, or a string of its digits"))
                 continue
-        if not (Decimal(0) < value < Decimal("Infinity")):
+        if not Decimal(value).is_finite() or value <= 0:
             problems.append((f"rule.{name}", "must be greater than zero"))
     return problems
 

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -310,7 +310,7 @@ class _Measure:
             return waited * 1000
 
         with ThreadPoolExecutor(20) as pool:
-            waits = []
+            waits: list[Future[float]] = []
             next_at = time.perf_counter()
             while more(len(waits)):
                 waits.append(pool.submit(submit, self._item(ids, hot=False).encode()))
