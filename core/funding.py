@@ -607,7 +607,6 @@ def _keep(conn: Connection, draft: _Draft, directory: Directory, now: datetime) 
             currency=draft.currency,
             precision=draft.precision,
             allow_duplicates=terms.allow_duplicates,
-            directory=directory,
         )
         rows, amount, new_names = loaded.rows, loaded.amount, loaded.new_names
         digest.update(loaded.digest)

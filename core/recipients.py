@@ -17,9 +17,8 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core import store
-from core.directory import Directory
 from core.errors import InvalidRequest
-from core.intake import ref_of
+from core.model import BalanceRef
 from core.money import MAX_DIGITS, InexactAmount, to_minor
 from core.requests import Recipient
 from core.store.funding import FundingRow
@@ -205,7 +204,6 @@ def load(
     currency: str,
     precision: int,
     allow_duplicates: bool,
-    directory: Directory,
 ) -> Loaded:
     """Check all rows, and keep them as a list.
 
@@ -214,16 +212,16 @@ def load(
     """
     problems, digest, new_names = Problems(), hashlib.sha256(), dict[str, int]()
     rows = amount = 0
-    directory.know([source if source[0] != "@" else (source, currency)])
-    pool = ref_of(source, currency, directory)
+    pool = _look_up(conn, {source}, currency).get(source)
     remaining = iter(given)
     while piece := list(islice(remaining, PIECE)):
-        directory.know({name for each in piece if (name := _name_of(each.destination, currency))})
+        # Asked for here and then forgotten: a million of them would drive all else out of a directory's memory.
+        refs = _look_up(conn, {each.destination for each in piece}, currency)
         kept = []
         for each in piece:
             before = problems.count
             minor = _check(each, precision, problems)
-            key = _key_of(each, source, currency, directory, pool.key if pool else None, new_names, problems)
+            key = _key_of(each, source, currency, refs, pool.key if pool else None, new_names, problems)
             if problems.count == before:
                 kept.append(FundingRow(each.row, key, minor, each.description, each.meta_data))
                 text = f"{each.row}\t{each.destination}\t{minor}\t{each.description!r}\t{each.meta_data!r}\n"
@@ -244,11 +242,13 @@ def load(
     return Loaded(rows, amount, digest.digest(), new_names)
 
 
-def _name_of(destination: str, currency: str) -> str | tuple[str, str] | None:
-    """What to look up; None for what cannot be a name."""
-    if not destination.startswith("@"):
-        return destination
-    return None if indicator_problems("", destination) else (destination, currency)
+def _look_up(conn: Connection, names: set[str], currency: str) -> dict[str, BalanceRef]:
+    """The balances that are there, by id or ``@Name``. What cannot be a name is not looked for."""
+    pairs = [(name, currency) for name in names if name[:1] == "@" and not indicator_problems("", name)]
+    refs = store.balances.find_refs(conn, [name for name in names if name[:1] != "@"])
+    if pairs:
+        refs |= {name: ref for (name, _), ref in store.balances.find_indicators(conn, pairs).items()}
+    return refs
 
 
 def _check(given: Given, precision: int, problems: Problems) -> int:
@@ -279,7 +279,7 @@ def _key_of(
     given: Given,
     source: str,
     currency: str,
-    directory: Directory,
+    refs: dict[str, BalanceRef],
     pool: int | None,
     new_names: dict[str, int],
     problems: Problems,
@@ -288,7 +288,7 @@ def _key_of(
     name = given.destination
     if given.problems:
         return 0
-    ref = ref_of(name, currency, directory) if name else None
+    ref = refs.get(name)
     text = ""
     if not name:
         text = "cannot be blank"

@@ -113,7 +113,8 @@ class Ledger:
 
 def fund(ledger: Ledger, *destinations: str, amount: int = 5, **fields: Any) -> RunRow:
     """A funding job that gives so many cents to each, from @Pool by overdraft unless told otherwise, run to its end."""
-    given: dict[str, Any] = {"name": "a job", "source": "@Pool", "currency": "USD", "allow_overdraft": True} | fields
+    given: dict[str, Any] = {"name": "a job", "source": "@Pool", "currency": "USD", "precision": Decimal(100)}
+    given |= {"allow_overdraft": True} | fields
     recipients = [Recipient(name, precise_amount=amount) for name in destinations]
     asked = FundingRequest(**given, recipients=recipients)
     run = funding.create(ledger.engine, asked, None, ledger.directory, datetime.now(UTC)).run
