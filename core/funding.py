@@ -559,6 +559,7 @@ def _draft(request: FundingRequest, given: Iterable[Given] | None, directory: Di
         raise InvalidRequest([("currency", "cannot be blank, as an @Name may have several")], BAD)
     else:
         currency = request.currency
+        directory.know([(source, currency)])
     asked = int(request.precision) if request.precision else None
     fixed = directory.precision(currency) if directory.check_precision else None
     if fixed is not None:
