@@ -28,7 +28,7 @@ from core.money import to_text
 from core.recipients import Given
 from core.requests import FilterClause, FilterRequest, FundingRequest, FundingRule, FundingTerms
 from core.schedule import Missed, Schedule
-from core.store.db import begin
+from core.store.db import begin, reading
 from core.store.funding import FundingRow, JobRow, Rule, RunRow, Tally
 from core.validation import (
     MAX_REFERENCE,
@@ -158,7 +158,13 @@ def create(
         Conflict: the reference names a job of other content (FND_DUPLICATE_REFERENCE).
         TransientError: the database was busy or gone. With a reference, the same request may be sent again.
     """
-    draft = _draft(request, given, directory, now)
+    # A repeated request is right if it was right when it was first made: its time may have come since.
+    asked_at = now
+    if request.reference:
+        with reading(engine) as conn:
+            prior = store.funding.find_job_by_reference(conn, request.reference)
+        asked_at = prior.created_at if prior is not None else now
+    draft = _draft(request, given, directory, asked_at)
     with begin(engine) as conn:
         job = _keep(conn, draft, directory, now)
         first = store.funding.find_job_by_reference(conn, job.reference)

@@ -21,11 +21,11 @@ def _rule(**fields: Any) -> dict[str, Any]:
     return {"recipients": None, "rule": FundingRule(**{"ledger_id": "general_ledger_id", "precise_amount": 5} | fields)}
 
 
-def _create(ledger: Ledger, **fields: Any) -> funding.Created:
+def _create(ledger: Ledger, now: datetime = NOW, **fields: Any) -> funding.Created:
     """A job that gives five cents to @A, unless told otherwise."""
     given: dict[str, Any] = {"name": "a job", "source": "@Pool", "currency": "USD", "precision": Decimal(100)}
     asked = FundingRequest(**{**given, "allow_overdraft": True, "recipients": TO_A, **fields})
-    return funding.create(ledger.engine, asked, None, ledger.directory, NOW)
+    return funding.create(ledger.engine, asked, None, ledger.directory, now)
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
@@ -173,3 +173,10 @@ def test_terms_are_kept_exactly(ledger: Ledger) -> None:
 def test_a_time_that_has_just_come_is_not_the_past(ledger: Ledger) -> None:
     at = NOW - timedelta(seconds=30)
     assert _create(ledger, at=at.isoformat()).job.next_due == at
+
+
+def test_a_request_is_repeated_long_after_its_time_has_come(ledger: Ledger) -> None:
+    at = NOW + timedelta(hours=1)
+    first = _create(ledger, reference="mine", at=at.isoformat())
+    again = _create(ledger, NOW + timedelta(days=9), reference="mine", at=at.isoformat())
+    assert (first.replayed, again.replayed, again.job.job_id) == (False, True, first.job.job_id)
