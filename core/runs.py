@@ -188,21 +188,14 @@ def _post(
 
 
 def _append(conn: Connection, submission: Submission) -> None:
-    """Append all. Where somebody has used a row's reference, which is not theirs, it is called by its id.
+    """Append all, in order. Where somebody has used a row's reference, which is not theirs, it is called by its id.
 
     A row that was posted before cannot be here: the run's place moves in the commit that posts it.
     """
+    # Nobody else appends from here on, so what is free now stays free.
+    _, taken = store.log.lock_head(conn, [draft.reference for draft in submission.drafts])
+    submission.drafts = [_called_by_id(draft) if draft.reference in taken else draft for draft in submission.drafts]
     intake.append(conn, [submission])
-    if submission.error is not None:
-        taken = store.log.find_references(conn, [draft.reference for draft in submission.drafts])
-        submission.drafts = [_called_by_id(draft) if draft.reference in taken else draft for draft in submission.drafts]
-        intake.append(conn, [submission])
-    elif any(one.replayed for one in submission.accepted):
-        places = [place for place, one in enumerate(submission.accepted) if one.replayed]
-        again = Submission([_called_by_id(submission.drafts[place]) for place in places], submission.atomic)
-        intake.append(conn, [again])
-        for place, one in zip(places, again.accepted, strict=True):
-            submission.accepted[place] = one
     assert submission.error is None, submission.error
 
 
