@@ -52,6 +52,8 @@ class Progress:
     """That the last piece ended with."""
     in_company: bool = True
     """Whether somebody else has posted since the piece before."""
+    settling: bool = False
+    """Whether the last step was that. The next one is then due whatever the time: else it might never come."""
     more: bool = False
     """Whether there is something left to do at once."""
 
@@ -74,7 +76,7 @@ def advance(
     while claim(engine, now or datetime.now(UTC)):
         progress.claimed += 1
     while step(engine, now or datetime.now(UTC), progress, announce):
-        if clock() >= deadline:
+        if clock() >= deadline and not progress.settling:
             progress.more = True
             break
     return progress
@@ -131,12 +133,15 @@ def step(engine: Engine, now: datetime, progress: Progress, announce: Announce =
 def _advance_run(conn: Connection, job: JobRow, run: RunRow, now: datetime, progress: Progress) -> dict[int, int]:
     """Returns what must be decided before the next step: the last seq of each queue."""
     terms = funding.terms_of(job)
+    progress.settling = False
     if run.status == "PENDING":
         # What was accepted before a run starts is decided before it starts. So it is seen in what a rule finds, in what
         # a top-up adds, and in how far the money goes.
         if run.id not in progress.settled and _depends_on_balances(terms):
             progress.settled.add(run.id)
-            return store.queues.last_waiting(conn)
+            if waiting := store.queues.last_waiting(conn):
+                progress.settling = True
+                return waiting
         if not _start(conn, job, run, now):
             progress.ended.append(run._replace(status="REFUSED"))
         return {}
