@@ -176,11 +176,14 @@ def _post(
     """The next rows, with the commit that says how far the run is. Returns the last seq, by its queue."""
     assert run.list is not None
     size = funding.MAX_ATOMIC if terms.atomic else PIECE_IN_COMPANY if progress.in_company else PIECE
-    rows = store.funding.read_rows(conn, run.list, after=run.posted_row, limit=size)
+    rows = store.funding.read_rows(conn, run.list, after=run.posted_row, limit=size + 1)
     if run.last_row is not None:
         rows = [row for row in rows if row.row <= run.last_row]
-    if not rows:
+    if len(rows) <= size:
+        # With the last row and not after it, so that nobody cancels a run of which nothing is left.
         store.funding.end_run(conn, run.id, status="POSTED")
+    rows = rows[:size]
+    if not rows:
         return {}
     submission = Submission(_drafts(job, terms, run, rows), atomic=terms.atomic)
     _append(conn, submission)
