@@ -26,7 +26,7 @@ from core.intake import Submission
 from core.model import Draft, Kind
 from core.requests import FundingTerms, Terms
 from core.routing import route_of
-from core.schedule import Missed
+from core.schedule import Due, Missed
 from core.store.db import begin
 from core.store.funding import FundingRow, JobRow, RunRow
 
@@ -54,6 +54,8 @@ class Progress:
     """Whether somebody else has posted since the piece before."""
     settling: bool = False
     """Whether the last step was that. The next one is then due whatever the time: else it might never come."""
+    failures: dict[UUID, Exception] = field(default_factory=dict)
+    """What went wrong with a job that was due, or a run. The others have their turn all the same."""
     more: bool = False
     """Whether there is something left to do at once."""
 
@@ -70,38 +72,50 @@ def advance(
 
     Raises:
         TransientError: the database was busy or gone. What was committed stays, and the next call goes on from there.
+        Exception: whatever went wrong with one of the jobs or runs, after the others had their turn.
     """
     progress = Progress()
     deadline = clock() + for_s
-    while claim(engine, now or datetime.now(UTC)):
-        progress.claimed += 1
+    while claim(engine, now or datetime.now(UTC), progress):
+        pass
     while step(engine, now or datetime.now(UTC), progress, announce):
         if clock() >= deadline and not progress.settling:
             progress.more = True
             break
+    for failure in progress.failures.values():
+        raise failure
     return progress
 
 
-def claim(engine: Engine, now: datetime) -> bool:
-    """Make runs of what one job has due, and move it on, in one commit. False when no job is due."""
+def claim(engine: Engine, now: datetime, progress: Progress) -> bool:
+    """Make runs of what one job has due, and move it on, in one commit. False when no job is due.
+
+    A job of which that cannot be said, for its zone is not known any more, is paused: else it would be the first for ever.
+    """
     with begin(engine) as conn:
         job = store.funding.lock_due_job(conn, now)
         if job is None or job.next_due is None:
             return False
-        terms = funding.terms_of(job)
-        due = schedule.due(
-            funding.schedule_of(terms),
-            next_due=job.next_due,
-            now=now,
-            missed=Missed(terms.missed),
-            made=job.runs_made,
-        )
+        status = job.status
+        try:
+            terms = funding.terms_of(job)
+            due = schedule.due(
+                funding.schedule_of(terms),
+                next_due=job.next_due,
+                now=now,
+                missed=Missed(terms.missed),
+                made=job.runs_made,
+            )
+            progress.claimed += 1
+        except Exception as error:
+            progress.failures[job.id] = error
+            status, due = "PAUSED", Due([], job.next_due, 0)
         for at in due.runs:
             store.funding.insert_run(conn, new_key(), job=job.id, occurrence=_text(at), due_at=at, created_at=now)
         store.funding.update_job(
             conn,
             job.id,
-            status=job.status,
+            status=status,
             next_due=due.next_due,
             runs_made=job.runs_made + len(due.runs),
             skipped=job.skipped + due.skipped,
@@ -114,19 +128,24 @@ def step(engine: Engine, now: datetime, progress: Progress, announce: Announce =
     run: RunRow | None = None
     try:
         with begin(engine) as conn:
-            found = store.funding.lock_next_run(conn) if store.funding.try_posting_lock(conn) else None
+            if not store.funding.try_posting_lock(conn):
+                return False
+            found = store.funding.lock_next_run(conn, but=progress.failures)
             if found is None:
                 return False
             job, run = found
             to_decide = _advance_run(conn, job, run, now, progress)
         for queue, seq in to_decide.items():
             progress.touched |= drain.drain_until(engine, queue, seq, announce=announce)
-    except Exception:
+    except Exception as error:
+        if run is None:
+            raise
         # Whatever is wrong with it, it is not to keep the others waiting.
-        if run is not None:
-            with suppress(TransientError), begin(engine) as conn:
-                store.funding.touch_run(conn, run.id, now)
-        raise
+        with suppress(TransientError), begin(engine) as conn:
+            store.funding.touch_run(conn, run.id, now)
+        if isinstance(error, TransientError):
+            raise
+        progress.failures[run.id] = error
     return True
 
 

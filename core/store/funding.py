@@ -3,7 +3,7 @@
 Whoever changes a job or one of its runs holds the job's row, so a pause or a cancel is true once it is answered.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -364,17 +364,19 @@ def try_posting_lock(conn: Connection) -> bool:
     return bool(row[0])
 
 
-def lock_next_run(conn: Connection) -> tuple[JobRow, RunRow] | None:
+def lock_next_run(conn: Connection, *, but: Collection[UUID] = ()) -> tuple[JobRow, RunRow] | None:
     """The run to go on with, and its job, which is locked. Runs of one job follow each other, those of many take turns.
 
-    What another caller has locked is left to that one.
+    What another caller has locked is left to that one. ``but`` are runs that are not to have a turn.
     """
     found = driver(conn).execute(
         "SELECT r.id FROM funding_runs AS r JOIN funding_jobs AS j ON j.id = r.job "
-        "WHERE (r.status = 'POSTED' OR r.status IN ('PENDING', 'POSTING') AND j.status = 'ACTIVE') AND NOT EXISTS ("
+        "WHERE (r.status = 'POSTED' OR r.status IN ('PENDING', 'POSTING') AND j.status = 'ACTIVE') "
+        "AND r.id <> ALL(%s) AND NOT EXISTS ("
         "SELECT FROM funding_runs AS e WHERE e.job = r.job AND e.status IN ('PENDING', 'POSTING', 'POSTED') "
         "AND (e.due_at, e.id) < (r.due_at, r.id)) "
-        "ORDER BY r.progressed_at NULLS FIRST, r.due_at, r.id LIMIT 1 FOR NO KEY UPDATE OF j SKIP LOCKED"
+        "ORDER BY r.progressed_at NULLS FIRST, r.due_at, r.id LIMIT 1 FOR NO KEY UPDATE OF j SKIP LOCKED",
+        (list(but),),
     ).fetchone()  # fmt: skip
     # Read once more, under the lock: what was found may have moved on while it was waited for.
     run = None if found is None else _run(conn, "WHERE r.id = %s", (found[0],))
