@@ -160,7 +160,7 @@ def create(
     """
     # A repeated request is right if it was right when it was first made: its time may have come since.
     asked_at = now
-    if request.reference:
+    if request.reference and not text_problems("reference", request.reference, MAX_REFERENCE):
         with reading(engine) as conn:
             prior = store.funding.find_job_by_reference(conn, request.reference)
         asked_at = prior.created_at if prior is not None else now
@@ -670,7 +670,7 @@ def _fingerprint(draft: _Draft) -> bytes:
 
 
 def _difference(first: JobRow, second: JobRow) -> str:
-    for what in ("name", "source", "currency", "precision"):
+    for what in ("name", "currency", "source", "precision"):
         if getattr(first, what) != getattr(second, what):
             return what
     ours, theirs = terms_of(first), terms_of(second)
