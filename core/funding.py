@@ -314,8 +314,10 @@ def forecast(conn: Connection, job: JobRow) -> Forecast:
     pool = store.outcomes.read_balances(conn, [job.source])[job.source]
     room = room_of(conn, job, terms)
     runs_left = None if room is None or not amount else max(room, 0) // amount
-    moved = 0 if terms.inflight else amount if room is None or amount <= room else 0
-    return Forecast(rows, amount, pool.balance, pool.balance - moved, runs_left)
+    moved = amount if room is None or amount <= room else 0
+    if room is not None and not moved and terms.until_limit:
+        moved = store.funding.amount_within(conn, job.id if rule is None else rule, room)
+    return Forecast(rows, amount, pool.balance, pool.balance - (0 if terms.inflight else moved), runs_left)
 
 
 def _rehearse(conn: Connection, job: JobRow, plan: Plan) -> Rehearsal:

@@ -271,6 +271,22 @@ def last_row_within(conn: Connection, list: UUID, room: int) -> int:
     return int(row[0])
 
 
+def amount_within(conn: Connection, of: "UUID | Rule", room: int) -> int:
+    """How much of ``room`` the rows of a list, or those that a rule would make now, take up in order."""
+    sql, values = _selected(conn, of) if isinstance(of, Rule) else (_ROWS_OF_LIST, (of,))
+    row = driver(conn).execute(
+        f"SELECT coalesce(max(total), 0) FROM (SELECT sum(amount) OVER (ORDER BY key) AS total FROM ({sql}) AS selected "
+        "WHERE amount > 0) AS each WHERE total <= %s",
+        (*values, room),
+        prepare=False,
+    ).fetchone()  # fmt: skip
+    assert row is not None
+    return int(row[0])
+
+
+_ROWS_OF_LIST = "SELECT row AS key, amount FROM funding_rows WHERE list = %s"
+
+
 def fill_by_rule(conn: Connection, list: UUID, rule: "Rule") -> None:
     """Make a list of the balances that a rule names, in the order in which they were created."""
     sql, values = _selected(conn, rule)
