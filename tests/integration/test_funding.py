@@ -137,6 +137,11 @@ def _many(count: int, amount: int = 1) -> list[tuple[str, int]]:
     return [(f"@W{number}", amount) for number in range(count)]
 
 
+def _pieces_of(patched: pytest.MonkeyPatch, rows: int) -> None:
+    for name in ("PIECE", "PIECE_IN_COMPANY"):
+        patched.setattr(runs, name, rows)
+
+
 def _advance(ledger: Ledger, now: datetime = NOW) -> Progress:
     """All that there is to do."""
     return runs.advance(ledger.engine, now=now, for_s=600)
@@ -469,7 +474,7 @@ def test_metadata_of_a_row_is_that_of_its_transaction(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("rows", [1, 4, 5, 6, 10, 11])
 def test_a_run_takes_as_many_pieces_as_it_needs(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
-    monkeypatch.setattr(runs, "PIECE", 5)
+    _pieces_of(monkeypatch, 5)
     job = _create(ledger, *_many(rows))
     _advance(ledger)
     assert _pairs(ledger, job) == _many(rows)
@@ -483,7 +488,7 @@ def test_a_row_whose_reference_is_squatted_is_posted_all_the_same_once(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, atomic: bool, squatted: list[int], alike: bool
 ) -> None:
     if not atomic:
-        monkeypatch.setattr(runs, "PIECE", 3)
+        _pieces_of(monkeypatch, 3)
     job = _create(ledger, *_many(5), atomic=atomic)
     for row in squatted:
         name = f"@W{row - 1}"
@@ -554,7 +559,7 @@ def _dying(monkeypatch: pytest.MonkeyPatch, commit: int, *, before: bool) -> Ite
 def test_each_row_is_posted_once_whenever_the_process_dies(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, before: bool, fields: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(runs, "PIECE", 3)
+    _pieces_of(monkeypatch, 3)
     deaths = 0
     for commit in itertools.count():
         ledger.post(source="@Pool")  # Something to be decided before the run starts.
@@ -582,7 +587,7 @@ def test_each_row_is_posted_once_whenever_the_process_dies(
 def test_two_who_advance_at_once_and_two_more_post_each_row_once(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, threads: ThreadPoolExecutor
 ) -> None:
-    monkeypatch.setattr(runs, "PIECE", 7)
+    _pieces_of(monkeypatch, 7)
     jobs = [_create(ledger, *_many(40), at=SOON.isoformat()) for _ in range(3)]
     jobs.append(_create(ledger, *_many(40), at=SOON.isoformat(), overdraft_limit=Decimal(10), source="@Other"))
     together = threading.Barrier(4)
@@ -698,7 +703,7 @@ def test_the_next_occurrences_are_those_that_come_and_no_more_than_the_count(led
 
 
 def test_a_paused_job_claims_and_posts_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "PIECE", 2)
+    _pieces_of(monkeypatch, 2)
     waiting = _create(ledger, ("@A", 1), at=SOON.isoformat())
     running = _create(ledger, *_many(5))
     _steps(ledger, 2)
@@ -735,7 +740,7 @@ def test_a_single_time_that_came_while_its_job_was_paused_still_comes(ledger: Le
 
 
 def test_what_is_not_posted_of_a_cancelled_job_stays_unposted(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "PIECE", 2)
+    _pieces_of(monkeypatch, 2)
     job = _create(ledger, *_many(5))
     _steps(ledger, 2)
     assert funding.cancel(ledger.engine, job.job_id, NOW).status == "CANCELLED"
@@ -762,7 +767,7 @@ def test_a_job_that_is_cancelled_before_its_time_never_comes(ledger: Ledger) -> 
 def test_a_job_is_not_stopped_in_the_middle_of_a_piece_and_nothing_is_posted_after_the_answer(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, threads: ThreadPoolExecutor, change: str
 ) -> None:
-    monkeypatch.setattr(runs, "PIECE", 2)
+    _pieces_of(monkeypatch, 2)
     job = _create(ledger, *_many(5))
     _steps(ledger, 1)
 
@@ -802,7 +807,7 @@ def test_a_run_that_meets_a_cancellation_in_the_making_posts_nothing(
 def test_a_run_that_is_posted_whole_is_completed_whatever_becomes_of_its_job(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
-    monkeypatch.setattr(runs, "PIECE", 3)
+    _pieces_of(monkeypatch, 3)
     job = _create(ledger, *_many(rows))
     _steps(ledger, 2)
     funding.cancel(ledger.engine, job.job_id, NOW)
@@ -840,7 +845,7 @@ def test_a_job_whose_zone_is_known_no_more_is_paused_and_does_not_stop_the_other
 
 
 def test_a_run_that_fails_does_not_stop_the_others_and_is_told(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "PIECE", 2)
+    _pieces_of(monkeypatch, 2)
     bad = _create(ledger, *_many(9))
     others = [_create(ledger, *_many(9)) for _ in range(2)]
     real = runs._post
@@ -863,7 +868,7 @@ def test_a_run_that_fails_does_not_stop_the_others_and_is_told(ledger: Ledger, m
 
 
 def test_the_runs_of_a_job_follow_each_other(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "PIECE", 2)
+    _pieces_of(monkeypatch, 2)
     job = _create(ledger, *_many(5), cron=HOURLY, missed="all")
     assert runs.claim(ledger.engine, NOW + timedelta(hours=3), Progress())
     funding.run_now(ledger.engine, job.job_id, None, NOW + timedelta(hours=3, minutes=1))
@@ -878,7 +883,7 @@ def test_the_runs_of_a_job_follow_each_other(ledger: Ledger, monkeypatch: pytest
 
 
 def test_a_huge_run_and_a_small_one_take_turns(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "PIECE", 2)
+    _pieces_of(monkeypatch, 2)
     huge = _create(ledger, *_many(60))
     _steps(ledger, 4)
     small = [_create(ledger, *_many(6)) for _ in range(2)]
@@ -894,7 +899,7 @@ def test_a_huge_run_and_a_small_one_take_turns(ledger: Ledger, monkeypatch: pyte
 def test_whoever_advances_stops_after_its_time_and_says_that_there_is_more(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "PIECE", 2)
+    _pieces_of(monkeypatch, 2)
     job = _create(ledger, *_many(9))
     ticks = itertools.count()
     progress = runs.advance(ledger.engine, now=NOW, for_s=3, clock=lambda: next(ticks))
@@ -942,7 +947,7 @@ def test_what_is_accepted_before_a_run_starts_counts_though_it_is_still_in_line(
 
 
 def test_an_atomic_run_is_decided_as_one(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "PIECE", 2)
+    _pieces_of(monkeypatch, 2)
     _give(ledger, Pool=5)
     job = _create(ledger, *_many(5), atomic=True, allow_overdraft=False)
     progress = Progress()
@@ -1061,7 +1066,7 @@ def test_any_run_funds_what_plain_arithmetic_says_and_its_rehearsal_says_the_sam
     expected = amounts[: len(fitting)] if whole or until_limit else []
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(runs, "PIECE", piece)
+        _pieces_of(patched, piece)
         _advance(ledger)
     run = _run(ledger, job)
     assert run.status == ("COMPLETED" if whole or until_limit else "REFUSED")
@@ -1160,7 +1165,7 @@ def test_a_rule_funds_the_balances_of_a_ledger_in_the_currency_but_not_the_pool(
 def test_a_rule_by_filters_is_looked_up_when_the_run_starts_and_fixed_then(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "PIECE", 2)
+    _pieces_of(monkeypatch, 2)
     _give(ledger, A=5, B=10, C=1, D=2)
     rule = FundingRule(
         filters=[
@@ -1306,7 +1311,7 @@ def test_a_run_is_retried_only_when_all_of_it_is_decided(ledger: Ledger, monkeyp
 
 
 def test_the_states_of_rows_are_paged_and_narrowed(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "PIECE", 4)
+    _pieces_of(monkeypatch, 4)
     _give(ledger, Pool=60)
     job = _create(ledger, *_many(6, 10), allow_overdraft=False)
     progress = Progress()
@@ -1458,7 +1463,7 @@ def test_the_forecast_of_a_rule_is_by_the_balances_as_they_are(ledger: Ledger) -
 def test_the_counts_of_a_run_say_how_far_it_is_and_how_long_the_rest_takes(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "PIECE", 5)
+    _pieces_of(monkeypatch, 5)
     job = _create(ledger, *_many(20, 3))
     assert _counts(ledger, job, _run(ledger, job)) == (None, 0, 0, {}, 0, 0, 0.0, None)
     progress = Progress()

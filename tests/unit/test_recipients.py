@@ -151,7 +151,7 @@ def test_the_memory_does_not_grow_with_the_file(first: str) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert rows > 15_000
-    assert peak < 500_000  # The file has 960,000 bytes.
+    assert peak < 800_000  # The file has 960,000 bytes, and an open quote takes what one field may hold.
 
 
 # A list
