@@ -268,12 +268,15 @@ def plan_of(conn: Connection, job: JobRow, run: UUID, *, list: UUID | None = Non
     if terms.until_limit:
         return Plan(list, rows, amount, store.funding.last_row_within(conn, list, room), None)
     asked, able = to_text(amount, job.precision), to_text(room, job.precision)
+    (first,) = store.funding.read_rows(conn, list, after=store.funding.last_row_within(conn, list, room), limit=1)
     refusal = {
         "reason": "LIMIT",
-        "message": f"the run needs {asked} {job.currency}, and the pool can pay {able}",
+        "message": f"the run needs {asked} {job.currency}, and the pool can pay {able}; "
+        f"row {first.row} is the first that is too much",
         "requested": amount,
         "available": room,
         "short_by": amount - room,
+        "first_row": first.row,
     }
     return Plan(list, rows, amount, None, refusal)
 

@@ -882,6 +882,17 @@ def test_the_runs_of_a_job_follow_each_other(ledger: Ledger, monkeypatch: pytest
     assert _pairs(ledger, job) == _many(5) * 4
 
 
+def test_a_run_is_completed_when_all_that_it_posted_is_decided(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = _create(ledger, *_many(3), cron=HOURLY, missed="all")
+    assert runs.claim(ledger.engine, NOW + timedelta(hours=2), Progress())
+    with monkeypatch.context() as patched:
+        patched.setattr(drain, "drain_until", lambda *arguments, **named: set())
+        _steps(ledger, 5)
+    assert _statuses(ledger, job) == ["POSTED", "PENDING"]
+    _advance(ledger)
+    assert _statuses(ledger, job) == ["COMPLETED", "COMPLETED"]
+
+
 def test_a_huge_run_and_a_small_one_take_turns(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     _pieces_of(monkeypatch, 2)
     huge = _create(ledger, *_many(60))
@@ -920,10 +931,11 @@ def test_a_run_beyond_the_limit_is_refused_before_its_first_row_with_the_sum(led
     assert [each.status for each in progress.ended] == ["REFUSED"]
     assert run.refusal is not None and json.loads(run.refusal) == {
         "reason": "LIMIT",
-        "message": "the run needs 1.51 USD, and the pool can pay 1.5",
+        "message": "the run needs 1.51 USD, and the pool can pay 1.5; row 2 is the first that is too much",
         "requested": 151,
         "available": 150,
         "short_by": 1,
+        "first_row": 2,
     }
     with pytest.raises(Conflict):
         funding.retry(ledger.engine, job.job_id, run.run_id, NOW)
