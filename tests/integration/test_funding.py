@@ -10,12 +10,14 @@ import json
 import os
 import threading
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from io import BytesIO
+from random import Random
 from typing import Any, NamedTuple
 
 import psycopg
@@ -27,7 +29,7 @@ from sqlalchemy import Connection, Engine, text
 
 from core import audit, drain, due, funding, recipients, runs, schedule, store
 from core.directory import Directory
-from core.errors import Conflict, InvalidRequest, NotFound
+from core.errors import Conflict, InvalidRequest, NotFound, TransientError
 from core.funding import Counts, Created
 from core.ids import new_id, new_key
 from core.model import RejectReason
@@ -45,8 +47,9 @@ LATER = SOON + timedelta(days=1)
 HOURLY = "0 * * * *"
 
 FRESH = "PACIOLI_EXAMPLES" in os.environ
+EXAMPLES = int(os.environ.get("PACIOLI_EXAMPLES", "25"))
 SEARCH = settings(
-    max_examples=int(os.environ.get("PACIOLI_EXAMPLES", "25")),
+    max_examples=EXAMPLES,
     deadline=None,
     derandomize=not FRESH,
     database=None,
@@ -605,6 +608,70 @@ def test_two_who_advance_at_once_and_two_more_post_each_row_once(
         assert _pairs(ledger, job) == _many(40)
         assert _statuses(ledger, job) == ["COMPLETED"]
     assert (_sum(ledger, "@Pool"), _sum(ledger, "@Other"), _sum(ledger, "@W39")) == (-120, -40, 4)
+
+
+@pytest.mark.parametrize("seed", range(max(1, EXAMPLES // 25)))
+def test_any_changes_of_jobs_while_runs_go_on_and_transactions_are_lost_leave_each_row_posted_once(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, threads: ThreadPoolExecutor, seed: int
+) -> None:
+    _pieces_of(monkeypatch, 5)
+    _give(ledger, Pool=300)
+    jobs = [_create(ledger, *_many(23), cron=HOURLY, missed="all", count=3) for _ in range(2)]
+    jobs.append(_create(ledger, *_many(23), allow_overdraft=False, until_limit=True))
+    jobs.append(
+        _create(ledger, rule=FundingRule(filters=[FilterClause("indicator", "like", "@W%")], precise_top_up_to=9))
+    )
+    stop = threading.Event()
+
+    def attempt(do: Callable[[], Any]) -> None:
+        with suppress(TransientError, Conflict):
+            do()
+
+    def advance() -> None:
+        while not stop.is_set():
+            attempt(lambda: runs.advance(ledger.engine, now=NOW + timedelta(hours=4), for_s=0.02))
+
+    def change() -> None:
+        dice = Random(seed)
+        for number in range(60):
+            job = dice.choice(jobs)
+            match dice.randrange(7):
+                case 0 | 1:
+                    attempt(partial(funding.pause, ledger.engine, job.job_id))
+                case 2 | 3:
+                    attempt(partial(funding.resume, ledger.engine, job.job_id, NOW))
+                case 4:
+                    attempt(partial(funding.run_now, ledger.engine, job.job_id, f"r{number}", NOW))
+                case 5 if number > 40:
+                    attempt(partial(funding.cancel, ledger.engine, job.job_id, NOW))
+                case _:
+                    attempt(lambda: _cancel_a_statement(ledger.engine, dice))
+
+    advancing = [threads.submit(advance) for _ in range(2)]
+    try:
+        change()
+    finally:
+        stop.set()
+    for future in advancing:
+        future.result()
+    for job in jobs:
+        attempt(partial(funding.resume, ledger.engine, job.job_id, NOW))
+    _advance(ledger, NOW + timedelta(hours=4))
+    assert {status for job in jobs for status in _statuses(ledger, job)} <= {"COMPLETED", "CANCELLED"}
+    for job in jobs:
+        for run in _runs(ledger, job):
+            if run.status == "COMPLETED" and (rejected := _counts(ledger, job, run).rejected):
+                assert set(rejected) == {RejectReason.INSUFFICIENT_FUNDS}
+                attempt(partial(funding.retry, ledger.engine, job.job_id, run.run_id, NOW))
+    _advance(ledger, NOW + timedelta(hours=4))
+
+
+def _cancel_a_statement(engine: Engine, dice: Random) -> None:
+    """Of somebody who is in a transaction, which is then lost."""
+    sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start < now()"
+    with begin(engine) as conn:
+        if pids := conn.execute(text(sql)).scalars().all():
+            conn.execute(text("SELECT pg_cancel_backend(:pid)"), {"pid": dice.choice(pids)})
 
 
 def test_two_who_claim_at_once_make_one_run_of_an_occurrence(ledger: Ledger, threads: ThreadPoolExecutor) -> None:
