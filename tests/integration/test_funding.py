@@ -426,16 +426,16 @@ def test_a_new_name_is_made_once_for_many_rows(ledger: Ledger) -> None:
 
 def test_a_list_makes_no_more_new_names_than_allowed(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipients, "MAX_NEW_NAMES", 3)
-    rows = [("@N1", 1), ("@N2", 1), ("@N3", 1), ("@N1", 1), ("@N4", 1), ("@N5", 1)]
-    assert _bad_rows(_refused(ledger, *rows, allow_duplicates=True)) == [(5, "destination"), (6, "destination")]
+    rows = [("@N1", 1), ("@N2", 1), ("@N3", 1), ("@N4", 1), ("@N1", 1), ("@N5", 1)]
+    assert _bad_rows(_refused(ledger, *rows, allow_duplicates=True)) == [(4, "destination"), (6, "destination")]
     _give(ledger, N4=1, N5=1)
     _create(ledger, *rows, allow_duplicates=True)
 
 
 def test_the_memory_does_not_grow_with_the_list(ledger: Ledger) -> None:
-    rows = 40_000
+    rows = 20_000
     _, (balance,) = _group(ledger, "USD")
-    given_ = (Given(row, balance, Decimal(1), None, "d" * 200, None) for row in range(1, rows + 1))
+    given_ = (Given(row, balance, Decimal(1), None, f"{row:0200}", None) for row in range(1, rows + 1))
     request = _request(allow_duplicates=True)
     _refused(ledger, ("@", 1))  # What is made once is not to be measured.
     tracemalloc.start()
