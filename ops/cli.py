@@ -8,10 +8,12 @@ from typing import Any
 import click
 import msgspec
 import psycopg
+from sqlalchemy import Engine
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from core import audit, checkpoints, history, resize, store
 from core.errors import InvalidRequest, LedgerError, TransientError
+from core.funding import Forecast
 from core.model import Kind, Status
 from core.money import MAX_PRECISION
 from core.routing import MAX_QUEUES
@@ -19,10 +21,18 @@ from core.settling import is_batch
 from core.store import migrations
 from core.store.balances import BalanceRow, Entry
 from core.store.db import begin, reading
+from core.store.funding import JobRow
 from ops import show
 from ops.instance import Unavailable, chain_key, database, finds_database, reads_ledger
 
-IMPORTED = {"up": "ops.up", "demo": "ops.demo", "bench": "ops.bench", "torture": "ops.torture"}
+IMPORTED = {
+    "up": "ops.up",
+    "demo": "ops.demo",
+    "fund": "ops.fund",
+    "funding": "ops.fund",
+    "bench": "ops.bench",
+    "torture": "ops.torture",
+}
 """Commands in modules of their own, which are loaded when they are asked for."""
 
 ORDER = (
@@ -30,6 +40,8 @@ ORDER = (
     "demo",
     "balance",
     "transaction",
+    "fund",
+    "funding",
     "queues",
     "currencies",
     "verify",
@@ -38,6 +50,10 @@ ORDER = (
     "bench",
     "torture",
 )
+
+
+FORESEEN = 5
+"""Funding jobs whose next run is foreseen where a balance is shown."""
 
 
 class Main(click.Group):
@@ -81,6 +97,7 @@ def main() -> None:
       pacioli up                     run everything on this machine, port 5001
       pacioli demo                   in another terminal: a small shop's day, told and checked
       pacioli balance @FundingPool   what a balance holds, and its last entries
+      pacioli fund --help            fund many balances from a pool, now or on a schedule
       pacioli verify                 recompute the whole ledger from its history
 
     Commands that read use the database of DATABASE_URL or, when that is not set, that of the instance which `pacioli up`
@@ -113,7 +130,8 @@ def migrate(data: Path) -> None:
 def balance(name: str, currency: str | None, count: int, data: Path, as_json: bool) -> None:
     """Show the balance NAME: a balance id, or an @Name with all its currencies.
 
-    Available is what may be spent without an overdraft: the balance less what holds reserve.
+    Available is what may be spent without an overdraft: the balance less what holds reserve. Where funding jobs will draw
+    on it, it says what it will be after their next runs, and how many runs it still carries.
 
     \b
     Examples:
@@ -135,11 +153,13 @@ def balance(name: str, currency: str | None, count: int, data: Path, as_json: bo
             )
         precisions = store.currencies.all_precisions(conn)
         entries = [_last_entries(conn, row, count) for row in rows]
+        forecasts = [_forecasts(engine, store.funding.active_jobs_of(conn, row.key, FORESEEN)) for row in rows]
+    shown = zip(rows, entries, forecasts, strict=True)
     if as_json:
-        show.print_json([_balance_body(row, lines) for row, lines in zip(rows, entries, strict=True)])
+        show.print_json([_balance_body(row, lines, jobs) for row, lines, jobs in shown])
         return
-    for row, lines in zip(rows, entries, strict=True):
-        show.print_balance(show.console(), row, precisions.get(row.currency), lines)
+    for row, lines, jobs in shown:
+        show.print_balance(show.console(), row, precisions.get(row.currency), lines, jobs)
 
 
 @main.command(short_help="Show a transaction: status, timeline, why, place in line.")
@@ -350,11 +370,32 @@ def _last_entries(conn: Any, row: BalanceRow, count: int) -> list[Entry]:
     return []
 
 
-def _balance_body(row: BalanceRow, entries: list[Entry]) -> dict[str, Any]:
+def _forecasts(engine: Engine, jobs: list[JobRow]) -> list[tuple[JobRow, Forecast | None]]:
+    """What a balance will be after the next run of each of the jobs that will draw on it."""
+    if not jobs:
+        return []
+    from ops.fund import forecast_of
+
+    return [(job, forecast_of(engine, job)) for job in jobs]
+
+
+def _balance_body(row: BalanceRow, entries: list[Entry], jobs: list[tuple[JobRow, Forecast | None]]) -> dict[str, Any]:
     body = row._asdict()
     del body["key"]
     body["meta_data"] = msgspec.Raw((row.meta_data or "null").encode())
-    return {**body, "available_balance": row.available, "entries": [entry._asdict() for entry in entries]}
+    body |= {"available_balance": row.available, "entries": [entry._asdict() for entry in entries]}
+    if jobs:
+        from web.funding_body import forecast_body
+
+        body["funding"] = [
+            {
+                "job_id": job.job_id,
+                "next_run_at": job.next_due,
+                **(forecast_body(forecast, job.precision) if forecast else {}),
+            }
+            for job, forecast in jobs
+        ]
+    return body
 
 
 if __name__ == "__main__":
