@@ -150,6 +150,9 @@ def fund(
         except InvalidRequest as error:
             _print_invalid(out, error, as_json)
             raise
+        except KeyboardInterrupt:
+            _say_what_was_kept(engine, request)
+            raise click.exceptions.Exit(LEFT_GOING) from None
         if made.replayed:
             err.print(f"there was such a job already: {made.job.job_id}")
         if made.run is None:
@@ -255,14 +258,16 @@ def _create(
             f"the database was lost ({error.__cause__ or error}), and whether the job was made is not known: "
             f"the same command with --reference {request.reference} makes it once"
         ) from None
-    except KeyboardInterrupt:
-        with reading(engine) as conn:
-            job = store.funding.find_job_by_reference(conn, request.reference)
-        if job is None:
-            click.echo("stopped: no job was made, and nothing is posted", err=True)
-        else:
-            _say_left_going(job)
-        raise click.exceptions.Exit(LEFT_GOING) from None
+
+
+def _say_what_was_kept(engine: Engine, request: FundingRequest) -> None:
+    assert request.reference
+    with reading(engine) as conn:
+        job = store.funding.find_job_by_reference(conn, request.reference)
+    if job is None:
+        click.echo("stopped: no job was made, and nothing is posted", err=True)
+    else:
+        _say_left_going(job)
 
 
 def _end_rehearsal(out: Console, found: Rehearsal, as_json: bool) -> None:
@@ -283,7 +288,7 @@ def _print_invalid(out: Console, error: InvalidRequest, as_json: bool) -> None:
     if as_json:
         detail = {"code": error.code, "message": error.message, "details": error.details}
         show.print_json({"error": error.message, "error_detail": detail})
-    elif error.details:
+    elif "problems" in (error.details or {}):
         show.print_problems(out, error.details["problems"], error.details["problem_count"])
 
 
@@ -400,14 +405,24 @@ def _end_run(engine: Engine, out: Console, seen: Seen, pool_before: int | None, 
         show.print_run(out, job, run, counts, pool_before=pool_before, pool=pool)
         if rejected:
             show.print_rejected(out, job, rejected, by_seq, title="the first rejected rows")
-            csv = f"GET /funding-jobs/{job.job_id}/runs/{run.run_id}/rows?status=REJECTED with Accept: text/csv"
-            out.print(
-                f"all of them:  pacioli funding rows {job.job_id} {run.run_id} --status rejected\nas CSV:       {csv}"
-            )
-        if rejected and job.status == "ACTIVE":
-            out.print(f"try again:    pacioli funding retry {job.job_id} {run.run_id}")
+        for line in _next_steps(seen):
+            out.print(line)
     if not seen.whole:
         raise click.exceptions.Exit(1)
+
+
+def _next_steps(seen: Seen) -> Iterator[str]:
+    """What can be done about a run that did not apply every row."""
+    job_id, run_id = seen.job.job_id, seen.run.run_id
+    if seen.counts.rejected:
+        yield f"all rejected rows:     pacioli funding rows {job_id} {run_id} --status rejected"
+        yield f"the same as CSV:       GET /funding-jobs/{job_id}/runs/{run_id}/rows?status=REJECTED, Accept: text/csv"
+    if seen.counts.unposted:
+        yield f"rows not posted:       pacioli funding rows {job_id} {run_id} --status unposted"
+    if seen.job.status == "ACTIVE" and seen.run.status == "REFUSED":
+        yield f"once the pool can pay: pacioli funding run {job_id}"
+    if seen.job.status == "ACTIVE" and seen.counts.rejected:
+        yield f"once they can be paid: pacioli funding retry {job_id} {run_id}"
 
 
 # Looking at jobs

@@ -148,6 +148,7 @@ def test_a_run_that_is_refused_exits_with_1(ledger: Ledger, run: Run, file: Call
     assert result.exit_code == 1
     assert "REFUSED" in result.stdout
     assert "the run needs 10.01 USD, and the pool can pay 10" in result.stdout
+    assert f"once the pool can pay: pacioli funding run {jobs(ledger.engine)[0].job_id}" in result.stdout
     body = body_of(run("fund", file("@Ana,10.01"), *POOL, "--json"), 1)
     assert body["run"]["refusal"]["short_by"] == 1
 
@@ -158,6 +159,7 @@ def test_rows_beyond_the_limit_stay_unposted_and_exit_with_1(
     result = run("fund", file("@Ana,9", "@Ben,2"), *POOL, "--until-limit")
     assert result.exit_code == 1
     assert "beyond the limit" in result.stdout
+    assert "--status unposted" in result.stdout
     assert balance(ledger, "@Pool") == 100
 
 
@@ -252,9 +254,10 @@ def test_interrupted_while_it_reads_nothing_is_kept(
     ledger: Ledger, run: Run, file: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store.funding, "copy_rows", lambda *_: _interrupt())
-    result = run("fund", file(many=5), *POOL)
-    assert result.exit_code == 130
-    assert "no job was made, and nothing is posted" in result.stderr
+    for more in ((), ("--dry-run",)):
+        result = run("fund", file(many=5), *POOL, *more)
+        assert result.exit_code == 130
+        assert "no job was made, and nothing is posted" in result.stderr
     assert jobs(ledger.engine) == []
 
 
@@ -378,6 +381,7 @@ def test_what_is_missing_is_answered_with_what_to_do(ledger: Ledger, run: Run, f
         ((path, *POOL, "--overdraft-limit", "nan"), "'nan' is not a number such as 12.50"),
         ((path, *POOL, "--until-limit", "--atomic"), "until_limit: funds a part, and atomic all or nothing"),
         (("no-such-file.csv", *POOL), "no-such-file.csv"),
+        ((path, *POOL, "--precision", "10"), "precision"),
     ):
         failed(run("fund", *arguments), 2, says)
     failed(run("fund", path, "--source", "bln_x"), 1, "Balance with ID 'bln_x' not found")
