@@ -199,21 +199,15 @@ def _name_of(file: BinaryIO | None) -> str | None:
 
 
 def _look_at_pool(engine: Engine, directory: Directory, request: FundingRequest, dry_run: bool) -> int:
-    """What the pool holds before, in minor units. What is missing for a job is answered with what to do."""
+    """What the pool holds before, in minor units. One that is not there and may not go below zero cannot pay."""
     assert request.source
     pool = (request.source, request.currency or "") if request.source.startswith("@") else request.source
     directory.know([pool])
     ref = directory.balance(pool)
-    currency = request.currency if ref is None else ref.currency
-    fixed = currency is None or (directory.check_precision and directory.precision(currency) is not None)
-    if request.precision is None and not fixed:
-        raise click.UsageError(
-            f"{currency} has no precision yet: say --precision 100 for cents, or `pacioli currencies set {currency} 100`"
-        )
     overdraft = request.allow_overdraft or request.overdraft_limit
     if ref is None and isinstance(pool, tuple) and not (overdraft or dry_run or request.at or request.cron):
         raise click.UsageError(
-            f"there is no {request.source} in {currency} yet, so it has nothing to pay with: see that the name is right, "
+            f"there is no {request.source} in {request.currency} yet, so it has nothing to pay with: see that the name is right, "
             "fund it first, or let it go below zero with --allow-overdraft"
         )
     if ref is None:

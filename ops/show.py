@@ -29,7 +29,7 @@ from core import audit, funding
 from core.audit import Report
 from core.explain import WIRE_NAMES, sum_text
 from core.funding import Counts, Forecast, Rehearsal
-from core.model import Kind, Rejection, RejectReason
+from core.model import Kind, Rejection
 from core.money import to_text
 from core.store.balances import BalanceRow, Entry
 from core.store.funding import JobRow, RowState, RunRow
@@ -289,17 +289,17 @@ def print_rehearsal(out: Console, found: Rehearsal) -> None:
     else:
         facts.add_row(_moved(job), f"{found.applied:,}", _money(found.applied_amount, job))
         for reason, rows in sorted(found.rejected.items()):
-            facts.add_row("rejected", Text(f"{rows:,}", style=_BAD), WIRE_NAMES[RejectReason(reason)])
+            facts.add_row("rejected", Text(f"{rows:,}", style=_BAD), WIRE_NAMES[reason])
         if found.beyond_limit:
             facts.add_row("beyond the limit", Text(f"{found.beyond_limit:,}", style=_BAD), "would not be posted")
     facts.add_row(f"{_pool(job)} now", "", _money(found.pool_before, job))
     facts.add_row(f"{_pool(job)} after it", "", _money(found.pool_after, job))
     out.print(facts)
     if found.examples:
-        rows = [
+        examples = [
             (row.row, found.names[row.destination], row.amount, outcome.rejection) for row, outcome in found.examples
         ]
-        _print_rejected(out, job, rows, title="would be rejected")
+        _print_rejected(out, job, examples, title="would be rejected")
         if (more := found.rejected.total() - len(found.examples)) > 0:
             out.print(f"and {more:,} more")
 

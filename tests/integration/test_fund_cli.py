@@ -85,6 +85,7 @@ class Steps:
 def steps(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Steps:
     steps = Steps(engine)
     monkeypatch.setattr(fund, "sleep", steps.sleep)
+    monkeypatch.setattr(runs, "PIECE_IN_COMPANY", 2)
     monkeypatch.setattr(runs, "PIECE", 2)
     return steps
 
@@ -315,7 +316,7 @@ def terminal(ledger: Ledger, file: Callable[..., str], database_url: str) -> Ite
     try:
         terminal.wait_for("not started")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(runs, "PIECE", 2)
+            patch.setattr(runs, "PIECE_IN_COMPANY", 2)
             progress = Progress()
             for _ in range(3):  # What was accepted before is decided, the run starts, the first piece is posted.
                 runs.step(ledger.engine, datetime.now(UTC), progress)
@@ -373,7 +374,10 @@ def test_what_is_missing_is_answered_with_what_to_do(ledger: Ledger, run: Run, f
         ((path, *POOL, "--amount", "1"), "belong to --ledger"),
         ((path,), "say which pool pays: --source @FundingPool"),
         ((path, "--source", "@Pool"), "as in --currency USD"),
-        ((path, "--source", "@Pool", "--currency", "EUR"), "EUR has no precision yet: say --precision 100"),
+        (
+            (path, "--source", "@Pool", "--currency", "EUR", "--allow-overdraft"),
+            "precision: is required, as nothing has fixed",
+        ),
         (
             (path, "--source", "@Poll", "--currency", "USD"),
             "there is no @Poll in USD yet, so it has nothing to pay with",
@@ -387,12 +391,6 @@ def test_what_is_missing_is_answered_with_what_to_do(ledger: Ledger, run: Run, f
     failed(run("fund", path, "--source", "bln_x"), 1, "Balance with ID 'bln_x' not found")
     for command in ("show", "pause", "resume", "cancel", "run", "retry", "rows"):
         failed(run("funding", command, "nope"), 1, "there is no funding job nope: give a fund_ id, or the reference")
-
-
-def test_without_precision_check_a_job_must_say_its_precision(
-    ledger: Ledger, run: Run, file: Callable[..., str]
-) -> None:
-    failed(run("fund", file("@Ana,1"), *POOL, PACIOLI_PRECISION_CHECK="off"), 2, "say --precision 100")
 
 
 def test_a_commit_that_may_be_lost_names_the_reference_to_repeat(
