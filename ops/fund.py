@@ -25,7 +25,7 @@ from core.recipients import Given
 from core.requests import FundingRequest, FundingRule
 from core.schedule import Missed
 from core.store.db import reading, reading_within
-from core.store.funding import JobRow, RowState, RunRow
+from core.store.funding import JobRow, RowState, RunRow, Tally
 from core.store.transactions import TransactionRow
 from ops import show
 from ops.instance import Unavailable, database, reads_ledger
@@ -316,10 +316,32 @@ class Seen(NamedTuple):
         return self.run.status == "COMPLETED" and self.counts.applied == self.counts.total
 
 
-def _look(conn: Connection, job_id: str, run_id: str) -> Seen:
-    job = core_funding.found(conn, job_id)
-    run = core_funding.found_run(conn, job, run_id)
-    return Seen(job, run, core_funding.counts_of(job, run, store.funding.tally(conn, run.id), _now()))
+class Look:
+    """Looks at a run again and again. A decided row stays what it is, so only what came since the last look is counted."""
+
+    def __init__(self, job_id: str, run_id: str) -> None:
+        self._job_id, self._run_id = job_id, run_id
+        self._up_to = 0
+        """Rows up to this one are decided, and counted."""
+        self._counted: list[Tally] = []
+
+    def at(self, conn: Connection) -> Seen:
+        job = core_funding.found(conn, self._job_id)
+        run = core_funding.found_run(conn, job, self._run_id)
+        since = store.funding.tally(conn, run.id, after=self._up_to, up_to=run.posted_row)
+        tally = _together(self._counted, since)
+        if all(each.status is not None for each in since):
+            self._counted, self._up_to = tally, run.posted_row
+        return Seen(job, run, core_funding.counts_of(job, run, tally, _now()))
+
+
+def _together(first: list[Tally], second: list[Tally]) -> list[Tally]:
+    found = {(each.status, each.reason): each for each in first}
+    for each in second:
+        known = found.get((each.status, each.reason))
+        more = each if known is None else each._replace(rows=known.rows + each.rows, amount=known.amount + each.amount)
+        found[each.status, each.reason] = more
+    return [*found.values()]
 
 
 def _watch(engine: Engine, job: JobRow, run: RunRow, err: Console) -> Seen:
@@ -344,11 +366,12 @@ def _watch(engine: Engine, job: JobRow, run: RunRow, err: Console) -> Seen:
 
 def _follow(engine: Engine, job: JobRow, run: RunRow, err: Console) -> Seen:
     moved_at, last, said = monotonic(), -1, set[str]()
+    look = Look(job.job_id, run.run_id)
     with show.funding_progress(err) as tell:
         while True:
             began = monotonic()
             with reading(engine) as conn:
-                seen = _look(conn, job.job_id, run.run_id)
+                seen = look.at(conn)
                 tell(seen.job, seen.run, seen.counts)
                 if seen.over:
                     return seen
@@ -589,7 +612,7 @@ def _print_job(engine: Engine, out: Console, job: JobRow, as_json: bool) -> None
     next_runs = core_funding.next_occurrences(job)
     with reading(engine) as conn:
         runs = store.funding.list_runs(conn, job.id, limit=SHOWN_RUNS, after=None)
-        counted = [_look(conn, job.job_id, run.run_id) for run in runs]
+        counted = [Look(job.job_id, run.run_id).at(conn) for run in runs]
     if as_json:
         from web.funding_body import forecast_body, job_body, run_body
 

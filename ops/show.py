@@ -333,7 +333,8 @@ def print_job(out: Console, job: JobRow, forecast: Forecast | None) -> None:
     named = {"atomic": terms.atomic, "inflight": terms.inflight, "duplicates allowed": terms.allow_duplicates}
     if any(named.values()):
         facts.add_row("also", ", ".join(name for name, is_so in named.items() if is_so))
-    facts.add_row("runs made", f"{job.runs_made:,}" + (f", {job.skipped:,} skipped" if job.skipped else ""))
+    if terms.cron is not None:
+        facts.add_row("came due", f"{_count(job.runs_made, 'run')}, {job.skipped:,} skipped")
     facts.add_row("the pool", forecast_text(job, forecast))
     out.print(facts)
 
