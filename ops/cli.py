@@ -2,11 +2,8 @@
 
 import importlib
 import importlib.util
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import msgspec
@@ -16,19 +13,26 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from core import audit, checkpoints, history, resize, store
 from core.errors import InvalidRequest, LedgerError, TransientError
+from core.funding import Forecast
 from core.model import Kind, Status
 from core.money import MAX_PRECISION
 from core.routing import MAX_QUEUES
 from core.settling import is_batch
 from core.store import migrations
 from core.store.balances import BalanceRow, Entry
-from core.store.db import begin, connect, reading
+from core.store.db import begin, reading
+from core.store.funding import JobRow
 from ops import show
-from ops.instance import Unavailable, chain_key, running
+from ops.instance import Unavailable, chain_key, database, finds_database, reads_ledger
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-IMPORTED = {"up": "ops.up", "demo": "ops.demo", "bench": "ops.bench", "torture": "ops.torture"}
+IMPORTED = {
+    "up": "ops.up",
+    "demo": "ops.demo",
+    "fund": "ops.fund",
+    "funding": "ops.fund",
+    "bench": "ops.bench",
+    "torture": "ops.torture",
+}
 """Commands in modules of their own, which are loaded when they are asked for."""
 
 ORDER = (
@@ -36,6 +40,8 @@ ORDER = (
     "demo",
     "balance",
     "transaction",
+    "fund",
+    "funding",
     "queues",
     "currencies",
     "verify",
@@ -44,6 +50,10 @@ ORDER = (
     "bench",
     "torture",
 )
+
+
+FORESEEN = 5
+"""Funding jobs whose next run is foreseen where a balance is shown."""
 
 
 class Main(click.Group):
@@ -87,6 +97,7 @@ def main() -> None:
       pacioli up                     run everything on this machine, port 5001
       pacioli demo                   in another terminal: a small shop's day, told and checked
       pacioli balance @FundingPool   what a balance holds, and its last entries
+      pacioli fund --help            fund many balances from a pool, now or on a schedule
       pacioli verify                 recompute the whole ledger from its history
 
     Commands that read use the database of DATABASE_URL or, when that is not set, that of the instance which `pacioli up`
@@ -95,30 +106,8 @@ def main() -> None:
     """
 
 
-def _reads_ledger(command: Command) -> Command:
-    """The options of every command that reads the database."""
-    command = click.option("--json", "as_json", is_flag=True, help="For programs: JSON, integers exact.")(command)
-    return _finds_database(command)
-
-
-def _data_of_group() -> Path:
-    """So that the option may stand before a subcommand as well as behind it."""
-    parent = click.get_current_context().parent
-    return (parent.params.get("data") if parent is not None else None) or Path(".pacioli")
-
-
-def _finds_database(command: Command) -> Command:
-    return click.option(
-        "--data",
-        type=click.Path(path_type=Path),
-        default=_data_of_group,
-        show_default=".pacioli",
-        help="Data folder of the running instance; used when DATABASE_URL is not set.",
-    )(command)
-
-
 @main.command()
-@_finds_database
+@finds_database
 def migrate(data: Path) -> None:
     """Bring the database up to date.
 
@@ -128,7 +117,7 @@ def migrate(data: Path) -> None:
     Example:
       DATABASE_URL=postgresql://user:password@host/ledger pacioli migrate
     """
-    with _database(data) as engine:
+    with database(data) as engine:
         migrations.upgrade(engine)
     click.echo("the database is up to date")
 
@@ -137,11 +126,12 @@ def migrate(data: Path) -> None:
 @click.argument("name")
 @click.option("--currency", help="Of an @Name: only the balance in this currency.")
 @click.option("--entries", "count", type=click.IntRange(0, 10_000), default=10, show_default=True, help="Last entries.")
-@_reads_ledger
+@reads_ledger
 def balance(name: str, currency: str | None, count: int, data: Path, as_json: bool) -> None:
     """Show the balance NAME: a balance id, or an @Name with all its currencies.
 
-    Available is what may be spent without an overdraft: the balance less what holds reserve.
+    Available is what may be spent without an overdraft: the balance less what holds reserve. Where funding jobs will draw
+    on it, it says what it will be after their next runs, and how many runs it still carries.
 
     \b
     Examples:
@@ -149,7 +139,7 @@ def balance(name: str, currency: str | None, count: int, data: Path, as_json: bo
       pacioli balance @Revenue --currency USD --entries 50
       pacioli balance bln_0199f2a4-8c3e-7d10-9a56-3f0e6f4c2b11 --json
     """
-    with _database(data) as engine, reading(engine) as conn:
+    with database(data) as engine, reading(engine) as conn:
         if name.startswith("@"):
             rows = store.balances.find_all_of_indicator(conn, name)
             rows = [row for row in rows if currency is None or row.currency == currency]
@@ -163,16 +153,18 @@ def balance(name: str, currency: str | None, count: int, data: Path, as_json: bo
             )
         precisions = store.currencies.all_precisions(conn)
         entries = [_last_entries(conn, row, count) for row in rows]
+        forecasts = [_forecasts(engine, store.funding.active_jobs_of(conn, row.key, FORESEEN)) for row in rows]
+    shown = zip(rows, entries, forecasts, strict=True)
     if as_json:
-        _print_json([_balance_body(row, lines) for row, lines in zip(rows, entries, strict=True)])
+        show.print_json([_balance_body(row, lines, jobs) for row, lines, jobs in shown])
         return
-    for row, lines in zip(rows, entries, strict=True):
-        show.print_balance(show.console(), row, precisions.get(row.currency), lines)
+    for row, lines, jobs in shown:
+        show.print_balance(show.console(), row, precisions.get(row.currency), lines, jobs)
 
 
 @main.command(short_help="Show a transaction: status, timeline, why, place in line.")
 @click.argument("name")
-@_reads_ledger
+@reads_ledger
 def transaction(name: str, data: Path, as_json: bool) -> None:
     """Show the transaction NAME: its id, or your reference. Or what became of a bulk, by its batch id.
 
@@ -184,10 +176,10 @@ def transaction(name: str, data: Path, as_json: bool) -> None:
       pacioli transaction txn_0199f2a4-8c3e-7d10-9a56-3f0e6f4c2b11 --json
       pacioli transaction bulk_0199f2a4-8c3e-7d10-9a56-3f0e6f4c2b11
     """
-    with _database(data) as engine, reading(engine) as conn:
+    with database(data) as engine, reading(engine) as conn:
         if is_batch(name) and (batch := store.transactions.batch(conn, name)) is not None:
             if as_json:
-                _print_json({"batch_id": name, **batch._asdict()})
+                show.print_json({"batch_id": name, **batch._asdict()})
             else:
                 show.print_batch(show.console(), name, batch)
             return
@@ -204,14 +196,14 @@ def transaction(name: str, data: Path, as_json: bool) -> None:
 
         queue = {} if line is None else {"queue": line._asdict()}
         more = {"legs": [body_of(leg) for leg in legs]} if legs else {}
-        _print_json({**body_of(row), **queue, **more})
+        show.print_json({**body_of(row), **queue, **more})
         return
     name_of_destination = (destination.indicator or destination.balance_id) if destination is not None else None
     show.print_transaction(show.console(), row, name_of_destination, line, legs)
 
 
 @main.group(invoke_without_command=True, short_help="Show the queues, or change their number.")
-@_reads_ledger
+@reads_ledger
 @click.pass_context
 def queues(ctx: click.Context, data: Path, as_json: bool) -> None:
     """Show the queues: what waits in each, how old it is, how fast it moves.
@@ -224,17 +216,17 @@ def queues(ctx: click.Context, data: Path, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    with _database(data) as engine, reading(engine) as conn:
+    with database(data) as engine, reading(engine) as conn:
         states = store.queues.states(conn)
     if as_json:
-        _print_json([state._asdict() for state in states])
+        show.print_json([state._asdict() for state in states])
     else:
         show.print_queues(show.console(), states)
 
 
 @queues.command("resize")
 @click.argument("count", type=click.IntRange(1, MAX_QUEUES))
-@_finds_database
+@finds_database
 def resize_queues(count: int, data: Path) -> None:
     """Have COUNT queues, from 1 to 64.
 
@@ -245,13 +237,13 @@ def resize_queues(count: int, data: Path) -> None:
     Example:
       pacioli queues resize 16
     """
-    with _database(data) as engine:
+    with database(data) as engine:
         before = resize.resize(engine, count)
     click.echo(f"{count} queues already" if before == count else f"{count} queues now, {before} before")
 
 
 @main.group(invoke_without_command=True, short_help="Show the precision of currencies, or set one.")
-@_reads_ledger
+@reads_ledger
 @click.pass_context
 def currencies(ctx: click.Context, data: Path, as_json: bool) -> None:
     """Show the currencies and their precision: minor units in one major unit.
@@ -263,10 +255,10 @@ def currencies(ctx: click.Context, data: Path, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    with _database(data) as engine, reading(engine) as conn:
+    with database(data) as engine, reading(engine) as conn:
         precisions = store.currencies.all_precisions(conn)
     if as_json:
-        _print_json(precisions)
+        show.print_json(precisions)
     else:
         show.print_currencies(show.console(), precisions)
 
@@ -274,7 +266,7 @@ def currencies(ctx: click.Context, data: Path, as_json: bool) -> None:
 @currencies.command("set")
 @click.argument("currency")
 @click.argument("precision", type=click.IntRange(1, MAX_PRECISION))
-@_finds_database
+@finds_database
 def set_currency(currency: str, precision: int, data: Path) -> None:
     """Fix the precision of CURRENCY before its first use: 100 for cents, 1 for none.
 
@@ -287,7 +279,7 @@ def set_currency(currency: str, precision: int, data: Path) -> None:
     """
     if not currency.strip() or len(currency) > 32 or not currency.isprintable():
         raise click.BadParameter("a currency has 1 to 32 printable characters", param_hint="CURRENCY")
-    with _database(data) as engine, begin(engine) as conn:
+    with database(data) as engine, begin(engine) as conn:
         used = store.currencies.precision_of(conn, currency) or store.currencies.used_precision(conn, currency)
         fixed = used or store.currencies.fix_precision(conn, currency, precision)
         if fixed == precision:
@@ -301,7 +293,7 @@ def set_currency(currency: str, precision: int, data: Path) -> None:
 
 @main.command(short_help="Recompute the whole ledger from its history.")
 @click.option("--since-checkpoint", is_flag=True, help="Go on from the last checkpoint. Quick; decides nothing anew.")
-@_reads_ledger
+@reads_ledger
 def verify(since_checkpoint: bool, data: Path, as_json: bool) -> None:
     """Recompute the whole ledger from its history, and report what does not follow from it. Repairs nothing.
 
@@ -319,13 +311,13 @@ def verify(since_checkpoint: bool, data: Path, as_json: bool) -> None:
       pacioli verify --json | jq .problems[0]
     """
     key = chain_key(data)
-    with _database(data) as engine, show.progress() as progress:
+    with database(data) as engine, show.progress() as progress:
         run = audit.verify_since_checkpoint if since_checkpoint else audit.verify
         report = run(engine, key=key, progress=progress)
         if report.ok:
             report.checkpoint = checkpoints.write(engine, report.reached, key) or report.checkpoint
     if as_json:
-        _print_json(report.summary)
+        show.print_json(report.summary)
     else:
         show.print_report(show.console(), report)
     if not report.ok:
@@ -340,7 +332,7 @@ def verify(since_checkpoint: bool, data: Path, as_json: bool) -> None:
     show_default=True,
     help="Balances that are taken in one commit.",
 )
-@_reads_ledger
+@reads_ledger
 def snapshot(batch_size: int, data: Path, as_json: bool) -> None:
     """Take snapshots of all balances that changed since their last one, and say how many.
 
@@ -352,22 +344,12 @@ def snapshot(batch_size: int, data: Path, as_json: bool) -> None:
       pacioli snapshot
       pacioli snapshot --json
     """
-    with _database(data) as engine:
+    with database(data) as engine:
         taken = history.take_all(engine, size=batch_size)
     if as_json:
-        _print_json({"snapshots": taken})
+        show.print_json({"snapshots": taken})
     else:
         click.echo(f"{taken} snapshots taken" if taken != 1 else "1 snapshot taken")
-
-
-@contextmanager
-def _database(data: Path) -> Iterator[Engine]:
-    """An engine for DATABASE_URL, or for the database of the instance that runs in the data folder."""
-    engine = connect(os.environ.get("DATABASE_URL") or running(data, "database_url"), pool_size=2)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
 
 
 def _database_trouble(error: BaseException) -> str:
@@ -388,15 +370,32 @@ def _last_entries(conn: Any, row: BalanceRow, count: int) -> list[Entry]:
     return []
 
 
-def _balance_body(row: BalanceRow, entries: list[Entry]) -> dict[str, Any]:
+def _forecasts(engine: Engine, jobs: list[JobRow]) -> list[tuple[JobRow, Forecast | None]]:
+    """What a balance will be after the next run of each of the jobs that will draw on it."""
+    if not jobs:
+        return []
+    from ops.fund import forecast_of
+
+    return [(job, forecast_of(engine, job)) for job in jobs]
+
+
+def _balance_body(row: BalanceRow, entries: list[Entry], jobs: list[tuple[JobRow, Forecast | None]]) -> dict[str, Any]:
     body = row._asdict()
     del body["key"]
     body["meta_data"] = msgspec.Raw((row.meta_data or "null").encode())
-    return {**body, "available_balance": row.available, "entries": [entry._asdict() for entry in entries]}
+    body |= {"available_balance": row.available, "entries": [entry._asdict() for entry in entries]}
+    if jobs:
+        from web.funding_body import forecast_body
 
-
-def _print_json(value: Any) -> None:
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+        body["funding"] = [
+            {
+                "job_id": job.job_id,
+                "next_run_at": job.next_due,
+                **(forecast_body(forecast, job.precision) if forecast else {}),
+            }
+            for job, forecast in jobs
+        ]
+    return body
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import quote
 
 import click
-import msgspec
 import requests
 from rich.console import Console
 from rich.text import Text
@@ -61,7 +60,7 @@ def demo(url: str | None, key: str | None, data: Path, as_json: bool) -> None:
     story.tell()
     if as_json:
         body = {"ok": True, "run": story.run, "url": client.url, "transactions": story.told, **story.result}
-        click.echo(msgspec.json.format(msgspec.json.encode(body), indent=2).decode())
+        show.print_json(body)
 
 
 class Client:

@@ -2,11 +2,18 @@
 
 import json
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
+from sqlalchemy import Engine
 
 from core import chain
+from core.store.db import connect
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 KEY_FILE = "chain.key"
 """In the data folder: what signs the checkpoints, if PACIOLI_CHAIN_KEY does not say it."""
@@ -37,6 +44,43 @@ def running(data: Path, what: str) -> str:
     if not isinstance(state, dict) or not state.get(what):
         raise Unavailable(f"{path} does not say its {what}: start `pacioli up` again, or set DATABASE_URL")
     return str(state[what])
+
+
+def reads_ledger(command: Command) -> Command:
+    """The options of every command that reads the database."""
+    command = click.option("--json", "as_json", is_flag=True, help="For programs: JSON, integers exact.")(command)
+    return finds_database(command)
+
+
+def finds_database(command: Command) -> Command:
+    """The option of every command that opens the database."""
+    return click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        default=_data_of_group,
+        show_default=".pacioli",
+        help="Data folder of the running instance; used when DATABASE_URL is not set.",
+    )(command)
+
+
+def _data_of_group() -> Path:
+    """So that the option may stand before a subcommand as well as behind it."""
+    parent = click.get_current_context().parent
+    return (parent.params.get("data") if parent is not None else None) or Path(".pacioli")
+
+
+@contextmanager
+def database(data: Path) -> Iterator[Engine]:
+    """An engine for DATABASE_URL, or for the database of the instance that runs in the data folder.
+
+    Raises:
+        Unavailable: there is neither.
+    """
+    engine = connect(os.environ.get("DATABASE_URL") or running(data, "database_url"), pool_size=2)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def chain_key(data: Path) -> bytes | None:

@@ -1,22 +1,38 @@
 """What the commands print for people: rich tables, amounts with their thousands, nothing that a client could forge."""
 
+import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
+import click
+import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
-from core import audit
+from core import audit, funding
 from core.audit import Report
-from core.explain import sum_text
-from core.model import Kind
+from core.explain import WIRE_NAMES, sum_text
+from core.funding import Counts, Forecast, Rehearsal
+from core.model import Kind, Rejection
 from core.money import to_text
 from core.store.balances import BalanceRow, Entry
+from core.store.funding import JobRow, RowState, RunRow
 from core.store.queues import QueueState
 from core.store.transactions import Batch, Line, TransactionRow
 
@@ -31,6 +47,16 @@ STATUS_STYLES = {
     "SCHEDULED": "magenta",
     "VOID": _QUIET,
     "REJECTED": _BAD,
+    "UNPOSTED": _QUIET,
+    # Of funding jobs and their runs.
+    "ACTIVE": _GOOD,
+    "PAUSED": "yellow",
+    "CANCELLED": _BAD,
+    "FINISHED": _QUIET,
+    "PENDING": "magenta",
+    "RUNNING": "cyan",
+    "COMPLETED": _GOOD,
+    "REFUSED": _BAD,
 }
 
 
@@ -64,6 +90,10 @@ def plain(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
+def print_json(value: Any) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
 def print_queues(out: Console, states: Sequence[QueueState]) -> None:
     columns = ("queue", "waiting", "oldest", "per second", "decided", "cursor", "last drained")
     queues = table(*columns, right=columns[:-1])
@@ -80,8 +110,14 @@ def print_queues(out: Console, states: Sequence[QueueState]) -> None:
     out.print(queues)
 
 
-def print_balance(out: Console, row: BalanceRow, precision: int | None, entries: Sequence[Entry]) -> None:
-    """Its sums, what may be spent, and its last entries."""
+def print_balance(
+    out: Console,
+    row: BalanceRow,
+    precision: int | None,
+    entries: Sequence[Entry],
+    jobs: Sequence[tuple[JobRow, Forecast | None]] = (),
+) -> None:
+    """Its sums, what may be spent, what funding jobs will draw, and its last entries."""
     out.print(Text(f"{plain(row.indicator or row.balance_id)} in {plain(row.currency)}", style="bold"))
     facts = Table.grid(padding=(0, 2))
     facts.add_column()
@@ -98,6 +134,9 @@ def print_balance(out: Console, row: BalanceRow, precision: int | None, entries:
     out.print(facts)
     unit = "in minor units, for the currency has no precision yet" if precision is None else f"precision {precision}"
     out.print(Text(f"{row.balance_id}, version {row.version}, {unit}", style=_QUIET))
+    for job, forecast in jobs:
+        assert job.next_due is not None
+        out.print(f"{plain(job.name)}, {_time(job.next_due)} UTC: {forecast_text(job, forecast)}  ({job.job_id})")
     if not entries:
         out.print("no entries yet\n")
         return
@@ -214,12 +253,347 @@ def _print_checkpoint(out: Console, report: Report) -> None:
         out.print(Text(f"checkpoint {checkpoint.id} vouches for the log up to sequence {up_to}; {how}", style=_QUIET))
 
 
+# Funding
+
+
+class Counted(Protocol):
+    """A run and what its rows came to."""
+
+    @property
+    def job(self) -> JobRow: ...
+    @property
+    def run(self) -> RunRow: ...
+    @property
+    def counts(self) -> Counts: ...
+
+
+def print_problems(out: Console, problems: Sequence[Mapping[str, Any]], count: int) -> None:
+    """The bad rows of a file."""
+    rows = table("line", "field", "message", title=_count(count, "problem"), right=("line",))
+    for problem in problems:
+        rows.add_row(str(problem["row"]), plain(problem["field"]), plain(problem["message"]))
+    out.print(rows)
+    if count > len(problems):
+        out.print(f"and {count - len(problems):,} more")
+
+
+def print_rehearsal(out: Console, found: Rehearsal) -> None:
+    """What a run would come to, and which rows would be rejected."""
+    job = found.job
+    would = Text("would run", style=_GOOD) if found.refusal is None else Text("would be refused", style=_BAD)
+    out.print(Text(f"{plain(job.name)}: ", style="bold") + would)
+    facts = _facts()
+    facts.add_row("rows", f"{found.rows:,}", _money(found.amount, job))
+    if found.refusal is not None:
+        facts.add_row("why", "", plain(found.refusal["message"]))
+    else:
+        facts.add_row(_moved(job), f"{found.applied:,}", _money(found.applied_amount, job))
+        for reason, rows in sorted(found.rejected.items()):
+            facts.add_row("rejected", Text(f"{rows:,}", style=_BAD), WIRE_NAMES[reason])
+        if found.beyond_limit:
+            facts.add_row("beyond the limit", Text(f"{found.beyond_limit:,}", style=_BAD), "would not be posted")
+    facts.add_row(f"{_pool(job)} now", "", _money(found.pool_before, job))
+    facts.add_row(f"{_pool(job)} after it", "", _money(found.pool_after, job))
+    out.print(facts)
+    if found.examples:
+        examples = [
+            (row.row, found.names[row.destination], row.amount, outcome.rejection) for row, outcome in found.examples
+        ]
+        _print_rejected(out, job, examples, title="would be rejected")
+        if (more := found.rejected.total() - len(found.examples)) > 0:
+            out.print(f"and {more:,} more")
+
+
+def print_occurrences(out: Console, next_runs: Sequence[datetime], zone: str) -> None:
+    """When a job runs next, on its own clock and in UTC."""
+    if not next_runs:
+        return
+    rows = table("next runs", *([zone] if zone != "UTC" else []), "UTC", right=("next runs",))
+    for number, at in enumerate(next_runs, 1):
+        clocks = [at.astimezone(ZoneInfo(name)) for name in dict.fromkeys((zone, "UTC"))]
+        rows.add_row(str(number), *(f"{clock:%a} {_time(clock)} {clock:%Z}" for clock in clocks))
+    out.print(rows)
+
+
+def print_job(out: Console, job: JobRow, forecast: Forecast | None) -> None:
+    """A job's terms, and what its pool will be after the next run."""
+    terms, status = funding.terms_of(job), funding.status_of(job)
+    out.print(Text(f"{plain(job.name)}  ", style="bold") + Text(status, style=STATUS_STYLES[status]))
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style=_QUIET)
+    facts.add_column(overflow="fold")
+    facts.add_row("id", job.job_id)
+    facts.add_row("reference", plain(job.reference))
+    facts.add_row("pool", f"{_pool(job)} in {plain(job.currency)}, precision {job.precision}")
+    facts.add_row("when", schedule_text(job))
+    facts.add_row("rows", _rows_text(job))
+    if terms.allow_overdraft or terms.overdraft_limit is not None:
+        limit = "" if terms.overdraft_limit is None else f", down to {_money(-terms.overdraft_limit, job)}"
+        facts.add_row("overdraft", f"yes{limit}{', as far as it goes' if terms.until_limit else ''}")
+    named = {"atomic": terms.atomic, "inflight": terms.inflight, "duplicates allowed": terms.allow_duplicates}
+    if any(named.values()):
+        facts.add_row("also", ", ".join(name for name, is_so in named.items() if is_so))
+    if terms.cron is not None:
+        facts.add_row("came due", f"{_count(job.runs_made, 'run')}, {job.skipped:,} skipped")
+    facts.add_row("the pool", forecast_text(job, forecast))
+    out.print(facts)
+
+
+def forecast_text(job: JobRow, forecast: Forecast | None) -> str:
+    """What the pool will be after the next run, and how many it still carries. None took too long to look up."""
+    if forecast is None:
+        return "takes too long to foresee"
+    left = "" if forecast.runs_left is None else f"; it carries {_count(forecast.runs_left, 'more run')}"
+    now = _money(forecast.balance, job)
+    if job.next_due is None:
+        return f"{now} now"
+    if forecast.runs_left == 0 and not funding.terms_of(job).until_limit:
+        return f"{now} now; the next run, of {_money(forecast.amount, job)}, would be refused{left}"
+    return f"{now} now, {_money(forecast.balance_after, job)} after the next run{left}"
+
+
+def print_jobs(out: Console, jobs: Sequence[tuple[JobRow, RunRow | None]]) -> None:
+    """Jobs, each with its last run."""
+    if not jobs:
+        out.print("no funding jobs: `pacioli fund --help` says how to make one")
+        return
+    rows = table("job", "name", "status", "pool", "when", "next run (UTC)", "last run", "rows", right=("rows",))
+    for job, run in jobs:
+        status = funding.status_of(job)
+        rows.add_row(
+            job.job_id,
+            plain(job.name),
+            Text(status, style=STATUS_STYLES[status]),
+            _pool(job),
+            schedule_text(job),
+            _time(job.next_due) if job.next_due is not None and job.status == "ACTIVE" else "",
+            "" if run is None else _run_status(job, run),
+            "by rule" if job.row_count is None else f"{job.row_count:,}",
+        )
+    out.print(rows)
+
+
+def print_runs(out: Console, runs: Sequence[Counted]) -> None:
+    """The runs of a job, with what their rows came to."""
+    if not runs:
+        out.print("no runs yet")
+        return
+    columns = ("run", "due (UTC)", "status", "rows", "accepted", "applied", "rejected", "not posted", "amount")
+    rows = table(*columns, right=columns[3:])
+    for each in runs:
+        rejected = sum(each.counts.rejected.values())
+        rows.add_row(
+            each.run.run_id,
+            _time(each.run.due_at),
+            _run_status(each.job, each.run),
+            _number(each.counts.total),
+            _number(each.counts.accepted),
+            _number(each.counts.applied),
+            Text(_number(rejected), style=_BAD if rejected else ""),
+            _number(each.counts.unposted),
+            _money(each.counts.applied_amount, each.job),
+        )
+    out.print(rows)
+
+
+def print_rejected(
+    out: Console, job: JobRow, rows: Sequence[RowState], by_seq: Mapping[int, TransactionRow], *, title: str
+) -> None:
+    """Rejected rows of a run and why. Their transactions are given by seq."""
+    _print_rejected(
+        out, job, [(row.row, row.destination, row.amount, by_seq[row.seq or 0].rejection) for row in rows], title=title
+    )
+
+
+def _print_rejected(
+    out: Console, job: JobRow, rows: Iterable[tuple[int, str, int, Rejection | None]], *, title: str
+) -> None:
+    lines = table("row", "destination", "amount", "why", title=title, right=("row", "amount"))
+    for row, destination, amount, rejection in rows:
+        why = "" if rejection is None else plain(sum_text(rejection, job))
+        lines.add_row(str(row), plain(destination), _money(amount, job), why)
+    out.print(lines)
+
+
+def print_run(out: Console, job: JobRow, run: RunRow, counts: Counts, *, pool_before: int | None, pool: int) -> None:
+    """What a run came to. ``pool`` is the balance now; ``pool_before`` None when it is not known."""
+    out.print(Text(f"{plain(job.name)}  ", style="bold") + _run_status(job, run))
+    facts = _facts()
+    facts.add_row("rows", _number(counts.total), "" if run.amount is None else _money(run.amount, job))
+    if run.refusal is not None:
+        facts.add_row("why", "", plain(json.loads(run.refusal)["message"]))
+    facts.add_row(_moved(job), f"{counts.applied:,}", _money(counts.applied_amount, job))
+    for reason, rows in counts.rejected.items():
+        facts.add_row("rejected", Text(f"{rows:,}", style=_BAD), WIRE_NAMES[reason])
+    if counts.unposted:
+        why = "beyond the limit" if run.last_row is not None and run.status == "COMPLETED" else ""
+        facts.add_row("not posted", Text(f"{counts.unposted:,}", style=_BAD), why)
+    if pool_before is not None:
+        facts.add_row(f"{_pool(job)} before", "", _money(pool_before, job))
+    facts.add_row(f"{_pool(job)} now", "", _money(pool, job))
+    if run.started_at is not None and run.ended_at is not None:
+        facts.add_row(
+            "took", "", f"{(run.ended_at - run.started_at).total_seconds():.1f} s, {counts.rate:,.0f} rows a second"
+        )
+    out.print(facts)
+
+
+def print_rows(
+    out: Console, job: JobRow, rows: Sequence[RowState], by_seq: Mapping[int, TransactionRow], *, title: str
+) -> None:
+    """Rows of a run and their transactions, which are given by seq."""
+    if not rows:
+        out.print("no such rows")
+        return
+    retried = any(row.first_seq is not None for row in rows)
+    columns = ("row", "destination", "amount", "status", "transaction", *(("first",) if retried else ()), "why")
+    lines = table(*columns, title=title, right=("row", "amount"))
+    for row in rows:
+        transaction, first = by_seq.get(row.seq or 0), by_seq.get(row.first_seq or 0)
+        status = "UNPOSTED" if transaction is None else str(transaction.status)
+        lines.add_row(
+            str(row.row),
+            plain(row.destination),
+            _money(row.amount, job),
+            Text(status, style=STATUS_STYLES[status]),
+            "" if transaction is None else transaction.transaction_id,
+            *(("" if first is None else first.transaction_id,) if retried else ()),
+            plain(sum_text(transaction.rejection, job)) if transaction and transaction.rejection else "",
+        )
+    out.print(lines)
+
+
+def job_line(job: JobRow) -> str:
+    """How a job stands, in one line."""
+    status = funding.status_of(job)
+    if status == "CANCELLED":
+        return f"{job.job_id} is cancelled: what is posted stays, and nothing more will be"
+    if status == "PAUSED":
+        return f"{job.job_id} is paused: `pacioli funding resume {job.job_id}` goes on with it"
+    if job.next_due is not None:
+        return f"{job.job_id} is active: it runs next at {_time(job.next_due)} UTC"
+    return f"{job.job_id} is active" if job.unfinished else f"{job.job_id} is finished: `run` runs it once more"
+
+
+def schedule_text(job: JobRow) -> str:
+    """When a job runs: its cron expression, its time, or that it ran when it was made."""
+    terms = funding.terms_of(job)
+    if terms.at is not None:
+        return f"at {_time(terms.at)} UTC"
+    if terms.cron is None:
+        return "at once"
+    until = "" if terms.ends_at is None else f" until {_time(terms.ends_at)} UTC"
+    times = "" if terms.count is None else f", {_count(terms.count, 'time')}"
+    return f"{plain(terms.cron)} {terms.timezone}{until}{times}"
+
+
+def _rows_text(job: JobRow) -> str:
+    terms = funding.terms_of(job)
+    if job.row_count is not None and job.amount is not None:
+        return f"{job.row_count:,}, {_money(job.amount, job)} in all"
+    each = (
+        f"{_money(terms.amount, job)} each"
+        if terms.amount is not None
+        else f"up to {_money(terms.top_up_to or 0, job)}"
+    )
+    clauses = f" {terms.logical_operator} ".join(
+        f"{clause.field} {clause.operator} {clause.value if clause.values is None else clause.values}"
+        for clause in terms.filters or ()
+    )
+    return f"all balances with {plain(clauses)}, {each}"
+
+
+def _run_status(job: JobRow, run: RunRow) -> Text:
+    status = funding.status_of_run(job, run)
+    return Text(status, style=STATUS_STYLES[status])
+
+
+def _facts() -> Table:
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style=_QUIET)
+    facts.add_column(justify="right")
+    facts.add_column(overflow="fold")
+    return facts
+
+
+def _moved(job: JobRow) -> str:
+    return "held" if funding.terms_of(job).inflight else "applied"
+
+
+def _pool(job: JobRow) -> str:
+    return plain(job.indicator or job.source_id)
+
+
+def _money(minor: int, job: JobRow) -> str:
+    return f"{money(minor, job.precision)} {plain(job.currency)}"
+
+
+def _number(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
+
+
+# Bars
+
+
+@contextmanager
+def reading(err: Console, size: int | None) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar of how far a file is read, for ``tell(rows, bytes)``; of its rows alone when its size is not known.
+
+    Once all is read, ``bytes`` is None: then the list is looked at as a whole.
+    """
+    columns = (DownloadColumn(), TimeRemainingColumn()) if size is not None else ()
+    with _bar(err, *columns) as bar:
+        task = bar.add_task("reading", total=size)
+
+        def tell(rows: int, done: int | None) -> None:
+            if done is None and size is not None:
+                bar.update(task, completed=size, description=f"{rows:,} rows read, checking")
+            else:
+                bar.update(task, completed=done or rows, description=f"reading, {rows:,} rows")
+
+        yield tell
+
+
+@contextmanager
+def funding_progress(err: Console) -> Iterator[Callable[[JobRow, RunRow, Counts], None]]:
+    """A bar of how far a run is."""
+    columns = (
+        TextColumn("{task.fields[told]}", markup=False),
+        TextColumn("{task.fields[rejected]}", style=_BAD, markup=False),
+    )
+    with _bar(err, *columns) as bar:
+        task = bar.add_task("", total=None, told="", rejected="")
+
+        def tell(job: JobRow, run: RunRow, counts: Counts) -> None:
+            rejected = sum(counts.rejected.values())
+            bar.update(
+                task,
+                description=funding.status_of_run(job, run).lower(),
+                completed=counts.applied + rejected,
+                total=counts.total,
+                told=_progress_text(job, counts),
+                rejected=f"{rejected:,} rejected" if rejected else "",
+            )
+
+        yield tell
+
+
+def _progress_text(job: JobRow, counts: Counts) -> str:
+    if counts.total is None:
+        return "not started"
+    parts = [
+        f"{counts.accepted:,} of {counts.total:,} accepted",
+        f"{counts.applied + sum(counts.rejected.values()):,} decided",
+        _money(counts.applied_amount, job),
+        f"{counts.rate:,.0f}/s",
+    ]
+    return ", ".join(parts if counts.left_s is None else [*parts, f"{counts.left_s:,.0f} s left"])
+
+
 @contextmanager
 def progress() -> Iterator[audit.Progress]:
     """A bar on standard error, if that is a terminal, of what the verifier reads."""
-    err = console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+    with _bar(console(stderr=True), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
         tasks: dict[str, TaskID] = {}
 
         def tell(what: str, done: int, of: int) -> None:
@@ -228,6 +602,12 @@ def progress() -> Iterator[audit.Progress]:
             bar.update(tasks[what], completed=done, total=of or None)
 
         yield tell
+
+
+def _bar(err: Console, *columns: ProgressColumn) -> Progress:
+    """A bar that is gone when it is done, and never there without a terminal."""
+    first = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=30))
+    return Progress(*first, *columns, console=err, transient=True, disable=not err.is_terminal)
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:

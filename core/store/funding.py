@@ -468,12 +468,12 @@ def last_posted(conn: Connection, run: UUID) -> dict[int, int]:
     return dict(rows.fetchall())
 
 
-def tally(conn: Connection, run: UUID) -> list[Tally]:
-    """What the posted rows of a run have come to, by status and reason."""
+def tally(conn: Connection, run: UUID, *, after: int = 0, up_to: int = 2**63 - 1) -> list[Tally]:
+    """What the posted rows of a run have come to, by status and reason. ``after`` and ``up_to`` are numbers of rows."""
     rows = driver(conn).execute(
         "SELECT o.status, o.reason, count(*), coalesce(sum(o.amount), 0), max(o.decided_at) FROM funding_postings AS p "
-        "LEFT JOIN outcomes AS o ON o.seq = p.seq WHERE p.run = %s GROUP BY 1, 2 ORDER BY 1, 2",
-        (run,),
+        "LEFT JOIN outcomes AS o ON o.seq = p.seq WHERE p.run = %s AND p.row > %s AND p.row <= %s GROUP BY 1, 2 ORDER BY 1, 2",
+        (run, after, up_to),
     )
     return [*map(Tally._make, rows)]
 
