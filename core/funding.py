@@ -166,7 +166,7 @@ def create(
     """
     # A repeated request is right if it was right when it was first made: its time may have come since.
     asked_at = now
-    if request.reference:
+    if request.reference and not text_problems("reference", request.reference, MAX_REFERENCE):
         with reading(engine) as conn:
             prior = store.funding.find_job_by_reference(conn, request.reference)
         asked_at = prior.created_at if prior is not None else now
