@@ -53,7 +53,9 @@ MAX_REJECTED = 100
 
 BAD = "GEN_VALIDATION_ERROR"
 
-_decode_terms = msgspec.json.Decoder(FundingTerms).decode
+# A filter may compare with any number, which stays the number that was given.
+_decode_terms = msgspec.json.Decoder(FundingTerms, float_hook=Decimal).decode
+_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def terms_of(job: JobRow) -> FundingTerms:
@@ -76,6 +78,10 @@ def next_occurrences(job: JobRow, most: int = PREVIEWED) -> list[datetime]:
     # The first one has not been dealt with, whatever the time is.
     found = schedule.occurrences(schedule_of(terms), after=job.next_due - timedelta(microseconds=1))
     return [at for at, _ in zip(found, range(most), strict=False)]
+
+
+JOB_STATUSES = ("ACTIVE", "PAUSED", "CANCELLED", "FINISHED")
+RUN_STATUSES = ("PENDING", "RUNNING", "PAUSED", "COMPLETED", "REFUSED", "CANCELLED")
 
 
 def status_of(job: JobRow) -> str:
@@ -638,7 +644,7 @@ def _keep(conn: Connection, draft: _Draft, directory: Directory, now: datetime) 
         pool.indicator,
         draft.currency,
         draft.precision,
-        msgspec.json.encode(terms).decode(),
+        _encode(terms).decode(),
         digest.digest(),
         rows,
         amount,
@@ -671,7 +677,7 @@ def _create(conn: Connection, draft: _Draft, new_names: dict[str, int], list_id:
 
 def _fingerprint(draft: _Draft) -> bytes:
     """All that was asked but the rows."""
-    return msgspec.json.encode([draft.name, draft.source, draft.currency, draft.precision, draft.terms])
+    return _encode([draft.name, draft.source, draft.currency, draft.precision, draft.terms])
 
 
 def _difference(first: JobRow, second: JobRow) -> str:

@@ -170,16 +170,21 @@ def lock_due_job(conn: Connection, now: datetime) -> JobRow | None:
 
 
 def list_jobs(conn: Connection, *, limit: int, after: str | None, status: str | None) -> list[JobRow]:
-    """A page of jobs, newest first, that begins after the job with this id."""
+    """A page of jobs, newest first, that begins after the job with this id.
+
+    ``status`` narrows them: ACTIVE, PAUSED, CANCELLED, or FINISHED for those that are active and have nothing left to do.
+    """
     key = key_of(after, JOB_PREFIX) if after is not None else None
-    return [
-        JobRow(*row)
-        for row in driver(conn).execute(
-            _JOB + "WHERE (%(after)s::uuid IS NULL OR j.id < %(after)s) AND (%(status)s::text IS NULL OR status = %(status)s) "
-            "ORDER BY j.id DESC LIMIT %(limit)s",
-            {"after": key, "status": status, "limit": limit},
-        )
-    ]  # fmt: skip
+    finished = (
+        "next_due IS NULL AND NOT EXISTS (SELECT FROM funding_runs WHERE job = j.id "
+        "AND funding_runs.status IN ('PENDING', 'POSTING', 'POSTED'))"
+    )
+    rows = driver(conn).execute(
+        _JOB + "WHERE (%(after)s::uuid IS NULL OR j.id < %(after)s) AND (%(status)s::text IS NULL OR %(status)s = "
+        f"CASE WHEN status = 'ACTIVE' AND {finished} THEN 'FINISHED' ELSE status END) ORDER BY j.id DESC LIMIT %(limit)s",
+        {"after": key, "status": status, "limit": limit},
+    )  # fmt: skip
+    return [JobRow(*row) for row in rows]
 
 
 def active_jobs_of(conn: Connection, source: int, limit: int) -> list[JobRow]:
@@ -478,22 +483,25 @@ def tally(conn: Connection, run: UUID, *, after: int = 0, up_to: int = 2**63 - 1
     return [*map(Tally._make, rows)]
 
 
-def row_states(conn: Connection, run: RunRow, *, limit: int, after: int, status: str | None) -> list[RowState]:
-    """Rows of a run, in order, that come after row number ``after``.
+ROW_STATUSES = {
+    "UNPOSTED": "p.seq IS NULL",
+    "QUEUED": "p.seq IS NOT NULL AND o.seq IS NULL",
+    "INFLIGHT": "h.settled_at IS NULL AND h.seq IS NOT NULL",
+    "APPLIED": "(o.status = 1 OR h.settled_at IS NOT NULL AND h.committed > 0)",
+    "VOID": "h.voided = h.amount",
+    "REJECTED": "o.status = 4",
+}
+"""What a row may read, and how it is told. A hold is INFLIGHT, APPLIED or VOID as far as it is settled."""
 
-    ``status`` narrows them: UNPOSTED, QUEUED, REJECTED, or DECIDED for all that moved or holds money.
-    """
-    wanted = {
-        None: "true",
-        "UNPOSTED": "p.seq IS NULL",
-        "QUEUED": "p.seq IS NOT NULL AND o.seq IS NULL",
-        "REJECTED": "o.status = 4",
-        "DECIDED": "o.status <> 4",
-    }[status]
+
+def row_states(conn: Connection, run: RunRow, *, limit: int, after: int, status: str | None) -> list[RowState]:
+    """Rows of a run, in order, that come after row number ``after``. ``status`` narrows them to one of ``ROW_STATUSES``."""
+    wanted = "true" if status is None else ROW_STATUSES[status]
     rows = driver(conn).execute(
         "SELECT f.row, coalesce(b.indicator, 'bln_' || b.balance_id), f.amount, f.description, p.seq, before.seq "
         "FROM funding_rows AS f JOIN balances AS b ON b.id = f.destination "
         "LEFT JOIN funding_postings AS p ON p.run = %s AND p.row = f.row LEFT JOIN outcomes AS o ON o.seq = p.seq "
+        "LEFT JOIN holds AS h ON h.seq = p.seq "
         "LEFT JOIN funding_postings AS before ON before.run = %s AND before.row = f.row "
         f"WHERE f.list = %s AND f.row > %s AND {wanted} ORDER BY f.row LIMIT %s",
         (run.id, run.retry_of, run.list, after, limit),
