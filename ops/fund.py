@@ -448,7 +448,7 @@ def _next_steps(seen: Seen) -> Iterator[str]:
 @click.group(invoke_without_command=True, short_help="Show funding jobs; pause, resume, cancel, run or retry one.")
 @click.option(
     "--status",
-    type=click.Choice(["ACTIVE", "PAUSED", "CANCELLED", "FINISHED"], case_sensitive=False),
+    type=click.Choice(core_funding.JOB_STATUSES, case_sensitive=False),
     help="Only these jobs.",
 )
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="The newest jobs.")
@@ -501,8 +501,8 @@ def show_job(name: str, data: Path, as_json: bool) -> None:
 @click.argument("run_id", metavar="[RUN]", required=False)
 @click.option(
     "--status",
-    type=click.Choice(["APPLIED", "REJECTED", "QUEUED", "UNPOSTED"], case_sensitive=False),
-    help="Only these rows. Applied are also those that hold money.",
+    type=click.Choice(list(store.funding.ROW_STATUSES), case_sensitive=False),
+    help="Only these rows.",
 )
 @click.option("--after", type=click.IntRange(0, 2**63 - 1), default=0, help="Only rows with a higher number.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
@@ -520,7 +520,7 @@ def rows_of_run(
     with database(data) as engine, reading(engine) as conn:
         job = _job(conn, name)
         run = _run(conn, job, run_id)
-        rows, by_seq = _rows(conn, run, limit=limit, after=after, status="DECIDED" if status == "APPLIED" else status)
+        rows, by_seq = _rows(conn, run, limit=limit, after=after, status=status)
     if as_json:
         from web.funding_body import row_body
 
