@@ -264,7 +264,8 @@ def test_an_upload_has_exactly_its_two_parts(api: Api) -> None:
     ):
         detail = refused(post(*parts), 400, "GEN_MALFORMED_REQUEST")
         assert "one part job" in detail["message"] and "one part recipients" in detail["message"]
-    for bad in ("", "{", "[]", '{"name": 1}', "\x00", '{"name": "\\ud800"}', "�"):
+    latin = good.replace('"name": "', '"name": "\ufffd')  # What is left of bytes that are not UTF-8.
+    for bad in (latin, "", "{", "[]", '{"name": 1}', "\x00", '{"name": "\\ud800"}', "�"):
         refused(post(("job", bad), ("recipients", rows)), 400, "GEN_MALFORMED_REQUEST")
     detail = refused(post(("job", '{"nam": "a"}'), ("recipients", rows)), 400, "GEN_VALIDATION_ERROR")
     assert "did you mean name?" in detail["message"]
@@ -470,6 +471,8 @@ def test_a_wait_ends_when_the_run_is_over(api: Api, monkeypatch: pytest.MonkeyPa
 
     def funded_meanwhile(self: Waiting, is_over: Any, timeout_s: float) -> None:
         asked.append(is_over())
+        assert runs.step(self._engine, datetime.now(UTC), runs.Progress())
+        asked.append(is_over())  # It has started.
         fund(api)
         until(self, is_over, timeout_s)
 
@@ -477,7 +480,7 @@ def test_a_wait_ends_when_the_run_is_over(api: Api, monkeypatch: pytest.MonkeyPa
     # Longer than a test may take: it would fail if the wait went on.
     monkeypatch.setattr("web.waiting.POLL_S", 1000.0)
     assert api.get(path_of(run), wait="60s")["status"] == "COMPLETED"
-    assert asked == [False]
+    assert asked == [False, False]
 
 
 def test_a_wait_that_ends_before_the_run_says_how_far_it_is(api: Api) -> None:
