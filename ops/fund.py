@@ -448,7 +448,7 @@ def _next_steps(seen: Seen) -> Iterator[str]:
 @click.group(invoke_without_command=True, short_help="Show funding jobs; pause, resume, cancel, run or retry one.")
 @click.option(
     "--status",
-    type=click.Choice(core_funding.JOB_STATUSES, case_sensitive=False),
+    type=click.Choice(["ACTIVE", "PAUSED", "CANCELLED", "FINISHED"], case_sensitive=False),
     help="Only these jobs.",
 )
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="The newest jobs.")
@@ -502,7 +502,7 @@ def show_job(name: str, data: Path, as_json: bool) -> None:
 @click.option(
     "--status",
     type=click.Choice(list(store.funding.ROW_STATUSES), case_sensitive=False),
-    help="Only these rows.",
+    help="Only rows that are so now.",
 )
 @click.option("--after", type=click.IntRange(0, 2**63 - 1), default=0, help="Only rows with a higher number.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
