@@ -53,7 +53,9 @@ MAX_REJECTED = 100
 
 BAD = "GEN_VALIDATION_ERROR"
 
-_decode_terms = msgspec.json.Decoder(FundingTerms).decode
+# A filter may compare with any number, which stays the number that was given.
+_decode_terms = msgspec.json.Decoder(FundingTerms, float_hook=Decimal).decode
+_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def terms_of(job: JobRow) -> FundingTerms:
@@ -76,6 +78,10 @@ def next_occurrences(job: JobRow, most: int = PREVIEWED) -> list[datetime]:
     # The first one has not been dealt with, whatever the time is.
     found = schedule.occurrences(schedule_of(terms), after=job.next_due - timedelta(microseconds=1))
     return [at for at, _ in zip(found, range(most), strict=False)]
+
+
+JOB_STATUSES = ("ACTIVE", "PAUSED", "CANCELLED", "FINISHED")
+RUN_STATUSES = ("PENDING", "RUNNING", "PAUSED", "COMPLETED", "REFUSED", "CANCELLED")
 
 
 def status_of(job: JobRow) -> str:
@@ -160,7 +166,7 @@ def create(
     """
     # A repeated request is right if it was right when it was first made: its time may have come since.
     asked_at = now
-    if request.reference:
+    if request.reference and not text_problems("reference", request.reference, MAX_REFERENCE):
         with reading(engine) as conn:
             prior = store.funding.find_job_by_reference(conn, request.reference)
         asked_at = prior.created_at if prior is not None else now
@@ -268,12 +274,15 @@ def plan_of(conn: Connection, job: JobRow, run: UUID, *, list: UUID | None = Non
     if terms.until_limit:
         return Plan(list, rows, amount, store.funding.last_row_within(conn, list, room), None)
     asked, able = to_text(amount, job.precision), to_text(room, job.precision)
+    (first,) = store.funding.read_rows(conn, list, after=store.funding.last_row_within(conn, list, room), limit=1)
     refusal = {
         "reason": "LIMIT",
-        "message": f"the run needs {asked} {job.currency}, and the pool can pay {able}",
+        "message": f"the run needs {asked} {job.currency}, and the pool can pay {able}; "
+        f"row {first.row} is the first that is too much",
         "requested": amount,
         "available": room,
         "short_by": amount - room,
+        "first_row": first.row,
     }
     return Plan(list, rows, amount, None, refusal)
 
@@ -314,8 +323,10 @@ def forecast(conn: Connection, job: JobRow) -> Forecast:
     pool = store.outcomes.read_balances(conn, [job.source])[job.source]
     room = room_of(conn, job, terms)
     runs_left = None if room is None or not amount else max(room, 0) // amount
-    moved = 0 if terms.inflight else amount if room is None or amount <= room else 0
-    return Forecast(rows, amount, pool.balance, pool.balance - moved, runs_left)
+    moved = amount if room is None or amount <= room else 0
+    if room is not None and not moved and terms.until_limit:
+        moved = store.funding.amount_within(conn, job.id if rule is None else rule, room)
+    return Forecast(rows, amount, pool.balance, pool.balance - (0 if terms.inflight else moved), runs_left)
 
 
 def _rehearse(conn: Connection, job: JobRow, plan: Plan) -> Rehearsal:
@@ -633,7 +644,7 @@ def _keep(conn: Connection, draft: _Draft, directory: Directory, now: datetime) 
         pool.indicator,
         draft.currency,
         draft.precision,
-        msgspec.json.encode(terms).decode(),
+        _encode(terms).decode(),
         digest.digest(),
         rows,
         amount,
@@ -666,11 +677,11 @@ def _create(conn: Connection, draft: _Draft, new_names: dict[str, int], list_id:
 
 def _fingerprint(draft: _Draft) -> bytes:
     """All that was asked but the rows."""
-    return msgspec.json.encode([draft.name, draft.source, draft.currency, draft.precision, draft.terms])
+    return _encode([draft.name, draft.source, draft.currency, draft.precision, draft.terms])
 
 
 def _difference(first: JobRow, second: JobRow) -> str:
-    for what in ("name", "source", "currency", "precision"):
+    for what in ("name", "currency", "source", "precision"):
         if getattr(first, what) != getattr(second, what):
             return what
     ours, theirs = terms_of(first), terms_of(second)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
+from operator import itemgetter
 from typing import Any, BinaryIO, NamedTuple
 from uuid import UUID
 
@@ -48,6 +49,11 @@ class Given(NamedTuple):
     description: str | None
     meta_data: str | None
     problems: Sequence[tuple[str, str]] = ()
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it has columns at all. Nothing more can be said of a row that has none."""
+        return all(name for name, _ in self.problems)
 
 
 def of_list(recipients: Iterable[Recipient]) -> Iterator[Given]:
@@ -174,6 +180,7 @@ class Problems:
             self.listed.append({"row": row, "field": name, "message": text})
 
     def error(self) -> InvalidRequest:
+        self.listed.sort(key=itemgetter("row"))
         first = self.listed[0]
         place = f"row {first['row']}{', ' if first['field'] else ''}{first['field']}"
         more = f", and {self.count - 1} more" if self.count > 1 else ""
@@ -226,17 +233,19 @@ def load(
                 kept.append(FundingRow(each.row, key, minor, each.description, each.meta_data))
                 text = f"{each.row}\t{each.destination}\t{minor}\t{each.description!r}\t{each.meta_data!r}\n"
                 digest.update(text.encode())
+            elif key:
+                # It goes with the whole list, and until then it shows which destinations are there twice.
+                kept.append(FundingRow(each.row, key, 1, None, None))
         rows += len(piece)
         amount += sum(row.amount for row in kept)
-        if not problems.count:
-            store.funding.copy_rows(conn, list_id, kept)
+        store.funding.copy_rows(conn, list_id, kept)
     if not rows:
         raise InvalidRequest([("recipients", "cannot be empty")], "FND_INVALID_RECIPIENTS")
-    if not problems.count and not allow_duplicates and rows > 1:
+    if not allow_duplicates and rows > 1:
         count, repeated = store.funding.repeated_destinations(conn, list_id, MAX_PROBLEMS)
         for row, first in repeated:
             problems.add(row, "destination", f"is in row {first} too; allow_duplicates permits that")
-        problems.count = count
+        problems.count += count - len(repeated)
     if problems.count:
         raise problems.error()
     return Loaded(rows, amount, digest.digest(), new_names)
@@ -255,11 +264,13 @@ def _check(given: Given, precision: int, problems: Problems) -> int:
     """What can be said of a row by itself. Returns its amount in minor units, which is right if nothing was wrong."""
     for name, text in given.problems:
         problems.add(given.row, name, text)
-    if given.problems:
+    if not given.is_read:
         return 0
     if given.description is not None and "\x00" in given.description:
         problems.add(given.row, "description", "must not contain the NUL character")
     name = "amount" if given.precise_amount is None else "precise_amount"
+    if any(named in ("amount", "precise_amount") for named, _ in given.problems):
+        return 0
     if (given.amount is None) == (given.precise_amount is None):
         which = "is required, or precise_amount" if given.amount is None else "and precise_amount cannot both be given"
         problems.add(given.row, "amount", which)
@@ -286,7 +297,7 @@ def _key_of(
 ) -> int:
     """The key of a row's balance, or of one that is to be created; 0 where that is not to be."""
     name = given.destination
-    if given.problems:
+    if not given.is_read:
         return 0
     ref = refs.get(name)
     text = ""

@@ -26,7 +26,7 @@ from core.intake import Submission
 from core.model import Draft, Kind
 from core.requests import FundingTerms, Terms
 from core.routing import route_of
-from core.schedule import Missed
+from core.schedule import Due, Missed
 from core.store.db import begin
 from core.store.funding import FundingRow, JobRow, RunRow
 
@@ -52,6 +52,10 @@ class Progress:
     """That the last piece ended with."""
     in_company: bool = True
     """Whether somebody else has posted since the piece before."""
+    settling: bool = False
+    """Whether the last step was that. The next one is then due whatever the time: else it might never come."""
+    failures: dict[UUID, Exception] = field(default_factory=dict)
+    """What went wrong with a job that was due, or a run. The others have their turn all the same."""
     more: bool = False
     """Whether there is something left to do at once."""
 
@@ -68,38 +72,50 @@ def advance(
 
     Raises:
         TransientError: the database was busy or gone. What was committed stays, and the next call goes on from there.
+        Exception: whatever went wrong with one of the jobs or runs, after the others had their turn.
     """
     progress = Progress()
     deadline = clock() + for_s
-    while claim(engine, now or datetime.now(UTC)):
-        progress.claimed += 1
+    while claim(engine, now or datetime.now(UTC), progress):
+        pass
     while step(engine, now or datetime.now(UTC), progress, announce):
-        if clock() >= deadline:
+        if clock() >= deadline and not progress.settling:
             progress.more = True
             break
+    for failure in progress.failures.values():
+        raise failure
     return progress
 
 
-def claim(engine: Engine, now: datetime) -> bool:
-    """Make runs of what one job has due, and move it on, in one commit. False when no job is due."""
+def claim(engine: Engine, now: datetime, progress: Progress) -> bool:
+    """Make runs of what one job has due, and move it on, in one commit. False when no job is due.
+
+    A job of which that cannot be said, for its zone is not known any more, is paused: else it would be the first for ever.
+    """
     with begin(engine) as conn:
         job = store.funding.lock_due_job(conn, now)
         if job is None or job.next_due is None:
             return False
-        terms = funding.terms_of(job)
-        due = schedule.due(
-            funding.schedule_of(terms),
-            next_due=job.next_due,
-            now=now,
-            missed=Missed(terms.missed),
-            made=job.runs_made,
-        )
+        status = job.status
+        try:
+            terms = funding.terms_of(job)
+            due = schedule.due(
+                funding.schedule_of(terms),
+                next_due=job.next_due,
+                now=now,
+                missed=Missed(terms.missed),
+                made=job.runs_made,
+            )
+            progress.claimed += 1
+        except Exception as error:
+            progress.failures[job.id] = error
+            status, due = "PAUSED", Due([], job.next_due, 0)
         for at in due.runs:
             store.funding.insert_run(conn, new_key(), job=job.id, occurrence=_text(at), due_at=at, created_at=now)
         store.funding.update_job(
             conn,
             job.id,
-            status=job.status,
+            status=status,
             next_due=due.next_due,
             runs_made=job.runs_made + len(due.runs),
             skipped=job.skipped + due.skipped,
@@ -112,31 +128,39 @@ def step(engine: Engine, now: datetime, progress: Progress, announce: Announce =
     run: RunRow | None = None
     try:
         with begin(engine) as conn:
-            found = store.funding.lock_next_run(conn) if store.funding.try_posting_lock(conn) else None
+            if not store.funding.try_posting_lock(conn):
+                return False
+            found = store.funding.lock_next_run(conn, but=progress.failures)
             if found is None:
                 return False
             job, run = found
             to_decide = _advance_run(conn, job, run, now, progress)
         for queue, seq in to_decide.items():
             progress.touched |= drain.drain_until(engine, queue, seq, announce=announce)
-    except Exception:
+    except Exception as error:
+        if run is None:
+            raise
         # Whatever is wrong with it, it is not to keep the others waiting.
-        if run is not None:
-            with suppress(TransientError), begin(engine) as conn:
-                store.funding.touch_run(conn, run.id, now)
-        raise
+        with suppress(TransientError), begin(engine) as conn:
+            store.funding.touch_run(conn, run.id, now)
+        if isinstance(error, TransientError):
+            raise
+        progress.failures[run.id] = error
     return True
 
 
 def _advance_run(conn: Connection, job: JobRow, run: RunRow, now: datetime, progress: Progress) -> dict[int, int]:
     """Returns what must be decided before the next step: the last seq of each queue."""
     terms = funding.terms_of(job)
+    progress.settling = False
     if run.status == "PENDING":
         # What was accepted before a run starts is decided before it starts. So it is seen in what a rule finds, in what
         # a top-up adds, and in how far the money goes.
         if run.id not in progress.settled and _depends_on_balances(terms):
             progress.settled.add(run.id)
-            return store.queues.last_waiting(conn)
+            if waiting := store.queues.last_waiting(conn):
+                progress.settling = True
+                return waiting
         if not _start(conn, job, run, now):
             progress.ended.append(run._replace(status="REFUSED"))
         return {}
@@ -171,11 +195,14 @@ def _post(
     """The next rows, with the commit that says how far the run is. Returns the last seq, by its queue."""
     assert run.list is not None
     size = funding.MAX_ATOMIC if terms.atomic else PIECE_IN_COMPANY if progress.in_company else PIECE
-    rows = store.funding.read_rows(conn, run.list, after=run.posted_row, limit=size)
+    rows = store.funding.read_rows(conn, run.list, after=run.posted_row, limit=size + 1)
     if run.last_row is not None:
         rows = [row for row in rows if row.row <= run.last_row]
-    if not rows:
+    if len(rows) <= size:
+        # With the last row and not after it, so that nobody cancels a run of which nothing is left.
         store.funding.end_run(conn, run.id, status="POSTED")
+    rows = rows[:size]
+    if not rows:
         return {}
     submission = Submission(_drafts(job, terms, run, rows), atomic=terms.atomic)
     _append(conn, submission)
@@ -188,21 +215,14 @@ def _post(
 
 
 def _append(conn: Connection, submission: Submission) -> None:
-    """Append all. Where somebody has used a row's reference, which is not theirs, it is called by its id.
+    """Append all, in order. Where somebody has used a row's reference, which is not theirs, it is called by its id.
 
     A row that was posted before cannot be here: the run's place moves in the commit that posts it.
     """
+    # Nobody else appends from here on, so what is free now stays free.
+    _, taken = store.log.lock_head(conn, [draft.reference for draft in submission.drafts])
+    submission.drafts = [_called_by_id(draft) if draft.reference in taken else draft for draft in submission.drafts]
     intake.append(conn, [submission])
-    if submission.error is not None:
-        taken = store.log.find_references(conn, [draft.reference for draft in submission.drafts])
-        submission.drafts = [_called_by_id(draft) if draft.reference in taken else draft for draft in submission.drafts]
-        intake.append(conn, [submission])
-    elif any(one.replayed for one in submission.accepted):
-        places = [place for place, one in enumerate(submission.accepted) if one.replayed]
-        again = Submission([_called_by_id(submission.drafts[place]) for place in places], submission.atomic)
-        intake.append(conn, [again])
-        for place, one in zip(places, again.accepted, strict=True):
-            submission.accepted[place] = one
     assert submission.error is None, submission.error
 
 

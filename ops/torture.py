@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,19 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine
 
-from core import audit, store
+from core import audit, funding, store
+from core.directory import Directory
 from core.errors import TransientError
 from core.ids import new_id
+from core.requests import FundingRequest, Recipient
 from core.store.db import connect, reading
+from core.store.funding import JobRow
 from ops.temporary import Running, running
 
 CLIENTS = 4
 NAMES = [f"@t{number}" for number in range(12)]
+FUNDED = 200
+"""Rows of the funding job that the clients run again and again."""
 FINAL = ("APPLIED", "REJECTED", "INFLIGHT", "VOID")
 
 
@@ -48,6 +54,8 @@ class Result:
     """Requests that had to be sent more than once."""
     settled_after_s: float = 0.0
     """From the last blow until everything acknowledged was final."""
+    runs: int = 0
+    """Of the funding job."""
     statuses: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
@@ -81,7 +89,9 @@ def run(service: Running, *, seconds: float, seed: int, say: Callable[[str], Non
     """Torture a running service for a while, and check what became of everything it acknowledged."""
     result = Result()
     stop = threading.Event()
-    clients = [_Client(service.url, random.Random(seed + number), stop) for number in range(CLIENTS)]
+    engine = connect(service.state["database_url"])
+    job = _create_job(engine)
+    clients = [_Client(service.url, random.Random(seed + number), stop, engine, job) for number in range(CLIENTS)]
     for client in clients:
         client.start()
     _strike(service, random.Random(seed), seconds, result, say)
@@ -94,12 +104,12 @@ def run(service: Running, *, seconds: float, seed: int, say: Callable[[str], Non
     result.repeated = sum(client.repeated for client in clients)
     result.wrong += [text for client in clients for text in client.wrong]
     say(f"{len(acknowledged)} acknowledged; waiting until all are final")
-    engine = connect(service.state["database_url"])
     _await_final(service.url, engine, max(client.last_date for client in clients), result)
     result.settled_after_s = round(time.monotonic() - last_blow, 1)
     children = {id for client in clients for id in client.children}
     _compare(service.url, acknowledged, children, {id for client in clients for id in client.expiring}, result)
-    report = audit.verify(engine)
+    _check_runs(engine, job, {id for client in clients for id in client.runs}, result)
+    report = audit.verify(engine)  # Which also looks at each row of a run.
     engine.dispose()
     result.wrong += [str(problem) for problem in report.problems]
     return result
@@ -167,9 +177,12 @@ def _restart_postgres(service: Running, dice: random.Random) -> str:
 class _Client(threading.Thread):
     """Posts all kinds of transactions, and repeats each request until it is answered."""
 
-    def __init__(self, url: str, dice: random.Random, stop: threading.Event) -> None:
+    def __init__(self, url: str, dice: random.Random, stop: threading.Event, engine: Engine, job: JobRow) -> None:
         super().__init__(daemon=True)
         self.url, self.dice, self.stopped = url, dice, stop
+        self.engine, self.job = engine, job
+        self.runs: list[str] = []
+        """Acknowledged, of the funding job."""
         self.acknowledged: dict[str, str] = {}
         self.repeated = 0
         self.wrong: list[str] = []
@@ -185,7 +198,7 @@ class _Client(threading.Thread):
 
     def run(self) -> None:
         posts = [self._single, self._single, self._single, self._hold, self._settle, self._bulk]
-        posts += [self._split, self._scheduled, self._expiring, self._refund]
+        posts += [self._split, self._scheduled, self._expiring, self._refund, self._fund]
         while not self.stopped.is_set():
             try:
                 self.dice.choice(posts)()
@@ -254,6 +267,13 @@ class _Client(threading.Thread):
         elif answer.status_code not in (400, 404, 409):
             self.wrong.append(f"refund: {answer.status_code} {answer.text[:200]}")
 
+    def _fund(self) -> None:
+        if self.dice.random() < 0.7:
+            return  # A run is as much as hundreds of the others.
+        with suppress(TransientError):  # Whether it was accepted is not known, and will be seen.
+            now = datetime.now(UTC)
+            self.runs.append(funding.run_now(self.engine, self.job.job_id, new_id("ref_"), now)[0].run_id)
+
     def _bulk(self) -> None:
         items = [self._item() for _ in range(self.dice.randint(2, 30))]
         answer = self._send("POST", "/transactions/bulk", {"transactions": items, "atomic": self.dice.random() < 0.5})
@@ -301,6 +321,36 @@ class _Client(threading.Thread):
         raise TimeoutError(f"no answer from {path}")
 
 
+# The funding job
+
+
+def _create_job(engine: Engine) -> JobRow:
+    recipients = [Recipient(destination=NAMES[row % len(NAMES)], precise_amount=1) for row in range(FUNDED)]
+    request = FundingRequest(
+        name="torture",
+        source="@FundingPool",
+        currency="USD",
+        precision=Decimal(100),
+        allow_overdraft=True,
+        allow_duplicates=True,
+        recipients=recipients,
+    )
+    return funding.create(engine, request, None, Directory(engine), datetime.now(UTC)).job
+
+
+def _check_runs(engine: Engine, job: JobRow, acknowledged: set[str], result: Result) -> None:
+    """Every run that was acknowledged is there, and each is posted whole."""
+    with reading(engine) as conn:
+        runs = store.funding.list_runs(conn, job.id, limit=1_000_000, after=None)
+    result.runs = len(runs)
+    result.wrong += [f"lost: {run}" for run in acknowledged - {run.run_id for run in runs}]
+    result.wrong += [
+        f"{run.run_id} is {run.status} with {run.posted} rows"
+        for run in runs
+        if (run.status, run.posted) != ("COMPLETED", FUNDED)
+    ]
+
+
 # Afterwards
 
 
@@ -309,7 +359,8 @@ def _await_final(url: str, engine: Engine, last_date: datetime, result: Result) 
     while time.monotonic() < deadline:
         with suppress(requests.RequestException, KeyError, TransientError), reading(engine) as conn:
             now = datetime.now(UTC)
-            waiting = now < last_date or any(store.due.waiting(conn, now))
+            (job,) = store.funding.list_jobs(conn, limit=1, after=None, status=None)
+            waiting = now < last_date or any(store.due.waiting(conn, now)) or job.unfinished
             # In this order: what is due no more is in a queue, until it is decided.
             if not waiting and not any(queue["depth"] for queue in requests.get(f"{url}/queues", timeout=5).json()):
                 return

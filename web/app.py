@@ -13,6 +13,7 @@ from werkzeug.routing import BaseConverter
 from web import (
     balances,
     errors,
+    funding,
     history,
     ledgers,
     metadata,
@@ -51,7 +52,9 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     app.url_map.converters["rest"] = _Rest
     ledger = start(environ)
     app.extensions["pacioli"] = ledger
-    for module in (transactions, settlements, balances, history, ledgers, metadata, queues, verification, openapi):
+    for module in (
+        transactions, settlements, funding, balances, history, ledgers, metadata, queues, verification, openapi
+    ):  # fmt: skip
         app.register_blueprint(module.blueprint)
     errors.install(app)
     if ledger.secret_key:

@@ -1,8 +1,5 @@
 """``/balances``: create, read, statement."""
 
-import csv
-import io
-import re
 from typing import Any
 
 import msgspec
@@ -20,6 +17,7 @@ from core.store.balances import BalanceRow, Entry
 from core.store.db import begin, reading
 from core.validation import ZERO_TIME, indicator_problems, meta_data_problems, meta_data_text
 from web import lists, wire
+from web.funding import pool_watch
 from web.service import service
 
 blueprint = Blueprint("balances", __name__)
@@ -28,9 +26,6 @@ _ENTRY_COLUMNS = (
     "version", "at", "effective_date", "direction", "amount", "precise_amount", "precise_balance_after", "currency",
     "counterparty", "transaction_id", "parent_transaction", "reference", "description", "sequence",
 )  # fmt: skip
-
-_HARMLESS = re.compile(r"-?[0-9]+(\.[0-9]+)?|@[\w.-]+")
-"""Numbers and ordinary @Names: no spreadsheet takes them for a formula."""
 
 
 @blueprint.post("/balances")
@@ -66,7 +61,8 @@ def read(balance_id: str) -> Response:
         queued = _queued(conn, row)
         if wire.flag("from_source"):
             row = history.recomputed(conn, row)
-    return wire.answer(_body(row, queued))
+        jobs = store.funding.active_jobs_of(conn, row.key, 1)
+    return wire.answer(_body(row, queued) | pool_watch(jobs))
 
 
 @blueprint.get("/balances/indicator/<path:indicator>/currency/<currency>")
@@ -77,7 +73,8 @@ def read_indicator(indicator: str, currency: str) -> Response:
         if row is None:
             raise NotFound("BAL_NOT_FOUND", f"balance with indicator '{indicator}' not found")
         queued = _queued(conn, row)
-    return wire.answer(_body(row, queued))
+        jobs = store.funding.active_jobs_of(conn, row.key, 1)
+    return wire.answer(_body(row, queued) | pool_watch(jobs))
 
 
 @blueprint.get("/balances")
@@ -122,10 +119,7 @@ def read_entries(balance_id: str) -> Response:
     with reading(service().engine) as conn:
         row = found(conn, balance_id)
         entries = store.balances.entries(conn, row.key, limit=limit, after=after, since=since, until=until)
-    if request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv":
-        response = Response(_csv(entries), mimetype="text/csv")
-    else:
-        response = wire.answer([_entry_body(entry) for entry in entries])
+    response = lists.table([_entry_body(entry) for entry in entries], _ENTRY_COLUMNS)
     return wire.next_link(response, entries[-1].version if len(entries) == limit else None)
 
 
@@ -220,22 +214,3 @@ def _entry_body(entry: Entry) -> dict[str, Any]:
         "description": entry.description,
         "sequence": entry.sequence,
     }
-
-
-def _csv(entries: list[Entry]) -> str:
-    """The same columns as the JSON has keys."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(_ENTRY_COLUMNS)
-    for entry in entries:
-        body = {**_entry_body(entry), "at": entry.at.isoformat(), "amount": to_text(entry.amount, entry.precision)}
-        body["effective_date"] = entry.effective_date.isoformat()
-        writer.writerow([_inert(body[column]) for column in _ENTRY_COLUMNS])
-    return text.getvalue()
-
-
-def _inert(value: Any) -> Any:
-    """A client's text that a spreadsheet would run as a formula, marked as text (OWASP, CSV injection)."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) and not _HARMLESS.fullmatch(value):
-        return "'" + value
-    return value

@@ -32,6 +32,7 @@ class Doorbell:
         self._celery = Celery("pacioli-web")
         self._celery.config_from_object(celeryconfig)
         self._queues: set[int] = set()
+        self._tasks: set[str] = set()
         self._lock = threading.Lock()
         self._work = threading.Event()
         threading.Thread(target=self._run, name="doorbell", daemon=True).start()
@@ -43,6 +44,12 @@ class Doorbell:
             wanted = bool(self._queues)
         if wanted:
             self._work.set()
+
+    def wake(self, task: str) -> None:
+        """Have a worker run another task soon, which beat would ask for as well. Returns at once and never fails."""
+        with self._lock:
+            self._tasks.add(task)
+        self._work.set()
 
     def send(self, task: str, *args: Any) -> None:
         """Have a worker run another task, once the broker has it.
@@ -61,8 +68,11 @@ class Doorbell:
             self._work.clear()
             with self._lock:
                 queues, self._queues = self._queues, set()
+                tasks, self._tasks = self._tasks, set()
             for queue in self._to_ring(queues):
-                self._send(queue)
+                self._send(celeryconfig.DRAIN, queue)
+            for task in tasks:
+                self._send(task)
             time.sleep(PAUSE_S)
 
     def _to_ring(self, queues: set[int]) -> list[int]:
@@ -75,8 +85,8 @@ class Doorbell:
             return sorted(queues)
         return [min(queues)] if first else []
 
-    def _send(self, queue: int) -> None:
+    def _send(self, task: str, *args: int) -> None:
         try:
-            self._celery.send_task(celeryconfig.DRAIN, (queue,), retry=False)
-        except Exception as error:  # Whatever the broker's driver raises: the posting is safe, and the sweep will ring.
-            logger.warning("a doorbell was not rung; the sweep will", queue=queue, error=str(error))
+            self.send(task, *args)
+        except TransientError as error:  # What it is about is safe, and beat will ring.
+            logger.warning("a doorbell was not rung; beat will", task=task, args=args, error=str(error.__cause__))

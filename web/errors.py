@@ -103,7 +103,7 @@ def _ledger_error(error: LedgerError) -> Response:
 
 def _http_error(error: HTTPException) -> Response:
     if error.code == 413:
-        return error_response("GEN_PAYLOAD_TOO_LARGE", f"the body is larger than {wire.MAX_BODY} bytes")
+        return error_response("GEN_PAYLOAD_TOO_LARGE", f"the body is larger than {request.max_content_length} bytes")
     if error.code in (404, 405):
         return Response("404 page not found", 404, mimetype="text/plain")
     if error.code is not None and error.code < 500:

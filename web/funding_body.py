@@ -54,7 +54,7 @@ def job_body(job: JobRow, last_run: RunRow | None = None) -> dict[str, Any]:
     }
     if terms.filters is not None:
         body["rule"] = {
-            "filters": [msgspec.to_builtins(clause) for clause in terms.filters],
+            "filters": [msgspec.structs.asdict(clause) for clause in terms.filters],
             "logical_operator": terms.logical_operator,
             "precise_amount": terms.amount,
             "precise_top_up_to": terms.top_up_to,

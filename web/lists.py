@@ -1,8 +1,13 @@
-"""Lists: what is asked for, in the query or in a body, and pages of it."""
+"""Lists: what is asked for, in the query or in a body, and pages of it, as JSON or CSV."""
 
-from collections.abc import Callable
+import csv
+import io
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
+import msgspec
 from flask import Response, request
 from sqlalchemy import Connection
 
@@ -17,6 +22,9 @@ from web.service import service
 TIMEOUT_S = 5.0
 
 T = TypeVar("T")
+
+_HARMLESS = re.compile(r"-?[0-9]+(\.[0-9]+)?|@[\w.-]+")
+"""Numbers and ordinary @Names: no spreadsheet takes them for a formula."""
 
 
 def in_query(entity: Entity, *, default: int, what: str = "") -> Listing:
@@ -51,3 +59,30 @@ def answer(
     data = [body_of(row) for row in rows]
     response = wire.answer(data if count is None else {"data": data, "total_count": count})
     return wire.next_link(response, place_of(rows[-1]) if len(rows) == listing.limit else None)
+
+
+def table(bodies: list[dict[str, Any]], columns: Sequence[str]) -> Response:
+    """All of a page: JSON, or CSV for ``Accept: text/csv``, with the keys of the JSON as its columns."""
+    if request.accept_mimetypes.best_match(["application/json", "text/csv"]) != "text/csv":
+        return wire.answer(bodies)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    for body in bodies:
+        writer.writerow([_inert(_cell(body[column])) for column in columns])
+    return Response(text.getvalue(), mimetype="text/csv")
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return f"{value['reason']}: {value['message']}"  # Of a rejection.
+    return bytes(value).decode() if isinstance(value, msgspec.Raw) else value
+
+
+def _inert(value: Any) -> Any:
+    """A client's text that a spreadsheet would run as a formula, marked as text (OWASP, CSV injection)."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) and not _HARMLESS.fullmatch(value):
+        return "'" + value
+    return value

@@ -23,6 +23,7 @@ from flask import Blueprint, Response, current_app, request
 from msgspec import Meta, Raw, Struct
 from werkzeug.routing import Rule
 
+from core import funding
 from core.explain import WIRE_NAMES
 from core.history import BATCH, MAX_BATCH
 from core.intake import MAX_BULK
@@ -35,15 +36,21 @@ from core.requests import (
     BulkVoidRequest,
     FilterClause,
     FilterRequest,
+    FundingRequest,
+    FundingRule,
     IdentityLinkRequest,
     LedgerRequest,
     MetaDataRequest,
+    Recipient,
     RefundRequest,
+    RunRequest,
     SettleRequest,
     TransactionRequest,
 )
+from core.store.funding import ROW_STATUSES
 from web import wire
 from web.errors import STATUS
+from web.funding import MULTIPART
 from web.service import service
 
 blueprint = Blueprint("openapi", __name__)
@@ -61,7 +68,27 @@ class _Operation(NamedTuple):
     body: type[Struct] | None = None
     media: str = "application/json"
     """What else it answers, on demand, or instead of JSON where no schema is named."""
+    form: Json | None = None
+    """The parts of a multipart body that it takes as well."""
 
+
+_UPLOAD: Json = {
+    "type": "object",
+    "required": ["job", "recipients"],
+    "additionalProperties": False,
+    "properties": {
+        "job": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "description": "FundingRequest without recipients or rule.",
+        },
+        "recipients": {
+            "type": "string",
+            "format": "binary",
+            "description": "A CSV file in UTF-8 with the header destination,amount,description, or precise_amount.",
+        },
+    },
+}
 
 _PAGE = ("limit", "offset", "after", "sort_by", "sort_order", "logical_operator", "include_count")
 _OPERATIONS = {
@@ -83,6 +110,19 @@ _OPERATIONS = {
     "settlements.refund": _Operation(
         {201: "Transaction", 200: "Transaction|Preview"}, (404, 409), ("wait",), RefundRequest
     ),
+    "funding.create": _Operation(
+        {201: "NewFundingJob", 200: "NewFundingJob|FundingRehearsal"}, (404, 409), (), FundingRequest, form=_UPLOAD
+    ),
+    "funding.read_page": _Operation({200: "[FundingJob]"}, (), ("limit", "after", "status")),
+    "funding.read": _Operation({200: "FundingJobRead"}, (404,)),
+    "funding.pause": _Operation({200: "FundingJob"}, (404, 409)),
+    "funding.resume": _Operation({200: "FundingJob"}, (404, 409)),
+    "funding.cancel": _Operation({200: "FundingJob"}, (404,)),
+    "funding.run": _Operation({201: "FundingRun", 200: "FundingRun"}, (404, 409), (), RunRequest),
+    "funding.read_runs": _Operation({200: "[FundingRun]"}, (404,), ("limit", "after")),
+    "funding.read_run": _Operation({200: "FundingRunRead"}, (404,), ("wait",)),
+    "funding.read_rows": _Operation({200: "[FundingRow]"}, (404,), ("limit", "after", "rows.status"), media="text/csv"),
+    "funding.retry": _Operation({201: "FundingRun", 200: "FundingRun"}, (404, 409)),
     "balances.create": _Operation({201: "Balance"}, (409,), (), BalanceRequest),
     "balances.read": _Operation({200: "Balance"}, (404,), ("with_queued", "from_source")),
     "balances.read_indicator": _Operation({200: "Balance"}, (404,), ("with_queued",)),
@@ -133,9 +173,65 @@ _PARAMETERS = {
         {"type": "string", "pattern": "^([0-9]{1,9}(\\.[0-9]{1,9})?(ns|us|ms|s|m|h)){1,4}$"},
         "How long something must have waited, as Go writes durations: 5m, 1h30m. Two minutes at least, also the default.",
     ),
+    "status": (list(funding.JOB_STATUSES), "Only those that are so now."),
+    "rows.status": (list(ROW_STATUSES), "Only rows that are so now."),
     "with_queued": (["true", "false"], "true: also what is accepted and not decided yet."),
 }
 
+_RUNS_LEFT = ("int?", "Whole runs that it still carries; null when there is no limit.")
+_FUNDING_JOB: Json = {
+    "job_id": "str",
+    "reference": "str",
+    "name": "str",
+    "status": (list(funding.JOB_STATUSES), "FINISHED: nothing is to come by itself, and nothing is under way."),
+    "source": ("str", "Balance id of the pool."),
+    "indicator": ("str", "Its @Name, if it has one."),
+    "currency": "str",
+    "precision": "int",
+    "description": "str",
+    "allow_overdraft": "bool",
+    "overdraft_limit": ("num?", "Major units."),
+    "until_limit": "bool",
+    "allow_duplicates": "bool",
+    "atomic": "bool",
+    "inflight": "bool",
+    "inflight_commit_date": "time?",
+    "inflight_commit_after_s": "int?",
+    "rows": ("int?", "Of its list."),
+    "amount": ("num?", "Of its list, in major units."),
+    "precise_amount": "int?",
+    "rule": "KeptRule?",
+    "at": "time?",
+    "cron": "str?",
+    "timezone": "str",
+    "ends_at": "time?",
+    "count": "int?",
+    "missed": ["skip", "once", "all"],
+    "next_run_at": "time?",
+    "runs_made": ("int", "By its schedule."),
+    "skipped": ("int", "Times that came and were left out, as missed says or while it was paused."),
+    "created_at": "time",
+}
+_FUNDING_RUN: Json = {
+    "run_id": ("str", "Also the parent_transaction of each of its transactions."),
+    "job_id": "str",
+    "status": list(funding.RUN_STATUSES),
+    "due_at": "time",
+    "occurrence": ("str", "What it is called in its job, and in the references of its transactions."),
+    "retry_of": "str",
+    "retried_by": "str",
+    "rows_total": ("int?", "null until it starts, as are the other totals."),
+    "rows_accepted": "int",
+    "amount_total": ("num?", "Major units."),
+    "precise_amount_total": "int?",
+    "amount_accepted": "num",
+    "precise_amount_accepted": "int",
+    "limit_reached": ("bool", "Rows were left out, for the money did not go so far."),
+    "refusal": ("Refusal?", "Why nothing of it was posted."),
+    "created_at": "time",
+    "started_at": "time?",
+    "ended_at": "time?",
+}
 _SCHEMAS: dict[str, dict[str, Any]] = {
     "Transaction": {
         "transaction_id": "str",
@@ -243,6 +339,90 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
         "meta_data": "object?",
         "track_fund_lineage": "bool",
         "allocation_strategy": "str",
+        "funding?": ("PoolWatch", "When a funding job will draw on it: the next one."),
+    },
+    "PoolWatch": {
+        "job_id": "str",
+        "next_run_at": "time",
+        "balance_after_next_run": ("int?", "Minor units. null when that takes too long to find out."),
+        "runs_left": _RUNS_LEFT,
+    },
+    "FundingJob": _FUNDING_JOB,
+    "NewFundingJob": {**_FUNDING_JOB, "run": ("FundingRun?", "Of a job that runs now."), "next_runs": "[time]"},
+    "FundingJobRead": {
+        **_FUNDING_JOB,
+        "last_run": "FundingRun?",
+        "pool": ("Forecast?", "null when it is cancelled, or that takes too long to find out."),
+        "next_runs": ("[time]", "At most ten."),
+    },
+    "KeptRule": {
+        "filters": "[FilterClause]",
+        "logical_operator": ["and", "or"],
+        "precise_amount": ("int?", "Minor units, for each."),
+        "precise_top_up_to": ("int?", "Minor units: what each should have then."),
+    },
+    "Forecast": {
+        "balance": ("int", "Of the pool now, in minor units, as are the others."),
+        "next_run_rows": "int",
+        "next_run_precise_amount": "int",
+        "balance_after_next_run": "int",
+        "runs_left": _RUNS_LEFT,
+        "amount_after_next_run": ("num", "Major units."),
+    },
+    "FundingRun": _FUNDING_RUN,
+    "FundingRunRead": {
+        **_FUNDING_RUN,
+        "rows_applied": ("int", "Moved money, or hold it."),
+        "rows_rejected": "int",
+        "rejected_by_reason": ("object", "How many rows, by reason."),
+        "rows_queued": ("int", "Accepted and not decided yet."),
+        "rows_unposted": ("int?", "Not accepted, or not yet."),
+        "amount_applied": ("num", "Major units."),
+        "precise_amount_applied": "int",
+        "progress": ("num?", "Decided rows, from 0 to 1."),
+        "rate_per_s": ("num", "Rows accepted a second."),
+        "left_s": ("num?", "Seconds until the rest is accepted, at that rate."),
+    },
+    "Refusal": {
+        "reason": ["LIMIT", "TOO_MANY_ROWS"],
+        "message": "str",
+        "requested?": ("int", "Minor units, as are the others."),
+        "available?": "int",
+        "short_by?": "int",
+    },
+    "FundingRow": {
+        "row": ("int", "The line of a CSV, whose header is line 1; else the place in the list, from 1."),
+        "destination": "str",
+        "amount": ("num", "Major units."),
+        "precise_amount": "int",
+        "currency": "str",
+        "description": "str",
+        "status": list(ROW_STATUSES),
+        "transaction_id": ("str", "Empty while it is not posted."),
+        "reference": "str",
+        "rejection": ("Rejection?", "When it is REJECTED."),
+        "first_transaction_id": ("str", "In a retry: the transaction that was rejected."),
+    },
+    "FundingRehearsal": {
+        "dry_run": "bool",
+        "would_run": "bool",
+        "refusal": "Refusal?",
+        "name": "str",
+        "currency": "str",
+        "precision": "int",
+        "rows_total": "int",
+        "amount_total": "num",
+        "precise_amount_total": "int",
+        "rows_applied": "int",
+        "amount_applied": "num",
+        "precise_amount_applied": "int",
+        "rows_rejected": "int",
+        "rejected_by_reason": "object",
+        "rows_beyond_limit": ("int", "With until_limit: would not be posted."),
+        "rejected": ("[object]", "The first hundred: row, destination, precise_amount, reason, message."),
+        "first_failure": "object?",
+        "pool": ("object", "balance and balance_after in minor units, amount_after in major units."),
+        "next_runs": "[time]",
     },
     "Entry": {
         "version": ("int", "Of the balance after the entry. The page after begins beyond it."),
@@ -340,6 +520,10 @@ _REQUIRED: dict[type[Struct], set[str]] = {
     FilterClause: set(),
     FilterRequest: set(),
     MetaDataRequest: {"meta_data"},
+    FundingRequest: {"name", "source"},
+    Recipient: {"destination"},
+    FundingRule: set(),
+    RunRequest: set(),
 }
 """The structs have all fields optional, so that one answer can name everything that is missing."""
 
@@ -367,6 +551,18 @@ _EXAMPLES: dict[type[Struct], Json] = {
     BalanceRequest: {"ledger_id": "general_ledger_id", "currency": "USD"},
     FilterRequest: {"filters": [{"field": "created_at", "operator": "gte", "value": "2026-04-22"}], "limit": 50},
     MetaDataRequest: {"meta_data": {"order": "A-17"}},
+    FundingRequest: {
+        "name": "Wallets",
+        "reference": "wallets-2026",
+        "source": "@FundingPool",
+        "currency": "USD",
+        "precision": 100,
+        "allow_overdraft": True,
+        "recipients": [{"destination": "@Customer", "amount": 25}],
+        "cron": "0 8 * * *",
+        "timezone": "Europe/Berlin",
+    },
+    RunRequest: {"reference": "once more"},
 }
 
 
@@ -424,7 +620,12 @@ def _operation(rule: Rule) -> Json:
         "parameters": [
             *({"name": name, "in": "path", "required": True, "schema": _TYPES["str"]} for name in rule.arguments),
             *(
-                {"name": name, "in": "query", "description": text, "schema": _schema(kind)}
+                {
+                    "name": name.rpartition(".")[2],
+                    "in": "query",
+                    "description": text,
+                    "schema": _schema(kind),
+                }
                 for name, (kind, text) in ((name, _PARAMETERS[name]) for name in known.query)
             ),
         ],
@@ -433,7 +634,10 @@ def _operation(rule: Rule) -> Json:
     }
     if known.body is not None:
         reference = {"$ref": f"#/components/schemas/{known.body.__name__}"}
-        content = {"application/json": {"schema": reference, "example": _EXAMPLES[known.body]}}
+        content: Json = {"application/json": {"schema": reference, "example": _EXAMPLES[known.body]}}
+        if known.form is not None:
+            encoding = {"job": {"contentType": "application/json"}, "recipients": {"contentType": "text/csv"}}
+            content[MULTIPART] = {"schema": known.form, "encoding": encoding}
         operation["requestBody"] = {"required": bool(_REQUIRED[known.body]), "content": content}
     if rule.rule in OPEN_PATHS:
         operation["security"] = []
@@ -474,7 +678,9 @@ def _schema(kind: Any) -> Json:
     if kind.startswith("["):
         return {"type": "array", "items": _schema(kind[1:-1])}
     if kind.endswith("?"):
-        schema = _TYPES[kind[:-1]]
+        schema = _schema(kind[:-1])
+        if "$ref" in schema:
+            return {"anyOf": [schema, {"type": "null"}]}
         return {**schema, "type": [schema["type"], "null"]}
     return _TYPES.get(kind) or {"$ref": f"#/components/schemas/{kind}"}
 
@@ -495,6 +701,7 @@ def _request_schemas() -> Json:
     schemas["TransactionRequest"]["allOf"] = [
         {"anyOf": [{"required": [name]} for name in names]} for names in _ONE_OF_TWO
     ]
+    schemas["FundingRequest"]["properties"]["recipients"] |= {"minItems": 1}
     schemas["BulkRequest"]["properties"]["transactions"] |= {"minItems": 1, "maxItems": MAX_BULK}
     for schema in schemas.values():
         schema["description"] = schema.get("description", "").replace("``", "")

@@ -7,6 +7,7 @@ are read as well, every half second while anybody waits.
 import json
 import threading
 import time
+from collections.abc import Callable
 
 import structlog
 from redis import Redis, RedisError
@@ -48,6 +49,17 @@ class Waiting:
         finally:
             with self._lock:
                 self._waiters.remove(waiter)
+            self._places.release()
+
+    def until(self, is_over: Callable[[], bool], timeout_s: float) -> None:
+        """Return when something else is over, which is asked every half second, or as ``wait`` does."""
+        if timeout_s <= 0 or not self._places.acquire(blocking=False):
+            return
+        try:
+            deadline = time.monotonic() + timeout_s
+            while not is_over() and (left_s := deadline - time.monotonic()) > 0:
+                time.sleep(min(POLL_S, left_s))
+        finally:
             self._places.release()
 
     def moved(self, cursors: dict[int, int]) -> None:

@@ -3,7 +3,7 @@
 Whoever changes a job or one of its runs holds the job's row, so a pause or a cancel is true once it is answered.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -170,16 +170,21 @@ def lock_due_job(conn: Connection, now: datetime) -> JobRow | None:
 
 
 def list_jobs(conn: Connection, *, limit: int, after: str | None, status: str | None) -> list[JobRow]:
-    """A page of jobs, newest first, that begins after the job with this id."""
+    """A page of jobs, newest first, that begins after the job with this id.
+
+    ``status`` narrows them: ACTIVE, PAUSED, CANCELLED, or FINISHED for those that are active and have nothing left to do.
+    """
     key = key_of(after, JOB_PREFIX) if after is not None else None
-    return [
-        JobRow(*row)
-        for row in driver(conn).execute(
-            _JOB + "WHERE (%(after)s::uuid IS NULL OR j.id < %(after)s) AND (%(status)s::text IS NULL OR status = %(status)s) "
-            "ORDER BY j.id DESC LIMIT %(limit)s",
-            {"after": key, "status": status, "limit": limit},
-        )
-    ]  # fmt: skip
+    finished = (
+        "next_due IS NULL AND NOT EXISTS (SELECT FROM funding_runs WHERE job = j.id "
+        "AND funding_runs.status IN ('PENDING', 'POSTING', 'POSTED'))"
+    )
+    rows = driver(conn).execute(
+        _JOB + "WHERE (%(after)s::uuid IS NULL OR j.id < %(after)s) AND (%(status)s::text IS NULL OR %(status)s = "
+        f"CASE WHEN status = 'ACTIVE' AND {finished} THEN 'FINISHED' ELSE status END) ORDER BY j.id DESC LIMIT %(limit)s",
+        {"after": key, "status": status, "limit": limit},
+    )  # fmt: skip
+    return [JobRow(*row) for row in rows]
 
 
 def active_jobs_of(conn: Connection, source: int, limit: int) -> list[JobRow]:
@@ -269,6 +274,22 @@ def last_row_within(conn: Connection, list: UUID, room: int) -> int:
     ).fetchone()  # fmt: skip
     assert row is not None
     return int(row[0])
+
+
+def amount_within(conn: Connection, of: "UUID | Rule", room: int) -> int:
+    """How much of ``room`` the rows of a list, or those that a rule would make now, take up in order."""
+    sql, values = _selected(conn, of) if isinstance(of, Rule) else (_ROWS_OF_LIST, (of,))
+    row = driver(conn).execute(
+        f"SELECT coalesce(max(total), 0) FROM (SELECT sum(amount) OVER (ORDER BY key) AS total FROM ({sql}) AS selected "
+        "WHERE amount > 0) AS each WHERE total <= %s",
+        (*values, room),
+        prepare=False,
+    ).fetchone()  # fmt: skip
+    assert row is not None
+    return int(row[0])
+
+
+_ROWS_OF_LIST = "SELECT row AS key, amount FROM funding_rows WHERE list = %s"
 
 
 def fill_by_rule(conn: Connection, list: UUID, rule: "Rule") -> None:
@@ -364,17 +385,19 @@ def try_posting_lock(conn: Connection) -> bool:
     return bool(row[0])
 
 
-def lock_next_run(conn: Connection) -> tuple[JobRow, RunRow] | None:
+def lock_next_run(conn: Connection, *, but: Collection[UUID] = ()) -> tuple[JobRow, RunRow] | None:
     """The run to go on with, and its job, which is locked. Runs of one job follow each other, those of many take turns.
 
-    What another caller has locked is left to that one.
+    What another caller has locked is left to that one. ``but`` are runs that are not to have a turn.
     """
     found = driver(conn).execute(
         "SELECT r.id FROM funding_runs AS r JOIN funding_jobs AS j ON j.id = r.job "
-        "WHERE (r.status = 'POSTED' OR r.status IN ('PENDING', 'POSTING') AND j.status = 'ACTIVE') AND NOT EXISTS ("
+        "WHERE (r.status = 'POSTED' OR r.status IN ('PENDING', 'POSTING') AND j.status = 'ACTIVE') "
+        "AND r.id <> ALL(%s) AND NOT EXISTS ("
         "SELECT FROM funding_runs AS e WHERE e.job = r.job AND e.status IN ('PENDING', 'POSTING', 'POSTED') "
         "AND (e.due_at, e.id) < (r.due_at, r.id)) "
-        "ORDER BY r.progressed_at NULLS FIRST, r.due_at, r.id LIMIT 1 FOR NO KEY UPDATE OF j SKIP LOCKED"
+        "ORDER BY r.progressed_at NULLS FIRST, r.due_at, r.id LIMIT 1 FOR NO KEY UPDATE OF j SKIP LOCKED",
+        (list(but),),
     ).fetchone()  # fmt: skip
     # Read once more, under the lock: what was found may have moved on while it was waited for.
     run = None if found is None else _run(conn, "WHERE r.id = %s", (found[0],))
@@ -460,22 +483,25 @@ def tally(conn: Connection, run: UUID, *, after: int = 0, up_to: int = 2**63 - 1
     return [*map(Tally._make, rows)]
 
 
-def row_states(conn: Connection, run: RunRow, *, limit: int, after: int, status: str | None) -> list[RowState]:
-    """Rows of a run, in order, that come after row number ``after``.
+ROW_STATUSES = {
+    "UNPOSTED": "p.seq IS NULL",
+    "QUEUED": "p.seq IS NOT NULL AND o.seq IS NULL",
+    "INFLIGHT": "h.settled_at IS NULL AND h.seq IS NOT NULL",
+    "APPLIED": "(o.status = 1 OR h.settled_at IS NOT NULL AND h.committed > 0)",
+    "VOID": "h.voided = h.amount",
+    "REJECTED": "o.status = 4",
+}
+"""What a row may read, and how it is told. A hold is INFLIGHT, APPLIED or VOID as far as it is settled."""
 
-    ``status`` narrows them: UNPOSTED, QUEUED, REJECTED, or DECIDED for all that moved or holds money.
-    """
-    wanted = {
-        None: "true",
-        "UNPOSTED": "p.seq IS NULL",
-        "QUEUED": "p.seq IS NOT NULL AND o.seq IS NULL",
-        "REJECTED": "o.status = 4",
-        "DECIDED": "o.status <> 4",
-    }[status]
+
+def row_states(conn: Connection, run: RunRow, *, limit: int, after: int, status: str | None) -> list[RowState]:
+    """Rows of a run, in order, that come after row number ``after``. ``status`` narrows them to one of ``ROW_STATUSES``."""
+    wanted = "true" if status is None else ROW_STATUSES[status]
     rows = driver(conn).execute(
         "SELECT f.row, coalesce(b.indicator, 'bln_' || b.balance_id), f.amount, f.description, p.seq, before.seq "
         "FROM funding_rows AS f JOIN balances AS b ON b.id = f.destination "
         "LEFT JOIN funding_postings AS p ON p.run = %s AND p.row = f.row LEFT JOIN outcomes AS o ON o.seq = p.seq "
+        "LEFT JOIN holds AS h ON h.seq = p.seq "
         "LEFT JOIN funding_postings AS before ON before.run = %s AND before.row = f.row "
         f"WHERE f.list = %s AND f.row > %s AND {wanted} ORDER BY f.row LIMIT %s",
         (run.id, run.retry_of, run.list, after, limit),

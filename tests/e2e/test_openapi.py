@@ -1,13 +1,16 @@
 """The application does what its OpenAPI document says, whatever a client makes of the document."""
 
 import itertools
+import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import schemathesis
 from flask import Flask
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -20,6 +23,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from core import runs
 from web import wire
 from web.app import create_app
 from web.doorbell import Doorbell
@@ -42,6 +46,7 @@ _numbers = itertools.count(1)
 def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     """The application in this process: nothing is decided but by skip_queue, and no wait is long."""
     monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
+    monkeypatch.setattr(Doorbell, "wake", lambda self, task: None)
     monkeypatch.setattr(Doorbell, "send", lambda self, task, *arguments: None)
     monkeypatch.setattr(wire, "MAX_WAIT_S", 0.01)
     app = create_app({"DATABASE_URL": database_url})
@@ -56,6 +61,7 @@ def there(app: Flask) -> dict[str, str]:
     By name; or by operation, where that needs a transaction in another state than the others do.
     """
     client = app.test_client()
+    job = _job_with_a_rejected_row(app)
     body = {"precise_amount": 5, "precision": 100, "currency": "USD", "description": "d"}
     paid = {**body, "source": "@World", "destination": "@A", "allow_overdraft": True, "skip_queue": True}
     short = {**body, "source": "@B", "destination": "@A"}
@@ -70,6 +76,9 @@ def there(app: Flask) -> dict[str, str]:
         )
     ]
     return {
+        "job_id": job["job_id"],
+        "run_id": job["run"]["run_id"],
+        "funding.cancel": client.post("/funding-jobs", json=_good_job()).get_json()["job_id"],
         "transaction_id": transactions[1]["transaction_id"],
         "settlements.refund": transactions[0]["transaction_id"],
         "transactions.cancel": transactions[4]["transaction_id"],
@@ -117,9 +126,11 @@ def _run(operation: Any, mode: GenerationMode, checks: list[Any], there: dict[st
             case.path_parameters = {name: own or there[name] for name in case.path_parameters}
         if mode is GenerationMode.POSITIVE and is_acceptable:
             _make_acceptable(case.body)
+        body = case.meta.components.get(ParameterLocation.BODY) if case.meta is not None else None
+        if mode is GenerationMode.NEGATIVE and body is not None and body.mode is mode:
+            assume(not _is_good(operation, case))
         status = case.call_and_validate(checks=checks).status_code
         # A good body comes in this mode too, with a query that nobody knows, which is ignored.
-        body = case.meta.components.get(ParameterLocation.BODY) if case.meta is not None else None
         if mode is GenerationMode.POSITIVE or (body is not None and body.mode is mode):
             seen.add(status)
 
@@ -133,9 +144,54 @@ _LEFT_OUT = (
 )
 
 
+def _is_good(operation: Any, case: "Case[Any]") -> bool:
+    """Whether a body that was to be wrong came out right: a null made a number, where either may be."""
+    if case.media_type != "application/json" or isinstance(case.body, bytes):
+        return False
+    document = operation.schema.raw_schema
+    schema = document["paths"][operation.path][operation.method]["requestBody"]["content"][case.media_type]["schema"]
+    return jsonschema_rs.is_valid({**schema, "components": document["components"]}, case.body)
+
+
+def _job() -> dict[str, Any]:
+    """A job without recipients."""
+    return {"name": f"made {next(_numbers)}", "source": "@World", "currency": "USD", "allow_overdraft": True}
+
+
+def _good_job() -> dict[str, Any]:
+    return {**_job(), "recipients": [{"destination": "@A", "amount": "0.05"}]}
+
+
+def _job_with_a_rejected_row(app: Flask) -> dict[str, Any]:
+    """What its run was to spend is gone before the first row is posted, so there is something to retry."""
+    client, engine = app.test_client(), app.extensions["pacioli"].engine
+    fund = {"precise_amount": 5, "precision": 100, "currency": "USD", "description": "d", "skip_queue": True}
+    spend = {**fund, "source": "@Pool", "destination": "@World", "reference": "spent"}
+    fund |= {"source": "@World", "destination": "@Pool", "reference": "funded", "allow_overdraft": True}
+    assert client.post("/transactions", json=fund).status_code == 201
+    asked = {**_good_job(), "source": "@Pool", "allow_overdraft": False}
+    job: dict[str, Any] = client.post("/funding-jobs", json=asked).get_json()
+    run = f"/funding-jobs/{job['job_id']}/runs/{job['run']['run_id']}"
+    progress = runs.Progress()
+    while client.get(run).get_json()["started_at"] is None:
+        assert runs.step(engine, datetime.now(UTC), progress)
+    assert client.post("/transactions", json=spend).status_code == 201
+    while runs.advance(engine).more:
+        pass
+    assert client.get(run).get_json()["rows_rejected"] == 1
+    return job
+
+
 def _make_acceptable(body: Any) -> None:
     """Names that exist, and one amount, so that more than the refusals is looked at."""
     if not isinstance(body, dict):
+        return
+    if "job" in body:
+        body |= {"job": json.dumps(_job()), "recipients": b"destination,amount\n@A,1\n"}
+        return
+    if "name" in body and "source" in body:
+        body.clear()
+        body |= _good_job()
         return
     body.pop("dry_run", None)
     for item in body.get("transactions", [body]):

@@ -15,6 +15,7 @@ from web.doorbell import Doorbell
 def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     """The application without workers: no bell is rung."""
     monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
+    monkeypatch.setattr(Doorbell, "wake", lambda self, task: None)
     app = create_app({"DATABASE_URL": database_url})
     yield app
     app.extensions["pacioli"].engine.dispose()

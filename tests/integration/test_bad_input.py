@@ -31,9 +31,14 @@ from core.requests import (
     BulkRequest,
     BulkSettlement,
     BulkVoidRequest,
+    FilterClause,
+    FundingRequest,
+    FundingRule,
     LedgerRequest,
     Leg,
+    Recipient,
     RefundRequest,
+    RunRequest,
     SettleRequest,
     TransactionRequest,
 )
@@ -79,6 +84,24 @@ _SIBLING = json.dumps({**_good_transaction(), "reference": "sibling"}).encode()
 _SPLIT = json.dumps(
     {**_good_transaction(), "precise_amount": 1000, "destination": None, "reference": "split", "dry_run": True}
 ).encode()[:-1]
+
+
+def _good_job() -> dict[str, Any]:
+    return {
+        "name": "a test",
+        "source": "@World",
+        "currency": "USD",
+        "precision": 100,
+        "allow_overdraft": True,
+        "recipients": [{"destination": "@A", "amount": 1}],
+    }
+
+
+def _open_job(beginning: bytes) -> bytes:
+    """A good job but for its recipients, and how those begin."""
+    terms = {name: value for name, value in _good_job().items() if name != "recipients"}
+    return json.dumps(terms).encode()[:-1] + b", " + beginning
+
 
 TARGETS = {
     "transaction": Target(
@@ -131,6 +154,35 @@ TARGETS = {
     "balance": Target(
         "POST", "/balances", BalanceRequest, {"ledger_id": "general_ledger_id", "currency": "USD"}, "ledger_id currency"
     ),
+    "funding job": Target("POST", "/funding-jobs", FundingRequest, _good_job(), "name source currency recipients"),
+    "recipient": Target(
+        "POST",
+        "/funding-jobs",
+        Recipient,
+        {"destination": "@B", "amount": 1},
+        "destination amount",
+        (_open_job(b'"recipients": [{"destination": "@A", "amount": 1}, '), b"]}"),
+        "recipients[1].",
+    ),
+    "rule": Target(
+        "POST",
+        "/funding-jobs",
+        FundingRule,
+        {"ledger_id": "general_ledger_id", "amount": 1},
+        "ledger_id amount",
+        (_open_job(b'"rule": '), b"}"),
+        "rule.",
+    ),
+    "rule's filter": Target(
+        "POST",
+        "/funding-jobs",
+        FilterClause,
+        {"field": "balance", "operator": "lt", "value": 5},
+        "field operator value",
+        (_open_job(b'"rule": {"amount": 1, "filters": ['), b"]}}"),
+        "rule.filters[0].",
+    ),
+    "run": Target("POST", "/funding-jobs/{job}/run", RunRequest, {}, ""),
 }
 
 JUNK: dict[str, bytes] = {
@@ -267,6 +319,41 @@ ACCEPTED: dict[type[msgspec.Struct], dict[str, str]] = {
         "track_fund_lineage": "null",
         "meta_data": OBJECT,
     },
+    FundingRequest: {
+        "name": SHORT_TEXT,
+        "reference": f"null, {SHORT_TEXT}",
+        "source": "",
+        "currency": SHORT_TEXT,
+        "precision": "null, zero",
+        "description": f"null, {SHORT_TEXT}",
+        "overdraft_limit": f"null, zero, {NUMBER}",
+        "recipients": "",
+        **dict.fromkeys(
+            ("allow_overdraft", "apply_overdraft", "allow_duplicates", "atomic", "inflight", "dry_run"), FLAG
+        ),
+        "rule": "null",
+        "inflight_commit_date": "null",
+        "at": "null, empty",
+        "count": "null",
+        "ends_at": "null",
+    },
+    Recipient: {
+        "destination": "",
+        "amount": NUMBER,
+        "precise_amount": "null",
+        "description": f"null, empty, blank, {LONG_TEXT}",
+        "meta_data": OBJECT,
+    },
+    FundingRule: {
+        "ledger_id": "",
+        "filters": "null",
+        "amount": NUMBER,
+        "precise_amount": "null",
+        "top_up_to": "null",
+        "precise_top_up_to": "null",
+    },
+    FilterClause: {"field": "", "operator": ""},
+    RunRequest: {"reference": f"null, {SHORT_TEXT}"},
 }
 """What of the junk is none for a field. Fields not listed here are only held to answer well."""
 
@@ -280,6 +367,7 @@ def app(postgres: str) -> Iterator[Flask]:
     url = make_url(postgres).set(database="bad_input").render_as_string(hide_password=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Doorbell, "ring", lambda self, queues: None)
+        patch.setattr(Doorbell, "wake", lambda self, task: None)
         app = create_app({"DATABASE_URL": url})
         engine = app.extensions["pacioli"].engine
         migrations.upgrade(engine)
@@ -761,7 +849,7 @@ def test_an_odd_threshold_is_a_duration_too(client: FlaskClient) -> None:
     ids=lambda body: repr(body[:12]),
 )
 def test_a_body_that_is_no_request_is_refused(client: FlaskClient, service: Service, target: str, body: bytes) -> None:
-    if target == "refund" and not body:
+    if target in ("refund", "run") and not body:
         return  # All of it is optional.
     path, _ = _prepared(client, TARGETS[target])
     before = _counts(service)
@@ -777,6 +865,8 @@ def test_another_content_type_is_refused(client: FlaskClient, service: Service, 
     path, fields = _prepared(client, TARGETS[target])
     before = _counts(service)
     for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/jsonp"):
+        if (content_type, path) == ("multipart/form-data", "/funding-jobs"):
+            continue  # It takes that as well.
         response = client.open(path, method=TARGETS[target].method, data=_text(fields), content_type=content_type)
         assert response.status_code == 415
         assert response.get_json()["error_detail"]["code"] == "GEN_UNSUPPORTED_MEDIA_TYPE"
@@ -1045,6 +1135,8 @@ def _prepared(client: FlaskClient, target: Target) -> tuple[str, dict[str, bytes
             items = {"transactions": [item], "transaction_ids": [hold]}
             fields = _encoded(item if target.struct is BulkSettlement else {target.required: items[target.required]})
         return target.path.format(hold=hold), fields
+    if target.struct is RunRequest:
+        return target.path.format(job=client.post("/funding-jobs", json=_good_job()).get_json()["job_id"]), fields
     return target.path.format(applied=_new(client)) if target.struct is RefundRequest else target.path, fields
 
 
@@ -1069,13 +1161,16 @@ def _assert_refused(response: TestResponse, field: str) -> None:
     assert STATUS[detail["code"]] == response.status_code
     assert response.get_json()["error"] == message
     unreadable = message == "Invalid input" and detail["details"]["reason"]
+    unreadable = unreadable or message == "Invalid input: body: a number is out of range"
     unknown = detail["code"] == "BAL_NOT_FOUND" and message.startswith("Balance with ID '")
+    unknown = unknown or message == "Ledger not found" or message.startswith("Invalid filter: balance: ")
     assert field.partition("_")[0] in message or unreadable or unknown, message[:500]
 
 
 def _counts(service: Service) -> dict[str, int]:
     """What any write would change."""
     tables = ("log", "outcomes", "balances", "ledgers", "currencies", "holds", "refunds", "scheduled", "due")
+    tables += ("funding_jobs", "funding_rows", "funding_runs")
     what = [f"(SELECT count(*) FROM {table})" for table in tables]
     what += ["(SELECT sum(version) FROM balances)", "(SELECT sum(hashtext(name)) FROM ledgers)"]
     with reading(service.engine) as conn:

@@ -1,0 +1,101 @@
+"""Each row of a funding job is posted once, whatever is killed while its run goes on. Short here; see ``pacioli torture``."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import psutil
+from sqlalchemy import Engine, text
+
+from core import audit, funding
+from core.directory import Directory
+from core.requests import FundingRequest, Recipient
+from core.store.db import connect, reading
+from core.store.funding import JobRow
+from ops.temporary import Running, running
+
+ROWS = 1_500
+BALANCES = 50
+KILLS = 2
+WITHIN_S = 60
+
+
+def test_each_row_is_posted_once_whenever_worker_and_beat_are_killed(tmp_path: Path) -> None:
+    with running(tmp_path) as service:
+        engine = connect(service.state["database_url"])
+        now = datetime.now(UTC)
+        jobs = [_create(engine, now), _create(engine, now, at=(now + timedelta(seconds=1)).isoformat())]
+        kills = 0
+        for _ in range(KILLS):
+            before = _posted(engine)
+            _await(lambda before=before: _posted(engine) > before)  # type: ignore[misc]
+            kills += _posted(engine) < 2 * ROWS
+            _kill(service, "worker")
+            _kill(service, "beat")
+        _await(lambda: _completed(engine) == len(jobs))
+        with reading(engine) as conn:
+            found = conn.execute(
+                text("SELECT reference, log.amount, status FROM log LEFT JOIN outcomes USING (seq) ORDER BY seq")
+            )
+            rows = {reference: rest for reference, *rest in found}
+            pool = conn.execute(text("SELECT balance FROM balances WHERE indicator = '@Pool'")).scalar_one()
+            number_of_rows = conn.execute(text("SELECT count(*) FROM log")).scalar_one()
+        occurrences = ["now", (now + timedelta(seconds=1)).isoformat().replace("+00:00", "Z")]
+        assert rows == {
+            f"{job.job_id}_{occurrence}_{row}": [row, 1]
+            for job, occurrence in zip(jobs, occurrences, strict=True)
+            for row in range(1, ROWS + 1)
+        }
+        assert number_of_rows == len(rows)
+        assert pool == -ROWS * (ROWS + 1)
+        assert audit.verify(engine).problems == []
+        engine.dispose()
+    assert kills == KILLS
+
+
+def _create(engine: Engine, now: datetime, *, at: str | None = None) -> JobRow:
+    """A row of one cent, one of two, and so on."""
+    request = FundingRequest(
+        name="wallets",
+        source="@Pool",
+        currency="USD",
+        precision=Decimal(100),
+        allow_overdraft=True,
+        allow_duplicates=True,
+        at=at,
+        recipients=[
+            Recipient(destination=f"@W{number % BALANCES}", precise_amount=number + 1) for number in range(ROWS)
+        ],
+    )
+    return funding.create(engine, request, None, Directory(engine), now).job
+
+
+def _posted(engine: Engine) -> int:
+    with reading(engine) as conn:
+        posted: int = conn.execute(text("SELECT count(*) FROM funding_postings")).scalar_one()
+        return posted
+
+
+def _completed(engine: Engine) -> int:
+    with reading(engine) as conn:
+        ended: int = conn.execute(text("SELECT count(*) FROM funding_runs WHERE status = 'COMPLETED'")).scalar_one()
+        return ended
+
+
+def _kill(service: Running, part: str) -> None:
+    """A part, with all its children."""
+    with suppress(psutil.NoSuchProcess):  # It is being started again just now.
+        process = psutil.Process(service.state["pids"][part])
+        for each in [process, *process.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+
+
+def _await(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WITHIN_S
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

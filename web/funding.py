@@ -1,0 +1,266 @@
+"""``/funding-jobs``: create or rehearse, list, read, stop and go on; what became of each run, and of each row of it."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from threading import BoundedSemaphore
+from typing import Any, BinaryIO, cast
+
+from flask import Blueprint, Response, request
+
+import celeryconfig
+from core import funding, store
+from core.errors import InvalidRequest, TooSlow, TransientError
+from core.ids import key_of
+from core.recipients import Given, of_csv
+from core.requests import FundingRequest, RunRequest
+from core.store.db import reading, reading_within
+from core.store.funding import JOB_PREFIX, ROW_STATUSES, RUN_PREFIX, JobRow, RunRow
+from web import lists, wire
+from web.errors import Malformed
+from web.funding_body import forecast_body, job_body, rehearsal_body, row_body, run_body
+from web.service import Service, service
+
+blueprint = Blueprint("funding", __name__)
+
+MULTIPART = "multipart/form-data"
+MAX_UPLOAD = 256 * 1024 * 1024
+PARTS = "one part job, the JSON without recipients, and one part recipients, a CSV file"
+
+_UPLOADS, _BODIES, _RECEIVED = BoundedSemaphore(2), BoundedSemaphore(2), BoundedSemaphore(8)
+"""Who may load a list at one time, out of an upload or out of a body: each holds one of the connections that every POST
+needs. And how many uploads may be under way, for each keeps a thread."""
+TURN_S = 60.0
+"""How long one waits for its turn."""
+
+FORECAST_S = 2.0
+"""How long a look ahead may take. That of a rule reads every balance that it names."""
+COUNTED_S = 30.0
+
+ROW_COLUMNS = (
+    "row", "destination", "amount", "precise_amount", "currency", "description", "status", "transaction_id", "reference",
+    "rejection", "first_transaction_id",
+)  # fmt: skip
+
+
+@blueprint.post("/funding-jobs")
+def create() -> Response:
+    """Keep a funding job, and run it if it has no date: 201, or 200 when the same one was there before.
+
+    ``recipients`` are a list, or ``rule`` says whom; or the body is ``multipart/form-data`` with the part ``job``, this JSON
+    without recipients, and the part ``recipients``, a CSV file with the header ``destination,amount,description`` (or
+    ``precise_amount``), of up to 256 MiB. All rows are checked before anything is kept. What is wrong is listed in
+    ``details.problems`` as row, field and message, the first hundred, and counted in ``details.problem_count``; ``row`` is the
+    line of a CSV, whose header is line 1, or the place in the list, from 1. With ``dry_run`` nothing is kept, and the answer
+    is what a run would come to over the balances as they are.
+    """
+    if request.mimetype != MULTIPART:
+        asked = wire.body(FundingRequest, or_else=f", or {MULTIPART} with {PARTS}")
+        with _turn(_BODIES, TURN_S):
+            return _create(asked, None)
+    with _turn(_RECEIVED, 0.0):
+        asked, file = _parts()
+        with _turn(_UPLOADS, TURN_S):
+            return _create(asked, of_csv(file))
+
+
+@blueprint.get("/funding-jobs")
+def read_page() -> Response:
+    """A page of funding jobs, newest first."""
+    limit, _ = wire.limit_offset(default=20, largest=100, what="invalid")
+    after, status = _after(JOB_PREFIX, "a funding job"), _status(funding.JOB_STATUSES)
+    with reading(service().engine) as conn:
+        jobs = store.funding.list_jobs(conn, limit=limit, after=after, status=status)
+    response = wire.answer([job_body(job) for job in jobs])
+    return wire.next_link(response, jobs[-1].job_id if len(jobs) == limit else None)
+
+
+@blueprint.get("/funding-jobs/<job_id>")
+def read(job_id: str) -> Response:
+    """One funding job, with its last run, the next ones, and what the pool will be after the next."""
+    ledger = service()
+    with reading(ledger.engine) as conn:
+        job = funding.found(conn, job_id)
+        last = next(iter(store.funding.list_runs(conn, job.id, limit=1, after=None)), None)
+    body = {"last_run": None, **job_body(job, last), "next_runs": funding.next_occurrences(job)}
+    return wire.answer({**body, "pool": None if job.status == "CANCELLED" else _forecast(ledger, job)})
+
+
+@blueprint.post("/funding-jobs/<job_id>/pause")
+def pause(job_id: str) -> Response:
+    """Stop after the rows that are posted. Nothing comes due until it is resumed."""
+    return wire.answer(job_body(funding.pause(service().engine, job_id)))
+
+
+@blueprint.post("/funding-jobs/<job_id>/resume")
+def resume(job_id: str) -> Response:
+    """Go on with the run that a paused job was at, and with its schedule from now on. What that had meanwhile is skipped."""
+    ledger = service()
+    job = funding.resume(ledger.engine, job_id, datetime.now(UTC))
+    ledger.doorbell.wake(celeryconfig.FUND)
+    return wire.answer(job_body(job))
+
+
+@blueprint.post("/funding-jobs/<job_id>/cancel")
+def cancel(job_id: str) -> Response:
+    """End a job for good. What is posted stays, and what is not stays unposted."""
+    return wire.answer(job_body(funding.cancel(service().engine, job_id, datetime.now(UTC))))
+
+
+@blueprint.post("/funding-jobs/<job_id>/run")
+def run(job_id: str) -> Response:
+    """Run a job now, beside its schedule. With a ``reference``, once however often it is asked."""
+    asked = wire.body(RunRequest, optional=True)
+    found, replayed = funding.run_now(service().engine, job_id, asked.reference, datetime.now(UTC))
+    return _started(job_id, found, replayed)
+
+
+@blueprint.get("/funding-jobs/<job_id>/runs")
+def read_runs(job_id: str) -> Response:
+    """A page of a job's runs, newest first."""
+    limit, _ = wire.limit_offset(default=20, largest=100, what="invalid")
+    after = _after(RUN_PREFIX, "a run")
+    with reading(service().engine) as conn:
+        job = funding.found(conn, job_id)
+        runs = store.funding.list_runs(conn, job.id, limit=limit, after=after)
+    response = wire.answer([run_body(job, each) for each in runs])
+    return wire.next_link(response, runs[-1].run_id if len(runs) == limit else None)
+
+
+@blueprint.get("/funding-jobs/<job_id>/runs/<run_id>")
+def read_run(job_id: str, run_id: str) -> Response:
+    """One run, with what its rows have come to; with ``?wait=``, as soon as it is over: COMPLETED, REFUSED or CANCELLED."""
+    wait_s = wire.wait_s()
+    ledger = service()
+
+    def is_over() -> bool:
+        with reading(ledger.engine) as conn:
+            return funding.found_run(conn, funding.found(conn, job_id), run_id).ended_at is not None
+
+    if wait_s:
+        ledger.waiting.until(is_over, wait_s)
+    # How far it is and what came of it are to be of the same moment.
+    with reading_within(ledger.engine, COUNTED_S) as conn:
+        job = funding.found(conn, job_id)
+        found = funding.found_run(conn, job, run_id)
+        counts = funding.counts_of(job, found, store.funding.tally(conn, found.id), datetime.now(UTC))
+    return wire.answer(run_body(job, found, counts))
+
+
+@blueprint.get("/funding-jobs/<job_id>/runs/<run_id>/rows")
+def read_rows(job_id: str, run_id: str) -> Response:
+    """The rows of a run and their transactions: JSON, or CSV for ``Accept: text/csv``. There are none before it starts."""
+    limit, _ = wire.limit_offset(default=100, largest=10_000, what="invalid")
+    after, status = wire.after_number("number of a row"), _status(tuple(ROW_STATUSES))
+    with reading(service().engine) as conn:
+        job = funding.found(conn, job_id)
+        found = funding.found_run(conn, job, run_id)
+        rows = store.funding.row_states(conn, found, limit=limit, after=after or 0, status=status)
+        seqs = [seq for row in rows for seq in (row.seq, row.first_seq) if seq is not None]
+        transactions = {each.seq: each for each in store.transactions.find_seqs(conn, seqs)}
+    response = lists.table([row_body(job, found, row, transactions) for row in rows], ROW_COLUMNS)
+    return wire.next_link(response, rows[-1].row if len(rows) == limit else None)
+
+
+@blueprint.post("/funding-jobs/<job_id>/runs/<run_id>/retry")
+def retry(job_id: str, run_id: str) -> Response:
+    """Post the rejected rows of a run once more, as a run of their own. Each run is retried once."""
+    found, replayed = funding.retry(service().engine, job_id, run_id, datetime.now(UTC))
+    return _started(job_id, found, replayed)
+
+
+def pool_watch(jobs: list[JobRow]) -> dict[str, Any]:
+    """What the next of these jobs, which will draw on a balance, makes of it; nothing where there is none."""
+    if not jobs:
+        return {}
+    ahead = _forecast(service(), jobs[0]) or {}
+    names = "balance_after_next_run", "runs_left"
+    next_run = {"job_id": jobs[0].job_id, "next_run_at": jobs[0].next_due}
+    return {"funding": next_run | {name: ahead.get(name) for name in names}}
+
+
+def _forecast(ledger: Service, job: JobRow) -> dict[str, Any] | None:
+    """None when it would take too long."""
+    try:
+        with reading_within(ledger.engine, FORECAST_S) as conn:
+            return forecast_body(funding.forecast(conn, job), job.precision)
+    except TooSlow:
+        return None
+
+
+# Creating
+
+
+def _create(asked: FundingRequest, given: Iterable[Given] | None) -> Response:
+    ledger, now = service(), datetime.now(UTC)
+    if asked.dry_run:
+        rehearsal = funding.rehearse(ledger.engine, asked, given, ledger.directory, now)
+        return wire.answer(rehearsal_body(rehearsal, funding.next_occurrences(rehearsal.job)))
+    job, first, replayed = funding.create(ledger.engine, asked, given, ledger.directory, now)
+    ledger.doorbell.wake(celeryconfig.FUND)
+    body = {**job_body(job), "run": None if first is None else run_body(job, first)}
+    return _once({**body, "next_runs": funding.next_occurrences(job)}, replayed)
+
+
+def _started(job_id: str, run: RunRow, replayed: bool) -> Response:
+    ledger = service()
+    ledger.doorbell.wake(celeryconfig.FUND)
+    with reading(ledger.engine) as conn:
+        job = funding.found(conn, job_id)
+    return _once(run_body(job, run), replayed)
+
+
+def _once(body: dict[str, Any], replayed: bool) -> Response:
+    response = wire.answer(body, 200 if replayed else 201)
+    if replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+@contextmanager
+def _turn(places: BoundedSemaphore, wait_s: float) -> Iterator[None]:
+    if not places.acquire(timeout=wait_s):
+        raise TransientError("other lists of recipients are being read; try again")
+    try:
+        yield
+    finally:
+        places.release()
+
+
+def _parts() -> tuple[FundingRequest, BinaryIO]:
+    """The two parts of an upload. The file is on disk by now; what was cut off on its way has no parts.
+
+    Raises:
+        InvalidRequest: there is anything else.
+    """
+    request.max_content_length, request.max_form_memory_size = MAX_UPLOAD, wire.MAX_BODY
+    jobs: list[bytes] = [text.encode() for text in request.form.getlist("job")]
+    jobs += [file.read(wire.MAX_BODY + 1) for file in request.files.getlist("job")]
+    files = request.files.getlist("recipients")
+    found = [name for parts in (request.form, request.files) for name, _ in parts.items(multi=True)]
+    if len(jobs) != 1 or len(files) != 1 or len(found) != 2:
+        names = ", ".join(name or "one without a name" for name in found[:10])
+        text = f"{MULTIPART} must have {PARTS}, and nothing else; there is {names[:200] or 'nothing that can be read'}"
+        raise Malformed(text)
+    if len(jobs[0]) > wire.MAX_BODY:
+        raise Malformed(f"the part job is larger than {wire.MAX_BODY} bytes")
+    if "\ufffd".encode() in jobs[0]:  # What became of bytes that are no text.
+        raise Malformed("the part job must be UTF-8")
+    return wire.decoded(FundingRequest, jobs[0]), cast(BinaryIO, files[0].stream)
+
+
+# What a list is asked for
+
+
+def _after(prefix: str, what: str) -> str | None:
+    text = request.args.get("after")
+    if text is not None and key_of(text, prefix) is None:
+        raise InvalidRequest([("after", f"must be the id of {what}")], "GEN_VALIDATION_ERROR")
+    return text
+
+
+def _status(known: tuple[str, ...]) -> str | None:
+    text = request.args.get("status")
+    if text is not None and text not in known:
+        raise InvalidRequest([("status", f"must be one of {', '.join(known)}")], "GEN_VALIDATION_ERROR")
+    return text
