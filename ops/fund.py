@@ -137,7 +137,7 @@ def fund(
       130  Ctrl-C: the run goes on, or nothing was begun
     """
     request = _request(_name_of(file), ledger_id, amount, top_up_to, terms)
-    out, err = show.console(quiet=as_json), show.console(stderr=True)
+    out, err = show.console(), show.console(stderr=True)
     with database(data) as engine:
         directory = Directory(engine, check_precision=os.environ.get("PACIOLI_PRECISION_CHECK") != "off")
         pool_before = _look_at_pool(engine, directory, request, dry_run)

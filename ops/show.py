@@ -343,7 +343,7 @@ def forecast_text(job: JobRow, forecast: Forecast | None) -> str:
     """What the pool will be after the next run, and how many it still carries. None took too long to look up."""
     if forecast is None:
         return "takes too long to foresee"
-    left = "" if forecast.runs_left is None else f"; it carries {_count(forecast.runs_left, 'more run')}"
+    left = "" if forecast.runs_left is None else f"; it carries {_count(forecast.runs_left, 'run')}"
     now = _money(forecast.balance, job)
     if job.next_due is None:
         return f"{now} now"
@@ -358,6 +358,7 @@ def print_jobs(out: Console, jobs: Sequence[tuple[JobRow, RunRow | None]]) -> No
         out.print("no funding jobs: `pacioli fund --help` says how to make one")
         return
     rows = table("job", "name", "status", "pool", "when", "next run (UTC)", "last run", "rows", right=("rows",))
+    rows.columns[0].no_wrap = True  # It is there to be copied.
     for job, run in jobs:
         status = funding.status_of(job)
         rows.add_row(
@@ -380,6 +381,7 @@ def print_runs(out: Console, runs: Sequence[Counted]) -> None:
         return
     columns = ("run", "due (UTC)", "status", "rows", "accepted", "applied", "rejected", "not posted", "amount")
     rows = table(*columns, right=columns[3:])
+    rows.columns[0].no_wrap = True
     for each in runs:
         rejected = sum(each.counts.rejected.values())
         rows.add_row(

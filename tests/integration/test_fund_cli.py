@@ -441,7 +441,7 @@ def test_a_schedule_shows_its_next_runs_and_the_pool(ledger: Ledger, run: Run, f
     out = ok(run("fund", file("@Ana,4"), *POOL, *cron))
     for part in (
         "wallets.csv  ACTIVE", "0 8 25 * * Europe/Berlin, 3 times", "08:00:00 CE", "UTC",
-        "10.00 USD now, 6.00 USD after the next run; it carries 2 more runs", "no runs yet",
+        "10.00 USD now, 6.00 USD after the next run; it carries 2 runs", "no runs yet",
     ):  # fmt: skip
         assert part in out
     body = body_of(run("fund", file("@Ana,4"), *POOL, *cron, "--json"))
@@ -474,7 +474,7 @@ def test_a_balance_says_what_its_jobs_will_draw(ledger: Ledger, run: Run, file: 
     (body,) = body_of(run("balance", "@Pool", "--json"))
     assert [(job["balance_after_next_run"], job["runs_left"]) for job in body["funding"]] == [(600, 2), (1000, 0)]
     out = ok(run("balance", "@Pool"))
-    assert "6.00 USD after the next run; it carries 2 more runs" in out
+    assert "6.00 USD after the next run; it carries 2 runs" in out
     assert "the next run, of 11.00 USD, would be refused" in out
 
 
