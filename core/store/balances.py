@@ -12,6 +12,7 @@ from core.ids import key_of
 from core.model import GENERAL_LEDGER, BalanceRef
 from core.routing import route_of
 from core.store.db import driver
+from core.store.queues import WAITING
 
 BALANCE_PREFIX = "bln_"
 
@@ -173,8 +174,8 @@ def queued_sums(conn: Connection, key: int) -> tuple[int, int]:
     row = conn.execute(
         text(
             "SELECT coalesce(sum(amount) FILTER (WHERE source = :key), 0), "
-            "coalesce(sum(amount) FILTER (WHERE destination = :key), 0) FROM queues JOIN log "
-            "ON log.queue = queues.number AND log.seq > queues.cursor "
+            "coalesce(sum(amount) FILTER (WHERE destination = :key), 0) FROM queues CROSS JOIN LATERAL ("
+            f"SELECT source, destination, amount, kind FROM log WHERE {WAITING} ORDER BY queue, seq) AS line "
             "WHERE (source = :key OR destination = :key) AND kind IN (1, 2)"
         ),
         {"key": key},

@@ -19,6 +19,7 @@ from core.store import balances, ledgers, transactions
 from core.store.balances import BALANCE_PREFIX, BalanceRow
 from core.store.db import driver
 from core.store.ledgers import LedgerRow
+from core.store.queues import WAITING
 from core.store.transactions import LEGS, TRANSACTION_PREFIX, TransactionRow
 
 MAX_BRANCHES = 24
@@ -517,7 +518,7 @@ def _undecided(conn: Connection) -> list[_Condition]:
     waiting = _execute(
         conn,
         "SELECT number, cursor, first FROM queues CROSS JOIN LATERAL "
-        "(SELECT min(seq) AS first FROM log WHERE queue = number AND seq > cursor) AS line WHERE first IS NOT NULL",
+        f"(SELECT seq AS first FROM log WHERE {WAITING} ORDER BY queue, seq LIMIT 1) AS line",
         (),
     )
     if not waiting:

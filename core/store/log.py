@@ -172,13 +172,14 @@ def read_batch(conn: Connection, cursors: dict[int, int], limit: int) -> list[Po
     """The next postings of these queues after their cursors, in seq order, at most ``limit``."""
     if len(cursors) == 1:
         ((queue, cursor),) = cursors.items()
-        sql = f"SELECT {_POSTING} FROM log WHERE queue = %s AND seq > %s ORDER BY seq LIMIT %s"
-        rows = driver(conn).execute(sql, (queue, cursor, limit))
+        # Said as a place in the index, as in queues.py.
+        sql = f"SELECT {_POSTING} FROM log WHERE (queue, seq) > (%s, %s) AND queue <= %s ORDER BY queue, seq LIMIT %s"
+        rows = driver(conn).execute(sql, (queue, cursor, queue, limit))
     else:
         # One index scan for each queue, which stops at the limit, and not a sort of everything that waits.
         sql = (
             f"SELECT next.* FROM unnest(%s::int[], %s::bigint[]) AS held (number, cursor) CROSS JOIN LATERAL ("
-            f"SELECT {_POSTING} FROM log WHERE queue = held.number AND seq > held.cursor ORDER BY seq LIMIT %s"
+            f"SELECT {_POSTING} FROM log WHERE (queue, seq) > (number, cursor) AND queue <= number ORDER BY queue, seq LIMIT %s"
             f") AS next ORDER BY seq LIMIT %s"
         )
         rows = driver(conn).execute(sql, (list(cursors), list(cursors.values()), limit, limit))

@@ -9,6 +9,11 @@ from sqlalchemy import Connection, text
 from core.store.db import driver
 
 
+WAITING = "(queue, seq) > (number, cursor) AND queue <= number"
+"""What is not decided yet, in the queue of this number. Said as a place in the index on queue and seq, and read in its order:
+where all of the history is in one queue, the planner takes ``queue = number`` for true, and walks through all of it by seq."""
+
+
 class Head(NamedTuple):
     """How far a queue is decided."""
 
@@ -67,7 +72,7 @@ def with_work(
     """The queues, of ``numbers`` or all, that have a posting to decide, of at least this age if given. Locks nothing."""
     rows = driver(conn).execute(
         "SELECT number FROM queues WHERE (%(all)s OR number = ANY(%(numbers)s)) AND EXISTS ("
-        "SELECT FROM (SELECT accepted_at FROM log WHERE queue = number AND seq > cursor ORDER BY seq LIMIT 1) AS oldest "
+        f"SELECT FROM (SELECT accepted_at FROM log WHERE {WAITING} ORDER BY queue, seq LIMIT 1) AS oldest "
         "WHERE %(age)s::float IS NULL OR accepted_at <= clock_timestamp() - make_interval(secs => %(age)s)) ORDER BY number",
         {"all": numbers is None, "numbers": list(numbers or ()), "age": older_than_s},
     )
@@ -78,7 +83,7 @@ def first_waiting(conn: Connection, *, but: Collection[int]) -> dict[int, int]:
     """First undecided seq of each queue that has one, but for these. It is out of date at once, and only ever too low."""
     rows = driver(conn).execute(
         "SELECT number, seq FROM queues CROSS JOIN LATERAL ("
-        "SELECT seq FROM log WHERE queue = number AND seq > cursor ORDER BY seq LIMIT 1) AS oldest "
+        f"SELECT seq FROM log WHERE {WAITING} ORDER BY queue, seq LIMIT 1) AS oldest "
         "WHERE number <> ALL(%s)",
         (list(but),),
     )
@@ -89,7 +94,7 @@ def last_waiting(conn: Connection) -> dict[int, int]:
     """Last undecided seq of each queue that has one."""
     rows = driver(conn).execute(
         "SELECT number, seq FROM queues CROSS JOIN LATERAL ("
-        "SELECT seq FROM log WHERE queue = number AND seq > cursor ORDER BY seq DESC LIMIT 1) AS last ORDER BY number"
+        f"SELECT seq FROM log WHERE {WAITING} ORDER BY queue DESC, seq DESC LIMIT 1) AS last ORDER BY number"
     )
     return dict(rows.fetchall())
 
@@ -97,8 +102,9 @@ def last_waiting(conn: Connection) -> dict[int, int]:
 def overdue(conn: Connection, older_than_s: float) -> dict[int, tuple[int, int]]:
     """Of each queue in which postings wait for longer: the last of these, and how many there are."""
     rows = driver(conn).execute(
-        "SELECT number, max(seq), count(*) FROM queues JOIN log ON log.queue = number AND seq > cursor "
-        "WHERE accepted_at <= clock_timestamp() - make_interval(secs => %s) GROUP BY number ORDER BY number",
+        f"SELECT number, max(seq), count(*) FROM queues CROSS JOIN LATERAL (SELECT seq, accepted_at FROM log WHERE {WAITING} "
+        "ORDER BY queue, seq) AS line WHERE accepted_at <= clock_timestamp() - make_interval(secs => %s) "
+        "GROUP BY number ORDER BY number",
         (older_than_s,),
     )
     return {number: (last, count) for number, last, count in rows.fetchall()}
@@ -111,7 +117,8 @@ def states(conn: Connection) -> list[QueueState]:
             "SELECT number, depth, oldest_seq, extract(epoch FROM clock_timestamp() - oldest_at)::float, cursor, "
             "drained_at, coalesce(rate * exp(-extract(epoch FROM clock_timestamp() - drained_at)::float / 10), 0), "
             "decided FROM queues CROSS JOIN LATERAL (SELECT count(*) AS depth, min(seq) AS oldest_seq, "
-            "min(accepted_at) AS oldest_at FROM log WHERE queue = number AND seq > cursor) AS line ORDER BY number"
+            f"min(accepted_at) AS oldest_at FROM (SELECT seq, accepted_at FROM log WHERE {WAITING} ORDER BY queue, seq) AS each"
+            ") AS line ORDER BY number"
         )
     )
     return [QueueState(*row) for row in rows]
@@ -122,7 +129,7 @@ def oldest_age_s(conn: Connection) -> float | None:
     age: float | None = conn.execute(
         text(
             "SELECT extract(epoch FROM clock_timestamp() - min(accepted_at))::float FROM queues CROSS JOIN LATERAL ("
-            "SELECT accepted_at FROM log WHERE queue = number AND seq > cursor ORDER BY seq LIMIT 1) AS oldest"
+            f"SELECT accepted_at FROM log WHERE {WAITING} ORDER BY queue, seq LIMIT 1) AS oldest"
         )
     ).scalar_one()
     return age

@@ -12,7 +12,7 @@ from core.model import STATUS_OF_NUMBER, Hold, Kind, Rejection, RejectReason, St
 from core.requests import terms_of
 from core.store.db import driver
 from core.store.log import queues_that_may_credit
-from core.store.queues import first_waiting
+from core.store.queues import WAITING, first_waiting
 
 TRANSACTION_PREFIX = "txn_"
 
@@ -255,9 +255,10 @@ def line_of(conn: Connection, row: TransactionRow) -> Line:
     line = (
         driver(conn)
         .execute(
-            "SELECT count(*) FILTER (WHERE log.seq < %(seq)s), "
-            "coalesce(extract(epoch FROM clock_timestamp() - min(accepted_at)), 0)::float "
-            "FROM queues JOIN log ON log.queue = number AND log.seq > cursor WHERE number = %(queue)s AND log.seq <= %(seq)s",
+            "SELECT count(*) FILTER (WHERE line.seq < %(seq)s), "
+            "coalesce(extract(epoch FROM clock_timestamp() - min(accepted_at)), 0)::float FROM queues CROSS JOIN LATERAL ("
+            f"SELECT seq, accepted_at FROM log WHERE {WAITING} AND seq <= %(seq)s ORDER BY queue, seq) AS line "
+            "WHERE number = %(queue)s",
             {"seq": row.seq, "queue": row.queue},
         )
         .fetchone()
