@@ -501,8 +501,8 @@ def show_job(name: str, data: Path, as_json: bool) -> None:
 @click.argument("run_id", metavar="[RUN]", required=False)
 @click.option(
     "--status",
-    type=click.Choice(["APPLIED", "REJECTED", "QUEUED", "UNPOSTED"], case_sensitive=False),
-    help="Only these rows. Applied are also those that hold money.",
+    type=click.Choice([*store.funding.ROW_STATUSES], case_sensitive=False),
+    help="Only rows that are so now.",
 )
 @click.option("--after", type=click.IntRange(0, 2**63 - 1), default=0, help="Only rows with a higher number.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
@@ -520,7 +520,7 @@ def rows_of_run(
     with database(data) as engine, reading(engine) as conn:
         job = _job(conn, name)
         run = _run(conn, job, run_id)
-        rows, by_seq = _rows(conn, run, limit=limit, after=after, status="DECIDED" if status == "APPLIED" else status)
+        rows, by_seq = _rows(conn, run, limit=limit, after=after, status=status)
     if as_json:
         from web.funding_body import row_body
 
