@@ -27,7 +27,7 @@ from core.model import Draft, Kind
 from core.requests import FundingTerms, Terms
 from core.routing import route_of
 from core.schedule import Due, Missed
-from core.store.db import begin
+from core.store.db import begin, reading
 from core.store.funding import FundingRow, JobRow, RunRow
 
 PIECE = 1_000
@@ -76,9 +76,11 @@ def advance(
     """
     progress = Progress()
     deadline = clock() + for_s
-    while claim(engine, now or datetime.now(UTC), progress):
-        pass
-    while step(engine, now or datetime.now(UTC), progress, announce):
+    with reading(engine) as conn:
+        due, unfinished = store.funding.waiting(conn, now or datetime.now(UTC))
+    while due and claim(engine, now or datetime.now(UTC), progress):
+        unfinished = True
+    while unfinished and step(engine, now or datetime.now(UTC), progress, announce):
         if clock() >= deadline and not progress.settling:
             progress.more = True
             break
@@ -218,12 +220,16 @@ def _append(conn: Connection, submission: Submission) -> None:
     """Append all, in order. Where somebody has used a row's reference, which is not theirs, it is called by its id.
 
     A row that was posted before cannot be here: the run's place moves in the commit that posts it.
+
+    Raises:
+        TransientError: somebody has used one in this moment. Next time it is seen.
     """
-    # Nobody else appends from here on, so what is free now stays free.
-    _, taken = store.log.lock_head(conn, [draft.reference for draft in submission.drafts])
+    # Before the append lock is taken, which others wait for.
+    taken = store.log.find_references(conn, [draft.reference for draft in submission.drafts])
     submission.drafts = [_called_by_id(draft) if draft.reference in taken else draft for draft in submission.drafts]
     intake.append(conn, [submission])
-    assert submission.error is None, submission.error
+    if submission.error is not None or any(one.replayed for one in submission.accepted):
+        raise TransientError("somebody has used the reference of a row; try again")
 
 
 def _called_by_id(draft: Draft) -> Draft:

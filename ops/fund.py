@@ -501,7 +501,7 @@ def show_job(name: str, data: Path, as_json: bool) -> None:
 @click.argument("run_id", metavar="[RUN]", required=False)
 @click.option(
     "--status",
-    type=click.Choice([*store.funding.ROW_STATUSES], case_sensitive=False),
+    type=click.Choice(list(store.funding.ROW_STATUSES), case_sensitive=False),
     help="Only rows that are so now.",
 )
 @click.option("--after", type=click.IntRange(0, 2**63 - 1), default=0, help="Only rows with a higher number.")

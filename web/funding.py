@@ -30,7 +30,7 @@ PARTS = "one part job, the JSON without recipients, and one part recipients, a C
 _UPLOADS, _BODIES, _RECEIVED = BoundedSemaphore(2), BoundedSemaphore(2), BoundedSemaphore(8)
 """Who may load a list at one time, out of an upload or out of a body: each holds one of the connections that every POST
 needs. And how many uploads may be under way, for each keeps a thread."""
-TURN_S = 60.0
+TURN_S = 120.0
 """How long one waits for its turn."""
 
 FORECAST_S = 2.0

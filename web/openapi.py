@@ -389,6 +389,7 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
         "requested?": ("int", "Minor units, as are the others."),
         "available?": "int",
         "short_by?": "int",
+        "first_row?": ("int", "The first row that is too much."),
     },
     "FundingRow": {
         "row": ("int", "The line of a CSV, whose header is line 1; else the place in the list, from 1."),

@@ -160,6 +160,17 @@ def find_job_by_reference(conn: Connection, reference: str) -> JobRow | None:
     return _job(conn, "WHERE reference = %s", (reference,))
 
 
+def waiting(conn: Connection, now: datetime) -> tuple[bool, bool]:
+    """Whether a job is due, and whether a run is not over. Two index probes."""
+    row = driver(conn).execute(
+        "SELECT EXISTS (SELECT FROM funding_jobs WHERE status = 'ACTIVE' AND next_due <= %s), "
+        "EXISTS (SELECT FROM funding_runs WHERE status IN ('PENDING', 'POSTING', 'POSTED'))",
+        (now,),
+    ).fetchone()  # fmt: skip
+    assert row is not None
+    return row[0], row[1]
+
+
 def lock_due_job(conn: Connection, now: datetime) -> JobRow | None:
     """The job that has been due for longest, locked. What another caller has locked is left to that one."""
     return _job(
