@@ -64,10 +64,12 @@ def ledger(ledger: Ledger) -> Ledger:
 
 
 class Steps:
-    """What happens while the command sleeps: one step of the run and then, once, whatever a test asks for."""
+    """What happens while the command sleeps: one step of the run and then, once, what a test asks for."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.after_rows: dict[int, Callable[[], Any]] = {}
+        """What to do when this many rows are posted."""
         self.after: dict[int, Callable[[], Any]] = {}
         """What to do after this many sleeps."""
         self.count = 0
@@ -77,8 +79,9 @@ class Steps:
         self.count += 1
         assert self.count < 100, "the command waits for ever"
         runs.step(self.engine, datetime.now(UTC), self._progress)
-        if (then := self.after.get(self.count)) is not None:
-            then()
+        for what, number in ((self.after_rows, self._progress.posted), (self.after, self.count)):
+            if (then := what.pop(number, None)) is not None:
+                then()
 
 
 @pytest.fixture
@@ -133,7 +136,7 @@ def test_rows_that_are_rejected_are_shown_with_the_sum_and_exit_with_1(
     ledger: Ledger, run: Run, file: Callable[..., str], steps: Steps
 ) -> None:
     # The run starts with enough. After its first piece somebody else has drawn on the pool.
-    steps.after[2] = lambda: (ledger.post(source="@Pool", destination="@B", precise_amount=750), ledger.drain())
+    steps.after_rows[2] = lambda: (ledger.post(source="@Pool", destination="@B", precise_amount=750), ledger.drain())
     result = run("fund", file(many=4), *POOL)
     assert result.exit_code == 1
     for part in ("COMPLETED", "insufficient_funds", "available USD0.50, asked USD1.00, short by USD0.50"):
@@ -176,7 +179,7 @@ def test_while_a_run_is_watched_no_row_is_counted_twice_or_left_out(
         return found
 
     monkeypatch.setattr(store.funding, "tally", noting)
-    steps.after[2] = lambda: (ledger.post(source="@Pool", destination="@B", precise_amount=650), ledger.drain())
+    steps.after_rows[2] = lambda: (ledger.post(source="@Pool", destination="@B", precise_amount=650), ledger.drain())
     body = body_of(run("fund", file(many=6), *POOL, "--json"), 1)
     assert (body["run"]["rows_applied"], body["run"]["rows_rejected"], body["run"]["rows_total"]) == (3, 3, 6)
     # The header is line 1. Beside our looks, the run counts all of its own rows when it ends.
@@ -247,7 +250,7 @@ def test_a_job_that_is_paused_meanwhile_says_so(
         assert ok(run("funding", "pause", job_id)).startswith(f"{job_id} is paused")
         steps.after[steps.count + 2] = lambda: ok(run("funding", "resume", job_id))
 
-    steps.after[2] = pause
+    steps.after_rows[2] = pause
     result = run("fund", file(many=3), *POOL)
     assert ok(result)
     assert result.stderr.count("the job is paused; `pacioli funding resume fund_") == 1
@@ -263,7 +266,7 @@ def _interrupt() -> None:
 def test_where_nobody_can_be_asked_an_interrupted_run_goes_on(
     ledger: Ledger, run: Run, file: Callable[..., str], steps: Steps
 ) -> None:
-    steps.after[2] = _interrupt
+    steps.after_rows[2] = _interrupt
     result = run("fund", file(many=5), *POOL, "--json", input=b"y\n")
     (job,) = jobs(ledger.engine)
     assert (result.exit_code, result.stdout, job.status) == (130, "", "ACTIVE")
@@ -337,7 +340,7 @@ def terminal(ledger: Ledger, file: Callable[..., str], database_url: str) -> Ite
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(runs, "PIECE_IN_COMPANY", 2)
             progress = Progress()
-            for _ in range(3):  # What was accepted before is decided, the run starts, the first piece is posted.
+            while progress.posted < 2:
                 runs.step(ledger.engine, datetime.now(UTC), progress)
         terminal.wait_for("2 of 4 accepted, 2 decided, 2.00 USD")
         terminal.interrupt()
@@ -376,7 +379,7 @@ def test_ctrl_c_and_no_lets_it_go_on_and_exits_with_130(terminal: Terminal, ledg
 def test_every_bad_row_of_a_file_is_listed_and_nothing_is_kept(
     ledger: Ledger, run: Run, file: Callable[..., str]
 ) -> None:
-    result = run("fund", file("@Ana,1.001", "bln_nobody,1", "@Ana,x", *["@Pool,1"] * 110), *POOL)
+    result = run("fund", file("@Ana,1.001", "bln_nobody,1", "@Ben,x", *(f"bln_{n},1" for n in range(110))), *POOL)
     failed(result, 2, "recipients: row 2, amount: is not a whole number of minor units", "and 112 more")
     for part in ("113 problems", "there is no balance 'bln_nobody'", "must be a number such as 12.50", "and 13 more"):
         assert part in result.stdout
@@ -429,7 +432,7 @@ def test_a_database_that_is_lost_during_a_run_does_not_end_it(
     def lose() -> None:
         raise TransientError("gone")
 
-    steps.after[2] = lose
+    steps.after_rows[2] = lose
     failed(run("fund", file(many=4), *POOL), 2, "the run goes on when it is back: `pacioli funding show fund_")
 
 
@@ -516,7 +519,7 @@ def test_a_job_is_paused_resumed_run_and_cancelled(ledger: Ledger, run: Run, fil
 def test_rejected_rows_are_listed_and_retried_once(
     ledger: Ledger, run: Run, file: Callable[..., str], steps: Steps
 ) -> None:
-    steps.after[2] = lambda: (ledger.post(source="@Pool", destination="@B", precise_amount=750), ledger.drain())
+    steps.after_rows[2] = lambda: (ledger.post(source="@Pool", destination="@B", precise_amount=750), ledger.drain())
     assert run("fund", file(many=4), *POOL, "--reference", "r").exit_code == 1
     rejected = body_of(run("funding", "rows", "r", "--status", "rejected", "--json"))
     assert [(row["row"], row["status"]) for row in rejected] == [(4, "REJECTED"), (5, "REJECTED")]
