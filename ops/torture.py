@@ -104,6 +104,7 @@ def run(service: Running, *, seconds: float, seed: int, say: Callable[[str], Non
     result.repeated = sum(client.repeated for client in clients)
     result.wrong += [text for client in clients for text in client.wrong]
     say(f"{len(acknowledged)} acknowledged; waiting until all are final")
+    engine.dispose()  # The connections that the last blow may have cut.
     _await_final(service.url, engine, max(client.last_date for client in clients), result)
     result.settled_after_s = round(time.monotonic() - last_blow, 1)
     children = {id for client in clients for id in client.children}

@@ -1404,7 +1404,7 @@ def test_the_states_of_rows_are_paged_and_narrowed(ledger: Ledger, monkeypatch: 
             return [each.row for each in store.funding.row_states(conn, run, limit=limit, after=after, status=status)]
 
         assert (rows(None), rows(None, 2, 3)) == ([1, 2, 3, 4, 5, 6], [3, 4, 5])
-        assert (rows("DECIDED"), rows("REJECTED"), rows("UNPOSTED"), rows("QUEUED")) == ([1, 2], [3, 4], [5, 6], [])
+        assert (rows("APPLIED"), rows("REJECTED"), rows("UNPOSTED"), rows("QUEUED")) == ([1, 2], [3, 4], [5, 6], [])
         patched.setattr(drain, "drain_until", lambda *arguments, **named: set())
         assert runs.step(ledger.engine, NOW, progress)
         assert (rows("UNPOSTED"), rows("QUEUED")) == ([], [5, 6])
