@@ -8,7 +8,6 @@ from sqlalchemy import Connection, text
 
 from core.store.db import driver
 
-
 WAITING = "(queue, seq) > (number, cursor) AND queue <= number"
 """What is not decided yet, in the queue of this number. Said as a place in the index on queue and seq, and read in its order:
 where all of the history is in one queue, the planner takes ``queue = number`` for true, and walks through all of it by seq."""
