@@ -8,6 +8,7 @@ Every piece is decided before the next one is posted. A run is never far ahead o
 meanwhile waits for one piece, and not for a hundred thousand rows.
 """
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,6 +35,8 @@ PIECE = 1_000
 """Rows that one commit posts while nobody else does."""
 PIECE_IN_COMPANY = 100
 """Rows that one commit posts while others post too, who wait for their place in the log until it is done."""
+ALONE_AFTER_S = 0.5
+"""Nobody else has posted for so long: then it does not."""
 
 
 @dataclass
@@ -48,10 +51,10 @@ class Progress:
     """Queues that were held, and may have got work meanwhile: whoever calls rings for them."""
     settled: set[UUID] = field(default_factory=set)
     """Runs before which everything has been decided, so that they may start."""
-    last_seq: int = 0
+    last_seq: int | None = None
     """That the last piece ended with."""
-    in_company: bool = True
-    """Whether somebody else has posted since the piece before."""
+    company_at: float = field(default_factory=time.monotonic)
+    """When somebody else has last posted, or may have."""
     settling: bool = False
     """Whether the last step was that. The next one is then due whatever the time: else it might never come."""
     failures: dict[UUID, Exception] = field(default_factory=dict)
@@ -196,7 +199,8 @@ def _post(
 ) -> dict[int, int]:
     """The next rows, with the commit that says how far the run is. Returns the last seq, by its queue."""
     assert run.list is not None
-    size = funding.MAX_ATOMIC if terms.atomic else PIECE_IN_COMPANY if progress.in_company else PIECE
+    alone = time.monotonic() - progress.company_at >= ALONE_AFTER_S
+    size = funding.MAX_ATOMIC if terms.atomic else PIECE if alone else PIECE_IN_COMPANY
     rows = store.funding.read_rows(conn, run.list, after=run.posted_row, limit=size + 1)
     if run.last_row is not None:
         rows = [row for row in rows if row.row <= run.last_row]
@@ -212,7 +216,11 @@ def _post(
     seqs = [one.seq for one in accepted]
     store.funding.post_rows(conn, run.id, list(zip(rows, seqs, strict=True)), now)
     progress.posted += len(rows)
-    progress.in_company, progress.last_seq = seqs[0] != progress.last_seq + 1, max(seqs)
+    if progress.last_seq is None and store.funding.is_of_run(conn, run, seqs[0] - 1):
+        progress.company_at = -math.inf
+    elif progress.last_seq is not None and seqs[0] != progress.last_seq + 1:
+        progress.company_at = time.monotonic()
+    progress.last_seq = max(seqs)
     return {accepted[0].queue: max(seqs)}
 
 

@@ -475,6 +475,15 @@ def fill_with_rejected(conn: Connection, list: UUID, run: UUID) -> int:
     )
 
 
+def is_of_run(conn: Connection, run: RunRow, seq: int) -> bool:
+    """Whether this place in the log is a posting of the run."""
+    row = driver(conn).execute(
+        "SELECT EXISTS (SELECT FROM log WHERE seq = %s AND parent = %s)", (seq, run.run_id)
+    ).fetchone()  # fmt: skip
+    assert row is not None
+    return bool(row[0])
+
+
 def last_posted(conn: Connection, run: UUID) -> dict[int, int]:
     """The seq of a run's last posting, by the queue that it is in."""
     rows = driver(conn).execute(

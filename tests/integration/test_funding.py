@@ -19,6 +19,7 @@ from functools import partial
 from io import BytesIO
 from random import Random
 from typing import Any, NamedTuple
+from unittest.mock import ANY
 
 import psycopg
 import pytest
@@ -1568,3 +1569,37 @@ def test_what_waits_for_a_job_that_pays_from_a_pool_is_listed_in_the_order_in_wh
         found = store.funding.active_jobs_of(conn, soon.source, 9)
         assert [job.id for job in found] == [soon.id, later.id]
         assert [job.id for job in store.funding.list_jobs(conn, limit=2, after=None, status="ACTIVE")][1] == soon.id
+
+
+# In company
+
+
+def test_pieces_are_small_while_others_post_and_large_as_soon_as_a_run_is_alone(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "PIECE", 10)
+    monkeypatch.setattr(runs, "PIECE_IN_COMPANY", 2)
+    monkeypatch.setattr(runs, "ALONE_AFTER_S", 1e9)
+    ledger.post(precision=100)
+    job = _create(ledger, *_many(38))
+    progress = Progress()
+    for _ in range(3):  # The start, and two pieces: who posted a moment before is not known to be gone.
+        runs.step(ledger.engine, NOW, progress)
+    progress = Progress()
+    for _ in range(
+        3
+    ):  # Another call sees that since its last piece nobody has, and that in the second one somebody had.
+        runs.step(ledger.engine, NOW, progress)
+        if progress.posted == 12:
+            ledger.post()
+    runs.step(ledger.engine, NOW, progress)
+    with reading(ledger.engine) as conn:
+        sql = text("SELECT count(*) FROM log WHERE parent = :run GROUP BY accepted_at ORDER BY accepted_at")
+        sizes = conn.execute(sql, {"run": _run(ledger, job).run_id}).scalars().all()
+    assert sizes == [2, 2, 2, 10, 10, 2]
+
+
+def test_nothing_is_asked_for_twice_where_nothing_is_to_do(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("lock_due_job", "try_posting_lock"):
+        monkeypatch.setattr(store.funding, name, None)
+    assert _advance(ledger) == Progress(company_at=ANY)

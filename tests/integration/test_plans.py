@@ -24,7 +24,8 @@ def one_sided(engine: Engine) -> Engine:
     with begin(engine) as conn:
         conn.execute(
             text(
-                "INSERT INTO balances (balance_id, ledger, currency) SELECT gen_random_uuid(), 1, 'USD' FROM generate_series(1, 3)"
+                "INSERT INTO balances (balance_id, ledger, currency) "
+                "SELECT gen_random_uuid(), 1, 'USD' FROM generate_series(1, 3)"
             )
         )
         conn.execute(text(row.format(queue=BUSY, first=1, last=HISTORY)))
