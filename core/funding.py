@@ -9,41 +9,37 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
+from itertools import islice
 from typing import Any, NamedTuple
 from uuid import UUID
+from zoneinfo import ZoneInfoNotFoundError
 
 import msgspec
 from sqlalchemy import Connection, Engine
 
 from core import filters, recipients, schedule, store
 from core.directory import Directory
-from core.engine import Book, decide, decide_group
+from core.engine import Book
 from core.errors import Conflict, InvalidRequest, NotFound
 from core.filters import BALANCES, Listing
+from core.funding_terms import problems_of, schedule_of, terms_from, terms_of
 from core.ids import new_key
-from core.intake import check_precision, minor_of, ref_of
+from core.intake import check_precision, ref_of
 from core.model import Kind, Outcome, Posting, RejectReason
 from core.money import to_text
+from core.preview import decide_all
 from core.recipients import Given
-from core.requests import FilterClause, FilterRequest, FundingRequest, FundingRule, FundingTerms
-from core.schedule import Missed, Schedule
+from core.requests import FilterClause, FilterRequest, FundingRequest, FundingTerms
+from core.schedule import Missed
 from core.store.db import begin, reading
 from core.store.funding import FundingRow, JobRow, Rule, RunRow, Tally
 from core.validation import (
     MAX_REFERENCE,
-    Problems,
-    indicator_problems,
-    precision_problems,
     text_problems,
-    time_of,
-    time_problems,
-    whole,
 )
 
 MAX_ATOMIC = 10_000
 """Rows of a run that are decided as one."""
-MAX_COUNT = 2**31 - 1
 PREVIEWED = 10
 """Occurrences that a preview shows."""
 REHEARSED = 5_000
@@ -53,19 +49,7 @@ MAX_REJECTED = 100
 
 BAD = "GEN_VALIDATION_ERROR"
 
-# A filter may compare with any number, which stays the number that was given.
-_decode_terms = msgspec.json.Decoder(FundingTerms, float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
-
-
-def terms_of(job: JobRow) -> FundingTerms:
-    """What was agreed on in a job."""
-    return _decode_terms(job.terms)
-
-
-def schedule_of(terms: FundingTerms) -> Schedule:
-    """When a job runs. Without a time or an expression it ran once, when it was made."""
-    return Schedule(terms.at, terms.cron, terms.timezone, terms.ends_at, terms.count)
 
 
 def next_occurrences(job: JobRow, most: int = PREVIEWED) -> list[datetime]:
@@ -77,7 +61,10 @@ def next_occurrences(job: JobRow, most: int = PREVIEWED) -> list[datetime]:
         most = min(most, terms.count - job.runs_made)
     # The first one has not been dealt with, whatever the time is.
     found = schedule.occurrences(schedule_of(terms), after=job.next_due - timedelta(microseconds=1))
-    return [at for at, _ in zip(found, range(most), strict=False)]
+    try:
+        return list(islice(found, most))
+    except ZoneInfoNotFoundError:  # Its zone is gone from the time zone data since. The job is paused, or will be.
+        return []
 
 
 JOB_STATUSES = ("ACTIVE", "PAUSED", "CANCELLED", "FINISHED")
@@ -338,14 +325,7 @@ def _rehearse(conn: Connection, job: JobRow, plan: Plan) -> Rehearsal:
     for rows in _pieces(conn, plan, plan.rows if terms.atomic else REHEARSED):
         book = Book(store.outcomes.read_balances(conn, {row.destination for row in rows}), {})
         book.balances[job.source] = pool
-        postings = [_posting(job, terms, row) for row in rows]
-        if terms.atomic:
-            outcomes = decide_group(postings, book)
-        else:
-            outcomes = []
-            for posting in postings:
-                outcomes.append(decide(posting, book))
-                book.write(outcomes[-1])
+        outcomes = decide_all([_posting(job, terms, row) for row in rows], book, atomic=terms.atomic)
         pool = book.balances[job.source]
         for row, outcome in zip(rows, outcomes, strict=True):
             if outcome.rejection is None:
@@ -414,9 +394,11 @@ def resume(engine: Engine, job_id: str, now: datetime) -> JobRow:
             raise _conflict(job, "is cancelled for good; make a new one")
         terms, next_due, skipped = terms_of(job), job.next_due, job.skipped
         if job.status == "PAUSED" and terms.cron is not None and next_due is not None and next_due <= now:
-            due = schedule.due(
-                schedule_of(terms)._replace(count=None), next_due=next_due, now=now, missed=Missed.ONCE, made=0
-            )
+            every = schedule_of(terms)._replace(count=None)
+            try:
+                due = schedule.due(every, next_due=next_due, now=now, missed=Missed.ONCE, made=0)
+            except ZoneInfoNotFoundError:
+                raise _conflict(job, f"has the time zone {terms.timezone}, which is not known any more") from None
             next_due, skipped = due.next_due, skipped + due.skipped + len(due.runs)
         return _updated(conn, job, status="ACTIVE", next_due=next_due, skipped=skipped)
 
@@ -560,7 +542,7 @@ class _Draft(NamedTuple):
 
 
 def _draft(request: FundingRequest, given: Iterable[Given] | None, directory: Directory, now: datetime) -> _Draft:
-    if problems := _problems_of(request, given is not None, now):
+    if problems := problems_of(request, given is not None, now):
         raise InvalidRequest(problems, BAD)
     source = request.source or ""
     if source[0] != "@":
@@ -586,7 +568,7 @@ def _draft(request: FundingRequest, given: Iterable[Given] | None, directory: Di
         text = f"is required, as nothing has fixed that of {currency} yet: 100 for cents"
         raise InvalidRequest([("precision", text)], BAD)
     precision = fixed or asked or 1
-    terms = _terms(request, precision)
+    terms = terms_from(request, precision)
     if terms.filters is not None:
         _listing(terms.filters, terms.logical_operator)
     runs_now = terms.at is None and terms.cron is None
@@ -687,137 +669,6 @@ def _difference(first: JobRow, second: JobRow) -> str:
     ours, theirs = terms_of(first), terms_of(second)
     differing = (what for what in FundingTerms.__struct_fields__ if getattr(ours, what) != getattr(theirs, what))
     return next(differing, "list of recipients")
-
-
-def _problems_of(request: FundingRequest, has_file: bool, now: datetime) -> Problems:
-    """Everything that is wrong with the terms, as far as it can be said without looking anything up."""
-    problems = text_problems("name", request.name, 255)
-    if request.reference is not None:
-        problems += text_problems("reference", request.reference, MAX_REFERENCE)
-    problems += text_problems("source", request.source, 255)
-    if request.source and request.source.startswith("@"):
-        problems += indicator_problems("source", request.source)
-    if request.currency is not None:
-        problems += text_problems("currency", request.currency, 32)
-    problems += precision_problems(request.precision)
-    if request.description is not None:
-        problems += text_problems("description", request.description, 10_000)
-    limit = request.overdraft_limit
-    if limit is not None and (not limit.is_finite() or limit < 0):
-        problems.append(("overdraft_limit", "cannot be negative"))
-    if request.until_limit and request.atomic:
-        problems.append(("until_limit", "funds a part, and atomic all or nothing; leave one out"))
-    if request.until_limit and (request.allow_overdraft or request.apply_overdraft) and limit is None:
-        problems.append(("until_limit", "needs an overdraft_limit, for with allow_overdraft alone there is no limit"))
-    problems += _recipients_problems(request, has_file)
-    problems += _time_problems(request, now)
-    return problems + _inflight_problems(request)
-
-
-def _recipients_problems(request: FundingRequest, has_file: bool) -> Problems:
-    ways = [request.recipients is not None, request.rule is not None, has_file]
-    if sum(ways) != 1:
-        return [("recipients", "exactly one of recipients, rule or a CSV file says whom to fund")]
-    if request.recipients is not None and not request.recipients:
-        return [("recipients", "cannot be empty")]
-    rule = request.rule
-    if rule is None:
-        return []
-    problems: Problems = []
-    if rule.ledger_id is not None:
-        problems += text_problems("rule.ledger_id", rule.ledger_id, 255)
-    if (rule.ledger_id is None) == (rule.filters is None):
-        problems.append(("rule", "either ledger_id or filters says whose balances"))
-    if rule.filters is not None and not rule.filters:
-        problems.append(("rule.filters", "cannot be empty"))
-    amounts = [name for name in _RULE_AMOUNTS if getattr(rule, name) is not None]
-    if len(amounts) != 1:
-        problems.append(("rule.amount", f"exactly one of {', '.join(_RULE_AMOUNTS)} is required"))
-    for name in amounts:
-        value = getattr(rule, name)
-        if not isinstance(value, Decimal):
-            value = whole(value)
-            if value is None:
-                problems.append((f"rule.{name}", "must be an integer, or a string of its digits"))
-                continue
-        if not Decimal(value).is_finite() or value <= 0:
-            problems.append((f"rule.{name}", "must be greater than zero"))
-    return problems
-
-
-_RULE_AMOUNTS = ("amount", "precise_amount", "top_up_to", "precise_top_up_to")
-
-
-def _time_problems(request: FundingRequest, now: datetime) -> Problems:
-    problems: Problems = []
-    for name in ("at", "ends_at", "inflight_commit_date"):
-        if text := getattr(request, name):
-            problems += time_problems(name, text)
-    if request.at and request.cron is not None:
-        problems.append(("cron", "is for many runs, and at for one; leave one out"))
-    problems += schedule.problems_of(request.cron, request.timezone)
-    if request.cron is None:
-        for name in ("timezone", "ends_at", "count"):
-            if getattr(request, name) is not None:
-                problems.append((name, "is only of use with cron"))
-    if request.count is not None and not 1 <= request.count <= MAX_COUNT:
-        problems.append(("count", f"must be from 1 to {MAX_COUNT}"))
-    if request.missed is not None and request.missed not in set(Missed):
-        problems.append(("missed", f"must be {', '.join(list(Missed)[:-1])} or {list(Missed)[-1]}"))
-    if not problems and (at := time_of(request.at)) is not None and at < now - schedule.GRACE:
-        problems.append(("at", "is in the past; leave it out to run now"))
-    return problems
-
-
-def _inflight_problems(request: FundingRequest) -> Problems:
-    problems: Problems = []
-    after_s = request.inflight_commit_after_s
-    for name in ("inflight_commit_date", "inflight_commit_after_s"):
-        if getattr(request, name) is not None and not request.inflight:
-            problems.append((name, "needs inflight: true, for there is no hold otherwise"))
-    if request.inflight_commit_date and after_s is not None:
-        problems.append(("inflight_commit_after_s", "and inflight_commit_date cannot both be given"))
-    if after_s is not None and not 0 < after_s <= 10 * 366 * 86_400:
-        problems.append(("inflight_commit_after_s", "must be a number of seconds, from 1 to those of ten years"))
-    return problems
-
-
-def _terms(request: FundingRequest, precision: int) -> FundingTerms:
-    rule = request.rule
-    limit = request.overdraft_limit
-    terms = FundingTerms(
-        description=request.description or request.name or "",
-        allow_overdraft=bool(request.allow_overdraft or request.apply_overdraft),
-        overdraft_limit=None if limit is None else minor_of("overdraft_limit", limit, precision),
-        until_limit=bool(request.until_limit),
-        allow_duplicates=bool(request.allow_duplicates),
-        atomic=bool(request.atomic),
-        inflight=bool(request.inflight),
-        inflight_commit_date=time_of(request.inflight_commit_date),
-        inflight_commit_after_s=request.inflight_commit_after_s,
-        at=time_of(request.at),
-        cron=None if request.cron is None else " ".join(request.cron.split()),
-        timezone=request.timezone or "UTC",
-        ends_at=time_of(request.ends_at),
-        count=request.count,
-        missed=request.missed or Missed.ONCE,
-    )
-    if rule is None:
-        return terms
-    return msgspec.structs.replace(
-        terms,
-        filters=rule.filters or [FilterClause("ledger_id", "eq", rule.ledger_id)],
-        logical_operator=rule.logical_operator or "and",
-        amount=_rule_amount(rule, "amount", precision),
-        top_up_to=_rule_amount(rule, "top_up_to", precision),
-    )
-
-
-def _rule_amount(rule: FundingRule, name: str, precision: int) -> int | None:
-    amount, precise = getattr(rule, name), getattr(rule, f"precise_{name}")
-    if precise is not None:
-        return whole(precise)
-    return None if amount is None else minor_of(f"rule.{name}", amount, precision)
 
 
 def _listing(clauses: list[FilterClause], logical_operator: str) -> Listing:

@@ -56,6 +56,17 @@ def rehearse(conn: Connection, drafts: Sequence[Draft], *, atomic: bool = False)
     return rehearsed
 
 
+def decide_all(postings: Sequence[Posting], book: Book, *, atomic: bool) -> list[Outcome]:
+    """Decide postings one after the other, or as a group, and leave in the book what they leave."""
+    if atomic:
+        return decide_group(postings, book)
+    outcomes = []
+    for posting in postings:
+        outcomes.append(decide(posting, book))
+        book.write(outcomes[-1])
+    return outcomes
+
+
 def rehearsed_before(rehearsed: Sequence[Rehearsed], one: Rehearsed) -> dict[int, Balance]:
     """The balances of one draft as they were before any of the drafts."""
     first: dict[int, Balance] = {}
@@ -67,13 +78,7 @@ def rehearsed_before(rehearsed: Sequence[Rehearsed], one: Rehearsed) -> dict[int
 def _rehearse(draft: Draft, postings: list[Posting], book: Book, taken_by: str | None) -> Rehearsed:
     keys = {key for posting in postings for key in (posting.source, posting.destination)}
     before = {key: book.balances[key] for key in keys}
-    if draft.atomic:
-        outcomes = decide_group(postings, book)
-    else:
-        outcomes = []
-        for posting in postings:
-            outcomes.append(decide(posting, book))
-            book.write(outcomes[-1])
+    outcomes = decide_all(postings, book, atomic=draft.atomic)
     return Rehearsed(draft, postings, outcomes, before, {key: book.balances[key] for key in keys}, taken_by)
 
 

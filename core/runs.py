@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Engine
 from core import drain, funding, intake, schedule, store
 from core.drain import Announce
 from core.errors import TransientError
+from core.funding_terms import schedule_of, terms_of
 from core.ids import new_id, new_key
 from core.intake import Submission
 from core.model import Draft, Kind
@@ -83,6 +84,9 @@ def advance(
         due, unfinished = store.funding.waiting(conn, now or datetime.now(UTC))
     while due and claim(engine, now or datetime.now(UTC), progress):
         unfinished = True
+        if clock() >= deadline:
+            progress.more = True
+            break
     while unfinished and step(engine, now or datetime.now(UTC), progress, announce):
         if clock() >= deadline and not progress.settling:
             progress.more = True
@@ -103,9 +107,9 @@ def claim(engine: Engine, now: datetime, progress: Progress) -> bool:
             return False
         status = job.status
         try:
-            terms = funding.terms_of(job)
+            terms = terms_of(job)
             due = schedule.due(
-                funding.schedule_of(terms),
+                schedule_of(terms),
                 next_due=job.next_due,
                 now=now,
                 missed=Missed(terms.missed),
@@ -156,7 +160,7 @@ def step(engine: Engine, now: datetime, progress: Progress, announce: Announce =
 
 def _advance_run(conn: Connection, job: JobRow, run: RunRow, now: datetime, progress: Progress) -> dict[int, int]:
     """Returns what must be decided before the next step: the last seq of each queue."""
-    terms = funding.terms_of(job)
+    terms = terms_of(job)
     progress.settling = False
     if run.status == "PENDING":
         # What was accepted before a run starts is decided before it starts. So it is seen in what a rule finds, in what

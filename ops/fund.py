@@ -19,6 +19,7 @@ from core import recipients, store
 from core.directory import Directory
 from core.errors import InvalidRequest, NotFound, TooSlow, TransientError
 from core.funding import Counts, Created, Forecast, Rehearsal
+from core.funding_terms import terms_of
 from core.ids import new_key
 from core.money import MAX_PRECISION
 from core.recipients import Given
@@ -272,7 +273,7 @@ def _end_rehearsal(out: Console, found: Rehearsal, as_json: bool) -> None:
         show.print_json(rehearsal_body(found, next_runs))
     else:
         show.print_rehearsal(out, found)
-        show.print_occurrences(out, next_runs, core_funding.terms_of(found.job).timezone)
+        show.print_occurrences(out, next_runs, terms_of(found.job).timezone)
     if found.refusal is not None or found.rejected or found.beyond_limit:
         raise click.exceptions.Exit(1)
 
@@ -623,7 +624,7 @@ def _print_job(engine: Engine, out: Console, job: JobRow, as_json: bool) -> None
         show.print_json(body)
         return
     show.print_job(out, job, forecast)
-    show.print_occurrences(out, next_runs, core_funding.terms_of(job).timezone)
+    show.print_occurrences(out, next_runs, terms_of(job).timezone)
     show.print_runs(out, counted)
 
 

@@ -29,6 +29,7 @@ from core import audit, funding
 from core.audit import Report
 from core.explain import WIRE_NAMES, sum_text
 from core.funding import Counts, Forecast, Rehearsal
+from core.funding_terms import terms_of
 from core.model import Kind, Rejection
 from core.money import to_text
 from core.store.balances import BalanceRow, Entry
@@ -317,7 +318,7 @@ def print_occurrences(out: Console, next_runs: Sequence[datetime], zone: str) ->
 
 def print_job(out: Console, job: JobRow, forecast: Forecast | None) -> None:
     """A job's terms, and what its pool will be after the next run."""
-    terms, status = funding.terms_of(job), funding.status_of(job)
+    terms, status = terms_of(job), funding.status_of(job)
     out.print(Text(f"{plain(job.name)}  ", style="bold") + Text(status, style=STATUS_STYLES[status]))
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style=_QUIET)
@@ -347,7 +348,7 @@ def forecast_text(job: JobRow, forecast: Forecast | None) -> str:
     now = _money(forecast.balance, job)
     if job.next_due is None:
         return f"{now} now"
-    if forecast.runs_left == 0 and not funding.terms_of(job).until_limit:
+    if forecast.runs_left == 0 and not terms_of(job).until_limit:
         return f"{now} now; the next run, of {_money(forecast.amount, job)}, would be refused{left}"
     return f"{now} now, {_money(forecast.balance_after, job)} after the next run{left}"
 
@@ -479,7 +480,7 @@ def job_line(job: JobRow) -> str:
 
 def schedule_text(job: JobRow) -> str:
     """When a job runs: its cron expression, its time, or that it ran when it was made."""
-    terms = funding.terms_of(job)
+    terms = terms_of(job)
     if terms.at is not None:
         return f"at {_time(terms.at)} UTC"
     if terms.cron is None:
@@ -490,7 +491,7 @@ def schedule_text(job: JobRow) -> str:
 
 
 def _rows_text(job: JobRow) -> str:
-    terms = funding.terms_of(job)
+    terms = terms_of(job)
     if job.row_count is not None and job.amount is not None:
         return f"{job.row_count:,}, {_money(job.amount, job)} in all"
     each = (
@@ -519,7 +520,7 @@ def _facts() -> Table:
 
 
 def _moved(job: JobRow) -> str:
-    return "held" if funding.terms_of(job).inflight else "applied"
+    return "held" if terms_of(job).inflight else "applied"
 
 
 def _pool(job: JobRow) -> str:

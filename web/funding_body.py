@@ -10,6 +10,7 @@ import msgspec
 from core import funding
 from core.explain import WIRE_NAMES, sum_text
 from core.funding import Counts, Forecast, Rehearsal
+from core.funding_terms import terms_of
 from core.money import to_text
 from core.store.funding import RUN_PREFIX, JobRow, RowState, RunRow
 from core.store.transactions import TransactionRow
@@ -18,7 +19,7 @@ from web.transaction_body import rejection_body
 
 def job_body(job: JobRow, last_run: RunRow | None = None) -> dict[str, Any]:
     """A job: its terms, and where it stands."""
-    terms = funding.terms_of(job)
+    terms = terms_of(job)
     body: dict[str, Any] = {
         "job_id": job.job_id,
         "reference": job.reference,
@@ -124,7 +125,7 @@ def row_body(job: JobRow, run: RunRow, row: RowState, transactions: dict[int, Tr
         "amount": _major(row.amount, job.precision),
         "precise_amount": row.amount,
         "currency": job.currency,
-        "description": row.description or funding.terms_of(job).description,
+        "description": row.description or terms_of(job).description,
         "status": "UNPOSTED" if transaction is None else transaction.status,
         "transaction_id": "" if transaction is None else transaction.transaction_id,
         "reference": "" if transaction is None else transaction.reference,
@@ -164,7 +165,7 @@ def rehearsal_body(found: Rehearsal, next_runs: list[datetime]) -> dict[str, Any
         "rejected_by_reason": {WIRE_NAMES[reason]: rows for reason, rows in sorted(found.rejected.items())},
         "rows_beyond_limit": found.beyond_limit,
         "rejected": rejected,
-        "first_failure": rejected[0] if rejected else None,
+        "first_failure": rejected[0] if rejected else _first_refused(found),
         "pool": {
             "balance": found.pool_before,
             "balance_after": found.pool_after,
@@ -172,6 +173,12 @@ def rehearsal_body(found: Rehearsal, next_runs: list[datetime]) -> dict[str, Any
         },
         "next_runs": next_runs,
     }
+
+
+def _first_refused(found: Rehearsal) -> dict[str, Any] | None:
+    if found.refusal is None or "first_row" not in found.refusal:
+        return None
+    return {"row": found.refusal["first_row"], **{name: found.refusal[name] for name in ("reason", "message")}}
 
 
 def _major(minor: int, precision: int) -> msgspec.Raw:

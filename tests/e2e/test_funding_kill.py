@@ -1,13 +1,9 @@
 """Each row of a funding job is posted once, whatever is killed while its run goes on. Short here; see ``pacioli torture``."""
 
-import time
-from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-import psutil
 from sqlalchemy import Engine, text
 
 from core import audit, funding
@@ -15,12 +11,12 @@ from core.directory import Directory
 from core.requests import FundingRequest, Recipient
 from core.store.db import connect, reading
 from core.store.funding import JobRow
-from ops.temporary import Running, running
+from ops.temporary import running
+from tests.e2e.processes import kill, wait_until
 
 ROWS = 1_500
 BALANCES = 50
 KILLS = 2
-WITHIN_S = 60
 
 
 def test_each_row_is_posted_once_whenever_worker_and_beat_are_killed(tmp_path: Path) -> None:
@@ -31,11 +27,11 @@ def test_each_row_is_posted_once_whenever_worker_and_beat_are_killed(tmp_path: P
         kills = 0
         for _ in range(KILLS):
             before = _posted(engine)
-            _await(lambda before=before: _posted(engine) > before)  # type: ignore[misc]
+            wait_until(lambda before=before: _posted(engine) > before)  # type: ignore[misc]
             kills += _posted(engine) < 2 * ROWS
-            _kill(service, "worker")
-            _kill(service, "beat")
-        _await(lambda: _completed(engine) == len(jobs))
+            kill(service, "worker")
+            kill(service, "beat")
+        wait_until(lambda: _completed(engine) == len(jobs))
         with reading(engine) as conn:
             found = conn.execute(
                 text("SELECT reference, log.amount, status FROM log LEFT JOIN outcomes USING (seq) ORDER BY seq")
@@ -83,19 +79,3 @@ def _completed(engine: Engine) -> int:
     with reading(engine) as conn:
         ended: int = conn.execute(text("SELECT count(*) FROM funding_runs WHERE status = 'COMPLETED'")).scalar_one()
         return ended
-
-
-def _kill(service: Running, part: str) -> None:
-    """A part, with all its children."""
-    with suppress(psutil.NoSuchProcess):  # It is being started again just now.
-        process = psutil.Process(service.state["pids"][part])
-        for each in [process, *process.children(recursive=True)]:
-            with suppress(psutil.NoSuchProcess):
-                each.kill()
-
-
-def _await(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WITHIN_S
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -3,16 +3,13 @@
 Short here; ``pacioli torture --seconds 600`` is the long one.
 """
 
-import time
 import uuid
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 import requests
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
@@ -20,9 +17,9 @@ from sqlalchemy.pool import NullPool
 from ops import torture
 from ops.temporary import Running, running
 from tests.acceptance import case
+from tests.e2e.processes import WITHIN_S, kill, wait_until
 
 CLIENTS = 8
-WITHIN_S = 60
 
 
 def test_nothing_acknowledged_is_lost_or_doubled_whatever_is_killed(tmp_path: Path) -> None:
@@ -48,11 +45,11 @@ def test_what_was_answered_outlives_the_web_server(tmp_path: Path) -> None:
 
         with ThreadPoolExecutor(CLIENTS) as clients:
             posting = [clients.submit(post_until_it_dies, number) for number in range(CLIENTS)]
-            _await(lambda: len(acknowledged) > 200)
-            _kill(service, "web")
+            wait_until(lambda: len(acknowledged) > 200)
+            kill(service, "web")
         assert [client.result() for client in posting] == [None] * CLIENTS
         for transaction_id in acknowledged:
-            _await(partial(_is_applied, service, transaction_id))
+            wait_until(partial(_is_applied, service, transaction_id))
 
 
 @case(104)
@@ -70,8 +67,8 @@ def test_balances_are_free_again_when_a_worker_dies_in_the_middle_of_a_batch(tmp
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
             )
             with engine.connect() as watching:
-                _await(lambda: watching.execute(blocked).scalar_one() > 0)
-            _kill(service, "worker")
+                wait_until(lambda: watching.execute(blocked).scalar_one() > 0)
+            kill(service, "worker")
         next_ = _post(service, _transaction("@A", "@B", skip_queue=True))
         assert (next_["status"], next_["source"]) == ("APPLIED", first["source"])
         assert {_status(service, transaction_id) for transaction_id in waiting} == {"APPLIED"}
@@ -112,18 +109,3 @@ def _status(service: Running, transaction_id: str) -> str | None:
 
 def _is_applied(service: Running, transaction_id: str) -> bool:
     return _status(service, transaction_id) == "APPLIED"
-
-
-def _kill(service: Running, part: str) -> None:
-    """A part, with all its children."""
-    process = psutil.Process(service.state["pids"][part])
-    for each in [process, *process.children(recursive=True)]:
-        with suppress(psutil.NoSuchProcess):
-            each.kill()
-
-
-def _await(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WITHIN_S
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -139,6 +139,9 @@ def test_a_dry_run_says_what_would_be_and_keeps_nothing(api: Api, service: Servi
     assert len(body["next_runs"]) == 10
     short = api.client.post("/funding-jobs", json=job(allow_overdraft=None, until_limit=True, dry_run=True)).get_json()
     assert short["rows_applied"] == 0 and short["rows_beyond_limit"] == 2
+    refused = api.client.post("/funding-jobs", json=job(overdraft_limit=0, dry_run=True)).get_json()
+    assert not refused["would_run"]
+    assert refused["first_failure"] == {"row": 1, "reason": "LIMIT", "message": refused["refusal"]["message"]}
     assert _rows_of_all_tables(service) == before
 
 

@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import text
 
 from core import funding
-from core.errors import InvalidRequest, LedgerError, NotFound
+from core.errors import Conflict, InvalidRequest, LedgerError, NotFound
+from core.funding_terms import terms_of
 from core.requests import FilterClause, FundingRequest, FundingRule, FundingTerms, Recipient
-from core.store.db import reading
+from core.store.db import begin, reading
 from tests.factories import Ledger
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -152,7 +153,7 @@ def test_terms_are_kept_exactly(ledger: Ledger) -> None:
         missed="all",
         **_rule(ledger_id=None, filters=[FilterClause("currency", "eq", "USD")], precise_amount="5"),
     ).job
-    assert funding.terms_of(job) == FundingTerms(
+    assert terms_of(job) == FundingTerms(
         description="Top up",
         allow_overdraft=True,
         overdraft_limit=limit * 100,
@@ -180,3 +181,16 @@ def test_a_request_is_repeated_long_after_its_time_has_come(ledger: Ledger) -> N
     first = _create(ledger, reference="mine", at=at.isoformat())
     again = _create(ledger, NOW + timedelta(days=9), reference="mine", at=at.isoformat())
     assert (first.replayed, again.replayed, again.job.job_id) == (False, True, first.job.job_id)
+
+
+def test_a_job_whose_zone_is_known_no_more_can_be_read_and_says_so_when_resumed(ledger: Ledger) -> None:
+    job = _create(ledger, cron="0 8 * * *", timezone="Europe/Berlin").job
+    funding.pause(ledger.engine, job.job_id)
+    with begin(ledger.engine) as conn:
+        conn.execute(
+            text("UPDATE funding_jobs SET terms = replace(terms::text, 'Europe/Berlin', 'Europe/Atlantis')::json")
+        )
+    with reading(ledger.engine) as conn:
+        assert funding.next_occurrences(funding.found(conn, job.job_id)) == []
+    with pytest.raises(Conflict, match="Europe/Atlantis, which is not known"):
+        funding.resume(ledger.engine, job.job_id, NOW + timedelta(days=2))

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from core.funding import _problems_of
+from core.funding_terms import problems_of
 from core.requests import FundingRequest, FundingRule
 
 
@@ -14,4 +14,4 @@ from core.requests import FundingRequest, FundingRule
 def test_an_amount_of_a_rule_that_is_none_is_named(name: str, text: str) -> None:
     rule = FundingRule("ldg_x", **{name: Decimal(text)})
     request = FundingRequest("a job", source="@Pool", currency="USD", rule=rule)
-    assert _problems_of(request, False, datetime.now(UTC)) == [(f"rule.{name}", "must be greater than zero")]
+    assert problems_of(request, False, datetime.now(UTC)) == [(f"rule.{name}", "must be greater than zero")]
