@@ -39,6 +39,9 @@ EXAMPLES = 40
 """For each operation, well-formed and again malformed."""
 
 
+ONE_BY_ONE = {"/transactions/inflight/bulk/commit", "/transactions/inflight/bulk/void"}
+"""Where a bad item fails by itself, in an answer 200 that says so."""
+
 _numbers = itertools.count(1)
 
 
@@ -103,11 +106,13 @@ def test_answers_are_as_described(
         if mode is GenerationMode.NEGATIVE:
             if not operation.body:
                 continue  # Any text is an id, and lists take Blnk's defaults for a limit that is none.
-            checks.append(negative_data_rejection)
+            if operation.path not in ONE_BY_ONE:
+                checks.append(negative_data_rejection)
         with subtests.test(operation.label):
             seen = _run(operation, mode, checks, there)
             good = {200, 201} & set(map(int, operation.definition.raw["responses"]))
-            if good:  # Else there is nothing yet that it could succeed with.
+            # Without any, there is nothing yet that it could succeed with.
+            if good and (mode is GenerationMode.POSITIVE or operation.path not in ONE_BY_ONE):
                 assert (mode is GenerationMode.NEGATIVE) != bool(seen & good), "only one kind of answer was looked at"
 
 
