@@ -36,7 +36,7 @@ PIECE = 1_000
 """Rows that one commit posts while nobody else does."""
 PIECE_IN_COMPANY = 100
 """Rows that one commit posts while others post too, who wait for their place in the log until it is done."""
-ALONE_AFTER_S = 0.5
+ALONE_AFTER_S = 1.0
 """Nobody else has posted for so long: then it does not."""
 
 
@@ -203,6 +203,8 @@ def _post(
 ) -> dict[int, int]:
     """The next rows, with the commit that says how far the run is. Returns the last seq, by its queue."""
     assert run.list is not None
+    if progress.last_seq is None and not store.funding.others_posted(conn, run, within_s=ALONE_AFTER_S):
+        progress.company_at = -math.inf
     alone = time.monotonic() - progress.company_at >= ALONE_AFTER_S
     size = funding.MAX_ATOMIC if terms.atomic else PIECE if alone else PIECE_IN_COMPANY
     rows = store.funding.read_rows(conn, run.list, after=run.posted_row, limit=size + 1)
@@ -220,9 +222,7 @@ def _post(
     seqs = [one.seq for one in accepted]
     store.funding.post_rows(conn, run.id, list(zip(rows, seqs, strict=True)), now)
     progress.posted += len(rows)
-    if progress.last_seq is None and store.funding.is_of_run(conn, run, seqs[0] - 1):
-        progress.company_at = -math.inf
-    elif progress.last_seq is not None and seqs[0] != progress.last_seq + 1:
+    if progress.last_seq is not None and seqs[0] != progress.last_seq + 1:
         progress.company_at = time.monotonic()
     progress.last_seq = max(seqs)
     return {accepted[0].queue: max(seqs)}
@@ -236,12 +236,21 @@ def _append(conn: Connection, submission: Submission) -> None:
     Raises:
         TransientError: somebody has used one in this moment. Next time it is seen.
     """
-    # Before the append lock is taken, which others wait for.
+    attempt = conn.begin_nested()
+    intake.append(conn, [submission])
+    if _is_ours(submission):
+        attempt.commit()
+        return
+    attempt.rollback()
     taken = store.log.find_references(conn, [draft.reference for draft in submission.drafts])
     submission.drafts = [_called_by_id(draft) if draft.reference in taken else draft for draft in submission.drafts]
     intake.append(conn, [submission])
-    if submission.error is not None or any(one.replayed for one in submission.accepted):
+    if not _is_ours(submission):
         raise TransientError("somebody has used the reference of a row; try again")
+
+
+def _is_ours(submission: Submission) -> bool:
+    return submission.error is None and not any(one.replayed for one in submission.accepted)
 
 
 def _called_by_id(draft: Draft) -> Draft:

@@ -228,7 +228,6 @@ class _Measure:
         path = f"{self.url}/funding-jobs/{created.json()['job_id']}"
         over = threading.Event()
         with ThreadPoolExecutor(1) as pool:
-            started = time.perf_counter()
             run = requests.post(f"{path}/run", json={}, timeout=60).json()
             beside = pool.submit(meanwhile, over)
             try:
@@ -236,12 +235,12 @@ class _Measure:
                     run = requests.get(f"{path}/runs/{run['run_id']}?wait=60s", timeout=120).json()
             finally:
                 over.set()
-            seconds = time.perf_counter() - started
             beside.result()
         requests.post(f"{path}/cancel", timeout=60)
         if run["rows_applied"] != rows:
             raise click.ClickException(f"expected {rows} rows applied, got {run}")
-        return rows / seconds
+        created_at, ended_at = (datetime.fromisoformat(run[name]) for name in ("created_at", "ended_at"))
+        return rows / (ended_at - created_at).total_seconds()
 
     def _balances(self) -> list[str]:
         """Create the balances straight in the database: they are not what is measured."""

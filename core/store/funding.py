@@ -227,12 +227,13 @@ def _job(conn: Connection, where: str, values: Sequence[Any]) -> JobRow | None:
 
 def copy_rows(conn: Connection, list: UUID, rows: Iterable[FundingRow]) -> None:
     """Append rows to a list."""
+    name = str(list)
     copy_text(
         conn,
         "funding_rows",
         "list, row, destination, amount, description, meta_data",
         (
-            f"{list}\t{row}\t{destination}\t{amount}\t{escaped(description)}\t{escaped(meta_data)}"
+            f"{name}\t{row}\t{destination}\t{amount}\t{escaped(description)}\t{escaped(meta_data)}"
             for row, destination, amount, description, meta_data in rows
         ),
     )
@@ -429,7 +430,8 @@ def start_run(
 
 def post_rows(conn: Connection, id: UUID, rows: Sequence[tuple[FundingRow, int]], now: datetime) -> None:
     """Note which seq each of these rows has got, and move the run on behind the last. The primary key refuses a second."""
-    copy_text(conn, "funding_postings", "run, row, seq", (f"{id}\t{row.row}\t{seq}" for row, seq in rows))
+    run = str(id)
+    copy_text(conn, "funding_postings", "run, row, seq", (f"{run}\t{row.row}\t{seq}" for row, seq in rows))
     driver(conn).execute(
         "UPDATE funding_runs SET posted_row = %s, posted = posted + %s, posted_amount = posted_amount + %s, "
         "progressed_at = %s WHERE id = %s",
@@ -475,10 +477,12 @@ def fill_with_rejected(conn: Connection, list: UUID, run: UUID) -> int:
     )
 
 
-def is_of_run(conn: Connection, run: RunRow, seq: int) -> bool:
-    """Whether this place in the log is a posting of the run."""
+def others_posted(conn: Connection, run: RunRow, *, within_s: float) -> bool:
+    """Whether anything but this run was accepted in these last seconds."""
     row = driver(conn).execute(
-        "SELECT EXISTS (SELECT FROM log WHERE seq = %s AND parent = %s)", (seq, run.run_id)
+        "SELECT EXISTS (SELECT FROM log WHERE accepted_at > clock_timestamp() - make_interval(secs => %s) "
+        "AND parent IS DISTINCT FROM %s)",
+        (within_s, run.run_id),
     ).fetchone()  # fmt: skip
     assert row is not None
     return bool(row[0])

@@ -7,6 +7,7 @@ What comes due is told by ``now``, far enough from the database's own clock that
 
 import itertools
 import json
+import math
 import os
 import threading
 import tracemalloc
@@ -1574,29 +1575,32 @@ def test_what_waits_for_a_job_that_pays_from_a_pool_is_listed_in_the_order_in_wh
 # In company
 
 
-def test_pieces_are_small_while_others_post_and_large_as_soon_as_a_run_is_alone(
+def test_pieces_are_small_while_others_post_and_large_when_nobody_else_has_for_a_while(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "PIECE", 10)
     monkeypatch.setattr(runs, "PIECE_IN_COMPANY", 2)
-    monkeypatch.setattr(runs, "ALONE_AFTER_S", 1e9)
-    ledger.post(precision=100)
-    job = _create(ledger, *_many(38))
-    progress = Progress()
-    for _ in range(3):  # The start, and two pieces: who posted a moment before is not known to be gone.
+    job = _create(ledger, *_many(42))
+
+    def pieces(count: int, alone_after_s: float) -> None:
+        """One call of so many pieces, which takes others to be gone after so long."""
+        monkeypatch.setattr(runs, "ALONE_AFTER_S", alone_after_s)
+        progress = Progress()
+        for _ in range(count):
+            runs.step(ledger.engine, NOW, progress)
+
+    pieces(2, 1e6)  # The start, and a piece: nobody is there.
+    ledger.post()
+    pieces(2, 1e6)  # Somebody was.
+    pieces(1, 0.0)  # That was long ago.
+    monkeypatch.setattr(runs, "ALONE_AFTER_S", 1e6)
+    progress = Progress(last_seq=0, company_at=-math.inf)
+    for _ in range(2):  # The first of these pieces sees by its place that somebody came, the next one is small.
         runs.step(ledger.engine, NOW, progress)
-    progress = Progress()
-    for _ in range(
-        3
-    ):  # Another call sees that since its last piece nobody has, and that in the second one somebody had.
-        runs.step(ledger.engine, NOW, progress)
-        if progress.posted == 12:
-            ledger.post()
-    runs.step(ledger.engine, NOW, progress)
     with reading(ledger.engine) as conn:
         sql = text("SELECT count(*) FROM log WHERE parent = :run GROUP BY accepted_at ORDER BY accepted_at")
         sizes = conn.execute(sql, {"run": _run(ledger, job).run_id}).scalars().all()
-    assert sizes == [2, 2, 2, 10, 10, 2]
+    assert sizes == [10, 2, 2, 10, 10, 2]
 
 
 def test_nothing_is_asked_for_twice_where_nothing_is_to_do(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
