@@ -399,14 +399,15 @@ def try_posting_lock(conn: Connection) -> bool:
 def lock_next_run(conn: Connection, *, but: Collection[UUID] = ()) -> tuple[JobRow, RunRow] | None:
     """The run to go on with, and its job, which is locked. Runs of one job follow each other, those of many take turns.
 
-    What another caller has locked is left to that one. ``but`` are runs that are not to have a turn.
+    One that has begun goes first, though what was due before it may be claimed after it: what a run comes to depends on
+    what the one before it did. What another caller has locked is left to that one. ``but`` are runs that are not to have a turn.
     """
     found = driver(conn).execute(
         "SELECT r.id FROM funding_runs AS r JOIN funding_jobs AS j ON j.id = r.job "
         "WHERE (r.status = 'POSTED' OR r.status IN ('PENDING', 'POSTING') AND j.status = 'ACTIVE') "
         "AND r.id <> ALL(%s) AND NOT EXISTS ("
         "SELECT FROM funding_runs AS e WHERE e.job = r.job AND e.status IN ('PENDING', 'POSTING', 'POSTED') "
-        "AND (e.due_at, e.id) < (r.due_at, r.id)) "
+        "AND (e.status = 'PENDING', e.due_at, e.id) < (r.status = 'PENDING', r.due_at, r.id)) "
         "ORDER BY r.progressed_at NULLS FIRST, r.due_at, r.id LIMIT 1 FOR NO KEY UPDATE OF j SKIP LOCKED",
         (list(but),),
     ).fetchone()  # fmt: skip

@@ -950,6 +950,19 @@ def test_the_runs_of_a_job_follow_each_other(ledger: Ledger, monkeypatch: pytest
     assert _pairs(ledger, job) == _many(5) * 4
 
 
+def test_a_run_that_has_begun_is_not_overtaken_by_one_that_was_due_before_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _pieces_of(monkeypatch, 1)
+    ledger_id, names = _group(ledger, *["USD"] * 3)
+    job = _create(ledger, rule=FundingRule(ledger_id=ledger_id, precise_top_up_to=10), cron=HOURLY)
+    funding.run_now(ledger.engine, job.job_id, None, SOON + timedelta(milliseconds=200))
+    _steps(ledger, 2, SOON + timedelta(milliseconds=300))
+    _advance(ledger, SOON + timedelta(seconds=1))
+    assert _pairs(ledger, job) == [(name, 10) for name in names]
+    assert _statuses(ledger, job) == ["COMPLETED"] * 2
+
+
 def test_a_run_is_completed_when_all_that_it_posted_is_decided(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     job = _create(ledger, *_many(3), cron=HOURLY, missed="all")
     assert runs.claim(ledger.engine, NOW + timedelta(hours=2), Progress())
