@@ -256,7 +256,8 @@ def plan_of(conn: Connection, job: JobRow, run: UUID, *, list: UUID | None = Non
         text = f"{rows} rows cannot be decided as one; {MAX_ATOMIC} can"
         return Plan(list, rows, amount, None, {"reason": "TOO_MANY_ROWS", "message": text})
     room = room_of(conn, job, terms)
-    if room is None or amount <= room:
+    # Nothing can be paid also out of a pool that others took further down than this job may.
+    if room is None or amount <= max(room, 0):
         return Plan(list, rows, amount, None, None)
     if terms.until_limit:
         return Plan(list, rows, amount, store.funding.last_row_within(conn, list, room), None)

@@ -1284,6 +1284,17 @@ def test_a_rule_that_nothing_matches_is_a_run_of_no_rows(ledger: Ledger) -> None
     assert (run.status, run.row_count, run.posted) == ("COMPLETED", 0, 0)
 
 
+def test_a_run_of_no_rows_asks_nothing_of_a_pool_that_is_below_the_limit(ledger: Ledger) -> None:
+    ledger.post(source="@Pool", destination="@World", precise_amount=5)
+    ledger_id, _ = _group(ledger, "EUR")
+    fields: dict[str, Any] = {"rule": FundingRule(ledger_id=ledger_id, precise_amount=10), "allow_overdraft": False}
+    job = _create(ledger, **fields)
+    _advance(ledger)
+    assert (_sum(ledger, "@Pool"), _statuses(ledger, job)) == (-5, ["COMPLETED"])
+    rehearsal = funding.rehearse(ledger.engine, _request(**fields), None, ledger.directory, NOW)
+    assert (rehearsal.rows, rehearsal.refusal) == (0, None)
+
+
 def test_balances_are_topped_up_to_an_amount_and_no_further(ledger: Ledger) -> None:
     ledger_id, (pool, full, above, some, empty, below, euros) = _group(ledger, *["USD"] * 6, "EUR")
     for name, amount in ((full, 100), (above, 101), (some, 40)):
