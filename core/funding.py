@@ -445,7 +445,7 @@ def run_now(engine: Engine, job_id: str, reference: str | None, now: datetime) -
 def retry(engine: Engine, job_id: str, run_id: str, now: datetime) -> tuple[RunRow, bool]:
     """Post the rejected rows of a run again, under new references. Returns the new run, and whether it was there before.
 
-    Each run is retried once; what is rejected again is a matter of the new one.
+    Each run is retried once; what is rejected again, or was not posted again, is a matter of the new one.
 
     Raises:
         NotFound: there is no such job, or run of it.

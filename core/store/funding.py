@@ -462,14 +462,18 @@ def cancel_runs(conn: Connection, job: UUID, now: datetime) -> None:
 
 
 def fill_with_rejected(conn: Connection, list: UUID, run: UUID) -> int:
-    """Make a list of the rows of a run that were rejected, under the numbers they had. Returns how many there are."""
+    """Make a list of the rows of a run that were rejected, under the numbers they had. Returns how many there are.
+
+    Of a retry also those that were not posted, as it was refused or the money did not go so far: they are rejected still.
+    """
     return (
         driver(conn)
         .execute(
             "INSERT INTO funding_rows (list, row, destination, amount, description, meta_data) "
             "SELECT %s, f.row, f.destination, f.amount, f.description, f.meta_data FROM funding_runs AS r "
-            "JOIN funding_postings AS p ON p.run = r.id JOIN outcomes AS o ON o.seq = p.seq AND o.status = 4 "
-            "JOIN funding_rows AS f ON f.list = r.list AND f.row = p.row WHERE r.id = %s",
+            "JOIN funding_rows AS f ON f.list = r.list LEFT JOIN funding_postings AS p ON p.run = r.id AND p.row = f.row "
+            "LEFT JOIN outcomes AS o ON o.seq = p.seq "
+            "WHERE r.id = %s AND (o.status = 4 OR p.seq IS NULL AND r.retry_of IS NOT NULL)",
             (list, run),
         )
         .rowcount

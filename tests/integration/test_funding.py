@@ -1391,6 +1391,26 @@ def test_only_rejected_rows_are_retried_once_under_new_references_linked_to_the_
     assert [_sum(ledger, f"@W{number}") for number in range(5)] == [10] * 5
 
 
+@pytest.mark.parametrize("until_limit", [False, True])
+def test_what_a_retry_could_not_post_for_want_of_money_is_retried_by_the_next(
+    ledger: Ledger, until_limit: bool
+) -> None:
+    _give(ledger, Pool=50)
+    job = _create(ledger, *_many(5, 10), allow_overdraft=False, until_limit=until_limit)
+    first = _short_of_money(ledger, job, leaving=20)
+    _give(ledger, Pool=15)
+    second, _ = funding.retry(ledger.engine, job.job_id, first.run_id, NOW)
+    _advance(ledger)
+    assert len(_of_run(ledger, second)) == (1 if until_limit else 0)
+    _give(ledger, Pool=15)
+    third, _ = funding.retry(ledger.engine, job.job_id, second.run_id, SOON)
+    _advance(ledger, SOON)
+    assert [row.status for row in _of_run(ledger, third)] == [APPLIED] * (2 if until_limit else 3)
+    assert [_sum(ledger, f"@W{number}") for number in range(5)] == [10] * 5
+    with pytest.raises(Conflict, match="nothing to retry"):
+        funding.retry(ledger.engine, job.job_id, third.run_id, LATER)
+
+
 def test_a_run_is_retried_only_when_all_of_it_is_decided(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     _give(ledger, Pool=50)
     job = _create(ledger, *_many(5, 10), allow_overdraft=False)
