@@ -334,12 +334,48 @@ class Rule(NamedTuple):
     amount: int | None
     """For each."""
     top_up_to: int | None
-    """What each should have then, together with what is held for it."""
+    """What each should have then, together with what is held for it, and what runs have yet to post to it."""
+
+
+def cut_to_missing(conn: Connection, list: UUID, top_up_to: int) -> None:
+    """Leave in a list that was made for this top-up no more than is missing by now, and only the rows that miss something."""
+    driver(conn).execute(
+        f"WITH now AS MATERIALIZED (SELECT row, {_MISSING} AS missing FROM funding_rows "
+        f"JOIN balances ON balances.id = funding_rows.destination {_COMING} WHERE funding_rows.list = %s), "
+        "gone AS (DELETE FROM funding_rows AS f USING now WHERE f.list = %s AND f.row = now.row AND missing <= 0) "
+        "UPDATE funding_rows AS f SET amount = missing FROM now "
+        "WHERE f.list = %s AND f.row = now.row AND missing > 0 AND missing < f.amount",
+        (top_up_to, list, list, list),
+    )
+
+
+def unposted_amount(conn: Connection, source: int) -> int:
+    """What the runs under way have yet to post out of a pool, those of paused jobs included."""
+    row = driver(conn).execute(
+        "SELECT coalesce(sum(CASE WHEN last_row IS NULL THEN r.amount - posted_amount ELSE (SELECT coalesce(sum(f.amount), 0) "
+        "FROM funding_rows AS f WHERE f.list = r.list AND f.row > posted_row AND f.row <= last_row) END), 0) "
+        "FROM funding_runs AS r JOIN funding_jobs AS j ON j.id = r.job WHERE r.status = 'POSTING' AND j.source = %s",
+        (source,),
+    ).fetchone()  # fmt: skip
+    assert row is not None
+    return int(row[0])
+
+
+_MISSING = "%s::numeric - balances.balance - balances.inflight_credit_balance - coalesce(coming.amount, 0)"
+"""What a balance has less than it should have, together with what is held for it and what runs have yet to post to it."""
+
+_COMING = (
+    "LEFT JOIN (SELECT f.destination, sum(f.amount) AS amount FROM funding_runs AS r JOIN funding_rows AS f "
+    "ON f.list = r.list AND f.row > r.posted_row AND (r.last_row IS NULL OR f.row <= r.last_row) "
+    "WHERE r.status = 'POSTING' GROUP BY f.destination) AS coming ON coming.destination = balances.id"
+)
 
 
 def _selected(conn: Connection, rule: Rule) -> tuple[str, tuple[Any, ...]]:
     source, where, values = where_balances(conn, rule.listing)
-    amount = "%s::numeric" if rule.top_up_to is None else "%s::numeric - balance - inflight_credit_balance"
+    amount = "%s::numeric"
+    if rule.top_up_to is not None:
+        amount, source = _MISSING, f"{source} {_COMING}"
     sql = (
         f"SELECT balances.id AS key, {amount} AS amount FROM {source} "
         f"WHERE balances.currency = %s AND balances.id <> %s AND ({where})"

@@ -1324,6 +1324,71 @@ def test_two_runs_at_once_do_not_top_up_twice(ledger: Ledger, inflight: bool) ->
     assert _pairs(ledger, other) == []
 
 
+@pytest.mark.parametrize("how", ["taking turns", "paused", "undecided"])
+def test_what_another_job_has_yet_to_post_is_not_topped_up_once_more(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    _pieces_of(monkeypatch, 1)
+    ledger_id, names = _group(ledger, *["USD"] * 3)
+    rule = FundingRule(ledger_id=ledger_id, precise_top_up_to=10)
+    first = _create(ledger, rule=rule)
+    if how == "paused":
+        _steps(ledger, 3)
+        funding.pause(ledger.engine, first.job_id)
+    second = _create(ledger, rule=rule)
+    if how == "undecided":  # Somebody posts a piece after all was settled, and has not decided it yet.
+        run, progress = _run(ledger, second), Progress()
+        progress.settled.add(run.id)
+        _steps(ledger, 2)
+        with begin(ledger.engine) as conn:
+            store.funding.touch_run(conn, run.id, LATER)
+        with monkeypatch.context() as patched:
+            patched.setattr(drain, "drain_until", lambda *arguments, **named: set())
+            _steps(ledger, 1)
+        with begin(ledger.engine) as conn:
+            store.funding.touch_run(conn, run.id, NOW - timedelta(hours=1))
+        assert all(runs.step(ledger.engine, NOW, progress) for _ in range(2))
+        assert (_run(ledger, first).posted, _run(ledger, second).row_count) == (2, 0)
+    _advance(ledger)
+    if how == "paused":
+        assert (_statuses(ledger, second), _pairs(ledger, second)) == (["COMPLETED"], [])
+        funding.resume(ledger.engine, first.job_id, NOW)
+        _advance(ledger)
+    assert sorted(_pairs(ledger, first) + _pairs(ledger, second)) == sorted((name, 10) for name in names)
+
+
+def test_a_retry_tops_up_no_more_than_is_missing_by_then(ledger: Ledger) -> None:
+    ledger_id, names = _group(ledger, *["USD"] * 4)
+    _give(ledger, Pool=40)
+    job = _create(
+        ledger, rule=FundingRule(ledger_id=ledger_id, precise_top_up_to=10), allow_overdraft=False, cron=HOURLY
+    )
+    funding.run_now(ledger.engine, job.job_id, None, NOW)
+    first = _short_of_money(ledger, job, leaving=10)
+    _give(ledger, Pool=100)
+    for name, amount in ((names[1], 3), (names[2], 10)):
+        ledger.post(destination=name, precise_amount=amount)
+    retry, _ = funding.retry(ledger.engine, job.job_id, first.run_id, NOW)
+    _advance(ledger)
+    assert [(row.destination, row.amount) for row in _of_run(ledger, retry)] == [(names[1], 7), (names[3], 10)]
+    assert _runs(ledger, job)[1].row_count == 2
+
+
+@pytest.mark.parametrize("until_limit", [False, True])
+def test_what_another_job_has_yet_to_post_is_not_promised_twice(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, until_limit: bool
+) -> None:
+    _pieces_of(monkeypatch, 2)
+    _give(ledger, Pool=75)
+    first = _create(ledger, *_many(9, 10), allow_overdraft=False, until_limit=True)
+    second = _create(ledger, *_many(2, 3), allow_overdraft=False, until_limit=until_limit)
+    _advance(ledger)
+    assert [row.status for row in _of_job(ledger, first)] == [APPLIED] * 7
+    assert [row.status for row in _of_job(ledger, second)] == ([APPLIED] if until_limit else [])
+    refusal = _run(ledger, second).refusal
+    assert until_limit or "can pay 0.05 beside the 0.5 that other runs have yet to post" in (refusal or "")
+
+
 # Holds
 
 
