@@ -954,12 +954,13 @@ def test_a_run_that_has_begun_is_not_overtaken_by_one_that_was_due_before_it(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _pieces_of(monkeypatch, 1)
-    ledger_id, names = _group(ledger, *["USD"] * 3)
-    job = _create(ledger, rule=FundingRule(ledger_id=ledger_id, precise_top_up_to=10), cron=HOURLY)
+    job = _create(ledger, *_many(3), cron=HOURLY)
     funding.run_now(ledger.engine, job.job_id, None, SOON + timedelta(milliseconds=200))
     _steps(ledger, 2, SOON + timedelta(milliseconds=300))
-    _advance(ledger, SOON + timedelta(seconds=1))
-    assert _pairs(ledger, job) == [(name, 10) for name in names]
+    assert runs.claim(ledger.engine, SOON + timedelta(seconds=1), Progress())
+    _steps(ledger, 1)
+    assert [(run.status, run.posted) for run in _runs(ledger, job)] == [("POSTING", 2), ("PENDING", 0)]
+    _advance(ledger, SOON)
     assert _statuses(ledger, job) == ["COMPLETED"] * 2
 
 
