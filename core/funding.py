@@ -243,28 +243,33 @@ class Plan(NamedTuple):
 def plan_of(conn: Connection, job: JobRow, run: UUID, *, list: UUID | None = None) -> Plan:
     """Fix what a run will post: the job's list, or the balances that its rule names now, and how far the money goes.
 
-    ``list`` is there already when the run retries another.
+    ``list`` is there already when the run retries another. Of a top-up it is cut to what is missing by now.
     """
     terms = terms_of(job)
     rule = rule_of(job, terms)
     if list is None and rule is not None:
         store.funding.fill_by_rule(conn, run, rule)
         list = run
+    elif list is not None and rule is not None and rule.top_up_to is not None:
+        store.funding.cut_to_missing(conn, list, rule.top_up_to)
     list = list or job.id
     rows, amount = store.funding.totals(conn, list)
     if terms.atomic and rows > MAX_ATOMIC:
         text = f"{rows} rows cannot be decided as one; {MAX_ATOMIC} can"
         return Plan(list, rows, amount, None, {"reason": "TOO_MANY_ROWS", "message": text})
     room = room_of(conn, job, terms)
-    if room is None or amount <= room:
+    # Nothing can be paid also out of a pool that others took further down than this job may.
+    if room is None or amount <= max(room, 0):
         return Plan(list, rows, amount, None, None)
     if terms.until_limit:
         return Plan(list, rows, amount, store.funding.last_row_within(conn, list, room), None)
     asked, able = to_text(amount, job.precision), to_text(room, job.precision)
     (first,) = store.funding.read_rows(conn, list, after=store.funding.last_row_within(conn, list, room), limit=1)
+    under_way = store.funding.unposted_amount(conn, job.source)
+    beside = f" beside the {to_text(under_way, job.precision)} that other runs have yet to post" if under_way else ""
     refusal = {
         "reason": "LIMIT",
-        "message": f"the run needs {asked} {job.currency}, and the pool can pay {able}; "
+        "message": f"the run needs {asked} {job.currency}, and the pool can pay {able}{beside}; "
         f"row {first.row} is the first that is too much",
         "requested": amount,
         "available": room,
@@ -275,11 +280,15 @@ def plan_of(conn: Connection, job: JobRow, run: UUID, *, list: UUID | None = Non
 
 
 def room_of(conn: Connection, job: JobRow, terms: FundingTerms) -> int | None:
-    """What the pool can pay, its overdraft included, in minor units; None when there is no limit."""
+    """What the pool can pay, its overdraft included, beside what runs under way have yet to post, in minor units.
+
+    None when there is no limit.
+    """
     if terms.allow_overdraft and terms.overdraft_limit is None:
         return None
     pool = store.outcomes.read_balances(conn, [job.source])[job.source]
-    return pool.balance - pool.inflight_debit + (terms.overdraft_limit or 0)
+    able = pool.balance - pool.inflight_debit + (terms.overdraft_limit or 0)
+    return able - store.funding.unposted_amount(conn, job.source)
 
 
 def rule_of(job: JobRow, terms: FundingTerms) -> Rule | None:
@@ -444,7 +453,7 @@ def run_now(engine: Engine, job_id: str, reference: str | None, now: datetime) -
 def retry(engine: Engine, job_id: str, run_id: str, now: datetime) -> tuple[RunRow, bool]:
     """Post the rejected rows of a run again, under new references. Returns the new run, and whether it was there before.
 
-    Each run is retried once; what is rejected again is a matter of the new one.
+    Each run is retried once; what is rejected again, or was not posted again, is a matter of the new one.
 
     Raises:
         NotFound: there is no such job, or run of it.

@@ -12,6 +12,7 @@ from core.schedule import Missed, Schedule
 from core.store.funding import JobRow
 from core.validation import (
     MAX_REFERENCE,
+    ZERO_TIME,
     Problems,
     indicator_problems,
     precision_problems,
@@ -99,8 +100,9 @@ _RULE_AMOUNTS = ("amount", "precise_amount", "top_up_to", "precise_top_up_to")
 def _time_problems(request: FundingRequest, now: datetime) -> Problems:
     problems: Problems = []
     for name in ("at", "ends_at", "inflight_commit_date"):
-        if text := getattr(request, name):
-            problems += time_problems(name, text)
+        if (text := getattr(request, name)) is not None:
+            # A blank is not left out here: without a time, money would go out at once, or for ever.
+            problems += time_problems(name, "" if text == ZERO_TIME else text)
     if request.at and request.cron is not None:
         problems.append(("cron", "is for many runs, and at for one; leave one out"))
     problems += schedule.problems_of(request.cron, request.timezone)

@@ -165,9 +165,11 @@ def _advance_run(conn: Connection, job: JobRow, run: RunRow, now: datetime, prog
     if run.status == "PENDING":
         # What was accepted before a run starts is decided before it starts. So it is seen in what a rule finds, in what
         # a top-up adds, and in how far the money goes.
-        if run.id not in progress.settled and _depends_on_balances(terms):
+        # After that only what other runs have posted meanwhile, for whoever posts to a busy queue would never see the end.
+        if _depends_on_balances(terms):
+            waiting = store.queues.last_waiting(conn, parents=_OF_RUNS if run.id in progress.settled else "%")
             progress.settled.add(run.id)
-            if waiting := store.queues.last_waiting(conn):
+            if waiting:
                 progress.settling = True
                 return waiting
         if not _start(conn, job, run, now):
@@ -180,6 +182,10 @@ def _advance_run(conn: Connection, job: JobRow, run: RunRow, now: datetime, prog
     store.funding.end_run(conn, run.id, status="COMPLETED", ended_at=now)
     progress.ended.append(run._replace(status="COMPLETED", ended_at=now))
     return {}
+
+
+_OF_RUNS = store.funding.RUN_PREFIX.replace("_", r"\_") + "%"
+"""What the parents of postings of runs are like."""
 
 
 def _depends_on_balances(terms: FundingTerms) -> bool:

@@ -322,15 +322,19 @@ class Misposted(NamedTuple):
 
 
 def misposted(conn: Connection, limit: int) -> list[Misposted]:
-    """Rows of funding runs whose transaction is missing, or differs in destination, amount, pool or run; and
-    transactions of runs that no row accounts for."""
+    """Rows of funding runs whose transaction is missing, or differs in destination, amount, pool or run; transactions of
+    runs that no row accounts for; and rows that a run has left behind it and not posted."""
     rows = driver(conn).execute(
         "SELECT 'run_' || p.run, p.row, log.seq FROM funding_postings AS p LEFT JOIN funding_runs AS r ON r.id = p.run "
         "LEFT JOIN funding_jobs AS j ON j.id = r.job LEFT JOIN funding_rows AS f ON f.list = r.list AND f.row = p.row "
         "LEFT JOIN log ON log.seq = p.seq WHERE (log.parent, log.source, log.destination, log.amount) IS DISTINCT FROM "
         "('run_' || r.id, j.source, f.destination, f.amount::numeric) UNION ALL "
         "SELECT log.parent, NULL, log.seq FROM funding_runs AS r JOIN log ON log.parent = 'run_' || r.id AND kind IN (1, 2) "
-        "WHERE NOT EXISTS (SELECT FROM funding_postings AS p WHERE p.run = r.id AND p.seq = log.seq) "
+        "WHERE NOT EXISTS (SELECT FROM funding_postings AS p WHERE p.run = r.id AND p.seq = log.seq) UNION ALL "
+        # Passed over: the run is behind the row, or says that all are posted.
+        "SELECT 'run_' || r.id, f.row, NULL FROM funding_runs AS r JOIN funding_rows AS f ON f.list = r.list AND f.row <= "
+        "CASE WHEN r.status IN ('POSTED', 'COMPLETED') THEN coalesce(r.last_row, f.row) ELSE r.posted_row END "
+        "WHERE NOT EXISTS (SELECT FROM funding_postings AS p WHERE p.run = r.id AND p.row = f.row) "
         "ORDER BY 1, 2, 3 LIMIT %s",
         (limit,),
     )

@@ -335,12 +335,48 @@ class Rule(NamedTuple):
     amount: int | None
     """For each."""
     top_up_to: int | None
-    """What each should have then, together with what is held for it."""
+    """What each should have then, together with what is held for it, and what runs have yet to post to it."""
+
+
+def cut_to_missing(conn: Connection, list: UUID, top_up_to: int) -> None:
+    """Leave in a list that was made for this top-up no more than is missing by now, and only the rows that miss something."""
+    driver(conn).execute(
+        f"WITH now AS MATERIALIZED (SELECT row, {_MISSING} AS missing FROM funding_rows "
+        f"JOIN balances ON balances.id = funding_rows.destination {_COMING} WHERE funding_rows.list = %s), "
+        "gone AS (DELETE FROM funding_rows AS f USING now WHERE f.list = %s AND f.row = now.row AND missing <= 0) "
+        "UPDATE funding_rows AS f SET amount = missing FROM now "
+        "WHERE f.list = %s AND f.row = now.row AND missing > 0 AND missing < f.amount",
+        (top_up_to, list, list, list),
+    )
+
+
+def unposted_amount(conn: Connection, source: int) -> int:
+    """What the runs under way have yet to post out of a pool, those of paused jobs included."""
+    row = driver(conn).execute(
+        "SELECT coalesce(sum(CASE WHEN last_row IS NULL THEN r.amount - posted_amount ELSE (SELECT coalesce(sum(f.amount), 0) "
+        "FROM funding_rows AS f WHERE f.list = r.list AND f.row > posted_row AND f.row <= last_row) END), 0) "
+        "FROM funding_runs AS r JOIN funding_jobs AS j ON j.id = r.job WHERE r.status = 'POSTING' AND j.source = %s",
+        (source,),
+    ).fetchone()  # fmt: skip
+    assert row is not None
+    return int(row[0])
+
+
+_MISSING = "%s::numeric - balances.balance - balances.inflight_credit_balance - coalesce(coming.amount, 0)"
+"""What a balance has less than it should have, together with what is held for it and what runs have yet to post to it."""
+
+_COMING = (
+    "LEFT JOIN (SELECT f.destination, sum(f.amount) AS amount FROM funding_runs AS r JOIN funding_rows AS f "
+    "ON f.list = r.list AND f.row > r.posted_row AND (r.last_row IS NULL OR f.row <= r.last_row) "
+    "WHERE r.status = 'POSTING' GROUP BY f.destination) AS coming ON coming.destination = balances.id"
+)
 
 
 def _selected(conn: Connection, rule: Rule) -> tuple[str, tuple[Any, ...]]:
     source, where, values = where_balances(conn, rule.listing)
-    amount = "%s::numeric" if rule.top_up_to is None else "%s::numeric - balance - inflight_credit_balance"
+    amount = "%s::numeric"
+    if rule.top_up_to is not None:
+        amount, source = _MISSING, f"{source} {_COMING}"
     sql = (
         f"SELECT balances.id AS key, {amount} AS amount FROM {source} "
         f"WHERE balances.currency = %s AND balances.id <> %s AND ({where})"
@@ -400,14 +436,15 @@ def try_posting_lock(conn: Connection) -> bool:
 def lock_next_run(conn: Connection, *, but: Collection[UUID] = ()) -> tuple[JobRow, RunRow] | None:
     """The run to go on with, and its job, which is locked. Runs of one job follow each other, those of many take turns.
 
-    What another caller has locked is left to that one. ``but`` are runs that are not to have a turn.
+    One that has begun goes first, though what was due before it may be claimed after it: what a run comes to depends on
+    what the one before it did. What another caller has locked is left to that one. ``but`` are runs that are not to have a turn.
     """
     found = driver(conn).execute(
         "SELECT r.id FROM funding_runs AS r JOIN funding_jobs AS j ON j.id = r.job "
         "WHERE (r.status = 'POSTED' OR r.status IN ('PENDING', 'POSTING') AND j.status = 'ACTIVE') "
         "AND r.id <> ALL(%s) AND NOT EXISTS ("
         "SELECT FROM funding_runs AS e WHERE e.job = r.job AND e.status IN ('PENDING', 'POSTING', 'POSTED') "
-        "AND (e.due_at, e.id) < (r.due_at, r.id)) "
+        "AND (e.status = 'PENDING', e.due_at, e.id) < (r.status = 'PENDING', r.due_at, r.id)) "
         "ORDER BY r.progressed_at NULLS FIRST, r.due_at, r.id LIMIT 1 FOR NO KEY UPDATE OF j SKIP LOCKED",
         (list(but),),
     ).fetchone()  # fmt: skip
@@ -463,14 +500,18 @@ def cancel_runs(conn: Connection, job: UUID, now: datetime) -> None:
 
 
 def fill_with_rejected(conn: Connection, list: UUID, run: UUID) -> int:
-    """Make a list of the rows of a run that were rejected, under the numbers they had. Returns how many there are."""
+    """Make a list of the rows of a run that were rejected, under the numbers they had. Returns how many there are.
+
+    Of a retry also those that were not posted, as it was refused or the money did not go so far: they are rejected still.
+    """
     return (
         driver(conn)
         .execute(
             "INSERT INTO funding_rows (list, row, destination, amount, description, meta_data) "
             "SELECT %s, f.row, f.destination, f.amount, f.description, f.meta_data FROM funding_runs AS r "
-            "JOIN funding_postings AS p ON p.run = r.id JOIN outcomes AS o ON o.seq = p.seq AND o.status = 4 "
-            "JOIN funding_rows AS f ON f.list = r.list AND f.row = p.row WHERE r.id = %s",
+            "JOIN funding_rows AS f ON f.list = r.list LEFT JOIN funding_postings AS p ON p.run = r.id AND p.row = f.row "
+            "LEFT JOIN outcomes AS o ON o.seq = p.seq "
+            "WHERE r.id = %s AND (o.status = 4 OR p.seq IS NULL AND r.retry_of IS NOT NULL)",
             (list, run),
         )
         .rowcount

@@ -89,11 +89,12 @@ def first_waiting(conn: Connection, *, but: Collection[int]) -> dict[int, int]:
     return dict(rows.fetchall())
 
 
-def last_waiting(conn: Connection) -> dict[int, int]:
-    """Last undecided seq of each queue that has one."""
+def last_waiting(conn: Connection, *, parents: str = "%") -> dict[int, int]:
+    """Last undecided seq of each queue that has one, of those whose parent is like this."""
     rows = driver(conn).execute(
-        "SELECT number, seq FROM queues CROSS JOIN LATERAL ("
-        f"SELECT seq FROM log WHERE {WAITING} ORDER BY queue DESC, seq DESC LIMIT 1) AS last ORDER BY number"
+        "SELECT number, seq FROM queues CROSS JOIN LATERAL (SELECT seq FROM log "
+        f"WHERE {WAITING} AND coalesce(parent, '') LIKE %s ORDER BY queue DESC, seq DESC LIMIT 1) AS last ORDER BY number",
+        (parents,),
     )
     return dict(rows.fetchall())
 

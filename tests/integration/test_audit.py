@@ -333,6 +333,13 @@ MISPOSTED = {
     "DELETE FROM funding_rows WHERE row = 2": ("funding_postings", "row 2", "transaction"),
     "UPDATE funding_postings SET seq = 4 WHERE row = 2": ("funding_postings", "row 2", "transaction"),
     "UPDATE funding_postings SET seq = 99 WHERE row = 2": ("funding_postings", "row 2", "transaction"),
+    "INSERT INTO funding_rows SELECT list, 9, destination, 7 FROM funding_rows WHERE row = 2": (
+        "funding_postings",
+        "row 9",
+        "transaction",
+    ),
+    "INSERT INTO funding_rows SELECT list, 0, destination, 7 FROM funding_rows WHERE row = 2; "
+    "UPDATE funding_runs SET status = 'CANCELLED'": ("funding_postings", "row 0", "transaction"),
     "UPDATE funding_rows SET amount = 8 WHERE row = 2": ("funding_postings", "row 2", "transaction"),
     "UPDATE funding_rows SET destination = source FROM log WHERE seq = 1": ("funding_postings", "row 1", "transaction"),
     "UPDATE funding_jobs SET source = destination FROM log WHERE seq = 1": ("funding_postings", "row 1", "transaction"),

@@ -951,6 +951,20 @@ def test_the_runs_of_a_job_follow_each_other(ledger: Ledger, monkeypatch: pytest
     assert _pairs(ledger, job) == _many(5) * 4
 
 
+def test_a_run_that_has_begun_is_not_overtaken_by_one_that_was_due_before_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _pieces_of(monkeypatch, 1)
+    job = _create(ledger, *_many(3), cron=HOURLY)
+    funding.run_now(ledger.engine, job.job_id, None, SOON + timedelta(milliseconds=200))
+    _steps(ledger, 2, SOON + timedelta(milliseconds=300))
+    assert runs.claim(ledger.engine, SOON + timedelta(seconds=1), Progress())
+    _steps(ledger, 1)
+    assert [(run.status, run.posted) for run in _runs(ledger, job)] == [("POSTING", 2), ("PENDING", 0)]
+    _advance(ledger, SOON)
+    assert _statuses(ledger, job) == ["COMPLETED"] * 2
+
+
 def test_a_run_is_completed_when_all_that_it_posted_is_decided(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     job = _create(ledger, *_many(3), cron=HOURLY, missed="all")
     assert runs.claim(ledger.engine, NOW + timedelta(hours=2), Progress())
@@ -1272,6 +1286,17 @@ def test_a_rule_that_nothing_matches_is_a_run_of_no_rows(ledger: Ledger) -> None
     assert (run.status, run.row_count, run.posted) == ("COMPLETED", 0, 0)
 
 
+def test_a_run_of_no_rows_asks_nothing_of_a_pool_that_is_below_the_limit(ledger: Ledger) -> None:
+    ledger.post(source="@Pool", destination="@World", precise_amount=5)
+    ledger_id, _ = _group(ledger, "EUR")
+    fields: dict[str, Any] = {"rule": FundingRule(ledger_id=ledger_id, precise_amount=10), "allow_overdraft": False}
+    job = _create(ledger, **fields)
+    _advance(ledger)
+    assert (_sum(ledger, "@Pool"), _statuses(ledger, job)) == (-5, ["COMPLETED"])
+    rehearsal = funding.rehearse(ledger.engine, _request(**fields), None, ledger.directory, NOW)
+    assert (rehearsal.rows, rehearsal.refusal) == (0, None)
+
+
 def test_balances_are_topped_up_to_an_amount_and_no_further(ledger: Ledger) -> None:
     ledger_id, (pool, full, above, some, empty, below, euros) = _group(ledger, *["USD"] * 6, "EUR")
     for name, amount in ((full, 100), (above, 101), (some, 40)):
@@ -1299,6 +1324,71 @@ def test_two_runs_at_once_do_not_top_up_twice(ledger: Ledger, inflight: bool) ->
     assert _pairs(ledger, job) == [(names[0], 10), (names[1], 6), (names[2], 10)]
     assert [run.row_count for run in _runs(ledger, job)][:4] == [3, 0, 0, 0]
     assert _pairs(ledger, other) == []
+
+
+@pytest.mark.parametrize("how", ["taking turns", "paused", "undecided"])
+def test_what_another_job_has_yet_to_post_is_not_topped_up_once_more(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    _pieces_of(monkeypatch, 1)
+    ledger_id, names = _group(ledger, *["USD"] * 3)
+    rule = FundingRule(ledger_id=ledger_id, precise_top_up_to=10)
+    first = _create(ledger, rule=rule)
+    if how == "paused":
+        _steps(ledger, 3)
+        funding.pause(ledger.engine, first.job_id)
+    second = _create(ledger, rule=rule)
+    if how == "undecided":  # Somebody posts a piece after all was settled, and has not decided it yet.
+        run, progress = _run(ledger, second), Progress()
+        progress.settled.add(run.id)
+        _steps(ledger, 2)
+        with begin(ledger.engine) as conn:
+            store.funding.touch_run(conn, run.id, LATER)
+        with monkeypatch.context() as patched:
+            patched.setattr(drain, "drain_until", lambda *arguments, **named: set())
+            _steps(ledger, 1)
+        with begin(ledger.engine) as conn:
+            store.funding.touch_run(conn, run.id, NOW - timedelta(hours=1))
+        assert all(runs.step(ledger.engine, NOW, progress) for _ in range(2))
+        assert (_run(ledger, first).posted, _run(ledger, second).row_count) == (2, 0)
+    _advance(ledger)
+    if how == "paused":
+        assert (_statuses(ledger, second), _pairs(ledger, second)) == (["COMPLETED"], [])
+        funding.resume(ledger.engine, first.job_id, NOW)
+        _advance(ledger)
+    assert sorted(_pairs(ledger, first) + _pairs(ledger, second)) == sorted((name, 10) for name in names)
+
+
+def test_a_retry_tops_up_no_more_than_is_missing_by_then(ledger: Ledger) -> None:
+    ledger_id, names = _group(ledger, *["USD"] * 4)
+    _give(ledger, Pool=40)
+    job = _create(
+        ledger, rule=FundingRule(ledger_id=ledger_id, precise_top_up_to=10), allow_overdraft=False, cron=HOURLY
+    )
+    funding.run_now(ledger.engine, job.job_id, None, NOW)
+    first = _short_of_money(ledger, job, leaving=10)
+    _give(ledger, Pool=100)
+    for name, amount in ((names[1], 3), (names[2], 10)):
+        ledger.post(destination=name, precise_amount=amount)
+    retry, _ = funding.retry(ledger.engine, job.job_id, first.run_id, NOW)
+    _advance(ledger)
+    assert [(row.destination, row.amount) for row in _of_run(ledger, retry)] == [(names[1], 7), (names[3], 10)]
+    assert _runs(ledger, job)[1].row_count == 2
+
+
+@pytest.mark.parametrize("until_limit", [False, True])
+def test_what_another_job_has_yet_to_post_is_not_promised_twice(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, until_limit: bool
+) -> None:
+    _pieces_of(monkeypatch, 2)
+    _give(ledger, Pool=75)
+    first = _create(ledger, *_many(9, 10), allow_overdraft=False, until_limit=True)
+    second = _create(ledger, *_many(2, 3), allow_overdraft=False, until_limit=until_limit)
+    _advance(ledger)
+    assert [row.status for row in _of_job(ledger, first)] == [APPLIED] * 7
+    assert [row.status for row in _of_job(ledger, second)] == ([APPLIED] if until_limit else [])
+    refusal = _run(ledger, second).refusal
+    assert until_limit or "can pay 0.05 beside the 0.5 that other runs have yet to post" in (refusal or "")
 
 
 # Holds
@@ -1366,6 +1456,26 @@ def test_only_rejected_rows_are_retried_once_under_new_references_linked_to_the_
             )
             assert [each.first_seq for each in states] == [seqs[each.row] for each in states]
     assert [_sum(ledger, f"@W{number}") for number in range(5)] == [10] * 5
+
+
+@pytest.mark.parametrize("until_limit", [False, True])
+def test_what_a_retry_could_not_post_for_want_of_money_is_retried_by_the_next(
+    ledger: Ledger, until_limit: bool
+) -> None:
+    _give(ledger, Pool=50)
+    job = _create(ledger, *_many(5, 10), allow_overdraft=False, until_limit=until_limit)
+    first = _short_of_money(ledger, job, leaving=20)
+    _give(ledger, Pool=15)
+    second, _ = funding.retry(ledger.engine, job.job_id, first.run_id, NOW)
+    _advance(ledger)
+    assert len(_of_run(ledger, second)) == (1 if until_limit else 0)
+    _give(ledger, Pool=15)
+    third, _ = funding.retry(ledger.engine, job.job_id, second.run_id, SOON)
+    _advance(ledger, SOON)
+    assert [row.status for row in _of_run(ledger, third)] == [APPLIED] * (2 if until_limit else 3)
+    assert [_sum(ledger, f"@W{number}") for number in range(5)] == [10] * 5
+    with pytest.raises(Conflict, match="nothing to retry"):
+        funding.retry(ledger.engine, job.job_id, third.run_id, LATER)
 
 
 def test_a_run_is_retried_only_when_all_of_it_is_decided(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
