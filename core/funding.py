@@ -159,7 +159,7 @@ def create(
         asked_at = prior.created_at if prior is not None else now
     draft = _draft(request, given, directory, asked_at)
     with begin(engine) as conn:
-        job = _keep(conn, draft, directory, now)
+        job, _ = _keep(conn, draft, directory, now)
         first = store.funding.find_job_by_reference(conn, job.reference)
         if first is not None or not store.funding.insert_job(conn, job):
             conn.rollback()
@@ -201,6 +201,8 @@ class Rehearsal:
     """The first rows that would be rejected."""
     names: dict[int, str] = field(default_factory=dict)
     """Of the balances of the examples."""
+    new_names: list[str] = field(default_factory=list)
+    """``@Names`` that have no balance yet, and would get one. One that is mistyped is among them."""
 
     @property
     def beyond_limit(self) -> int:
@@ -218,9 +220,10 @@ def rehearse(
     """
     draft = _draft(request, given, directory, now)
     with begin(engine) as conn:
-        job = _keep(conn, draft, directory, now)
+        job, new_names = _keep(conn, draft, directory, now)
         plan = plan_of(conn, job, new_key())
         rehearsal = _rehearse(conn, job, plan)
+        rehearsal.new_names = sorted(new_names)
         conn.rollback()
     return rehearsal
 
@@ -599,8 +602,11 @@ def _before(terms: FundingTerms, now: datetime) -> datetime:
     return now if terms.at is None else now - schedule.GRACE - timedelta(microseconds=1)
 
 
-def _keep(conn: Connection, draft: _Draft, directory: Directory, now: datetime) -> JobRow:
-    """Check and keep the rows, and create what they name. The job itself is not kept yet."""
+def _keep(conn: Connection, draft: _Draft, directory: Directory, now: datetime) -> tuple[JobRow, set[str]]:
+    """Check and keep the rows, and create what they name. The job itself is not kept yet.
+
+    Returns it, and the ``@Names`` of the balances that were not there.
+    """
     id, terms = new_key(), draft.terms
     if draft.ledger_id is not None and store.ledgers.find(conn, draft.ledger_id) is None:
         raise NotFound("LGR_NOT_FOUND", "Ledger not found")
@@ -624,9 +630,9 @@ def _keep(conn: Connection, draft: _Draft, directory: Directory, now: datetime) 
     if draft.fix_precision:
         fixed = store.currencies.fix_precision(conn, draft.currency, draft.precision)
         check_precision(draft.currency, draft.precision, fixed)
-    source = _create(conn, draft, new_names, id, directory)
+    source, created = _create(conn, draft, new_names, id, directory)
     pool = store.balances.find_keys(conn, [source])[source]
-    return JobRow(
+    job = JobRow(
         id,
         draft.reference,
         draft.name,
@@ -646,10 +652,13 @@ def _keep(conn: Connection, draft: _Draft, directory: Directory, now: datetime) 
         now,
         0,
     )
+    return job, created
 
 
-def _create(conn: Connection, draft: _Draft, new_names: dict[str, int], list_id: UUID, directory: Directory) -> int:
-    """Create the balances that are named and not there. Returns the key of the pool."""
+def _create(
+    conn: Connection, draft: _Draft, new_names: dict[str, int], list_id: UUID, directory: Directory
+) -> tuple[int, set[str]]:
+    """Create the balances that are named and not there. Returns the key of the pool, and their names."""
     names = set(new_names)
     ref = ref_of(draft.source, draft.currency, directory)
     if ref is None:
@@ -663,7 +672,7 @@ def _create(conn: Connection, draft: _Draft, new_names: dict[str, int], list_id:
             store.funding.rename_destinations(conn, list_id, keys)
         ref = ref or refs[draft.source, draft.currency]
     assert ref is not None
-    return ref.key
+    return ref.key, names
 
 
 def _fingerprint(draft: _Draft) -> bytes:

@@ -278,6 +278,9 @@ def print_problems(out: Console, problems: Sequence[Mapping[str, Any]], count: i
         out.print(f"and {count - len(problems):,} more")
 
 
+_SHOWN_NAMES = 5
+
+
 def print_rehearsal(out: Console, found: Rehearsal) -> None:
     """What a run would come to, and which rows would be rejected."""
     job = found.job
@@ -293,6 +296,9 @@ def print_rehearsal(out: Console, found: Rehearsal) -> None:
             facts.add_row("rejected", Text(f"{rows:,}", style=_BAD), WIRE_NAMES[reason])
         if found.beyond_limit:
             facts.add_row("beyond the limit", Text(f"{found.beyond_limit:,}", style=_BAD), "would not be posted")
+    if found.new_names:
+        some = ", ".join(found.new_names[:_SHOWN_NAMES]) + (", ..." if len(found.new_names) > _SHOWN_NAMES else "")
+        facts.add_row("new balances", f"{len(found.new_names):,}", plain(some))
     facts.add_row(f"{_pool(job)} now", "", _money(found.pool_before, job))
     facts.add_row(f"{_pool(job)} after it", "", _money(found.pool_after, job))
     out.print(facts)

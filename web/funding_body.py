@@ -165,6 +165,8 @@ def rehearsal_body(found: Rehearsal, next_runs: list[datetime]) -> dict[str, Any
         "rejected_by_reason": {WIRE_NAMES[reason]: rows for reason, rows in sorted(found.rejected.items())},
         "rows_beyond_limit": found.beyond_limit,
         "rejected": rejected,
+        "new_balances": len(found.new_names),
+        "new_names": found.new_names[: funding.MAX_REJECTED],
         "first_failure": rejected[0] if rejected else _first_refused(found),
         "pool": {
             "balance": found.pool_before,

@@ -421,6 +421,8 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
         "rejected_by_reason": "object",
         "rows_beyond_limit": ("int", "With until_limit: would not be posted."),
         "rejected": ("[object]", "The first hundred: row, destination, precise_amount, reason, message."),
+        "new_balances": ("int", "@Names that have no balance yet, and would get one."),
+        "new_names": ("[str]", "The first hundred of them, by the alphabet. One that is mistyped is among them."),
         "first_failure": "object?",
         "pool": ("object", "balance and balance_after in minor units, amount_after in major units."),
         "next_runs": "[time]",

@@ -459,6 +459,7 @@ def test_a_dry_run_shows_what_it_would_come_to_and_keeps_nothing(
     out = ok(run("fund", file("@Ana,4"), *POOL, "--dry-run"))
     for part in ("would run", "4.00 USD", "@Pool now", "10.00 USD", "@Pool after it", "6.00 USD"):
         assert part in out
+    assert "new balances" in out and "@Ana" in out  # A name that is mistyped would be seen here.
     refused = run("fund", file("@Ana,11"), *POOL, "--dry-run")
     assert refused.exit_code == 1
     assert "the run needs 11 USD, and the pool can pay 10" in refused.stdout

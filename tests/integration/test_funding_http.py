@@ -137,6 +137,7 @@ def test_a_dry_run_says_what_would_be_and_keeps_nothing(api: Api, service: Servi
     assert body["dry_run"] and body["would_run"] and body["rows_applied"] == 2
     assert body["pool"] == {"balance": 0, "balance_after": -3000, "amount_after": -3}
     assert len(body["next_runs"]) == 10
+    assert body["new_balances"] == len(body["new_names"]) == 3 and "@Pool" in body["new_names"]
     short = api.client.post("/funding-jobs", json=job(allow_overdraft=None, until_limit=True, dry_run=True)).get_json()
     assert short["rows_applied"] == 0 and short["rows_beyond_limit"] == 2
     refused = api.client.post("/funding-jobs", json=job(overdraft_limit=0, dry_run=True)).get_json()
