@@ -663,3 +663,12 @@ def _rows_of_all_tables(service: Service) -> dict[str, int]:
     with begin(service.engine) as conn:
         names = conn.execute(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).scalars().all()
         return {name: conn.execute(text(f"SELECT count(*) FROM {name}")).scalar_one() for name in sorted(names)}
+
+
+def test_the_id_of_a_run_names_its_transactions_as_that_of_a_bulk_does(api: Api) -> None:
+    run = created(api)["run"]
+    fund(api)
+    body = api.get(f"/transactions/{run['run_id']}")
+    assert (body["transaction_count"], body["status"], body["progress"]) == (2, "APPLIED", 1)
+    listed = api.get("/transactions", parent_transaction_eq=run["run_id"])
+    assert [each["parent_transaction"] for each in listed] == [run["run_id"]] * 2
