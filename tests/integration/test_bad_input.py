@@ -333,7 +333,7 @@ ACCEPTED: dict[type[msgspec.Struct], dict[str, str]] = {
         ),
         "rule": "null",
         "inflight_commit_date": "null",
-        "at": "null, empty",
+        "at": "null",
         "count": "null",
         "ends_at": "null",
     },
