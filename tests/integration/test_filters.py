@@ -490,7 +490,8 @@ def test_common_filters_use_an_index(filled: Engine, monkeypatch: pytest.MonkeyP
     with begin(filled) as conn:
         fields = {f"{{{key}}}": conn.execute(text(_SAMPLE.format(key))).scalar_one() for key in (1, 78, 1800)}
         now: datetime = conn.execute(text("SELECT max(accepted_at) FROM log")).scalar_one()
-    fields |= {"{hour}": now.strftime("%Y-%m-%dT%H"), "{day}": now.strftime("%Y-%m-%d")}
+    # Yesterday, which is a whole day at any time of today.
+    fields |= {"{hour}": now.strftime("%Y-%m-%dT%H"), "{day}": (now - timedelta(days=1)).strftime("%Y-%m-%d")}
     plans = _explained(monkeypatch)
     for field, operator, value, few in COMMON:
         for counted in (False, few):
