@@ -338,6 +338,7 @@ def terminal(ledger: Ledger, file: Callable[..., str], database_url: str) -> Ite
     try:
         terminal.wait_for("not started")
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(runs, "PIECE", 2)
             patch.setattr(runs, "PIECE_IN_COMPANY", 2)
             progress = Progress()
             while progress.posted < 2:
