@@ -66,7 +66,7 @@ def _settle_due(engine: Engine, now: datetime, queues: set[int]) -> int:
             if drafts := settling.due_settlements(conn, transaction_id, Kind(kind)):
                 submissions.append(Submission(drafts))
         if submissions:
-            _append(conn, submissions, _called_by_id, queues)
+            _append(conn, submissions, intake.called_by_id, queues)
     return len(due)
 
 
@@ -92,8 +92,4 @@ def _restored(draft: Draft) -> Draft:
 
 def _with_legs_called_by_id(draft: Draft) -> Draft:
     """Somebody has taken the reference of a leg while the split waited for its date."""
-    return draft._replace(legs=tuple(map(_called_by_id, draft.legs)))
-
-
-def _called_by_id(draft: Draft) -> Draft:
-    return draft._replace(reference=draft.transaction_id)
+    return draft._replace(legs=tuple(map(intake.called_by_id, draft.legs)))

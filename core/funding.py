@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine
 from core import filters, recipients, schedule, store
 from core.directory import Directory
 from core.engine import Book
-from core.errors import Conflict, InvalidRequest, NotFound
+from core.errors import Conflict, InvalidRequest, NotFound, TooSlow
 from core.filters import BALANCES, Listing
 from core.funding_terms import problems_of, schedule_of, terms_from, terms_of
 from core.ids import new_key
@@ -31,12 +31,10 @@ from core.preview import decide_all
 from core.recipients import Given
 from core.requests import FilterClause, FilterRequest, FundingRequest, FundingTerms
 from core.schedule import Missed
-from core.store.db import begin, reading
-from core.store.funding import FundingRow, JobRow, Rule, RunRow, Tally
-from core.validation import (
-    MAX_REFERENCE,
-    text_problems,
-)
+from core.store.db import begin, reading, reading_within
+from core.store.funding import FundingRow, JobRow, RowState, Rule, RunRow, Tally
+from core.store.transactions import TransactionRow
+from core.validation import MAX_REFERENCE, text_problems
 
 MAX_ATOMIC = 10_000
 """Rows of a run that are decided as one."""
@@ -160,14 +158,10 @@ def create(
     draft = _draft(request, given, directory, asked_at)
     with begin(engine) as conn:
         job, _ = _keep(conn, draft, directory, now)
-        first = store.funding.find_job_by_reference(conn, job.reference)
-        if first is not None or not store.funding.insert_job(conn, job):
-            conn.rollback()
-        else:
+        if store.funding.insert_job(conn, job):
             run = _run_now(conn, job, now) if draft.runs_now else None
-            kept = store.funding.find_job(conn, job.job_id)
-            assert kept is not None
-            return Created(kept, run, False)
+            return Created(found(conn, job.job_id), run, False)
+        conn.rollback()
     with begin(engine) as conn:
         first = store.funding.find_job_by_reference(conn, job.reference)
         assert first is not None
@@ -255,8 +249,10 @@ def plan_of(conn: Connection, job: JobRow, run: UUID, *, list: UUID | None = Non
         list = run
     elif list is not None and rule is not None and rule.top_up_to is not None:
         store.funding.cut_to_missing(conn, list, rule.top_up_to)
+    # What a job's own list comes to was added up when it was loaded.
+    known = (job.row_count, job.amount) if list is None else store.funding.totals(conn, list)
     list = list or job.id
-    rows, amount = store.funding.totals(conn, list)
+    rows, amount = (part or 0 for part in known)
     if terms.atomic and rows > MAX_ATOMIC:
         text = f"{rows} rows cannot be decided as one; {MAX_ATOMIC} can"
         return Plan(list, rows, amount, None, {"reason": "TOO_MANY_ROWS", "message": text})
@@ -326,6 +322,24 @@ def forecast(conn: Connection, job: JobRow) -> Forecast:
     if room is not None and not moved and terms.until_limit:
         moved = store.funding.amount_within(conn, job.id if rule is None else rule, room)
     return Forecast(rows, amount, pool.balance, pool.balance - (0 if terms.inflight else moved), runs_left)
+
+
+def forecast_within(engine: Engine, job: JobRow, seconds: float) -> Forecast | None:
+    """The forecast of a job; None when it takes longer, as that of a rule may, which reads every balance that it names."""
+    try:
+        with reading_within(engine, seconds) as conn:
+            return forecast(conn, job)
+    except TooSlow:
+        return None
+
+
+def rows_of(
+    conn: Connection, run: RunRow, *, limit: int, after: int, status: str | None
+) -> tuple[list[RowState], dict[int, TransactionRow]]:
+    """Rows of a run, as ``store.funding.row_states`` finds them, and their transactions by seq."""
+    rows = store.funding.row_states(conn, run, limit=limit, after=after, status=status)
+    seqs = [seq for row in rows for seq in (row.seq, row.first_seq) if seq is not None]
+    return rows, {found.seq: found for found in store.transactions.find_seqs(conn, seqs)}
 
 
 def _rehearse(conn: Connection, job: JobRow, plan: Plan) -> Rehearsal:

@@ -133,6 +133,11 @@ def _inflight_problems(request: FundingRequest) -> Problems:
 
 
 def terms_from(request: FundingRequest, precision: int) -> FundingTerms:
+    """The terms of a request that has no problems.
+
+    Raises:
+        InvalidRequest: an amount is not a whole number of minor units.
+    """
     rule = request.rule
     limit = request.overdraft_limit
     terms = FundingTerms(

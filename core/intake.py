@@ -193,6 +193,11 @@ class _Writer:
         return Accepted(draft.transaction_id, seq, place, head.now, draft.parent, False, digest)
 
 
+def called_by_id(draft: Draft) -> Draft:
+    """A draft of the ledger's own making whose reference somebody has used, which nobody kept free."""
+    return draft._replace(reference=draft.transaction_id)
+
+
 def check_distinct_references(drafts: Sequence[Draft]) -> None:
     """Within one request, a reference may name one transaction only.
 

@@ -25,7 +25,8 @@ from core.requests import Recipient
 from core.store.funding import FundingRow
 from core.validation import indicator_problems, meta_data_problems, meta_data_text, whole
 
-COLUMNS = ("destination", "amount", "precise_amount", "description", "meta_data")
+COLUMNS = ("destination", "amount", "precise_amount", "description")
+"""Of a CSV."""
 MAX_PROBLEMS = 100
 """Problems that are listed. All are counted."""
 MAX_LINE = 65_536
@@ -130,10 +131,9 @@ class _Lines:
 
 def _header(values: list[str]) -> list[str]:
     names = [name.strip().lower() for name in values]
-    known = COLUMNS[:4]
-    if unknown := [name for name in names if name not in known]:
+    if unknown := [name for name in names if name not in COLUMNS]:
         hint = "; the columns must be separated by commas" if ";" in unknown[0] or "\t" in unknown[0] else ""
-        raise _bad_header(f"there is no column {unknown[0][:100]!r}; there are {', '.join(known)}{hint}")
+        raise _bad_header(f"there is no column {unknown[0][:100]!r}; there are {', '.join(COLUMNS)}{hint}")
     if len(set(names)) < len(names):
         raise _bad_header("a column is there twice")
     if "destination" not in names or ("amount" in names) == ("precise_amount" in names):

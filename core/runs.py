@@ -249,7 +249,9 @@ def _append(conn: Connection, submission: Submission) -> None:
         return
     attempt.rollback()
     taken = store.log.find_references(conn, [draft.reference for draft in submission.drafts])
-    submission.drafts = [_called_by_id(draft) if draft.reference in taken else draft for draft in submission.drafts]
+    submission.drafts = [
+        intake.called_by_id(draft) if draft.reference in taken else draft for draft in submission.drafts
+    ]
     intake.append(conn, [submission])
     if not _is_ours(submission):
         raise TransientError("somebody has used the reference of a row; try again")
@@ -257,10 +259,6 @@ def _append(conn: Connection, submission: Submission) -> None:
 
 def _is_ours(submission: Submission) -> bool:
     return submission.error is None and not any(one.replayed for one in submission.accepted)
-
-
-def _called_by_id(draft: Draft) -> Draft:
-    return draft._replace(reference=draft.transaction_id)
 
 
 def _drafts(job: JobRow, terms: FundingTerms, run: RunRow, rows: list[FundingRow]) -> list[Draft]:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from core import audit, checkpoints, history, resize, store
 from core.errors import InvalidRequest, LedgerError, TransientError
-from core.funding import Forecast
+from core.funding import Forecast, forecast_within
 from core.model import Kind, Status
 from core.money import MAX_PRECISION
 from core.routing import MAX_QUEUES
@@ -23,7 +23,7 @@ from core.store.balances import BalanceRow, Entry
 from core.store.db import begin, reading
 from core.store.funding import JobRow
 from ops import show
-from ops.instance import Unavailable, chain_key, database, finds_database, reads_ledger
+from ops.instance import FORECAST_WITHIN_S, Unavailable, chain_key, database, finds_database, reads_ledger
 
 IMPORTED = {
     "up": "ops.up",
@@ -372,11 +372,7 @@ def _last_entries(conn: Any, row: BalanceRow, count: int) -> list[Entry]:
 
 def _forecasts(engine: Engine, jobs: list[JobRow]) -> list[tuple[JobRow, Forecast | None]]:
     """What a balance will be after the next run of each of the jobs that will draw on it."""
-    if not jobs:
-        return []
-    from ops.fund import forecast_of
-
-    return [(job, forecast_of(engine, job)) for job in jobs]
+    return [(job, forecast_within(engine, job, FORECAST_WITHIN_S)) for job in jobs]
 
 
 def _balance_body(row: BalanceRow, entries: list[Entry], jobs: list[tuple[JobRow, Forecast | None]]) -> dict[str, Any]:

@@ -17,19 +17,18 @@ from sqlalchemy import Connection, Engine
 from core import funding as core_funding
 from core import recipients, store
 from core.directory import Directory
-from core.errors import InvalidRequest, NotFound, TooSlow, TransientError
-from core.funding import Counts, Created, Forecast, Rehearsal
+from core.errors import InvalidRequest, NotFound, TransientError
+from core.funding import Counts, Created, Rehearsal
 from core.funding_terms import terms_of
 from core.ids import new_key
 from core.money import MAX_PRECISION
 from core.recipients import Given
 from core.requests import FundingRequest, FundingRule
 from core.schedule import Missed
-from core.store.db import reading, reading_within
-from core.store.funding import JobRow, RowState, RunRow, Tally
-from core.store.transactions import TransactionRow
+from core.store.db import reading
+from core.store.funding import JobRow, RunRow, Tally
 from ops import show
-from ops.instance import Unavailable, database, reads_ledger
+from ops.instance import FORECAST_WITHIN_S, Unavailable, database, reads_ledger
 
 LEFT_GOING = 130
 """Exit status after Ctrl-C, unless it was to cancel: the job goes on without us, or was not made."""
@@ -41,7 +40,6 @@ PAUSES = 4
 WORKER_SILENT_S = 15
 """A worker that has not been heard of for this long does not live."""
 
-FORECAST_WITHIN_S = 10
 SHOWN_REJECTED = 5
 SHOWN_RUNS = 10
 
@@ -412,7 +410,7 @@ def _say_left_going(job: JobRow) -> None:
 def _end_run(engine: Engine, out: Console, seen: Seen, pool_before: int | None, as_json: bool) -> None:
     job, run, counts = seen
     with reading(engine) as conn:
-        rejected, by_seq = _rows(conn, run, limit=SHOWN_REJECTED, after=0, status="REJECTED")
+        rejected, by_seq = core_funding.rows_of(conn, run, limit=SHOWN_REJECTED, after=0, status="REJECTED")
         pool = store.balances.find_keys(conn, [job.source])[job.source].balance
     if as_json:
         from web.funding_body import job_body, row_body, run_body
@@ -521,7 +519,7 @@ def rows_of_run(
     with database(data) as engine, reading(engine) as conn:
         job = _job(conn, name)
         run = _run(conn, job, run_id)
-        rows, by_seq = _rows(conn, run, limit=limit, after=after, status=status)
+        rows, by_seq = core_funding.rows_of(conn, run, limit=limit, after=after, status=status)
     if as_json:
         from web.funding_body import row_body
 
@@ -609,7 +607,7 @@ def _print_new_run(job: JobRow, run: RunRow, what: str, as_json: bool) -> None:
 
 def _print_job(engine: Engine, out: Console, job: JobRow, as_json: bool) -> None:
     """The job, its pool, what is to come, and what was."""
-    forecast = forecast_of(engine, job)
+    forecast = core_funding.forecast_within(engine, job, FORECAST_WITHIN_S)
     next_runs = core_funding.next_occurrences(job)
     with reading(engine) as conn:
         runs = store.funding.list_runs(conn, job.id, limit=SHOWN_RUNS, after=None)
@@ -628,15 +626,6 @@ def _print_job(engine: Engine, out: Console, job: JobRow, as_json: bool) -> None
     show.print_runs(out, counted)
 
 
-def forecast_of(engine: Engine, job: JobRow) -> Forecast | None:
-    """What the pool will be after the next run; None where a rule takes too long to look up."""
-    try:
-        with reading_within(engine, FORECAST_WITHIN_S) as conn:
-            return core_funding.forecast(conn, job)
-    except TooSlow:
-        return None
-
-
 def _job(conn: Connection, name: str) -> JobRow:
     job = store.funding.find_job(conn, name) or store.funding.find_job_by_reference(conn, name)
     if job is None:
@@ -653,15 +642,6 @@ def _run(conn: Connection, job: JobRow, run_id: str | None) -> RunRow:
     for run in store.funding.list_runs(conn, job.id, limit=1, after=None):
         return run
     raise NotFound("FND_NOT_FOUND", f"{job.job_id} has not run yet")
-
-
-def _rows(
-    conn: Connection, run: RunRow, *, limit: int, after: int, status: str | None
-) -> tuple[list[RowState], dict[int, TransactionRow]]:
-    """Rows of a run, and their transactions by seq."""
-    rows = store.funding.row_states(conn, run, limit=limit, after=after, status=status)
-    seqs = [seq for row in rows for seq in (row.seq, row.first_seq) if seq is not None]
-    return rows, {found.seq: found for found in store.transactions.find_seqs(conn, seqs)}
 
 
 def _now() -> datetime:

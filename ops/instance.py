@@ -15,6 +15,9 @@ from core.store.db import connect
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+FORECAST_WITHIN_S = 10
+"""How long a look ahead at a funding job may take."""
+
 KEY_FILE = "chain.key"
 """In the data folder: what signs the checkpoints, if PACIOLI_CHAIN_KEY does not say it."""
 

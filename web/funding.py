@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 
 import celeryconfig
 from core import funding, store
-from core.errors import InvalidRequest, TooSlow, TransientError
+from core.errors import InvalidRequest, TransientError
 from core.ids import key_of
 from core.recipients import Given, of_csv
 from core.requests import FundingRequest, RunRequest
@@ -155,9 +155,7 @@ def read_rows(job_id: str, run_id: str) -> Response:
     with reading(service().engine) as conn:
         job = funding.found(conn, job_id)
         found = funding.found_run(conn, job, run_id)
-        rows = store.funding.row_states(conn, found, limit=limit, after=after or 0, status=status)
-        seqs = [seq for row in rows for seq in (row.seq, row.first_seq) if seq is not None]
-        transactions = {each.seq: each for each in store.transactions.find_seqs(conn, seqs)}
+        rows, transactions = funding.rows_of(conn, found, limit=limit, after=after or 0, status=status)
     response = lists.table([row_body(job, found, row, transactions) for row in rows], ROW_COLUMNS)
     return wire.next_link(response, rows[-1].row if len(rows) == limit else None)
 
@@ -180,12 +178,8 @@ def pool_watch(jobs: list[JobRow]) -> dict[str, Any]:
 
 
 def _forecast(ledger: Service, job: JobRow) -> dict[str, Any] | None:
-    """None when it would take too long."""
-    try:
-        with reading_within(ledger.engine, FORECAST_S) as conn:
-            return forecast_body(funding.forecast(conn, job), job.precision)
-    except TooSlow:
-        return None
+    ahead = funding.forecast_within(ledger.engine, job, FORECAST_S)
+    return None if ahead is None else forecast_body(ahead, job.precision)
 
 
 # Creating

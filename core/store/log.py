@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from core import chain
 from core.model import Draft, Posting
 from core.store.db import copy_text, driver
+from core.store.queues import WAITING
 
 _APPEND_LOCK = 7_203_401
 """Advisory lock of whoever appends. It is held until the commit, so seq order is commit order."""
@@ -179,7 +180,7 @@ def read_batch(conn: Connection, cursors: dict[int, int], limit: int) -> list[Po
         # One index scan for each queue, which stops at the limit, and not a sort of everything that waits.
         sql = (
             f"SELECT next.* FROM unnest(%s::int[], %s::bigint[]) AS held (number, cursor) CROSS JOIN LATERAL ("
-            f"SELECT {_POSTING} FROM log WHERE (queue, seq) > (number, cursor) AND queue <= number ORDER BY queue, seq LIMIT %s"
+            f"SELECT {_POSTING} FROM log WHERE {WAITING} ORDER BY queue, seq LIMIT %s"
             f") AS next ORDER BY seq LIMIT %s"
         )
         rows = driver(conn).execute(sql, (list(cursors), list(cursors.values()), limit, limit))
