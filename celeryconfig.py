@@ -10,7 +10,7 @@ from typing import Any
 from celery.schedules import crontab
 from kombu import Queue  # type: ignore[attr-defined]
 
-from core.routing import MAX_QUEUES
+from core.ledger.rules.routing import MAX_QUEUES
 
 DRAIN = "pacioli.drain"
 SWEEP = "pacioli.sweep"

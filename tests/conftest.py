@@ -9,14 +9,14 @@ import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
-from core.directory import Directory
-from core.store import migrations
-from core.store.db import connect
-from core.store.tables import metadata
-from ops.embedded import Postgres
-from tests.factories import Ledger
+from core import migrations
+from core.base.db import connect
+from core.base.tables import metadata
+from core.ledger.directory import Directory
+from ops.server.embedded import Postgres
+from tests.harness.factories import Ledger
 
-SEED = importlib.import_module("core.store.migrations.versions.0001_ledger").SEED
+SEED = importlib.import_module("core.migrations.versions.0001_ledger").SEED
 
 _numbers = itertools.count(1)
 

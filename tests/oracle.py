@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from core.model import Kind, RejectReason, Status
+from core.ledger.rules.model import Kind, RejectReason, Status
 
 
 class Operation(NamedTuple):

@@ -5,7 +5,7 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from core.model import Kind
+from core.ledger.rules.model import Kind
 from tests.oracle import Operation, Split
 
 Account = tuple[str, str]

@@ -17,10 +17,10 @@ from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 import celeryconfig
-from core.routing import MAX_QUEUES
-from core.store import migrations
-from core.store.db import connect
-from core.store.tables import metadata
+from core import migrations
+from core.base.db import connect
+from core.base.tables import metadata
+from core.ledger.rules.routing import MAX_QUEUES
 from web.app import create_app
 
 ROOT = Path(__file__).parent.parent
@@ -60,8 +60,8 @@ def test_core_does_not_read_the_environment() -> None:
 def test_celeryconfig_imports_nothing_of_ours_but_routing() -> None:
     imported = set(_imported(ast.parse((ROOT / "celeryconfig.py").read_text())))
     assert {name for name in imported if name.partition(".")[0] in ("core", "web", "worker", "ops")} <= {
-        "core.routing",
-        "core.routing.MAX_QUEUES",
+        "core.ledger.rules.routing",
+        "core.ledger.rules.routing.MAX_QUEUES",
     }
 
 

@@ -10,21 +10,9 @@ from flask import Flask, Response, request
 from uuid_utils import uuid7
 from werkzeug.routing import BaseConverter
 
-from web import (
-    balances,
-    errors,
-    funding,
-    history,
-    ledgers,
-    metadata,
-    openapi,
-    queues,
-    settlements,
-    transactions,
-    verification,
-    wire,
-)
-from web.lean import Lean, NoSessions
+from web import balances, funding, history, ledgers, metadata, queues, settlements, transactions, verification
+from web.http import errors, openapi, wire
+from web.http.lean import Lean, NoSessions
 from web.service import Service, start
 
 OPEN_PATHS = frozenset({"/", "/health"})

@@ -6,18 +6,23 @@ import msgspec
 from flask import Blueprint, Response, request
 from sqlalchemy import Connection
 
-from core import history, store
-from core.errors import InvalidRequest, NotFound
-from core.filters import BALANCES
-from core.ids import new_key
-from core.model import GENERAL_LEDGER
-from core.money import to_text
-from core.requests import BalanceRequest, IdentityLinkRequest
-from core.store.balances import BalanceRow, Entry
-from core.store.db import begin, reading
-from core.validation import ZERO_TIME, indicator_problems, meta_data_problems, meta_data_text
-from web import lists, wire
+from core.base.db import begin, reading
+from core.base.errors import InvalidRequest, NotFound
+from core.base.ids import new_key
+from core.base.money import to_text
+from core.funding import store as funding_store
+from core.ledger import history
+from core.ledger.rules.model import GENERAL_LEDGER
+from core.ledger.rules.requests import BalanceRequest, IdentityLinkRequest
+from core.ledger.rules.validation import ZERO_TIME, indicator_problems, meta_data_problems, meta_data_text
+from core.ledger.store import balances as balance_store
+from core.ledger.store import ledgers as ledger_store
+from core.ledger.store.balances import BalanceRow, Entry
+from core.lists import query
+from core.lists.filters import BALANCES
 from web.funding import pool_watch
+from web.http import pages as lists
+from web.http import wire
 from web.service import service
 
 blueprint = Blueprint("balances", __name__)
@@ -37,9 +42,9 @@ def create() -> Response:
         raise InvalidRequest(problems, "GEN_VALIDATION_ERROR")
     assert asked.ledger_id is not None and asked.currency is not None
     with begin(service().engine) as conn:
-        if store.ledgers.find(conn, asked.ledger_id) is None:
+        if ledger_store.find(conn, asked.ledger_id) is None:
             raise InvalidRequest([("", "Invalid ledger ID")], "GEN_BAD_REQUEST", {"ledger_id": asked.ledger_id})
-        row = store.balances.create(
+        row = balance_store.create(
             conn,
             key=new_key(),
             ledger_id=asked.ledger_id,
@@ -61,7 +66,7 @@ def read(balance_id: str) -> Response:
         queued = _queued(conn, row)
         if wire.flag("from_source"):
             row = history.recomputed(conn, row)
-        jobs = store.funding.active_jobs_of(conn, row.key, 1)
+        jobs = funding_store.active_jobs_of(conn, row.key, 1)
     return wire.answer(_body(row, queued) | pool_watch(jobs))
 
 
@@ -69,11 +74,11 @@ def read(balance_id: str) -> Response:
 def read_indicator(indicator: str, currency: str) -> Response:
     """An internal balance by ``@Name``. Looking does not create it."""
     with reading(service().engine) as conn:
-        row = store.balances.find_indicator(conn, indicator, currency)
+        row = balance_store.find_indicator(conn, indicator, currency)
         if row is None:
             raise NotFound("BAL_NOT_FOUND", f"balance with indicator '{indicator}' not found")
         queued = _queued(conn, row)
-        jobs = store.funding.active_jobs_of(conn, row.key, 1)
+        jobs = funding_store.active_jobs_of(conn, row.key, 1)
     return wire.answer(_body(row, queued) | pool_watch(jobs))
 
 
@@ -81,13 +86,13 @@ def read_indicator(indicator: str, currency: str) -> Response:
 def read_page() -> Response:
     """A page of balances, newest first. Any ``field_operator=value`` is a filter, such as ``currency_eq=USD``."""
     listing = lists.in_query(BALANCES, default=10, what="invalid")
-    return lists.answer(listing, store.filters.find_balances, _body, lambda row: row.balance_id)
+    return lists.answer(listing, query.find_balances, _body, lambda row: row.balance_id)
 
 
 @blueprint.post("/balances/filter")
 def read_filtered() -> Response:
     """A page of the balances that match."""
-    return lists.answer(lists.in_body(BALANCES), store.filters.find_balances, _body, lambda row: row.balance_id)
+    return lists.answer(lists.in_body(BALANCES), query.find_balances, _body, lambda row: row.balance_id)
 
 
 @blueprint.put("/balances/<balance_id>/identity")
@@ -118,7 +123,7 @@ def read_entries(balance_id: str) -> Response:
     since, until = wire.time_arg("from"), wire.time_arg("to")
     with reading(service().engine) as conn:
         row = found(conn, balance_id)
-        entries = store.balances.entries(conn, row.key, limit=limit, after=after, since=since, until=until)
+        entries = balance_store.entries(conn, row.key, limit=limit, after=after, since=since, until=until)
     response = lists.table([_entry_body(entry) for entry in entries], _ENTRY_COLUMNS)
     return wire.next_link(response, entries[-1].version if len(entries) == limit else None)
 
@@ -129,7 +134,7 @@ def found(conn: Connection, balance_id: str) -> BalanceRow:
     Raises:
         NotFound: there is none.
     """
-    row = store.balances.find(conn, balance_id)
+    row = balance_store.find(conn, balance_id)
     if row is None:
         raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{balance_id}' not found")
     return row
@@ -162,7 +167,7 @@ def _problems_of(asked: BalanceRequest, indicator: str | None) -> list[tuple[str
 
 def _queued(conn: Connection, row: BalanceRow) -> tuple[int, int] | None:
     """Debits and credits not decided yet, if they are asked for."""
-    return store.balances.queued_sums(conn, row.key) if request.args.get("with_queued") == "true" else None
+    return balance_store.queued_sums(conn, row.key) if request.args.get("with_queued") == "true" else None
 
 
 def _body(row: BalanceRow, queued: tuple[int, int] | None = None) -> dict[str, Any]:

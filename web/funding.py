@@ -9,16 +9,18 @@ from typing import Any, BinaryIO, cast
 from flask import Blueprint, Response, request
 
 import celeryconfig
-from core import funding, store
-from core.errors import InvalidRequest, TransientError
-from core.ids import key_of
-from core.recipients import Given, of_csv
-from core.requests import FundingRequest, RunRequest
-from core.store.db import reading, reading_within
-from core.store.funding import JOB_PREFIX, ROW_STATUSES, RUN_PREFIX, JobRow, RunRow
-from web import lists, wire
-from web.errors import Malformed
+from core.base.db import reading, reading_within
+from core.base.errors import InvalidRequest, TransientError
+from core.base.ids import key_of
+from core.funding import jobs as funding
+from core.funding import store as funding_store
+from core.funding.recipients import Given, of_csv
+from core.funding.store import JOB_PREFIX, ROW_STATUSES, RUN_PREFIX, JobRow, RunRow
+from core.ledger.rules.requests import FundingRequest, RunRequest
 from web.funding_body import forecast_body, job_body, rehearsal_body, row_body, run_body
+from web.http import pages as lists
+from web.http import wire
+from web.http.errors import Malformed
 from web.service import Service, service
 
 blueprint = Blueprint("funding", __name__)
@@ -70,7 +72,7 @@ def read_page() -> Response:
     limit, _ = wire.limit_offset(default=20, largest=100, what="invalid")
     after, status = _after(JOB_PREFIX, "a funding job"), _status(funding.JOB_STATUSES)
     with reading(service().engine) as conn:
-        jobs = store.funding.list_jobs(conn, limit=limit, after=after, status=status)
+        jobs = funding_store.list_jobs(conn, limit=limit, after=after, status=status)
     response = wire.answer([job_body(job) for job in jobs])
     return wire.next_link(response, jobs[-1].job_id if len(jobs) == limit else None)
 
@@ -81,7 +83,7 @@ def read(job_id: str) -> Response:
     ledger = service()
     with reading(ledger.engine) as conn:
         job = funding.found(conn, job_id)
-        last = next(iter(store.funding.list_runs(conn, job.id, limit=1, after=None)), None)
+        last = next(iter(funding_store.list_runs(conn, job.id, limit=1, after=None)), None)
     body = {"last_run": None, **job_body(job, last), "next_runs": funding.next_occurrences(job)}
     return wire.answer({**body, "pool": None if job.status == "CANCELLED" else _forecast(ledger, job)})
 
@@ -122,7 +124,7 @@ def read_runs(job_id: str) -> Response:
     after = _after(RUN_PREFIX, "a run")
     with reading(service().engine) as conn:
         job = funding.found(conn, job_id)
-        runs = store.funding.list_runs(conn, job.id, limit=limit, after=after)
+        runs = funding_store.list_runs(conn, job.id, limit=limit, after=after)
     response = wire.answer([run_body(job, each) for each in runs])
     return wire.next_link(response, runs[-1].run_id if len(runs) == limit else None)
 
@@ -143,7 +145,7 @@ def read_run(job_id: str, run_id: str) -> Response:
     with reading_within(ledger.engine, COUNTED_S) as conn:
         job = funding.found(conn, job_id)
         found = funding.found_run(conn, job, run_id)
-        counts = funding.counts_of(job, found, store.funding.tally(conn, found.id), datetime.now(UTC))
+        counts = funding.counts_of(job, found, funding_store.tally(conn, found.id), datetime.now(UTC))
     return wire.answer(run_body(job, found, counts))
 
 

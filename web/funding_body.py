@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
-from core import funding
-from core.explain import WIRE_NAMES, sum_text
-from core.funding import Counts, Forecast, Rehearsal
-from core.funding_terms import terms_of
-from core.money import to_text
-from core.store.funding import RUN_PREFIX, JobRow, RowState, RunRow
-from core.store.transactions import TransactionRow
+from core.base.money import to_text
+from core.funding import jobs as funding
+from core.funding.jobs import Counts, Forecast, Rehearsal
+from core.funding.store import RUN_PREFIX, JobRow, RowState, RunRow
+from core.funding.terms import terms_of
+from core.ledger.explain import WIRE_NAMES, sum_text
+from core.ledger.store.transactions import TransactionRow
 from web.transaction_body import rejection_body
 
 

@@ -6,12 +6,12 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 import celeryconfig
-from core import history
-from core.errors import InvalidRequest
-from core.history import BATCH, MAX_BATCH
-from core.store.db import reading
-from web import wire
+from core.base.db import reading
+from core.base.errors import InvalidRequest
+from core.ledger import history
+from core.ledger.history import BATCH, MAX_BATCH
 from web.balances import found
+from web.http import wire
 from web.service import service
 
 blueprint = Blueprint("history", __name__)

@@ -5,15 +5,17 @@ from typing import Any
 import msgspec
 from flask import Blueprint, Response
 
-from core import store
-from core.errors import InvalidRequest, NotFound
-from core.filters import LEDGERS
-from core.ids import new_id
-from core.requests import LedgerRequest
-from core.store.db import begin, reading
-from core.store.ledgers import LedgerRow
-from core.validation import meta_data_problems, meta_data_text
-from web import lists, wire
+from core.base.db import begin, reading
+from core.base.errors import InvalidRequest, NotFound
+from core.base.ids import new_id
+from core.ledger.rules.requests import LedgerRequest
+from core.ledger.rules.validation import meta_data_problems, meta_data_text
+from core.ledger.store import ledgers as ledger_store
+from core.ledger.store.ledgers import LedgerRow
+from core.lists import query
+from core.lists.filters import LEDGERS
+from web.http import pages as lists
+from web.http import wire
 from web.service import service
 
 blueprint = Blueprint("ledgers", __name__)
@@ -24,7 +26,7 @@ def create() -> Response:
     """A new ledger, to put balances in."""
     asked, name = _checked()
     with begin(service().engine) as conn:
-        row = store.ledgers.create(conn, new_id("ldg_"), name, meta_data_text(bytes(asked.meta_data)))
+        row = ledger_store.create(conn, new_id("ldg_"), name, meta_data_text(bytes(asked.meta_data)))
     return wire.answer(_body(row), 201)
 
 
@@ -33,7 +35,7 @@ def rename(ledger_id: str) -> Response:
     """Change the name of a ledger, and nothing else."""
     _, name = _checked()
     with begin(service().engine) as conn:
-        row = store.ledgers.rename(conn, ledger_id, name)
+        row = ledger_store.rename(conn, ledger_id, name)
     return wire.answer(_body(_found(row)))
 
 
@@ -41,7 +43,7 @@ def rename(ledger_id: str) -> Response:
 def read(ledger_id: str) -> Response:
     """One ledger by its id."""
     with reading(service().engine) as conn:
-        row = store.ledgers.find(conn, ledger_id)
+        row = ledger_store.find(conn, ledger_id)
     return wire.answer(_body(_found(row)))
 
 
@@ -49,13 +51,13 @@ def read(ledger_id: str) -> Response:
 def read_page() -> Response:
     """A page of ledgers, newest first. Any ``field_operator=value`` is a filter, such as ``name_ilike=cust%``."""
     listing = lists.in_query(LEDGERS, default=10, what="Invalid")
-    return lists.answer(listing, store.filters.find_ledgers, _body, lambda row: row.ledger_id)
+    return lists.answer(listing, query.find_ledgers, _body, lambda row: row.ledger_id)
 
 
 @blueprint.post("/ledgers/filter")
 def read_filtered() -> Response:
     """A page of the ledgers that match."""
-    return lists.answer(lists.in_body(LEDGERS), store.filters.find_ledgers, _body, lambda row: row.ledger_id)
+    return lists.answer(lists.in_body(LEDGERS), query.find_ledgers, _body, lambda row: row.ledger_id)
 
 
 def _checked() -> tuple[LedgerRequest, str]:

@@ -3,12 +3,12 @@
 import msgspec
 from flask import Blueprint, Response
 
-from core.annotations import annotate
-from core.errors import InvalidRequest
-from core.requests import MetaDataRequest
-from core.store.db import begin
-from core.validation import meta_data_problems, meta_data_text
-from web import wire
+from core.base.db import begin
+from core.base.errors import InvalidRequest
+from core.ledger.metadata import annotate
+from core.ledger.rules.requests import MetaDataRequest
+from core.ledger.rules.validation import meta_data_problems, meta_data_text
+from web.http import wire
 from web.service import service
 
 blueprint = Blueprint("metadata", __name__)

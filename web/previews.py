@@ -8,16 +8,18 @@ import msgspec
 from flask import Response
 from sqlalchemy import Connection
 
-from core import intake, preview, settling, store
-from core.errors import LedgerError
-from core.explain import WIRE_NAMES, blnk_text
-from core.intake import Virtual
-from core.model import Balance, Draft, Kind, RejectReason, Status
-from core.money import to_text
-from core.preview import Rehearsed
-from core.requests import BulkSettlement, SettleRequest, TransactionRequest
-from web import wire
-from web.outcomes import CODES
+from core.base.errors import LedgerError
+from core.base.money import to_text
+from core.ledger import dry_run as preview
+from core.ledger import intake, settling
+from core.ledger.dry_run import Rehearsed
+from core.ledger.explain import WIRE_NAMES, blnk_text
+from core.ledger.intake import Virtual
+from core.ledger.rules.model import Balance, Draft, Kind, RejectReason, Status
+from core.ledger.rules.requests import BulkSettlement, SettleRequest, TransactionRequest
+from core.verification import store as audit_store
+from web.accept.outcomes import CODES
+from web.http import wire
 from web.service import Service
 from web.transaction_body import id_of
 
@@ -45,7 +47,7 @@ def create(ledger: Service, asked: TransactionRequest) -> Response:
     """The preview of one transaction."""
     virtual = Virtual()
     drafts = intake.draft_all([asked], ledger.directory, virtual=virtual)
-    with store.audit.snapshot(ledger.engine) as conn:
+    with audit_store.snapshot(ledger.engine) as conn:
         (one,) = preview.rehearse(conn, drafts)
         body = _preview(one, _Balances(conn, [one], virtual))
     if drafts[0].due_at is not None:
@@ -60,7 +62,7 @@ def bulk(
     virtual = Virtual()
     drafts = intake.draft_all(requests, ledger.directory, parent=batch_id, inflight=inflight, virtual=virtual)
     intake.check_distinct_references(drafts)
-    with store.audit.snapshot(ledger.engine) as conn:
+    with audit_store.snapshot(ledger.engine) as conn:
         rehearsed = preview.rehearse(conn, drafts, atomic=atomic)
         balances = _Balances(conn, rehearsed, virtual)
         notes = ["atomic: all are applied, or none"] if atomic else []
@@ -69,14 +71,14 @@ def bulk(
 
 def settlement(ledger: Service, asked: SettleRequest, drafts: Sequence[Draft]) -> Response:
     """The preview of a commit or void, of one hold or of several."""
-    with store.audit.snapshot(ledger.engine) as conn:
+    with audit_store.snapshot(ledger.engine) as conn:
         rehearsed = preview.rehearse(conn, drafts, atomic=drafts[0].atomic)
         return wire.answer(_settlement(_Balances(conn, rehearsed, Virtual()), asked, rehearsed))
 
 
 def refund(ledger: Service, draft: Draft) -> Response:
     """The preview of a refund."""
-    with store.audit.snapshot(ledger.engine) as conn:
+    with audit_store.snapshot(ledger.engine) as conn:
         (one,) = preview.rehearse(conn, [draft])
         return wire.answer(_preview(one, _Balances(conn, [one], Virtual())))
 
@@ -86,7 +88,7 @@ def bulk_settlement(ledger: Service, items: Sequence[tuple[BulkSettlement, str]]
     results: list[dict[str, Any]] = []
     seen: set[str] = set()
     notes: list[str] = []
-    with store.audit.snapshot(ledger.engine) as conn:
+    with audit_store.snapshot(ledger.engine) as conn:
         for item, status in items:
             if item.transaction_id in seen:
                 notes.append(f"{item.transaction_id} appears more than once; only its first place counts")
@@ -124,7 +126,7 @@ class _Balances:
 
     def __init__(self, conn: Connection, rehearsed: Sequence[Rehearsed], virtual: Virtual) -> None:
         keys = {key for one in rehearsed for key in one.before}
-        self._ids: Mapping[int, UUID] = store.audit.balance_ids(conn, [key for key in keys if key > 0])
+        self._ids: Mapping[int, UUID] = audit_store.balance_ids(conn, [key for key in keys if key > 0])
         self._virtual = {ref.key: ref.balance_id for ref in virtual.values()}
 
     def name(self, key: int) -> str:

@@ -5,10 +5,11 @@ from contextlib import suppress
 from flask import Blueprint, Response, request
 from redis import RedisError
 
-from core import recovery, store
-from core.errors import InvalidRequest, TransientError
-from core.store.db import reading
-from web import durations, wire
+from core.base.db import reading
+from core.base.errors import InvalidRequest, TransientError
+from core.ledger import recovery
+from core.ledger.store import queues as queue_store
+from web.http import durations, wire
 from web.service import service
 
 blueprint = Blueprint("queues", __name__)
@@ -25,7 +26,7 @@ RECOVER_AFTER_S = 120
 def read_all() -> Response:
     """Every queue: how much waits in it, how long already, and how fast it moves."""
     with reading(service().engine) as conn:
-        states = store.queues.states(conn)
+        states = queue_store.states(conn)
     return wire.answer(
         [
             {
@@ -48,8 +49,8 @@ def health() -> Response:
     ledger = service()
     try:
         with reading(ledger.engine) as conn:
-            workers = store.queues.live_workers(conn, WORKER_SILENT_S)
-            oldest_age_s = store.queues.oldest_age_s(conn)
+            workers = queue_store.live_workers(conn, WORKER_SILENT_S)
+            oldest_age_s = queue_store.oldest_age_s(conn)
     except TransientError:
         return wire.answer({"status": "DOWN", "reason": "database unreachable", "checks": {"database": "DOWN"}}, 503)
     checks = {

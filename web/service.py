@@ -12,15 +12,15 @@ from redis import Redis, RedisError
 from sqlalchemy import Engine
 
 import celeryconfig
-from core import chain
-from core.directory import Directory
-from core.store.db import connect
-from web.committer import Committer
-from web.doorbell import Doorbell
-from web.waiting import Waiting
+from core.base.db import connect
+from core.ledger.directory import Directory
+from core.ledger.rules import chain
+from web.accept.committer import Committer
+from web.accept.doorbell import Doorbell
+from web.accept.waiting import Waiting
 
 THREADS = 32
-"""Threads that a web process is started with (Procfile, ops/up.py). Each may read without waiting for a connection."""
+"""Threads that a web process is started with (Procfile, ops/server/up.py). Each may read without waiting for a connection."""
 
 WAITING_PLACES = THREADS // 2
 """Long polls that one process holds at a time."""

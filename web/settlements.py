@@ -5,17 +5,28 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from core import settling, store
-from core.errors import InvalidRequest, LedgerError, ReferenceConflict
-from core.explain import blnk_text
-from core.intake import Submission
-from core.model import Draft, RejectReason, Status
-from core.requests import BulkCommitRequest, BulkSettlement, BulkVoidRequest, RefundRequest, SettleRequest
-from core.store.db import reading
-from core.store.transactions import TransactionRow
-from web import previews, wire
-from web.errors import error_response
-from web.outcomes import CODES, answer_outcome, drain_all, find, first_rejected, last_of_each_queue, rejected, wait_all
+from core.base.db import reading
+from core.base.errors import InvalidRequest, LedgerError, ReferenceConflict
+from core.ledger import settling
+from core.ledger.explain import blnk_text
+from core.ledger.intake import Submission
+from core.ledger.rules.model import Draft, RejectReason, Status
+from core.ledger.rules.requests import BulkCommitRequest, BulkSettlement, BulkVoidRequest, RefundRequest, SettleRequest
+from core.ledger.store import transactions as transaction_store
+from core.ledger.store.transactions import TransactionRow
+from web import previews
+from web.accept.outcomes import (
+    CODES,
+    answer_outcome,
+    drain_all,
+    find,
+    first_rejected,
+    last_of_each_queue,
+    rejected,
+    wait_all,
+)
+from web.http import wire
+from web.http.errors import error_response
 from web.service import Service, service
 from web.transaction_body import body_of, read_body
 from web.transactions import batch_body
@@ -130,7 +141,7 @@ def _settled(ledger: Service, transaction_id: str, submission: Submission, *, qu
 
 def _failure(ledger: Service, submission: Submission) -> Response | None:
     with reading(ledger.engine) as conn:
-        rows = store.transactions.find_seqs(conn, [one.seq for one in submission.accepted])
+        rows = transaction_store.find_seqs(conn, [one.seq for one in submission.accepted])
     number, first = first_rejected(rows)
     return rejected(first, end=f"settlement {number} of {len(rows)}") if first is not None else None
 
@@ -208,7 +219,7 @@ def _settle_bulk(items: Sequence[_Item], asked: BulkCommitRequest | BulkVoidRequ
         with reading(ledger.engine) as conn:
             for item in items:
                 if item.submission is not None:
-                    item.judge(store.transactions.find_seqs(conn, [one.seq for one in item.submission.accepted]))
+                    item.judge(transaction_store.find_seqs(conn, [one.seq for one in item.submission.accepted]))
     results = [item.result for item in items]
     failed = sum(result["status"] == "failed" for result in results)
     return wire.answer({"succeeded": len(results) - failed, "failed": failed, "results": results})

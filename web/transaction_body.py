@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 
-from core import store
-from core.explain import WIRE_NAMES, blnk_text, sum_text
-from core.model import Accepted, Draft, Kind, Status
-from core.money import to_text
-from core.requests import Leg, Terms, TransactionRequest, terms_of
-from core.store.db import reading
-from core.store.transactions import TransactionRow
-from core.validation import ZERO_TIME
+from core.base.db import reading
+from core.base.money import to_text
+from core.ledger.explain import WIRE_NAMES, blnk_text, sum_text
+from core.ledger.rules.model import Accepted, Draft, Kind, Status
+from core.ledger.rules.requests import Leg, Terms, TransactionRequest, terms_of
+from core.ledger.rules.validation import ZERO_TIME
+from core.ledger.store import transactions as transaction_store
+from core.ledger.store.transactions import TransactionRow
 from web.service import Service
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -24,7 +24,7 @@ def read_body(ledger: Service, row: TransactionRow) -> dict[str, Any]:
     body = body_of(row)
     if row.kind == Kind.SPLIT and row.seq:
         with reading(ledger.engine) as conn:
-            legs = store.transactions.legs_of(conn, row.transaction_id)
+            legs = transaction_store.legs_of(conn, row.transaction_id)
         body["legs"] = [_leg_body(leg) for leg in legs]
         _name_legs(body, legs)
     elif row.status is Status.QUEUED:
@@ -146,7 +146,7 @@ def _name_legs(body: dict[str, Any], legs: Sequence[TransactionRow]) -> None:
 
 def _queue_body(ledger: Service, row: TransactionRow) -> dict[str, Any]:
     with reading(ledger.engine) as conn:
-        line = store.transactions.line_of(conn, row)
+        line = transaction_store.line_of(conn, row)
     if line.ahead:
         waiting_for = f"the {line.ahead} ahead of it in queue {line.queue}"
     elif line.waits_for_queues:

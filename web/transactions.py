@@ -5,20 +5,25 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from core import intake, store
-from core.errors import Conflict, InvalidRequest, LedgerError, NotFound
-from core.explain import blnk_text
-from core.filters import TRANSACTIONS
-from core.ids import new_id
-from core.intake import Submission
-from core.model import Status
-from core.money import to_text
-from core.requests import BulkRequest, TransactionRequest
-from core.settling import BATCH_PREFIX, is_batch
-from core.store.db import begin, reading
-from web import lists, previews, wire
-from web.errors import error_response
-from web.outcomes import CODES, answer_outcome, drain_all, find, first_rejected, places_of, wait_all
+from core.base.db import begin, reading
+from core.base.errors import Conflict, InvalidRequest, LedgerError, NotFound
+from core.base.ids import new_id
+from core.base.money import to_text
+from core.ledger import intake
+from core.ledger.explain import blnk_text
+from core.ledger.intake import Submission
+from core.ledger.rules.model import Status
+from core.ledger.rules.requests import BulkRequest, TransactionRequest
+from core.ledger.settling import BATCH_PREFIX, is_batch
+from core.ledger.store import due as due_store
+from core.ledger.store import transactions as transaction_store
+from core.lists import query
+from core.lists.filters import TRANSACTIONS
+from web import previews
+from web.accept.outcomes import CODES, answer_outcome, drain_all, find, first_rejected, places_of, wait_all
+from web.http import pages as lists
+from web.http import wire
+from web.http.errors import error_response
 from web.service import Service, service
 from web.transaction_body import accepted_body, body_of, id_of, read_body, rejection_body
 
@@ -108,7 +113,7 @@ def cancel(transaction_id: str) -> Response:
     """Cancel a transaction that is SCHEDULED: it becomes VOID, and is never accepted into the log."""
     ledger = service()
     with begin(ledger.engine) as conn:
-        store.due.cancel(conn, transaction_id)
+        due_store.cancel(conn, transaction_id)
     row = find(ledger, transaction_id)
     if row.seq:
         text = f"only a SCHEDULED transaction can be cancelled, and this one is {row.status}"
@@ -121,9 +126,9 @@ def read_reference(reference: str) -> Response:
     """By the client's reference. ``R_q`` finds ``R``, for clients that know Blnk's queue copies."""
     ledger = service()
     with reading(ledger.engine) as conn:
-        row = store.transactions.find_reference(conn, reference)
+        row = transaction_store.find_reference(conn, reference)
         if row is None and reference.endswith("_q"):
-            row = store.transactions.find_reference(conn, reference.removesuffix("_q"))
+            row = transaction_store.find_reference(conn, reference.removesuffix("_q"))
     if row is None:
         raise NotFound("TXN_NOT_FOUND", f"Transaction with reference '{reference}' not found")
     return wire.answer(read_body(ledger, row))
@@ -145,7 +150,7 @@ def read_filtered() -> Response:
     return lists.answer(lists.in_body(TRANSACTIONS), *_LIST)
 
 
-_LIST = (store.filters.find_transactions, body_of, lambda row: row.seq or row.transaction_id)
+_LIST = (query.find_transactions, body_of, lambda row: row.seq or row.transaction_id)
 
 
 def batch_body(ledger: Service, batch_id: str) -> dict[str, Any]:
@@ -155,7 +160,7 @@ def batch_body(ledger: Service, batch_id: str) -> dict[str, Any]:
         NotFound: there is no such batch.
     """
     with reading(ledger.engine) as conn:
-        batch = store.transactions.batch(conn, batch_id)
+        batch = transaction_store.batch(conn, batch_id)
     if batch is None:
         raise NotFound("TXN_NOT_FOUND", f"Transaction with ID '{batch_id}' not found")
     waiting = batch.by_status.get(Status.QUEUED, 0) + batch.by_status.get(Status.SCHEDULED, 0)
@@ -187,7 +192,7 @@ def _read_batch(ledger: Service, batch_id: str, wait_s: float) -> Response:
     body = batch_body(ledger, batch_id)
     if wait_s and body["counts"][Status.QUEUED]:
         with reading(ledger.engine) as conn:
-            places = store.transactions.last_places(conn, batch_id)
+            places = transaction_store.last_places(conn, batch_id)
         wait_all(ledger, places, wait_s)
         body = batch_body(ledger, batch_id)
     return wire.answer(body)
@@ -207,7 +212,7 @@ def _bulk_requests(asked: BulkRequest) -> list[TransactionRequest]:
 def _bulk_failure(ledger: Service, submission: Submission, batch_id: str) -> Response | None:
     """The first rejection of a drained bulk, in Blnk's words."""
     with reading(ledger.engine) as conn:
-        rows = store.transactions.find_seqs(conn, [one.seq for one in submission.postings()])
+        rows = transaction_store.find_seqs(conn, [one.seq for one in submission.postings()])
     _, row = first_rejected(rows)
     if row is None or row.rejection is None:
         return None

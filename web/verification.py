@@ -4,9 +4,9 @@ from threading import Lock
 
 from flask import Blueprint, Response, request
 
-from core import audit
-from core.errors import InvalidRequest, TransientError
-from web import wire
+from core.base.errors import InvalidRequest, TransientError
+from core.verification import audit
+from web.http import wire
 from web.service import service
 
 blueprint = Blueprint("verification", __name__)

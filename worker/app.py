@@ -15,9 +15,10 @@ from redis import Redis, RedisError
 from sqlalchemy import Engine
 
 import celeryconfig
-from core import chain, store
-from core.errors import TransientError
-from core.store.db import begin, connect
+from core.base.db import begin, connect
+from core.base.errors import TransientError
+from core.ledger.rules import chain
+from core.ledger.store import queues as queue_store
 
 logger = structlog.get_logger()
 
@@ -83,4 +84,4 @@ def _beat(sender: Any = None, **_: Any) -> None:
     """Say in the database that this worker lives. `/health` reads it."""
     name = getattr(sender, "hostname", None) or getattr(getattr(sender, "eventer", None), "hostname", None)
     with suppress(TransientError), begin(engine()) as conn:
-        store.queues.beat(conn, name or f"pid {os.getpid()}")
+        queue_store.beat(conn, name or f"pid {os.getpid()}")

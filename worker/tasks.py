@@ -5,11 +5,14 @@ import time
 import structlog
 
 import celeryconfig
-from core import audit, checkpoints, history, runs, store
-from core import drain as core_drain
-from core import due as core_due
-from core.errors import TransientError
-from core.store.db import reading
+from core.base.db import reading
+from core.base.errors import TransientError
+from core.funding import runs
+from core.ledger import drain as core_drain
+from core.ledger import due as core_due
+from core.ledger import history
+from core.ledger.store import queues as queue_store
+from core.verification import audit, checkpoints
 from worker.app import CHAIN_KEY, announce, answer, app, engine
 
 logger = structlog.get_logger()
@@ -41,7 +44,7 @@ def sweep() -> None:
     """Ring for the queues whose oldest posting waits too long."""
     try:
         with reading(engine()) as conn:
-            overdue = store.queues.with_work(conn, older_than_s=OVERDUE_S)
+            overdue = queue_store.with_work(conn, older_than_s=OVERDUE_S)
     except TransientError as error:
         logger.warning("a sweep could not look", error=repr(error.__cause__))
         return

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from sqlalchemy import Engine, text
 
-from core import audit, funding
-from core.directory import Directory
-from core.requests import FundingRequest, Recipient
-from core.store.db import connect, reading
-from core.store.funding import JobRow
-from ops.temporary import running
-from tests.e2e.processes import kill, wait_until
+from core.base.db import connect, reading
+from core.funding import jobs as funding
+from core.funding.store import JobRow
+from core.ledger.directory import Directory
+from core.ledger.rules.requests import FundingRequest, Recipient
+from core.verification import audit
+from ops.server.temporary import running
+from tests.harness.processes import kill, wait_until
 
 ROWS = 1_500
 BALANCES = 50

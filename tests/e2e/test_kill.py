@@ -14,10 +14,10 @@ import requests
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
-from ops import torture
-from ops.temporary import Running, running
-from tests.acceptance import case
-from tests.e2e.processes import WITHIN_S, kill, wait_until
+from ops.proving import torture
+from ops.server.temporary import Running, running
+from tests.harness.acceptance import case
+from tests.harness.processes import WITHIN_S, kill, wait_until
 
 CLIENTS = 8
 

@@ -23,10 +23,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from core import runs
-from web import wire
+from core.funding import runs
+from web.accept.doorbell import Doorbell
 from web.app import create_app
-from web.doorbell import Doorbell
+from web.http import wire
 
 AS_DESCRIBED = [
     not_a_server_error,

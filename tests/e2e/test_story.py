@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from web.wire import MAX_BODY
+from web.http.wire import MAX_BODY
 
 Http = Callable[..., Any]
 

@@ -6,9 +6,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.integration.test_http import Api
+from tests.integration.web.test_http import Api
+from web.accept.doorbell import Doorbell
 from web.app import create_app
-from web.doorbell import Doorbell
 
 
 @pytest.fixture

@@ -1,0 +1,172 @@
+"""Connections, and the place where the driver's errors stop."""
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import psycopg
+from psycopg.adapt import Buffer, Loader
+from psycopg.types.numeric import IntLoader
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from core.base.errors import TooSlow, TransientError
+
+_PIECE = 250
+"""Rows of a COPY that are sent at once."""
+
+_TRANSIENT = re.compile(r"^(08|53|57|40001|40P01|55P03|25P03)")
+"""SQLSTATEs worth another try: connection, resources, shutdown or timeout, serialization, deadlock, lock timeout."""
+
+
+def connect(
+    url: str, *, pool_size: int = 8, readers: int = 8, statement_timeout_s: int = 60, lock_timeout_s: int = 10
+) -> Engine:
+    """An engine for the ledger's database. ``postgres://`` and ``postgresql://`` mean psycopg 3.
+
+    ``pool_size`` connections are for ``begin``, and as many as ``readers`` for ``reading``. Both open on demand.
+    """
+    url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
+    options = (
+        f"-c statement_timeout={statement_timeout_s}s -c lock_timeout={lock_timeout_s}s "
+        "-c idle_in_transaction_session_timeout=120s -c timezone=UTC -c jit=off"
+    )
+    arguments: dict[str, Any] = {
+        "max_overflow": 0,
+        "pool_timeout": 10,
+        "connect_args": {"options": options, "connect_timeout": 5, "application_name": "pacioli"},
+    }
+    engine = create_engine(url, pool_size=pool_size, **arguments)
+    # A pool of its own: to switch a connection to autocommit and back costs as much as a small query, and a thread that
+    # waits for its turn at a pool costs more.
+    reader = create_engine(
+        url, pool_size=readers, isolation_level="AUTOCOMMIT", pool_reset_on_return=None, skip_autocommit_rollback=True,
+        **arguments,
+    )  # fmt: skip
+    for each in (engine, reader):
+        event.listen(each, "connect", _adapt)
+    _readers[engine] = reader
+    event.listen(engine, "engine_disposed", lambda _: reader.dispose())
+    return engine
+
+
+_readers: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
+
+
+@contextmanager
+def begin(engine: Engine) -> Iterator[Connection]:
+    """A transaction that commits at the end of the block.
+
+    Raises:
+        TransientError: the database was busy, gone or restarting. Whether a commit took place is then not known.
+    """
+    with _ours(), engine.begin() as conn, _noticing_loss(conn, engine):
+        yield conn
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection without a transaction, for a statement or two that only read: no BEGIN, no COMMIT.
+
+    Raises:
+        TransientError: as ``begin``.
+    """
+    with _ours(), _readers[engine].connect() as conn, _noticing_loss(conn, engine):
+        yield conn
+
+
+@contextmanager
+def reading_within(engine: Engine, seconds: float) -> Iterator[Connection]:
+    """A transaction that only reads, sees one state of the database, and has each statement cut short after a while.
+
+    Raises:
+        TooSlow: a statement took longer.
+        TransientError: as ``begin``.
+    """
+    with reading(engine) as conn, driver(conn).transaction():
+        driver(conn).execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        driver(conn).execute("SELECT set_config('statement_timeout', %s, true)", (f"{seconds * 1000:.0f}ms",))
+        try:
+            yield conn
+        except psycopg.errors.QueryCanceled as error:
+            raise TooSlow(seconds) from error
+
+
+@contextmanager
+def _ours() -> Iterator[None]:
+    """Where the driver's errors become ours, or show as the bugs that they are."""
+    try:
+        yield
+    except (DBAPIError, psycopg.Error, PoolTimeout) as error:
+        if _is_transient(error):
+            raise TransientError("the database is not available right now; try again") from error
+        raise
+
+
+@contextmanager
+def _noticing_loss(conn: Connection, engine: Engine) -> Iterator[None]:
+    """Drop a broken connection, and the idle ones with it: a server that restarted has cut them all."""
+    try:
+        yield
+    except (DBAPIError, psycopg.Error):
+        if not conn.invalidated and conn.connection.driver_connection.broken:  # type: ignore[union-attr]
+            conn.invalidate()
+            engine.dispose()
+        raise
+
+
+def driver(conn: Connection) -> psycopg.Connection[Any]:
+    """psycopg's connection, for COPY and for statements whose rows are read by the ten thousand."""
+    connection = conn.connection.driver_connection
+    assert isinstance(connection, psycopg.Connection)
+    return connection
+
+
+def copy_text(conn: Connection, table: str, columns: str, lines: Iterable[str]) -> None:
+    """Append rows with COPY, which costs a fraction of INSERT for each row.
+
+    They are COPY's text format already: tabs between, ``\\N`` for null, nothing that needs an escape. They go out in
+    pieces, so that the server writes the first rows while the next are being made.
+    """
+    with driver(conn).cursor() as cursor, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
+        for piece in _batched(lines, _PIECE):
+            copy.write("\n".join(piece) + "\n")
+
+
+def _batched(lines: Iterable[str], size: int) -> Iterator[list[str]]:
+    """As in itertools, which has it from Python 3.12 on."""
+    rest = iter(lines)
+    while piece := list(islice(rest, size)):
+        yield piece
+
+
+def array(values: Iterable[int]) -> str:
+    """A Postgres array of integers as its text, for a parameter that is cast: tenfold faster than a list of them."""
+    return f"{{{','.join(map(str, values))}}}"
+
+
+class _JsonTextLoader(Loader):
+    """jsonb as its text: metadata passes through unread, so no number in it turns into a float."""
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode()
+
+
+def _adapt(connection: psycopg.Connection[Any], _record: object) -> None:
+    # NUMERIC as int, of any size: every numeric of the ledger is a whole number, which the domain enforces.
+    connection.adapters.register_loader("numeric", IntLoader)
+    connection.adapters.register_loader("jsonb", _JsonTextLoader)
+
+
+def _is_transient(error: Exception) -> bool:
+    if isinstance(error, PoolTimeout):
+        return True
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    sqlstate = getattr(cause, "sqlstate", None)
+    if sqlstate is None:
+        return isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError))
+    return bool(_TRANSIENT.match(sqlstate))

@@ -1,0 +1,308 @@
+"""Runs of funding jobs: an occurrence is claimed, its rows are fixed, and then they go into the log, piece by piece.
+
+What has been done is in Postgres, in the same commit as what it did: the claim with the job's next due time, a piece with
+how far the run is. So nothing here minds being called twice, by two, late, or not at all for days: each occurrence is one
+run, and each of its rows is one transaction, whose reference says job, occurrence and row.
+
+Every piece is decided before the next one is posted. A run is never far ahead of its queue, so whoever posts to that queue
+meanwhile waits for one piece, and not for a hundred thousand rows.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Connection, Engine
+
+from core.base.db import begin, reading
+from core.base.errors import TransientError
+from core.base.ids import new_id, new_key
+from core.funding import jobs as funding
+from core.funding import schedule
+from core.funding import store as funding_store
+from core.funding.schedule import Due, Missed
+from core.funding.store import FundingRow, JobRow, RunRow
+from core.funding.terms import schedule_of, terms_of
+from core.ledger import drain, intake
+from core.ledger.drain import Announce
+from core.ledger.intake import Submission
+from core.ledger.rules.model import Draft, Kind
+from core.ledger.rules.requests import FundingTerms, Terms
+from core.ledger.rules.routing import route_of
+from core.ledger.store import log as log_store
+from core.ledger.store import queues as queue_store
+
+PIECE = 1_000
+"""Rows that one commit posts while nobody else does."""
+PIECE_IN_COMPANY = 100
+"""Rows that one commit posts while others post too, who wait for their place in the log until it is done."""
+ALONE_AFTER_S = 1.0
+"""Nobody else has posted for so long: then it does not."""
+
+
+@dataclass
+class Progress:
+    """What one call did."""
+
+    claimed: int = 0
+    posted: int = 0
+    ended: list[RunRow] = field(default_factory=list)
+    """Runs that are over."""
+    touched: set[int] = field(default_factory=set)
+    """Queues that were held, and may have got work meanwhile: whoever calls rings for them."""
+    settled: set[UUID] = field(default_factory=set)
+    """Runs before which everything has been decided, so that they may start."""
+    last_seq: int | None = None
+    """That the last piece ended with."""
+    company_at: float = field(default_factory=time.monotonic)
+    """When somebody else has last posted, or may have."""
+    settling: bool = False
+    """Whether the last step was that. The next one is then due whatever the time: else it might never come."""
+    failures: dict[UUID, Exception] = field(default_factory=dict)
+    """What went wrong with a job that was due, or a run. The others have their turn all the same."""
+    more: bool = False
+    """Whether there is something left to do at once."""
+
+
+def advance(
+    engine: Engine,
+    *,
+    now: datetime | None = None,
+    for_s: float = 1.0,
+    announce: Announce = lambda cursors: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Progress:
+    """Claim what is due, and post rows of runs, for about this long.
+
+    Raises:
+        TransientError: the database was busy or gone. What was committed stays, and the next call goes on from there.
+        Exception: whatever went wrong with one of the jobs or runs, after the others had their turn.
+    """
+    progress = Progress()
+    deadline = clock() + for_s
+    with reading(engine) as conn:
+        due, unfinished = funding_store.waiting(conn, now or datetime.now(UTC))
+    while due and claim(engine, now or datetime.now(UTC), progress):
+        unfinished = True
+        if clock() >= deadline:
+            progress.more = True
+            break
+    while unfinished and step(engine, now or datetime.now(UTC), progress, announce):
+        if clock() >= deadline and not progress.settling:
+            progress.more = True
+            break
+    for failure in progress.failures.values():
+        raise failure
+    return progress
+
+
+def claim(engine: Engine, now: datetime, progress: Progress) -> bool:
+    """Make runs of what one job has due, and move it on, in one commit. False when no job is due.
+
+    A job of which that cannot be said, for its zone is not known any more, is paused: else it would be the first for ever.
+    """
+    with begin(engine) as conn:
+        job = funding_store.lock_due_job(conn, now)
+        if job is None or job.next_due is None:
+            return False
+        status = job.status
+        try:
+            terms = terms_of(job)
+            due = schedule.due(
+                schedule_of(terms),
+                next_due=job.next_due,
+                now=now,
+                missed=Missed(terms.missed),
+                made=job.runs_made,
+            )
+            progress.claimed += 1
+        except Exception as error:
+            progress.failures[job.id] = error
+            status, due = "PAUSED", Due([], job.next_due, 0)
+        for at in due.runs:
+            funding_store.insert_run(conn, new_key(), job=job.id, occurrence=_text(at), due_at=at, created_at=now)
+        funding_store.update_job(
+            conn,
+            job.id,
+            status=status,
+            next_due=due.next_due,
+            runs_made=job.runs_made + len(due.runs),
+            skipped=job.skipped + due.skipped,
+        )
+    return True
+
+
+def step(engine: Engine, now: datetime, progress: Progress, announce: Announce = lambda cursors: None) -> bool:
+    """Do the next thing for the run whose turn it is: start it, or post a piece, or end it. False when there is none."""
+    run: RunRow | None = None
+    try:
+        with begin(engine) as conn:
+            if not funding_store.try_posting_lock(conn):
+                return False
+            found = funding_store.lock_next_run(conn, but=progress.failures)
+            if found is None:
+                return False
+            job, run = found
+            to_decide = _advance_run(conn, job, run, now, progress)
+        for queue, seq in to_decide.items():
+            progress.touched |= drain.drain_until(engine, queue, seq, announce=announce)
+    except Exception as error:
+        if run is None:
+            raise
+        # Whatever is wrong with it, it is not to keep the others waiting.
+        with suppress(TransientError), begin(engine) as conn:
+            funding_store.touch_run(conn, run.id, now)
+        if isinstance(error, TransientError):
+            raise
+        progress.failures[run.id] = error
+    return True
+
+
+def _advance_run(conn: Connection, job: JobRow, run: RunRow, now: datetime, progress: Progress) -> dict[int, int]:
+    """Returns what must be decided before the next step: the last seq of each queue."""
+    terms = terms_of(job)
+    progress.settling = False
+    if run.status == "PENDING":
+        # What was accepted before a run starts is decided before it starts. So it is seen in what a rule finds, in what
+        # a top-up adds, and in how far the money goes.
+        # After that only what other runs have posted meanwhile, for whoever posts to a busy queue would never see the end.
+        if _depends_on_balances(terms):
+            waiting = queue_store.last_waiting(conn, parents=_OF_RUNS if run.id in progress.settled else "%")
+            progress.settled.add(run.id)
+            if waiting:
+                progress.settling = True
+                return waiting
+        if not _start(conn, job, run, now):
+            progress.ended.append(run._replace(status="REFUSED"))
+        return {}
+    if run.status == "POSTING":
+        return _post(conn, job, terms, run, now, progress)
+    if any(each.status is None for each in funding_store.tally(conn, run.id)):
+        return funding_store.last_posted(conn, run.id)
+    funding_store.end_run(conn, run.id, status="COMPLETED", ended_at=now)
+    progress.ended.append(run._replace(status="COMPLETED", ended_at=now))
+    return {}
+
+
+_OF_RUNS = funding_store.RUN_PREFIX.replace("_", r"\_") + "%"
+"""What the parents of postings of runs are like."""
+
+
+def _depends_on_balances(terms: FundingTerms) -> bool:
+    return terms.filters is not None or not terms.allow_overdraft or terms.overdraft_limit is not None
+
+
+def _start(conn: Connection, job: JobRow, run: RunRow, now: datetime) -> bool:
+    """Fix what the run posts. False when it is refused."""
+    plan = funding.plan_of(conn, job, run.id, list=None if run.retry_of is None else run.id)
+    funding_store.start_run(
+        conn, run.id, list=plan.list, rows=plan.rows, amount=plan.amount, last_row=plan.last_row, now=now
+    )
+    if plan.refusal is not None:
+        refusal = msgspec.json.encode(plan.refusal).decode()
+        funding_store.end_run(conn, run.id, status="REFUSED", ended_at=now, refusal=refusal)
+    return plan.refusal is None
+
+
+def _post(
+    conn: Connection, job: JobRow, terms: FundingTerms, run: RunRow, now: datetime, progress: Progress
+) -> dict[int, int]:
+    """The next rows, with the commit that says how far the run is. Returns the last seq, by its queue."""
+    assert run.list is not None
+    if progress.last_seq is None and not funding_store.others_posted(conn, run, within_s=ALONE_AFTER_S):
+        progress.company_at = -math.inf
+    alone = time.monotonic() - progress.company_at >= ALONE_AFTER_S
+    size = funding.MAX_ATOMIC if terms.atomic else PIECE if alone else PIECE_IN_COMPANY
+    rows = funding_store.read_rows(conn, run.list, after=run.posted_row, limit=size + 1)
+    if run.last_row is not None:
+        rows = [row for row in rows if row.row <= run.last_row]
+    if len(rows) <= size:
+        # With the last row and not after it, so that nobody cancels a run of which nothing is left.
+        funding_store.end_run(conn, run.id, status="POSTED")
+    rows = rows[:size]
+    if not rows:
+        return {}
+    submission = Submission(_drafts(job, terms, run, rows), atomic=terms.atomic)
+    _append(conn, submission)
+    accepted = submission.accepted
+    seqs = [one.seq for one in accepted]
+    funding_store.post_rows(conn, run.id, list(zip(rows, seqs, strict=True)), now)
+    progress.posted += len(rows)
+    if progress.last_seq is not None and seqs[0] != progress.last_seq + 1:
+        progress.company_at = time.monotonic()
+    progress.last_seq = max(seqs)
+    return {accepted[0].queue: max(seqs)}
+
+
+def _append(conn: Connection, submission: Submission) -> None:
+    """Append all, in order. Where somebody has used a row's reference, which is not theirs, it is called by its id.
+
+    A row that was posted before cannot be here: the run's place moves in the commit that posts it.
+
+    Raises:
+        TransientError: somebody has used one in this moment. Next time it is seen.
+    """
+    attempt = conn.begin_nested()
+    intake.append(conn, [submission])
+    if _is_ours(submission):
+        attempt.commit()
+        return
+    attempt.rollback()
+    taken = log_store.find_references(conn, [draft.reference for draft in submission.drafts])
+    submission.drafts = [
+        intake.called_by_id(draft) if draft.reference in taken else draft for draft in submission.drafts
+    ]
+    intake.append(conn, [submission])
+    if not _is_ours(submission):
+        raise TransientError("somebody has used the reference of a row; try again")
+
+
+def _is_ours(submission: Submission) -> bool:
+    return submission.error is None and not any(one.replayed for one in submission.accepted)
+
+
+def _drafts(job: JobRow, terms: FundingTerms, run: RunRow, rows: list[FundingRow]) -> list[Draft]:
+    commit_at = terms.inflight_commit_date
+    if terms.inflight_commit_after_s is not None:
+        commit_at = run.due_at + timedelta(seconds=terms.inflight_commit_after_s)
+    first = Draft(
+        "",
+        "",
+        int(Kind.HOLD if terms.inflight else Kind.TRANSFER),
+        job.source,
+        None,
+        route_of(job.source_id),
+        0,
+        job.currency,
+        job.precision,
+        terms.description,
+        terms.allow_overdraft,
+        terms.overdraft_limit,
+        None,
+        run.run_id,
+        None,
+        None,
+        terms=None if commit_at is None else msgspec.json.encode(Terms(inflight_commit_date=commit_at)).decode(),
+        settle_at=() if commit_at is None else ((int(Kind.COMMIT_INFLIGHT), commit_at),),
+    )
+    prefix = f"{job.job_id}_{run.occurrence}_"
+    return [
+        first._replace(
+            transaction_id=new_id("txn_"),
+            reference=f"{prefix}{row.row}",
+            destination=row.destination,
+            amount=row.amount,
+            description=row.description or terms.description,
+            meta_data=row.meta_data,
+        )
+        for row in rows
+    ]
+
+
+def _text(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

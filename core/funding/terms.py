@@ -1,0 +1,175 @@
+"""The terms of a funding job: what may be asked, what is wrong with it, and what is kept of it."""
+
+from datetime import datetime
+from decimal import Decimal
+
+import msgspec
+
+from core.funding import schedule
+from core.funding.schedule import Missed, Schedule
+from core.funding.store import JobRow
+from core.ledger.intake import minor_of
+from core.ledger.rules.requests import FilterClause, FundingRequest, FundingRule, FundingTerms
+from core.ledger.rules.validation import (
+    MAX_REFERENCE,
+    ZERO_TIME,
+    Problems,
+    indicator_problems,
+    precision_problems,
+    text_problems,
+    time_of,
+    time_problems,
+    whole,
+)
+
+MAX_COUNT = 2**31 - 1
+
+# A filter may compare with any number, which stays the number that was given.
+_decode_terms = msgspec.json.Decoder(FundingTerms, float_hook=Decimal).decode
+
+
+def terms_of(job: JobRow) -> FundingTerms:
+    """What was agreed on in a job."""
+    return _decode_terms(job.terms)
+
+
+def schedule_of(terms: FundingTerms) -> Schedule:
+    """When a job runs. Without a time or an expression it ran once, when it was made."""
+    return Schedule(terms.at, terms.cron, terms.timezone, terms.ends_at, terms.count)
+
+
+def problems_of(request: FundingRequest, has_file: bool, now: datetime) -> Problems:
+    """Everything that is wrong with the terms, as far as it can be said without looking anything up."""
+    problems = text_problems("name", request.name, 255)
+    if request.reference is not None:
+        problems += text_problems("reference", request.reference, MAX_REFERENCE)
+    problems += text_problems("source", request.source, 255)
+    if request.source and request.source.startswith("@"):
+        problems += indicator_problems("source", request.source)
+    if request.currency is not None:
+        problems += text_problems("currency", request.currency, 32)
+    problems += precision_problems(request.precision)
+    if request.description is not None:
+        problems += text_problems("description", request.description, 10_000)
+    limit = request.overdraft_limit
+    if limit is not None and (not limit.is_finite() or limit < 0):
+        problems.append(("overdraft_limit", "cannot be negative"))
+    if request.until_limit and request.atomic:
+        problems.append(("until_limit", "funds a part, and atomic all or nothing; leave one out"))
+    if request.until_limit and (request.allow_overdraft or request.apply_overdraft) and limit is None:
+        problems.append(("until_limit", "needs an overdraft_limit, for with allow_overdraft alone there is no limit"))
+    problems += _recipients_problems(request, has_file)
+    problems += _time_problems(request, now)
+    return problems + _inflight_problems(request)
+
+
+def _recipients_problems(request: FundingRequest, has_file: bool) -> Problems:
+    ways = [request.recipients is not None, request.rule is not None, has_file]
+    if sum(ways) != 1:
+        return [("recipients", "exactly one of recipients, rule or a CSV file says whom to fund")]
+    if request.recipients is not None and not request.recipients:
+        return [("recipients", "cannot be empty")]
+    rule = request.rule
+    if rule is None:
+        return []
+    problems: Problems = []
+    if rule.ledger_id is not None:
+        problems += text_problems("rule.ledger_id", rule.ledger_id, 255)
+    if (rule.ledger_id is None) == (rule.filters is None):
+        problems.append(("rule", "either ledger_id or filters says whose balances"))
+    if rule.filters is not None and not rule.filters:
+        problems.append(("rule.filters", "cannot be empty"))
+    amounts = [name for name in _RULE_AMOUNTS if getattr(rule, name) is not None]
+    if len(amounts) != 1:
+        problems.append(("rule.amount", f"exactly one of {', '.join(_RULE_AMOUNTS)} is required"))
+    for name in amounts:
+        value = getattr(rule, name)
+        if not isinstance(value, Decimal):
+            value = whole(value)
+            if value is None:
+                problems.append((f"rule.{name}", "must be an integer, or a string of its digits"))
+                continue
+        if not Decimal(value).is_finite() or value <= 0:
+            problems.append((f"rule.{name}", "must be greater than zero"))
+    return problems
+
+
+_RULE_AMOUNTS = ("amount", "precise_amount", "top_up_to", "precise_top_up_to")
+
+
+def _time_problems(request: FundingRequest, now: datetime) -> Problems:
+    problems: Problems = []
+    for name in ("at", "ends_at", "inflight_commit_date"):
+        if (text := getattr(request, name)) is not None:
+            # A blank is not left out here: without a time, money would go out at once, or for ever.
+            problems += time_problems(name, "" if text == ZERO_TIME else text)
+    if request.at and request.cron is not None:
+        problems.append(("cron", "is for many runs, and at for one; leave one out"))
+    problems += schedule.problems_of(request.cron, request.timezone)
+    if request.cron is None:
+        for name in ("timezone", "ends_at", "count"):
+            if getattr(request, name) is not None:
+                problems.append((name, "is only of use with cron"))
+    if request.count is not None and not 1 <= request.count <= MAX_COUNT:
+        problems.append(("count", f"must be from 1 to {MAX_COUNT}"))
+    if request.missed is not None and request.missed not in set(Missed):
+        problems.append(("missed", f"must be {', '.join(list(Missed)[:-1])} or {list(Missed)[-1]}"))
+    if not problems and (at := time_of(request.at)) is not None and at < now - schedule.GRACE:
+        problems.append(("at", "is in the past; leave it out to run now"))
+    return problems
+
+
+def _inflight_problems(request: FundingRequest) -> Problems:
+    problems: Problems = []
+    after_s = request.inflight_commit_after_s
+    for name in ("inflight_commit_date", "inflight_commit_after_s"):
+        if getattr(request, name) is not None and not request.inflight:
+            problems.append((name, "needs inflight: true, for there is no hold otherwise"))
+    if request.inflight_commit_date and after_s is not None:
+        problems.append(("inflight_commit_after_s", "and inflight_commit_date cannot both be given"))
+    if after_s is not None and not 0 < after_s <= 10 * 366 * 86_400:
+        problems.append(("inflight_commit_after_s", "must be a number of seconds, from 1 to those of ten years"))
+    return problems
+
+
+def terms_from(request: FundingRequest, precision: int) -> FundingTerms:
+    """The terms of a request that has no problems.
+
+    Raises:
+        InvalidRequest: an amount is not a whole number of minor units.
+    """
+    rule = request.rule
+    limit = request.overdraft_limit
+    terms = FundingTerms(
+        description=request.description or request.name or "",
+        allow_overdraft=bool(request.allow_overdraft or request.apply_overdraft),
+        overdraft_limit=None if limit is None else minor_of("overdraft_limit", limit, precision),
+        until_limit=bool(request.until_limit),
+        allow_duplicates=bool(request.allow_duplicates),
+        atomic=bool(request.atomic),
+        inflight=bool(request.inflight),
+        inflight_commit_date=time_of(request.inflight_commit_date),
+        inflight_commit_after_s=request.inflight_commit_after_s,
+        at=time_of(request.at),
+        cron=None if request.cron is None else " ".join(request.cron.split()),
+        timezone=request.timezone or "UTC",
+        ends_at=time_of(request.ends_at),
+        count=request.count,
+        missed=request.missed or Missed.ONCE,
+    )
+    if rule is None:
+        return terms
+    return msgspec.structs.replace(
+        terms,
+        filters=rule.filters or [FilterClause("ledger_id", "eq", rule.ledger_id)],
+        logical_operator=rule.logical_operator or "and",
+        amount=_rule_amount(rule, "amount", precision),
+        top_up_to=_rule_amount(rule, "top_up_to", precision),
+    )
+
+
+def _rule_amount(rule: FundingRule, name: str, precision: int) -> int | None:
+    amount, precise = getattr(rule, name), getattr(rule, f"precise_{name}")
+    if precise is not None:
+        return whole(precise)
+    return None if amount is None else minor_of(f"rule.{name}", amount, precision)

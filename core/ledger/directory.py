@@ -1,0 +1,78 @@
+"""Who is who: balance ids, ``@Names`` and the precision of currencies.
+
+None of it ever changes once it is there, so each process remembers what it has seen, and a busy one asks the database
+only about the new. What was not found is not remembered.
+"""
+
+import threading
+from collections.abc import Collection, Iterable
+
+from sqlalchemy import Engine
+
+from core.base.db import begin, reading
+from core.base.ids import new_key
+from core.ledger.rules.model import BalanceRef
+from core.ledger.store import balances as balance_store
+from core.ledger.store import currencies as currency_store
+
+CAPACITY = 500_000
+"""Names remembered by a process, some 300 bytes each. The older half is forgotten when they are too many."""
+
+
+class Directory:
+    """Safe to share between threads: a dictionary's operations are atomic, and two who look up the same agree."""
+
+    def __init__(self, engine: Engine, *, check_precision: bool = True) -> None:
+        self.engine = engine
+        self.check_precision = check_precision
+        self._balances: dict[str | tuple[str, str], BalanceRef] = {}
+        self._older: dict[str | tuple[str, str], BalanceRef] = {}
+        self._making_room = threading.Lock()
+        self._precisions: dict[str, int] = {}
+
+    def balance(self, name: str | tuple[str, str]) -> BalanceRef | None:
+        """A balance by id, or by indicator and currency, if ``know`` has found it."""
+        return self._balances.get(name) or self._older.get(name)
+
+    def precision(self, currency: str) -> int | None:
+        """The currency's precision, if anything has fixed it."""
+        known = self._precisions.get(currency)
+        if known is None:
+            with reading(self.engine) as conn:
+                known = currency_store.precision_of(conn, currency)
+            if known is not None:
+                self._precisions[currency] = known
+        return known
+
+    def know(self, names: Iterable[str | tuple[str, str]]) -> None:
+        """Look up what is not known yet, in at most two statements however many there are."""
+        unknown = {name for name in names if self.balance(name) is None}
+        if unknown:
+            with reading(self.engine) as conn:
+                refs = balance_store.find_refs(conn, [name for name in unknown if isinstance(name, str)])
+                pairs = [name for name in unknown if isinstance(name, tuple)]
+                indicators = balance_store.find_indicators(conn, pairs) if pairs else {}
+            self._remember(refs, indicators)
+
+    def create(self, names: Collection[tuple[str, str]]) -> None:
+        """Create the internal balances that are not there, and know them. Many callers at once create each one once."""
+        missing = [name for name in names if self.balance(name) is None]
+        if missing:
+            with begin(self.engine) as conn:
+                balance_store.create_indicators(conn, [(*name, new_key()) for name in missing])
+            self.know(missing)
+
+    def fix_precision(self, currency: str, precision: int) -> int:
+        """Fix the precision by first use. Returns the one that holds, which another caller may have fixed first."""
+        with begin(self.engine) as conn:
+            fixed = currency_store.fix_precision(conn, currency, precision)
+        self._precisions[currency] = fixed
+        return fixed
+
+    def _remember(self, refs: dict[str, BalanceRef], indicators: dict[tuple[str, str], BalanceRef]) -> None:
+        # What another thread has just looked up must stay until it has used it.
+        with self._making_room:
+            if len(self._balances) + len(refs) + len(indicators) > CAPACITY // 2:
+                self._older, self._balances = self._balances, {}
+        self._balances.update(refs.items())
+        self._balances.update(indicators.items())

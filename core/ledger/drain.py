@@ -1,0 +1,213 @@
+"""The log after the cursor -> outcomes.
+
+A drain holds the cursors of one or more queues, decides the next postings in memory, in the order of acceptance, and
+writes everything in one commit. Two rules make the outcome equal to deciding all postings one at a time, in that order:
+
+* A later credit does not count. What a higher seq has already credited is left out of what a posting may spend.
+* An earlier credit is waited for. A posting that is short while an earlier one, undecided in another queue, would credit
+  its source is not rejected: the drain commits what it has and goes on with both queues. What it needs is always earlier,
+  so there are no circles.
+
+An atomic group needs all the queues of its members, and is decided whole.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Engine
+
+from core.base.db import begin, reading
+from core.ledger.rules.engine import Book, decide, decide_group
+from core.ledger.rules.model import SHORT_OF_MONEY, Outcome, Posting
+from core.ledger.store import log as log_store
+from core.ledger.store import outcomes as outcome_store
+from core.ledger.store import queues as queue_store
+
+BATCH = 5000
+"""Postings decided in one commit. More gains little and holds the balances' locks for longer."""
+
+Announce = Callable[[dict[int, int]], None]
+"""Told the new cursor of each queue, after the commit."""
+
+
+@dataclass
+class Batch:
+    """What one transaction did."""
+
+    held: set[int] = field(default_factory=set)
+    """The queues whose cursors it had locked; none when others are at all of them."""
+    cursors: dict[int, int] = field(default_factory=dict)
+    """The cursor of each, after a batch that decided something."""
+    decided: int = 0
+    needs: set[int] = field(default_factory=set)
+    """Queues that must be held as well before the next posting can be decided."""
+
+
+def drain(
+    engine: Engine,
+    queue: int,
+    *,
+    announce: Announce = lambda cursors: None,
+    batch: int = BATCH,
+    together: int = 0,
+) -> set[int]:
+    """Decide everything in ``queue``, and return the other queues that were held for it and may have got work.
+
+    If another drain is at the queue, leave it to that one: it looks again after it lets go, and so sees what was
+    accepted meanwhile. The queues returned were closed to others for a moment; whoever calls rings their doorbells.
+
+    ``together`` takes along every other queue that waits and is free, while one commit can hold what waits: with little in
+    each of many queues, that is one commit in place of many. Given as the number of postings at which it stops.
+
+    Raises:
+        TransientError: a lock was not had in time or the database went away. What was committed stays.
+    """
+    touched: set[int] = set()
+    while True:
+        with reading(engine) as conn:
+            waiting = set(queue_store.with_work(conn, numbers=None if together else [queue]))
+        held, decided = _drain_once(engine, waiting, announce, together or batch, wait=False) if waiting else (set(), 0)
+        if not held:
+            # Together, it has looked again at every queue itself.
+            return set() if together else touched - {queue}
+        touched |= held
+        if decided >= together:
+            together = 0  # Enough for a commit of its own. The other queues are for other workers.
+
+
+def drain_until(
+    engine: Engine, queue: int, seq: int, *, announce: Announce = lambda cursors: None, batch: int = BATCH
+) -> set[int]:
+    """Decide ``queue`` up to ``seq``, a posting of its own, waiting for another drain that is at it.
+
+    Returns the queues to ring, this one among them: it may go on after ``seq``, and whoever was turned away meanwhile
+    counts on that.
+
+    Raises:
+        TransientError: as ``drain``.
+    """
+    touched: set[int] = set()
+    while True:
+        with reading(engine) as conn:
+            if queue_store.cursors(conn).get(queue, seq) >= seq:
+                return touched
+        held, _ = _drain_once(engine, {queue}, announce, batch, wait=True)
+        touched |= held
+
+
+def _drain_once(
+    engine: Engine, queues: set[int], announce: Announce, batch: int, *, wait: bool
+) -> tuple[set[int], int]:
+    """Commit until those of the queues that are free have moved, with as many others as that takes.
+
+    Returns the queues that were held, and how many postings were decided.
+    """
+    decided = 0
+    while True:
+        with begin(engine) as conn:
+            done = drain_batch(conn, queues, limit=batch, wait=wait)
+        decided += done.decided
+        if done.cursors:
+            announce(done.cursors)
+        if not done.needs:
+            return done.held, decided
+        queues, wait = done.held | done.needs, True
+
+
+def drain_batch(conn: Connection, queues: set[int], *, limit: int, wait: bool) -> Batch:
+    """Decide the next postings of these queues in the transaction of ``conn``. Locks their cursors, then balances.
+
+    Without ``wait``, queues that another drain holds are left out.
+    """
+    heads = queue_store.lock_heads(conn, queues, wait=wait)
+    queues, cursors = set(heads), {queue: head.cursor for queue, head in heads.items()}
+    postings = log_store.read_batch(conn, cursors, limit) if queues else []
+    if not postings:
+        return Batch(queues)
+    if postings[-1].group_last is not None and postings[-1].group_last > postings[-1].seq:
+        postings += log_store.read_range(conn, queues, postings[-1].seq + 1, postings[-1].group_last)
+
+    book = _open_book(conn, postings)
+    before = dict(book.balances)
+    decided_at = outcome_store.clock(conn)
+    outcomes, needs = _decide_all(conn, postings, book, queues)
+    if not outcomes:
+        return Batch(queues, needs=needs)
+
+    hashes = {queue: head.hash for queue, head in heads.items()}
+    outcome_store.write(conn, outcomes, postings, decided_at, hashes)
+    if changed := [balance for id, balance in book.balances.items() if balance is not before[id]]:
+        outcome_store.write_balances(conn, changed)
+    if holds := {outcome.hold.seq: outcome.hold for outcome in outcomes if outcome.hold is not None}:
+        outcome_store.write_holds(conn, list(holds.values()), decided_at)
+    if refunds := {o.refunded.seq: o.refunded for o in outcomes if o.refunded is not None}:
+        outcome_store.write_refunds(conn, list(refunds.values()))
+    last = outcomes[-1].seq
+    queue_store.advance(conn, hashes, last, Counter(posting.queue for posting in postings[: len(outcomes)]))
+    return Batch(queues, {queue: max(last, cursor) for queue, cursor in cursors.items()}, len(outcomes), needs)
+
+
+def _open_book(conn: Connection, postings: list[Posting]) -> Book:
+    """Lock and read all that the postings touch, and the credits that some of them must not spend."""
+    balances = outcome_store.lock_balances(
+        conn, {posting.source for posting in postings} | {posting.destination for posting in postings}
+    )
+    holds = {posting.hold_seq for posting in postings if posting.hold_seq is not None}
+    refunds = {posting.refund_of for posting in postings if posting.refund_of is not None}
+    first_limited: dict[int, int] = {}
+    for posting in postings:
+        if posting.hold_seq is None and (not posting.allow_overdraft or posting.overdraft_limit is not None):
+            first_limited.setdefault(posting.source, posting.seq)
+    after = {id: seq for id, seq in first_limited.items() if balances[id].last_credit_seq > seq}
+    return Book(
+        balances,
+        outcome_store.find_holds(conn, holds) if holds else {},
+        outcome_store.later_credits(conn, after) if after else {},
+        outcome_store.find_refunds(conn, refunds) if refunds else {},
+    )
+
+
+def _decide_all(
+    conn: Connection, postings: list[Posting], book: Book, held: set[int]
+) -> tuple[list[Outcome], set[int]]:
+    """Decide in order, until the end or until a posting needs a queue that is not held."""
+    outcomes: list[Outcome] = []
+    waiting: dict[int, int] | None = None
+    for group in _groups(postings):
+        first = group[0]
+        if first.group_first is not None and first.group_last is not None:
+            if needs := log_store.queues_of_range(conn, first.group_first, first.group_last) - held:
+                return outcomes, needs
+            decided = decide_group(group, book)
+            short = next((member for member, o in zip(group, decided, strict=True) if _is_short(o)), None)
+        else:
+            outcome = decide(first, book)
+            if outcome.rejection is None:
+                book.write(outcome)
+                outcomes.append(outcome)
+                continue
+            decided, short = [outcome], first if _is_short(outcome) else None
+        if short is not None:
+            if waiting is None:
+                waiting = queue_store.first_waiting(conn, but=held)
+            if needs := log_store.queues_that_may_credit(conn, short.source, short.seq, waiting):
+                return outcomes, needs
+        outcomes += decided  # A rejected one has nothing to write, and a group has written itself.
+    return outcomes, set()
+
+
+def _groups(postings: list[Posting]) -> Iterator[list[Posting]]:
+    """Each posting alone, and the members of an atomic group together. They are neighbours in the log."""
+    position = 0
+    while position < len(postings):
+        last = postings[position].group_last
+        end = position + 1
+        while last is not None and end < len(postings) and postings[end].seq <= last:
+            end += 1
+        yield postings[position:end]
+        position = end
+
+
+def _is_short(outcome: Outcome) -> bool:
+    return outcome.rejection is not None and outcome.rejection.reason in SHORT_OF_MONEY

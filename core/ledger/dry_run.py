@@ -1,0 +1,115 @@
+"""What would happen: the engine over the balances as they are now, and nothing written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from core.ledger.rules.engine import Book, decide, decide_group
+from core.ledger.rules.model import Balance, Draft, Kind, Outcome, Posting
+from core.ledger.store import log as log_store
+from core.ledger.store import outcomes as outcome_store
+
+_LATEST = 2**62
+"""A rehearsal comes after everything that was accepted."""
+
+
+@dataclass
+class Rehearsed:
+    """One draft, and what it would come to."""
+
+    draft: Draft
+    postings: list[Posting]
+    outcomes: list[Outcome]
+    """Of the draft, or of each leg of a split."""
+    before: dict[int, Balance]
+    after: dict[int, Balance]
+    """The balances that it touches, by key."""
+    taken_by: str | None
+    """The transaction that has its reference already."""
+
+    @property
+    def rejected(self) -> Outcome | None:
+        """The first outcome that is a rejection for a reason of its own, if there is any."""
+        found = [outcome for outcome in self.outcomes if outcome.rejection is not None]
+        own = (o for o in found if o.rejection is not None and o.rejection.culprit is None)
+        return next(own, found[0] if found else None)
+
+
+def rehearse(conn: Connection, drafts: Sequence[Draft], *, atomic: bool = False) -> list[Rehearsed]:
+    """Decide drafts one after the other, each over what the ones before it would leave.
+
+    ``conn`` should see one state of the ledger throughout. Balances with negative keys do not exist yet, and have nothing.
+    """
+    postings = [_postings_of(draft, place) for place, draft in enumerate(drafts)]
+    every = [posting for each in postings for posting in each]
+    book = _book(conn, every)
+    taken = log_store.find_references(conn, [draft.reference for draft in drafts])
+    rehearsed = [
+        _rehearse(draft, each, book, taken[draft.reference].transaction_id if draft.reference in taken else None)
+        for draft, each in zip(drafts, postings, strict=True)
+    ]
+    if atomic and any(one.rejected for one in rehearsed):
+        outcomes = {o.seq: o for o in decide_group(every, _book(conn, every))}
+        for one in rehearsed:
+            one.outcomes = [outcomes[posting.seq] for posting in one.postings]
+            one.after = one.before = rehearsed_before(rehearsed, one)
+    return rehearsed
+
+
+def decide_all(postings: Sequence[Posting], book: Book, *, atomic: bool) -> list[Outcome]:
+    """Decide postings one after the other, or as a group, and leave in the book what they leave."""
+    if atomic:
+        return decide_group(postings, book)
+    outcomes = []
+    for posting in postings:
+        outcomes.append(decide(posting, book))
+        book.write(outcomes[-1])
+    return outcomes
+
+
+def rehearsed_before(rehearsed: Sequence[Rehearsed], one: Rehearsed) -> dict[int, Balance]:
+    """The balances of one draft as they were before any of the drafts."""
+    first: dict[int, Balance] = {}
+    for each in reversed(rehearsed):
+        first.update(each.before)
+    return {key: first[key] for key in one.before}
+
+
+def _rehearse(draft: Draft, postings: list[Posting], book: Book, taken_by: str | None) -> Rehearsed:
+    keys = {key for posting in postings for key in (posting.source, posting.destination)}
+    before = {key: book.balances[key] for key in keys}
+    outcomes = decide_all(postings, book, atomic=draft.atomic)
+    return Rehearsed(draft, postings, outcomes, before, {key: book.balances[key] for key in keys}, taken_by)
+
+
+def _postings_of(draft: Draft, place: int) -> list[Posting]:
+    return [
+        Posting(
+            _LATEST + 10_000 * place + number,
+            one.kind,
+            0,
+            one.source or 0,
+            one.destination or 0,
+            one.amount,
+            one.allow_overdraft,
+            one.overdraft_limit,
+            one.hold_seq,
+            None,
+            None,
+            one.refund_of,
+        )
+        for number, one in enumerate(draft.legs or (draft,))
+        if one.kind != Kind.SPLIT
+    ]
+
+
+def _book(conn: Connection, postings: Sequence[Posting]) -> Book:
+    keys = {key for posting in postings for key in (posting.source, posting.destination)}
+    balances = outcome_store.read_balances(conn, keys)
+    for key in keys:
+        if key < 0:
+            balances[key] = Balance(key, 0, 0, 0, 0, 1, 0)
+    holds = {posting.hold_seq for posting in postings if posting.hold_seq is not None}
+    refunds = {posting.refund_of for posting in postings if posting.refund_of is not None}
+    return Book(balances, outcome_store.find_holds(conn, holds), refunds=outcome_store.find_refunds(conn, refunds))

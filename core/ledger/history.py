@@ -1,0 +1,101 @@
+"""What a balance held at a time, and the snapshots that make the question cheap.
+
+An entry counts from the effective date of its transaction, which may be past or to come; without one, from when the
+transaction was accepted. What was decided later than a snapshot may have been accepted earlier, and may be dated before
+it. So a snapshot says up to which version of the balance it goes, and leaves out every entry that has an effective date:
+
+    balance at t = newest snapshot taken by t                          all of it was accepted before it was taken
+                 + entries without an effective date beyond its version, accepted by t
+                 + entries with an effective date by t                 always, whatever their version
+
+No posting, however late or backdated, can make a snapshot wrong.
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Engine
+
+from core.base.db import begin
+from core.base.errors import NotFound
+from core.ledger.store import history as history_store
+from core.ledger.store import outcomes as outcome_store
+from core.ledger.store.balances import BalanceRow
+from core.ledger.store.history import Snapshot
+
+BATCH = 1_000
+"""Balances that one commit takes snapshots of, unless told otherwise."""
+
+MAX_BATCH = 10_000
+
+_NOTHING = Snapshot(0, 0, 0)
+
+
+class BalanceAt(NamedTuple):
+    """What a balance held at a time, in minor units."""
+
+    credit: int
+    debit: int
+    at: datetime
+
+    @property
+    def balance(self) -> int:
+        return self.credit - self.debit
+
+
+def balance_at(conn: Connection, row: BalanceRow, at: datetime | None, *, from_source: bool = False) -> BalanceAt:
+    """What is decided by now of what counts by ``at``, or by now. With ``from_source`` no snapshot is used.
+
+    Raises:
+        NotFound: the balance was not there yet, and nothing counts by then (BAL_HISTORY_NOT_FOUND).
+    """
+    at = at or outcome_store.clock(conn)
+    found = None if from_source else history_store.newest_snapshot(conn, row.key, upto=row.version, at=at)
+    base = found or _NOTHING
+    credit, debit = history_store.sums(conn, row.key, after=base.version, upto=row.version, at=at)
+    then = BalanceAt(base.credit + credit, base.debit + debit, at)
+    # An amount is never 0, so sums of 0 say that there was no entry.
+    if row.created_at > at and not (then.credit or then.debit):
+        raise NotFound("BAL_HISTORY_NOT_FOUND", "no balance data found for time")
+    return then
+
+
+def recomputed(conn: Connection, row: BalanceRow) -> BalanceRow:
+    """A balance with the sums and the version that its outcomes make, and not those that are stored with it."""
+    sums = history_store.recomputed(conn, row.key)
+    return row._replace(
+        balance=sums.balance,
+        credit_balance=sums.credit,
+        debit_balance=sums.debit,
+        inflight_credit_balance=sums.inflight_credit,
+        inflight_debit_balance=sums.inflight_debit,
+        version=sums.version,
+    )
+
+
+def take_batch(engine: Engine, *, after: int = 0, size: int = BATCH) -> tuple[int, int | None]:
+    """Take snapshots of the next ``size`` balances beyond the key ``after`` that changed since their last one.
+
+    Returns how many, and the key that the next batch begins after; None at the end.
+
+    Raises:
+        TransientError: the database was busy or gone. What was committed stays.
+    """
+    with begin(engine) as conn:
+        last = history_store.last_of_batch(conn, after, size)
+        return (0, None) if last is None else (history_store.take_snapshots(conn, after=after, last=last), last)
+
+
+def take_all(engine: Engine, *, size: int = BATCH) -> int:
+    """Take snapshots of all balances that changed since their last one, and return how many.
+
+    Raises:
+        TransientError: as ``take_batch``.
+    """
+    total, after = 0, 0
+    while True:
+        taken, last = take_batch(engine, after=after, size=size)
+        total += taken
+        if last is None:
+            return total
+        after = last

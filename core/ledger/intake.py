@@ -1,0 +1,518 @@
+"""Requests -> rows of the log: validate, resolve names, append.
+
+``draft_all`` says everything that is wrong at once and writes nothing until all is right. ``append`` gives drafts their
+place in the order, in one commit for as many as there are.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection
+
+from core.base.errors import InvalidRequest, NotFound, ReferenceConflict
+from core.base.ids import new_id
+from core.base.money import InexactAmount, to_minor
+from core.ledger.directory import Directory
+from core.ledger.rules import splits
+from core.ledger.rules.model import Accepted, BalanceRef, Draft, Kind
+from core.ledger.rules.requests import Leg, Terms, TransactionRequest, terms_of
+from core.ledger.rules.routing import queue_of
+from core.ledger.rules.validation import meta_data_text, names_of, problems_of, time_of, whole
+from core.ledger.store import due as due_store
+from core.ledger.store import log as log_store
+from core.ledger.store.log import Head, Prior
+
+MAX_BULK = 10_000
+
+_SPLIT = int(Kind.SPLIT)
+"""As a plain integer: comparing with an enum's member costs several times as much."""
+
+
+# Submitting
+
+
+class Virtual(dict[tuple[str, str], BalanceRef]):
+    """Stands in for the internal balances that a rehearsal would create. Their keys are negative."""
+
+    def __missing__(self, name: tuple[str, str]) -> BalanceRef:
+        indicator, currency = name
+        ref = self[name] = BalanceRef(-1 - len(self), indicator, currency, indicator, 0)
+        return ref
+
+
+def draft_all(
+    requests: Sequence[TransactionRequest],
+    directory: Directory,
+    *,
+    parent: str | None = None,
+    inflight: bool | None = None,
+    virtual: Virtual | None = None,
+) -> list[Draft]:
+    """Validated drafts of some requests, in their order. Names are resolved, and created only when all else is right.
+
+    ``inflight``, if given, is meant instead of each request's own. With ``virtual`` nothing is created or fixed, and
+    balances that would be are taken from it.
+
+    Raises:
+        InvalidRequest: with every problem of the first request that has one; ``details`` holds its index.
+        NotFound: a balance id is not known (BAL_NOT_FOUND).
+    """
+    for index, request in enumerate(requests):
+        if problems := problems_of(request):
+            raise _at(index, parent, problems)
+    sides = [_sides(request) for request in requests]
+    directory.know(name for side in sides for names in side for name in names if name[0] != "@")
+    currencies = [_currency_of(request, side, directory) for request, side in zip(requests, sides, strict=True)]
+    internal = {
+        (name, currency)
+        for side, currency in zip(sides, currencies, strict=True)
+        for names in side
+        for name in names
+        if name[0] == "@"
+    }
+    directory.know(internal)
+
+    sums = []
+    precisions: dict[str, int] = {}
+    for index, (request, side, currency) in enumerate(zip(requests, sides, currencies, strict=True)):
+        try:
+            if request.scheduled_for or request.inflight_expiry_date or request.inflight_commit_date:
+                _check_terms(request, inflight)
+            _check_balances(side, currency, directory)
+            sums.append(_sums_of(request, currency, directory, precisions))
+        except InvalidRequest as error:
+            raise _at(index, parent, error.problems, error.code, error.details) from None
+    if virtual is None:
+        _fix_precisions(precisions, directory)
+        directory.create(internal)
+    return [
+        _draft(request, side, currency, amounts, _Names(directory, currency, virtual), parent, inflight)
+        for request, side, currency, amounts in zip(requests, sides, currencies, sums, strict=True)
+    ]
+
+
+@dataclass
+class Submission:
+    """Drafts that are accepted together or not at all. ``atomic`` ones are also decided whole."""
+
+    drafts: list[Draft]
+    atomic: bool = False
+    accepted: list[Accepted] = field(default_factory=list)
+    error: Exception | None = None
+
+    def postings(self) -> list[Accepted]:
+        """What was accepted into queues: legs in place of their splits, and nothing of what waits for its date."""
+        return [one for each in self.accepted for one in (each.legs or [each]) if one.queue >= 0]
+
+    def queues(self) -> set[int]:
+        """Those that got work by it."""
+        return {one.queue for one in self.postings() if not one.replayed}
+
+
+def append(conn: Connection, submissions: Sequence[Submission]) -> None:
+    """Give the drafts of all submissions their places in the log, and note in each what became of it.
+
+    A draft whose reference is taken is answered with the first transaction when the content is the same; else the whole
+    submission gets a ``ReferenceConflict``, and the others are not touched. One with a due date to come is put aside
+    until then. Holds the append lock until the commit.
+
+    Raises:
+        TransientError: the lock was not had in time.
+    """
+    references = [draft.reference for s in submissions for draft in s.drafts]
+    references += [leg.reference for s in submissions for draft in s.drafts if draft.legs for leg in draft.legs]
+    head, prior = log_store.lock_head(conn, references)
+    writer = _Writer(head, prior)
+    for submission in submissions:
+        submission.accepted, submission.error = [], None
+        try:
+            known = {draft.reference: _replay(draft, prior) for draft in submission.drafts if draft.reference in prior}
+            if submission.atomic and known and len(known) < len(submission.drafts):
+                reference, found = next(iter(known.items()))
+                raise ReferenceConflict(reference, "atomic batch", found.transaction_id)
+            for leg in (leg for d in submission.drafts if d.legs and d.reference not in known for leg in d.legs):
+                if taken := prior.get(leg.reference):
+                    raise ReferenceConflict(leg.reference, "split", taken.transaction_id)
+        except ReferenceConflict as error:
+            submission.error = error
+            continue
+        fresh = [draft for draft in submission.drafts if draft.reference not in known]
+        size = sum(1 + len(draft.legs) for draft in fresh)
+        group = (writer.seq + 1, writer.seq + size) if submission.atomic and size > 1 else None
+        for draft in submission.drafts:
+            submission.accepted.append(known.get(draft.reference) or writer.add(draft, group))
+    if writer.rows:
+        log_store.append(conn, writer.rows)
+    if writer.settle_at:
+        due_store.add(conn, writer.settle_at)
+    if writer.scheduled:
+        due_store.schedule(conn, writer.scheduled, head.now)
+
+
+@dataclass
+class _Writer:
+    """Collects what one append writes."""
+
+    head: Head
+    prior: dict[str, Prior]
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    scheduled: list[Draft] = field(default_factory=list)
+    settle_at: list[tuple[str, int, datetime]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.seq, self.digest = self.head.seq, self.head.digest
+
+    def add(self, draft: Draft, group: tuple[int, int] | None) -> Accepted:
+        """A draft whose reference is new, with its legs."""
+        if draft.due_at is not None and draft.due_at > self.head.now:
+            self.scheduled.append(draft)
+            accepted = Accepted(draft.transaction_id, 0, -1, self.head.now, draft.parent, False)
+            self.prior[draft.reference] = Prior(draft.transaction_id, 0, -1, self.head.now, None, draft)
+        else:
+            if group is None and draft.legs and draft.atomic:
+                group = (self.seq + 1, self.seq + 1 + len(draft.legs))
+            accepted = self._row(draft, group)
+            if draft.legs:
+                accepted = accepted._replace(legs=tuple(self._row(leg, group) for leg in draft.legs))
+            for action, at in draft.settle_at:
+                self.settle_at.append((draft.transaction_id, action, at))
+        return accepted
+
+    def _row(self, draft: Draft, group: tuple[int, int] | None) -> Accepted:
+        head = self.head
+        seq = self.seq = self.seq + 1
+        queue = None if draft.kind == _SPLIT else queue_of(draft.route, head.queues)
+        row = log_store.row_of(draft, seq=seq, queue=queue, group=group, accepted_at=head.now, before=self.digest)
+        digest = self.digest = row[-1]
+        self.rows.append(row)
+        place = -1 if queue is None else queue
+        self.prior[draft.reference] = Prior(draft.transaction_id, seq, place, head.now, digest, draft)
+        return Accepted(draft.transaction_id, seq, place, head.now, draft.parent, False, digest)
+
+
+def called_by_id(draft: Draft) -> Draft:
+    """A draft of the ledger's own making whose reference somebody has used, which nobody kept free."""
+    return draft._replace(reference=draft.transaction_id)
+
+
+def check_distinct_references(drafts: Sequence[Draft]) -> None:
+    """Within one request, a reference may name one transaction only.
+
+    Raises:
+        InvalidRequest: naming the second use.
+    """
+    seen: dict[str, int] = {}
+    for index, draft in enumerate(drafts):
+        for one in (draft, *draft.legs):
+            if (first := seen.setdefault(one.reference, index)) != index:
+                text = f"reference {one.reference} is used by transactions[{first}] too"
+                raise InvalidRequest([(f"transactions[{index}]", text)], "TXN_DUPLICATE_REFERENCE", {"index": index})
+
+
+_CONTENT = (
+    ("kind", "inflight"),
+    ("source", "source"),
+    ("destination", "destination"),
+    ("amount", "amount"),
+    ("currency", "currency"),
+    ("precision", "precision"),
+    ("description", "description"),
+    ("allow_overdraft", "allow_overdraft"),
+    ("overdraft_limit", "overdraft_limit"),
+    ("hold_seq", "transaction"),
+    ("refund_of", "transaction"),
+    ("effective_date", "effective_date"),
+)
+"""What a repeated reference must repeat: the draft's field, and the name that the client gave it."""
+
+
+def _replay(draft: Draft, prior: dict[str, Prior]) -> Accepted:
+    """The first transaction of a repeated reference, if the content is the same."""
+    first = prior[draft.reference]
+    for name, called in _CONTENT:
+        if getattr(draft, name) != getattr(first.draft, name):
+            raise ReferenceConflict(draft.reference, called, first.transaction_id)
+    if draft.meta_data != first.draft.meta_data and _parsed(draft.meta_data) != _parsed(first.draft.meta_data):
+        raise ReferenceConflict(draft.reference, "meta_data", first.transaction_id)
+    if draft.terms != first.draft.terms:
+        _compare_terms(draft, first)
+    place = first.transaction_id, first.seq, first.queue, first.accepted_at, first.draft.parent
+    return Accepted(*place, True, first.digest)
+
+
+def _compare_terms(draft: Draft, first: Prior) -> None:
+    ours, theirs = (terms_of(terms) for terms in (draft.terms, first.draft.terms))
+    for name in Terms.__struct_fields__:
+        if name != "scheduled_at" and getattr(ours, name) != getattr(theirs, name):
+            raise ReferenceConflict(draft.reference, name, first.transaction_id)
+
+
+def _parsed(meta_data: str | None) -> Any:
+    return json.loads(meta_data, parse_float=Decimal) if meta_data else None
+
+
+# What depends on balances and currencies
+
+
+Sides = tuple[list[str], list[str]]
+"""The balances that the two sides of a request name."""
+
+
+def _sides(request: TransactionRequest) -> Sides:
+    return names_of(request.source, request.sources), names_of(request.destination, request.destinations)
+
+
+def _currency_of(request: TransactionRequest, sides: Sides, directory: Directory) -> str:
+    """The request's currency, or, left out, that of the other side when exactly one side has balance ids only.
+
+    Blank when there is none, which ``_check_balances`` refuses.
+    """
+    if request.currency is not None:
+        return request.currency
+    concrete = [names for names in sides if all(name[0] != "@" for name in names)]
+    ref = directory.balance(concrete[0][0]) if len(concrete) == 1 else None
+    return ref.currency if ref is not None else ""
+
+
+def _check_balances(sides: Sides, currency: str, directory: Directory) -> None:
+    """All balances are there, or are names to be created, in one currency, and none on both sides under two names.
+
+    Raises:
+        NotFound, InvalidRequest: saying which.
+    """
+    keys: list[set[int]] = []
+    for side, names in zip(("source", "destination"), sides, strict=True):
+        keys.append(set())
+        for name in names:
+            ref = ref_of(name, currency, directory)
+            if ref is not None:
+                keys[-1].add(ref.key)
+                if ref.currency != currency and currency:
+                    text = f"is {currency}, but the {side} balance is in {ref.currency}"
+                    raise InvalidRequest([("currency", text)], "TXN_CURRENCY_MISMATCH")
+            elif name[0] != "@":
+                raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{name}' not found")
+    if not currency:
+        raise InvalidRequest([("currency", "cannot be blank")])
+    if keys[0] & keys[1]:
+        raise InvalidRequest([("destination", "source and destination cannot be the same balance")])
+
+
+def ref_of(name: str, currency: str, directory: Directory) -> BalanceRef | None:
+    """The balance that an id, or an ``@Name`` in this currency, stands for, if ``directory.know`` has found it."""
+    return directory.balance((name, currency) if name[0] == "@" else name)
+
+
+class _Names(NamedTuple):
+    """Names to balances that are known by now."""
+
+    directory: Directory
+    currency: str
+    virtual: Virtual | None
+
+    def __call__(self, name: str) -> BalanceRef:
+        ref = ref_of(name, self.currency, self.directory)
+        if ref is None:
+            assert self.virtual is not None
+            ref = self.virtual[name, self.currency]
+        return ref
+
+
+class _Sums(NamedTuple):
+    """Minor units of one request."""
+
+    precision: int
+    amount: int
+    overdraft_limit: int | None
+    legs: list[tuple[int, int, int]] | None
+    """Of a split: place of the source, of the destination, and amount."""
+
+
+def _sums_of(request: TransactionRequest, currency: str, directory: Directory, precisions: dict[str, int]) -> _Sums:
+    """Precisions to be fixed are added to ``precisions``."""
+    asked = int(request.precision) if request.precision else None
+    if directory.check_precision:
+        fixed = precisions.get(currency) or directory.precision(currency)
+        if fixed is None and asked is not None:
+            fixed = precisions[currency] = asked
+        check_precision(currency, asked, fixed)
+        precision = fixed or 1
+    else:
+        precision = asked or 1
+    if request.precise_amount is not None:
+        amount = whole(request.precise_amount) or 0
+    else:
+        amount = minor_of("amount", request.amount or Decimal(0), precision)
+    if amount == 0:
+        raise InvalidRequest([("amount", "transaction precise amount must be positive")], code="TXN_INVALID_AMOUNT")
+    limit = request.overdraft_limit
+    limit_minor = None if limit is None else minor_of("overdraft_limit", limit, precision)
+    split = request.sources or request.destinations
+    return _Sums(precision, amount, limit_minor, _legs_of(request, amount, precision) if split else None)
+
+
+def _legs_of(request: TransactionRequest, amount: int, precision: int) -> list[tuple[int, int, int]]:
+    return splits.pairs(
+        _shares_of("sources", request.sources, amount, precision),
+        _shares_of("destinations", request.destinations, amount, precision),
+    )
+
+
+def _shares_of(side: str, legs: list[Leg] | None, amount: int, precision: int) -> list[int]:
+    if not legs:
+        return [amount]
+    field = side
+    try:
+        shares = []
+        for index, leg in enumerate(legs):
+            field = f"{side}[{index}].{'distribution' if leg.precise_distribution is None else 'precise_distribution'}"
+            shares.append(splits.share_of(leg.distribution, leg.precise_distribution, precision))
+        field = side
+        return splits.amounts(amount, shares)
+    except splits.BadSplit as error:
+        raise InvalidRequest([(field, f"failed to split transaction: {error}")], "TXN_INVALID_DISTRIBUTION") from None
+
+
+def check_precision(currency: str, asked: int | None, fixed: int | None) -> None:
+    """
+    Raises:
+        InvalidRequest: what is asked is not what the currency has (TXN_PRECISION_MISMATCH).
+    """
+    if asked is not None and asked != fixed:
+        text = f"is {asked}, but {currency} has precision {fixed}"
+        raise InvalidRequest([("precision", text)], "TXN_PRECISION_MISMATCH", {"precision": fixed})
+
+
+def _fix_precisions(precisions: dict[str, int], directory: Directory) -> None:
+    for currency, precision in precisions.items():
+        check_precision(currency, precision, directory.fix_precision(currency, precision))
+
+
+def minor_of(field: str, amount: Decimal, precision: int) -> int:
+    """Minor units.
+
+    Raises:
+        InvalidRequest: naming the field; it does not come out whole (TXN_INVALID_AMOUNT).
+    """
+    try:
+        return to_minor(amount, precision)
+    except InexactAmount as error:
+        raise InvalidRequest([(field, str(error))], code="TXN_INVALID_AMOUNT") from None
+
+
+def _draft(
+    request: TransactionRequest,
+    sides: Sides,
+    currency: str,
+    sums: _Sums,
+    name: _Names,
+    parent: str | None,
+    inflight: bool | None,
+) -> Draft:
+    assert request.reference and request.description
+    hold = bool(request.inflight if inflight is None else inflight)
+    sources, destinations = sides
+    transaction_id = new_id("txn_")
+    source, destination = name(sources[0]), name(destinations[0])
+    draft = Draft(
+        transaction_id,
+        request.reference,
+        Kind.HOLD if hold else Kind.TRANSFER,
+        source.key,
+        destination.key,
+        source.route,
+        sums.amount,
+        currency,
+        sums.precision,
+        request.description,
+        bool(request.allow_overdraft or request.apply_overdraft),
+        sums.overdraft_limit,
+        None,
+        parent,
+        request.effective_date.astimezone(UTC) if request.effective_date else None,  # Postgres knows offsets to 15:59.
+        meta_data_text(bytes(request.meta_data)),
+    )
+    if request.scheduled_for or request.inflight_expiry_date or request.inflight_commit_date or sums.legs is not None:
+        draft = _with_terms(draft, request, hold)
+    if sums.legs is None:
+        return draft
+    plain = draft._replace(parent=transaction_id, terms=None, due_at=None, settle_at=())
+    refs = [[name(each) for each in names] for names in sides]
+    legs = tuple(
+        plain._replace(
+            transaction_id=new_id("txn_"),
+            reference=f"{draft.reference}_{number}",
+            source=refs[0][s].key,
+            destination=refs[1][d].key,
+            route=refs[0][s].route,
+            amount=amount,
+        )
+        for number, (s, d, amount) in enumerate(sums.legs, 1)
+    )
+    return draft._replace(
+        kind=Kind.SPLIT,
+        source=source.key if request.source else None,
+        destination=destination.key if request.destination else None,
+        legs=legs,
+        atomic=bool(request.atomic),
+    )
+
+
+def _check_terms(request: TransactionRequest, inflight: bool | None) -> None:
+    problems = [
+        (name, "needs inflight: true, for there is no hold otherwise")
+        for name in ("inflight_expiry_date", "inflight_commit_date")
+        if time_of(getattr(request, name)) is not None and not (request.inflight if inflight is None else inflight)
+    ]
+    scheduled_for = time_of(request.scheduled_for)
+    if scheduled_for is not None and scheduled_for > datetime.now(UTC) and request.skip_queue:
+        problems.append(("skip_queue", "cannot be answered now when scheduled_for is in the future; leave one out"))
+    if problems:
+        raise InvalidRequest(problems)
+
+
+def _with_terms(draft: Draft, request: TransactionRequest, hold: bool) -> Draft:
+    scheduled_for = time_of(request.scheduled_for)
+    expiry, commit = time_of(request.inflight_expiry_date), time_of(request.inflight_commit_date)
+    now = datetime.now(UTC)
+    waits = scheduled_for is not None and scheduled_for > now
+    terms = Terms(
+        sources=request.sources or None,
+        destinations=request.destinations or None,
+        atomic=bool(request.atomic and (request.sources or request.destinations)),
+        inflight=hold and bool(request.sources or request.destinations),
+        scheduled_for=scheduled_for,
+        scheduled_at=now if waits else None,
+        inflight_expiry_date=expiry,
+        inflight_commit_date=commit,
+    )
+    return draft._replace(
+        terms=msgspec.json.encode(terms).decode() if terms != Terms() else None,
+        due_at=scheduled_for if waits else None,
+        settle_at=settle_at(terms),
+    )
+
+
+def settle_at(terms: Terms) -> tuple[tuple[int, datetime], ...]:
+    """When to void or commit a hold by itself: pairs of kind and time."""
+    dates = ((Kind.VOID_INFLIGHT, terms.inflight_expiry_date), (Kind.COMMIT_INFLIGHT, terms.inflight_commit_date))
+    return tuple((int(kind), at) for kind, at in dates if at is not None)
+
+
+def _at(
+    index: int,
+    batch: str | None,
+    problems: Sequence[tuple[str, str]],
+    code: str = "TXN_VALIDATION_ERROR",
+    details: Any = None,
+) -> InvalidRequest:
+    """The problems of one request, named by its place when it is part of a batch."""
+    if batch is None:
+        return InvalidRequest(problems, code, details)
+    joined = InvalidRequest(problems, code).message
+    return InvalidRequest([(f"transactions[{index}]", joined.removesuffix("."))], code, {"index": index})

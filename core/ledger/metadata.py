@@ -1,0 +1,64 @@
+"""Metadata that is added later. It is outside of what the digest covers, and changes nothing else."""
+
+from sqlalchemy import Connection
+
+from core.base.errors import InvalidRequest, NotFound
+from core.base.ids import key_of
+from core.ledger.rules.model import GENERAL_LEDGER
+from core.ledger.settling import BATCHES
+from core.ledger.store import metadata as metadata_store
+from core.ledger.store import transactions as transaction_store
+from core.ledger.store.balances import BALANCE_PREFIX
+from core.ledger.store.transactions import TRANSACTION_PREFIX
+
+LEDGER_PREFIX = "ldg_"
+MAX_MERGED = 1_000_000
+"""Bytes of JSON text, of what has come together."""
+MAX_WRITTEN = 64_000_000
+"""Bytes of JSON text that one request may add, to all transactions of a batch together."""
+
+
+def annotate(conn: Connection, entity_id: str, meta_data: str) -> str:
+    """Merge an object's JSON text into the metadata of a ledger, balance, transaction or batch. New members win.
+
+    A batch passes it on to its transactions, and each transaction to what came of it: legs, settlements, refunds. Returns
+    all that is there now; of a batch, what was added.
+
+    Raises:
+        InvalidRequest: it is no such id (META_INVALID_ENTITY_ID), or too much has come together.
+        NotFound: META_ENTITY_NOT_FOUND.
+    """
+    if entity_id.startswith(LEDGER_PREFIX) or entity_id == GENERAL_LEDGER:
+        merged = metadata_store.merge_ledger(conn, entity_id, meta_data)
+    elif entity_id.startswith(BALANCE_PREFIX):
+        merged = metadata_store.merge_balance(conn, key_of(entity_id, BALANCE_PREFIX), meta_data)
+    elif entity_id.startswith((TRANSACTION_PREFIX, *BATCHES)):
+        merged = _annotate_family(conn, entity_id, meta_data)
+    else:
+        known = f"{LEDGER_PREFIX}, {BALANCE_PREFIX}, {TRANSACTION_PREFIX}, {' or '.join(BATCHES)}"
+        text = f"invalid entity ID: metadata belongs to an id that begins with {known}"
+        raise InvalidRequest([("", text)], "META_INVALID_ENTITY_ID")
+    if merged is None:
+        raise NotFound("META_ENTITY_NOT_FOUND", f"entity with ID '{entity_id}' not found")
+    _check_size(len(merged.encode()))
+    return merged
+
+
+def _annotate_family(conn: Connection, entity_id: str, meta_data: str) -> str | None:
+    keys = metadata_store.family(conn, entity_id)
+    if not keys:
+        return None
+    if len(keys) * len(meta_data) > MAX_WRITTEN:
+        text = f"is too much for {len(keys)} transactions; together they take {MAX_WRITTEN} bytes at a time"
+        raise InvalidRequest([("meta_data", text)], "GEN_VALIDATION_ERROR")
+    _check_size(metadata_store.merge(conn, keys, meta_data))
+    if entity_id.startswith(BATCHES):
+        return meta_data
+    row = transaction_store.find(conn, entity_id)
+    return row.meta_data if row is not None else None
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_MERGED:
+        text = f"would come to {size} bytes with what is there already; at most {MAX_MERGED} are allowed"
+        raise InvalidRequest([("meta_data", text)], "GEN_VALIDATION_ERROR")

@@ -1,0 +1,102 @@
+"""The instance that ``pacioli up`` runs in a data folder, as other commands find it."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from sqlalchemy import Engine
+
+from core.base.db import connect
+from core.ledger.rules import chain
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FORECAST_WITHIN_S = 10
+"""How long a look ahead at a funding job may take."""
+
+KEY_FILE = "chain.key"
+"""In the data folder: what signs the checkpoints, if PACIOLI_CHAIN_KEY does not say it."""
+
+
+class Unavailable(click.ClickException):
+    """The question could not be asked. Status 1 is left for a bad answer, such as a damaged ledger."""
+
+    exit_code = 2
+
+
+def running(data: Path, what: str) -> str:
+    """An entry of the state that the instance keeps while it runs: ``web_url``, ``database_url``.
+
+    Raises:
+        Unavailable: nothing runs there.
+    """
+    path = data / "state.json"
+    try:
+        state = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        raise Unavailable(
+            f"no instance runs in {data}, and DATABASE_URL is not set: start one with `pacioli up`, name its folder "
+            "with --data, or set DATABASE_URL"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"cannot read {path} ({error}): start `pacioli up` again, or set DATABASE_URL") from None
+    if not isinstance(state, dict) or not state.get(what):
+        raise Unavailable(f"{path} does not say its {what}: start `pacioli up` again, or set DATABASE_URL")
+    return str(state[what])
+
+
+def reads_ledger(command: Command) -> Command:
+    """The options of every command that reads the database."""
+    command = click.option("--json", "as_json", is_flag=True, help="For programs: JSON, integers exact.")(command)
+    return finds_database(command)
+
+
+def finds_database(command: Command) -> Command:
+    """The option of every command that opens the database."""
+    return click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        default=_data_of_group,
+        show_default=".pacioli",
+        help="Data folder of the running instance; used when DATABASE_URL is not set.",
+    )(command)
+
+
+def _data_of_group() -> Path:
+    """So that the option may stand before a subcommand as well as behind it."""
+    parent = click.get_current_context().parent
+    return (parent.params.get("data") if parent is not None else None) or Path(".pacioli")
+
+
+@contextmanager
+def database(data: Path) -> Iterator[Engine]:
+    """An engine for DATABASE_URL, or for the database of the instance that runs in the data folder.
+
+    Raises:
+        Unavailable: there is neither.
+    """
+    engine = connect(os.environ.get("DATABASE_URL") or running(data, "database_url"), pool_size=2)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def chain_key(data: Path) -> bytes | None:
+    """The key of PACIOLI_CHAIN_KEY or, when no other database is named, that of the data folder; None when there is none.
+
+    Raises:
+        Unavailable: it is not one, or cannot be read.
+    """
+    where, text = "PACIOLI_CHAIN_KEY", os.environ.get("PACIOLI_CHAIN_KEY")
+    path = data / KEY_FILE
+    try:
+        if not text and not os.environ.get("DATABASE_URL") and path.exists():
+            where, text = str(path), path.read_text().strip()
+        return chain.key_of(text)
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"{where}: {error}") from None

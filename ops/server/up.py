@@ -1,0 +1,417 @@
+"""`pacioli up`: the whole service on one machine, one log, whatever dies is started again."""
+
+from __future__ import annotations
+
+import fcntl
+import http.client
+import json
+import os
+import re
+import secrets
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import click
+import psycopg
+
+from core.ledger.rules import chain
+from ops.server.embedded import Child, Log, Postgres, Redis, StartError, broker_fallback, find_redis
+from ops.server.instance import KEY_FILE
+
+MIGRATE = (sys.executable, "-m", "ops.cli", "migrate")
+
+_COLOURS = {
+    "postgres": "blue",
+    "redis": "red",
+    "web": "green",
+    "beat": "magenta",
+    "worker": "yellow",
+}
+_LIVED_S = 10.0  # A part that lived this long did not die of being started.
+_LONGEST_DELAY_S = 5.0
+_EARLY_DEATHS_MAX = 5
+_READY_TIMEOUT_S = 120.0
+_OLD_WEB_GRACE_S = 10.0
+_WEB_KILL_TIMEOUT_S = 8  # Less than the grace of `Child.stop`, so that the server ends its workers itself.
+
+_printing = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line said, the data folder made absolute and the port a real one."""
+
+    host: str
+    port: int
+    data: Path
+    workers: int
+
+    @property
+    def web_url(self) -> str:
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+Parts = Callable[[Options, Mapping[str, str], Log], Sequence[Child]]
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address the web server listens on.")
+@click.option("--port", default=5001, show_default=True, help="Port it listens on; 0 takes a free one.")
+@click.option("--data", type=click.Path(path_type=Path), default=".pacioli", show_default=True, help="Data folder.")
+@click.option("--workers", default=min(4, os.cpu_count() or 1), show_default=True, help="Processes of the worker.")
+def up(host: str, port: int, data: Path, workers: int) -> None:
+    """Run everything here: Postgres, Redis, web, worker and beat.
+
+    With DATABASE_URL or REDIS_URL (or BROKER_URL) set, that server is used and no private one is started.
+    """
+    sys.exit(run(host=host, port=port, data=data, workers=workers))
+
+
+def run(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 5001,
+    data: Path = Path(".pacioli"),
+    workers: int = 2,
+    parts: Parts | None = None,
+    migrate: Sequence[str] = MIGRATE,
+) -> int:
+    """Run the service until a signal ends it, and return the exit status.
+
+    `parts` makes what runs beside Postgres and Redis, in the order in which it is started, and stopped.
+    """
+    data = data.resolve()
+    try:
+        with _locked(data):
+            options = Options(host, _usable_port(host, port, data), data, workers)
+            _supervise(options, parts or service_parts, migrate)
+    except StartError as error:
+        click.echo(f"pacioli up: {error}", err=True)
+        return 1
+    return 0
+
+
+def service_parts(options: Options, env: Mapping[str, str], log: Log) -> list[Child]:
+    """Web, beat and worker: a stop ends first what brings new work, last what finishes it."""
+    (options.data / "beat").mkdir(exist_ok=True)
+    beat = Child("beat", beat_command(options.data), env=env, log=log)
+    worker = Worker("worker", worker_command(options.workers), env=env, log=log)
+    return [Web(options, env=env, log=log), beat, worker]
+
+
+def web_command(host: str, port: int) -> list[str]:
+    # Many threads, because requests that wait together are appended in one commit; two processes, to share the work of Python.
+    threads = ["--workers", "2", "--blocking-threads", "32", "--backlog", "1024"]
+    # A worker told to stop while it starts can miss it, and one that answers a long poll may take too long.
+    stopping = ["--workers-kill-timeout", str(_WEB_KILL_TIMEOUT_S)]
+    protocol = ["--interface", "wsgi", "--http", "1", "--no-ws"]
+    address = ["--host", host, "--port", str(port)]
+    server = [sys.executable, "-m", "granian", *protocol, *address, *threads, *stopping]
+    return [*server, "--factory", "web.app:create_app"]
+
+
+def worker_command(workers: int) -> list[str]:
+    celery = [sys.executable, "-m", "celery", "--quiet", "-A", "worker.app", "worker"]
+    return [*celery, "--loglevel", "INFO", "--concurrency", str(workers), "--without-mingle", "--without-gossip"]
+
+
+def beat_command(data: Path) -> list[str]:
+    celery = [sys.executable, "-m", "celery", "--quiet", "-A", "worker.app", "beat"]
+    return [*celery, "--loglevel", "WARNING", "--schedule", str(data / "beat" / "schedule")]
+
+
+class Web(Child):
+    """The web server. It is ready when GET /health has an answer, whatever its status."""
+
+    def __init__(self, options: Options, *, env: Mapping[str, str], log: Log) -> None:
+        super().__init__("web", web_command(options.host, options.port), env=env, log=log)
+        self._address = options.web_url.removeprefix("http://")
+
+    def ready(self) -> bool:
+        connection = http.client.HTTPConnection(self._address, timeout=2.0)
+        try:
+            connection.request("GET", "/health")
+            connection.getresponse()
+        except (OSError, http.client.HTTPException):
+            return False
+        else:
+            return True
+        finally:
+            connection.close()
+
+
+class Worker(Child):
+    """The Celery worker. It is ready when it says so, or has lived a while, for its log level may hide the line."""
+
+    grace_s = 20.0
+
+    def ready(self) -> bool:
+        said_so = any(line.endswith(" ready.") for line in self.last_lines.copy())
+        return self.running and (said_so or time.monotonic() - self.launched_at > _LIVED_S)
+
+
+class _Stopped(Exception):
+    """A signal asked us to stop."""
+
+
+class Supervisor:
+    """Keeps children running until a signal arrives; a second signal hurries the stop.
+
+    It belongs in the main thread, which gets the signals, and lives as long as the children should. `on_change` is
+    given the process IDs by name whenever one is new.
+    """
+
+    def __init__(self, on_change: Callable[[Mapping[str, int]], None] = lambda pids: None) -> None:
+        self._on_change = on_change
+        self._groups: list[Sequence[Child]] = []
+        self._early_deaths: Counter[str] = Counter()
+        self._due_at: dict[str, float] = {}
+        self._signals = 0
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # Whoever starts us with nohup has us ignore the hang-up.
+            if not (signum == signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN):
+                signal.signal(signum, self._count_signal)
+
+    def start(self, *group: Child) -> None:
+        """Launch a group of children and return when all of them are ready.
+
+        Raises:
+            StartError: one keeps dying, or is not ready in time.
+            _Stopped: a signal arrived.
+        """
+        self._groups.append(group)
+        for child in group:
+            self._launch(child)
+        deadline = time.monotonic() + _READY_TIMEOUT_S
+        while waiting := [child.name for child in group if not child.ready()]:
+            self.tick()
+            for name, deaths in self._early_deaths.items():
+                if deaths >= _EARLY_DEATHS_MAX:
+                    raise StartError(f"{name} ended {deaths} times in a row: see its lines above")
+            if time.monotonic() > deadline:
+                raise StartError(f"not ready within {_READY_TIMEOUT_S:g} s: {', '.join(waiting)}")
+
+    def finish(self, child: Child) -> int:
+        """Launch a child that ends by itself, and return its exit status.
+
+        Raises:
+            _Stopped: a signal arrived.
+        """
+        child.launch()
+        try:
+            while child.running:
+                self.tick()
+        finally:
+            child.stop(self._hurried)
+        assert child.process is not None
+        return child.process.returncode
+
+    def tick(self) -> None:
+        """Start again what has died, and wait a moment.
+
+        Raises:
+            _Stopped: a signal arrived.
+        """
+        if self._signals:
+            raise _Stopped
+        for child in self._children():
+            if not child.running:
+                self._revive(child)
+        # Not the wait of an Event, for setting it in a signal handler can deadlock.
+        time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Stop the last group first, each in its own order."""
+        for group in reversed(self._groups):
+            for child in group:
+                child.stop(self._hurried)
+
+    def _children(self) -> Iterator[Child]:
+        return (child for group in self._groups for child in group)
+
+    def _launch(self, child: Child) -> None:
+        child.launch()
+        self._on_change({child.name: child.process.pid for child in self._children() if child.process is not None})
+
+    def _revive(self, child: Child) -> None:
+        now = time.monotonic()
+        if child.name not in self._due_at:
+            child.kill()  # What is left of its group might hold the port.
+            assert child.process is not None
+            if now - child.launched_at > _LIVED_S:
+                self._early_deaths[child.name] = 0
+            delay_s = min(0.5 * self._early_deaths[child.name], _LONGEST_DELAY_S)
+            self._early_deaths[child.name] += 1
+            self._due_at[child.name] = now + delay_s
+            status = child.process.returncode
+            how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+            child.log("pacioli", f"{child.name} {how}, starting it again" + (f" in {delay_s:g} s" if delay_s else ""))
+        if now >= self._due_at[child.name]:
+            del self._due_at[child.name]
+            self._launch(child)
+
+    def _hurried(self) -> bool:
+        return self._signals > 1
+
+    def _count_signal(self, signum: int, frame: FrameType | None) -> None:
+        self._signals += 1
+
+
+def _supervise(options: Options, parts: Parts, migrate: Sequence[str]) -> None:
+    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    state = options.data / "state.json"
+    supervisor = Supervisor(on_change=lambda pids: _write_state(state, options, env, pids))
+    try:
+        servers = _private_servers(options.data, env)
+        supervisor.start(*servers.values())
+        env |= {variable: server.url for variable, server in servers.items()}
+        env["PACIOLI_CHAIN_KEY"] = _chain_key(options.data, env)
+        if supervisor.finish(Child("migrate", migrate, env=env, log=_print_line)) != 0:
+            raise StartError("the migrations failed: see their lines above")
+        supervisor.start(*parts(options, env, _print_line))
+        for name, place in (
+            ("data", str(options.data)),
+            ("Postgres", env["DATABASE_URL"]),
+            ("Redis" if env.get("REDIS_URL") else "broker", env.get("REDIS_URL") or env["BROKER_URL"]),
+            ("web", options.web_url),
+        ):
+            _print(f"{name:<8} {_without_password(place)}")
+        _print(f"ready {options.web_url}")
+        while True:
+            supervisor.tick()
+    except _Stopped:
+        _print_line("pacioli", "stopping")
+    finally:
+        supervisor.stop()
+        state.unlink(missing_ok=True)
+
+
+def _private_servers(data: Path, env: dict[str, str]) -> dict[str, Redis | Postgres]:
+    """The servers to start here, by the variable that is to have their URL, in the order in which to stop them.
+
+    A variable that is set already says which one to use instead.
+    """
+    servers: dict[str, Redis | Postgres] = {}
+    if not (env.get("REDIS_URL") or env.get("BROKER_URL")):
+        if find_redis():
+            servers["REDIS_URL"] = Redis(data, log=_print_line)
+        else:
+            env |= broker_fallback(data)
+            _print_line("pacioli", "no Redis or Valkey found: files in the data folder carry the messages, more slowly")
+    if url := env.get("DATABASE_URL"):
+        _check_database(url)
+    else:
+        servers["DATABASE_URL"] = Postgres(data, log=_print_line)
+    return servers
+
+
+def _chain_key(data: Path, env: Mapping[str, str]) -> str:
+    """What signs checkpoints: as the environment says, or else the data folder's own, made once."""
+    path = data / KEY_FILE
+    where, text = "PACIOLI_CHAIN_KEY", env.get("PACIOLI_CHAIN_KEY")
+    try:
+        if not text:
+            if not path.exists():
+                new = path.with_suffix(".new")
+                new.unlink(missing_ok=True)
+                new.touch(mode=0o600)
+                new.write_text(secrets.token_hex(32) + "\n")
+                new.replace(path)
+            where, text = str(path), path.read_text().strip()
+        if chain.key_of(text) is None:
+            raise ValueError("is empty; without the key that was in it no checkpoint can be checked")
+    except (OSError, ValueError) as error:
+        raise StartError(f"{where}: {error}") from None
+    return text
+
+
+def _check_database(url: str) -> None:
+    try:
+        # The driver in a SQLAlchemy URL means nothing to psycopg.
+        psycopg.connect(re.sub(r"^(\w+)\+\w+:", r"\1:", url), connect_timeout=5).close()
+    except psycopg.Error as error:
+        reason = " ".join(str(error).split())
+        raise StartError(
+            f"DATABASE_URL does not answer ({reason}): start that Postgres, or unset DATABASE_URL to get a private one"
+        ) from None
+
+
+@contextmanager
+def _locked(data: Path) -> Iterator[None]:
+    """Hold the data folder for ourselves; the kernel lets go of it even if we are killed."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        lock = (data / "lock").open("a+")
+    except OSError as error:
+        raise StartError(f"cannot use the data folder {data} ({error.strerror}): choose another with --data") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise StartError(
+                f"process {lock.read() or '?'} runs in {data}: stop it, or choose another folder with --data"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _usable_port(host: str, port: int, data: Path) -> int:
+    """The port, or a free one for port 0, after a look whether the web server will get it."""
+    # Only a supervisor that was killed leaves its state behind, and then its web server may still be on its way out.
+    deadline = time.monotonic() + (_OLD_WEB_GRACE_S if (data / "state.json").exists() else 0.0)
+    while True:
+        try:
+            family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+                return int(probe.getsockname()[1])
+        except (OSError, OverflowError) as error:
+            if time.monotonic() >= deadline:
+                raise StartError(
+                    f"cannot listen on {host} port {port} ({error}): "
+                    "stop what uses it, or choose another with --port or --host"
+                ) from None
+            time.sleep(0.1)
+
+
+def _write_state(path: Path, options: Options, env: Mapping[str, str], pids: Mapping[str, int]) -> None:
+    """Tell other commands where everything is. Only the owner may read it, for a URL can hold a password."""
+    state = {
+        "web_url": options.web_url,
+        "database_url": env.get("DATABASE_URL"),
+        "redis_url": env.get("REDIS_URL"),
+        "broker_url": env.get("BROKER_URL"),
+        "pids": {"pacioli": os.getpid(), **pids},
+    }
+    new = path.with_suffix(".new")
+    new.touch(mode=0o600)
+    new.write_text(json.dumps(state, indent=2) + "\n")
+    new.replace(path)
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(//[^:@/]*):[^@/]*@", r"\1:***@", url)
+
+
+def _print_line(name: str, line: str) -> None:
+    _print(click.style(f"{name:<8} | ", fg=_COLOURS.get(name, "cyan")) + line)
+
+
+def _print(line: str) -> None:
+    # A log that nobody reads any more, or a character that the terminal lacks, must not stop the service.
+    with _printing, suppress(OSError, ValueError):
+        click.echo(line)

@@ -1,0 +1,144 @@
+"""Requests with everything filled in, and the ledger driven without HTTP or Celery."""
+
+import itertools
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from core.base.db import begin, reading
+from core.funding import jobs as funding
+from core.funding import runs
+from core.funding import store as funding_store
+from core.funding.store import RunRow
+from core.ledger import drain, intake, settling
+from core.ledger.directory import Directory
+from core.ledger.intake import Submission
+from core.ledger.rules.model import Accepted
+from core.ledger.rules.requests import FundingRequest, Leg, Recipient, RefundRequest, SettleRequest, TransactionRequest
+from core.ledger.store import balances as balance_store
+from core.ledger.store import queues as queue_store
+from core.ledger.store import transactions as transaction_store
+from core.ledger.store.balances import BalanceRow
+from core.ledger.store.transactions import TransactionRow
+
+_references = itertools.count(1)
+
+
+def transaction(**fields: Any) -> TransactionRequest:
+    """One USD cent from @World to @A by overdraft, unless told otherwise."""
+    given: dict[str, Any] = {
+        "reference": f"ref-{next(_references)}",
+        "source": "@World",
+        "destination": "@A",
+        "currency": "USD",
+        "precision": 100,
+        "description": "a test",
+        "allow_overdraft": True,
+    }
+    if not fields.keys() & {"amount", "precise_amount"}:
+        given["precise_amount"] = 1
+    given |= fields
+    for name in ("amount", "precision", "overdraft_limit"):
+        if given.get(name) is not None:
+            given[name] = Decimal(str(given[name]))
+    return TransactionRequest(**given)
+
+
+def shares(*parts: tuple[str, str | int]) -> list[Leg]:
+    """Sources or destinations: balances with a ``distribution``, or with minor units when it is a number."""
+    return [
+        Leg(name, precise_distribution=part) if isinstance(part, int) else Leg(name, distribution=part)
+        for name, part in parts
+    ]
+
+
+@dataclass
+class Ledger:
+    engine: Engine
+    directory: Directory
+
+    def post(self, **fields: Any) -> Accepted:
+        """Accept one transaction. Nothing decides it yet."""
+        return self.bulk(transaction(**fields))[0]
+
+    def bulk(self, *requests: TransactionRequest, atomic: bool = False, parent: str | None = None) -> list[Accepted]:
+        submission = Submission(intake.draft_all(requests, self.directory, parent=parent), atomic=atomic)
+        return self._append(submission)
+
+    def settle(self, hold: str, status: str, **fields: Any) -> Accepted:
+        """Accept a commit or void of a hold."""
+        with reading(self.engine) as conn:
+            drafts = settling.draft_settlements(conn, hold, SettleRequest(status=status, **fields))
+        return self._append(Submission(drafts))[0]
+
+    def settle_all(self, transaction_id: str, status: str, **fields: Any) -> list[Accepted]:
+        """Accept commits or voids of all holds of a split, which are decided together, or of a batch."""
+        with reading(self.engine) as conn:
+            drafts = settling.draft_settlements(conn, transaction_id, SettleRequest(status=status, **fields))
+        of_batch = settling.is_batch(transaction_id)
+        return self._append(Submission(drafts, atomic=len(drafts) > 1 and not of_batch))
+
+    def refund(self, transaction_id: str, **fields: Any) -> Accepted:
+        """Accept a refund."""
+        with reading(self.engine) as conn:
+            draft = settling.draft_refund(conn, transaction_id, RefundRequest(**fields))
+        return self._append(Submission([draft]))[0]
+
+    def drain(self, *queues: int) -> None:
+        """Drain these queues, or all, until nothing is left in them."""
+        with reading(self.engine) as conn:
+            numbers = queues or tuple(queue_store.cursors(conn))
+        for queue in numbers:
+            drain.drain(self.engine, queue)
+
+    def transaction(self, transaction_id: str) -> TransactionRow:
+        with reading(self.engine) as conn:
+            row = transaction_store.find(conn, transaction_id)
+        assert row is not None, transaction_id
+        return row
+
+    def balance(self, name: str, currency: str = "USD") -> BalanceRow:
+        with reading(self.engine) as conn:
+            row = balance_store.find_indicator(conn, name, currency)
+        assert row is not None, name
+        return row
+
+    def _append(self, submission: Submission) -> list[Accepted]:
+        with begin(self.engine) as conn:
+            intake.append(conn, [submission])
+        if submission.error is not None:
+            raise submission.error
+        return submission.accepted
+
+
+def fund(ledger: Ledger, *destinations: str, amount: int = 5, **fields: Any) -> RunRow:
+    """A funding job that gives so many cents to each, from @Pool by overdraft unless told otherwise, run to its end."""
+    given: dict[str, Any] = {"name": "a job", "source": "@Pool", "currency": "USD", "precision": Decimal(100)}
+    given |= {"allow_overdraft": True} | fields
+    recipients = [Recipient(name, precise_amount=amount) for name in destinations]
+    asked = FundingRequest(**given, recipients=recipients)
+    run = funding.create(ledger.engine, asked, None, ledger.directory, datetime.now(UTC)).run
+    assert run is not None
+    runs.advance(ledger.engine, for_s=60)
+    with reading(ledger.engine) as conn:
+        found = funding_store.find_run(conn, run.run_id)
+    assert found is not None
+    return found
+
+
+def start_until_blocked(engine: Engine, threads: ThreadPoolExecutor, job: Callable[[], Any]) -> Future[Any]:
+    """Run the job in a thread, and return when it waits for a lock, or is done because it did not have to."""
+    future = threads.submit(job)
+    blocked = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with reading(engine) as conn:
+        while not future.done() and not conn.execute(blocked).scalar_one():
+            time.sleep(0.01)
+    return future

@@ -1,0 +1,27 @@
+"""What tests do to a running service from outside: kill its parts, and wait for what must become so."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import psutil
+
+from ops.server.temporary import Running
+
+WITHIN_S = 60
+
+
+def kill(service: Running, part: str) -> None:
+    """A part, with all its children."""
+    with suppress(psutil.NoSuchProcess):  # It is being started again just now.
+        process = psutil.Process(service.state["pids"][part])
+        for each in [process, *process.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WITHIN_S
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

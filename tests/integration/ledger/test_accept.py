@@ -1,0 +1,65 @@
+"""Accepting: names, references, precision, and what is refused before anything is written."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from core.base.errors import InvalidRequest, NotFound, ReferenceConflict
+from core.ledger.rules.model import Status
+from tests.harness.factories import Ledger
+
+
+def test_the_funding_pool_goes_negative_and_only_the_pool(ledger: Ledger) -> None:
+    posted = ledger.post(
+        precise_amount=12000023, source="@FundingPool", destination="@C", allow_overdraft=None, apply_overdraft=True
+    )
+    ledger.drain()
+    assert ledger.transaction(posted.transaction_id).status is Status.APPLIED
+    assert ledger.balance("@FundingPool").balance == -12000023
+    assert ledger.balance("@C").balance == 12000023
+
+
+def test_a_repeated_reference_is_answered_with_the_first_transaction(ledger: Ledger) -> None:
+    first = ledger.post(reference="r", meta_data=b'{"a": 1.10}')
+    again = ledger.post(reference="r", meta_data=b'{ "a": 1.10 }')
+    assert again.replayed
+    assert again.transaction_id == first.transaction_id
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"precise_amount": 2}, "amount"), ({"destination": "@B"}, "destination"), ({"inflight": True}, "inflight")],
+)
+def test_a_reference_with_other_content_is_a_conflict(ledger: Ledger, change: dict[str, object], named: str) -> None:
+    ledger.post(reference="r")
+    with pytest.raises(ReferenceConflict) as caught:
+        ledger.post(reference="r", **change)
+    assert caught.value.details["field"] == named
+
+
+def test_an_unknown_balance_is_not_found_and_creates_nothing(ledger: Ledger) -> None:
+    with pytest.raises(NotFound):
+        ledger.post(source="@New", destination="bln_00000000-0000-0000-0000-000000000000")
+    with pytest.raises(AssertionError):
+        ledger.balance("@New")
+
+
+def test_a_currency_keeps_the_precision_of_its_first_use(ledger: Ledger) -> None:
+    ledger.post(precision=None, currency="JPY")
+    ledger.post(precision=100)
+    with pytest.raises(InvalidRequest) as caught:
+        ledger.post(precision=1000)
+    assert caught.value.code == "TXN_PRECISION_MISMATCH"
+    assert "has precision 100" in caught.value.message
+
+
+def test_a_name_just_looked_up_survives_another_lookup(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.ledger.directory.CAPACITY", 4)
+    ledger.directory.create([("@a", "USD"), ("@b", "USD")])
+    ledger.directory.create([("@c", "USD")])
+    assert ledger.directory.balance(("@a", "USD")) is not None
+
+
+def test_an_offset_that_postgres_does_not_know_is_stored_as_utc(ledger: Ledger) -> None:
+    posted = ledger.post(effective_date=datetime.fromisoformat("0324-05-17T10:57:07-21:35"))
+    assert ledger.transaction(posted.transaction_id).effective_date == datetime(324, 5, 18, 8, 32, 7, tzinfo=UTC)

@@ -1,0 +1,723 @@
+"""Balances at a time: with snapshots and without, they are what a plain enumeration of all entries comes to."""
+
+import csv
+import io
+import itertools
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from celery import Celery
+from click.testing import CliRunner
+from flask import Flask
+from flask.testing import FlaskClient
+from freezegun import freeze_time
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, Engine, event, text
+
+import celeryconfig
+from core.base.db import begin, connect, reading
+from core.base.errors import Conflict, InvalidRequest, NotFound
+from core.base.ids import new_key
+from core.ledger import due, history, intake, settling
+from core.ledger.directory import Directory
+from core.ledger.intake import Submission
+from core.ledger.rules.model import Accepted, Draft
+from core.ledger.rules.requests import Leg, RefundRequest, SettleRequest, TransactionRequest
+from core.ledger.store import balances as balance_store
+from core.ledger.store import transactions as transaction_store
+from core.ledger.store.balances import BalanceRow
+from ops.cli.main import main
+from tests.harness.factories import Ledger, transaction
+from worker import tasks
+
+JUST = timedelta(microseconds=1)
+HOUR = timedelta(hours=1)
+YEAR_2020 = datetime(2020, 6, 1, tzinfo=UTC)
+YEAR_2021 = datetime(2021, 6, 1, tzinfo=UTC)
+YEAR_2100 = datetime(2100, 1, 1, tzinfo=UTC)
+
+_runs = itertools.count(1)
+
+
+# What it comes to
+
+
+@dataclass
+class Past:
+    """Some balances of their own, and when each entry counts from: as it was asked for, or as the answer had it."""
+
+    ledger: Ledger
+    names: list[str] = field(init=False)
+    counts_from: dict[int, datetime] = field(default_factory=dict)
+    moments: set[datetime] = field(default_factory=set)
+    """When something changes."""
+    submitted: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        run = next(_runs)
+        self.names = [f"@{name}{run}" for name in ("World", "A", "B", "C")]
+
+    def post(self, *requests: TransactionRequest, atomic: bool = False) -> list[Accepted]:
+        drafts = intake.draft_all(requests, self.ledger.directory)
+        accepted = self.accept(drafts, [request.effective_date for request in requests], atomic=atomic)
+        for request, one in zip(requests, accepted, strict=True):
+            (self.held if request.inflight else self.submitted).append(one.transaction_id)
+        return accepted
+
+    def settle(self, transaction_id: str, status: str, amount: int | None = None) -> None:
+        with reading(self.ledger.engine) as conn:
+            asked = SettleRequest(status=status, precise_amount=amount)
+            drafts = settling.draft_settlements(conn, transaction_id, asked)
+        self.accept(drafts)
+
+    def refund(self, transaction_id: str, amount: int | None = None) -> None:
+        with reading(self.ledger.engine) as conn:
+            draft = settling.draft_refund(conn, transaction_id, RefundRequest(precise_amount=amount))
+        self.accept([draft])
+
+    def accept(
+        self, drafts: list[Draft], dates: Sequence[datetime | None] | None = None, atomic: bool = False
+    ) -> list[Accepted]:
+        submission = Submission(drafts, atomic=atomic)
+        with begin(self.ledger.engine) as conn:
+            intake.append(conn, [submission])
+        if submission.error is not None:
+            raise submission.error
+        for one, date in zip(submission.accepted, dates or [None] * len(drafts), strict=True):
+            for each in one.legs or [one]:
+                self.counts_from[each.seq] = date or each.accepted_at
+                self.moments |= {date or each.accepted_at, each.accepted_at}
+        return submission.accepted
+
+    def snapshot(self) -> int:
+        return history.take_all(self.ledger.engine, size=3)
+
+    def compare(self) -> None:
+        """With snapshots and from source, each balance is at every moment what enumerating its entries comes to."""
+        with reading(self.ledger.engine) as conn:
+            for name in self.names:
+                row = balance_store.find_indicator(conn, name, "USD")
+                if row is None:
+                    continue
+                entries = self._entries(conn, row.key)
+                sql = text("SELECT taken_at FROM snapshots WHERE balance = :key")
+                changes = self.moments | set(conn.execute(sql, {"key": row.key}).scalars())
+                for at in sorted({at - before for at in changes for before in (JUST, timedelta())}):
+                    expected = _enumerated(entries, row, at)
+                    assert _at(conn, row, at) == expected, (name, at)
+                    assert _at(conn, row, at, from_source=True) == expected, (name, at)
+                stored = row._replace(balance=0, credit_balance=0, debit_balance=0, version=0)
+                stored = stored._replace(inflight_credit_balance=0, inflight_debit_balance=0)
+                assert history.recomputed(conn, stored) == row
+
+    def _entries(self, conn: Connection, key: int) -> list[tuple[datetime, int, int]]:
+        """When each entry counts from, and its credit and debit."""
+        sql = text("SELECT seq, amount, source = :key FROM outcomes WHERE status = 1 AND :key IN (source, destination)")
+        return [
+            (self.counts_from[seq], 0 if is_debit else amount, amount if is_debit else 0)
+            for seq, amount, is_debit in conn.execute(sql, {"key": key})
+        ]
+
+
+def _enumerated(entries: list[tuple[datetime, int, int]], row: BalanceRow, at: datetime) -> tuple[int, int] | None:
+    counted = [(credit, debit) for since, credit, debit in entries if since <= at]
+    if not counted and row.created_at > at:
+        return None
+    return sum(credit for credit, _ in counted), sum(debit for _, debit in counted)
+
+
+def _at(conn: Connection, row: BalanceRow, at: datetime | None, *, from_source: bool = False) -> tuple[int, int] | None:
+    """Credit and debit; None when there is nothing by then."""
+    try:
+        then = history.balance_at(conn, row, at, from_source=from_source)
+    except NotFound:
+        return None
+    assert then.balance == then.credit - then.debit
+    return then.credit, then.debit
+
+
+_DATES = st.sampled_from([None, None, None, "2020", "2021", "an hour ago", "in an hour", "2100"])
+_PLACES = st.integers(0, 9)
+
+
+def _date(name: str | None) -> datetime | None:
+    now = datetime.now(UTC)
+    dates = {
+        "2020": YEAR_2020,
+        "2021": YEAR_2021,
+        "an hour ago": now - HOUR,
+        "in an hour": now + HOUR,
+        "2100": YEAR_2100,
+    }
+    return dates[name] if name is not None else None
+
+
+_MOVES = st.tuples(st.permutations([0, 0, 1, 2, 3]), st.integers(1, 9), st.booleans(), _DATES)
+_STEPS = st.one_of(
+    st.tuples(st.just("post"), st.lists(_MOVES, min_size=1, max_size=3), st.booleans()),
+    st.tuples(st.just("post"), st.lists(_MOVES, min_size=1, max_size=1), st.just(False)),
+    st.tuples(st.just("split"), _MOVES, st.booleans()),
+    *[st.tuples(st.sampled_from(["commit", "void", "refund"]), _PLACES, st.sampled_from([None, 1, 2]))] * 3,
+    st.tuples(st.just("drain"), st.sets(st.integers(0, 7), min_size=1), st.none()),
+    st.tuples(st.just("drain"), st.just(frozenset(range(8))), st.none()),
+    st.tuples(st.just("snapshot"), st.none(), st.none()),
+)
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(steps=st.lists(_STEPS, min_size=12, max_size=24))
+def test_a_balance_at_any_time_is_what_its_entries_come_to(ledger: Ledger, steps: list[tuple[Any, ...]]) -> None:
+    past = Past(ledger)
+    past.post(transaction(source=past.names[0], destination=past.names[1], precise_amount=20))
+    for step in steps:
+        _take(past, *step)
+    past.compare()
+    ledger.drain()
+    past.snapshot()
+    past.compare()
+
+
+def _take(past: Past, what: str, argument: Any, option: Any) -> None:
+    """One step. What the state forbids is left out."""
+    if what == "post":
+        past.post(*(_request(past, *move) for move in argument), atomic=option)
+    elif what == "split":
+        request = _request(past, *argument)
+        legs = [
+            Leg(identifier=name, distribution=share) for name, share in zip(past.names, ("50%", "left"), strict=False)
+        ]
+        request.sources, request.source, request.atomic = legs, None, option
+        request.destination = past.names[3]
+        past.post(request)
+    elif what == "drain":
+        past.ledger.drain(*argument)
+    elif what == "snapshot":
+        past.snapshot()
+    else:
+        some = past.submitted if what == "refund" else past.held
+        if argument % 2:
+            past.ledger.drain()  # What is in line can be settled but not refunded.
+        with suppress(InvalidRequest, NotFound, Conflict):
+            if some and what == "refund":
+                past.refund(some[argument % len(some)], option)
+            elif some:
+                past.settle(some[argument % len(some)], what, option if what == "commit" else None)
+
+
+def _request(past: Past, places: list[int], amount: int, inflight: bool, date: str | None) -> TransactionRequest:
+    source, destination = list(dict.fromkeys(places))[:2]
+    return transaction(
+        source=past.names[source],
+        destination=past.names[destination],
+        precise_amount=amount,
+        inflight=inflight,
+        effective_date=_date(date),
+        allow_overdraft=source == 0 or inflight,
+    )
+
+
+def test_what_is_accepted_before_a_snapshot_and_decided_after_it_counts_from_its_acceptance(ledger: Ledger) -> None:
+    past = Past(ledger)
+    world, one, *_ = past.names
+    past.post(transaction(source=world, destination=one, precise_amount=100))
+    ledger.drain()
+    (late,) = past.post(transaction(source=world, destination=one, precise_amount=7))
+    assert past.snapshot() == 2
+    ledger.drain()
+    row = ledger.balance(one)
+    with reading(ledger.engine) as conn:
+        assert _at(conn, row, late.accepted_at - JUST) == (100, 0)
+        assert _at(conn, row, late.accepted_at) == (107, 0)
+        assert _at(conn, row, None) == (107, 0)
+    past.compare()
+
+
+def test_a_posting_dated_before_a_snapshot_does_not_make_it_wrong(ledger: Ledger) -> None:
+    past = Past(ledger)
+    world, one, *_ = past.names
+    past.post(
+        transaction(source=world, destination=one, precise_amount=100),
+        transaction(source=world, destination=one, precise_amount=1_000, effective_date=YEAR_2100),
+    )
+    ledger.drain()
+    past.snapshot()
+    past.post(transaction(source=world, destination=one, precise_amount=7, effective_date=YEAR_2020))
+    ledger.drain()
+    row = ledger.balance(one)
+    assert row.balance == 1_107
+    with reading(ledger.engine) as conn:
+        assert _at(conn, row, YEAR_2020 - JUST) is None
+        assert _at(conn, row, YEAR_2020) == (7, 0)
+        assert _at(conn, row, None) == (107, 0)
+        assert _at(conn, row, YEAR_2100) == (1_107, 0)
+    past.compare()
+
+
+def test_a_clock_that_was_set_back_does_not_make_a_snapshot_wrong(ledger: Ledger) -> None:
+    past = Past(ledger)
+    world, one, *_ = past.names
+    (early,) = past.post(transaction(source=world, destination=one, precise_amount=100))
+    ledger.drain()
+    ahead = early.accepted_at + HOUR
+    with begin(ledger.engine) as conn:  # As it would be there, had the clock been an hour ahead.
+        conn.execute(text("SET LOCAL session_replication_role = replica"))
+        conn.execute(text("UPDATE log SET accepted_at = :ahead"), {"ahead": ahead})
+    past.counts_from[early.seq] = ahead
+    past.snapshot()
+    row = ledger.balance(one)
+    with reading(ledger.engine) as conn:
+        assert _at(conn, row, None) == (0, 0)
+        assert _at(conn, row, ahead) == (100, 0)
+    past.compare()
+
+
+def test_what_comes_after_a_balance_was_read_is_left_out(ledger: Ledger) -> None:
+    """Else half of what one commit decided might be counted, for a balance is asked for in several statements."""
+
+    def post(amount: int) -> BalanceRow:
+        ledger.bulk(*(transaction(precise_amount=amount, effective_date=date) for date in (None, YEAR_2020, YEAR_2100)))
+        ledger.drain()
+        return ledger.balance("@A")
+
+    first = post(1)
+    history.take_all(ledger.engine)
+    last = post(10)
+    history.take_all(ledger.engine)
+    with reading(ledger.engine) as conn:
+        for at, expected in ((YEAR_2020, 1), (None, 2), (YEAR_2100, 3)):
+            for from_source in (False, True):
+                assert _at(conn, first, at, from_source=from_source) == (expected, 0)
+                assert _at(conn, last, at, from_source=from_source) == (11 * expected, 0)
+
+
+def test_from_source_believes_no_snapshot(ledger: Ledger) -> None:
+    ledger.post(precise_amount=5)
+    ledger.drain()
+    row = ledger.balance("@A")
+    with begin(ledger.engine) as conn:
+        sql = "INSERT INTO snapshots VALUES (:key, 2, 1000, 0, clock_timestamp())"
+        conn.execute(text(sql), {"key": row.key})
+        assert _at(conn, row, None) == (1000, 0)
+        assert _at(conn, row, None, from_source=True) == (5, 0)
+
+
+def test_only_balances_that_changed_since_their_last_snapshot_get_one(ledger: Ledger) -> None:
+    with begin(ledger.engine) as conn:
+        balance_store.create_indicators(conn, [("@New", "USD", new_key())])
+    ledger.post(destination="@A")
+    ledger.post(destination="@B", source="@C", inflight=True)
+    assert history.take_all(ledger.engine) == 0, "nothing is decided"
+    ledger.drain()
+    assert history.take_all(ledger.engine, size=1) == 4
+    assert history.take_all(ledger.engine) == 0
+    ledger.post(destination="@A")
+    ledger.drain()
+    assert history.take_all(ledger.engine) == 2
+
+
+def test_snapshots_cannot_be_changed(ledger: Ledger) -> None:
+    ledger.post()
+    ledger.drain()
+    history.take_all(ledger.engine)
+    for sql in ("UPDATE snapshots SET credit = 5", "DELETE FROM snapshots", "TRUNCATE snapshots"):
+        with pytest.raises(Exception, match="append-only"), begin(ledger.engine) as conn:
+            conn.execute(text(sql))
+
+
+def test_two_that_take_snapshots_at_once_do_no_harm(ledger: Ledger) -> None:
+    ledger.bulk(*(transaction(destination=f"@{number}") for number in range(50)))
+    ledger.drain()
+    with ThreadPoolExecutor() as threads:
+        taken = list(threads.map(lambda _: history.take_all(ledger.engine, size=5), range(4)))
+    assert sum(taken) == 51
+
+
+ROUNDS = 12
+
+
+def test_snapshots_are_exact_while_postings_run(ledger: Ledger) -> None:
+    """In each round clients post, workers drain and snapshots are taken, all at once."""
+    past = Past(ledger)
+    world, *others = past.names
+    dates = [None, None, YEAR_2020, YEAR_2100]
+    past.post(*(transaction(source=world, destination=name, precise_amount=50) for name in others))
+    ledger.drain()
+    lock = threading.Lock()
+
+    def post(number: int) -> None:
+        for turn in range(3):
+            source, destination = others[turn % 3], others[(turn + 1) % 3]
+            requests = [
+                transaction(source=source, destination=destination, effective_date=dates[number % 4]),
+                transaction(source=world, destination=source, effective_date=dates[(number + turn) % 4]),
+            ]
+            submission = Submission(intake.draft_all(requests, ledger.directory))
+            with begin(ledger.engine) as conn:
+                intake.append(conn, [submission])
+            with lock:
+                for request, one in zip(requests, submission.accepted, strict=True):
+                    past.counts_from[one.seq] = request.effective_date or one.accepted_at
+                    past.moments.add(past.counts_from[one.seq])
+
+    def work(_: int) -> None:
+        for _turn in range(2):
+            ledger.drain()
+
+    def snapshot(_: int) -> None:
+        for _turn in range(4):
+            past.snapshot()
+
+    jobs = [post, post, work, snapshot, snapshot]
+    with ThreadPoolExecutor(len(jobs)) as threads:
+        for number in range(ROUNDS):
+            list(threads.map(lambda job, number=number: job(number), jobs))
+    ledger.drain()
+    with reading(ledger.engine) as conn:
+        taken = conn.execute(text("SELECT count(*), count(DISTINCT balance) FROM snapshots")).one()
+    assert taken[1] == 4
+    assert taken[0] >= 4 * (ROUNDS - 2), "each round leaves something for the next one to take"
+    past.compare()
+
+
+# What it costs
+
+
+ENTRIES = 100_000
+
+_MANY = """
+    INSERT INTO log (seq, id, reference, kind, queue, source, destination, amount, currency, precision, description,
+                     allow_overdraft, effective_date, accepted_at)
+    SELECT n, gen_random_uuid(), 'many ' || n, 1, 0, :world, :one, 1, 'USD', 100, '', true, NULL,
+           :start + n * interval '1 millisecond'
+    FROM generate_series(1, :entries) AS n;
+    INSERT INTO outcomes (seq, status, amount, source, source_version, source_balance, destination,
+                          destination_version, destination_balance, decided_at)
+    SELECT n, 1, 1, :world, n + 1, -n, :one, n + 1, n, :start FROM generate_series(1, :entries) AS n;
+    UPDATE balances SET balance = :entries, credit_balance = :entries, version = :entries + 1, last_credit_seq = :entries
+    WHERE id = :one;
+    UPDATE balances SET balance = -:entries, debit_balance = :entries, version = :entries + 1 WHERE id = :world;
+    UPDATE queues SET cursor = :entries
+"""
+
+
+def test_a_balance_with_many_entries_and_a_late_snapshot_is_not_walked(own_database_url: str) -> None:
+    engine = connect(own_database_url)
+    ledger = Ledger(engine, Directory(engine))
+    ledger.directory.create([("@World", "USD"), ("@A", "USD")])
+    world, one = ledger.balance("@World"), ledger.balance("@A")
+    start = one.created_at
+    with begin(engine) as conn:
+        for sql in _MANY.split(";"):
+            conn.execute(text(sql), {"world": world.key, "one": one.key, "start": start, "entries": ENTRIES})
+    assert history.take_all(engine) == 2
+    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as conn:
+        conn.execute(text("VACUUM ANALYZE"))
+    ledger.bulk(*(transaction() for _ in range(20)), transaction(effective_date=YEAR_2020))
+    ledger.drain()
+    plans: list[Any] = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def explain(conn: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if not statement.startswith("EXPLAIN"):
+            with conn.connection.cursor() as own:
+                found = own.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).fetchone()[0]
+                plans.append((found if isinstance(found, list) else json.loads(found))[0]["Plan"])
+
+    with begin(engine) as conn:
+        for name, expected in (("@A", (ENTRIES + 21, 0)), ("@World", (0, ENTRIES + 21))):
+            row = ledger.balance(name)
+            plans.clear()
+            assert _at(conn, row, YEAR_2100) == expected
+            scans = [node for plan in plans for node in _nodes(plan) if "Scan" in node["Node Type"]]
+            big = [node for node in scans if node.get("Relation Name") in ("log", "outcomes")]
+            assert len(big) >= 4
+            assert [node for node in big if node["Node Type"] == "Seq Scan"] == []
+            # A bitmap's heap scan says again what the scan of its index has said.
+            walked = [node["Actual Rows"] + node.get("Rows Removed by Filter", 0) for node in scans]
+            assert sum(rows * node["Actual Loops"] for rows, node in zip(walked, scans, strict=True)) < 200
+    engine.dispose()
+
+
+def _nodes(plan: Any) -> Iterator[Any]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from _nodes(child)
+
+
+# Over HTTP
+
+
+def _post(client: FlaskClient, **fields: Any) -> dict[str, Any]:
+    """One USD cent from @World to @A, unless told otherwise."""
+    body = {
+        "precise_amount": 1,
+        "precision": 100,
+        "currency": "USD",
+        "reference": f"history {next(_runs)}",
+        "source": "@World",
+        "destination": "@A",
+        "description": "a test",
+        "allow_overdraft": True,
+        **fields,
+    }
+    response = client.post("/transactions", json={name: value for name, value in body.items() if value is not None})
+    assert response.status_code == 201, response.text
+    posted: dict[str, Any] = response.get_json()
+    return posted
+
+
+def _id_of(client: FlaskClient, name: str) -> str:
+    found: str = client.get(f"/balances/indicator/{name}/currency/USD").get_json()["balance_id"]
+    return found
+
+
+def _refused(client: FlaskClient, method: str, path: str, status: int) -> tuple[str, str]:
+    response = client.open(path, method=method)
+    assert response.status_code == status, response.text
+    detail = response.get_json()["error_detail"]
+    return detail["code"], detail["message"]
+
+
+def test_a_balance_at_a_time_has_blnks_shape(client: FlaskClient) -> None:
+    _post(client, precise_amount=10**30, skip_queue=True, effective_date="2020-01-01T10:00:00.5+02:00")
+    balance_id = _id_of(client, "@World")
+    body = {
+        "balance": {
+            "balance": -(10**30),
+            "debit_balance": 10**30,
+            "credit_balance": 0,
+            "currency": "USD",
+            "balance_id": balance_id,
+        },
+        "timestamp": "2020-01-01T08:00:00Z",
+        "from_source": False,
+    }
+    path = f"/balances/{balance_id}/at"
+    assert client.get(f"{path}?timestamp=2020-01-01T08:00:00.5Z").get_json() == body
+    assert client.get(f"{path}?timestamp=2020-01-01T09:00:00.5+01:00").get_json() == body
+    for yes in ("true", "1"):
+        found = client.get(f"{path}?timestamp=2020-01-01T08:00:00.5Z&from_source={yes}").get_json()
+        assert found == {**body, "from_source": True}
+    now = datetime.now(UTC).replace(microsecond=0)
+    found = client.get(path).get_json()
+    assert found["balance"] == body["balance"]
+    assert abs(datetime.fromisoformat(found["timestamp"]) - now) < HOUR
+
+
+def test_what_is_wrong_with_a_time_is_said(client: FlaskClient) -> None:
+    _post(client, skip_queue=True)
+    path = f"/balances/{_id_of(client, '@A')}/at"
+    for bad in ("yesterday", "2020-01-01", "2020-01-01T00:00:00", "0001-01-01T00:00:00%2B10:00", "1577836800"):
+        code, message = _refused(client, "GET", f"{path}?timestamp={bad}", 400)
+        assert code == "BAL_INVALID_TIMESTAMP"
+        assert message.startswith("timestamp: must be a time such as 2026-04-22T15:28:03Z")
+    nothing = ("BAL_HISTORY_NOT_FOUND", "no balance data found for time")
+    assert _refused(client, "GET", f"{path}?timestamp=2020-01-01T00:00:00Z", 404) == nothing
+    assert _refused(client, "GET", "/balances/bln_1/at", 404) == ("BAL_NOT_FOUND", "Balance with ID 'bln_1' not found")
+
+
+def test_a_balance_that_is_new_holds_nothing(client: FlaskClient) -> None:
+    created = client.post("/balances", json={"ledger_id": "general_ledger_id", "currency": "USD"}).get_json()
+    found = client.get(f"/balances/{created['balance_id']}/at").get_json()["balance"]
+    assert (found["balance"], found["credit_balance"], found["debit_balance"]) == (0, 0, 0)
+
+
+def test_a_balance_from_source_is_recomputed_and_flat(client: FlaskClient, engine: Engine) -> None:
+    _post(client, precise_amount=100, skip_queue=True)
+    hold = _post(client, source="@A", destination="@B", precise_amount=40, inflight=True, skip_queue=True)
+    path = f"/transactions/inflight/{hold['transaction_id']}"
+    client.put(path, json={"status": "commit", "precise_amount": 15, "skip_queue": True})
+    released = _post(client, source="@A", destination="@B", precise_amount=5, inflight=True, skip_queue=True)
+    client.put(f"/transactions/inflight/{released['transaction_id']}", json={"status": "void", "skip_queue": True})
+    _post(client, source="@B", precise_amount=7, inflight=True, skip_queue=True)
+    stored = {name: client.get(f"/balances/{_id_of(client, name)}").get_json() for name in ("@World", "@A", "@B")}
+    assert stored["@A"]["balance"] == 85
+    assert (stored["@A"]["inflight_debit_balance"], stored["@A"]["inflight_credit_balance"]) == (25, 7)
+    with begin(engine) as conn:
+        conn.execute(
+            text(
+                "UPDATE balances SET balance = 1, credit_balance = 2, debit_balance = 1, inflight_credit_balance = 3, "
+                "inflight_debit_balance = 4, version = 99"
+            )
+        )
+    for body in stored.values():
+        path = f"/balances/{body['balance_id']}"
+        assert client.get(path).get_json()["version"] == 99
+        assert client.get(f"{path}?from_source=true").get_json() == body
+
+
+# Backdating
+
+
+@pytest.mark.parametrize("way", ["queue", "skip_queue", "backlog"])
+def test_a_backdated_posting_counts_from_its_date_and_moves_money_now(  # [86]
+    client: FlaskClient, ledger: Ledger, way: str
+) -> None:
+    if way == "backlog":
+        for _ in range(3):
+            _post(client)
+    asked = {"precise_amount": 500, "effective_date": "2020-06-01T12:00:00Z", "skip_queue": way == "skip_queue"}
+    posted = _post(client, **asked)
+    if way == "backlog":
+        _post(client)
+    ledger.drain()
+    assert posted["effective_date"] == "2020-06-01T12:00:00Z"
+    found = client.get(f"/transactions/{posted['transaction_id']}").get_json()
+    assert (found["status"], found["effective_date"]) == ("APPLIED", "2020-06-01T12:00:00Z")
+    assert found["created_at"] > "2021"
+    path = f"/balances/{_id_of(client, '@A')}"
+    others = 4 if way == "backlog" else 0
+    assert client.get(path).get_json()["balance"] == 500 + others
+    assert client.get(f"{path}/at").get_json()["balance"]["balance"] == 500 + others
+    assert client.get(f"{path}/at?timestamp=2021-01-01T00:00:00Z").get_json()["balance"]["balance"] == 500
+    assert client.get(f"{path}/at?timestamp=2020-06-01T11:59:59Z").status_code == 404
+
+
+def test_a_posting_dated_ahead_moves_money_now_and_counts_later(client: FlaskClient) -> None:
+    _post(client, precise_amount=500, effective_date="2100-01-01T00:00:00Z", skip_queue=True)
+    path = f"/balances/{_id_of(client, '@A')}"
+    assert client.get(path).get_json()["balance"] == 500
+    assert client.get(f"{path}/at").get_json()["balance"]["balance"] == 0
+    assert client.get(f"{path}/at?timestamp=2100-01-01T00:00:00Z").get_json()["balance"]["balance"] == 500
+
+
+def test_what_follows_a_backdated_hold_counts_from_its_own_time(client: FlaskClient) -> None:
+    hold = _post(client, precise_amount=9, inflight=True, skip_queue=True, effective_date="2020-01-01T00:00:00Z")
+    path = f"/transactions/inflight/{hold['transaction_id']}"
+    commit = client.put(path, json={"status": "commit", "skip_queue": True}).get_json()
+    assert commit["effective_date"] == commit["created_at"]
+    path = f"/balances/{_id_of(client, '@A')}/at"
+    assert client.get(f"{path}?timestamp=2021-01-01T00:00:00Z").status_code == 404
+    assert client.get(path).get_json()["balance"]["balance"] == 9
+
+
+def test_an_effective_date_reaches_the_postings_of_bulks_splits_and_schedules(ledger: Ledger) -> None:
+    dated = {"effective_date": YEAR_2020, "source": "@World"}
+    split = {**dated, "destination": None, "precise_amount": 10}
+    legs = [Leg(identifier="@B", distribution="30%"), Leg(identifier="@C", distribution="left")]
+    later = datetime.now(UTC) + HOUR
+    bulk = [transaction(**dated, destination="@A"), transaction(destination="@A")]
+    ledger.bulk(*bulk, atomic=True)
+    ledger.bulk(transaction(**split, destinations=legs))
+    ledger.bulk(
+        transaction(**dated, destination="@D", scheduled_for=later.isoformat()),
+        transaction(**{**split, "source": "@W"}, destinations=legs, scheduled_for=later.isoformat()),
+    )
+    due.accept_due(ledger.engine, later)
+    ledger.drain()
+    with reading(ledger.engine) as conn:
+        for name, expected in (("@A", 1), ("@B", 6), ("@C", 14), ("@D", 1)):
+            assert _at(conn, ledger.balance(name), YEAR_2021) == (expected, 0)
+            assert _at(conn, ledger.balance(name), YEAR_2020 - JUST) is None
+        rows = transaction_store.find_seqs(conn, list(range(1, 100)))
+    assert [row.effective_date for row in rows] == [YEAR_2020, None] + [YEAR_2020] * 7
+
+
+def test_a_statement_says_from_when_each_entry_counts(client: FlaskClient) -> None:
+    plain = _post(client, skip_queue=True)
+    _post(client, skip_queue=True, effective_date="2020-06-01T12:00:00Z")
+    path = f"/balances/{_id_of(client, '@A')}/entries"
+    entries = client.get(path).get_json()
+    assert [entry["effective_date"] for entry in entries] == [plain["created_at"], "2020-06-01T12:00:00Z"]
+    rows = list(csv.DictReader(io.StringIO(client.get(path, headers={"Accept": "text/csv"}).text, newline="")))
+    assert [row["effective_date"] for row in rows] == [
+        datetime.fromisoformat(entry["effective_date"]).isoformat() for entry in entries
+    ]
+
+
+# Who takes snapshots
+
+
+def test_a_request_for_snapshots_goes_to_the_workers(app: Flask, client: FlaskClient) -> None:
+    celery: Celery = app.extensions["pacioli"].doorbell._celery
+    celery.conf.broker_url, celery.conf.broker_transport_options = "memory://", {}
+    answer = {"message": "Snapshotting in progress. should be completed shortly"}
+    for query, size in (("", history.BATCH), ("?batch_size=7", 7)):
+        response = client.post(f"/balances-snapshots{query}")
+        assert (response.status_code, response.get_json()) == (200, answer)
+        with celery.connection_for_read() as connection:
+            message = connection.default_channel.basic_get(celeryconfig.MAINTENANCE, no_ack=True)
+        assert message is not None
+        assert message.headers["task"] == celeryconfig.SNAPSHOT == tasks.snapshot.name
+        assert json.loads(message.body)[0] == [size]
+
+
+@pytest.mark.parametrize("bad", ["0", "-1", "ten", "1.5", "10001", "99999999999999", ""])
+def test_a_batch_size_that_is_none_is_refused(client: FlaskClient, bad: str) -> None:
+    code, message = _refused(client, "POST", f"/balances-snapshots?batch_size={bad}", 400)
+    assert code == "GEN_VALIDATION_ERROR"
+    assert message == "batch_size: invalid batch_size value: must be a whole number from 1 to 10000."
+
+
+def test_a_broker_that_is_away_is_503(app: Flask, client: FlaskClient) -> None:
+    app.extensions["pacioli"].doorbell._celery.conf.broker_url = "redis://127.0.0.1:1/0"
+    code, message = _refused(client, "POST", "/balances-snapshots", 503)
+    assert (code, message) == ("GEN_UNAVAILABLE", "the broker is not available right now; try again")
+
+
+def _balances_with_snapshots(engine: Engine) -> int:
+    with reading(engine) as conn:
+        count: int = conn.execute(text("SELECT count(DISTINCT balance) FROM snapshots")).scalar_one()
+    return count
+
+
+def test_a_worker_takes_them_and_leaves_what_takes_long_to_another_task(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.bulk(*(transaction(destination=f"@{number}") for number in range(5)))
+    ledger.drain()
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(tasks, "engine", lambda: ledger.engine)
+    monkeypatch.setattr(tasks.snapshot, "apply_async", sent.append)
+    monkeypatch.setattr(tasks, "SNAPSHOT_FOR_S", 0)
+    tasks.snapshot(2)
+    assert _balances_with_snapshots(ledger.engine) == 2
+    while sent:
+        tasks.snapshot(*sent.pop())
+    assert _balances_with_snapshots(ledger.engine) == 6
+
+
+def test_a_worker_without_a_database_leaves_them_to_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    away = connect("postgresql://nobody@127.0.0.1:1/nothing")
+    monkeypatch.setattr(tasks, "engine", lambda: away)
+    tasks.snapshot()
+    away.dispose()
+
+
+def test_beat_has_them_taken_at_five_past_midnight() -> None:
+    (entry,) = (entry for entry in celeryconfig.beat_schedule.values() if entry["task"] == celeryconfig.SNAPSHOT)
+    schedule: Any = entry["schedule"]
+    schedule.nowfun = lambda: datetime.now(UTC)
+    last = datetime(2026, 3, 1, 0, 5, 1, tzinfo=UTC)
+    for now, is_due in (("2026-03-01 23:59:59", False), ("2026-03-02 00:04:59", False), ("2026-03-02 00:05:00", True)):
+        with freeze_time(now):
+            assert schedule.is_due(last).is_due is is_due, now
+
+
+def test_an_operator_takes_them_now(ledger: Ledger, database_url: str) -> None:
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(main, ["snapshot", *arguments], env={"DATABASE_URL": database_url})
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    ledger.post()
+    ledger.drain()
+    assert json.loads(run("--json", "--batch-size", "1")) == {"snapshots": 2}
+    assert run() == "0 snapshots taken\n"
+    assert _balances_with_snapshots(ledger.engine) == 2

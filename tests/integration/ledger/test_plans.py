@@ -1,0 +1,71 @@
+"""What waits is found by its queue, whatever the planner believes of it: all of the history may be in one other queue."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from core.base.db import begin
+from core.ledger.store import balances as balance_store
+from core.ledger.store import log as log_store
+from core.ledger.store import queues as queue_store
+
+HISTORY = 20_000
+BUSY = 7
+
+
+@pytest.fixture
+def one_sided(engine: Engine) -> Engine:
+    """A long history in one queue, all decided, and statistics that know of no other queue. Then one posting in another."""
+    row = (
+        "INSERT INTO log (seq, id, reference, kind, queue, source, destination, amount, currency, precision, description, "
+        "allow_overdraft, accepted_at) SELECT n, gen_random_uuid(), 'r' || n, 1, {queue}, 1, 2, 1, 'USD', 100, 'd', true, "
+        "now() - interval '1 hour' FROM generate_series({first}, {last}) AS n"
+    )
+    with begin(engine) as conn:
+        conn.execute(
+            text(
+                "INSERT INTO balances (balance_id, ledger, currency) "
+                "SELECT gen_random_uuid(), 1, 'USD' FROM generate_series(1, 3)"
+            )
+        )
+        conn.execute(text(row.format(queue=BUSY, first=1, last=HISTORY)))
+        conn.execute(text("UPDATE queues SET cursor = :last WHERE number = :busy"), {"last": HISTORY, "busy": BUSY})
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        conn.execute(text("VACUUM ANALYZE log, queues"))
+        conn.invalidate()
+    with begin(engine) as conn:
+        conn.execute(text(row.format(queue=3, first=HISTORY + 1, last=HISTORY + 1)))
+    return engine
+
+
+LOOKS: dict[str, Callable[[Connection], Any]] = {
+    "with_work": lambda conn: queue_store.with_work(conn),
+    "with_work of one": lambda conn: queue_store.with_work(conn, numbers=[3]),
+    "with_work that is old": lambda conn: queue_store.with_work(conn, older_than_s=1.0),
+    "first_waiting": lambda conn: queue_store.first_waiting(conn, but=[]),
+    "last_waiting": queue_store.last_waiting,
+    "overdue": lambda conn: queue_store.overdue(conn, 60.0),
+    "states": lambda conn: [state.number for state in queue_store.states(conn) if state.depth],
+    "oldest_age_s": queue_store.oldest_age_s,
+    "read_batch": lambda conn: log_store.read_batch(conn, {3: 0}, 5_000),
+    "read_batch of two": lambda conn: log_store.read_batch(conn, {3: 0, 4: 0}, 5_000),
+    "queued_sums": lambda conn: any(balance_store.queued_sums(conn, 1)),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_what_waits_is_found_without_a_walk_through_the_history(one_sided: Engine, look: str) -> None:
+    for _ in range(
+        7
+    ):  # The driver prepares a statement at the sixth time, and Postgres may then plan it for any value.
+        with begin(one_sided) as conn:
+            found = LOOKS[look](conn)
+            read = conn.execute(
+                text(
+                    "SELECT coalesce(sum(idx_tup_fetch + seq_tup_read), 0) FROM pg_stat_xact_user_tables WHERE relname = 'log'"
+                )
+            ).scalar_one()
+        assert found
+        assert read < 100

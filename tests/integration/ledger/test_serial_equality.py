@@ -1,0 +1,452 @@
+"""One order, one outcome: whatever the queues, workers and batches, it ends as if decided one at a time.
+
+The suite draws the same interleavings every time. To look further, draw fresh ones, more of them, and longer runs; what is
+found is then made as small as it can be, which takes minutes:
+
+    PACIOLI_EXAMPLES=2000 PACIOLI_OPERATIONS=100000 PACIOLI_SEED=2 pytest --timeout=0 tests/integration/test_serial_equality.py
+"""
+
+import itertools
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import Engine, text
+
+from core.base.db import begin, reading
+from core.base.ids import new_id, new_key
+from core.ledger import drain, intake
+from core.ledger.intake import Submission
+from core.ledger.rules import splits
+from core.ledger.rules.engine import Book, decide
+from core.ledger.rules.model import STATUS_OF_NUMBER, Draft, Kind, Outcome, Posting, Rejection, RejectReason, Status
+from core.ledger.rules.routing import MAX_QUEUES
+from core.ledger.store import balances as balance_store
+from core.ledger.store import log as log_store
+from core.ledger.store import outcomes as outcome_store
+from core.ledger.store import queues as queue_store
+from core.ledger.store import transactions as transaction_store
+from core.ledger.store.transactions import TransactionRow
+from core.verification import audit
+from tests import strategies
+from tests.oracle import Operation, Oracle, Split, Sums, Verdict
+from tests.strategies import ACCOUNTS, Account, Group, groups, moves, refunds, resolve, seeded_group, settlements
+
+FRESH = "PACIOLI_EXAMPLES" in os.environ
+EXAMPLES = int(os.environ.get("PACIOLI_EXAMPLES", "25"))
+OPERATIONS = int(os.environ.get("PACIOLI_OPERATIONS", "5000"))
+SEED = int(os.environ.get("PACIOLI_SEED", "1"))
+
+SEARCH = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=25,
+    deadline=None,
+    derandomize=not FRESH,
+    database=None,
+    phases=[Phase.generate, Phase.shrink] if FRESH else [Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+_runs = itertools.count(1)
+
+
+class Difference(AssertionError):
+    """The ledger and the oracle do not agree."""
+
+
+class Run:
+    """The same operations, given to the ledger and to the oracle. Alone in the log while it lasts."""
+
+    def __init__(self, engine: Engine, routes: dict[Account, int]) -> None:
+        self.engine, self.routes, self.oracle = engine, routes, Oracle()
+        names = {account: f"{account[0]}{next(_runs)}" for account in routes}
+        with begin(engine) as conn:
+            wanted = [(names[account], account[1]) for account in routes]
+            balance_store.create_indicators(conn, [(*name, new_key()) for name in wanted])
+            refs = balance_store.find_indicators(conn, wanted)
+            self.log_before = log_store.lock_head(conn)[0].seq
+        self.keys = {account: refs[names[account], account[1]].key for account in routes}
+
+    def accept(self, *submitted: Group) -> list[int]:
+        """Append all in one commit, longer tuples as atomic groups. Returns the places of the holds."""
+        return self.accept_all(submitted)
+
+    def accept_all(self, submitted: Iterable[Group]) -> list[int]:
+        """The same. The oracle has decided each before the next is asked for."""
+        first = len(self.oracle.operations)
+        submissions = []
+        for group in submitted:
+            self.oracle.accept(*group)
+            submissions.append(Submission([self._draft(each) for each in group], atomic=len(group) > 1))
+        with begin(self.engine) as conn:
+            intake.append(conn, submissions)
+        seqs = [row.seq for each in submissions for accepted in each.accepted for row in (accepted, *accepted.legs)]
+        assert seqs == [self.seq(place) for place in range(first, len(self.oracle.operations))]
+        return [place for place, op in enumerate(self.oracle.operations[first:], first) if op.kind is Kind.HOLD]
+
+    def moved(self, last: int = 20) -> list[int]:
+        """Places of what has moved money and is decided, so that it may be refunded: the latest, in their order."""
+        with reading(self.engine) as conn:
+            seqs = conn.execute(
+                text(
+                    "SELECT seq FROM log JOIN outcomes USING (seq) WHERE seq > :before AND kind IN (1, 3, 6) "
+                    "AND status = 1 ORDER BY seq DESC LIMIT :last"
+                ),
+                {"before": self.log_before, "last": last},
+            ).scalars()
+            return [seq - self.seq(0) for seq in reversed(seqs.all())]
+
+    def seq(self, place: int) -> int:
+        return self.log_before + 1 + place
+
+    def drain(self) -> None:
+        with reading(self.engine) as conn:
+            waiting = queue_store.with_work(conn)
+        for queue in waiting:
+            drain.drain(self.engine, queue)
+
+    def compare_decided(self) -> int:
+        """What is decided is decided as the oracle did. Returns how many still are not."""
+        rows = self._rows()
+        for place, row in enumerate(rows):
+            if row.outcome is not None:
+                _compare(f"{self.oracle.operations[place]} at {place}", self._verdict(row), self.oracle.verdicts[place])
+        return sum(row.outcome is None and row.kind != Kind.SPLIT for row in rows)
+
+    def compare_all(self) -> None:
+        _compare("undecided", self.compare_decided(), 0)
+        for place, row in enumerate(self._rows()):
+            _compare(f"status at {place}", row.status, self.oracle.status(place))
+        seqs = list(map(self.seq, range(len(self.oracle.operations))))
+        with reading(self.engine) as conn:
+            balances = outcome_store.read_balances(conn, self.keys.values())
+            holds = {hold.seq - self.seq(0): hold[1:] for hold in outcome_store.find_holds(conn, seqs).values()}
+            refunds = {each.seq - self.seq(0): each[1:] for each in outcome_store.find_refunds(conn, seqs).values()}
+        _compare("holds", holds, self.oracle.held)
+        _compare("refunds", {place: refunds[place] for place in self.oracle.moved}, self.oracle.moved)
+        for account, key in self.keys.items():
+            _compare(f"sums of {account}", Sums(*balances[key][1:5]), self.oracle.sums.get(account, Sums()))
+
+    def check_balanced(self) -> None:
+        with reading(self.engine) as conn:
+            rows = conn.execute(
+                text(
+                    "SELECT currency, sum(balance), sum(inflight_credit_balance - inflight_debit_balance) "
+                    "FROM balances GROUP BY currency"
+                )
+            ).fetchall()
+        for currency, balance, inflight in rows:
+            _compare(f"sum of all {currency}", (balance, inflight), (0, 0))
+
+    def _rows(self) -> list[TransactionRow]:
+        with reading(self.engine) as conn:
+            rows = transaction_store.find_seqs(conn, list(map(self.seq, range(len(self.oracle.operations)))))
+        _compare("rows of the log", len(rows), len(self.oracle.operations))
+        return rows
+
+    def _verdict(self, row: TransactionRow) -> Verdict:
+        assert row.outcome is not None and row.decided_amount is not None
+        why = row.rejection
+        if why is None:
+            return Verdict(STATUS_OF_NUMBER[row.outcome], row.decided_amount)
+        culprit = None if why.culprit is None else why.culprit - self.seq(0)
+        return Verdict(STATUS_OF_NUMBER[row.outcome], row.decided_amount, why.reason, why.available, culprit)
+
+    def _draft(self, each: Operation | Split) -> Draft:
+        return self._split_draft(each) if isinstance(each, Split) else self._plain_draft(each)
+
+    def _plain_draft(self, op: Operation, parent: str | None = None) -> Draft:
+        source, destination = self.oracle.sides(op)
+        transaction_id = new_id("txn_")
+        return Draft(
+            transaction_id,
+            transaction_id,
+            op.kind,
+            self.keys[source],  # type: ignore[index]
+            self.keys[destination],  # type: ignore[index]
+            self.routes[source],  # type: ignore[index]
+            op.amount,
+            source[1],  # type: ignore[index]
+            100,
+            "a test",
+            op.allow_overdraft or op.kind is Kind.REFUND,
+            op.overdraft_limit,
+            None if op.hold is None else self.seq(op.hold),
+            parent,
+            None,
+            None,
+            None if op.refund_of is None else self.seq(op.refund_of),
+        )
+
+    def _split_draft(self, split: Split) -> Draft:
+        """With legs as the ledger makes them, and not as the oracle does."""
+        pairs = splits.pairs([amount for _, amount in split.sources], [amount for _, amount in split.destinations])
+        first = Operation(split.kind, split.sources[0][0], split.destinations[0][0], 1, *split[3:5])
+        head = self._plain_draft(first)
+        legs = (
+            first._replace(source=split.sources[s][0], destination=split.destinations[d][0], amount=amount)
+            for s, d, amount in pairs
+        )
+        return head._replace(
+            kind=Kind.SPLIT,
+            source=None,
+            destination=None,
+            amount=sum(amount for _, amount in split.sources),
+            legs=tuple(self._plain_draft(leg, head.transaction_id) for leg in legs),
+            atomic=split.atomic,
+        )
+
+
+def _compare(what: str, ledger: object, oracle: object) -> None:
+    if ledger != oracle:
+        raise Difference(f"{what}: the ledger has {ledger}, the oracle {oracle}")
+
+
+# Any order, any split into batches
+
+
+class Interleaving(RuleBasedStateMachine):
+    """Accepts and drains in any order. Where each balance is routed is drawn as well."""
+
+    holds = Bundle("holds")
+
+    def __init__(self, engine: Engine, queues: int) -> None:
+        super().__init__()
+        self.engine, self.queues = engine, queues
+
+    @initialize(routes=st.tuples(*[st.integers(0, MAX_QUEUES - 1)] * len(ACCOUNTS)))
+    def start(self, routes: tuple[int, ...]) -> None:
+        self.run = Run(self.engine, dict(zip(ACCOUNTS, routes, strict=True)))
+
+    @rule(target=holds, operations=st.lists(moves(), min_size=1, max_size=5))
+    def accept(self, operations: list[Operation]) -> object:
+        return multiple(*self.run.accept(*[(operation,) for operation in operations]))
+
+    @rule(target=holds, group=groups())
+    def accept_atomic_group(self, group: Group) -> object:
+        return multiple(*self.run.accept(group))
+
+    @rule(target=holds, split=strategies.splits())
+    def accept_split(self, split: Split) -> object:
+        return multiple(*self.run.accept((split,)))
+
+    @rule(settlement=settlements(holds))
+    def settle(self, settlement: Operation) -> None:
+        self.run.accept((settlement,))
+
+    @rule(settled=st.lists(settlements(holds), min_size=2, max_size=4), alone=st.lists(settlements(holds), max_size=2))
+    def settle_together(self, settled: list[Operation], alone: list[Operation]) -> None:
+        self.run.accept(tuple(settled), *[(settlement,) for settlement in alone])
+
+    @rule(refunded=st.lists(refunds(st.integers(0, 19)), min_size=1, max_size=3), together=st.booleans())
+    def refund(self, refunded: list[Operation], together: bool) -> None:
+        self._accept_resolved([tuple(refunded)] if together else [(each,) for each in refunded])
+
+    @rule(
+        move=moves(),
+        settlement=settlements(holds),
+        refunded=refunds(st.integers(0, 19)),
+        split=strategies.splits(),
+        order=st.permutations(range(4)),
+        size=st.integers(2, 4),
+    )
+    def accept_group_of_all_kinds(
+        self, move: Operation, settlement: Operation, refunded: Operation, split: Split, order: list[int], size: int
+    ) -> None:
+        members = (move, settlement, refunded, split)
+        self._accept_resolved([tuple(members[place] for place in order[:size])])
+
+    def _accept_resolved(self, submitted: list[Group]) -> None:
+        """Refunds of what is drawn from all that can be refunded now. The holds named are places already."""
+        moved = self.run.moved()
+        resolved = [resolve(group, range(len(self.run.oracle.operations)), moved) for group in submitted]
+        self.run.accept(*[group for group in resolved if group])
+
+    @rule(queue=st.integers(0, 7), batch=st.sampled_from([1, 2, 3, drain.BATCH]))
+    def drain_one_queue(self, queue: int, batch: int) -> None:
+        drain.drain(self.engine, queue % self.queues, batch=batch)
+        self.run.compare_decided()
+
+    @rule(queue=st.integers(0, 7), limit=st.integers(1, 3))
+    def decide_one_batch(self, queue: int, limit: int) -> None:
+        with begin(self.engine) as conn:
+            drain.drain_batch(conn, {queue % self.queues}, limit=limit, wait=False)
+        self.run.compare_decided()
+
+    @invariant()
+    def every_currency_adds_up_to_zero(self) -> None:
+        self.run.check_balanced()
+
+    def teardown(self) -> None:
+        self.run.drain()
+        self.run.compare_all()
+
+
+@pytest.mark.parametrize("queues", [1, 2, 3, 8])
+def test_every_interleaving_ends_as_the_serial_run_does(engine: Engine, queues: int) -> None:
+    _resize(engine, queues)
+    _search(engine, queues, SEARCH)
+
+
+MUTANT = settings(SEARCH, max_examples=300, derandomize=True, phases=[Phase.generate], print_blob=False)
+"""Enough to find a broken rule, which takes some ten examples, with room for other versions of Hypothesis."""
+
+
+def test_the_comparison_notices_when_a_later_credit_counts(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    _resize(engine, 3)
+    monkeypatch.setattr(Book, "credited_after", lambda book, balance, seq: 0)
+    with pytest.raises(Difference):
+        _search(engine, 3, MUTANT)
+
+
+def test_the_comparison_notices_when_an_earlier_credit_is_not_waited_for(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _resize(engine, 3)
+    monkeypatch.setattr(log_store, "queues_that_may_credit", lambda conn, balance, before, waiting: set())
+    with pytest.raises(Difference):
+        _search(engine, 3, MUTANT)
+
+
+def _decide_group_that_forgets_to_give_back(group: Sequence[Posting], book: Book) -> list[Outcome]:
+    """Of a group that fails, only the balances are put back."""
+    balances = dict(book.balances)
+    outcomes: list[Outcome] = []
+    for posting in group:
+        outcome = decide(posting, book)
+        if outcome.rejection is not None:
+            book.balances.update(balances)
+            others = Rejection(RejectReason.ATOMIC_GROUP, culprit=posting.seq)
+            rejected = [Outcome(member.seq, Status.REJECTED, 0, rejection=others) for member in group]
+            rejected[len(outcomes)] = outcome
+            return rejected
+        book.write(outcome)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def test_the_comparison_notices_when_a_failed_group_leaves_its_holds_settled(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _resize(engine, 3)
+    monkeypatch.setattr(drain, "decide_group", _decide_group_that_forgets_to_give_back)
+    with pytest.raises(Difference):
+        _search(engine, 3, MUTANT)
+
+
+# Real threads
+
+
+@pytest.mark.parametrize("queues", [3, 8])
+def test_a_long_run_with_threads_at_every_queue_ends_as_the_serial_run_does(engine: Engine, queues: int) -> None:
+    _resize(engine, queues)
+    random = Random(SEED)
+    accounts = [("@World", "USD"), *((f"@{number}", "USD") for number in range(15))]
+    run = Run(engine, {account: random.randrange(MAX_QUEUES) for account in accounts})
+    all_accepted = threading.Event()
+
+    def draw(count: int) -> Iterable[Group]:
+        """Settlements of the latest holds, and refunds of the latest that could be refunded before these."""
+        moved = run.moved()
+        for _ in range(count):
+            holds = [place for place, op in enumerate(run.oracle.operations[-60:], _last(60)) if op.kind is Kind.HOLD]
+            if group := resolve(seeded_group(random, accounts), holds, moved):
+                yield group
+
+    def _last(count: int) -> int:
+        return max(0, len(run.oracle.operations) - count)
+
+    def accept() -> None:
+        try:
+            while len(run.oracle.operations) < OPERATIONS:
+                run.accept_all(draw(random.randint(1, 40)))
+        finally:
+            all_accepted.set()
+
+    def work(seed: int) -> None:
+        choice = Random(seed)
+        while not all_accepted.is_set():
+            drain.drain(engine, choice.randrange(queues), batch=choice.choice([1, 5, 50, drain.BATCH]))
+
+    with ThreadPoolExecutor(4) as threads:
+        done = [threads.submit(work, SEED + number) for number in range(3)] + [threads.submit(accept)]
+    for future in done:
+        future.result()
+    run.check_balanced()
+    run.compare_decided()
+    run.drain()
+    run.compare_all()
+    run.check_balanced()
+    assert audit.verify(engine).problems == []
+
+
+def test_money_spent_as_soon_as_it_is_funded_is_never_short(engine: Engine) -> None:
+    world, spender, shop = accounts = [("@World", "USD"), ("@Spender", "USD"), ("@Shop", "USD")]
+    run = Run(engine, dict(zip(accounts, range(3), strict=True)))
+    for _ in range(200):
+        run.accept(
+            (Operation(Kind.TRANSFER, world, spender, 7, allow_overdraft=True),),
+            (Operation(Kind.TRANSFER, spender, shop, 7),),
+        )
+    drain.drain(engine, run.routes[spender], batch=50)
+    run.compare_all()
+    assert {verdict.status for verdict in run.oracle.verdicts} == {Status.APPLIED}
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["alone", "as a group"])
+def test_money_that_a_refund_brings_back_can_be_spent_by_the_next(engine: Engine, together: bool) -> None:
+    _resize(engine, 3)
+    world, payer, payee, shop = accounts = [(name, "USD") for name in ("@World", "@Payer", "@Payee", "@Shop")]
+    run = Run(engine, dict(zip(accounts, range(4), strict=True)))
+    run.accept(
+        (Operation(Kind.TRANSFER, world, payer, 9, allow_overdraft=True),), (Operation(Kind.TRANSFER, payer, payee, 9),)
+    )
+    run.drain()
+    back = [Operation(Kind.REFUND, amount=amount, refund_of=1) for amount in (4, 0)]
+    run.accept(*([tuple(back)] if together else [(each,) for each in back]))
+    run.accept((Operation(Kind.TRANSFER, payer, shop, 9),))
+    run.accept((Operation(Kind.REFUND, refund_of=1),))
+    drain.drain(engine, run.routes[payer])
+    run.drain()
+    run.compare_all()
+    assert [verdict.status for verdict in run.oracle.verdicts[-2:]] == [Status.APPLIED, Status.REJECTED]
+
+
+def test_a_thousand_postings_of_one_balance_are_applied_in_the_order_of_acceptance(engine: Engine) -> None:
+    busy, *others = accounts = [("@Busy", "USD"), *((f"@{number}", "USD") for number in range(8))]
+    run = Run(engine, {account: number for number, account in enumerate(accounts)})
+    for number in range(1000):
+        run.accept((Operation(Kind.TRANSFER, busy, others[number % 8], 1, True, 1000),))
+        if number % 100 == 50:
+            drain.drain(engine, 0, batch=7)
+    run.drain()
+    run.compare_all()
+    with reading(engine) as conn:
+        rows = conn.execute(
+            text("SELECT seq, source_version, source_balance FROM outcomes ORDER BY source_version")
+        ).fetchall()
+    assert [tuple(row) for row in rows] == [(run.seq(n), n + 2, -n - 1) for n in range(1000)]
+
+
+def _search(engine: Engine, queues: int, how: settings) -> None:
+    # Anything that returns a machine will do, says Hypothesis, though not its type.
+    run_state_machine_as_test(lambda: Interleaving(engine, queues), settings=how)  # type: ignore[arg-type]
+
+
+def _resize(engine: Engine, queues: int) -> None:
+    with begin(engine) as conn:
+        queue_store.resize(conn, queues)

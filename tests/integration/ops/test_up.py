@@ -1,0 +1,334 @@
+"""The private servers, and the supervisor with stubs for web and worker, all of them real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+import redis
+
+from ops.server.embedded import Child, Postgres, Redis, StartError
+from ops.server.up import Options, Web, web_command
+
+ROOT = Path(__file__).parents[3]
+
+# A web server with a child of its own, and a worker that will not hear of stopping.
+PARTS = """
+import sys
+from ops.embedded import Child
+from ops.up import Web
+
+class Deaf(Child):
+    grace_s = 0.3
+
+def parts(options, env, log):
+    web = Web(options, env=env, log=log)
+    serve = [sys.executable, "-m", "http.server", str(options.port), "--bind", options.host]
+    web.command = ["sh", "-c", 'sleep 1000 & exec "$@"', "sh", *serve]
+    deaf = 'import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print("at work"); time.sleep(1000)'
+    return [web, Deaf("worker", [sys.executable, "-c", deaf], env=env, log=log)]
+"""
+
+HOPELESS_PARTS = """
+import sys
+from ops.embedded import Child
+
+class Hopeless(Child):
+    def ready(self):
+        return False
+
+def parts(options, env, log):
+    return [Hopeless("web", [sys.executable, "-c", "raise SystemExit('no such module')"], env=env, log=log)]
+"""
+
+RUN = """
+import sys
+from pathlib import Path
+from ops.up import run
+migrate = [sys.executable, "-c", sys.argv[3]]
+sys.exit(run(port=int(sys.argv[1]), data=Path(sys.argv[2]), parts=parts, migrate=migrate))
+"""
+
+
+class Up:
+    """A supervisor in a process of its own, its output in a file."""
+
+    def __init__(self, data: Path, *, port: int = 0, parts: str = PARTS, migrate: str = "", **env: str) -> None:
+        self.data = data
+        self.output = data.with_suffix(f".{time.monotonic_ns()}.log")
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.endswith(("DATABASE_URL", "REDIS_URL", "BROKER_URL"))
+        }
+        with self.output.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", parts + RUN, str(port), str(data), migrate],
+                cwd=ROOT,
+                env=clean | env,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def lines(self) -> list[str]:
+        return self.output.read_text().splitlines()
+
+    def wait_ready(self) -> Up:
+        wait_until(lambda: self.process.poll() is not None or any(line.startswith("ready ") for line in self.lines))
+        assert self.process.poll() is None, "\n".join(self.lines)
+        return self
+
+    def state(self) -> dict[str, Any]:
+        return dict(json.loads((self.data / "state.json").read_text()))
+
+    def pid(self, name: str) -> int:
+        return int(self.state()["pids"][name])
+
+    def processes(self) -> list[psutil.Process]:
+        return list(psutil.Process(self.process.pid).children(recursive=True))
+
+    def stop(self, signum: int = signal.SIGTERM) -> int:
+        self.process.send_signal(signum)
+        return self.process.wait(timeout=60)
+
+
+Start = Callable[..., Up]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started = []
+
+    def start(name: str = "data", **options: object) -> Up:
+        started.append(Up(tmp_path / name, **options))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start
+    for up in started:
+        family = up.processes() if up.process.poll() is None else []
+        up.process.kill()
+        up.process.wait()
+        kill(family)
+
+
+@pytest.fixture(scope="module")
+def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with Postgres(tmp_path_factory.mktemp("postgres")) as postgres:
+        yield postgres.url
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def ended(processes: list[psutil.Process]) -> bool:
+    # In a container nobody may reap orphans, so a zombie counts as gone.
+    return all(not process.is_running() or process.status() == psutil.STATUS_ZOMBIE for process in processes)
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def connect(url: str) -> psycopg.Connection[tuple[object, ...]]:
+    return psycopg.connect(url.replace("+psycopg", "", 1))
+
+
+def remember(url: str) -> None:
+    with connect(url) as conn:
+        conn.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+
+
+def remembers(url: str) -> bool:
+    with suppress(psycopg.OperationalError), connect(url) as conn:
+        return conn.execute("SELECT answer FROM kept").fetchall() == [(42,)]
+    return False
+
+
+def test_the_key_that_signs_checkpoints_is_made_once_and_passed_on(start: Start) -> None:
+    up = start().wait_ready()
+    key = up.data / "chain.key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert len(bytes.fromhex(key.read_text())) == 32
+    given = psutil.Process(up.pid("worker")).environ()["PACIOLI_CHAIN_KEY"]
+    assert given == key.read_text().strip()
+    assert up.stop() == 0
+    up = start().wait_ready()
+    assert psutil.Process(up.pid("worker")).environ()["PACIOLI_CHAIN_KEY"] == given
+    assert up.stop() == 0
+    up = start(PACIOLI_CHAIN_KEY="ab" * 32).wait_ready()
+    assert psutil.Process(up.pid("worker")).environ()["PACIOLI_CHAIN_KEY"] == "ab" * 32
+    assert up.stop() == 0
+    key.write_text("")
+    up = start()
+    assert up.process.wait(timeout=60) == 1
+    assert f"{key}: is empty" in "\n".join(up.lines)
+
+
+def test_a_killed_postgres_finds_its_data_when_started_again(tmp_path: Path) -> None:
+    with Postgres(tmp_path) as postgres:
+        remember(postgres.url)
+        assert postgres.process is not None
+        postgres.process.kill()
+        postgres.process.wait()
+        postgres.start()
+        assert remembers(postgres.url)
+
+
+def test_a_postgres_that_outlived_its_supervisor_is_replaced(tmp_path: Path) -> None:
+    with Postgres(tmp_path) as survivor, Postgres(tmp_path) as postgres:
+        assert not survivor.running
+        remember(postgres.url)
+        assert remembers(postgres.url)
+
+
+def test_stopped_servers_leave_no_process(tmp_path: Path) -> None:
+    before = psutil.Process().children(recursive=True)
+    with Postgres(tmp_path) as postgres, Redis(tmp_path), connect(postgres.url) as conn:
+        servers = [process for process in psutil.Process().children(recursive=True) if process not in before]
+        assert {"postgres", "redis-server"} <= {process.name() for process in servers}
+        conn.close()
+    assert ended(servers)
+
+
+def test_a_data_folder_with_a_long_path_has_its_socket_elsewhere(tmp_path: Path) -> None:
+    with Postgres(tmp_path / ("long" * 30)) as postgres:
+        folder = postgres.socket_folder
+        assert not folder.is_relative_to(tmp_path)
+        assert folder.stat().st_mode & 0o777 == 0o700
+        connect(postgres.url).close()
+    assert not folder.exists()
+
+
+def test_redis_comes_back_on_the_same_port(tmp_path: Path) -> None:
+    with Redis(tmp_path) as server:
+        url = server.url
+        server.stop()
+        server.start()
+        with redis.Redis.from_url(url) as client:
+            assert client.ping()
+
+
+def test_a_child_that_cannot_start_says_why() -> None:
+    with pytest.raises(StartError, match="out of luck"):
+        Hopeless("stub", [sys.executable, "-c", "print('out of luck')"]).start()
+
+
+class Hopeless(Child):
+    def ready(self) -> bool:
+        return False
+
+
+def test_up_is_ready_and_starts_again_what_died(start: Start) -> None:
+    up = start().wait_ready()
+    assert f"ready {up.state()['web_url']}" in up.lines
+    remember(up.state()["database_url"])
+    family = up.processes()
+
+    for name in ("web", "worker", "redis", "postgres"):
+        died = up.pid(name)
+        os.kill(died, signal.SIGKILL)
+        while up.pid(name) == died:
+            time.sleep(0.02)
+        assert any(f"{name} killed by SIGKILL, starting it again" in line for line in up.lines)
+        assert psutil.pid_exists(up.pid(name))
+    # The grandchildren of the dead went with them.
+    wait_until(lambda: ended(family))
+
+    wait_until(lambda: remembers(up.state()["database_url"]))
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_everything(start: Start, database_url: str, signum: int) -> None:
+    up = start(DATABASE_URL=database_url).wait_ready()
+    family = up.processes()
+    assert len(family) == 4  # Redis, the web server and its child, the worker.
+    assert up.stop(signum) == 0
+    assert ended(family)
+    assert not (up.data / "state.json").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel does not end orphans")
+def test_a_killed_supervisor_takes_its_servers_along_and_the_next_finds_the_data(start: Start) -> None:
+    up = start().wait_ready()
+    remember(up.state()["database_url"])
+    servers = [psutil.Process(up.pid(name)) for name in ("postgres", "redis", "web")]
+    family = up.processes()
+    up.stop(signal.SIGKILL)
+    try:
+        wait_until(lambda: ended(servers))
+    finally:
+        kill(family)
+
+    again = start().wait_ready()
+    assert remembers(again.state()["database_url"])
+    assert again.stop() == 0
+
+
+def test_a_data_folder_in_use_is_refused(start: Start, database_url: str) -> None:
+    first = start(DATABASE_URL=database_url).wait_ready()
+    second = start(DATABASE_URL=database_url)
+    assert second.process.wait(timeout=60) == 1
+    (line,) = second.lines
+    assert f"process {first.process.pid} runs in {first.data}" in line
+
+
+def test_a_port_in_use_is_refused(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        up = start(port=port)
+        assert up.process.wait(timeout=60) == 1
+    (line,) = up.lines
+    assert f"cannot listen on 127.0.0.1 port {port}" in line
+
+
+def test_an_unreachable_database_is_refused(start: Start, tmp_path: Path) -> None:
+    up = start(DATABASE_URL=f"postgresql+psycopg://me:secret@/ledger?host={tmp_path}")
+    assert up.process.wait(timeout=60) == 1
+    (line,) = up.lines
+    assert "DATABASE_URL does not answer" in line
+    assert "secret" not in line
+
+
+def test_failed_migrations_end_the_start(start: Start, database_url: str) -> None:
+    up = start(DATABASE_URL=database_url, migrate="raise SystemExit('no such column')")
+    assert up.process.wait(timeout=60) == 1
+    assert any(line.endswith("| no such column") for line in up.lines)
+    assert "the migrations failed" in up.lines[-1]
+
+
+def test_a_part_that_dies_again_and_again_ends_the_start(start: Start, database_url: str) -> None:
+    up = start(DATABASE_URL=database_url, parts=HOPELESS_PARTS)
+    assert up.process.wait(timeout=60) == 1
+    assert up.lines[-1] == "pacioli up: web ended 5 times in a row: see its lines above"
+
+
+def test_granian_knows_every_option_it_is_given(tmp_path: Path) -> None:
+    (tmp_path / "stub.py").write_text(
+        "def app(environ, start_response):\n    start_response('204 No Content', [])\n    return []\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    options = Options("127.0.0.1", port, data=tmp_path, workers=1)
+    web = Web(options, env=os.environ, log=lambda name, line: None)
+    web.command = [*web_command(options.host, port)[:-2], "--working-dir", str(tmp_path), "stub:app"]
+    with web:  # Starting it waits for an answer; an unknown option would have ended it.
+        assert web.running

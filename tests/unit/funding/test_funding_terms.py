@@ -1,0 +1,17 @@
+"""What is wrong with the terms of a funding job, as far as it can be said without a database."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from core.funding.terms import problems_of
+from core.ledger.rules.requests import FundingRequest, FundingRule
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "0", "-1"])
+@pytest.mark.parametrize("name", ["amount", "top_up_to"])
+def test_an_amount_of_a_rule_that_is_none_is_named(name: str, text: str) -> None:
+    rule = FundingRule("ldg_x", **{name: Decimal(text)})
+    request = FundingRequest("a job", source="@Pool", currency="USD", rule=rule)
+    assert problems_of(request, False, datetime.now(UTC)) == [(f"rule.{name}", "must be greater than zero")]

@@ -1,0 +1,170 @@
+"""The rows of a funding job as they are read: a CSV in all the forms that spreadsheets and people give it, and a list."""
+
+import tracemalloc
+from decimal import Decimal
+from io import BufferedReader, BytesIO, RawIOBase
+
+import pytest
+from msgspec import Raw
+
+from core.base.errors import InvalidRequest
+from core.funding import recipients
+from core.funding.recipients import MAX_LINE, Given
+from core.ledger.rules.requests import Recipient
+
+HEADER = "destination,amount,description\n"
+
+
+def _read(text: str | bytes) -> list[Given]:
+    return list(recipients.of_csv(BytesIO(text if isinstance(text, bytes) else text.encode())))
+
+
+def _refused(text: str | bytes) -> str:
+    with pytest.raises(InvalidRequest) as caught:
+        _read(text)
+    assert caught.value.code == "FND_INVALID_RECIPIENTS"
+    return caught.value.message
+
+
+def _problems(text: str | bytes) -> list[tuple[int, str, str]]:
+    return [(given.row, *problem) for given in _read(text) for problem in given.problems]
+
+
+def test_a_row_has_the_number_of_its_line() -> None:
+    assert _read(HEADER + "@A,12.50,lunch\n@B,3,\n") == [
+        Given(2, "@A", Decimal("12.50"), None, "lunch", None, []),
+        Given(3, "@B", Decimal(3), None, None, None, []),
+    ]
+
+
+def test_columns_may_come_in_any_order_and_case_and_with_spaces_around() -> None:
+    (given,) = _read(" Precise_Amount , DESTINATION\n 1250 , @A \n")
+    assert (given.destination, given.amount, given.precise_amount) == ("@A", None, 1250)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_file_as_a_spreadsheet_writes_it(newline: str) -> None:
+    text = newline.join(["destination,amount,description", '"@A","1","a ""b"", c"', "", ",,", "@Ä,2,", ""])
+    assert [(given.row, given.destination, given.description) for given in _read(b"\xef\xbb\xbf" + text.encode())] == [
+        (2, "@A", 'a "b", c'),
+        (5, "@Ä", None),
+    ]
+
+
+def test_a_quoted_text_over_several_lines_is_in_the_row_where_it_begins() -> None:
+    rows = _read(HEADER + '@A,1,"two\r\nlines"\n@B,2,\n')
+    assert [(given.row, given.description) for given in rows] == [(2, "two\nlines"), (4, None)]
+
+
+def test_the_last_line_needs_no_end() -> None:
+    assert [given.destination for given in _read(HEADER + "@A,1,\n@B,2,x")] == ["@A", "@B"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", "\n\n", "@A,12.50\n", "destination;amount\n", "destination,amount,amount\n", "amount\n", "destination\n",
+     "destination,amount,precise_amount\n", "destination,amount,\n", "destination,amount,meta_data\n",
+     "destination,\xff\n".encode("latin-1"), "destination,amount\n".encode("utf-16"), "x" * (MAX_LINE + 1)],
+)  # fmt: skip
+def test_a_header_that_does_not_say_what_the_columns_are_is_refused_with_an_example(header: str | bytes) -> None:
+    assert "the first line must be a header such as destination,amount,description" in _refused(header)
+
+
+def test_a_header_with_other_separators_says_that_commas_are_wanted() -> None:
+    assert "separated by commas" in _refused("destination;amount\n@A;1\n")
+
+
+@pytest.mark.parametrize(
+    "amount", ["x", "1e3", "1,000", "NaN", "Infinity", "+1", "٣", "1_0", "0x1", "1.2.3", "9" * 1001]
+)
+def test_an_amount_that_is_no_number_is_named_with_its_line(amount: str) -> None:
+    ((row, field, text),) = _problems(HEADER + f'@A,1,\n@B,"{amount}",\n')
+    assert (row, field) == (3, "amount")
+    assert amount[:50] in text
+
+
+@pytest.mark.parametrize("amount", ["1.5", "x", "1e3", "9" * 1001])
+def test_minor_units_that_are_not_whole_are_named_with_their_line(amount: str) -> None:
+    ((row, field, _),) = _problems(f"destination,precise_amount\n@A,{amount}\n")
+    assert (row, field) == (2, "precise_amount")
+
+
+def test_a_row_of_too_many_or_too_few_columns_is_named_and_the_next_is_read() -> None:
+    rows = _read(HEADER + "@A,1\n@B,1,x,y\n@C,1,\n")
+    assert [(given.row, [text for _, text in given.problems]) for given in rows] == [
+        (2, ["has 2 columns, and the header has 3"]),
+        (3, ["has 4 columns, and the header has 3"]),
+        (4, []),
+    ]
+
+
+def test_a_line_that_is_not_utf_8_is_named_and_the_next_is_read() -> None:
+    rows = _read(HEADER.encode() + b"@A,1,caf\xe9\n@B,1,\n")
+    assert [(given.row, given.destination, len(given.problems)) for given in rows] == [(2, "", 1), (3, "@B", 0)]
+    assert "UTF-8" in rows[0].problems[0][1]
+
+
+def test_a_line_that_is_too_long_is_named_and_the_next_is_read() -> None:
+    rows = _read(HEADER + f"@A,1,{'x' * 3 * MAX_LINE}\n@B,1,\n")
+    assert [(given.row, given.destination, len(given.problems)) for given in rows] == [(2, "", 1), (3, "@B", 0)]
+
+
+def test_a_line_of_just_the_longest_length_is_read() -> None:
+    text = "x" * (MAX_LINE - len("@A,1,\n"))
+    assert [given.description for given in _read(HEADER + f"@A,1,{text}\n")] == [text]
+
+
+@pytest.mark.parametrize("rows", ['@A,1,"x\n', '@A,1,"x"y\n'])
+def test_a_quote_that_is_wrong_is_named(rows: str) -> None:
+    ((row, field, text),) = _problems(HEADER + rows)
+    assert (row, field) == (2, "")
+    assert text.startswith("is not CSV")
+
+
+def test_after_a_wrong_quote_the_next_row_is_read() -> None:
+    assert [given.destination for given in _read(HEADER + '@A,1,"x"y\n@B,1,\n')] == ["", "@B"]
+
+
+class _Endless(RawIOBase):
+    """Bytes of a file of many rows, made while it is read."""
+
+    def __init__(self, head: bytes, line: bytes, rows: int) -> None:
+        self._pieces = iter([head, *[line * 1000] * (rows // 1000)])
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        self._left = self._left or next(self._pieces, b"")
+        size = min(len(buffer), len(self._left))
+        buffer[:size], self._left = self._left[:size], self._left[size:]
+        return size
+
+
+@pytest.mark.parametrize("first", ["@A,1,", '@A,1,"'], ids=["rows", "a quote that is never closed"])
+def test_the_memory_does_not_grow_with_the_file(first: str) -> None:
+    line = b"@SomeBalance,12.50,a description of some length\n"
+    stream = BufferedReader(_Endless(f"{HEADER}{first}\n".encode(), line, 20_000))
+    tracemalloc.start()
+    rows = sum(1 for _ in recipients.of_csv(stream))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert rows > 15_000
+    assert peak < 800_000  # The file has 960,000 bytes, and an open quote takes what one field may hold.
+
+
+# A list
+
+
+def test_the_rows_of_a_list_are_numbered_from_one() -> None:
+    first = Recipient(destination="@A", amount=Decimal("1.5"), description="x", meta_data=Raw(b'{"a": 1}'))
+    assert list(recipients.of_list([first, Recipient(destination="@B", precise_amount="150")])) == [
+        Given(1, "@A", Decimal("1.5"), None, "x", '{"a": 1}', []),
+        Given(2, "@B", None, 150, None, None, []),
+    ]
+
+
+def test_metadata_and_minor_units_that_are_none_are_both_named() -> None:
+    (given,) = recipients.of_list([Recipient(destination="@A", precise_amount="1.5", meta_data=Raw(b"[1]"))])
+    assert [field for field, _ in given.problems] == ["meta_data", "precise_amount"]

@@ -1,0 +1,92 @@
+"""Rings the doorbells of queues that got work. While a bell waits unanswered, none is rung.
+
+One bell is enough, for the worker that answers it looks at every queue. It rings for the queues that are too much for it.
+
+Ringing is done by a thread of its own, so no request waits for the broker, and a broker that is away costs nothing but
+the bells: the sweep rings what they missed.
+"""
+
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import structlog
+from celery import Celery
+from redis import Redis, RedisError
+
+import celeryconfig
+from core.base.errors import TransientError
+
+PAUSE_S = 0.02
+"""Between two rounds of ringing. Under load, what gathers meanwhile is drained in fewer, larger batches."""
+
+logger = structlog.get_logger()
+
+
+class Doorbell:
+    """One for each web process. ``redis`` is None where the broker is another: there the broker caps the queues."""
+
+    def __init__(self, redis: "Redis | None") -> None:
+        self._redis = redis
+        self._celery = Celery("pacioli-web")
+        self._celery.config_from_object(celeryconfig)
+        self._queues: set[int] = set()
+        self._tasks: set[str] = set()
+        self._lock = threading.Lock()
+        self._work = threading.Event()
+        threading.Thread(target=self._run, name="doorbell", daemon=True).start()
+
+    def ring(self, queues: Iterable[int]) -> None:
+        """Have these queues drained soon. Returns at once and never fails."""
+        with self._lock:
+            self._queues.update(queues)
+            wanted = bool(self._queues)
+        if wanted:
+            self._work.set()
+
+    def wake(self, task: str) -> None:
+        """Have a worker run another task soon, which beat would ask for as well. Returns at once and never fails."""
+        with self._lock:
+            self._tasks.add(task)
+        self._work.set()
+
+    def send(self, task: str, *args: Any) -> None:
+        """Have a worker run another task, once the broker has it.
+
+        Raises:
+            TransientError: the broker is away.
+        """
+        try:
+            self._celery.send_task(task, args, retry=False)
+        except Exception as error:  # Whatever the broker's driver raises.
+            raise TransientError("the broker is not available right now; try again") from error
+
+    def _run(self) -> None:
+        while True:
+            self._work.wait()
+            self._work.clear()
+            with self._lock:
+                queues, self._queues = self._queues, set()
+                tasks, self._tasks = self._tasks, set()
+            for queue in self._to_ring(queues):
+                self._send(celeryconfig.DRAIN, queue)
+            for task in tasks:
+                self._send(task)
+            time.sleep(PAUSE_S)
+
+    def _to_ring(self, queues: set[int]) -> list[int]:
+        """One of the queues if no bell waits, which is noted; all of them where that cannot be known."""
+        if self._redis is None or not queues:
+            return sorted(queues)
+        try:
+            first = self._redis.set(celeryconfig.BELL_KEY, 1, nx=True, ex=celeryconfig.BELL_TTL_S)
+        except (RedisError, OSError):
+            return sorted(queues)
+        return [min(queues)] if first else []
+
+    def _send(self, task: str, *args: int) -> None:
+        try:
+            self.send(task, *args)
+        except TransientError as error:  # What it is about is safe, and beat will ring.
+            logger.warning("a doorbell was not rung; beat will", task=task, args=args, error=str(error.__cause__))

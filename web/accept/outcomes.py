@@ -1,0 +1,138 @@
+"""Answers that wait for an outcome: after draining the queues here and now (``skip_queue``), or after ``?wait=``."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flask import Response
+
+from core.base.db import reading
+from core.base.errors import NotFound
+from core.ledger import drain
+from core.ledger.explain import blnk_text
+from core.ledger.intake import Submission
+from core.ledger.rules.model import Kind, RejectReason
+from core.ledger.store import transactions as transaction_store
+from core.ledger.store.transactions import TransactionRow
+from web.http import wire
+from web.http.errors import error_response
+from web.service import Service
+from web.transaction_body import read_body, rejection_body
+
+CODES = {
+    RejectReason.NOT_INFLIGHT: "TXN_NOT_INFLIGHT",
+    RejectReason.ALREADY_VOIDED: "TXN_ALREADY_VOIDED",
+    RejectReason.ALREADY_COMMITTED: "TXN_ALREADY_COMMITTED",
+    RejectReason.COMMIT_EXCEEDS_ORIGINAL: "TXN_COMMIT_AMOUNT_EXCEEDED",
+    RejectReason.COMMIT_EXCEEDS_REMAINDER: "TXN_COMMIT_AMOUNT_EXCEEDED",
+    RejectReason.ALREADY_REFUNDED: "TXN_ALREADY_REFUNDED",
+    RejectReason.REFUND_EXCEEDS_REMAINDER: "TXN_INVALID_AMOUNT",
+    RejectReason.INSUFFICIENT_FUNDS: "TXN_INSUFFICIENT_FUNDS",
+    RejectReason.OVERDRAFT_LIMIT: "TXN_VALIDATION_ERROR",
+    RejectReason.ATOMIC_GROUP: "TXN_VALIDATION_ERROR",
+}
+"""The error code of a rejection that ``skip_queue`` answers with."""
+
+
+def find(ledger: Service, transaction_id: str) -> TransactionRow:
+    """A transaction as it is now.
+
+    Raises:
+        NotFound: there is none.
+    """
+    with reading(ledger.engine) as conn:
+        row = transaction_store.find(conn, transaction_id)
+    if row is None:
+        raise NotFound("TXN_NOT_FOUND", f"Transaction with ID '{transaction_id}' not found")
+    return row
+
+
+def drain_all(ledger: Service, submissions: Sequence[Submission]) -> None:
+    """Drain the queues of what was accepted up to it, here and now. It does not jump the line."""
+    places = last_of_each_queue(submissions)
+    for one in (one for each in submissions for one in each.accepted if one.replayed and one.seq and one.queue < 0):
+        # A split that was there before: its legs were not looked up then.
+        for queue, seq in places_of(ledger, find(ledger, one.transaction_id)).items():
+            places[queue] = max(seq, places.get(queue, 0))
+    for queue, seq in places.items():
+        ledger.doorbell.ring(drain.drain_until(ledger.engine, queue, seq, announce=ledger.announce))
+
+
+def wait_all(ledger: Service, places: Mapping[int, int], wait_s: float) -> None:
+    """Return when each queue is decided up to its seq, or at the end of the time."""
+    deadline = time.monotonic() + wait_s
+    for queue, seq in places.items():
+        ledger.waiting.wait(queue, seq, deadline - time.monotonic())
+
+
+def places_of(ledger: Service, row: TransactionRow) -> dict[int, int]:
+    """What a wait for a transaction waits for: its queue, or those of its legs, up to a seq."""
+    if row.queue is not None:
+        return {row.queue: row.seq}
+    with reading(ledger.engine) as conn:
+        legs = transaction_store.legs_of(conn, row.transaction_id) if row.seq else []
+    return {leg.queue: leg.seq for leg in legs if leg.queue is not None}
+
+
+def answer_outcome(
+    ledger: Service, submission: Submission, *, skip_queue: bool, wait_s: float, created: int = 201
+) -> Response:
+    """The one transaction submitted as it is, after draining its queues up to it, or waiting, if either was asked for."""
+    (accepted,) = submission.accepted
+    if skip_queue:
+        drain_all(ledger, [submission])
+    elif wait_s:
+        wait_all(ledger, last_of_each_queue([submission]), wait_s)
+    row = find(ledger, accepted.transaction_id)
+    if accepted.replayed:
+        response = wire.answer(read_body(ledger, row))
+        response.headers["Idempotent-Replayed"] = "true"
+        return response
+    if skip_queue and (failure := _failure(ledger, row)):
+        return failure
+    return wire.answer(read_body(ledger, row), created)
+
+
+def _failure(ledger: Service, row: TransactionRow) -> Response | None:
+    """The rejection of a decided transaction, or of a leg of it, in Blnk's words."""
+    if row.kind != Kind.SPLIT:
+        return rejected(row) if row.rejection is not None else None
+    with reading(ledger.engine) as conn:
+        legs = transaction_store.legs_of(conn, row.transaction_id)
+    number, first = first_rejected(legs)
+    if first is None:
+        return None
+    end = (
+        f"leg {number} of {len(legs)}. No leg was applied."
+        if row.group_first is not None
+        else f"leg {number} of {len(legs)}. The other legs were not rolled back."
+    )
+    return rejected(first, end=end, details={"transaction_id": row.transaction_id})
+
+
+def first_rejected(rows: Sequence[TransactionRow]) -> tuple[int, TransactionRow | None]:
+    """The first of these, counted from 1, that was rejected for a reason of its own."""
+    found = [(number, row) for number, row in enumerate(rows, 1) if row.rejection is not None]
+    own = [each for each in found if each[1].reason != RejectReason.ATOMIC_GROUP]
+    return next(iter(own or found), (0, None))
+
+
+def rejected(row: TransactionRow, *, end: str = "", details: dict[str, Any] | None = None) -> Response:
+    """The error that a rejection is answered with."""
+    assert row.rejection is not None
+    text = blnk_text(row.rejection, row)
+    if row.kind in (Kind.TRANSFER, Kind.HOLD):
+        text = f"failed to apply transaction to balances: {text}"
+    if end:
+        text = f"{text}: {end}"
+    details = {"transaction_id": row.transaction_id, **(details or {}), "rejection": rejection_body(row)}
+    return error_response(CODES[row.rejection.reason], text, details=details)
+
+
+def last_of_each_queue(submissions: Sequence[Submission]) -> dict[int, int]:
+    """The queues that these were accepted into, and the seq of the last of them in each."""
+    last: dict[int, int] = {}
+    for submission in submissions:
+        for one in submission.postings():
+            last[one.queue] = max(one.seq, last.get(one.queue, 0))
+    return last

@@ -1,0 +1,88 @@
+"""Lists: what is asked for, in the query or in a body, and pages of it, as JSON or CSV."""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+from flask import Response, request
+from sqlalchemy import Connection
+
+from core.base.db import reading_within
+from core.base.errors import InvalidRequest, TooSlow
+from core.ledger.rules.requests import FilterRequest
+from core.lists import filters
+from core.lists.filters import Entity, Listing
+from web.http import wire
+from web.service import service
+
+TIMEOUT_S = 5.0
+
+T = TypeVar("T")
+
+_HARMLESS = re.compile(r"-?[0-9]+(\.[0-9]+)?|@[\w.-]+")
+"""Numbers and ordinary @Names: no spreadsheet takes them for a formula."""
+
+
+def in_query(entity: Entity, *, default: int, what: str = "") -> Listing:
+    """The page that the query asks for. ``what`` as in ``wire.limit_offset``."""
+    limit, offset = wire.limit_offset(default=default, largest=filters.MAX_LIMIT, what=what)
+    return filters.of_query(entity, request.args.items(multi=True), limit=limit, offset=offset)
+
+
+def in_body(entity: Entity) -> Listing:
+    """The page that the body asks for. ``after`` may be in the query, where the Link header has it."""
+    return filters.of_request(entity, wire.body(FilterRequest), default=20, after=request.args.get("after"))
+
+
+def answer(
+    listing: Listing,
+    find: Callable[[Connection, Listing], tuple[list[T], int | None]],
+    body_of: Callable[[T], Any],
+    place_of: Callable[[T], object],
+) -> Response:
+    """A page, as a list or with its count, and where the next one begins. For a body, that is where to send it again.
+
+    Raises:
+        InvalidRequest: it would take too long; says by what it is found faster.
+    """
+    try:
+        with reading_within(service().engine, TIMEOUT_S) as conn:
+            rows, count = find(conn, listing)
+    except TooSlow as error:
+        known = ", ".join(listing.entity.indexed)
+        text = f"{error.message}: narrow the filter by one of {known}, or leave out include_count or sort_by"
+        raise InvalidRequest([("", text)], error.code, {"indexed": listing.entity.indexed}) from error
+    data = [body_of(row) for row in rows]
+    response = wire.answer(data if count is None else {"data": data, "total_count": count})
+    return wire.next_link(response, place_of(rows[-1]) if len(rows) == listing.limit else None)
+
+
+def table(bodies: list[dict[str, Any]], columns: Sequence[str]) -> Response:
+    """All of a page: JSON, or CSV for ``Accept: text/csv``, with the keys of the JSON as its columns."""
+    if request.accept_mimetypes.best_match(["application/json", "text/csv"]) != "text/csv":
+        return wire.answer(bodies)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    for body in bodies:
+        writer.writerow([_inert(_cell(body[column])) for column in columns])
+    return Response(text.getvalue(), mimetype="text/csv")
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return f"{value['reason']}: {value['message']}"  # Of a rejection.
+    return bytes(value).decode() if isinstance(value, msgspec.Raw) else value
+
+
+def _inert(value: Any) -> Any:
+    """A client's text that a spreadsheet would run as a formula, marked as text (OWASP, CSV injection)."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) and not _HARMLESS.fullmatch(value):
+        return "'" + value
+    return value

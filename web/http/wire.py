@@ -1,0 +1,237 @@
+"""JSON in and out. In: exact numbers, no unknown fields. Out: integers as integers, times as RFC 3339."""
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+from flask import Response, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from core.base.errors import InvalidRequest
+from core.ledger.rules.requests import (
+    BalanceRequest,
+    BulkCommitRequest,
+    BulkRequest,
+    BulkVoidRequest,
+    FilterRequest,
+    FundingRequest,
+    IdentityLinkRequest,
+    LedgerRequest,
+    MetaDataRequest,
+    RefundRequest,
+    RunRequest,
+    SettleRequest,
+    TransactionRequest,
+)
+from web.http.lean import Answer
+
+MAX_BODY = 5 * 1024 * 1024
+
+REQUEST_ID = "pacioli.request_id"
+"""Key of the request's id in the WSGI environment."""
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$\.?([^`]*)`)?", re.S)
+_TYPE = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.S)
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def _exact(text: str) -> Decimal:
+    """A number whose type the struct leaves open."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise msgspec.ValidationError("a number is out of range") from None
+
+
+DECODERS: "dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]" = {
+    kind: msgspec.json.Decoder(kind)
+    for kind in (
+        TransactionRequest,
+        BulkRequest,
+        SettleRequest,
+        BulkCommitRequest,
+        BulkVoidRequest,
+        RefundRequest,
+        LedgerRequest,
+        BalanceRequest,
+        IdentityLinkRequest,
+        MetaDataRequest,
+        RunRequest,
+    )
+} | {kind: msgspec.json.Decoder(kind, float_hook=_exact) for kind in (FilterRequest, FundingRequest)}
+"""Made here, by one thread. Two that make the first decoder of a struct at the same moment crash the process (0.22)."""
+
+
+def body(kind: type[T], *, optional: bool = False, or_else: str = "") -> T:
+    """The request's JSON body. With ``optional`` an empty one is the default. ``or_else`` names what else is taken.
+
+    Raises:
+        InvalidRequest: not JSON, a field of the wrong type, an unknown field; named.
+    """
+    from web.http.errors import Malformed
+
+    environ = request.environ
+    content_type = environ.get("CONTENT_TYPE") or "application/json"
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        text = f"Content-Type must be application/json{or_else}, not {content_type}"
+        raise Malformed(text, code="GEN_UNSUPPORTED_MEDIA_TYPE")
+    data = _read(environ)
+    if not data and optional:
+        return kind()
+    return decoded(kind, data)
+
+
+def decoded(kind: type[T], data: bytes) -> T:
+    """JSON as a request.
+
+    Raises:
+        InvalidRequest: as ``body``.
+    """
+    from web.http.errors import Malformed, unknown_field
+
+    try:
+        asked: T = DECODERS[kind].decode(data)
+        return asked
+    except msgspec.ValidationError as error:
+        if found := _UNKNOWN.fullmatch(str(error)):
+            name, place = found.group(1), found.group(2) or ""
+            raise unknown_field(name, place, _known_fields(kind, place)) from None
+        text, place = _TYPE.fullmatch(str(error)).groups()  # type: ignore[union-attr]
+        field = place or "body"
+        text = text[:1].lower() + text[1:].replace("`", "")
+        raise Malformed(f"Invalid input: {field}: {text}", {"field": field}) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed("Invalid input", {"reason": str(error)}) from None
+
+
+def _read(environ: dict[str, Any]) -> bytes:
+    """The body. The server hands it over whole, with or without a Content-Length."""
+    length = environ.get("CONTENT_LENGTH") or ""
+    announced = int(length) if length.isascii() and length.isdigit() else MAX_BODY + 1
+    data: bytes = environ["wsgi.input"].read(announced) if not length or announced <= MAX_BODY else b""
+    if announced > MAX_BODY and (length or len(data) > MAX_BODY):
+        raise RequestEntityTooLarge
+    return data
+
+
+def answer(content: Any, status: int = 200) -> Response:
+    """A JSON response."""
+    body = _encode(content)
+    return Answer(
+        [body], status, [("Content-Type", "application/json; charset=utf-8"), ("Content-Length", str(len(body)))]
+    )
+
+
+def limit_offset(*, default: int, largest: int, what: str = "") -> tuple[int, int]:
+    """The page asked for.
+
+    Raises:
+        InvalidRequest: unparsable, and ``what`` is given ("Invalid limit value"); else the default stands in, as in Blnk.
+    """
+    limit, offset = _number("limit", 1, default, what), _number("offset", 0, 0, what)
+    return min(limit, largest), offset
+
+
+def _number(name: str, least: int, default: int, what: str) -> int:
+    text = request.args.get(name)
+    if text is None:
+        return default
+    if re.fullmatch(r"[0-9]{1,15}", text) and int(text) >= least:
+        return int(text)
+    if what:
+        raise InvalidRequest([("", f"{what} {name} value")], "GEN_VALIDATION_ERROR")
+    return default
+
+
+def after_number(what: str) -> int | None:
+    """The ``?after=`` of a walk by number. ``what`` says which number that is.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    text = request.args.get("after")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise InvalidRequest([("after", f"must be the {what}")], "GEN_VALIDATION_ERROR")
+    return int(text)
+
+
+def next_link(response: Response, after: object | None) -> Response:
+    """Name the next page in a ``Link`` header, if there is one."""
+    if after is not None:
+        args = {**request.args.to_dict(), "after": str(after)}
+        args.pop("offset", None)
+        response.headers["Link"] = f'<{request.path}?{urlencode(args)}>; rel="next"'
+    return response
+
+
+DURATION = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m)?"
+MAX_WAIT_S = 60.0
+
+
+def wait_s() -> float:
+    """The ``?wait=`` of the request in seconds: ``10s``, ``500ms``, ``1m`` or a number of seconds; at most a minute.
+
+    Raises:
+        InvalidRequest: it is none of these.
+    """
+    if not request.environ.get("QUERY_STRING"):
+        return 0.0
+    text = request.args.get("wait")
+    if text is None:
+        return 0.0
+    found = re.fullmatch(DURATION, text)
+    if not found:
+        raise InvalidRequest([("wait", "must be a duration such as 500ms, 10s or 1m")], "GEN_VALIDATION_ERROR")
+    unit_s = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}[found.group(2)]
+    return min(float(found.group(1)) * unit_s, MAX_WAIT_S)
+
+
+def flag(name: str) -> bool:
+    """A query parameter that is ``true`` or ``1``. Anything else is false, as in Blnk."""
+    return request.args.get(name) in ("true", "1")
+
+
+def time_arg(name: str, code: str = "GEN_VALIDATION_ERROR") -> datetime | None:
+    """A query parameter that is an RFC 3339 time.
+
+    Raises:
+        InvalidRequest: it is not one.
+    """
+    text = request.args.get(name)
+    if not text:
+        return None
+    try:
+        # A plus sign that was not escaped arrives as a space.
+        value = datetime.fromisoformat(text.replace(" ", "+"))
+        if value.tzinfo is not None:
+            return value.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise InvalidRequest([(name, "must be a time such as 2026-04-22T15:28:03Z")], code)
+
+
+def _known_fields(kind: type[msgspec.Struct], place: str) -> list[str]:
+    """Fields at a place such as ``transactions[0]`` of a request."""
+    for step in filter(None, place.split(".")):
+        name = step.partition("[")[0]
+        found = [f for f in msgspec.structs.fields(kind) if f.encode_name == name]
+        kind = _struct_in(found[0].type) if found else kind
+    return [field.encode_name for field in msgspec.structs.fields(kind)]
+
+
+def _struct_in(annotation: Any) -> type[msgspec.Struct]:
+    """The struct inside ``list[X | None] | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _struct_in(argument)
+        if found is not msgspec.Struct:
+            return found
+    return msgspec.Struct
