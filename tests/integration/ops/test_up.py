@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[3]
 # A web server with a child of its own, and a worker that will not hear of stopping.
 PARTS = """
 import sys
-from ops.embedded import Child
-from ops.up import Web
+from ops.server.embedded import Child
+from ops.server.up import Web
 
 class Deaf(Child):
     grace_s = 0.3
@@ -43,7 +43,7 @@ def parts(options, env, log):
 
 HOPELESS_PARTS = """
 import sys
-from ops.embedded import Child
+from ops.server.embedded import Child
 
 class Hopeless(Child):
     def ready(self):
@@ -56,7 +56,7 @@ def parts(options, env, log):
 RUN = """
 import sys
 from pathlib import Path
-from ops.up import run
+from ops.server.up import run
 migrate = [sys.executable, "-c", sys.argv[3]]
 sys.exit(run(port=int(sys.argv[1]), data=Path(sys.argv[2]), parts=parts, migrate=migrate))
 """
