@@ -8,8 +8,8 @@ from flask import Blueprint, Response
 from core.base.db import reading
 from core.base.errors import InvalidRequest, LedgerError, ReferenceConflict
 from core.ledger import settling
+from core.ledger.append import Submission
 from core.ledger.explain import blnk_text
-from core.ledger.intake import Submission
 from core.ledger.rules.model import Draft, RejectReason, Status
 from core.ledger.rules.requests import BulkCommitRequest, BulkSettlement, BulkVoidRequest, RefundRequest, SettleRequest
 from core.ledger.store import transactions as transaction_store

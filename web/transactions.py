@@ -10,8 +10,8 @@ from core.base.errors import Conflict, InvalidRequest, LedgerError, NotFound
 from core.base.ids import new_id
 from core.base.money import to_text
 from core.ledger import intake
+from core.ledger.append import Submission
 from core.ledger.explain import blnk_text
-from core.ledger.intake import Submission
 from core.ledger.rules.model import Status
 from core.ledger.rules.requests import BulkRequest, TransactionRequest
 from core.ledger.settling import BATCH_PREFIX, is_batch

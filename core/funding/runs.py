@@ -28,9 +28,9 @@ from core.funding import store as funding_store
 from core.funding.schedule import Due, Missed
 from core.funding.store import FundingRow, JobRow, RunRow
 from core.funding.terms import schedule_of, terms_of
-from core.ledger import drain, intake
+from core.ledger import append, drain
+from core.ledger.append import Submission
 from core.ledger.drain import Announce
-from core.ledger.intake import Submission
 from core.ledger.rules.model import Draft, Kind
 from core.ledger.rules.requests import FundingTerms, Terms
 from core.ledger.rules.routing import route_of
@@ -248,16 +248,16 @@ def _append(conn: Connection, submission: Submission) -> None:
         TransientError: somebody has used one in this moment. Next time it is seen.
     """
     attempt = conn.begin_nested()
-    intake.append(conn, [submission])
+    append.append(conn, [submission])
     if _is_ours(submission):
         attempt.commit()
         return
     attempt.rollback()
     taken = log_store.find_references(conn, [draft.reference for draft in submission.drafts])
     submission.drafts = [
-        intake.called_by_id(draft) if draft.reference in taken else draft for draft in submission.drafts
+        append.called_by_id(draft) if draft.reference in taken else draft for draft in submission.drafts
     ]
-    intake.append(conn, [submission])
+    append.append(conn, [submission])
     if not _is_ours(submission):
         raise TransientError("somebody has used the reference of a row; try again")
 

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Engine
 
 from core.base.db import begin, reading
 from core.base.errors import ReferenceConflict
-from core.ledger import intake, settling
-from core.ledger.intake import Submission
+from core.ledger import append, intake, settling
+from core.ledger.append import Submission
 from core.ledger.rules.model import Draft, Kind
 from core.ledger.rules.requests import terms_of
 from core.ledger.store import due as due_store
@@ -67,7 +67,7 @@ def _settle_due(engine: Engine, now: datetime, queues: set[int]) -> int:
             if drafts := settling.due_settlements(conn, transaction_id, Kind(kind)):
                 submissions.append(Submission(drafts))
         if submissions:
-            _append(conn, submissions, intake.called_by_id, queues)
+            _append(conn, submissions, append.called_by_id, queues)
     return len(due)
 
 
@@ -75,11 +75,11 @@ def _append(
     conn: Connection, submissions: list[Submission], renamed: Callable[[Draft], Draft], queues: set[int]
 ) -> None:
     """Append all. What somebody has taken the reference of, which nobody kept free, is called otherwise."""
-    intake.append(conn, submissions)
+    append.append(conn, submissions)
     if taken := [each for each in submissions if isinstance(each.error, ReferenceConflict)]:
         for each in taken:
             each.drafts = [renamed(draft) for draft in each.drafts]
-        intake.append(conn, taken)
+        append.append(conn, taken)
     for each in submissions:
         assert each.error is None, each.error
         queues |= each.queues()
@@ -93,4 +93,4 @@ def _restored(draft: Draft) -> Draft:
 
 def _with_legs_called_by_id(draft: Draft) -> Draft:
     """Somebody has taken the reference of a leg while the split waited for its date."""
-    return draft._replace(legs=tuple(map(intake.called_by_id, draft.legs)))
+    return draft._replace(legs=tuple(map(append.called_by_id, draft.legs)))

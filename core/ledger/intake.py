@@ -1,37 +1,25 @@
-"""Requests -> rows of the log: validate, resolve names, append.
+"""Requests -> drafts of rows of the log: validate, and resolve names.
 
-``draft_all`` says everything that is wrong at once and writes nothing until all is right. ``append`` gives drafts their
-place in the order, in one commit for as many as there are.
+``draft_all`` says everything that is wrong at once and writes nothing until all is right. ``append.py`` takes it from there.
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection
 
-from core.base.errors import InvalidRequest, NotFound, ReferenceConflict
+from core.base.errors import InvalidRequest, NotFound
 from core.base.ids import new_id
 from core.base.money import InexactAmount, to_minor
 from core.ledger.directory import Directory
 from core.ledger.rules import splits
-from core.ledger.rules.model import Accepted, BalanceRef, Draft, Kind
-from core.ledger.rules.requests import Leg, Terms, TransactionRequest, terms_of
-from core.ledger.rules.routing import queue_of
+from core.ledger.rules.model import BalanceRef, Draft, Kind
+from core.ledger.rules.requests import Leg, Terms, TransactionRequest
 from core.ledger.rules.validation import meta_data_text, names_of, problems_of, time_of, whole
-from core.ledger.store import due as due_store
-from core.ledger.store import log as log_store
-from core.ledger.store.log import Head, Prior
 
 MAX_BULK = 10_000
-
-_SPLIT = int(Kind.SPLIT)
-"""As a plain integer: comparing with an enum's member costs several times as much."""
-
 
 # Submitting
 
@@ -96,110 +84,6 @@ def draft_all(
     ]
 
 
-@dataclass
-class Submission:
-    """Drafts that are accepted together or not at all. ``atomic`` ones are also decided whole."""
-
-    drafts: list[Draft]
-    atomic: bool = False
-    accepted: list[Accepted] = field(default_factory=list)
-    error: Exception | None = None
-
-    def postings(self) -> list[Accepted]:
-        """What was accepted into queues: legs in place of their splits, and nothing of what waits for its date."""
-        return [one for each in self.accepted for one in (each.legs or [each]) if one.queue >= 0]
-
-    def queues(self) -> set[int]:
-        """Those that got work by it."""
-        return {one.queue for one in self.postings() if not one.replayed}
-
-
-def append(conn: Connection, submissions: Sequence[Submission]) -> None:
-    """Give the drafts of all submissions their places in the log, and note in each what became of it.
-
-    A draft whose reference is taken is answered with the first transaction when the content is the same; else the whole
-    submission gets a ``ReferenceConflict``, and the others are not touched. One with a due date to come is put aside
-    until then. Holds the append lock until the commit.
-
-    Raises:
-        TransientError: the lock was not had in time.
-    """
-    references = [draft.reference for s in submissions for draft in s.drafts]
-    references += [leg.reference for s in submissions for draft in s.drafts if draft.legs for leg in draft.legs]
-    head, prior = log_store.lock_head(conn, references)
-    writer = _Writer(head, prior)
-    for submission in submissions:
-        submission.accepted, submission.error = [], None
-        try:
-            known = {draft.reference: _replay(draft, prior) for draft in submission.drafts if draft.reference in prior}
-            if submission.atomic and known and len(known) < len(submission.drafts):
-                reference, found = next(iter(known.items()))
-                raise ReferenceConflict(reference, "atomic batch", found.transaction_id)
-            for leg in (leg for d in submission.drafts if d.legs and d.reference not in known for leg in d.legs):
-                if taken := prior.get(leg.reference):
-                    raise ReferenceConflict(leg.reference, "split", taken.transaction_id)
-        except ReferenceConflict as error:
-            submission.error = error
-            continue
-        fresh = [draft for draft in submission.drafts if draft.reference not in known]
-        size = sum(1 + len(draft.legs) for draft in fresh)
-        group = (writer.seq + 1, writer.seq + size) if submission.atomic and size > 1 else None
-        for draft in submission.drafts:
-            submission.accepted.append(known.get(draft.reference) or writer.add(draft, group))
-    if writer.rows:
-        log_store.append(conn, writer.rows)
-    if writer.settle_at:
-        due_store.add(conn, writer.settle_at)
-    if writer.scheduled:
-        due_store.schedule(conn, writer.scheduled, head.now)
-
-
-@dataclass
-class _Writer:
-    """Collects what one append writes."""
-
-    head: Head
-    prior: dict[str, Prior]
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
-    scheduled: list[Draft] = field(default_factory=list)
-    settle_at: list[tuple[str, int, datetime]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.seq, self.digest = self.head.seq, self.head.digest
-
-    def add(self, draft: Draft, group: tuple[int, int] | None) -> Accepted:
-        """A draft whose reference is new, with its legs."""
-        if draft.due_at is not None and draft.due_at > self.head.now:
-            self.scheduled.append(draft)
-            accepted = Accepted(draft.transaction_id, 0, -1, self.head.now, draft.parent, False)
-            self.prior[draft.reference] = Prior(draft.transaction_id, 0, -1, self.head.now, None, draft)
-        else:
-            if group is None and draft.legs and draft.atomic:
-                group = (self.seq + 1, self.seq + 1 + len(draft.legs))
-            accepted = self._row(draft, group)
-            if draft.legs:
-                accepted = accepted._replace(legs=tuple(self._row(leg, group) for leg in draft.legs))
-            for action, at in draft.settle_at:
-                self.settle_at.append((draft.transaction_id, action, at))
-        return accepted
-
-    def _row(self, draft: Draft, group: tuple[int, int] | None) -> Accepted:
-        head = self.head
-        seq = self.seq = self.seq + 1
-        queue = None if draft.kind == _SPLIT else queue_of(draft.route, head.queues)
-        row = log_store.row_of(draft, seq=seq, queue=queue, group=group, accepted_at=head.now, before=self.digest)
-        digest = self.digest = row[-1]
-        self.rows.append(row)
-        place = -1 if queue is None else queue
-        self.prior[draft.reference] = Prior(draft.transaction_id, seq, place, head.now, digest, draft)
-        return Accepted(draft.transaction_id, seq, place, head.now, draft.parent, False, digest)
-
-
-def called_by_id(draft: Draft) -> Draft:
-    """A draft of the ledger's own making whose reference somebody has used, which nobody kept free."""
-    return draft._replace(reference=draft.transaction_id)
-
-
 def check_distinct_references(drafts: Sequence[Draft]) -> None:
     """Within one request, a reference may name one transaction only.
 
@@ -212,48 +96,6 @@ def check_distinct_references(drafts: Sequence[Draft]) -> None:
             if (first := seen.setdefault(one.reference, index)) != index:
                 text = f"reference {one.reference} is used by transactions[{first}] too"
                 raise InvalidRequest([(f"transactions[{index}]", text)], "TXN_DUPLICATE_REFERENCE", {"index": index})
-
-
-_CONTENT = (
-    ("kind", "inflight"),
-    ("source", "source"),
-    ("destination", "destination"),
-    ("amount", "amount"),
-    ("currency", "currency"),
-    ("precision", "precision"),
-    ("description", "description"),
-    ("allow_overdraft", "allow_overdraft"),
-    ("overdraft_limit", "overdraft_limit"),
-    ("hold_seq", "transaction"),
-    ("refund_of", "transaction"),
-    ("effective_date", "effective_date"),
-)
-"""What a repeated reference must repeat: the draft's field, and the name that the client gave it."""
-
-
-def _replay(draft: Draft, prior: dict[str, Prior]) -> Accepted:
-    """The first transaction of a repeated reference, if the content is the same."""
-    first = prior[draft.reference]
-    for name, called in _CONTENT:
-        if getattr(draft, name) != getattr(first.draft, name):
-            raise ReferenceConflict(draft.reference, called, first.transaction_id)
-    if draft.meta_data != first.draft.meta_data and _parsed(draft.meta_data) != _parsed(first.draft.meta_data):
-        raise ReferenceConflict(draft.reference, "meta_data", first.transaction_id)
-    if draft.terms != first.draft.terms:
-        _compare_terms(draft, first)
-    place = first.transaction_id, first.seq, first.queue, first.accepted_at, first.draft.parent
-    return Accepted(*place, True, first.digest)
-
-
-def _compare_terms(draft: Draft, first: Prior) -> None:
-    ours, theirs = (terms_of(terms) for terms in (draft.terms, first.draft.terms))
-    for name in Terms.__struct_fields__:
-        if name != "scheduled_at" and getattr(ours, name) != getattr(theirs, name):
-            raise ReferenceConflict(draft.reference, name, first.transaction_id)
-
-
-def _parsed(meta_data: str | None) -> Any:
-    return json.loads(meta_data, parse_float=Decimal) if meta_data else None
 
 
 # What depends on balances and currencies

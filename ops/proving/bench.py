@@ -30,8 +30,8 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from core import migrations
 from core.base.db import begin, connect, reading
 from core.base.ids import new_id, new_key
-from core.ledger import drain, intake
-from core.ledger.intake import Submission
+from core.ledger import append, drain
+from core.ledger.append import Submission
 from core.ledger.rules import chain
 from core.ledger.rules.engine import Book, decide
 from core.ledger.rules.model import Balance, Draft, Kind, Outcome, Posting
@@ -336,7 +336,7 @@ def _append(engine: Engine, drafts: list[Draft]) -> float:
     started = time.perf_counter()
     for first in range(0, len(drafts), BULK):
         with begin(engine) as conn:
-            intake.append(conn, [Submission(drafts[first : first + BULK])])
+            append.append(conn, [Submission(drafts[first : first + BULK])])
     return time.perf_counter() - started
 
 

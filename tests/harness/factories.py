@@ -16,9 +16,9 @@ from core.funding import jobs as funding
 from core.funding import runs
 from core.funding import store as funding_store
 from core.funding.store import RunRow
-from core.ledger import drain, intake, settling
+from core.ledger import append, drain, intake, settling
+from core.ledger.append import Submission
 from core.ledger.directory import Directory
-from core.ledger.intake import Submission
 from core.ledger.rules.model import Accepted
 from core.ledger.rules.requests import FundingRequest, Leg, Recipient, RefundRequest, SettleRequest, TransactionRequest
 from core.ledger.store import balances as balance_store
@@ -111,7 +111,7 @@ class Ledger:
 
     def _append(self, submission: Submission) -> list[Accepted]:
         with begin(self.engine) as conn:
-            intake.append(conn, [submission])
+            append.append(conn, [submission])
         if submission.error is not None:
             raise submission.error
         return submission.accepted

@@ -14,8 +14,8 @@ from sqlalchemy import Engine
 
 from core.base.db import begin
 from core.base.errors import LedgerError, TransientError
-from core.ledger import intake
-from core.ledger.intake import Submission
+from core.ledger import append
+from core.ledger.append import Submission
 
 GROUP_ROWS = 2_000
 """Rows that one commit takes before it leaves the rest for the next. A bulk is never split."""
@@ -86,7 +86,7 @@ class Committer:
         """In one commit; and if that fails for a reason that is one row's own, one by one."""
         try:
             with begin(self._engine) as conn:
-                intake.append(conn, submissions)
+                append.append(conn, submissions)
         except TransientError as error:
             _fail(submissions, error)
         except Exception as error:

@@ -9,8 +9,8 @@ from flask import Response
 from core.base.db import reading
 from core.base.errors import NotFound
 from core.ledger import drain
+from core.ledger.append import Submission
 from core.ledger.explain import blnk_text
-from core.ledger.intake import Submission
 from core.ledger.rules.model import Kind, RejectReason
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow

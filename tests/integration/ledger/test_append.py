@@ -15,9 +15,9 @@ from sqlalchemy import Engine, text
 from core.base.db import begin, connect, reading
 from core.base.errors import ReferenceConflict
 from core.base.ids import new_id, new_key
-from core.ledger import intake
+from core.ledger import append, intake
+from core.ledger.append import Submission
 from core.ledger.directory import Directory
-from core.ledger.intake import Submission
 from core.ledger.rules.routing import queue_of
 from core.ledger.store import balances as balance_store
 from core.ledger.store import log as log_store
@@ -38,7 +38,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 def test_a_second_append_waits_for_the_commit_of_the_first(ledger: Ledger, threads: ThreadPoolExecutor) -> None:
     first, second = _submission(ledger, {"reference": "first"}), _submission(ledger, {"reference": "second"})
     with begin(ledger.engine) as conn:
-        intake.append(conn, [first])
+        append.append(conn, [first])
         waiting = start_until_blocked(ledger.engine, threads, lambda: _append(ledger.engine, second))
         assert _log(ledger.engine) == []
     waiting.result()
@@ -48,7 +48,7 @@ def test_a_second_append_waits_for_the_commit_of_the_first(ledger: Ledger, threa
 def test_a_place_that_was_not_committed_is_given_to_the_next(ledger: Ledger) -> None:
     _append(ledger.engine, _submission(ledger, {"reference": "first"}))
     with ledger.engine.connect() as conn:
-        intake.append(conn, [_submission(ledger, {"reference": "lost"})])
+        append.append(conn, [_submission(ledger, {"reference": "lost"})])
         conn.rollback()
     _append(ledger.engine, _submission(ledger, {"reference": "second"}))
     assert [row[:2] for row in _log(ledger.engine)] == [(1, "first"), (2, "second")]
@@ -255,7 +255,7 @@ def _submission(ledger: Ledger, *fields: dict[str, Any], atomic: bool = False) -
 
 def _append(engine: Engine, *submissions: Submission) -> None:
     with begin(engine) as conn:
-        intake.append(conn, submissions)
+        append.append(conn, submissions)
 
 
 def _log(engine: Engine) -> list[tuple[Any, ...]]:

@@ -15,8 +15,8 @@ from sqlalchemy import text
 
 from core.base.db import begin, reading
 from core.base.errors import InvalidRequest, ReferenceConflict
-from core.ledger import due, intake
-from core.ledger.intake import Submission
+from core.ledger import append, due, intake
+from core.ledger.append import Submission
 from core.ledger.rules.model import Accepted, Status
 from core.ledger.store import due as due_store
 from core.ledger.store import log as log_store
@@ -201,7 +201,7 @@ def test_a_cancellation_that_comes_second_waits_and_then_says_what_it_is(
     try:
         with begin(ledger.engine) as conn:
             drafts = due_store.take_scheduled(conn, SOON, 10)
-            intake.append(conn, [intake.Submission([draft]) for draft in drafts])
+            append.append(conn, [Submission([draft]) for draft in drafts])
             waiting = start_until_blocked(ledger.engine, threads, cancel)
             assert not waiting.done()
             if not committed:
@@ -395,10 +395,10 @@ def test_what_is_called_as_a_leg_is_no_obstacle_to_others_that_are_appended_with
         [transaction(reference="split", destination=None, destinations=shares(("@A", "left")))], ledger.directory
     )
     single, other = (intake.draft_all([transaction(reference=name)], ledger.directory) for name in ("split_1", "other"))
-    submissions = [intake.Submission(drafts) for drafts in (split, single, other)]
+    submissions = [Submission(drafts) for drafts in (split, single, other)]
     submissions[1].drafts = [submissions[1].drafts[0]._replace(amount=2)]
     with begin(ledger.engine) as conn:
-        intake.append(conn, submissions)
+        append.append(conn, submissions)
     assert isinstance(submissions[1].error, ReferenceConflict)
     assert [each.accepted[0].seq for each in (submissions[0], submissions[2])] == [1, 3]
 

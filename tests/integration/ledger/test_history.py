@@ -26,9 +26,9 @@ import celeryconfig
 from core.base.db import begin, connect, reading
 from core.base.errors import Conflict, InvalidRequest, NotFound
 from core.base.ids import new_key
-from core.ledger import due, history, intake, settling
+from core.ledger import append, due, history, intake, settling
+from core.ledger.append import Submission
 from core.ledger.directory import Directory
-from core.ledger.intake import Submission
 from core.ledger.rules.model import Accepted, Draft
 from core.ledger.rules.requests import Leg, RefundRequest, SettleRequest, TransactionRequest
 from core.ledger.store import balances as balance_store
@@ -89,7 +89,7 @@ class Past:
     ) -> list[Accepted]:
         submission = Submission(drafts, atomic=atomic)
         with begin(self.ledger.engine) as conn:
-            intake.append(conn, [submission])
+            append.append(conn, [submission])
         if submission.error is not None:
             raise submission.error
         for one, date in zip(submission.accepted, dates or [None] * len(drafts), strict=True):
@@ -369,7 +369,7 @@ def test_snapshots_are_exact_while_postings_run(ledger: Ledger) -> None:
             ]
             submission = Submission(intake.draft_all(requests, ledger.directory))
             with begin(ledger.engine) as conn:
-                intake.append(conn, [submission])
+                append.append(conn, [submission])
             with lock:
                 for request, one in zip(requests, submission.accepted, strict=True):
                     past.counts_from[one.seq] = request.effective_date or one.accepted_at

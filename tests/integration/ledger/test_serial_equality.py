@@ -29,8 +29,8 @@ from sqlalchemy import Engine, text
 
 from core.base.db import begin, reading
 from core.base.ids import new_id, new_key
-from core.ledger import drain, intake
-from core.ledger.intake import Submission
+from core.ledger import append, drain
+from core.ledger.append import Submission
 from core.ledger.rules import splits
 from core.ledger.rules.engine import Book, decide
 from core.ledger.rules.model import STATUS_OF_NUMBER, Draft, Kind, Outcome, Posting, Rejection, RejectReason, Status
@@ -93,7 +93,7 @@ class Run:
             self.oracle.accept(*group)
             submissions.append(Submission([self._draft(each) for each in group], atomic=len(group) > 1))
         with begin(self.engine) as conn:
-            intake.append(conn, submissions)
+            append.append(conn, submissions)
         seqs = [row.seq for each in submissions for accepted in each.accepted for row in (accepted, *accepted.legs)]
         assert seqs == [self.seq(place) for place in range(first, len(self.oracle.operations))]
         return [place for place, op in enumerate(self.oracle.operations[first:], first) if op.kind is Kind.HOLD]

@@ -16,9 +16,10 @@ from core.base.db import begin, reading
 from core.base.errors import Conflict, InvalidRequest, NotFound, ReferenceConflict
 from core.base.ids import new_id
 from core.base.tables import metadata
-from core.ledger import drain, intake, settling
+from core.ledger import append, drain, intake, settling
 from core.ledger import dry_run as preview
-from core.ledger.intake import Submission, Virtual
+from core.ledger.append import Submission
+from core.ledger.intake import Virtual
 from core.ledger.rules.model import Accepted, Draft, Kind, RejectReason, Status
 from core.ledger.rules.requests import RefundRequest, SettleRequest, TransactionRequest
 from core.ledger.store import due as due_store
@@ -655,7 +656,7 @@ class _Play:
     def _really_do(self, drafts: list[Draft], rehearsed: Any, *, atomic: bool) -> None:
         submission = Submission(drafts, atomic=atomic)
         with begin(self.ledger.engine) as conn:
-            intake.append(conn, [submission])
+            append.append(conn, [submission])
         assert submission.error is None
         self.ledger.drain()
         expected_outcomes, expected_balances = rehearsed

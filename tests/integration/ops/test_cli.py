@@ -14,8 +14,8 @@ from werkzeug.serving import make_server
 
 from core.base.db import begin, reading
 from core.base.ids import new_id
-from core.ledger import drain, intake
-from core.ledger.intake import Submission
+from core.ledger import append, drain, intake
+from core.ledger.append import Submission
 from core.ledger.rules.requests import Leg
 from core.ledger.store import queues as queue_store
 from ops.cli import demo, show
@@ -156,7 +156,7 @@ def test_a_batch_shows_its_transactions_by_status(ledger: Ledger, run: Run) -> N
     paid, short = transaction(), transaction(source="@Empty", allow_overdraft=False)
     drafts = intake.draft_all([paid, short], ledger.directory, parent=batch)
     with begin(ledger.engine) as conn:
-        intake.append(conn, [Submission(drafts)])
+        append.append(conn, [Submission(drafts)])
     ledger.drain()
     assert json.loads(ok(run("transaction", batch, "--json")))["by_status"] == {"APPLIED": 1, "REJECTED": 1}
     shown = ok(run("transaction", batch))

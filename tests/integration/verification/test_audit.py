@@ -10,9 +10,9 @@ from sqlalchemy import Engine, text
 
 from core.base.db import begin, connect
 from core.base.errors import LedgerError
-from core.ledger import intake, settling
+from core.ledger import append, settling
+from core.ledger.append import Submission
 from core.ledger.directory import Directory
-from core.ledger.intake import Submission
 from core.ledger.rules.model import GENERAL_LEDGER, Accepted
 from core.ledger.rules.requests import Leg, RefundRequest
 from core.ledger.store import balances as balance_store
@@ -111,7 +111,7 @@ def split(rng: random.Random, names: list[str]) -> dict[str, Any]:
 def refund(ledger: Ledger, transaction_id: str, **fields: Any) -> Accepted:
     with begin(ledger.engine) as conn:
         submission = Submission([settling.draft_refund(conn, transaction_id, RefundRequest(**fields))])
-        intake.append(conn, [submission])
+        append.append(conn, [submission])
     if submission.error is not None:
         raise submission.error
     return submission.accepted[0]

@@ -26,7 +26,7 @@ from werkzeug.test import TestResponse
 from core import migrations
 from core.base.db import reading
 from core.ledger import intake
-from core.ledger.intake import Submission
+from core.ledger.append import Submission
 from core.ledger.rules.requests import (
     BalanceRequest,
     BulkCommitRequest,
