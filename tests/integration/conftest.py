@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.integration.web.test_http import Api
+from tests.harness.api import Api
 from web.accept.doorbell import Doorbell
 from web.app import create_app
 

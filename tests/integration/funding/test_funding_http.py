@@ -18,7 +18,7 @@ from core.base.db import begin, driver
 from core.base.errors import TransientError
 from core.funding import runs
 from core.funding.store import JobRow
-from tests.integration.web.test_http import Api
+from tests.harness.api import Api
 from web import funding
 from web.accept.doorbell import Doorbell
 from web.accept.waiting import Waiting

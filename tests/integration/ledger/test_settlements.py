@@ -7,13 +7,13 @@ import pytest
 
 from core.ledger import due, settling
 from core.ledger.rules.model import Draft
-from tests.integration.web.test_http import Api, _ok, _refused
+from tests.harness.api import Api, ok, refused
 
 LATER = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
 
 
 def _refund(api: Api, transaction_id: str, status: int = 201, **fields: Any) -> dict[str, Any]:
-    answer: dict[str, Any] = _ok(api.client.post(f"/refund-transaction/{transaction_id}", json=fields), status)
+    answer: dict[str, Any] = ok(api.client.post(f"/refund-transaction/{transaction_id}", json=fields), status)
     return answer
 
 
@@ -21,7 +21,7 @@ def _split(api: Api, **fields: Any) -> str:
     """10 cents to @A and 20 to @B, in the queue; its id."""
     legs = [{"identifier": "@A", "precise_distribution": "10"}, {"identifier": "@B", "distribution": "left"}]
     posted = api.post(precise_amount=30, destination=None, destinations=legs, **fields)
-    split_id: str = _ok(posted, 201)["transaction_id"]
+    split_id: str = ok(posted, 201)["transaction_id"]
     return split_id
 
 
@@ -32,12 +32,12 @@ def _split(api: Api, **fields: Any) -> str:
 @pytest.mark.parametrize("status", ["commit", "void"])
 def test_a_hold_that_is_not_there_yet_cannot_be_settled(api: Api, kind: str, status: str) -> None:
     asked: dict[str, Any] = {"inflight": True, "scheduled_for": LATER.isoformat()}
-    hold = _split(api, **asked) if kind == "split" else _ok(api.post(**asked), 201)["transaction_id"]
+    hold = _split(api, **asked) if kind == "split" else ok(api.post(**asked), 201)["transaction_id"]
     if kind == "cancelled":
-        _ok(api.client.delete(f"/transactions/{hold}"), 200)
+        ok(api.client.delete(f"/transactions/{hold}"), 200)
     for skip_queue in (True, False):
         response = api.settle(hold, status, skip_queue=skip_queue)
-        _refused(response, 400, "TXN_NOT_INFLIGHT", "transaction is not in inflight status")
+        refused(response, 400, "TXN_NOT_INFLIGHT", "transaction is not in inflight status")
     assert api.get("/transactions") == []
 
 
@@ -56,7 +56,7 @@ def test_the_code_of_a_split_among_many_settlements_is_that_of_the_leg_that_fail
     split = _split(api, inflight=True, skip_queue=True, atomic=True)
     legs = api.transaction(split)["legs"]
     items = [{"transaction_id": id} for id in (legs[1]["transaction_id"], split)]
-    answer = _ok(
+    answer = ok(
         api.client.post("/transactions/inflight/bulk/commit", json={"transactions": items, "skip_queue": True}), 200
     )
     # Both were accepted before either was decided, and the legs of an atomic split are settled together.
@@ -70,25 +70,25 @@ def test_legs_that_are_not_atomic_are_settled_each_by_itself(api: Api, atomic: b
     api.done(destination="@Paid", precise_amount=20)
     sources = [{"identifier": "@Empty", "precise_distribution": "10"}, {"identifier": "@Paid", "distribution": "left"}]
     asked = {"source": None, "sources": sources, "allow_overdraft": None, "atomic": atomic, "inflight": True}
-    split = _ok(api.post(precise_amount=30, **asked), 201)["transaction_id"]
-    _ok(api.settle(split, "commit"), 200)  # Both wait, so nobody knows yet that one leg is short.
+    split = ok(api.post(precise_amount=30, **asked), 201)["transaction_id"]
+    ok(api.settle(split, "commit"), 200)  # Both wait, so nobody knows yet that one leg is short.
     api.drain()
     assert [leg["status"] for leg in api.transaction(split)["legs"]] == statuses
     assert api.balance("@A")["balance"] == (0 if atomic else 20)
 
 
 def test_a_batch_that_waits_for_its_date_holds_nothing_yet(api: Api) -> None:
-    batch = _ok(api.bulk({"scheduled_for": LATER.isoformat()}, inflight=True), 201)["batch_id"]
-    _refused(api.settle(batch, "commit"), 400, "TXN_NOT_INFLIGHT", "transaction is not in inflight status")
+    batch = ok(api.bulk({"scheduled_for": LATER.isoformat()}, inflight=True), 201)["batch_id"]
+    refused(api.settle(batch, "commit"), 400, "TXN_NOT_INFLIGHT", "transaction is not in inflight status")
     refund = api.client.post(f"/refund-transaction/{batch}", json={})
-    _refused(refund, 404, "TXN_NOT_FOUND", "no transaction to refund")
+    refused(refund, 404, "TXN_NOT_FOUND", "no transaction to refund")
 
 
 def test_a_repeated_bulk_with_skip_queue_decides_the_splits_in_it_too(api: Api) -> None:
     legs = [{"identifier": "@A", "precise_distribution": "10"}, {"identifier": "@B", "distribution": "left"}]
     item = {"reference": "parted", "precise_amount": 30, "destination": None, "destinations": legs}
     for asked, status in (({}, 201), ({"skip_queue": True}, 200)):
-        _ok(api.bulk(item, **asked), status)
+        ok(api.bulk(item, **asked), status)
     assert api.get("/transactions/reference/parted")["status"] == "APPLIED"
 
 
@@ -107,13 +107,13 @@ def test_refunds_at_once_in_different_words_give_one(api: Api, monkeypatch: pyte
 
     monkeypatch.setattr(settling, "draft_refund", draft_after_another)
     response = api.client.post(f"/refund-transaction/{paid}", json={"description": "slower"})
-    _refused(response, 409, "TXN_ALREADY_REFUNDED", f"transaction {paid} has already been refunded")
+    refused(response, 409, "TXN_ALREADY_REFUNDED", f"transaction {paid} has already been refunded")
     api.drain()
     assert api.balance("@A")["balance"] == 0
 
 
 def test_the_refund_of_a_batch_is_not_one_of_its_transactions(api: Api) -> None:
-    batch = _ok(api.bulk({}, {"precise_amount": 2}, skip_queue=True), 201)["batch_id"]
+    batch = ok(api.bulk({}, {"precise_amount": 2}, skip_queue=True), 201)["batch_id"]
     refund = _refund(api, batch, skip_queue=True)
     assert (refund["status"], refund["precise_amount"]) == ("APPLIED", 3)
     assert api.balance("@A")["balance"] == 0
@@ -132,7 +132,7 @@ def test_a_refund_that_was_rejected_can_be_asked_for_again(api: Api) -> None:
     assert (rest["status"], rest["precise_amount"]) == ("APPLIED", 20)
     assert [api.balance(name)["balance"] for name in ("@World", "@A", "@B")] == [0, 0, 0]
     response = api.client.post(f"/refund-transaction/{split}", json={})
-    _refused(response, 409, "TXN_ALREADY_REFUNDED")
+    refused(response, 409, "TXN_ALREADY_REFUNDED")
 
 
 @pytest.mark.parametrize("amount", [{}, {"precise_amount": 4}], ids=str)
@@ -145,7 +145,7 @@ def test_a_refund_is_made_though_somebody_has_taken_its_reference(api: Api, amou
         assert _refund(api, original, skip_queue=True)["precise_amount"] == 6
     assert api.balance("@A")["balance"] == 0
     response = api.client.post(f"/refund-transaction/{original}", json={})
-    _refused(response, 409, "TXN_ALREADY_REFUNDED")
+    refused(response, 409, "TXN_ALREADY_REFUNDED")
 
 
 @pytest.mark.parametrize(("first", "then"), [({"precise_amount": 3}, {}), ({}, {"precise_amount": 3})], ids=str)
@@ -154,7 +154,7 @@ def test_a_reference_of_a_refund_is_for_one_amount(api: Api, first: dict[str, in
     refund = _refund(api, original, reference="back", **first)
     assert _refund(api, original, 200, reference="back", **first)["transaction_id"] == refund["transaction_id"]
     response = api.client.post(f"/refund-transaction/{original}", json={"reference": "back", **then})
-    assert _refused(response, 409, "TXN_DUPLICATE_REFERENCE")["details"]["field"] == "amount"
+    assert refused(response, 409, "TXN_DUPLICATE_REFERENCE")["details"]["field"] == "amount"
 
 
 def test_partial_refunds_are_never_more_than_the_original(api: Api) -> None:
@@ -163,11 +163,11 @@ def test_partial_refunds_are_never_more_than_the_original(api: Api) -> None:
         assert _refund(api, original, precise_amount=amount, skip_queue=True)["precise_amount"] == amount
     response = api.client.post(f"/refund-transaction/{original}", json={"precise_amount": 2})
     text = "cannot refund more than the remaining amount. Available: USD0.01, Requested: USD0.02"
-    _refused(response, 400, "TXN_INVALID_AMOUNT", text)
+    refused(response, 400, "TXN_INVALID_AMOUNT", text)
     assert _refund(api, original, skip_queue=True)["precise_amount"] == 1
     for amounts in ({}, {"precise_amount": 1}):
         response = api.client.post(f"/refund-transaction/{original}", json=amounts)
-        _refused(response, 409, "TXN_ALREADY_REFUNDED")
+        refused(response, 409, "TXN_ALREADY_REFUNDED")
     assert api.balance("@A")["balance"] == 0
 
 
@@ -197,11 +197,11 @@ def test_a_split_is_refunded_in_proportion_and_then_whole(api: Api) -> None:
 def test_a_hold_that_was_committed_in_parts_is_refunded_whole(api: Api) -> None:
     hold = api.done(precise_amount=10, inflight=True)["transaction_id"]
     for amount in (3, 4):
-        _ok(api.settle(hold, "commit", precise_amount=amount, skip_queue=True), 200)
+        ok(api.settle(hold, "commit", precise_amount=amount, skip_queue=True), 200)
     # What is still held is not final.
     response = api.client.post(f"/refund-transaction/{hold}", json={})
-    _refused(response, 404, "TXN_NOT_FOUND", "no transaction to refund")
-    _ok(api.settle(hold, "void", skip_queue=True), 200)
+    refused(response, 404, "TXN_NOT_FOUND", "no transaction to refund")
+    ok(api.settle(hold, "void", skip_queue=True), 200)
     refund = _refund(api, hold, skip_queue=True)
     assert refund["precise_amount"] == 7
     assert api.sums("@A") == (0, 0, 0, 0)

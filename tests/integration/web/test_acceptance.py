@@ -22,8 +22,8 @@ from core.ledger.rules import chain
 from core.ledger.store import log as log_store
 from tests.harness import acceptance
 from tests.harness.acceptance import case
+from tests.harness.api import Api, ok, refused
 from tests.harness.factories import transaction
-from tests.integration.web.test_http import Api, _ok, _refused
 from web.accept.doorbell import Doorbell
 from web.app import create_app
 
@@ -41,7 +41,7 @@ def _raw(api: Api, body: str) -> TestResponse:
 
 def _decided(api: Api, **fields: Any) -> dict[str, Any]:
     """Posted through the queue, and read once workers have been at it."""
-    accepted = _ok(api.post(**fields), 201)
+    accepted = ok(api.post(**fields), 201)
     api.drain()
     return api.transaction(accepted["transaction_id"])
 
@@ -53,12 +53,12 @@ def _held(api: Api, amount: int = 10000, **fields: Any) -> str:
 
 
 def _commit(api: Api, hold: str, **fields: Any) -> dict[str, Any]:
-    committed: dict[str, Any] = _ok(api.settle(hold, "commit", skip_queue=True, **fields), 200)
+    committed: dict[str, Any] = ok(api.settle(hold, "commit", skip_queue=True, **fields), 200)
     return committed
 
 
 def _void(api: Api, hold: str, **fields: Any) -> dict[str, Any]:
-    voided: dict[str, Any] = _ok(api.settle(hold, "void", skip_queue=True, **fields), 200)
+    voided: dict[str, Any] = ok(api.settle(hold, "void", skip_queue=True, **fields), 200)
     return voided
 
 
@@ -117,7 +117,7 @@ def test_an_amount_of_ten_places_is_queued_exactly_and_echoed(api: Api) -> None:
         '{"amount": 922337203.6854, "precision": 1e10, "reference": "R", "description": "d", "currency": "NGN", '
         '"source": "@World", "destination": "@A", "allow_overdraft": true}'
     )
-    accepted = _ok(_raw(api, body), 201)
+    accepted = ok(_raw(api, body), 201)
     assert (accepted["status"], accepted["precise_amount"]) == ("QUEUED", 9223372036854000000)
     echoed = {name: accepted[name] for name in ("reference", "description", "currency", "source", "destination")}
     assert echoed == {"reference": "R", "description": "d", "currency": "NGN", "source": "@World", "destination": "@A"}
@@ -125,7 +125,7 @@ def test_an_amount_of_ten_places_is_queued_exactly_and_echoed(api: Api) -> None:
 
 @case(2)
 def test_an_amount_in_cents_is_queued_in_minor_units(api: Api) -> None:
-    accepted = _ok(api.post(amount=100.68), 201)
+    accepted = ok(api.post(amount=100.68), 201)
     assert (accepted["status"], accepted["precise_amount"], accepted["amount"]) == ("QUEUED", 10068, 100.68)
 
 
@@ -133,7 +133,7 @@ def test_an_amount_in_cents_is_queued_in_minor_units(api: Api) -> None:
 def test_a_transaction_without_an_amount_is_refused(api: Api) -> None:
     response = api.post(precise_amount=None)
     message = "amount: either amount or precise_amount is required."
-    _refused(response, 400, "TXN_VALIDATION_ERROR", message)
+    refused(response, 400, "TXN_VALIDATION_ERROR", message)
     assert response.get_json()["errors"] == message
 
 
@@ -141,26 +141,26 @@ def test_a_transaction_without_an_amount_is_refused(api: Api) -> None:
 @pytest.mark.parametrize("field", ["reference", "currency", "source", "destination"])
 def test_what_is_required_is_named_when_it_is_missing(api: Api, field: str) -> None:
     # A missing currency is an error only where no balance that is there tells it.
-    detail = _refused(api.post(**{field: None}), 400, "TXN_VALIDATION_ERROR")
+    detail = refused(api.post(**{field: None}), 400, "TXN_VALIDATION_ERROR")
     assert detail["message"].startswith(f"{field}: ")
     assert _is_empty(api)
 
 
 @case(8)
 def test_a_description_is_required(api: Api) -> None:
-    _refused(api.post(description=None), 400, "TXN_VALIDATION_ERROR", "description: cannot be blank.")
+    refused(api.post(description=None), 400, "TXN_VALIDATION_ERROR", "description: cannot be blank.")
 
 
 @case(9)
 def test_amount_and_precise_amount_exclude_each_other(api: Api) -> None:
     text = "amount: either amount or precise_amount should be provided, not both."
-    _refused(api.post(amount=1, precise_amount=100), 400, "TXN_VALIDATION_ERROR", text)
+    refused(api.post(amount=1, precise_amount=100), 400, "TXN_VALIDATION_ERROR", text)
 
 
 @case(10)
 def test_an_amount_of_sixteen_digits_is_exact(api: Api) -> None:
     # Blnk: 400, at most 15 digits, for it is a float there.
-    accepted = _ok(api.post(amount=1234567890123456), 201)
+    accepted = ok(api.post(amount=1234567890123456), 201)
     assert accepted["precise_amount"] == 123456789012345600
 
 
@@ -168,7 +168,7 @@ def test_an_amount_of_sixteen_digits_is_exact(api: Api) -> None:
 def test_a_fractional_precision_is_refused_and_writes_nothing(api: Api) -> None:
     response = api.post(amount=1, precision=10.5)
     message = "precision: precision must be an integer value."
-    _refused(response, 400, "TXN_VALIDATION_ERROR", message)
+    refused(response, 400, "TXN_VALIDATION_ERROR", message)
     assert response.get_json()["errors"] == message
     assert _is_empty(api)
 
@@ -184,7 +184,7 @@ def test_precision_zero_is_none(api: Api) -> None:
 
 @case(13)
 def test_two_negative_signs_make_no_amount(api: Api) -> None:
-    _refused(api.post(amount=-25, precision=-100), 400, "TXN_VALIDATION_ERROR")
+    refused(api.post(amount=-25, precision=-100), 400, "TXN_VALIDATION_ERROR")
     assert _is_empty(api)
 
 
@@ -198,14 +198,14 @@ def test_two_negative_signs_make_no_amount(api: Api) -> None:
     ],
 )
 def test_each_negative_number_is_refused(api: Api, field: str, message: str) -> None:
-    _refused(api.post(**{field: -25}), 400, "TXN_VALIDATION_ERROR", message)
+    refused(api.post(**{field: -25}), 400, "TXN_VALIDATION_ERROR", message)
     assert _is_empty(api)
 
 
 @case(15)
 def test_a_balance_cannot_pay_itself(api: Api) -> None:
     text = "destination: source and destination cannot be the same balance."
-    _refused(api.post(source="@A", destination="@A"), 400, "TXN_VALIDATION_ERROR", text)
+    refused(api.post(source="@A", destination="@A"), 400, "TXN_VALIDATION_ERROR", text)
 
 
 @case(16)
@@ -213,14 +213,14 @@ def test_a_balance_cannot_pay_itself(api: Api) -> None:
 def test_a_balance_cannot_pay_itself_by_way_of_a_split(api: Api, side: str, name: str) -> None:
     legs = _legs(("@B", "50%"), (name, "left"))
     text = "destination: source and destination cannot be the same balance."
-    _refused(api.post(**{side: None, f"{side}s": legs}), 400, "TXN_VALIDATION_ERROR", text)
+    refused(api.post(**{side: None, f"{side}s": legs}), 400, "TXN_VALIDATION_ERROR", text)
     assert _is_empty(api)
 
 
 @case(17)
 @pytest.mark.parametrize("field", ["scheduled_for", "inflight_commit_date", "inflight_expiry_date"])
 def test_a_date_that_is_none_is_refused_by_name(api: Api, field: str) -> None:
-    detail = _refused(api.post(inflight=True, **{field: "invalid-date"}), 400, "TXN_VALIDATION_ERROR")
+    detail = refused(api.post(inflight=True, **{field: "invalid-date"}), 400, "TXN_VALIDATION_ERROR")
     assert detail["message"].startswith(f"{field}: please format the scheduled date as 'YYYY-MM-DDTHH:MM:SS+00:00'")
 
 
@@ -232,7 +232,7 @@ def test_a_date_with_a_zone_is_taken(api: Api) -> None:
 
 @case(19)
 def test_a_body_that_ends_too_early_is_malformed(api: Api) -> None:
-    _refused(_raw(api, '{"amount":'), 400, "GEN_MALFORMED_REQUEST", "Invalid input")
+    refused(_raw(api, '{"amount":'), 400, "GEN_MALFORMED_REQUEST", "Invalid input")
 
 
 # Moving money
@@ -242,7 +242,7 @@ def test_a_body_that_ends_too_early_is_malformed(api: Api) -> None:
 @pytest.mark.parametrize("asked", [{"amount": 1.25}, {"precise_amount": 125}], ids=str)
 def test_money_moves_at_once_and_is_found_by_its_reference(api: Api, asked: dict[str, Any]) -> None:
     _fund(api, "@A", 500)
-    assert _ok(api.spend(reference="R", **asked), 201)["status"] == "APPLIED"
+    assert ok(api.spend(reference="R", **asked), 201)["status"] == "APPLIED"
     assert _balances(api, "@A", "@B") == [375, 125]
     assert api.get("/transactions/reference/R")["status"] == "APPLIED"
 
@@ -250,7 +250,7 @@ def test_money_moves_at_once_and_is_found_by_its_reference(api: Api, asked: dict
 @case(22)
 def test_a_queued_transaction_is_applied_under_its_own_id(api: Api) -> None:
     # Blnk: the id stays QUEUED for ever, and a copy with reference R_q is applied.
-    accepted = _ok(api.post(reference="R"), 201)
+    accepted = ok(api.post(reference="R"), 201)
     assert accepted["status"] == "QUEUED"
     api.drain()
     for path in (accepted["transaction_id"], "reference/R", "reference/R_q"):
@@ -283,13 +283,13 @@ def test_an_amount_is_the_decimal_that_was_written(api: Api, amount: float, prec
 @case(26)
 def test_an_amount_between_two_cents_is_refused(api: Api) -> None:
     # Blnk: rounded to 101.
-    _refused(api.post(amount=1.005), 400, "TXN_INVALID_AMOUNT")
+    refused(api.post(amount=1.005), 400, "TXN_INVALID_AMOUNT")
     assert _is_empty(api)
 
 
 @case(27)
 def test_the_text_of_an_amount_is_exact(api: Api) -> None:
-    accepted = _ok(api.post(precise_amount=922337203684775808, precision=10**10), 201)
+    accepted = ok(api.post(precise_amount=922337203684775808, precision=10**10), 201)
     assert accepted["amount_string"] == "92233720.3684775808"
 
 
@@ -297,7 +297,7 @@ def test_the_text_of_an_amount_is_exact(api: Api) -> None:
 @pytest.mark.parametrize("mode", [{"skip_queue": True}, {}, {"dry_run": True}], ids=str)
 def test_zero_never_moves(api: Api, mode: dict[str, bool]) -> None:
     # Blnk: queued, 201 and then nothing.
-    detail = _refused(api.post(precise_amount=0, **mode), 400, "TXN_INVALID_AMOUNT")
+    detail = refused(api.post(precise_amount=0, **mode), 400, "TXN_INVALID_AMOUNT")
     assert "transaction precise amount must be positive" in detail["message"]
     assert _is_empty(api)
 
@@ -306,7 +306,7 @@ def test_zero_never_moves(api: Api, mode: dict[str, bool]) -> None:
 def test_insufficient_funds_are_said_at_once_in_blnks_words(api: Api) -> None:
     _fund(api, "@A", 99)
     text = "failed to apply transaction to balances: insufficient funds in source balance"
-    _refused(api.spend(precise_amount=100), 400, "TXN_INSUFFICIENT_FUNDS", text)
+    refused(api.spend(precise_amount=100), 400, "TXN_INSUFFICIENT_FUNDS", text)
     assert _balances(api, "@A", "@B") == [99, 0]
 
 
@@ -323,8 +323,8 @@ def test_insufficient_funds_in_the_queue_reject_the_transaction(api: Api) -> Non
 @case(31)
 def test_exactly_sufficient_funds_are_enough_and_one_more_is_too_much(api: Api) -> None:
     _fund(api, "@A", 100)
-    _refused(api.spend(precise_amount=101), 400, "TXN_INSUFFICIENT_FUNDS")
-    assert _ok(api.spend(precise_amount=100), 201)["status"] == "APPLIED"
+    refused(api.spend(precise_amount=101), 400, "TXN_INSUFFICIENT_FUNDS")
+    assert ok(api.spend(precise_amount=100), 201)["status"] == "APPLIED"
 
 
 @case(32)
@@ -340,7 +340,7 @@ def test_only_the_funding_pool_goes_negative(api: Api, flag: str) -> None:
         "description": "Creating a starting balance",
         flag: True,
     }
-    applied = _ok(api.client.post("/transactions", json={**body, "skip_queue": True}), 201)
+    applied = ok(api.client.post("/transactions", json={**body, "skip_queue": True}), 201)
     assert (applied["status"], applied["allow_overdraft"], applied["currency"]) == ("APPLIED", True, "USD")
     assert api.balance("@FundingPool")["balance"] == -12000023
     assert api.get(f"/balances/{customer}")["balance"] == 12000023
@@ -350,16 +350,16 @@ def test_only_the_funding_pool_goes_negative(api: Api, flag: str) -> None:
 def test_an_overdraft_goes_to_its_limit_and_no_further(api: Api) -> None:
     limited = {"allow_overdraft": True, "overdraft_limit": 10.00}
     text = "failed to apply transaction to balances: transaction exceeds overdraft limit"
-    _refused(api.spend(precise_amount=1001, **limited), 400, "TXN_VALIDATION_ERROR", text)
-    assert _ok(api.spend(precise_amount=1000, **limited), 201)["status"] == "APPLIED"
+    refused(api.spend(precise_amount=1001, **limited), 400, "TXN_VALIDATION_ERROR", text)
+    assert ok(api.spend(precise_amount=1000, **limited), 201)["status"] == "APPLIED"
     assert _balances(api, "@A") == [-1000]
 
 
 @case(34)
 def test_a_limit_is_the_decimal_that_was_written(api: Api) -> None:
     limited = {"allow_overdraft": True, "overdraft_limit": 0.29}
-    _refused(api.spend(precise_amount=30, **limited), 400, "TXN_VALIDATION_ERROR")
-    assert _ok(api.spend(precise_amount=29, **limited), 201)["status"] == "APPLIED"
+    refused(api.spend(precise_amount=30, **limited), 400, "TXN_VALIDATION_ERROR")
+    assert ok(api.spend(precise_amount=29, **limited), 201)["status"] == "APPLIED"
 
 
 @case(35)
@@ -367,7 +367,7 @@ def test_a_limit_is_the_decimal_that_was_written(api: Api) -> None:
 def test_what_is_held_counts_towards_the_limit(api: Api, amount: int, is_applied: bool) -> None:
     yen = {"currency": "JPY", "precision": 1}
     api.done(precise_amount=500, **yen)
-    _ok(api.spend(precise_amount=300, inflight=True, **yen), 201)
+    ok(api.spend(precise_amount=300, inflight=True, **yen), 201)
     response = api.spend(precise_amount=amount, allow_overdraft=True, overdraft_limit=500, **yen)
     assert response.status_code == (201 if is_applied else 400)
     assert api.balance("@A", "JPY")["balance"] == (-100 if is_applied else 500)
@@ -376,16 +376,16 @@ def test_what_is_held_counts_towards_the_limit(api: Api, amount: int, is_applied
 @case(36)
 def test_an_overdraft_without_a_limit_has_none(api: Api) -> None:
     # Blnk: a limit of 0 is none too. Here 0 is a limit.
-    assert _ok(api.spend(precise_amount=10**30, allow_overdraft=True), 201)["status"] == "APPLIED"
-    _refused(api.spend(allow_overdraft=True, overdraft_limit=0), 400, "TXN_VALIDATION_ERROR")
+    assert ok(api.spend(precise_amount=10**30, allow_overdraft=True), 201)["status"] == "APPLIED"
+    refused(api.spend(allow_overdraft=True, overdraft_limit=0), 400, "TXN_VALIDATION_ERROR")
 
 
 @case(37)
 def test_what_is_held_cannot_be_spent(api: Api) -> None:
     _fund(api, "@A", 1000)
-    _ok(api.spend(precise_amount=600, inflight=True), 201)
-    _refused(api.spend(precise_amount=500), 400, "TXN_INSUFFICIENT_FUNDS")
-    assert _ok(api.spend(precise_amount=400), 201)["status"] == "APPLIED"
+    ok(api.spend(precise_amount=600, inflight=True), 201)
+    refused(api.spend(precise_amount=500), 400, "TXN_INSUFFICIENT_FUNDS")
+    assert ok(api.spend(precise_amount=400), 201)["status"] == "APPLIED"
 
 
 # References, balances, names
@@ -397,17 +397,17 @@ def test_a_reference_is_used_once(api: Api, skip_queue: bool) -> None:
     first = api.done(reference="R")
     # Blnk: skip_queue 409 for the same content too; in the queue 201, and dropped.
     again = api.post(reference="R", skip_queue=skip_queue)
-    assert _ok(again, 200)["transaction_id"] == first["transaction_id"]
+    assert ok(again, 200)["transaction_id"] == first["transaction_id"]
     assert again.headers["Idempotent-Replayed"] == "true"
     other = api.post(reference="R", precise_amount=2, skip_queue=skip_queue)
-    detail = _refused(other, 409, "TXN_DUPLICATE_REFERENCE")
+    detail = refused(other, 409, "TXN_DUPLICATE_REFERENCE")
     assert detail["message"].startswith("transaction validation failed: reference R has already been used")
     assert _balances(api, "@A") == [1]
 
 
 @case(39)
 def test_a_doorbell_that_rings_twice_credits_once(api: Api) -> None:
-    _ok(api.post(reference="R", precise_amount=5), 201)
+    ok(api.post(reference="R", precise_amount=5), 201)
     for _ in range(3):
         api.drain()
     assert _balances(api, "@A", "@World") == [5, -5]
@@ -420,7 +420,7 @@ def test_an_unknown_balance_is_said_at_once(api: Api, skip_queue: bool) -> None:
     # Blnk: TXN_NOT_FOUND with skip_queue; in the queue 201, and then nothing.
     unknown = UNKNOWN.replace("txn_", "bln_")
     response = api.post(destination=unknown, skip_queue=skip_queue)
-    detail = _refused(response, 404, "BAL_NOT_FOUND", f"Balance with ID '{unknown}' not found")
+    detail = refused(response, 404, "BAL_NOT_FOUND", f"Balance with ID '{unknown}' not found")
     assert detail["details"] == {}
     assert _is_empty(api)
 
@@ -454,7 +454,7 @@ def test_24_first_uses_at_once_make_one_balance(api: Api, app: Flask) -> None:
 @case(43)
 def test_looking_for_a_name_makes_none(api: Api) -> None:
     response = api.client.get("/balances/indicator/@Nobody/currency/USD")
-    _refused(response, 404, "BAL_NOT_FOUND", "balance with indicator '@Nobody' not found")
+    refused(response, 404, "BAL_NOT_FOUND", "balance with indicator '@Nobody' not found")
     assert _is_empty(api)
 
 
@@ -464,7 +464,7 @@ def test_looking_for_a_name_makes_none(api: Api) -> None:
 @case(44)
 def test_a_queued_hold_becomes_inflight_and_moves_nothing(api: Api) -> None:
     # Blnk: the returned id stays QUEUED, and R_q is INFLIGHT.
-    accepted = _ok(api.post(amount=100.50, inflight=True), 201)
+    accepted = ok(api.post(amount=100.50, inflight=True), 201)
     assert (accepted["status"], accepted["inflight"]) == ("QUEUED", True)
     api.drain()
     held = api.transaction(accepted["transaction_id"])
@@ -484,7 +484,7 @@ def test_a_queued_hold_is_committed_whole_by_its_own_id(api: Api) -> None:
 @case(46)
 def test_a_hold_leaves_the_balance_until_it_is_committed(api: Api) -> None:
     _fund(api, "@A", 400)
-    whole, parts = (_ok(api.spend(precise_amount=100, inflight=True), 201)["transaction_id"] for _ in range(2))
+    whole, parts = (ok(api.spend(precise_amount=100, inflight=True), 201)["transaction_id"] for _ in range(2))
     assert api.sums("@A") == (400, -200, 0, 200)
     _commit(api, whole)
     assert api.sums("@A") == (300, -100, 0, 100)
@@ -518,7 +518,7 @@ def test_a_void_releases_what_is_left(api: Api) -> None:
 def test_a_precise_amount_to_settle_must_be_positive(api: Api, status: str, amount: int) -> None:
     hold = _held(api)
     response = api.settle(hold, status, precise_amount=amount, skip_queue=True)
-    _refused(response, 400, "TXN_INVALID_AMOUNT", "precise_amount must be positive")
+    refused(response, 400, "TXN_INVALID_AMOUNT", "precise_amount must be positive")
     assert api.transaction(hold)["status"] == "INFLIGHT"
 
 
@@ -526,7 +526,7 @@ def test_a_precise_amount_to_settle_must_be_positive(api: Api, status: str, amou
 def test_a_hold_is_committed_or_voided_and_nothing_else(api: Api) -> None:
     text = "status not supported. use either commit or void"
     for status in ("settle", "COMMIT", ""):
-        _refused(api.settle(_held(api), status), 400, "TXN_INVALID_STATUS_ACTION", text)
+        refused(api.settle(_held(api), status), 400, "TXN_INVALID_STATUS_ACTION", text)
 
 
 @case(51)
@@ -536,17 +536,17 @@ def test_a_fourth_commit_of_thirty_of_a_hundred_is_too_much(api: Api) -> None:
         _commit(api, hold, precise_amount=30)
     text = "cannot commit more than the remaining amount. Available: USD0.10, Requested: USD0.30"
     response = api.settle(hold, "commit", precise_amount=30, skip_queue=True)
-    _refused(response, 400, "TXN_COMMIT_AMOUNT_EXCEEDED", text)
+    refused(response, 400, "TXN_COMMIT_AMOUNT_EXCEEDED", text)
     assert api.sums("@A")[:2] == (90, 10)
 
 
 @case(52)
 def test_one_queued_settlement_waits_at_a_time(api: Api) -> None:
     hold = _held(api)
-    queued = _ok(api.settle(hold, "commit"), 200)
+    queued = ok(api.settle(hold, "commit"), 200)
     assert (queued["queued"], queued["status"], queued["transaction_id"]) == (True, "INFLIGHT", hold)
     text = "a commit or void is already queued for this transaction"
-    _refused(api.settle(hold, "void"), 409, "GEN_CONFLICT", text)
+    refused(api.settle(hold, "void"), 409, "GEN_CONFLICT", text)
     api.drain()
     assert api.sums("@A")[:2] == (10000, 0)
 
@@ -555,7 +555,7 @@ def test_one_queued_settlement_waits_at_a_time(api: Api) -> None:
 def test_a_partial_commit_that_is_sent_again_moves_money_once(api: Api) -> None:
     # Blnk's action ids are its own. Here the client's reference makes a commit repeatable.
     hold = _held(api, 100)
-    first = _ok(api.settle(hold, "commit", precise_amount=30, reference="part"), 200)
+    first = ok(api.settle(hold, "commit", precise_amount=30, reference="part"), 200)
     api.drain()
     for skip_queue in (False, True):
         again = api.settle(hold, "commit", precise_amount=30, reference="part", skip_queue=skip_queue)
@@ -570,16 +570,16 @@ def test_a_partial_commit_that_is_sent_again_moves_money_once(api: Api) -> None:
 def test_a_queued_commit_takes_all_holds_of_a_split_or_batch(api: Api, of: str) -> None:
     shares = _legs(("@B", "40%"), ("@C", "left"))
     if of == "batch":
-        parent = _ok(api.bulk({"precise_amount": 40}, {"precise_amount": 60}, inflight=True), 201)["batch_id"]
+        parent = ok(api.bulk({"precise_amount": 40}, {"precise_amount": 60}, inflight=True), 201)["batch_id"]
     elif of == "sources":
         fields = {"source": None, "sources": shares}
-        parent = _ok(api.post(precise_amount=100, inflight=True, **fields), 201)["transaction_id"]
+        parent = ok(api.post(precise_amount=100, inflight=True, **fields), 201)["transaction_id"]
     else:
         response = _split(api, 100, ("@A", "40%"), ("@C", "left"), inflight=True, skip_queue=None)
-        parent = _ok(response, 201)["transaction_id"]
+        parent = ok(response, 201)["transaction_id"]
     api.drain()
     assert api.transaction(parent)["status"] == "INFLIGHT"
-    answer = _ok(api.settle(parent, "commit"), 200)
+    answer = ok(api.settle(parent, "commit"), 200)
     assert (answer["queued"], answer["transaction_id"], answer["status"]) == (True, parent, "INFLIGHT")
     api.drain()
     assert api.transaction(parent)["status"] == "APPLIED"
@@ -596,9 +596,9 @@ def test_what_is_settled_stays_settled(api: Api, skip_queue: bool) -> None:
     _commit(api, committed)
     _void(api, voided)
     response = api.settle(committed, "void", skip_queue=skip_queue)
-    _refused(response, 409, "TXN_ALREADY_COMMITTED", "cannot commit. Transaction already committed")
+    refused(response, 409, "TXN_ALREADY_COMMITTED", "cannot commit. Transaction already committed")
     response = api.settle(voided, "commit", skip_queue=skip_queue)
-    _refused(response, 409, "TXN_ALREADY_VOIDED", "transaction has already been voided")
+    refused(response, 409, "TXN_ALREADY_VOIDED", "transaction has already been voided")
     assert api.sums("@A")[:2] == (10000, 0)
 
 
@@ -617,7 +617,7 @@ def test_a_rejected_hold_cannot_be_committed(api: Api) -> None:
     assert hold["status"] == "REJECTED"
     for skip_queue in (True, False):
         response = api.settle(hold["transaction_id"], "commit", skip_queue=skip_queue)
-        _refused(response, 400, "TXN_NOT_INFLIGHT", "transaction is not in inflight status")
+        refused(response, 400, "TXN_NOT_INFLIGHT", "transaction is not in inflight status")
     assert api.sums("@A") == api.sums("@B") == (0, 0, 0, 0)
 
 
@@ -632,7 +632,7 @@ def test_a_hold_that_expires_is_voided(api: Api) -> None:
     assert api.sums("@A")[:2] == (30, 0)
     (child,) = [row for row in api.get("/transactions") if row["status"] == "VOID"]
     assert (child["parent_transaction"], child["precise_amount"]) == (hold, 70)
-    _refused(api.settle(hold, "void"), 409, "TXN_ALREADY_VOIDED")
+    refused(api.settle(hold, "void"), 409, "TXN_ALREADY_VOIDED")
 
 
 @case(59)
@@ -668,11 +668,11 @@ def test_an_expiry_takes_nothing_from_another_hold(api: Api) -> None:
 @case(61)
 def test_many_holds_are_voided_at_once_and_once(api: Api) -> None:
     holds = [_held(api) for _ in range(3)]
-    answer = _ok(_bulk_void(api, holds, skip_queue=True), 200)
+    answer = ok(_bulk_void(api, holds, skip_queue=True), 200)
     assert (answer["succeeded"], answer["failed"]) == (3, 0)
     assert answer["results"] == [{"transaction_id": hold, "status": "succeeded"} for hold in holds]
     assert api.sums("@A")[:2] == (0, 0)
-    again = _ok(_bulk_void(api, holds, skip_queue=True), 200)
+    again = ok(_bulk_void(api, holds, skip_queue=True), 200)
     assert (again["succeeded"], again["failed"]) == (0, 3)
     assert [(one["transaction_id"], one["code"]) for one in again["results"]] == [(h, "ALREADY_VOIDED") for h in holds]
 
@@ -680,7 +680,7 @@ def test_many_holds_are_voided_at_once_and_once(api: Api) -> None:
 @case(62)
 def test_an_unknown_hold_among_many_fails_alone(api: Api) -> None:
     holds = [_held(api) for _ in range(2)]
-    answer = _ok(_bulk_commit(api, [{"transaction_id": id} for id in (*holds, UNKNOWN)], skip_queue=True), 200)
+    answer = ok(_bulk_commit(api, [{"transaction_id": id} for id in (*holds, UNKNOWN)], skip_queue=True), 200)
     assert (answer["succeeded"], answer["failed"]) == (2, 1)
     assert [one["status"] for one in answer["results"]] == ["succeeded", "succeeded", "failed"]
     assert (answer["results"][2]["transaction_id"], answer["results"][2]["code"]) == (UNKNOWN, "NOT_FOUND")
@@ -697,11 +697,11 @@ def test_many_holds_are_one_to_a_hundred(api: Api, what: str, path: str) -> None
 
     nothing: list[Any] = [None, []]
     for none in nothing:
-        _refused(post(none), 400, "TXN_BULK_EMPTY", f"{what} cannot be empty")
+        refused(post(none), 400, "TXN_BULK_EMPTY", f"{what} cannot be empty")
     item: Any = {"transaction_id": "a"} if path == "commit" else "a"
-    _refused(post([item] * 101), 400, "TXN_BULK_LIMIT_EXCEEDED", f"too many {what}; max is 100")
+    refused(post([item] * 101), 400, "TXN_BULK_LIMIT_EXCEEDED", f"too many {what}; max is 100")
     # Blnk: TXN_BULK_EMPTY.
-    assert what in _refused(post("a"), 400, "GEN_MALFORMED_REQUEST")["message"]
+    assert what in refused(post("a"), 400, "GEN_MALFORMED_REQUEST")["message"]
 
 
 # Bulks
@@ -709,10 +709,10 @@ def test_many_holds_are_one_to_a_hundred(api: Api, what: str, path: str) -> None
 
 @case(64)
 def test_a_bulk_is_one_to_ten_thousand_and_names_the_bad_item(api: Api) -> None:
-    _refused(api.bulk(), 400, "TXN_BULK_EMPTY", "transactions cannot be empty")
+    refused(api.bulk(), 400, "TXN_BULK_EMPTY", "transactions cannot be empty")
     response = api.bulk(*[{}] * 10_001)
-    _refused(response, 400, "TXN_BULK_LIMIT_EXCEEDED", "too many transactions; max is 10000")
-    detail = _refused(api.bulk({"precision": 10.5}, {}), 400, "TXN_VALIDATION_ERROR")
+    refused(response, 400, "TXN_BULK_LIMIT_EXCEEDED", "too many transactions; max is 10000")
+    detail = refused(api.bulk({"precision": 10.5}, {}), 400, "TXN_VALIDATION_ERROR")
     assert "transactions[0]" in detail["message"]
     assert "precision must be an integer value" in detail["message"]
     assert _is_empty(api)
@@ -720,7 +720,7 @@ def test_a_bulk_is_one_to_ten_thousand_and_names_the_bad_item(api: Api) -> None:
 
 @case(65)
 def test_a_bulk_is_applied_when_it_is_answered(api: Api) -> None:
-    answer = _ok(api.bulk({}, {"precise_amount": 2}, skip_queue=True), 201)
+    answer = ok(api.bulk({}, {"precise_amount": 2}, skip_queue=True), 201)
     assert (answer["status"], answer["transaction_count"]) == ("applied", 2)
     assert _balances(api, "@A", "@World") == [3, -3]
 
@@ -729,7 +729,7 @@ def test_a_bulk_is_applied_when_it_is_answered(api: Api) -> None:
 def test_a_bulk_that_is_not_atomic_keeps_what_went_well(api: Api) -> None:
     poor = {"source": "@Poor", "allow_overdraft": False}
     response = api.bulk({"precise_amount": 5}, poor, skip_queue=True)
-    detail = _refused(response, 400, "TXN_INSUFFICIENT_FUNDS")
+    detail = refused(response, 400, "TXN_INSUFFICIENT_FUNDS")
     assert detail["message"].startswith("failed to queue transaction 2 ")
     assert detail["message"].endswith("Previous transactions were not rolled back.")
     assert response.get_json()["batch_id"].startswith("bulk_")
@@ -743,7 +743,7 @@ def test_an_atomic_bulk_that_fails_moves_nothing(api: Api, skip_queue: bool) -> 
     poor = {"source": "@Poor", "allow_overdraft": False}
     response = api.bulk({}, {}, poor, skip_queue=skip_queue, atomic=True)
     if skip_queue:
-        detail = _refused(response, 400, "TXN_INSUFFICIENT_FUNDS")
+        detail = refused(response, 400, "TXN_INSUFFICIENT_FUNDS")
         assert detail["message"].endswith("No transaction of this batch was applied.")
     api.drain()
     assert [row["status"] for row in api.get("/transactions")] == ["REJECTED"] * 3
@@ -754,7 +754,7 @@ def test_an_atomic_bulk_that_fails_moves_nothing(api: Api, skip_queue: bool) -> 
 def test_an_atomic_bulk_of_holds_that_fails_holds_nothing(api: Api) -> None:
     poor = {"source": "@Poor", "allow_overdraft": False}
     response = api.bulk({}, {}, poor, skip_queue=True, atomic=True, inflight=True)
-    _refused(response, 400, "TXN_INSUFFICIENT_FUNDS")
+    refused(response, 400, "TXN_INSUFFICIENT_FUNDS")
     assert api.sums("@A") == api.sums("@World") == (0, 0, 0, 0)
 
 
@@ -762,7 +762,7 @@ def test_an_atomic_bulk_of_holds_that_fails_holds_nothing(api: Api) -> None:
 def test_an_asynchronous_bulk_is_taken_and_processing(api: Api) -> None:
     # Blnk: 429 while more than a hundred are under way. Here it is in the log, and there is no such bound.
     for _ in range(101):
-        answer = _ok(api.bulk({}, run_async=True), 202)
+        answer = ok(api.bulk({}, run_async=True), 202)
     assert (answer["status"], answer["message"]) == ("processing", "Bulk transaction processing started")
     api.drain()
     assert _balances(api, "@A") == [101]
@@ -772,7 +772,7 @@ def test_an_asynchronous_bulk_is_taken_and_processing(api: Api) -> None:
 @pytest.mark.parametrize("skip_queue", [True, False])
 def test_what_is_in_a_bulk_knows_its_batch(api: Api, skip_queue: bool) -> None:
     # Blnk: in the queue only by meta_data.QUEUED_PARENT_TRANSACTION.
-    batch_id = _ok(api.bulk({}, {}, skip_queue=skip_queue), 201)["batch_id"]
+    batch_id = ok(api.bulk({}, {}, skip_queue=skip_queue), 201)["batch_id"]
     assert [row["parent_transaction"] for row in api.get("/transactions")] == [batch_id] * 2
     api.drain()
     batch = api.transaction(batch_id)
@@ -786,7 +786,7 @@ def test_what_is_in_a_bulk_knows_its_batch(api: Api, skip_queue: bool) -> None:
 def test_a_refund_is_queued_under_the_originals_id(api: Api) -> None:
     original = api.done(precise_amount=10)["transaction_id"]
     response = api.client.post(f"/refund-transaction/{original}")
-    refund = _ok(response, 201)
+    refund = ok(response, 201)
     named = (refund["status"], refund["parent_transaction"], refund["reference"])
     assert named == ("QUEUED", original, f"{original}_refund")
     api.drain()
@@ -798,8 +798,8 @@ def test_a_refund_is_queued_under_the_originals_id(api: Api) -> None:
 def test_a_refund_at_once_puts_both_balances_back(api: Api) -> None:
     original = api.done(precise_amount=10)["transaction_id"]
     response = api.client.post(f"/refund-transaction/{original}", data="{", content_type="application/json")
-    _refused(response, 400, "GEN_MALFORMED_REQUEST")
-    refund = _ok(_refund(api, original, skip_queue=True), 201)
+    refused(response, 400, "GEN_MALFORMED_REQUEST")
+    refund = ok(_refund(api, original, skip_queue=True), 201)
     assert (refund["status"], refund["precise_amount"]) == ("APPLIED", 10)
     assert _balances(api, "@A", "@World") == [0, 0]
 
@@ -809,10 +809,10 @@ def test_a_refund_at_once_puts_both_balances_back(api: Api) -> None:
 def test_a_second_refund_moves_nothing(api: Api, skip_queue: bool) -> None:
     # Blnk: 409 GEN_CONFLICT, and with skip_queue it refunds the refund.
     original = api.done(precise_amount=10)["transaction_id"]
-    first = _ok(_refund(api, original, skip_queue=skip_queue), 201)
+    first = ok(_refund(api, original, skip_queue=skip_queue), 201)
     text = f"transaction {original} has already been refunded"
     for _ in range(2):
-        detail = _refused(_refund(api, original, skip_queue=skip_queue), 409, "TXN_ALREADY_REFUNDED", text)
+        detail = refused(_refund(api, original, skip_queue=skip_queue), 409, "TXN_ALREADY_REFUNDED", text)
         assert detail["details"] == {"refund_transaction_id": first["transaction_id"]}
         api.drain()
     assert _balances(api, "@A", "@World") == [0, 0]
@@ -838,8 +838,8 @@ def test_five_refunds_at_once_are_one(api: Api, app: Flask) -> None:
 @case(75)
 def test_a_refund_is_refunded_by_its_own_id(api: Api) -> None:
     original = api.done(precise_amount=10)["transaction_id"]
-    refund = _ok(_refund(api, original, skip_queue=True), 201)["transaction_id"]
-    again = _ok(_refund(api, refund, skip_queue=True), 201)
+    refund = ok(_refund(api, original, skip_queue=True), 201)["transaction_id"]
+    again = ok(_refund(api, refund, skip_queue=True), 201)
     assert (again["status"], again["parent_transaction"]) == ("APPLIED", refund)
     assert _balances(api, "@A", "@World") == [10, -10]
 
@@ -850,9 +850,9 @@ def test_what_moved_nothing_cannot_be_refunded(api: Api, state: str) -> None:
     if state == "unknown":
         transaction_id = UNKNOWN
     elif state == "QUEUED":
-        transaction_id = _ok(api.post(), 201)["transaction_id"]
+        transaction_id = ok(api.post(), 201)["transaction_id"]
     elif state == "SCHEDULED":
-        transaction_id = _ok(api.post(scheduled_for=_ahead(3600)[1]), 201)["transaction_id"]
+        transaction_id = ok(api.post(scheduled_for=_ahead(3600)[1]), 201)["transaction_id"]
     elif state == "REJECTED":
         short = {"source": "@A", "destination": "@B", "allow_overdraft": None}
         transaction_id = _decided(api, **short)["transaction_id"]
@@ -862,17 +862,17 @@ def test_what_moved_nothing_cannot_be_refunded(api: Api, state: str) -> None:
             _void(api, transaction_id)
     if state != "unknown":
         assert api.transaction(transaction_id)["status"] == state
-    _refused(_refund(api, transaction_id), 404, "TXN_NOT_FOUND", "no transaction to refund")
+    refused(_refund(api, transaction_id), 404, "TXN_NOT_FOUND", "no transaction to refund")
 
 
 @case(77)
 def test_a_refund_may_have_words_of_its_own(api: Api) -> None:
     original = api.done(meta_data={"a": 1, "b": 2}, description="the first")["transaction_id"]
-    refund = _ok(_refund(api, original, description="sorry", meta_data={"b": 3, "c": 4}), 201)
+    refund = ok(_refund(api, original, description="sorry", meta_data={"b": 3, "c": 4}), 201)
     assert (refund["description"], refund["meta_data"]) == ("sorry", {"a": 1, "b": 3, "c": 4})
     other = api.done(meta_data={"a": 1}, description="the second")["transaction_id"]
     # Empty is none, as Blnk's clients have it.
-    kept = _ok(_refund(api, other, description=""), 201)
+    kept = ok(_refund(api, other, description=""), 201)
     assert (kept["description"], kept["meta_data"]) == ("the second", {"a": 1})
 
 
@@ -881,7 +881,7 @@ def test_a_refund_may_have_words_of_its_own(api: Api) -> None:
 
 @case(78)
 def test_one_source_pays_several_destinations(api: Api) -> None:
-    split = _ok(_split(api, 3_000_000, ("@A", "20%"), ("@B", "10000"), ("@C", "left")), 201)
+    split = ok(_split(api, 3_000_000, ("@A", "20%"), ("@B", "10000"), ("@C", "left")), 201)
     assert (split["status"], _leg_amounts(split)) == ("APPLIED", [600_000, 1_000_000, 1_400_000])
     assert _balances(api, "@World", "@A", "@B", "@C") == [-3_000_000, 600_000, 1_000_000, 1_400_000]
 
@@ -923,7 +923,7 @@ def test_legs_add_up_whatever_the_shares(
 @case(81)
 @pytest.mark.parametrize("shares", [("60%", "60%"), ("6.00", "5.00"), ("6.00", "50%"), ("10.01", "left")], ids=str)
 def test_shares_of_more_than_there_is_are_refused(api: Api, shares: tuple[str, str]) -> None:
-    detail = _refused(_split(api, 1000, ("@A", shares[0]), ("@B", shares[1])), 400, "TXN_INVALID_DISTRIBUTION")
+    detail = refused(_split(api, 1000, ("@A", shares[0]), ("@B", shares[1])), 400, "TXN_INVALID_DISTRIBUTION")
     text = "failed to split transaction: total distributions exceed 100% or total amount"
     assert text in detail["message"]
     assert _is_empty(api)
@@ -931,10 +931,10 @@ def test_shares_of_more_than_there_is_are_refused(api: Api, shares: tuple[str, s
 
 @case(82)
 def test_shares_of_exactly_all_are_enough(api: Api) -> None:
-    assert _leg_amounts(_ok(_split(api, 1000, ("@A", "60%"), ("@B", "40%")), 201)) == [600, 400]
-    assert _leg_amounts(_ok(_split(api, 1000, ("@A", "7.00"), ("@B", "3.00")), 201)) == [700, 300]
+    assert _leg_amounts(ok(_split(api, 1000, ("@A", "60%"), ("@B", "40%")), 201)) == [600, 400]
+    assert _leg_amounts(ok(_split(api, 1000, ("@A", "7.00"), ("@B", "3.00")), 201)) == [700, 300]
     # Blnk: the first gets it. Here the remainder goes to the last percentage, and a leg of 0 takes no part.
-    single = _ok(_split(api, 1, ("@C", "50%"), ("@D", "50%")), 201)
+    single = ok(_split(api, 1, ("@C", "50%"), ("@D", "50%")), 201)
     assert _leg_amounts(single) == [1]
     assert _balances(api, "@C", "@D") == [0, 1]
 
@@ -944,7 +944,7 @@ def test_shares_of_exactly_all_are_enough(api: Api) -> None:
 def test_legs_are_numbered_in_the_order_of_the_list(api: Api, skip_queue: bool) -> None:
     # Blnk: R-1 and R-2 with skip_queue, in random order.
     shares = [("@A", "10%"), ("@B", "20%"), ("@C", "left")]
-    split = _ok(_split(api, 100, *shares, reference="R", skip_queue=skip_queue), 201)
+    split = ok(_split(api, 100, *shares, reference="R", skip_queue=skip_queue), 201)
     api.drain()
     for number, (name, amount) in enumerate([("@A", 10), ("@B", 20), ("@C", 70)], 1):
         leg = api.get(f"/transactions/reference/R_{number}")
@@ -961,7 +961,7 @@ def test_an_atomic_split_with_a_leg_that_is_short_moves_nothing(api: Api, skip_q
     fields = {"source": None, "sources": sources, "allow_overdraft": None, "atomic": True, "reference": "R"}
     response = api.post(precise_amount=100, skip_queue=skip_queue, **fields)
     if skip_queue:
-        _refused(response, 400, "TXN_INSUFFICIENT_FUNDS")
+        refused(response, 400, "TXN_INSUFFICIENT_FUNDS")
     api.drain()
     split = api.get("/transactions/reference/R")
     assert split["status"] == "REJECTED"
@@ -976,7 +976,7 @@ def test_an_atomic_split_with_a_leg_that_is_short_moves_nothing(api: Api, skip_q
 def test_a_scheduled_transaction_is_applied_when_due_and_never_before(api: Api) -> None:
     # Blnk: the id stays SCHEDULED for ever.
     at, date = _ahead(3600)
-    accepted = _ok(api.post(reference="R", scheduled_for=date), 201)
+    accepted = ok(api.post(reference="R", scheduled_for=date), 201)
     assert (accepted["status"], accepted["sequence"]) == ("SCHEDULED", 0)
     _beat(api, at - timedelta(seconds=1))
     assert api.get("/transactions/reference/R")["status"] == "SCHEDULED"
@@ -992,7 +992,7 @@ def test_a_scheduled_transaction_is_applied_when_due_and_never_before(api: Api) 
 @pytest.mark.parametrize("skip_queue", [True, False])
 def test_a_backdated_transaction_changes_the_balance_now(api: Api, skip_queue: bool) -> None:
     dated = {"effective_date": "2020-01-01T00:00:00Z", "skip_queue": skip_queue}
-    ids = [_ok(api.post(**dated), 201)["transaction_id"] for _ in range(3)]
+    ids = [ok(api.post(**dated), 201)["transaction_id"] for _ in range(3)]
     api.drain()
     assert _balances(api, "@A") == [3]
     assert {api.transaction(id)["effective_date"] for id in ids} == {"2020-01-01T00:00:00Z"}
@@ -1002,7 +1002,7 @@ def test_a_backdated_transaction_changes_the_balance_now(api: Api, skip_queue: b
 @pytest.mark.parametrize("skip_queue", [True, False])
 def test_a_backdated_transaction_was_there_already_then(api: Api, skip_queue: bool) -> None:
     for dates in ({"effective_date": "2020-01-01T00:00:00Z"}, {}):
-        _ok(api.post(**dates, skip_queue=skip_queue), 201)
+        ok(api.post(**dates, skip_queue=skip_queue), 201)
     api.drain()
     path = f"/balances/{api.balance('@A')['balance_id']}/at"
     for from_source in ("false", "true"):
@@ -1019,9 +1019,9 @@ def test_a_transaction_is_read_by_id_and_by_reference(api: Api) -> None:
     done = api.done(reference="R")
     assert api.transaction(done["transaction_id"]) == api.get("/transactions/reference/R") == done
     response = api.client.get(f"/transactions/{UNKNOWN}")
-    _refused(response, 404, "TXN_NOT_FOUND", f"Transaction with ID '{UNKNOWN}' not found")
+    refused(response, 404, "TXN_NOT_FOUND", f"Transaction with ID '{UNKNOWN}' not found")
     response = api.client.get("/transactions/reference/nothing")
-    _refused(response, 404, "TXN_NOT_FOUND", "Transaction with reference 'nothing' not found")
+    refused(response, 404, "TXN_NOT_FOUND", "Transaction with reference 'nothing' not found")
 
 
 @case(88)
@@ -1036,7 +1036,7 @@ def test_a_list_is_filtered_by_its_query(api: Api) -> None:
         api.done(reference=reference)
     assert [row["reference"] for row in api.get("/transactions", reference_eq="R")] == ["R"]
     response = api.client.get("/transactions?reference_eq=R&logical_operator=xor")
-    _refused(response, 400, "GEN_VALIDATION_ERROR")
+    refused(response, 400, "GEN_VALIDATION_ERROR")
 
 
 @case(89)
@@ -1047,29 +1047,29 @@ def test_transactions_are_filtered_and_counted(api: Api) -> None:
 
     for reference in ("R", "S"):
         api.done(reference=reference)
-    assert [row["reference"] for row in _ok(filtered(), 200)] == ["R"]
-    counted = _ok(filtered(include_count=True), 200)
+    assert [row["reference"] for row in ok(filtered(), 200)] == ["R"]
+    counted = ok(filtered(include_count=True), 200)
     assert (len(counted["data"]), counted["total_count"]) == (1, 1)
     response = api.client.post("/transactions/filter", data="{", content_type="application/json")
-    assert _ok(response, 400)["error_detail"]["code"].startswith("GEN_")
-    _refused(filtered("resembles"), 400, "GEN_BAD_REQUEST")
+    assert ok(response, 400)["error_detail"]["code"].startswith("GEN_")
+    refused(filtered("resembles"), 400, "GEN_BAD_REQUEST")
 
 
 @case(90)
 def test_what_waits_too_long_is_recovered_and_counted(api: Api) -> None:
     response = api.client.post("/transactions/recover?threshold=abc")
     message = 'invalid threshold duration: time: invalid duration "abc"'
-    _refused(response, 400, "GEN_VALIDATION_ERROR", message)
+    refused(response, 400, "GEN_VALIDATION_ERROR", message)
 
     def recover(**threshold: str) -> tuple[int, str]:
-        answer = _ok(api.client.post("/transactions/recover", query_string=threshold), 200)
+        answer = ok(api.client.post("/transactions/recover", query_string=threshold), 200)
         return answer["recovered"], answer["threshold"]
 
     _fund(api, "@A", 10)
-    old = [_ok(api.post(source=f"@S{number % 2}"), 201)["transaction_id"] for number in range(5)]
-    old.append(_ok(api.spend(precise_amount=16, skip_queue=None), 201)["transaction_id"])
+    old = [ok(api.post(source=f"@S{number % 2}"), 201)["transaction_id"] for number in range(5)]
+    old.append(ok(api.spend(precise_amount=16, skip_queue=None), 201)["transaction_id"])
     _age(api, "9 minutes")
-    young = [_ok(api.post(source=f"@Y{number}"), 201)["transaction_id"] for number in range(20)]
+    young = [ok(api.post(source=f"@Y{number}"), 201)["transaction_id"] for number in range(20)]
     _age(api, "1 minute")
     assert recover(threshold="24h") == (0, "24h0m0s")
     assert recover(threshold="11m") == (0, "11m0s")
@@ -1093,10 +1093,10 @@ def _age(api: Api, interval: str) -> None:
 
 @case(90)
 def test_a_recovery_takes_what_is_due(api: Api) -> None:
-    accepted = _ok(api.post(scheduled_for=_ahead(3600)[1]), 201)
+    accepted = ok(api.post(scheduled_for=_ahead(3600)[1]), 201)
     with begin(api.app.extensions["pacioli"].engine) as conn:
         conn.execute(text("UPDATE scheduled SET due_at = clock_timestamp()"))
-    assert _ok(api.client.post("/transactions/recover"), 200)["recovered"] == 0
+    assert ok(api.client.post("/transactions/recover"), 200)["recovered"] == 0
     assert api.transaction(accepted["transaction_id"])["status"] == "APPLIED"
 
 
@@ -1108,7 +1108,7 @@ def test_a_dry_run_shows_both_balances_and_writes_nothing(api: Api) -> None:
     _fund(api, "@A", 50000)
     api.done(destination="@B")
     before = api.get("/transactions"), api.get("/balances")
-    preview = _ok(api.spend(amount=100, reference="R", dry_run=True), 200)
+    preview = ok(api.spend(amount=100, reference="R", dry_run=True), 200)
     assert (preview["dry_run"], preview["would_apply"], preview["status"]) == (True, True, "APPLIED")
     assert (preview["amount"], preview["precise_amount"], preview["reference"]) == (100, "10000", "R")
     source, destination = preview["balances"]
@@ -1116,13 +1116,13 @@ def test_a_dry_run_shows_both_balances_and_writes_nothing(api: Api) -> None:
     assert (destination["role"], destination["current_balance"]) == ("destination", "1")
     assert destination["resulting_balance"] == "10001"
     assert (api.get("/transactions"), api.get("/balances")) == before
-    assert _ok(api.spend(amount=100, reference="R"), 201)["status"] == "APPLIED"
+    assert ok(api.spend(amount=100, reference="R"), 201)["status"] == "APPLIED"
 
 
 @case(92)
 def test_a_dry_run_says_why_not(api: Api) -> None:
     _fund(api, "@A", 500)
-    preview = _ok(api.spend(precise_amount=9999, dry_run=True), 200)
+    preview = ok(api.spend(precise_amount=9999, dry_run=True), 200)
     assert preview["would_apply"] is False
     rejection = preview["rejection"]
     assert (rejection["code"], rejection["reason"]) == ("TXN_INSUFFICIENT_FUNDS", "insufficient_funds")
@@ -1137,7 +1137,7 @@ def test_a_dry_run_of_a_bulk_is_cumulative(api: Api, skip_queue: bool) -> None:
     _fund(api, "@A", 500)
     spend = {"source": "@A", "destination": "@B", "allow_overdraft": False}
     items = [{**spend, "precise_amount": 450}, {**spend, "precise_amount": 100, "reference": "second"}]
-    preview = _ok(api.bulk(*items, dry_run=True, skip_queue=skip_queue), 200)
+    preview = ok(api.bulk(*items, dry_run=True, skip_queue=skip_queue), 200)
     assert (preview["cumulative"], preview["would_apply"]) == (True, False)
     assert [one["would_apply"] for one in preview["results"]] == [True, False]
     failure = preview["first_failure"]
@@ -1151,7 +1151,7 @@ def test_a_dry_run_of_a_settlement_leaves_the_hold(api: Api) -> None:
     hold = _held(api, 100)
 
     def preview(status: str, **fields: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = _ok(api.settle(hold, status, dry_run=True, **fields), 200)
+        answer: dict[str, Any] = ok(api.settle(hold, status, dry_run=True, **fields), 200)
         assert answer["operation"] == status
         return answer
 
@@ -1161,10 +1161,10 @@ def test_a_dry_run_of_a_settlement_leaves_the_hold(api: Api) -> None:
         note = "amount is ignored when voiding; a void always releases the full remaining hold"
         assert answer.get("notes") == ([note] if fields else None)
     assert preview("commit", amount=0.25)["precise_amount"] == "25"
-    refused = preview("commit", precise_amount=999999)
-    assert (refused["would_apply"], refused["rejection"]["code"]) == (False, "TXN_COMMIT_AMOUNT_EXCEEDED")
-    assert refused["rejection"]["message"].startswith("cannot commit more than the original transaction amount.")
-    assert "status" not in refused
+    over = preview("commit", precise_amount=999999)
+    assert (over["would_apply"], over["rejection"]["code"]) == (False, "TXN_COMMIT_AMOUNT_EXCEEDED")
+    assert over["rejection"]["message"].startswith("cannot commit more than the original transaction amount.")
+    assert "status" not in over
     assert api.transaction(hold)["inflight_amounts"] == {"committed": 0, "voided": 0, "remaining": 100}
     assert len(api.get("/transactions")) == 1
 
@@ -1175,9 +1175,9 @@ def test_a_dry_run_of_many_settlements_settles_none(api: Api, path: str) -> None
     holds = [_held(api, amount) for amount in (100, 50)]
     ids = [*holds, holds[0], UNKNOWN]
     if path == "commit":
-        preview = _ok(_bulk_commit(api, [{"transaction_id": id} for id in ids], dry_run=True), 200)
+        preview = ok(_bulk_commit(api, [{"transaction_id": id} for id in ids], dry_run=True), 200)
     else:
-        preview = _ok(_bulk_void(api, ids, dry_run=True), 200)
+        preview = ok(_bulk_void(api, ids, dry_run=True), 200)
     assert [one["would_apply"] for one in preview["results"]] == [True, True, True, False]
     assert [one["precise_amount"] for one in preview["results"]][:2] == ["100", "50"]
     assert preview["results"][3]["rejection"]["code"] == "TXN_NOT_FOUND"
@@ -1188,7 +1188,7 @@ def test_a_dry_run_of_many_settlements_settles_none(api: Api, path: str) -> None
 
 @case(96)
 def test_a_dry_run_makes_no_balance(api: Api) -> None:
-    preview = _ok(api.post(destination="@x", dry_run=True), 200)
+    preview = ok(api.post(destination="@x", dry_run=True), 200)
     assert [(one["role"], one["virtual"]) for one in preview["balances"]] == [("source", True), ("destination", True)]
     assert preview["balances"][1]["balance_id"] == "@x"
     assert (preview["balances"][1]["current_balance"], preview["balances"][1]["resulting_balance"]) == ("0", "1")
@@ -1200,7 +1200,7 @@ def test_a_dry_run_makes_no_balance(api: Api) -> None:
 def test_another_currency_than_the_balances_is_refused(api: Api, mode: dict[str, bool]) -> None:
     # Blnk: a dry run notes it, and the transaction is applied.
     euros = api.new_balance("EUR")
-    detail = _refused(api.post(destination=euros, **mode), 400, "TXN_CURRENCY_MISMATCH")
+    detail = refused(api.post(destination=euros, **mode), 400, "TXN_CURRENCY_MISMATCH")
     assert detail["message"] == "currency: is USD, but the destination balance is in EUR."
     assert api.get("/transactions") == []
 
@@ -1210,7 +1210,7 @@ def test_another_currency_than_the_balances_is_refused(api: Api, mode: dict[str,
 
 @case(98)
 def test_a_hash_covers_what_was_accepted_and_not_what_became_of_it(api: Api) -> None:
-    accepted = _ok(api.post(inflight=True, meta_data={"a": 1}), 201)
+    accepted = ok(api.post(inflight=True, meta_data={"a": 1}), 201)
     assert re.fullmatch("[0-9a-f]{64}", accepted["hash"])
     api.drain()
     held = api.transaction(accepted["transaction_id"])
@@ -1260,7 +1260,7 @@ def test_what_was_funded_before_can_be_spent_after(api: Api) -> None:
     for number in range(40):
         fund = {"source": f"@Pool{number}", "destination": f"@C{number}", "precise_amount": 10}
         spend = {"source": f"@C{number}", "destination": "@Shop", "precise_amount": 10, "allow_overdraft": None}
-        ids += [_ok(api.post(**fields), 201)["transaction_id"] for fields in (fund, spend)]
+        ids += [ok(api.post(**fields), 201)["transaction_id"] for fields in (fund, spend)]
     api.drain()
     assert {api.transaction(id)["status"] for id in ids} == {"APPLIED"}
     assert _balances(api, "@Shop") == [400]
@@ -1270,7 +1270,7 @@ def test_what_was_funded_before_can_be_spent_after(api: Api) -> None:
 def test_a_backlog_keeps_to_the_limit_of_each(api: Api) -> None:
     # Blnk: -400200.
     limited = {"source": "@A", "destination": "@B", "allow_overdraft": True, "overdraft_limit": 1.00}
-    _ok(api.bulk(*[{**limited, "precise_amount": 7} for _ in range(200)]), 201)
+    ok(api.bulk(*[{**limited, "precise_amount": 7} for _ in range(200)]), 201)
     api.drain()
     entries = api.get(f"/balances/{api.balance('@A')['balance_id']}/entries", limit=1000)
     assert [entry["precise_balance_after"] for entry in entries] == list(range(-7, -100, -7))
@@ -1279,7 +1279,7 @@ def test_a_backlog_keeps_to_the_limit_of_each(api: Api) -> None:
 @case(102)
 def test_a_reference_that_ends_in_q_is_its_own(api: Api) -> None:
     # Blnk: the money of X never moves.
-    ids = [_ok(api.post(reference=reference), 201)["transaction_id"] for reference in ("X", "X_q")]
+    ids = [ok(api.post(reference=reference), 201)["transaction_id"] for reference in ("X", "X_q")]
     api.drain()
     for reference, id in zip(("X", "X_q"), ids, strict=True):
         found = api.get(f"/transactions/reference/{reference}")
@@ -1291,13 +1291,13 @@ def test_a_reference_that_ends_in_q_is_its_own(api: Api) -> None:
 def test_a_split_is_applied_once_however_it_is_sent(api: Api) -> None:
     # Blnk: twice.
     shares = [("@A", "30%"), ("@B", "left")]
-    first = _ok(_split(api, 100, *shares, reference="R", skip_queue=None), 201)
+    first = ok(_split(api, 100, *shares, reference="R", skip_queue=None), 201)
     again = _split(api, 100, *shares, reference="R")
-    assert _ok(again, 200)["transaction_id"] == first["transaction_id"]
+    assert ok(again, 200)["transaction_id"] == first["transaction_id"]
     assert again.headers["Idempotent-Replayed"] == "true"
     assert again.get_json()["status"] == "APPLIED"
     other = _split(api, 100, ("@A", "40%"), ("@B", "left"), reference="R")
-    assert _refused(other, 409, "TXN_DUPLICATE_REFERENCE")["details"]["field"] == "destinations"
+    assert refused(other, 409, "TXN_DUPLICATE_REFERENCE")["details"]["field"] == "destinations"
     assert _balances(api, "@A", "@B", "@World") == [30, 70, -100]
 
 
@@ -1305,8 +1305,8 @@ def test_a_split_is_applied_once_however_it_is_sent(api: Api) -> None:
 def test_a_commit_of_a_hold_that_is_still_queued_takes_no_other(api: Api) -> None:
     # Blnk: it takes the money of the other hold.
     other = _held(api, 50)
-    queued = _ok(api.post(precise_amount=50, inflight=True), 201)["transaction_id"]
-    _ok(api.settle(queued, "commit"), 200)
+    queued = ok(api.post(precise_amount=50, inflight=True), 201)["transaction_id"]
+    ok(api.settle(queued, "commit"), 200)
     assert api.transaction(other)["status"] == "INFLIGHT"
     api.drain()
     assert [api.transaction(id)["status"] for id in (other, queued)] == ["INFLIGHT", "APPLIED"]
@@ -1336,7 +1336,7 @@ def test_big_minor_units_are_exact_with_a_key(
 def test_nine_kilobytes_of_metadata_are_kept(api: Api, skip_queue: bool) -> None:
     # Blnk: 500, or lost in silence.
     meta_data = {"text": "x" * 9000}
-    accepted = _ok(api.post(meta_data=meta_data, skip_queue=skip_queue), 201)
+    accepted = ok(api.post(meta_data=meta_data, skip_queue=skip_queue), 201)
     api.drain()
     found = api.transaction(accepted["transaction_id"])
     assert (found["status"], found["meta_data"]) == ("APPLIED", meta_data)

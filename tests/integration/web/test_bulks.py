@@ -1,0 +1,93 @@
+"""Bulks. Numbers in brackets are Blnk's acceptance cases."""
+
+from typing import Any
+
+import pytest
+
+from tests.harness.api import Api, ok, refused
+
+
+def test_a_bulk_is_empty_or_too_long_or_names_the_bad_item(api: Api) -> None:  # [63] [64]
+    bodies: list[dict[str, Any]] = [{}, {"transactions": []}, {"transactions": None}]
+    for body in bodies:
+        response = api.client.post("/transactions/bulk", json=body)
+        refused(response, 400, "TXN_BULK_EMPTY", "transactions cannot be empty")
+    response = api.bulk(*[{}] * 10_001)
+    refused(response, 400, "TXN_BULK_LIMIT_EXCEEDED", "too many transactions; max is 10000")
+    detail = refused(
+        api.bulk({"precision": 10.5}, {}),
+        400,
+        "TXN_VALIDATION_ERROR",
+        "transactions[0]: precision: precision must be an integer value.",
+    )
+    assert detail["details"] == {"index": 0}
+    response = api.client.post("/transactions/bulk", json={"transactions": [None]})
+    refused(response, 400, "TXN_VALIDATION_ERROR", "transactions[0]: is required.")
+    refused(api.client.post("/transactions/bulk", json={"transactions": 1}), 400, "GEN_MALFORMED_REQUEST")
+    detail = refused(api.bulk({"reference": "R"}, {}, {"reference": "R"}), 409, "TXN_DUPLICATE_REFERENCE")
+    assert detail["details"] == {"index": 2}
+    assert api.get("/transactions") == []
+
+
+@pytest.mark.parametrize(("inflight", "status"), [(False, "applied"), (True, "inflight")])
+def test_a_bulk_with_skip_queue_is_decided_when_it_is_answered(api: Api, inflight: bool, status: str) -> None:  # [65]
+    answer = ok(api.bulk({}, {"precise_amount": 2}, skip_queue=True, inflight=inflight), 201)
+    assert answer == {"batch_id": answer["batch_id"], "status": status, "transaction_count": 2}
+    assert answer["batch_id"].startswith("bulk_")
+    assert api.sums("@A") == ((0, 3, 3, 0) if inflight else (3, 0, 0, 0))
+    assert {row["parent_transaction"] for row in api.get("/transactions")} == {answer["batch_id"]}
+
+
+def test_a_bulk_in_the_queue_says_so(api: Api) -> None:
+    assert ok(api.bulk({}, {}), 201)["status"] == "queued"
+    answer = ok(api.bulk({}, {}, run_async=True), 202)
+    assert (answer["status"], answer["message"]) == ("processing", "Bulk transaction processing started")
+    assert {row["status"] for row in api.get("/transactions")} == {"QUEUED"}
+    api.drain()
+    assert api.balance("@A")["balance"] == 4
+
+
+def test_a_bulk_that_is_not_atomic_keeps_what_went_well(api: Api) -> None:  # [66]
+    api.done(source="@Poor", destination="@B")
+    poor = {"source": "@Poor", "allow_overdraft": False, "reference": "short"}
+    response = api.bulk({}, poor, {"precise_amount": 5}, skip_queue=True)
+    detail = refused(response, 400, "TXN_INSUFFICIENT_FUNDS")
+    assert detail["message"].startswith("failed to queue transaction 2 (Reference: short, Source: bln_")
+    assert detail["message"].endswith("Previous transactions were not rolled back.")
+    assert response.get_json()["batch_id"] == detail["details"]["batch_id"]
+    assert detail["details"]["rejected"] == 1
+    assert api.balance("@A")["balance"] == 6
+
+
+@pytest.mark.parametrize("inflight", [False, True])
+def test_an_atomic_bulk_is_one_decision(api: Api, inflight: bool) -> None:  # [67] [68]
+    poor = {"source": "@Poor", "allow_overdraft": False, "reference": "short"}
+    response = api.bulk({}, poor, {"precise_amount": 5}, skip_queue=True, atomic=True, inflight=inflight)
+    detail = refused(response, 400, "TXN_INSUFFICIENT_FUNDS")
+    assert "transaction 2 (Reference: short" in detail["message"]
+    assert detail["message"].endswith("No transaction of this batch was applied.")
+    assert detail["details"]["rejected"] == 3
+    rows = api.get("/transactions", sort_order="asc")
+    assert [row["rejection"]["reason"] for row in rows] == ["atomic_group", "insufficient_funds", "atomic_group"]
+    assert all(row["atomic"] for row in rows)
+    assert api.sums("@A") == api.sums("@World") == (0, 0, 0, 0)
+
+
+def test_members_of_an_atomic_bulk_may_spend_what_earlier_ones_brought(api: Api) -> None:
+    spend = {"source": "@A", "destination": "@B", "allow_overdraft": False}
+    assert ok(api.bulk({}, spend, atomic=True, skip_queue=True), 201)["status"] == "applied"
+    response = api.bulk(spend, {}, atomic=True, skip_queue=True)
+    refused(response, 400, "TXN_INSUFFICIENT_FUNDS")
+    assert api.balance("@B")["balance"] == 1
+
+
+def test_a_repeated_bulk_is_answered_with_the_first(api: Api) -> None:
+    items = [{"reference": "one"}, {"reference": "two"}]
+    first = ok(api.bulk(*items), 201)
+    response = api.bulk(*items)
+    assert ok(response, 200)["batch_id"] == first["batch_id"]
+    assert response.headers["Idempotent-Replayed"] == "true"
+    response = api.bulk({"reference": "two", "precise_amount": 7}, {})
+    detail = refused(response, 409, "TXN_DUPLICATE_REFERENCE")
+    assert detail["details"]["field"] == "amount"
+    assert len(api.get("/transactions")) == 2

@@ -1,0 +1,133 @@
+"""What every request meets: keys, headers, errors, health, and the description of the API."""
+
+import json
+import re
+
+import pytest
+from flask import Flask
+
+from tests.harness.api import Api, ok, refused
+from web.accept.doorbell import Doorbell
+from web.app import create_app
+
+
+def test_every_answer_has_a_request_id_and_the_careful_headers(api: Api) -> None:
+    for path in ("/", "/health", "/transactions", "/transactions/nothing", "/nothing"):
+        response = api.client.get(path, headers={"X-Request-Id": "mine-1"})
+        assert response.headers["X-Request-Id"] == "mine-1"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["X-Frame-Options"] == "DENY"
+        assert response.headers["Referrer-Policy"] == "strict-origin-when-cross-origin"
+        assert response.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+        assert response.headers["Cache-Control"] == "no-store"
+    for odd in ("", "a b", "x" * 129, "ä"):
+        response = api.client.get("/", headers={"X-Request-Id": odd})
+        assert len(response.headers["X-Request-Id"]) == 36
+    ids = {api.client.get("/").headers["X-Request-Id"] for _ in range(3)}
+    assert len(ids) == 3
+
+
+def test_an_unexpected_error_says_its_request_id_and_nothing_else(app: Flask) -> None:
+    app.view_functions["queues.read_all"] = lambda: str(1 / 0)
+    response = app.test_client().get("/queues")
+    detail = refused(response, 500, "GEN_INTERNAL", "internal server error")
+    assert detail["details"] == {"request_id": response.headers["X-Request-Id"]}
+    assert "division" not in response.text
+
+
+def test_a_database_that_is_away_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
+    client = create_app({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}).test_client()
+    response = client.get("/transactions")
+    refused(response, 503, "GEN_UNAVAILABLE", "the database is not available right now; try again")
+    assert response.headers["Retry-After"] == "1"
+    health = ok(client.get("/health"), 503)
+    assert health["status"] == "DOWN"
+    assert ok(client.get("/"), 200) == "server running..."
+
+
+def test_a_key_opens_everything_and_none_only_what_is_open(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
+    app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": "s3cret"})
+    client = app.test_client()
+    for path in ("/transactions", "/balances", "/ledgers", "/queues", "/nothing", "/docs", "/openapi.json"):
+        text = "Authentication required. Use X-Blnk-Key header"
+        refused(client.get(path), 401, "AUTH_MISSING_API_KEY", text)
+        for wrong in ("S3cret", "s3cre", "s3crets", "ä"):
+            response = client.get(path, headers={"X-Blnk-Key": wrong})
+            refused(response, 401, "AUTH_INVALID_API_KEY", "Invalid API key")
+    for path in ("/", "/health"):
+        assert client.get(path).status_code == 200
+    assert ok(client.get("/transactions", headers={"X-Blnk-Key": "s3cret"}), 200) == []
+    assert client.get("/nothing", headers={"X-Blnk-Key": "s3cret"}).status_code == 404
+    app.extensions["pacioli"].engine.dispose()
+
+
+def test_other_methods_and_paths_are_answered_as_blnk_does(api: Api) -> None:
+    api.done()
+    head = api.client.head("/transactions")
+    assert (head.status_code, head.data) == (200, b"")
+    assert int(head.headers["Content-Length"]) == len(api.client.get("/transactions").data)
+    options = api.client.options("/transactions")
+    assert (options.status_code, options.data) == (200, b"")
+    assert set(options.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}
+    for method, path in (
+        ("GET", "/nothing"),
+        ("DELETE", "/transactions"),
+        ("PATCH", "/ledgers/x"),
+        ("TRACE", "/health"),
+    ):
+        response = api.client.open(path, method=method)
+        assert (response.status_code, response.text) == (404, "404 page not found")
+        assert response.content_type == "text/plain; charset=utf-8"
+    assert api.get("/ledgers/") == api.get("/ledgers")
+    assert api.get("/ledgers", instance_id="instance_1") == api.get("/ledgers")
+
+
+def test_queues_and_health_say_what_waits(api: Api) -> None:
+    accepted = ok(api.post(), 201)
+    number = api.transaction(accepted["transaction_id"])["queue"]["number"]
+    queues = api.get("/queues")
+    assert [queue["number"] for queue in queues] == list(range(8))
+    waiting = queues[number]
+    assert (waiting["depth"], waiting["cursor"], waiting["last_drained_at"], waiting["decided"]) == (1, 0, None, 0)
+    assert waiting["oldest_age_s"] >= 0
+    health = api.get("/health")
+    assert health["status"] == "UP"
+    assert health["checks"]["database"] == "UP"
+    assert health["checks"]["workers"] == "DOWN"
+    assert health["checks"]["oldest_queued_age_s"] >= 0
+    api.drain()
+    drained = api.get("/queues")[number]
+    assert (drained["depth"], drained["oldest_age_s"], drained["cursor"], drained["decided"]) == (0, None, 1, 1)
+    assert api.get("/health")["checks"]["oldest_queued_age_s"] is None
+
+
+def test_every_route_is_described(app: Flask) -> None:
+    document = app.test_client().get("/openapi.json").get_json()
+    described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    routes = {
+        (method, rule.rule.replace("<rest:", "<").replace("<path:", "<").replace("<", "{").replace(">", "}"))
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert described == routes
+    schemas = document["components"]["schemas"]
+    assert set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document))) <= schemas.keys()
+    for name in ("TransactionRequest", "Transaction", "Balance", "Entry", "Ledger", "Queue", "Error"):
+        assert schemas[name]["properties"], name
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            assert operation["summary"], path
+
+
+def test_the_page_of_the_api_needs_nothing_from_elsewhere(app: Flask) -> None:
+    client = app.test_client()
+    response = client.get("/docs", headers={"Host": "a.example"})
+    assert response.content_type == "text/html; charset=utf-8"
+    (policy,) = response.headers.getlist("Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "<script" not in response.text
+    assert "://" not in response.text.replace("http://a.example/", "")
+    for path in client.get("/openapi.json").get_json()["paths"]:
+        assert f"<code>{path}</code>" in response.text
