@@ -1,120 +1,20 @@
-"""The verifier: silent over a sound ledger, and names the row for each kind of damage."""
+"""The verifier names the row for each kind of damage."""
 
-import random
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
 from core.base.db import begin, connect
-from core.base.errors import LedgerError
-from core.ledger import append, settling
-from core.ledger.append import Submission
 from core.ledger.directory import Directory
-from core.ledger.rules.model import GENERAL_LEDGER, Accepted
-from core.ledger.rules.requests import Leg, RefundRequest
+from core.ledger.rules.model import GENERAL_LEDGER
+from core.ledger.rules.requests import Leg
 from core.ledger.store import balances as balance_store
 from core.ledger.store import transactions as transaction_store
 from core.verification import audit
-from core.verification.audit import Report
 from tests.harness.factories import Ledger, fund, transaction
-
-
-def test_an_empty_ledger_is_sound(engine: Engine) -> None:
-    assert audit.verify(engine) == Report(holds=0)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_a_random_mix_is_sound_at_every_moment(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    monkeypatch.setattr(audit, "BATCH", 7)
-    mix(ledger, random.Random(seed), steps=120)
-    ledger.post()  # The mix may have ended with a drain of everything.
-    report = audit.verify(ledger.engine)
-    assert report.problems == []
-    assert report.undecided > 0
-    assert report.rejected > 0
-    ledger.drain()
-    report = audit.verify(ledger.engine)
-    assert report.problems == []
-    assert report.undecided == 0
-    assert report.holds
-    assert report.currencies == 2
-
-
-def mix(ledger: Ledger, rng: random.Random, *, steps: int) -> None:
-    """Transfers with and without limits, holds and their settlements, atomic groups, splits, refunds, two currencies, drains."""
-    names = [f"@{letter}" for letter in "ABCDEF"]
-    holds: list[str] = []
-    posts: list[str] = []
-
-    def request(currency: str) -> dict[str, object]:
-        source, destination = rng.sample(names, 2)
-        limit = rng.choice([None, None, 0, 3])
-        return {
-            "source": source,
-            "destination": destination,
-            "currency": currency,
-            "precise_amount": rng.randint(1, 9),
-            "allow_overdraft": rng.random() < 0.4,
-            "overdraft_limit": limit,
-            "inflight": rng.random() < 0.2,
-        }
-
-    for _ in range(steps):
-        currency = rng.choice(["USD", "EUR"])
-        chance = rng.random()
-        if chance < 0.45:
-            fields = request(currency)
-            posted = ledger.post(**fields)
-            posts.append(posted.transaction_id)
-            if fields["inflight"]:
-                holds.append(posted.transaction_id)
-        elif chance < 0.52:
-            atomic = rng.random() < 0.5
-            posted = ledger.post(**request(currency) | {"precise_amount": 10, "atomic": atomic} | split(rng, names))
-            posts.append(posted.transaction_id)
-            holds.append(posted.transaction_id)
-        elif chance < 0.55 and posts:
-            try:
-                amount = {"precise_amount": rng.randint(1, 5)} if rng.random() < 0.6 else {}
-                refund(ledger, rng.choice(posts), **amount)
-            except LedgerError:
-                pass  # It has moved nothing, or no longer has anything to give back.
-        elif chance < 0.7:
-            ledger.bulk(*(transaction(**request(currency)) for _ in range(rng.randint(2, 4))), atomic=True)
-        elif chance < 0.85 and holds:
-            try:
-                amount = {"precise_amount": rng.randint(1, 5)} if rng.random() < 0.6 else {}
-                ledger.settle(rng.choice(holds), rng.choice(["commit", "void"]), **amount)
-            except LedgerError:
-                pass  # It is settled already, or another settlement waits.
-        else:
-            ledger.drain(rng.randrange(8))
-
-
-def split(rng: random.Random, names: list[str]) -> dict[str, Any]:
-    """The fields of several sources or destinations, or both."""
-    chosen = rng.sample(names, 4)
-    several = {
-        "sources": [Leg(chosen[0], "30%"), Leg(chosen[1], "left")],
-        "destinations": [Leg(chosen[2], precise_distribution=4), Leg(chosen[3], "left")],
-    }
-    sides = rng.choice([["sources"], ["destinations"], ["sources", "destinations"]])
-    ones = {"sources": ("source", chosen[0]), "destinations": ("destination", chosen[2])}
-    return {name: legs for name, legs in several.items() if name in sides} | {
-        one: None if name in sides else other for name, (one, other) in ones.items()
-    }
-
-
-def refund(ledger: Ledger, transaction_id: str, **fields: Any) -> Accepted:
-    with begin(ledger.engine) as conn:
-        submission = Submission([settling.draft_refund(conn, transaction_id, RefundRequest(**fields))])
-        append.append(conn, [submission])
-    if submission.error is not None:
-        raise submission.error
-    return submission.accepted[0]
+from tests.harness.history import NO_TRIGGERS, refund
 
 
 @pytest.fixture
@@ -152,9 +52,6 @@ def told(ledger: Ledger) -> Ledger:
     assert (report.transactions, report.undecided, report.rejected, report.holds) == (9, 1, 1, 1)
     return ledger
 
-
-NO_TRIGGERS = "SET LOCAL session_replication_role = replica"
-"""What a superuser may do. The guards do not fire until the end of the transaction."""
 
 WORLD = "(SELECT id FROM balances WHERE indicator = '@World')"
 OF_A = "WHERE indicator = '@A'"
@@ -387,19 +284,3 @@ def test_of_much_damage_only_the_first_is_kept_but_all_is_counted(
     report = audit.verify(told.engine)
     assert len(report.problems) == 2
     assert report.problem_count == 4
-
-
-def test_a_verifier_reads_one_snapshot_while_postings_go_on(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    for _ in range(20):
-        ledger.post()
-    ledger.drain()
-    monkeypatch.setattr(audit, "BATCH", 5)
-
-    def interfere(what: str, done: int, of: int) -> None:
-        ledger.post(inflight=True)
-        ledger.drain()
-
-    report = audit.verify(ledger.engine, progress=interfere)
-    assert report.problems == []
-    assert report.transactions == 20
-    assert audit.verify(ledger.engine).transactions > 20

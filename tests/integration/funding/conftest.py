@@ -1,0 +1,25 @@
+"""What tests of funding share: threads, and a check after each that the history adds up."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from core.verification import audit
+from tests.harness.factories import Ledger
+from tests.harness.funding import check_postings
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as executor:
+        yield executor
+
+
+@pytest.fixture
+def sound(ledger: Ledger) -> Iterator[None]:
+    """After the test the history adds up, and each row that was posted is one transaction, in the order of the list."""
+    yield
+    ledger.drain()
+    assert audit.verify(ledger.engine).problems == []
+    check_postings(ledger.engine)
