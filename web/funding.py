@@ -15,8 +15,8 @@ from core.base.ids import key_of
 from core.funding import jobs as funding
 from core.funding import store as funding_store
 from core.funding.recipients import Given, of_csv
+from core.funding.requests import FundingRequest, RunRequest
 from core.funding.store import JOB_PREFIX, ROW_STATUSES, RUN_PREFIX, JobRow, RunRow
-from core.ledger.rules.requests import FundingRequest, RunRequest
 from web.funding_body import forecast_body, job_body, rehearsal_body, row_body, run_body
 from web.http import pages as lists
 from web.http import wire

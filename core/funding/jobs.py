@@ -24,6 +24,7 @@ from core.base.money import to_text
 from core.funding import recipients, schedule
 from core.funding import store as funding_store
 from core.funding.recipients import Given
+from core.funding.requests import FundingRequest, FundingTerms
 from core.funding.schedule import Missed
 from core.funding.store import FundingRow, JobRow, RowState, Rule, RunRow, Tally
 from core.funding.terms import problems_of, schedule_of, terms_from, terms_of
@@ -32,7 +33,6 @@ from core.ledger.dry_run import decide_all
 from core.ledger.intake import check_precision, ref_of
 from core.ledger.rules.engine import Book
 from core.ledger.rules.model import Kind, Outcome, Posting, RejectReason
-from core.ledger.rules.requests import FilterClause, FilterRequest, FundingRequest, FundingTerms
 from core.ledger.rules.validation import MAX_REFERENCE, text_problems
 from core.ledger.store import balances as balance_store
 from core.ledger.store import currencies as currency_store
@@ -42,6 +42,7 @@ from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
 from core.lists import filters
 from core.lists.filters import BALANCES, Listing
+from core.lists.requests import FilterClause, FilterRequest
 
 MAX_ATOMIC = 10_000
 """Rows of a run that are decided as one."""

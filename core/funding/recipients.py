@@ -20,9 +20,9 @@ from sqlalchemy import Connection
 from core.base.errors import InvalidRequest
 from core.base.money import MAX_DIGITS, InexactAmount, to_minor
 from core.funding import store as funding_store
+from core.funding.requests import Recipient
 from core.funding.store import FundingRow
 from core.ledger.rules.model import BalanceRef
-from core.ledger.rules.requests import Recipient
 from core.ledger.rules.validation import indicator_problems, meta_data_problems, meta_data_text, whole
 from core.ledger.store import balances as balance_store
 

@@ -25,6 +25,7 @@ from core.base.ids import new_id, new_key
 from core.funding import jobs as funding
 from core.funding import schedule
 from core.funding import store as funding_store
+from core.funding.requests import FundingTerms
 from core.funding.schedule import Due, Missed
 from core.funding.store import FundingRow, JobRow, RunRow
 from core.funding.terms import schedule_of, terms_of
@@ -32,7 +33,7 @@ from core.ledger import append, drain
 from core.ledger.append import Submission
 from core.ledger.drain import Announce
 from core.ledger.rules.model import Draft, Kind
-from core.ledger.rules.requests import FundingTerms, Terms
+from core.ledger.rules.requests import Terms
 from core.ledger.rules.routing import route_of
 from core.ledger.store import log as log_store
 from core.ledger.store import queues as queue_store

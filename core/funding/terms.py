@@ -6,10 +6,10 @@ from decimal import Decimal
 import msgspec
 
 from core.funding import schedule
+from core.funding.requests import FundingRequest, FundingRule, FundingTerms
 from core.funding.schedule import Missed, Schedule
 from core.funding.store import JobRow
 from core.ledger.intake import minor_of
-from core.ledger.rules.requests import FilterClause, FundingRequest, FundingRule, FundingTerms
 from core.ledger.rules.validation import (
     MAX_REFERENCE,
     ZERO_TIME,
@@ -21,6 +21,7 @@ from core.ledger.rules.validation import (
     time_problems,
     whole,
 )
+from core.lists.requests import FilterClause
 
 MAX_COUNT = 2**31 - 1
 

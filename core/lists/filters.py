@@ -17,8 +17,8 @@ import msgspec
 from core.base.errors import InvalidRequest
 from core.base.money import MAX_DIGITS
 from core.ledger.rules.model import Status
-from core.ledger.rules.requests import FilterClause, FilterRequest
 from core.ledger.rules.validation import meta_data_problems
+from core.lists.requests import FilterClause, FilterRequest
 
 MAX_FILTERS = 20
 MAX_VALUES = 1_000

@@ -23,11 +23,11 @@ from core.funding import recipients
 from core.funding import store as funding_store
 from core.funding.jobs import Counts, Created, Rehearsal
 from core.funding.recipients import Given
+from core.funding.requests import FundingRequest, FundingRule
 from core.funding.schedule import Missed
 from core.funding.store import JobRow, RunRow, Tally
 from core.funding.terms import terms_of
 from core.ledger.directory import Directory
-from core.ledger.rules.requests import FundingRequest, FundingRule
 from core.ledger.store import balances as balance_store
 from core.ledger.store import queues as queue_store
 from ops.cli import show

@@ -33,9 +33,9 @@ from core.base.errors import TransientError
 from core.base.ids import new_id
 from core.funding import jobs as funding
 from core.funding import store as funding_store
+from core.funding.requests import FundingRequest, Recipient
 from core.funding.store import JobRow
 from core.ledger.directory import Directory
-from core.ledger.rules.requests import FundingRequest, Recipient
 from core.ledger.store import due as due_store
 from core.verification import audit
 from ops.server.temporary import Running, running

@@ -8,9 +8,9 @@ from sqlalchemy import Engine, text
 
 from core.base.db import connect, reading
 from core.funding import jobs as funding
+from core.funding.requests import FundingRequest, Recipient
 from core.funding.store import JobRow
 from core.ledger.directory import Directory
-from core.ledger.rules.requests import FundingRequest, Recipient
 from core.verification import audit
 from ops.server.temporary import running
 from tests.harness.processes import kill, wait_until

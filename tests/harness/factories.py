@@ -15,12 +15,13 @@ from core.base.db import begin, reading
 from core.funding import jobs as funding
 from core.funding import runs
 from core.funding import store as funding_store
+from core.funding.requests import FundingRequest, Recipient
 from core.funding.store import RunRow
 from core.ledger import append, drain, intake, settling
 from core.ledger.append import Submission
 from core.ledger.directory import Directory
 from core.ledger.rules.model import Accepted
-from core.ledger.rules.requests import FundingRequest, Leg, Recipient, RefundRequest, SettleRequest, TransactionRequest
+from core.ledger.rules.requests import Leg, RefundRequest, SettleRequest, TransactionRequest
 from core.ledger.store import balances as balance_store
 from core.ledger.store import queues as queue_store
 from core.ledger.store import transactions as transaction_store

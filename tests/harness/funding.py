@@ -18,10 +18,10 @@ from core.funding import jobs as funding
 from core.funding import recipients, runs
 from core.funding import store as funding_store
 from core.funding.jobs import Counts, Created
+from core.funding.requests import FundingRequest, Recipient
 from core.funding.runs import Progress
 from core.funding.store import JobRow, RunRow
 from core.ledger.directory import Directory
-from core.ledger.rules.requests import FundingRequest, Recipient
 from core.ledger.store import balances as balance_store
 from core.ledger.store import ledgers as ledger_store
 from tests.harness.factories import Ledger

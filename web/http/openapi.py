@@ -25,6 +25,7 @@ from werkzeug.routing import Rule
 
 from core.base.money import MAX_DIGITS
 from core.funding import jobs as funding
+from core.funding.requests import FundingRequest, FundingRule, Recipient, RunRequest
 from core.funding.store import ROW_STATUSES
 from core.ledger.explain import WIRE_NAMES
 from core.ledger.history import BATCH, MAX_BATCH
@@ -35,19 +36,14 @@ from core.ledger.rules.requests import (
     BulkCommitRequest,
     BulkRequest,
     BulkVoidRequest,
-    FilterClause,
-    FilterRequest,
-    FundingRequest,
-    FundingRule,
     IdentityLinkRequest,
     LedgerRequest,
     MetaDataRequest,
-    Recipient,
     RefundRequest,
-    RunRequest,
     SettleRequest,
     TransactionRequest,
 )
+from core.lists.requests import FilterClause, FilterRequest
 from web.funding import MULTIPART
 from web.http import wire
 from web.http.errors import STATUS

@@ -13,9 +13,9 @@ from sqlalchemy import Connection
 
 from core.base.db import reading_within
 from core.base.errors import InvalidRequest, TooSlow
-from core.ledger.rules.requests import FilterRequest
 from core.lists import filters
 from core.lists.filters import Entity, Listing
+from core.lists.requests import FilterRequest
 from web.http import wire
 from web.service import service
 

@@ -11,21 +11,20 @@ from flask import Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from core.base.errors import InvalidRequest
+from core.funding.requests import FundingRequest, RunRequest
 from core.ledger.rules.requests import (
     BalanceRequest,
     BulkCommitRequest,
     BulkRequest,
     BulkVoidRequest,
-    FilterRequest,
-    FundingRequest,
     IdentityLinkRequest,
     LedgerRequest,
     MetaDataRequest,
     RefundRequest,
-    RunRequest,
     SettleRequest,
     TransactionRequest,
 )
+from core.lists.requests import FilterRequest
 from web.http.lean import Answer
 
 MAX_BODY = 5 * 1024 * 1024

@@ -25,10 +25,11 @@ from core.base.errors import Conflict, TransientError
 from core.funding import jobs as funding
 from core.funding import runs
 from core.funding import store as funding_store
+from core.funding.requests import FundingRule
 from core.funding.runs import Progress
 from core.ledger import drain
 from core.ledger.rules.model import RejectReason
-from core.ledger.rules.requests import FilterClause, FundingRule
+from core.lists.requests import FilterClause
 from tests.harness.factories import Ledger
 from tests.harness.funding import (
     HOURLY,

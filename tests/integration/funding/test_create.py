@@ -18,8 +18,8 @@ from core.funding import jobs as funding
 from core.funding import recipients
 from core.funding.jobs import Created
 from core.funding.recipients import Given
+from core.funding.requests import FundingRule, Recipient
 from core.ledger.directory import Directory
-from core.ledger.rules.requests import FundingRule, Recipient
 from tests.harness.factories import Ledger
 from tests.harness.funding import (
     HOURLY,

@@ -10,8 +10,8 @@ from core.base.db import reading
 from core.funding import jobs as funding
 from core.funding import runs
 from core.funding import store as funding_store
+from core.funding.requests import FundingRule, Recipient
 from core.funding.runs import Progress
-from core.ledger.rules.requests import FundingRule, Recipient
 from tests.harness.factories import Ledger
 from tests.harness.funding import (
     HOURLY,

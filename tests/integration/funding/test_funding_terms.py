@@ -10,8 +10,9 @@ from sqlalchemy import text
 from core.base.db import begin, reading
 from core.base.errors import Conflict, InvalidRequest, LedgerError, NotFound
 from core.funding import jobs as funding
+from core.funding.requests import FundingRequest, FundingRule, FundingTerms, Recipient
 from core.funding.terms import terms_of
-from core.ledger.rules.requests import FilterClause, FundingRequest, FundingRule, FundingTerms, Recipient
+from core.lists.requests import FilterClause
 from tests.harness.factories import Ledger
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -20,11 +20,11 @@ from core.base.db import begin, reading
 from core.base.errors import Conflict
 from core.funding import jobs as funding
 from core.funding import runs
+from core.funding.requests import FundingRule
 from core.funding.runs import Progress
 from core.ledger import drain
 from core.ledger.directory import Directory
 from core.ledger.rules.model import RejectReason
-from core.ledger.rules.requests import FundingRule
 from tests.harness.factories import Ledger
 from tests.harness.funding import (
     APPLIED,

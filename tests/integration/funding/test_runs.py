@@ -16,9 +16,9 @@ from core.base.db import begin, reading
 from core.funding import jobs as funding
 from core.funding import recipients, runs
 from core.funding import store as funding_store
+from core.funding.requests import Recipient
 from core.funding.runs import Progress
 from core.ledger import drain, due
-from core.ledger.rules.requests import Recipient
 from tests.harness.factories import Ledger
 from tests.harness.funding import (
     APPLIED,

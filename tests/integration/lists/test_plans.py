@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import Engine, text
 
 from core.base.db import begin, connect, reading_within
-from core.ledger.rules.requests import FilterClause, FilterRequest
 from core.lists import filters
 from core.lists import query as found
 from core.lists.filters import BALANCES, TRANSACTIONS
+from core.lists.requests import FilterClause, FilterRequest
 from tests.harness.lists import Row
 
 ROWS = 20_000

@@ -25,6 +25,7 @@ from werkzeug.test import TestResponse
 
 from core import migrations
 from core.base.db import reading
+from core.funding.requests import FundingRequest, FundingRule, Recipient, RunRequest
 from core.ledger import intake
 from core.ledger.append import Submission
 from core.ledger.rules.requests import (
@@ -33,17 +34,13 @@ from core.ledger.rules.requests import (
     BulkRequest,
     BulkSettlement,
     BulkVoidRequest,
-    FilterClause,
-    FundingRequest,
-    FundingRule,
     LedgerRequest,
     Leg,
-    Recipient,
     RefundRequest,
-    RunRequest,
     SettleRequest,
     TransactionRequest,
 )
+from core.lists.requests import FilterClause
 from tests.harness.factories import transaction
 from web.accept.doorbell import Doorbell
 from web.app import create_app

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
+from core.funding.requests import FundingRequest, FundingRule
 from core.funding.terms import problems_of
-from core.ledger.rules.requests import FundingRequest, FundingRule
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "0", "-1"])

@@ -10,7 +10,7 @@ from msgspec import Raw
 from core.base.errors import InvalidRequest
 from core.funding import recipients
 from core.funding.recipients import MAX_LINE, Given
-from core.ledger.rules.requests import Recipient
+from core.funding.requests import Recipient
 
 HEADER = "destination,amount,description\n"
 

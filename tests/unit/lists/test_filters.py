@@ -8,10 +8,10 @@ import pytest
 
 from core.base.errors import InvalidRequest
 from core.ledger.rules.model import Status
-from core.ledger.rules.requests import FilterClause, FilterRequest
 from core.lists import filters
 from core.lists import query as found
 from core.lists.filters import BALANCES, LEDGERS, OPERATORS, TRANSACTIONS, Entity, Filter, Listing, Member, Span, Type
+from core.lists.requests import FilterClause, FilterRequest
 
 ENTITIES = (LEDGERS, BALANCES, TRANSACTIONS)
 
