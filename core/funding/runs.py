@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Engine
 from core.base.db import begin, reading
 from core.base.errors import TransientError
 from core.base.ids import new_id, new_key
+from core.base.locks import AdvisoryLock, try_take
 from core.funding import jobs as funding
 from core.funding import schedule
 from core.funding import store as funding_store
@@ -143,7 +144,7 @@ def step(engine: Engine, now: datetime, progress: Progress, announce: Announce =
     run: RunRow | None = None
     try:
         with begin(engine) as conn:
-            if not funding_store.try_posting_lock(conn):
+            if not try_take(conn, AdvisoryLock.FUND):
                 return False
             found = funding_store.lock_next_run(conn, but=progress.failures)
             if found is None:

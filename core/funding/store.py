@@ -19,9 +19,6 @@ from core.lists.query import where_balances
 JOB_PREFIX = "fund_"
 RUN_PREFIX = "run_"
 
-_POSTING_LOCK = 7_203_402
-"""Advisory lock of whoever posts rows of runs. One at a time is as fast as many, and leaves room for everything else."""
-
 
 class JobRow(NamedTuple):
     """A job as it is kept. Amounts are minor units."""
@@ -424,13 +421,6 @@ def list_runs(conn: Connection, job: UUID, *, limit: int, after: str | None) -> 
         {"job": job, "after": key, "limit": limit},
     )
     return [RunRow(*row) for row in rows]
-
-
-def try_posting_lock(conn: Connection) -> bool:
-    """Be the one who posts until the transaction ends. False when somebody else is."""
-    row = driver(conn).execute("SELECT pg_try_advisory_xact_lock(%s)", (_POSTING_LOCK,)).fetchone()
-    assert row is not None
-    return bool(row[0])
 
 
 def lock_next_run(conn: Connection, *, but: Collection[UUID] = ()) -> tuple[JobRow, RunRow] | None:

@@ -4,16 +4,20 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 
-_LOCK = 7_203_402
-"""Advisory lock that lets one migration run at a time, whoever starts it."""
+from core.base.db import begin
+from core.base.locks import AdvisoryLock, take
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Bring the database up to date, in one transaction. A second caller waits and then finds nothing to do."""
-    with engine.begin() as conn:
-        conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    """Bring the database up to date, in one transaction. A second caller waits and then finds nothing to do.
+
+    Raises:
+        TransientError: another migration took longer than a lock is waited for, or the database was gone.
+    """
+    with begin(engine) as conn:
+        take(conn, AdvisoryLock.MIGRATE)
         command.upgrade(config(conn), revision)
 
 

@@ -7,9 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from core.base.db import driver
-
-_LOCK = 7_203_402
-"""Advisory lock of whoever adds one, so that each covers the one before it."""
+from core.base.locks import AdvisoryLock, take
 
 _COLUMNS = "id, heads::text, signature, at"
 
@@ -34,7 +32,7 @@ def may_add(conn: Connection) -> bool:
 
 def lock(conn: Connection) -> datetime:
     """Keep others from adding one until the transaction ends; the database's time then."""
-    driver(conn).execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    take(conn, AdvisoryLock.CHECKPOINT)
     (now,) = driver(conn).execute("SELECT clock_timestamp()").fetchone()  # type: ignore[misc]
     assert isinstance(now, datetime)
     return now

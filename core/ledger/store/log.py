@@ -8,12 +8,10 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.base.db import copy_text, driver
+from core.base.locks import AdvisoryLock
 from core.ledger.rules import chain
 from core.ledger.rules.model import Draft, Posting
 from core.ledger.store.queues import WAITING
-
-_APPEND_LOCK = 7_203_401
-"""Advisory lock of whoever appends. It is held until the commit, so seq order is commit order."""
 
 _COLUMNS = (
     "seq, id, reference, kind, queue, source, destination, amount, currency, precision, description, allow_overdraft, "
@@ -75,7 +73,7 @@ def lock_head(conn: Connection, references: Collection[str] = ()) -> tuple[Head,
     """
     connection = driver(conn)
     with connection.pipeline():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_APPEND_LOCK,))
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (AdvisoryLock.APPEND,))
         head = connection.execute(
             "SELECT coalesce(seq, 0), coalesce(digest, %s), (SELECT count(*) FROM queues), clock_timestamp() "
             "FROM (VALUES (0)) AS one LEFT JOIN (SELECT seq, digest FROM log ORDER BY seq DESC LIMIT 1) AS last ON true",

@@ -254,6 +254,6 @@ def test_pieces_are_small_while_others_post_and_large_when_nobody_else_has_for_a
 
 
 def test_nothing_is_asked_for_twice_where_nothing_is_to_do(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("lock_due_job", "try_posting_lock"):
-        monkeypatch.setattr(funding_store, name, None)
+    monkeypatch.setattr(funding_store, "lock_due_job", None)
+    monkeypatch.setattr(runs, "try_take", None)
     assert advance_all(ledger) == Progress(company_at=ANY)

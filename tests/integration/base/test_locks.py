@@ -1,0 +1,73 @@
+"""Each advisory lock keeps out its own work, and nobody else's."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import Engine
+
+from core import migrations
+from core.base.db import begin, connect
+from core.base.errors import TransientError
+from core.base.locks import AdvisoryLock, take
+from core.funding import runs
+from core.ledger.directory import Directory
+from core.verification import audit, checkpoints
+from tests.harness.factories import Ledger, fund
+
+
+def append(ledger: Ledger) -> None:
+    ledger.post(source="@Bank", destination="@A")
+
+
+def checkpoint(ledger: Ledger) -> None:
+    report = audit.verify_since_checkpoint(ledger.engine, key=None, limit=100)
+    assert report.ok
+    assert checkpoints.write(ledger.engine, report.reached, None) is not None
+
+
+def migrate(ledger: Ledger) -> None:
+    migrations.upgrade(ledger.engine)
+
+
+def take_funding_steps(ledger: Ledger) -> None:
+    assert fund(ledger, "@A", "@B").status == "COMPLETED"
+
+
+WORKS: dict[AdvisoryLock, Callable[[Ledger], None]] = {
+    AdvisoryLock.APPEND: append,
+    AdvisoryLock.CHECKPOINT: checkpoint,
+    AdvisoryLock.MIGRATE: migrate,
+    AdvisoryLock.FUND: take_funding_steps,
+}
+
+NEEDS = {AdvisoryLock.FUND: {AdvisoryLock.FUND, AdvisoryLock.APPEND}}
+"""The locks that a work takes, where it is not just its own: a funding run appends."""
+
+
+@pytest.fixture
+def impatient(ledger: Ledger) -> Iterator[Ledger]:
+    """The ledger with something new to verify, on connections that wait for a lock for a second only."""
+    ledger.post()
+    ledger.drain()
+    engine = connect(ledger.engine.url.render_as_string(hide_password=False), lock_timeout_s=1)
+    yield Ledger(engine, Directory(engine))
+    engine.dispose()
+
+
+@pytest.mark.parametrize("held", AdvisoryLock)
+def test_whoever_holds_a_lock_keeps_out_its_own_work_alone(
+    engine: Engine, impatient: Ledger, monkeypatch: pytest.MonkeyPatch, held: AdvisoryLock
+) -> None:
+    monkeypatch.setattr(runs, "ALONE_AFTER_S", 0.0)
+    with begin(engine) as conn:
+        take(conn, held)
+        kept_out = {lock for lock, work in WORKS.items() if not _is_done(work, impatient)}
+    assert kept_out == {lock for lock in AdvisoryLock if held in NEEDS.get(lock, {lock})}
+
+
+def _is_done(work: Callable[[Ledger], None], ledger: Ledger) -> bool:
+    try:
+        work(ledger)
+    except (AssertionError, TransientError):
+        return False
+    return True
