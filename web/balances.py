@@ -9,12 +9,13 @@ from sqlalchemy import Connection
 from core.base.db import begin, reading
 from core.base.errors import InvalidRequest, NotFound
 from core.base.ids import new_key
+from core.base.metadata import meta_data_problems, meta_data_text
 from core.base.money import to_text
 from core.funding import store as funding_store
 from core.ledger import history
 from core.ledger.rules.model import GENERAL_LEDGER
 from core.ledger.rules.requests import BalanceRequest, IdentityLinkRequest
-from core.ledger.rules.validation import ZERO_TIME, indicator_problems, meta_data_problems, meta_data_text
+from core.ledger.rules.validation import ZERO_TIME, indicator_problems
 from core.ledger.store import balances as balance_store
 from core.ledger.store import ledgers as ledger_store
 from core.ledger.store.balances import BalanceRow, Entry

@@ -8,8 +8,8 @@ from flask import Blueprint, Response
 from core.base.db import begin, reading
 from core.base.errors import InvalidRequest, NotFound
 from core.base.ids import new_id
+from core.base.metadata import meta_data_problems, meta_data_text
 from core.ledger.rules.requests import LedgerRequest
-from core.ledger.rules.validation import meta_data_problems, meta_data_text
 from core.ledger.store import ledgers as ledger_store
 from core.ledger.store.ledgers import LedgerRow
 from core.lists import query

@@ -5,9 +5,9 @@ from flask import Blueprint, Response
 
 from core.base.db import begin
 from core.base.errors import InvalidRequest
+from core.base.metadata import meta_data_problems, meta_data_text
 from core.ledger.metadata import annotate
 from core.ledger.rules.requests import MetaDataRequest
-from core.ledger.rules.validation import meta_data_problems, meta_data_text
 from web.http import wire
 from web.service import service
 

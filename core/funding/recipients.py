@@ -18,12 +18,13 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.base.errors import InvalidRequest
+from core.base.metadata import meta_data_problems, meta_data_text
 from core.base.money import MAX_DIGITS, InexactAmount, to_minor
 from core.funding import store as funding_store
 from core.funding.requests import Recipient
 from core.funding.store import FundingRow
 from core.ledger.rules.model import BalanceRef
-from core.ledger.rules.validation import indicator_problems, meta_data_problems, meta_data_text, whole
+from core.ledger.rules.validation import indicator_problems, whole
 from core.ledger.store import balances as balance_store
 
 COLUMNS = ("destination", "amount", "precise_amount", "description")

@@ -12,12 +12,13 @@ import msgspec
 
 from core.base.errors import InvalidRequest, NotFound
 from core.base.ids import new_id
+from core.base.metadata import meta_data_text
 from core.base.money import InexactAmount, to_minor
 from core.ledger.directory import Directory
 from core.ledger.rules import splits
 from core.ledger.rules.model import BalanceRef, Draft, Kind
 from core.ledger.rules.requests import Leg, Terms, TransactionRequest
-from core.ledger.rules.validation import meta_data_text, names_of, problems_of, time_of, whole
+from core.ledger.rules.validation import names_of, problems_of, time_of, whole
 
 MAX_BULK = 10_000
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from core.base.errors import Conflict, InvalidRequest, NotFound, ReferenceConflict
 from core.base.ids import key_of, new_id
+from core.base.metadata import meta_data_problems, meta_data_text
 from core.base.money import InexactAmount, to_minor
 from core.funding import store as funding_store
 from core.funding.store import RUN_PREFIX
@@ -18,7 +19,7 @@ from core.ledger.rules.model import Draft, Kind, Status
 from core.ledger.rules.requests import RefundRequest, SettleRequest, Terms
 from core.ledger.rules.routing import route_of
 from core.ledger.rules.splits import proportional
-from core.ledger.rules.validation import MAX_REFERENCE, meta_data_problems, meta_data_text, text_problems, whole
+from core.ledger.rules.validation import MAX_REFERENCE, text_problems, whole
 from core.ledger.store import log as log_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.log import Prior

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from core.base.errors import InvalidRequest
+from core.base.metadata import meta_data_problems
 from core.base.money import MAX_DIGITS
 from core.ledger.rules.model import Status
-from core.ledger.rules.validation import meta_data_problems
 from core.lists.requests import FilterClause, FilterRequest
 
 MAX_FILTERS = 20

@@ -1,11 +1,10 @@
 """What can be said of a request without looking anything up: every problem, each with its field."""
 
-import json
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 
+from core.base.metadata import meta_data_problems
 from core.base.money import MAX_DIGITS, MAX_PRECISION
 from core.ledger.rules.requests import Leg, TransactionRequest
 
@@ -19,12 +18,7 @@ ZERO_TIME = "0001-01-01T00:00:00Z"
 """What Blnk's clients send for no time."""
 
 _INDICATOR = re.compile(r"@\S+")
-_SUSPECT_JSON = re.compile(rb"[\x00-\x1f]|\\u0000|\\u[dD][89a-fA-F]|[0-9][eE][+-]?[0-9]{3}|[0-9]{400}")
-"""Signs of JSON that Postgres may refuse; only what shows one is parsed and looked at closely."""
-
-_SURROGATE_OR_NUL = re.compile("[\x00\ud800-\udfff]")
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_MAX_DEPTH = 100
 
 Problems = list[tuple[str, str]]
 
@@ -160,48 +154,6 @@ def _date_problems(field: str, value: datetime) -> Problems:
     except OverflowError:
         return [(field, "must be between the years 1 and 9999 in UTC")]
     return []
-
-
-def meta_data_problems(raw: bytes) -> Problems:
-    """What the database could not store in the JSON text of ``meta_data``, or would not give back as it was."""
-    text = raw.strip()
-    if text == b"null":
-        return []
-    if not text.startswith(b"{"):
-        return [("meta_data", "must be an object")]
-    if not text.isascii():
-        try:
-            text.decode()
-        except UnicodeDecodeError:
-            return [("meta_data", "must be UTF-8")]
-    if text.count(b"{") + text.count(b"[") <= _MAX_DEPTH and not _SUSPECT_JSON.search(text):
-        return []
-    try:
-        return _value_problems(json.loads(text, parse_float=Decimal, parse_int=Decimal), 1)
-    except ArithmeticError:  # An exponent that not even Decimal can hold.
-        return [("meta_data", f"has a number of more than {MAX_DIGITS} digits")]
-    except (ValueError, RecursionError):
-        return [("meta_data", "is not valid JSON")]
-
-
-def _value_problems(value: Any, depth: int) -> Problems:
-    if depth > _MAX_DEPTH:
-        return [("meta_data", f"is nested more than {_MAX_DEPTH} levels deep")]
-    if isinstance(value, str) and _SURROGATE_OR_NUL.search(value):
-        return [("meta_data", "must not contain the NUL character or half of a surrogate pair")]
-    if isinstance(value, Decimal) and (abs(value.adjusted()) > MAX_DIGITS or len(value.as_tuple().digits) > MAX_DIGITS):
-        return [("meta_data", f"has a number of more than {MAX_DIGITS} digits")]
-    children = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
-    for child in children:
-        if problems := _value_problems(child, depth + 1):
-            return problems
-    return []
-
-
-def meta_data_text(raw: bytes) -> str | None:
-    """The text to store of ``meta_data`` that has no problems."""
-    text = bytes(raw).strip()
-    return None if text in (b"", b"null") else text.decode()
 
 
 def whole(value: int | str) -> int | None:
