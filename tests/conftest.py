@@ -1,24 +1,20 @@
 """What tests stand on: one private Postgres for the session, and a fresh migrated database for each test that asks."""
 
 import importlib
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, make_url, text
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Engine, text
 
-from core import migrations
 from core.base.db import connect
 from core.base.tables import metadata
 from core.ledger.directory import Directory
 from ops.server.embedded import Postgres
+from tests.harness.databases import new_database
 from tests.harness.factories import Ledger
 
 SEED = importlib.import_module("core.migrations.versions.0001_ledger").SEED
-
-_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +27,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _migrated(postgres: str) -> str:
-    return _new_database(postgres)
+    return new_database(postgres)
 
 
 @pytest.fixture
@@ -50,7 +46,7 @@ def database_url(_migrated: str) -> str:
 @pytest.fixture
 def own_database_url(postgres: str) -> str:
     """URL of a migrated database of this test's own, for one that changes the schema."""
-    return _new_database(postgres)
+    return new_database(postgres)
 
 
 @pytest.fixture
@@ -70,15 +66,3 @@ _DISCONNECT_OTHERS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
     "WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
-
-
-def _new_database(server: str) -> str:
-    name = f"test_{next(_numbers)}"
-    admin = create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)
-    with admin.connect() as conn:
-        conn.execute(text(f"CREATE DATABASE {name}"))
-    url = make_url(server).set(database=name).render_as_string(hide_password=False)
-    engine = connect(url)
-    migrations.upgrade(engine)
-    engine.dispose()
-    return url
