@@ -10,12 +10,12 @@ from flask import Flask, Response, request
 from uuid_utils import uuid7
 from werkzeug.routing import BaseConverter
 
-from web import balances, funding, history, ledgers, metadata, queues, settlements, transactions, verification
+from web import balances, docs, funding, history, ledgers, metadata, queues, settlements, transactions, verification
 from web.http import errors, openapi, wire
 from web.http.lean import Lean, NoSessions
 from web.service import Service, start
 
-OPEN_PATHS = frozenset({"/", "/health"})
+OPEN_PATHS = frozenset({"/", "/health", "/openapi.json"}) | docs.PATHS
 """Answered without a key."""
 
 _HEADERS = [
@@ -41,7 +41,7 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     ledger = start(environ)
     app.extensions["pacioli"] = ledger
     for module in (
-        transactions, settlements, funding, balances, history, ledgers, metadata, queues, verification, openapi
+        transactions, settlements, funding, balances, history, ledgers, metadata, queues, verification, openapi, docs
     ):  # fmt: skip
         app.register_blueprint(module.blueprint)
     errors.install(app)

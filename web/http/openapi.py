@@ -1,25 +1,20 @@
-"""``/openapi.json``, made from the routes, their docstrings and the structs of the requests; ``/docs`` shows it.
+"""``/openapi.json``, made from the routes, their docstrings and the structs of the requests. ``/docs`` shows it.
 
 ``_OPERATIONS`` adds what no route says: the body, the parameters, the answers. A route without an entry is listed all the
 same, with its docstring.
 """
 
-import base64
-import hashlib
 import inspect
-import json
 import re
-import shlex
 import types
 from decimal import Decimal
 from functools import cache, reduce
-from html import escape
 from http import HTTPStatus
 from operator import or_
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 import msgspec
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, current_app
 from msgspec import Meta, Raw, Struct
 from werkzeug.routing import Rule
 
@@ -141,7 +136,9 @@ _OPERATIONS = {
     "verification.verify": _Operation({200: "Verification"}, (), ("full",)),
     "queues.index": _Operation({200: "str"}),
     "openapi.document": _Operation({200: "object"}),
-    "openapi.page": _Operation({200: ""}, media="text/html"),
+    "docs.page": _Operation({200: ""}, media="text/html"),
+    "docs.start": _Operation({200: ""}, media="text/javascript"),
+    "docs.viewer": _Operation({200: ""}, media="text/javascript"),
 }
 
 _PARAMETERS = {
@@ -571,17 +568,6 @@ def document() -> Response:
     return wire.answer(_document())
 
 
-@blueprint.get("/docs")
-def page() -> Response:
-    """The page that shows this document."""
-    response = Response(_page(_document()), mimetype="text/html")
-    response.headers["Content-Security-Policy"] = (
-        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'"
-    )
-    return response
-
-
 # The document
 
 
@@ -745,100 +731,11 @@ def _on_the_wire(annotation: Any) -> Any:
     return types.GenericAlias(list, (_on_the_wire(arguments[0]),)) if origin is list else annotation
 
 
-# The page
-
-
-def _page(document: Json) -> str:
-    """Plain HTML without a script: a list of operations that unfold."""
-    sections: dict[str, list[str]] = {}
-    for path, operations in document["paths"].items():
-        for method, operation in operations.items():
-            sections.setdefault(operation["tags"][0], []).append(_operation_html(document, method, path, operation))
-    sections["objects"] = [
-        f"<details><summary><code>{escape(name)}</code></summary>{_table('Fields', _fields(schema))}</details>"
-        for name, schema in document["components"]["schemas"].items()
-    ]
-    body = "".join(f"<h2>{escape(tag)}</h2>{''.join(parts)}" for tag, parts in sections.items())
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Pacioli: the HTTP API</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style>'
-        f'<h1>Pacioli: the HTTP API</h1><p>{escape(_INTRODUCTION)} The same for programs: <a href="openapi.json">'
-        f"openapi.json</a>.</p>{body}</html>"
-    )
-
-
-def _operation_html(document: Json, method: str, path: str, operation: Json) -> str:
-    parameters = [
-        (one["name"] + (" *" if one.get("required") else ""), one["in"], one.get("description", ""))
-        for one in operation["parameters"]
-    ]
-    body = operation.get("requestBody", {}).get("content", {}).get("application/json")
-    schema = document["components"]["schemas"][body["schema"]["$ref"].rpartition("/")[2]] if body else {}
-    answers = [
-        (status, _type_text(next((c["schema"] for c in answer["content"].values()), {})), answer["description"])
-        for status, answer in sorted(operation["responses"].items())
-    ]
-    return (
-        f'<details id="{escape(operation["operationId"])}"><summary><b>{method.upper()}</b> <code>{escape(path)}</code> '
-        f"{escape(operation['summary'])}</summary><p>{escape(operation['description'])}</p>"
-        f"{_table('Parameters', parameters)}{_table('Body', _fields(schema))}{_table('Answers', answers)}"
-        f"<pre>{escape(_curl(method, path, body['example'] if body else None))}</pre></details>"
-    )
-
-
-def _fields(schema: Json) -> list[tuple[str, str, str]]:
-    """Name, with a star if it is always there; type; description."""
-    return [
-        (name + (" *" if name in schema["required"] else ""), _type_text(field), field.get("description", ""))
-        for name, field in schema.get("properties", {}).items()
-    ]
-
-
-def _table(title: str, rows: list[tuple[str, str, str]]) -> str:
-    cells = "".join(
-        f"<tr><td><code>{escape(name)}</code><td>{escape(kind)}<td>{escape(text)}" for name, kind, text in rows
-    )
-    return f"<h3>{title}</h3><table>{cells}</table>" if rows else ""
-
-
-def _type_text(schema: Json) -> str:
-    if "$ref" in schema:
-        return str(schema["$ref"].rpartition("/")[2])
-    if "anyOf" in schema:
-        return " or ".join(text for one in schema["anyOf"] if (text := _type_text(one)) != "null")
-    kind = schema.get("type", "")
-    if isinstance(kind, list):
-        return " or ".join(one for one in kind if one != "null")
-    return (
-        f"list of {_type_text(schema.get('items', {}))}".removesuffix(" of ")
-        if kind == "array"
-        else str(schema.get("format", kind))
-    )
-
-
-def _curl(method: str, path: str, example: Json | None) -> str:
-    words = ["curl", *(["-X", method.upper()] if method != "get" else [])]
-    words += ["-H", "X-Blnk-Key: ..."] if service().secret_key else []
-    words += ["-H", "Content-Type: application/json", "-d", json.dumps(example, indent=2)] if example else []
-    return shlex.join([*words, request.host_url.rstrip("/") + path])
-
-
 _INTRODUCTION = (
     "A double-entry ledger. Post transactions between balances, get an id at once, read it until its status is final, or "
     "wait with it. Amounts are minor units, integers of any size; what is called amount is in major units and exact too. "
     "Every error is {error, error_detail: {code, message, details}}, and every answer has an X-Request-Id."
 )
-
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color-scheme: light dark }
-h2 { text-transform: capitalize; margin: 2rem 0 .5rem } h3 { font-size: 1rem; margin: 1rem 0 .25rem }
-details { border: 1px solid #8884; border-radius: 6px; padding: .4rem .8rem; margin: .3rem 0 }
-summary { cursor: pointer } summary b { display: inline-block; width: 3.5rem } summary code { margin-right: .75rem }
-table { border-collapse: collapse; width: 100% } td { border-top: 1px solid #8884; padding: .2rem .75rem .2rem 0 }
-td:first-child { width: 16rem } td:nth-child(2) { width: 12rem } td { vertical-align: top }
-pre { background: #8882; padding: .75rem; border-radius: 6px; overflow-x: auto }
-"""
-_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 
 _DECIMAL = rf"^[0-9]{{1,{MAX_DIGITS}}}(\.[0-9]{{1,{MAX_DIGITS}}})?$"
 _REQUEST_ID: Json = {

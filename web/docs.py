@@ -1,0 +1,84 @@
+"""``/docs``: the OpenAPI document in Scalar, a viewer from which every endpoint can be called.
+
+The viewer's bundle ships with the package, and the page loads nothing from other hosts. It tells nothing secret, so it needs
+no key: a browser cannot send one when it opens a page.
+"""
+
+import gzip
+from functools import cache
+from importlib import resources
+
+from flask import Blueprint, Response, request
+
+blueprint = Blueprint("docs", __name__)
+
+PATHS = frozenset({"/docs", "/docs/scalar.js", "/docs/start.js"})
+
+
+@blueprint.get("/docs")
+def page() -> Response:
+    """The page that shows this document."""
+    response = Response(_PAGE, mimetype="text/html")
+    response.headers["Content-Security-Policy"] = _POLICY
+    return response
+
+
+@blueprint.get("/docs/start.js")
+def start() -> Response:
+    """The script that starts the viewer on that page."""
+    return Response(_START, mimetype="text/javascript")
+
+
+@blueprint.get("/docs/scalar.js")
+def viewer() -> Response:
+    """The viewer of that page: Scalar's bundle (see ``web/static/README.md``)."""
+    packed = _bundle()
+    zipped = "gzip" in request.headers.get("Accept-Encoding", "")
+    response = Response(packed if zipped else gzip.decompress(packed), mimetype="text/javascript")
+    if zipped:
+        response.headers["Content-Encoding"] = "gzip"
+    response.headers["Vary"] = "Accept-Encoding"
+    response.headers["Cache-Control"] = "public, max-age=3600"
+    return response
+
+
+@cache
+def _bundle() -> bytes:
+    return (resources.files("web") / "static" / "scalar.js.gz").read_bytes()
+
+
+# Scalar sets styles from its script, so styles may be inline on this page. Scripts may not.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Pacioli: the HTTP API</title>
+</head>
+<body>
+<noscript>This page needs JavaScript. The same for programs: <a href="/openapi.json">openapi.json</a>.</noscript>
+<main id="api"></main>
+<script src="/docs/scalar.js"></script>
+<script src="/docs/start.js"></script>
+</body>
+</html>
+"""
+
+_START = """Scalar.createApiReference("#api", {
+  url: "/openapi.json",
+  withDefaultFonts: false,
+  hideClientButton: true,
+  telemetry: false,
+  showDeveloperTools: "never",
+  agent: { disabled: true },
+  mcp: { disabled: true },
+  defaultOpenAllTags: false,
+  persistAuth: false,
+  defaultHttpClient: { targetKey: "shell", clientKey: "curl" },
+});
+"""
