@@ -12,9 +12,9 @@ from core.funding import jobs as funding
 from core.funding.jobs import Counts, Forecast, Rehearsal
 from core.funding.store import RUN_PREFIX, JobRow, RowState, RunRow
 from core.funding.terms import terms_of
+from core.ledger.answers import rejection_of
 from core.ledger.explain import WIRE_NAMES, sum_text
 from core.ledger.store.transactions import TransactionRow
-from web.transaction_body import rejection_body
 
 
 def job_body(job: JobRow, last_run: RunRow | None = None) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def row_body(job: JobRow, run: RunRow, row: RowState, transactions: dict[int, Tr
         "status": "UNPOSTED" if transaction is None else transaction.status,
         "transaction_id": "" if transaction is None else transaction.transaction_id,
         "reference": "" if transaction is None else transaction.reference,
-        "rejection": None if transaction is None or transaction.rejection is None else rejection_body(transaction),
+        "rejection": None if transaction is None or transaction.rejection is None else rejection_of(transaction),
         "first_transaction_id": "" if first is None else first.transaction_id,
     }
 

@@ -12,6 +12,7 @@ from core.base.errors import LedgerError
 from core.base.money import to_text
 from core.ledger import dry_run as preview
 from core.ledger import intake, settling
+from core.ledger.answers import balance_id
 from core.ledger.dry_run import Rehearsed
 from core.ledger.explain import WIRE_NAMES, blnk_text
 from core.ledger.intake import Virtual
@@ -21,7 +22,6 @@ from core.verification import store as audit_store
 from web.accept.outcomes import CODES
 from web.http import wire
 from web.service import Service
-from web.transaction_body import id_of
 
 _REASONS = {
     RejectReason.INSUFFICIENT_FUNDS: "insufficient_funds",
@@ -130,7 +130,7 @@ class _Balances:
         self._virtual = {ref.key: ref.balance_id for ref in virtual.values()}
 
     def name(self, key: int) -> str:
-        return self._virtual[key] if key < 0 else id_of(self._ids[key])
+        return self._virtual[key] if key < 0 else balance_id(self._ids[key])
 
     def projections(self, one: Rehearsed) -> list[dict[str, Any]]:
         """Each balance as it is and as it would be, sources first."""

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from flask import Blueprint, Response
+from msgspec import UNSET
 
 from core.base.db import reading
 from core.base.errors import InvalidRequest, LedgerError, ReferenceConflict
-from core.ledger import settling
+from core.ledger import lookup, settling
+from core.ledger.answers import Batch, Transaction, transaction_of
 from core.ledger.append import Submission
 from core.ledger.explain import blnk_text
 from core.ledger.rules.model import Draft, RejectReason, Status
@@ -19,7 +22,6 @@ from web.accept.outcomes import (
     CODES,
     answer_outcome,
     drain_all,
-    find,
     first_rejected,
     last_of_each_queue,
     rejected,
@@ -28,8 +30,6 @@ from web.accept.outcomes import (
 from web.http import wire
 from web.http.errors import error_response
 from web.service import Service, service
-from web.transaction_body import body_of, read_body
-from web.transactions import batch_body
 
 blueprint = Blueprint("settlements", __name__)
 
@@ -131,12 +131,19 @@ def refund(transaction_id: str) -> Response:
 def _settled(ledger: Service, transaction_id: str, submission: Submission, *, queued: bool) -> Response:
     """What was settled as it is now, and its settlements."""
     children = [one.transaction_id for one in submission.accepted]
-    more: dict[str, Any] = {"queued": True} if queued else {}
-    more |= {"child_transaction": children[0], **({"child_transactions": children} if len(children) > 1 else {})}
+    found: Transaction | Batch
     if settling.is_batch(transaction_id):
-        return wire.answer({**batch_body(ledger, transaction_id), **more})
-    row = find(ledger, transaction_id)
-    return wire.answer({**(body_of(row) if queued else read_body(ledger, row)), **more})
+        found = lookup.batch(ledger.engine, transaction_id)
+    else:
+        row = lookup.find(ledger.engine, transaction_id)
+        found = transaction_of(row) if queued else lookup.whole(ledger.engine, row)
+    settled = msgspec.structs.replace(
+        found,
+        queued=True if queued else UNSET,
+        child_transaction=children[0],
+        child_transactions=children if len(children) > 1 else UNSET,
+    )
+    return wire.answer(settled)
 
 
 def _failure(ledger: Service, submission: Submission) -> Response | None:

@@ -1,15 +1,22 @@
 """``/transactions``: submit, read, cancel."""
 
-from datetime import UTC, datetime
-from typing import Any
-
 from flask import Blueprint, Response
+from msgspec import UNSET
 
 from core.base.db import begin, reading
-from core.base.errors import Conflict, InvalidRequest, LedgerError, NotFound
+from core.base.errors import Conflict, InvalidRequest, LedgerError
 from core.base.ids import new_id
 from core.base.money import to_text
-from core.ledger import intake
+from core.ledger import intake, lookup
+from core.ledger.answers import (
+    BatchAccepted,
+    BulkStatus,
+    Lineage,
+    accepted_of,
+    balance_id,
+    rejection_of,
+    transaction_of,
+)
 from core.ledger.append import Submission
 from core.ledger.explain import blnk_text
 from core.ledger.rules.model import Status
@@ -20,12 +27,11 @@ from core.ledger.store import transactions as transaction_store
 from core.lists import query
 from core.lists.filters import TRANSACTIONS
 from web import previews
-from web.accept.outcomes import CODES, answer_outcome, drain_all, find, first_rejected, places_of, wait_all
+from web.accept.outcomes import CODES, answer_outcome, drain_all, first_rejected, places_of, wait_all
 from web.http import pages as lists
 from web.http import wire
 from web.http.errors import error_response
 from web.service import Service, service
-from web.transaction_body import accepted_body, body_of, id_of, read_body, rejection_body
 
 blueprint = Blueprint("transactions", __name__)
 
@@ -44,7 +50,7 @@ def create() -> Response:
     (accepted,) = submission.accepted
     if asked.skip_queue or wait_s or accepted.replayed:
         return answer_outcome(ledger, submission, skip_queue=bool(asked.skip_queue), wait_s=wait_s)
-    return wire.answer(accepted_body(draft, accepted, asked), 201)
+    return wire.answer(accepted_of(draft, accepted, asked), 201)
 
 
 @blueprint.post("/transactions/bulk")
@@ -77,12 +83,17 @@ def create_bulk() -> Response:
         drain_all(ledger, [submission])
         if failure := _bulk_failure(ledger, submission, batch_id):
             return failure
-    decided = "inflight" if asked.inflight else "applied"
-    status = decided if asked.skip_queue and not asked.run_async else "queued"
-    body = {"batch_id": batch_id, "status": status, "transaction_count": len(drafts)}
-    if asked.run_async:
-        body |= {"status": "processing", "message": "Bulk transaction processing started"}
-    response = wire.answer(body, 200 if replayed else 202 if asked.run_async else 201)
+    batch = BatchAccepted(
+        batch_id=batch_id,
+        status="processing"
+        if asked.run_async
+        else ("inflight" if asked.inflight else "applied")
+        if asked.skip_queue
+        else "queued",
+        transaction_count=len(drafts),
+        message="Bulk transaction processing started" if asked.run_async else UNSET,
+    )
+    response = wire.answer(batch, 200 if replayed else 202 if asked.run_async else 201)
     if replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return response
@@ -95,17 +106,18 @@ def read(transaction_id: str) -> Response:
     ledger = service()
     if is_batch(transaction_id):
         return _read_batch(ledger, transaction_id, wait_s)
-    row = find(ledger, transaction_id)
+    row = lookup.find(ledger.engine, transaction_id)
     if wait_s and row.status is Status.QUEUED:
         wait_all(ledger, places_of(ledger, row), wait_s)
-        row = find(ledger, transaction_id)
-    return wire.answer(read_body(ledger, row))
+        row = lookup.find(ledger.engine, transaction_id)
+    return wire.answer(lookup.whole(ledger.engine, row))
 
 
 @blueprint.get("/transactions/<transaction_id>/lineage")
 def read_lineage(transaction_id: str) -> Response:
     """The shadow transactions of a transaction: none, as no balance tracks where its money came from in this version."""
-    return wire.answer({"transaction_id": find(service(), transaction_id).transaction_id, "shadow_transactions": []})
+    row = lookup.find(service().engine, transaction_id)
+    return wire.answer(Lineage(transaction_id=row.transaction_id, shadow_transactions=[]))
 
 
 @blueprint.delete("/transactions/<transaction_id>")
@@ -114,24 +126,19 @@ def cancel(transaction_id: str) -> Response:
     ledger = service()
     with begin(ledger.engine) as conn:
         due_store.cancel(conn, transaction_id)
-    row = find(ledger, transaction_id)
+    row = lookup.find(ledger.engine, transaction_id)
     if row.seq:
         text = f"only a SCHEDULED transaction can be cancelled, and this one is {row.status}"
         raise Conflict("GEN_CONFLICT", text, {"status": row.status})
-    return wire.answer(body_of(row))
+    return wire.answer(transaction_of(row))
 
 
 @blueprint.get("/transactions/reference/<rest:reference>")
 def read_reference(reference: str) -> Response:
     """By the client's reference. ``R_q`` finds ``R``, for clients that know Blnk's queue copies."""
     ledger = service()
-    with reading(ledger.engine) as conn:
-        row = transaction_store.find_reference(conn, reference)
-        if row is None and reference.endswith("_q"):
-            row = transaction_store.find_reference(conn, reference.removesuffix("_q"))
-    if row is None:
-        raise NotFound("TXN_NOT_FOUND", f"Transaction with reference '{reference}' not found")
-    return wire.answer(read_body(ledger, row))
+    row = lookup.find_reference(ledger.engine, reference)
+    return wire.answer(lookup.whole(ledger.engine, row))
 
 
 @blueprint.get("/transactions")
@@ -150,52 +157,25 @@ def read_filtered() -> Response:
     return lists.answer(lists.in_body(TRANSACTIONS), *_LIST)
 
 
-_LIST = (query.find_transactions, body_of, lambda row: row.seq or row.transaction_id)
-
-
-def batch_body(ledger: Service, batch_id: str) -> dict[str, Any]:
-    """What a bulk has come to: its transactions by status, progress and rate.
-
-    Raises:
-        NotFound: there is no such batch.
-    """
-    with reading(ledger.engine) as conn:
-        batch = transaction_store.batch(conn, batch_id)
-    if batch is None:
-        raise NotFound("TXN_NOT_FOUND", f"Transaction with ID '{batch_id}' not found")
-    waiting = batch.by_status.get(Status.QUEUED, 0) + batch.by_status.get(Status.SCHEDULED, 0)
-    decided = batch.transactions - waiting
-    until = batch.decided_at if not waiting and batch.decided_at is not None else datetime.now(UTC)
-    seconds = max((until - batch.accepted_at).total_seconds(), 0.001)
-    return {
-        "batch_id": batch_id,
-        "transaction_id": batch_id,
-        "status": _batch_status(batch.by_status),
-        "inflight": batch.inflight,
-        "transaction_count": batch.transactions,
-        "counts": {status: batch.by_status.get(status, 0) for status in Status},
-        "decided": decided,
-        "progress": round(decided / batch.transactions, 4),
-        "rate": round(decided / seconds, 1),
-        "created_at": batch.accepted_at,
-        "decided_at": batch.decided_at if not waiting else None,
-    }
-
-
-def _batch_status(by_status: dict[Status, int]) -> Status:
-    """What is still to come first; then what moved money."""
-    order = (Status.QUEUED, Status.SCHEDULED, Status.INFLIGHT, Status.APPLIED, Status.VOID, Status.REJECTED)
-    return next(status for status in order if by_status.get(status))
+_LIST = (query.find_transactions, transaction_of, lambda row: row.seq or row.transaction_id)
 
 
 def _read_batch(ledger: Service, batch_id: str, wait_s: float) -> Response:
-    body = batch_body(ledger, batch_id)
-    if wait_s and body["counts"][Status.QUEUED]:
+    batch = lookup.batch(ledger.engine, batch_id)
+    if wait_s and batch.counts[Status.QUEUED]:
         with reading(ledger.engine) as conn:
             places = transaction_store.last_places(conn, batch_id)
         wait_all(ledger, places, wait_s)
-        body = batch_body(ledger, batch_id)
-    return wire.answer(body)
+        batch = lookup.batch(ledger.engine, batch_id)
+    return wire.answer(batch)
+
+
+def _bulk_status(asked: BulkRequest) -> BulkStatus:
+    if asked.run_async:
+        return "processing"
+    if not asked.skip_queue:
+        return "queued"
+    return "inflight" if asked.inflight else "applied"
 
 
 def _bulk_requests(asked: BulkRequest) -> list[TransactionRequest]:
@@ -225,13 +205,13 @@ def _bulk_failure(ledger: Service, submission: Submission, batch_id: str) -> Res
         else "Previous transactions were not rolled back."
     )
     text = (
-        f"failed to queue transaction {number} (Reference: {row.reference}, Source: {id_of(row.source)}, "
-        f"Destination: {id_of(row.destination)}, Amount: {to_text(row.amount, row.precision)}): "
+        f"failed to queue transaction {number} (Reference: {row.reference}, Source: {balance_id(row.source)}, "
+        f"Destination: {balance_id(row.destination)}, Amount: {to_text(row.amount, row.precision)}): "
         f"{blnk_text(row.rejection, row)}. {end}"
     )
     details = {
         "batch_id": batch_id,
         "rejected": sum(r.rejection is not None for r in rows),
-        "first": rejection_body(row),
+        "first": rejection_of(row),
     }
     return error_response(CODES[row.rejection.reason], text, details=details, extra={"batch_id": batch_id})

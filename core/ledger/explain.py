@@ -1,9 +1,11 @@
-"""What a rejection says to people and programs."""
+"""What a rejection, or a place in line, says to people and programs."""
 
+from enum import StrEnum
 from typing import Protocol
 
 from core.base.money import to_text
 from core.ledger.rules.model import Rejection, RejectReason
+from core.ledger.store.transactions import Line
 
 
 class Priced(Protocol):
@@ -15,17 +17,31 @@ class Priced(Protocol):
     def precision(self) -> int: ...
 
 
+class RejectionName(StrEnum):
+    """Why a transaction was rejected, as programs read it."""
+
+    NOT_INFLIGHT = "not_inflight"
+    ALREADY_VOIDED = "already_voided"
+    ALREADY_COMMITTED = "already_committed"
+    COMMIT_AMOUNT_EXCEEDED = "commit_amount_exceeded"
+    ALREADY_REFUNDED = "already_refunded"
+    REFUND_AMOUNT_EXCEEDED = "refund_amount_exceeded"
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    OVERDRAFT_LIMIT = "overdraft_limit"
+    ATOMIC_GROUP = "atomic_group"
+
+
 WIRE_NAMES = {
-    RejectReason.NOT_INFLIGHT: "not_inflight",
-    RejectReason.ALREADY_VOIDED: "already_voided",
-    RejectReason.ALREADY_COMMITTED: "already_committed",
-    RejectReason.COMMIT_EXCEEDS_ORIGINAL: "commit_amount_exceeded",
-    RejectReason.COMMIT_EXCEEDS_REMAINDER: "commit_amount_exceeded",
-    RejectReason.ALREADY_REFUNDED: "already_refunded",
-    RejectReason.REFUND_EXCEEDS_REMAINDER: "refund_amount_exceeded",
-    RejectReason.INSUFFICIENT_FUNDS: "insufficient_funds",
-    RejectReason.OVERDRAFT_LIMIT: "overdraft_limit",
-    RejectReason.ATOMIC_GROUP: "atomic_group",
+    RejectReason.NOT_INFLIGHT: RejectionName.NOT_INFLIGHT,
+    RejectReason.ALREADY_VOIDED: RejectionName.ALREADY_VOIDED,
+    RejectReason.ALREADY_COMMITTED: RejectionName.ALREADY_COMMITTED,
+    RejectReason.COMMIT_EXCEEDS_ORIGINAL: RejectionName.COMMIT_AMOUNT_EXCEEDED,
+    RejectReason.COMMIT_EXCEEDS_REMAINDER: RejectionName.COMMIT_AMOUNT_EXCEEDED,
+    RejectReason.ALREADY_REFUNDED: RejectionName.ALREADY_REFUNDED,
+    RejectReason.REFUND_EXCEEDS_REMAINDER: RejectionName.REFUND_AMOUNT_EXCEEDED,
+    RejectReason.INSUFFICIENT_FUNDS: RejectionName.INSUFFICIENT_FUNDS,
+    RejectReason.OVERDRAFT_LIMIT: RejectionName.OVERDRAFT_LIMIT,
+    RejectReason.ATOMIC_GROUP: RejectionName.ATOMIC_GROUP,
 }
 
 _TEXTS = {
@@ -68,6 +84,15 @@ def sum_text(rejection: Rejection, priced: Priced) -> str:
         parts.append(f"overdraft limit {major(rejection.overdraft_limit, priced)}")
     parts += [f"asked {major(rejection.requested or 0, priced)}", f"short by {major(rejection.short_by or 0, priced)}"]
     return f"{text}: {', '.join(parts)}"
+
+
+def waiting_text(line: Line) -> str:
+    """Why a posting that is in line is not decided yet."""
+    if line.ahead:
+        return f"the {line.ahead} ahead of it in queue {line.queue}"
+    if line.waits_for_queues:
+        return f"earlier credits to its source in queue {', '.join(map(str, line.waits_for_queues))}"
+    return "a worker"
 
 
 def _available(rejection: Rejection, priced: Priced) -> str:

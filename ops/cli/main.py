@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from core import migrations
+from core.base.answers import fields_of
 from core.base.db import begin, reading
 from core.base.errors import InvalidRequest, LedgerError, TransientError
 from core.base.money import MAX_PRECISION
@@ -19,6 +20,7 @@ from core.funding import store as funding_store
 from core.funding.jobs import Forecast, forecast_within
 from core.funding.store import JobRow
 from core.ledger import history, resize
+from core.ledger.answers import transaction_of
 from core.ledger.rules.model import Kind, Status
 from core.ledger.rules.routing import MAX_QUEUES
 from core.ledger.settling import is_batch
@@ -198,11 +200,9 @@ def transaction(name: str, data: Path, as_json: bool) -> None:
         legs = transaction_store.legs_of(conn, row.transaction_id) if row.kind == Kind.SPLIT else []
         destination = balance_store.find(conn, f"bln_{row.destination}")
     if as_json:
-        from web.transaction_body import body_of  # Flask is only needed here: one shape, over HTTP and here.
-
         queue = {} if line is None else {"queue": line._asdict()}
-        more = {"legs": [body_of(leg) for leg in legs]} if legs else {}
-        show.print_json({**body_of(row), **queue, **more})
+        more = {"legs": [transaction_of(leg) for leg in legs]} if legs else {}
+        show.print_json({**fields_of(transaction_of(row)), **queue, **more})
         return
     name_of_destination = (destination.indicator or destination.balance_id) if destination is not None else None
     show.print_transaction(show.console(), row, name_of_destination, line, legs)

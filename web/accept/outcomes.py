@@ -7,8 +7,8 @@ from typing import Any
 from flask import Response
 
 from core.base.db import reading
-from core.base.errors import NotFound
-from core.ledger import drain
+from core.ledger import drain, lookup
+from core.ledger.answers import rejection_of
 from core.ledger.append import Submission
 from core.ledger.explain import blnk_text
 from core.ledger.rules.model import Kind, RejectReason
@@ -17,7 +17,6 @@ from core.ledger.store.transactions import TransactionRow
 from web.http import wire
 from web.http.errors import error_response
 from web.service import Service
-from web.transaction_body import read_body, rejection_body
 
 CODES = {
     RejectReason.NOT_INFLIGHT: "TXN_NOT_INFLIGHT",
@@ -34,25 +33,12 @@ CODES = {
 """The error code of a rejection that ``skip_queue`` answers with."""
 
 
-def find(ledger: Service, transaction_id: str) -> TransactionRow:
-    """A transaction as it is now.
-
-    Raises:
-        NotFound: there is none.
-    """
-    with reading(ledger.engine) as conn:
-        row = transaction_store.find(conn, transaction_id)
-    if row is None:
-        raise NotFound("TXN_NOT_FOUND", f"Transaction with ID '{transaction_id}' not found")
-    return row
-
-
 def drain_all(ledger: Service, submissions: Sequence[Submission]) -> None:
     """Drain the queues of what was accepted up to it, here and now. It does not jump the line."""
     places = last_of_each_queue(submissions)
     for one in (one for each in submissions for one in each.accepted if one.replayed and one.seq and one.queue < 0):
         # A split that was there before: its legs were not looked up then.
-        for queue, seq in places_of(ledger, find(ledger, one.transaction_id)).items():
+        for queue, seq in places_of(ledger, lookup.find(ledger.engine, one.transaction_id)).items():
             places[queue] = max(seq, places.get(queue, 0))
     for queue, seq in places.items():
         ledger.doorbell.ring(drain.drain_until(ledger.engine, queue, seq, announce=ledger.announce))
@@ -83,14 +69,14 @@ def answer_outcome(
         drain_all(ledger, [submission])
     elif wait_s:
         wait_all(ledger, last_of_each_queue([submission]), wait_s)
-    row = find(ledger, accepted.transaction_id)
+    row = lookup.find(ledger.engine, accepted.transaction_id)
     if accepted.replayed:
-        response = wire.answer(read_body(ledger, row))
+        response = wire.answer(lookup.whole(ledger.engine, row))
         response.headers["Idempotent-Replayed"] = "true"
         return response
     if skip_queue and (failure := _failure(ledger, row)):
         return failure
-    return wire.answer(read_body(ledger, row), created)
+    return wire.answer(lookup.whole(ledger.engine, row), created)
 
 
 def _failure(ledger: Service, row: TransactionRow) -> Response | None:
@@ -125,7 +111,7 @@ def rejected(row: TransactionRow, *, end: str = "", details: dict[str, Any] | No
         text = f"failed to apply transaction to balances: {text}"
     if end:
         text = f"{text}: {end}"
-    details = {"transaction_id": row.transaction_id, **(details or {}), "rejection": rejection_body(row)}
+    details = {"transaction_id": row.transaction_id, **(details or {}), "rejection": rejection_of(row)}
     return error_response(CODES[row.rejection.reason], text, details=details)
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from core.base.db import reading_within
 from core.base.errors import InvalidRequest, TooSlow
+from core.ledger.answers import RejectionAnswer
 from core.lists import filters
 from core.lists.filters import Entity, Listing
 from core.lists.requests import FilterRequest
@@ -76,8 +77,8 @@ def table(bodies: list[dict[str, Any]], columns: Sequence[str]) -> Response:
 def _cell(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, dict):
-        return f"{value['reason']}: {value['message']}"  # Of a rejection.
+    if isinstance(value, RejectionAnswer):
+        return f"{value.reason}: {value.message}"
     return bytes(value).decode() if isinstance(value, msgspec.Raw) else value
 
 

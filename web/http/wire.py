@@ -10,6 +10,7 @@ import msgspec
 from flask import Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from core.base.answers import encode
 from core.base.errors import InvalidRequest
 from core.funding.requests import FundingRequest, RunRequest
 from core.ledger.rules.requests import (
@@ -32,7 +33,6 @@ MAX_BODY = 5 * 1024 * 1024
 REQUEST_ID = "pacioli.request_id"
 """Key of the request's id in the WSGI environment."""
 
-_encode = msgspec.json.Encoder(decimal_format="number").encode
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$\.?([^`]*)`)?", re.S)
 _TYPE = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.S)
 
@@ -120,7 +120,7 @@ def _read(environ: dict[str, Any]) -> bytes:
 
 def answer(content: Any, status: int = 200) -> Response:
     """A JSON response."""
-    body = _encode(content)
+    body = encode(content)
     return Answer(
         [body], status, [("Content-Type", "application/json; charset=utf-8"), ("Content-Length", str(len(body)))]
     )
