@@ -1,8 +1,5 @@
 """Balances at a time: with snapshots and without, they are what a plain enumeration of all entries comes to."""
 
-import csv
-import io
-import itertools
 import json
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,41 +10,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from celery import Celery
-from click.testing import CliRunner
-from flask import Flask
-from flask.testing import FlaskClient
-from freezegun import freeze_time
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, event, text
 
-import celeryconfig
 from core.base.db import begin, connect, reading
 from core.base.errors import Conflict, InvalidRequest, NotFound
 from core.base.ids import new_key
-from core.ledger import append, due, history, intake, settling
+from core.ledger import append, history, intake, settling
 from core.ledger.append import Submission
 from core.ledger.directory import Directory
 from core.ledger.rules.model import Accepted, Draft
 from core.ledger.rules.requests import Leg, RefundRequest, SettleRequest, TransactionRequest
 from core.ledger.store import balances as balance_store
-from core.ledger.store import transactions as transaction_store
 from core.ledger.store.balances import BalanceRow
-from ops.cli.main import main
+from tests.harness.dated import HOUR, JUST, YEAR_2020, YEAR_2021, YEAR_2100, runs, sums_at
 from tests.harness.factories import Ledger, transaction
-from worker import tasks
-
-JUST = timedelta(microseconds=1)
-HOUR = timedelta(hours=1)
-YEAR_2020 = datetime(2020, 6, 1, tzinfo=UTC)
-YEAR_2021 = datetime(2021, 6, 1, tzinfo=UTC)
-YEAR_2100 = datetime(2100, 1, 1, tzinfo=UTC)
-
-_runs = itertools.count(1)
-
-
-# What it comes to
 
 
 @dataclass
@@ -63,7 +41,7 @@ class Past:
     held: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        run = next(_runs)
+        run = next(runs)
         self.names = [f"@{name}{run}" for name in ("World", "A", "B", "C")]
 
     def post(self, *requests: TransactionRequest, atomic: bool = False) -> list[Accepted]:
@@ -113,8 +91,8 @@ class Past:
                 changes = self.moments | set(conn.execute(sql, {"key": row.key}).scalars())
                 for at in sorted({at - before for at in changes for before in (JUST, timedelta())}):
                     expected = _enumerated(entries, row, at)
-                    assert _at(conn, row, at) == expected, (name, at)
-                    assert _at(conn, row, at, from_source=True) == expected, (name, at)
+                    assert sums_at(conn, row, at) == expected, (name, at)
+                    assert sums_at(conn, row, at, from_source=True) == expected, (name, at)
                 stored = row._replace(balance=0, credit_balance=0, debit_balance=0, version=0)
                 stored = stored._replace(inflight_credit_balance=0, inflight_debit_balance=0)
                 assert history.recomputed(conn, stored) == row
@@ -133,16 +111,6 @@ def _enumerated(entries: list[tuple[datetime, int, int]], row: BalanceRow, at: d
     if not counted and row.created_at > at:
         return None
     return sum(credit for credit, _ in counted), sum(debit for _, debit in counted)
-
-
-def _at(conn: Connection, row: BalanceRow, at: datetime | None, *, from_source: bool = False) -> tuple[int, int] | None:
-    """Credit and debit; None when there is nothing by then."""
-    try:
-        then = history.balance_at(conn, row, at, from_source=from_source)
-    except NotFound:
-        return None
-    assert then.balance == then.credit - then.debit
-    return then.credit, then.debit
 
 
 _DATES = st.sampled_from([None, None, None, "2020", "2021", "an hour ago", "in an hour", "2100"])
@@ -171,6 +139,9 @@ _STEPS = st.one_of(
     st.tuples(st.just("drain"), st.just(frozenset(range(8))), st.none()),
     st.tuples(st.just("snapshot"), st.none(), st.none()),
 )
+
+
+# What it comes to
 
 
 @settings(
@@ -242,9 +213,9 @@ def test_what_is_accepted_before_a_snapshot_and_decided_after_it_counts_from_its
     ledger.drain()
     row = ledger.balance(one)
     with reading(ledger.engine) as conn:
-        assert _at(conn, row, late.accepted_at - JUST) == (100, 0)
-        assert _at(conn, row, late.accepted_at) == (107, 0)
-        assert _at(conn, row, None) == (107, 0)
+        assert sums_at(conn, row, late.accepted_at - JUST) == (100, 0)
+        assert sums_at(conn, row, late.accepted_at) == (107, 0)
+        assert sums_at(conn, row, None) == (107, 0)
     past.compare()
 
 
@@ -262,10 +233,10 @@ def test_a_posting_dated_before_a_snapshot_does_not_make_it_wrong(ledger: Ledger
     row = ledger.balance(one)
     assert row.balance == 1_107
     with reading(ledger.engine) as conn:
-        assert _at(conn, row, YEAR_2020 - JUST) is None
-        assert _at(conn, row, YEAR_2020) == (7, 0)
-        assert _at(conn, row, None) == (107, 0)
-        assert _at(conn, row, YEAR_2100) == (1_107, 0)
+        assert sums_at(conn, row, YEAR_2020 - JUST) is None
+        assert sums_at(conn, row, YEAR_2020) == (7, 0)
+        assert sums_at(conn, row, None) == (107, 0)
+        assert sums_at(conn, row, YEAR_2100) == (1_107, 0)
     past.compare()
 
 
@@ -282,8 +253,8 @@ def test_a_clock_that_was_set_back_does_not_make_a_snapshot_wrong(ledger: Ledger
     past.snapshot()
     row = ledger.balance(one)
     with reading(ledger.engine) as conn:
-        assert _at(conn, row, None) == (0, 0)
-        assert _at(conn, row, ahead) == (100, 0)
+        assert sums_at(conn, row, None) == (0, 0)
+        assert sums_at(conn, row, ahead) == (100, 0)
     past.compare()
 
 
@@ -302,8 +273,8 @@ def test_what_comes_after_a_balance_was_read_is_left_out(ledger: Ledger) -> None
     with reading(ledger.engine) as conn:
         for at, expected in ((YEAR_2020, 1), (None, 2), (YEAR_2100, 3)):
             for from_source in (False, True):
-                assert _at(conn, first, at, from_source=from_source) == (expected, 0)
-                assert _at(conn, last, at, from_source=from_source) == (11 * expected, 0)
+                assert sums_at(conn, first, at, from_source=from_source) == (expected, 0)
+                assert sums_at(conn, last, at, from_source=from_source) == (11 * expected, 0)
 
 
 def test_from_source_believes_no_snapshot(ledger: Ledger) -> None:
@@ -313,8 +284,8 @@ def test_from_source_believes_no_snapshot(ledger: Ledger) -> None:
     with begin(ledger.engine) as conn:
         sql = "INSERT INTO snapshots VALUES (:key, 2, 1000, 0, clock_timestamp())"
         conn.execute(text(sql), {"key": row.key})
-        assert _at(conn, row, None) == (1000, 0)
-        assert _at(conn, row, None, from_source=True) == (5, 0)
+        assert sums_at(conn, row, None) == (1000, 0)
+        assert sums_at(conn, row, None, from_source=True) == (5, 0)
 
 
 def test_only_balances_that_changed_since_their_last_snapshot_get_one(ledger: Ledger) -> None:
@@ -395,11 +366,7 @@ def test_snapshots_are_exact_while_postings_run(ledger: Ledger) -> None:
     past.compare()
 
 
-# What it costs
-
-
 ENTRIES = 100_000
-
 _MANY = """
     INSERT INTO log (seq, id, reference, kind, queue, source, destination, amount, currency, precision, description,
                      allow_overdraft, effective_date, accepted_at)
@@ -414,6 +381,9 @@ _MANY = """
     UPDATE balances SET balance = -:entries, debit_balance = :entries, version = :entries + 1 WHERE id = :world;
     UPDATE queues SET cursor = :entries
 """
+
+
+# What it costs
 
 
 def test_a_balance_with_many_entries_and_a_late_snapshot_is_not_walked(own_database_url: str) -> None:
@@ -443,7 +413,7 @@ def test_a_balance_with_many_entries_and_a_late_snapshot_is_not_walked(own_datab
         for name, expected in (("@A", (ENTRIES + 21, 0)), ("@World", (0, ENTRIES + 21))):
             row = ledger.balance(name)
             plans.clear()
-            assert _at(conn, row, YEAR_2100) == expected
+            assert sums_at(conn, row, YEAR_2100) == expected
             scans = [node for plan in plans for node in _nodes(plan) if "Scan" in node["Node Type"]]
             big = [node for node in scans if node.get("Relation Name") in ("log", "outcomes")]
             assert len(big) >= 4
@@ -458,266 +428,3 @@ def _nodes(plan: Any) -> Iterator[Any]:
     yield plan
     for child in plan.get("Plans", []):
         yield from _nodes(child)
-
-
-# Over HTTP
-
-
-def _post(client: FlaskClient, **fields: Any) -> dict[str, Any]:
-    """One USD cent from @World to @A, unless told otherwise."""
-    body = {
-        "precise_amount": 1,
-        "precision": 100,
-        "currency": "USD",
-        "reference": f"history {next(_runs)}",
-        "source": "@World",
-        "destination": "@A",
-        "description": "a test",
-        "allow_overdraft": True,
-        **fields,
-    }
-    response = client.post("/transactions", json={name: value for name, value in body.items() if value is not None})
-    assert response.status_code == 201, response.text
-    posted: dict[str, Any] = response.get_json()
-    return posted
-
-
-def _id_of(client: FlaskClient, name: str) -> str:
-    found: str = client.get(f"/balances/indicator/{name}/currency/USD").get_json()["balance_id"]
-    return found
-
-
-def _refused(client: FlaskClient, method: str, path: str, status: int) -> tuple[str, str]:
-    response = client.open(path, method=method)
-    assert response.status_code == status, response.text
-    detail = response.get_json()["error_detail"]
-    return detail["code"], detail["message"]
-
-
-def test_a_balance_at_a_time_has_blnks_shape(client: FlaskClient) -> None:
-    _post(client, precise_amount=10**30, skip_queue=True, effective_date="2020-01-01T10:00:00.5+02:00")
-    balance_id = _id_of(client, "@World")
-    body = {
-        "balance": {
-            "balance": -(10**30),
-            "debit_balance": 10**30,
-            "credit_balance": 0,
-            "currency": "USD",
-            "balance_id": balance_id,
-        },
-        "timestamp": "2020-01-01T08:00:00Z",
-        "from_source": False,
-    }
-    path = f"/balances/{balance_id}/at"
-    assert client.get(f"{path}?timestamp=2020-01-01T08:00:00.5Z").get_json() == body
-    assert client.get(f"{path}?timestamp=2020-01-01T09:00:00.5+01:00").get_json() == body
-    for yes in ("true", "1"):
-        found = client.get(f"{path}?timestamp=2020-01-01T08:00:00.5Z&from_source={yes}").get_json()
-        assert found == {**body, "from_source": True}
-    now = datetime.now(UTC).replace(microsecond=0)
-    found = client.get(path).get_json()
-    assert found["balance"] == body["balance"]
-    assert abs(datetime.fromisoformat(found["timestamp"]) - now) < HOUR
-
-
-def test_what_is_wrong_with_a_time_is_said(client: FlaskClient) -> None:
-    _post(client, skip_queue=True)
-    path = f"/balances/{_id_of(client, '@A')}/at"
-    for bad in ("yesterday", "2020-01-01", "2020-01-01T00:00:00", "0001-01-01T00:00:00%2B10:00", "1577836800"):
-        code, message = _refused(client, "GET", f"{path}?timestamp={bad}", 400)
-        assert code == "BAL_INVALID_TIMESTAMP"
-        assert message.startswith("timestamp: must be a time such as 2026-04-22T15:28:03Z")
-    nothing = ("BAL_HISTORY_NOT_FOUND", "no balance data found for time")
-    assert _refused(client, "GET", f"{path}?timestamp=2020-01-01T00:00:00Z", 404) == nothing
-    assert _refused(client, "GET", "/balances/bln_1/at", 404) == ("BAL_NOT_FOUND", "Balance with ID 'bln_1' not found")
-
-
-def test_a_balance_that_is_new_holds_nothing(client: FlaskClient) -> None:
-    created = client.post("/balances", json={"ledger_id": "general_ledger_id", "currency": "USD"}).get_json()
-    found = client.get(f"/balances/{created['balance_id']}/at").get_json()["balance"]
-    assert (found["balance"], found["credit_balance"], found["debit_balance"]) == (0, 0, 0)
-
-
-def test_a_balance_from_source_is_recomputed_and_flat(client: FlaskClient, engine: Engine) -> None:
-    _post(client, precise_amount=100, skip_queue=True)
-    hold = _post(client, source="@A", destination="@B", precise_amount=40, inflight=True, skip_queue=True)
-    path = f"/transactions/inflight/{hold['transaction_id']}"
-    client.put(path, json={"status": "commit", "precise_amount": 15, "skip_queue": True})
-    released = _post(client, source="@A", destination="@B", precise_amount=5, inflight=True, skip_queue=True)
-    client.put(f"/transactions/inflight/{released['transaction_id']}", json={"status": "void", "skip_queue": True})
-    _post(client, source="@B", precise_amount=7, inflight=True, skip_queue=True)
-    stored = {name: client.get(f"/balances/{_id_of(client, name)}").get_json() for name in ("@World", "@A", "@B")}
-    assert stored["@A"]["balance"] == 85
-    assert (stored["@A"]["inflight_debit_balance"], stored["@A"]["inflight_credit_balance"]) == (25, 7)
-    with begin(engine) as conn:
-        conn.execute(
-            text(
-                "UPDATE balances SET balance = 1, credit_balance = 2, debit_balance = 1, inflight_credit_balance = 3, "
-                "inflight_debit_balance = 4, version = 99"
-            )
-        )
-    for body in stored.values():
-        path = f"/balances/{body['balance_id']}"
-        assert client.get(path).get_json()["version"] == 99
-        assert client.get(f"{path}?from_source=true").get_json() == body
-
-
-# Backdating
-
-
-@pytest.mark.parametrize("way", ["queue", "skip_queue", "backlog"])
-def test_a_backdated_posting_counts_from_its_date_and_moves_money_now(  # [86]
-    client: FlaskClient, ledger: Ledger, way: str
-) -> None:
-    if way == "backlog":
-        for _ in range(3):
-            _post(client)
-    asked = {"precise_amount": 500, "effective_date": "2020-06-01T12:00:00Z", "skip_queue": way == "skip_queue"}
-    posted = _post(client, **asked)
-    if way == "backlog":
-        _post(client)
-    ledger.drain()
-    assert posted["effective_date"] == "2020-06-01T12:00:00Z"
-    found = client.get(f"/transactions/{posted['transaction_id']}").get_json()
-    assert (found["status"], found["effective_date"]) == ("APPLIED", "2020-06-01T12:00:00Z")
-    assert found["created_at"] > "2021"
-    path = f"/balances/{_id_of(client, '@A')}"
-    others = 4 if way == "backlog" else 0
-    assert client.get(path).get_json()["balance"] == 500 + others
-    assert client.get(f"{path}/at").get_json()["balance"]["balance"] == 500 + others
-    assert client.get(f"{path}/at?timestamp=2021-01-01T00:00:00Z").get_json()["balance"]["balance"] == 500
-    assert client.get(f"{path}/at?timestamp=2020-06-01T11:59:59Z").status_code == 404
-
-
-def test_a_posting_dated_ahead_moves_money_now_and_counts_later(client: FlaskClient) -> None:
-    _post(client, precise_amount=500, effective_date="2100-01-01T00:00:00Z", skip_queue=True)
-    path = f"/balances/{_id_of(client, '@A')}"
-    assert client.get(path).get_json()["balance"] == 500
-    assert client.get(f"{path}/at").get_json()["balance"]["balance"] == 0
-    assert client.get(f"{path}/at?timestamp=2100-01-01T00:00:00Z").get_json()["balance"]["balance"] == 500
-
-
-def test_what_follows_a_backdated_hold_counts_from_its_own_time(client: FlaskClient) -> None:
-    hold = _post(client, precise_amount=9, inflight=True, skip_queue=True, effective_date="2020-01-01T00:00:00Z")
-    path = f"/transactions/inflight/{hold['transaction_id']}"
-    commit = client.put(path, json={"status": "commit", "skip_queue": True}).get_json()
-    assert commit["effective_date"] == commit["created_at"]
-    path = f"/balances/{_id_of(client, '@A')}/at"
-    assert client.get(f"{path}?timestamp=2021-01-01T00:00:00Z").status_code == 404
-    assert client.get(path).get_json()["balance"]["balance"] == 9
-
-
-def test_an_effective_date_reaches_the_postings_of_bulks_splits_and_schedules(ledger: Ledger) -> None:
-    dated = {"effective_date": YEAR_2020, "source": "@World"}
-    split = {**dated, "destination": None, "precise_amount": 10}
-    legs = [Leg(identifier="@B", distribution="30%"), Leg(identifier="@C", distribution="left")]
-    later = datetime.now(UTC) + HOUR
-    bulk = [transaction(**dated, destination="@A"), transaction(destination="@A")]
-    ledger.bulk(*bulk, atomic=True)
-    ledger.bulk(transaction(**split, destinations=legs))
-    ledger.bulk(
-        transaction(**dated, destination="@D", scheduled_for=later.isoformat()),
-        transaction(**{**split, "source": "@W"}, destinations=legs, scheduled_for=later.isoformat()),
-    )
-    due.accept_due(ledger.engine, later)
-    ledger.drain()
-    with reading(ledger.engine) as conn:
-        for name, expected in (("@A", 1), ("@B", 6), ("@C", 14), ("@D", 1)):
-            assert _at(conn, ledger.balance(name), YEAR_2021) == (expected, 0)
-            assert _at(conn, ledger.balance(name), YEAR_2020 - JUST) is None
-        rows = transaction_store.find_seqs(conn, list(range(1, 100)))
-    assert [row.effective_date for row in rows] == [YEAR_2020, None] + [YEAR_2020] * 7
-
-
-def test_a_statement_says_from_when_each_entry_counts(client: FlaskClient) -> None:
-    plain = _post(client, skip_queue=True)
-    _post(client, skip_queue=True, effective_date="2020-06-01T12:00:00Z")
-    path = f"/balances/{_id_of(client, '@A')}/entries"
-    entries = client.get(path).get_json()
-    assert [entry["effective_date"] for entry in entries] == [plain["created_at"], "2020-06-01T12:00:00Z"]
-    rows = list(csv.DictReader(io.StringIO(client.get(path, headers={"Accept": "text/csv"}).text, newline="")))
-    assert [row["effective_date"] for row in rows] == [
-        datetime.fromisoformat(entry["effective_date"]).isoformat() for entry in entries
-    ]
-
-
-# Who takes snapshots
-
-
-def test_a_request_for_snapshots_goes_to_the_workers(app: Flask, client: FlaskClient) -> None:
-    celery: Celery = app.extensions["pacioli"].doorbell._celery
-    celery.conf.broker_url, celery.conf.broker_transport_options = "memory://", {}
-    answer = {"message": "Snapshotting in progress. should be completed shortly"}
-    for query, size in (("", history.BATCH), ("?batch_size=7", 7)):
-        response = client.post(f"/balances-snapshots{query}")
-        assert (response.status_code, response.get_json()) == (200, answer)
-        with celery.connection_for_read() as connection:
-            message = connection.default_channel.basic_get(celeryconfig.MAINTENANCE, no_ack=True)
-        assert message is not None
-        assert message.headers["task"] == celeryconfig.SNAPSHOT == tasks.snapshot.name
-        assert json.loads(message.body)[0] == [size]
-
-
-@pytest.mark.parametrize("bad", ["0", "-1", "ten", "1.5", "10001", "99999999999999", ""])
-def test_a_batch_size_that_is_none_is_refused(client: FlaskClient, bad: str) -> None:
-    code, message = _refused(client, "POST", f"/balances-snapshots?batch_size={bad}", 400)
-    assert code == "GEN_VALIDATION_ERROR"
-    assert message == "batch_size: invalid batch_size value: must be a whole number from 1 to 10000."
-
-
-def test_a_broker_that_is_away_is_503(app: Flask, client: FlaskClient) -> None:
-    app.extensions["pacioli"].doorbell._celery.conf.broker_url = "redis://127.0.0.1:1/0"
-    code, message = _refused(client, "POST", "/balances-snapshots", 503)
-    assert (code, message) == ("GEN_UNAVAILABLE", "the broker is not available right now; try again")
-
-
-def _balances_with_snapshots(engine: Engine) -> int:
-    with reading(engine) as conn:
-        count: int = conn.execute(text("SELECT count(DISTINCT balance) FROM snapshots")).scalar_one()
-    return count
-
-
-def test_a_worker_takes_them_and_leaves_what_takes_long_to_another_task(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ledger.bulk(*(transaction(destination=f"@{number}") for number in range(5)))
-    ledger.drain()
-    sent: list[tuple[int, int]] = []
-    monkeypatch.setattr(tasks, "engine", lambda: ledger.engine)
-    monkeypatch.setattr(tasks.snapshot, "apply_async", sent.append)
-    monkeypatch.setattr(tasks, "SNAPSHOT_FOR_S", 0)
-    tasks.snapshot(2)
-    assert _balances_with_snapshots(ledger.engine) == 2
-    while sent:
-        tasks.snapshot(*sent.pop())
-    assert _balances_with_snapshots(ledger.engine) == 6
-
-
-def test_a_worker_without_a_database_leaves_them_to_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    away = connect("postgresql://nobody@127.0.0.1:1/nothing")
-    monkeypatch.setattr(tasks, "engine", lambda: away)
-    tasks.snapshot()
-    away.dispose()
-
-
-def test_beat_has_them_taken_at_five_past_midnight() -> None:
-    (entry,) = (entry for entry in celeryconfig.beat_schedule.values() if entry["task"] == celeryconfig.SNAPSHOT)
-    schedule: Any = entry["schedule"]
-    schedule.nowfun = lambda: datetime.now(UTC)
-    last = datetime(2026, 3, 1, 0, 5, 1, tzinfo=UTC)
-    for now, is_due in (("2026-03-01 23:59:59", False), ("2026-03-02 00:04:59", False), ("2026-03-02 00:05:00", True)):
-        with freeze_time(now):
-            assert schedule.is_due(last).is_due is is_due, now
-
-
-def test_an_operator_takes_them_now(ledger: Ledger, database_url: str) -> None:
-    def run(*arguments: str) -> str:
-        result = CliRunner().invoke(main, ["snapshot", *arguments], env={"DATABASE_URL": database_url})
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
-    ledger.post()
-    ledger.drain()
-    assert json.loads(run("--json", "--batch-size", "1")) == {"snapshots": 2}
-    assert run() == "0 snapshots taken\n"
-    assert _balances_with_snapshots(ledger.engine) == 2

@@ -1,0 +1,62 @@
+"""Postings over HTTP with dates, and the balances that they reach."""
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from flask.testing import FlaskClient
+from sqlalchemy import Connection
+
+from core.base.errors import NotFound
+from core.ledger import history
+from core.ledger.store.balances import BalanceRow
+
+JUST = timedelta(microseconds=1)
+HOUR = timedelta(hours=1)
+YEAR_2020 = datetime(2020, 6, 1, tzinfo=UTC)
+YEAR_2021 = datetime(2021, 6, 1, tzinfo=UTC)
+YEAR_2100 = datetime(2100, 1, 1, tzinfo=UTC)
+runs = itertools.count(1)
+
+
+def sums_at(
+    conn: Connection, row: BalanceRow, at: datetime | None, *, from_source: bool = False
+) -> tuple[int, int] | None:
+    """Credit and debit; None when there is nothing by then."""
+    try:
+        then = history.balance_at(conn, row, at, from_source=from_source)
+    except NotFound:
+        return None
+    assert then.balance == then.credit - then.debit
+    return then.credit, then.debit
+
+
+def post_dated(client: FlaskClient, **fields: Any) -> dict[str, Any]:
+    """One USD cent from @World to @A, unless told otherwise."""
+    body = {
+        "precise_amount": 1,
+        "precision": 100,
+        "currency": "USD",
+        "reference": f"history {next(runs)}",
+        "source": "@World",
+        "destination": "@A",
+        "description": "a test",
+        "allow_overdraft": True,
+        **fields,
+    }
+    response = client.post("/transactions", json={name: value for name, value in body.items() if value is not None})
+    assert response.status_code == 201, response.text
+    posted: dict[str, Any] = response.get_json()
+    return posted
+
+
+def id_of(client: FlaskClient, name: str) -> str:
+    found: str = client.get(f"/balances/indicator/{name}/currency/USD").get_json()["balance_id"]
+    return found
+
+
+def refusal_of(client: FlaskClient, method: str, path: str, status: int) -> tuple[str, str]:
+    response = client.open(path, method=method)
+    assert response.status_code == status, response.text
+    detail = response.get_json()["error_detail"]
+    return detail["code"], detail["message"]

@@ -1,0 +1,22 @@
+"""What several tests of the ledger stand on."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from core.verification import audit
+from tests.harness.factories import Ledger
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(5) as executor:
+        yield executor
+
+
+@pytest.fixture
+def verified(ledger: Ledger) -> Iterator[None]:
+    """Whatever a test did, the history adds up."""
+    yield
+    assert audit.verify(ledger.engine).problems == []

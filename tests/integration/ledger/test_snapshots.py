@@ -1,0 +1,100 @@
+"""Who takes snapshots of balances, and when."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from celery import Celery
+from click.testing import CliRunner
+from flask import Flask
+from flask.testing import FlaskClient
+from freezegun import freeze_time
+from sqlalchemy import Engine, text
+
+import celeryconfig
+from core.base.db import connect, reading
+from core.ledger import history
+from ops.cli.main import main
+from tests.harness.dated import refusal_of
+from tests.harness.factories import Ledger, transaction
+from worker import tasks
+
+
+def test_a_request_for_snapshots_goes_to_the_workers(app: Flask, client: FlaskClient) -> None:
+    celery: Celery = app.extensions["pacioli"].doorbell._celery
+    celery.conf.broker_url, celery.conf.broker_transport_options = "memory://", {}
+    answer = {"message": "Snapshotting in progress. should be completed shortly"}
+    for query, size in (("", history.BATCH), ("?batch_size=7", 7)):
+        response = client.post(f"/balances-snapshots{query}")
+        assert (response.status_code, response.get_json()) == (200, answer)
+        with celery.connection_for_read() as connection:
+            message = connection.default_channel.basic_get(celeryconfig.MAINTENANCE, no_ack=True)
+        assert message is not None
+        assert message.headers["task"] == celeryconfig.SNAPSHOT == tasks.snapshot.name
+        assert json.loads(message.body)[0] == [size]
+
+
+@pytest.mark.parametrize("bad", ["0", "-1", "ten", "1.5", "10001", "99999999999999", ""])
+def test_a_batch_size_that_is_none_is_refused(client: FlaskClient, bad: str) -> None:
+    code, message = refusal_of(client, "POST", f"/balances-snapshots?batch_size={bad}", 400)
+    assert code == "GEN_VALIDATION_ERROR"
+    assert message == "batch_size: invalid batch_size value: must be a whole number from 1 to 10000."
+
+
+def test_a_broker_that_is_away_is_503(app: Flask, client: FlaskClient) -> None:
+    app.extensions["pacioli"].doorbell._celery.conf.broker_url = "redis://127.0.0.1:1/0"
+    code, message = refusal_of(client, "POST", "/balances-snapshots", 503)
+    assert (code, message) == ("GEN_UNAVAILABLE", "the broker is not available right now; try again")
+
+
+def _balances_with_snapshots(engine: Engine) -> int:
+    with reading(engine) as conn:
+        count: int = conn.execute(text("SELECT count(DISTINCT balance) FROM snapshots")).scalar_one()
+    return count
+
+
+def test_a_worker_takes_them_and_leaves_what_takes_long_to_another_task(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.bulk(*(transaction(destination=f"@{number}") for number in range(5)))
+    ledger.drain()
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(tasks, "engine", lambda: ledger.engine)
+    monkeypatch.setattr(tasks.snapshot, "apply_async", sent.append)
+    monkeypatch.setattr(tasks, "SNAPSHOT_FOR_S", 0)
+    tasks.snapshot(2)
+    assert _balances_with_snapshots(ledger.engine) == 2
+    while sent:
+        tasks.snapshot(*sent.pop())
+    assert _balances_with_snapshots(ledger.engine) == 6
+
+
+def test_a_worker_without_a_database_leaves_them_to_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    away = connect("postgresql://nobody@127.0.0.1:1/nothing")
+    monkeypatch.setattr(tasks, "engine", lambda: away)
+    tasks.snapshot()
+    away.dispose()
+
+
+def test_beat_has_them_taken_at_five_past_midnight() -> None:
+    (entry,) = (entry for entry in celeryconfig.beat_schedule.values() if entry["task"] == celeryconfig.SNAPSHOT)
+    schedule: Any = entry["schedule"]
+    schedule.nowfun = lambda: datetime.now(UTC)
+    last = datetime(2026, 3, 1, 0, 5, 1, tzinfo=UTC)
+    for now, is_due in (("2026-03-01 23:59:59", False), ("2026-03-02 00:04:59", False), ("2026-03-02 00:05:00", True)):
+        with freeze_time(now):
+            assert schedule.is_due(last).is_due is is_due, now
+
+
+def test_an_operator_takes_them_now(ledger: Ledger, database_url: str) -> None:
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(main, ["snapshot", *arguments], env={"DATABASE_URL": database_url})
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    ledger.post()
+    ledger.drain()
+    assert json.loads(run("--json", "--batch-size", "1")) == {"snapshots": 2}
+    assert run() == "0 snapshots taken\n"
+    assert _balances_with_snapshots(ledger.engine) == 2
