@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 
 import celeryconfig
 from core.base.db import reading, reading_within
-from core.base.errors import InvalidRequest, TransientError
+from core.base.errors import InvalidRequest, NotFound, TransientError
 from core.base.ids import key_of
 from core.funding import jobs as funding
 from core.funding import store as funding_store
@@ -80,9 +80,24 @@ def read_page() -> Response:
 @blueprint.get("/funding-jobs/<job_id>")
 def read(job_id: str) -> Response:
     """One funding job, with its last run, the next ones, and what the pool will be after the next."""
+    with reading(service().engine) as conn:
+        job = funding.found(conn, job_id)
+    return _answer_job(job)
+
+
+@blueprint.get("/funding-jobs/reference/<rest:reference>")
+def read_reference(reference: str) -> Response:
+    """One funding job by the client's reference, as it is read by its id."""
+    with reading(service().engine) as conn:
+        job = funding_store.find_job_by_reference(conn, reference)
+    if job is None:
+        raise NotFound("FND_NOT_FOUND", f"Funding job with reference '{reference}' not found")
+    return _answer_job(job)
+
+
+def _answer_job(job: JobRow) -> Response:
     ledger = service()
     with reading(ledger.engine) as conn:
-        job = funding.found(conn, job_id)
         last = next(iter(funding_store.list_runs(conn, job.id, limit=1, after=None)), None)
     body = {"last_run": None, **job_body(job, last), "next_runs": funding.next_occurrences(job)}
     return wire.answer({**body, "pool": None if job.status == "CANCELLED" else _forecast(ledger, job)})

@@ -106,6 +106,7 @@ _OPERATIONS = {
     ),
     "funding.read_page": _Operation({200: "[FundingJob]"}, (), ("limit", "after", "status")),
     "funding.read": _Operation({200: "FundingJobRead"}, (404,)),
+    "funding.read_reference": _Operation({200: "FundingJobRead"}, (404,)),
     "funding.pause": _Operation({200: "FundingJob"}, (404, 409)),
     "funding.resume": _Operation({200: "FundingJob"}, (404, 409)),
     "funding.cancel": _Operation({200: "FundingJob"}, (404,)),

@@ -1,0 +1,18 @@
+"""Speaks HTTP with Pacioli. ``connect()`` gives a ``Client``; start reading in ``client.py``.
+
+The names below are what a program needs to name: this is the front door of a distribution of its own. The package knows nothing
+of the ledger's code, only what goes over the wire.
+"""
+
+from pacioli_client.client import Client as Client
+from pacioli_client.errors import PacioliError as PacioliError
+from pacioli_client.local import connect as connect
+from pacioli_client.requests import Bulk as Bulk
+from pacioli_client.requests import NewBalance as NewBalance
+from pacioli_client.requests import NewJob as NewJob
+from pacioli_client.requests import NewTransaction as NewTransaction
+from pacioli_client.requests import Recipient as Recipient
+from pacioli_client.requests import Refund as Refund
+from pacioli_client.requests import Rule as Rule
+from pacioli_client.requests import Settlement as Settlement
+from pacioli_client.requests import Share as Share

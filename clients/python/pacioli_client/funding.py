@@ -1,0 +1,202 @@
+"""Funding jobs: create or try out, read, stop and go on; their runs, and the rows of these."""
+
+import csv
+import dataclasses
+import io
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO, TypeVar, cast
+
+import msgspec
+
+from pacioli_client.answers import DryRun, Job, Row, Run
+from pacioli_client.requests import NewJob, Recipient
+from pacioli_client.wire import Request, Wire, decoded, encode, escaped, new_reference, seconds
+
+T = TypeVar("T")
+
+Recipients = BinaryIO | Iterable[Recipient]
+"""A CSV file, opened in binary, or rows."""
+
+Sent = Callable[[int, int], None]
+"""Is told how many bytes of the list were sent, and how many there are."""
+
+CHECKED_S = 300.0
+"""How long the service may take to look at a list."""
+
+IN_MEMORY = 4 * 1024 * 1024
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """What was created, or was there before under the same reference."""
+
+    run: Run
+    replayed: bool
+
+
+class Created(msgspec.Struct, frozen=True):
+    """A job, and whether it was there before under the same reference."""
+
+    job: Job
+    replayed: bool
+
+
+class Funding:
+    """``/funding-jobs``."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def create(self, asked: NewJob, recipients: Recipients | None = None, *, sent: Sent | None = None) -> Created:
+        """Keep a funding job, and run it if it has no date. Its recipients are a CSV file, rows, or its rule's.
+
+        The list is sent piece by piece, up to 256 MiB, and never held in memory. What cannot be read twice is first copied to a
+        temporary file, so that a lost answer can be asked for again; the reference sees to it that there is one job.
+        """
+        if asked.reference is None:
+            asked = msgspec.structs.replace(asked, reference=new_reference())
+        response = self._create(asked, recipients, sent)
+        return Created(decoded(Job, response), _replayed(response))
+
+    def dry_run(self, asked: NewJob, recipients: Recipients | None = None, *, sent: Sent | None = None) -> DryRun:
+        """What a run would come to over the balances as they are. Nothing is kept."""
+        body = msgspec.json.decode(encode(asked), type=dict[str, msgspec.Raw])
+        return decoded(DryRun, self._create({**body, "dry_run": True}, recipients, sent))
+
+    def _create(self, body: Any, recipients: Recipients | None, sent: Sent | None) -> Any:
+        request = Request("POST", "/funding-jobs", body, wait_s=CHECKED_S)
+        if recipients is None:
+            return self._wire.send(request)
+        with _Upload(recipients, sent) as file:
+            files = {"recipients": ("recipients.csv", file, "text/csv")}
+            return self._wire.send(dataclasses.replace(request, files=files))
+
+    def read(self, job_id: str) -> Job:
+        """One job by its id, with its last run, the next ones, and what the pool will be after the next."""
+        return self._wire.ask(Job, Request("GET", _path(job_id)))
+
+    def by_reference(self, reference: str) -> Job:
+        """One job by your reference."""
+        return self._wire.ask(Job, Request("GET", f"/funding-jobs/reference/{escaped(reference)}"))
+
+    def list(self, *, status: str | None = None, limit: int = 100) -> Iterator[Job]:
+        """All jobs, newest first; a page has ``limit``."""
+        return self._wire.rows(Job, "/funding-jobs", {"status": status, "limit": limit})
+
+    def pause(self, job_id: str) -> Job:
+        """Stop after the rows that are posted. Nothing comes due until it is resumed."""
+        return self._change(job_id, "pause")
+
+    def resume(self, job_id: str) -> Job:
+        """Go on with the run that it was at, and with its schedule from now on."""
+        return self._change(job_id, "resume")
+
+    def cancel(self, job_id: str) -> Job:
+        """End a job for good. What is posted stays."""
+        return self._change(job_id, "cancel")
+
+    def run(self, job_id: str, reference: str | None = None) -> Replayed:
+        """Run a job now, beside its schedule."""
+        body = {"reference": reference or new_reference()}
+        return self._started(Request("POST", _path(job_id, "run"), body))
+
+    def retry(self, job_id: str, run_id: str) -> Replayed:
+        """Post the rejected rows of a run once more, as a run of their own. Each run is retried once."""
+        return self._started(Request("POST", _path(job_id, "runs", run_id, "retry")))
+
+    def runs(self, job_id: str, *, limit: int = 100) -> Iterator[Run]:
+        """All runs of a job, newest first; a page has ``limit``."""
+        return self._wire.rows(Run, _path(job_id, "runs"), {"limit": limit})
+
+    def read_run(self, job_id: str, run_id: str, *, wait_s: float = 0.0) -> Run:
+        """One run, with what its rows have come to; with ``wait_s``, as soon as it is over."""
+        params = {"wait": seconds(wait_s)}
+        return self._wire.ask(Run, Request("GET", _path(job_id, "runs", run_id), params=params, wait_s=wait_s + 30))
+
+    def rows(
+        self, job_id: str, run_id: str, *, status: str | None = None, after: int = 0, limit: int = 1000
+    ) -> Iterator[Row]:
+        """The rows of a run and their transactions, after the one of that number; a page has ``limit``."""
+        params = {"status": status, "after": after or None, "limit": limit}
+        return self._wire.rows(Row, _path(job_id, "runs", run_id, "rows"), params)
+
+    def _change(self, job_id: str, action: str) -> Job:
+        return self._wire.ask(Job, Request("POST", _path(job_id, action)))
+
+    def _started(self, request: Request) -> Replayed:
+        response = self._wire.send(request)
+        return Replayed(decoded(Run, response), _replayed(response))
+
+
+class _Upload:
+    """A list as a file that can be sent again, and that tells how far it is read."""
+
+    def __init__(self, recipients: Recipients, sent: Sent | None) -> None:
+        self._sent = sent or (lambda done, of: None)
+        self._copy: BinaryIO | None = None
+        if not isinstance(recipients, Iterable) or hasattr(recipients, "read"):
+            file = cast(BinaryIO, recipients)
+            if not file.seekable():
+                self._copy = _copied(lambda copy: shutil.copyfileobj(file, copy))
+        else:
+            rows = recipients
+            self._copy = _copied(lambda copy: _write_rows(copy, rows))
+        self._file = cast(BinaryIO, recipients) if self._copy is None else self._copy
+        self._start = self._file.tell()
+        self._size = self._file.seek(0, io.SEEK_END) - self._start
+        self._file.seek(self._start)
+
+    def __enter__(self) -> "_Upload":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._copy is not None:
+            self._copy.close()
+
+    def read(self, size: int = -1) -> bytes:
+        piece = self._file.read(size)
+        self._sent(self.tell(), self._size)
+        return piece
+
+    def tell(self) -> int:
+        return self._file.tell() - self._start
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset + (self._start if whence == io.SEEK_SET else 0), whence) - self._start
+
+
+def _copied(write: Callable[[BinaryIO], Any]) -> BinaryIO:
+    """A temporary file with what ``write`` writes."""
+    file = cast(BinaryIO, tempfile.SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115
+    try:
+        write(file)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _write_rows(file: BinaryIO, recipients: Iterable[Recipient]) -> None:
+    """Rows as the CSV that the service reads. It has one kind of amount, that of the first row."""
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    lines = csv.writer(text, lineterminator="\n")
+    name = ""
+    for row in recipients:
+        if not name:
+            name = "precise_amount" if row.precise_amount is not None else "amount"
+            lines.writerow(("destination", name, "description"))
+        amount = getattr(row, name)
+        if amount is None:
+            raise ValueError(f"all rows must have {name}, as the first one has; that of {row.destination} has not")
+        lines.writerow((row.destination, format(amount, "f") if name == "amount" else amount, row.description))
+    text.detach()
+
+
+def _replayed(response: Any) -> bool:
+    return bool(response.headers.get("Idempotent-Replayed") == "true")
+
+
+def _path(*steps: str) -> str:
+    return "/".join(("/funding-jobs", *map(escaped, steps)))
