@@ -5,7 +5,7 @@ from threading import Lock
 from flask import Blueprint, Response, request
 
 from core.base.errors import InvalidRequest, TransientError
-from core.verification import audit
+from core.verification.verify import verify_since_checkpoint
 from web.http import wire
 from web.service import service
 
@@ -35,7 +35,7 @@ def verify() -> Response:
         raise TransientError("the ledger is being verified for another request; try again")
     try:
         ledger = service()
-        report = audit.verify_since_checkpoint(ledger.engine, key=ledger.chain_key, limit=VERIFIED)
+        report = verify_since_checkpoint(ledger.engine, key=ledger.chain_key, limit=VERIFIED)
     finally:
         _busy.release()
     note = {} if report.complete else {"note": _UNFINISHED.format(report.to_sequence)}

@@ -12,7 +12,8 @@ from core.ledger import drain as core_drain
 from core.ledger import due as core_due
 from core.ledger import history
 from core.ledger.store import queues as queue_store
-from core.verification import audit, checkpoints
+from core.verification import checkpoints
+from core.verification.verify import verify_since_checkpoint
 from worker.app import CHAIN_KEY, announce, answer, app, engine
 
 logger = structlog.get_logger()
@@ -104,7 +105,7 @@ def snapshot(size: int = history.BATCH, after: int = 0) -> None:
 def verify() -> None:
     """Verify what came after the last checkpoint, and write the next if it is sound. Goes on in another task."""
     try:
-        report = audit.verify_since_checkpoint(engine(), key=CHAIN_KEY, limit=VERIFIED)
+        report = verify_since_checkpoint(engine(), key=CHAIN_KEY, limit=VERIFIED)
         if not report.ok:
             problems = [str(problem) for problem in report.problems]
             logger.error("the ledger is damaged", problem_count=report.problem_count, problems=problems)

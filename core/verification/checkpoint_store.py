@@ -9,11 +9,33 @@ from sqlalchemy import Connection
 from core.base.db import driver
 from core.base.locks import AdvisoryLock, take
 
-_COLUMNS = "id, heads::text, signature, at"
+_MAY_ADD = """
+SELECT current_setting('transaction_read_only') = 'off'
+   AND has_table_privilege('checkpoints', 'INSERT')
+"""
+
+_EVERY = """
+SELECT id, heads::text, signature, at
+FROM checkpoints
+ORDER BY id
+"""
+
+_NEWEST = """
+SELECT id, heads::text, signature, at
+FROM checkpoints
+ORDER BY id DESC
+LIMIT %(limit)s
+"""
+
+_ADD = """
+INSERT INTO checkpoints (heads, signature, at)
+VALUES (%(heads)s::json, %(signature)s, %(at)s)
+RETURNING id, heads::text, signature, at
+"""
 
 
 class CheckpointRow(NamedTuple):
-    """As it is stored. Whether that is worth anything is for whoever reads it to find out."""
+    """A checkpoint as it is stored. Whether it is valid is for the reader to find out."""
 
     id: int
     heads: str
@@ -24,14 +46,11 @@ class CheckpointRow(NamedTuple):
 
 def may_add(conn: Connection) -> bool:
     """Whether this connection can write: a replica and a reader's account cannot."""
-    found = driver(conn).execute(
-        "SELECT current_setting('transaction_read_only') = 'off' AND has_table_privilege('checkpoints', 'INSERT')"
-    )
-    return found.fetchone() == (True,)
+    return driver(conn).execute(_MAY_ADD).fetchone() == (True,)
 
 
 def lock(conn: Connection) -> datetime:
-    """Keep others from adding one until the transaction ends; the database's time then."""
+    """Keep others from adding a checkpoint until the transaction ends, and return the database's time then."""
     take(conn, AdvisoryLock.CHECKPOINT)
     (now,) = driver(conn).execute("SELECT clock_timestamp()").fetchone()  # type: ignore[misc]
     assert isinstance(now, datetime)
@@ -39,23 +58,20 @@ def lock(conn: Connection) -> datetime:
 
 
 def newest(conn: Connection, limit: int) -> list[CheckpointRow]:
-    """The newest ones, newest first."""
-    rows = driver(conn).execute(f"SELECT {_COLUMNS} FROM checkpoints ORDER BY id DESC LIMIT %s", (limit,))
+    """The newest checkpoints, newest first."""
+    rows = driver(conn).execute(_NEWEST, {"limit": limit})
     return list(map(CheckpointRow._make, rows.fetchall()))
 
 
 def every(conn: Connection) -> Iterator[CheckpointRow]:
-    """All, oldest first, through a server-side cursor."""
+    """Every checkpoint, oldest first, through a server-side cursor."""
     with driver(conn).cursor("every_checkpoint") as cursor:
-        cursor.execute(f"SELECT {_COLUMNS} FROM checkpoints ORDER BY id")
+        cursor.execute(_EVERY)
         yield from map(CheckpointRow._make, cursor)
 
 
 def add(conn: Connection, *, heads: str, signature: str, at: datetime) -> CheckpointRow:
-    """Add one. The caller holds the lock."""
-    row = driver(conn).execute(
-        "INSERT INTO checkpoints (heads, signature, at) VALUES (%s::json, %s, %s) RETURNING " + _COLUMNS,
-        (heads, signature, at),
-    ).fetchone()  # fmt: skip
+    """Add a checkpoint. The caller holds the lock."""
+    row = driver(conn).execute(_ADD, {"heads": heads, "signature": signature, "at": at}).fetchone()
     assert row is not None
     return CheckpointRow._make(row)

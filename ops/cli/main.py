@@ -29,7 +29,8 @@ from core.ledger.store import currencies as currency_store
 from core.ledger.store import queues as queue_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.balances import BalanceRow, Entry
-from core.verification import audit, checkpoints
+from core.verification import checkpoints
+from core.verification.verify import verify_all, verify_since_checkpoint
 from ops.cli import show
 from ops.server.instance import FORECAST_WITHIN_S, Unavailable, chain_key, database, finds_database, reads_ledger
 
@@ -318,7 +319,7 @@ def verify(since_checkpoint: bool, data: Path, as_json: bool) -> None:
     """
     key = chain_key(data)
     with database(data) as engine, show.progress() as progress:
-        run = audit.verify_since_checkpoint if since_checkpoint else audit.verify
+        run = verify_since_checkpoint if since_checkpoint else verify_all
         report = run(engine, key=key, progress=progress)
         if report.ok:
             report.checkpoint = checkpoints.write(engine, report.reached, key) or report.checkpoint

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import click
 import msgspec
+from msgspec import structs
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import (
@@ -35,8 +36,7 @@ from core.ledger.rules.model import Kind, Rejection
 from core.ledger.store.balances import BalanceRow, Entry
 from core.ledger.store.queues import QueueState
 from core.ledger.store.transactions import Batch, Line, TransactionRow
-from core.verification import audit
-from core.verification.audit import Report
+from core.verification.report import Report, TellProgress
 
 PIPE_WIDTH = 160
 """Columns where there is no terminal to ask."""
@@ -242,7 +242,7 @@ def print_report(out: Console, report: Report) -> None:
     out.print(f"first: {plain(str(report.problems[0]))}")
     rows = table("table", "row", "what", "expected", "found")
     for problem in report.problems:
-        rows.add_row(*map(plain, problem))
+        rows.add_row(*map(plain, structs.astuple(problem)))
     out.print(rows)
     if report.problem_count > len(report.problems):
         out.print(f"and {report.problem_count - len(report.problems):,} more, which may follow from these")
@@ -601,7 +601,7 @@ def _progress_text(job: JobRow, counts: Counts) -> str:
 
 
 @contextmanager
-def progress() -> Iterator[audit.Progress]:
+def progress() -> Iterator[TellProgress]:
     """A bar on standard error, if that is a terminal, of what the verifier reads."""
     with _bar(console(stderr=True), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
         tasks: dict[str, TaskID] = {}

@@ -37,7 +37,7 @@ from core.funding.requests import FundingRequest, Recipient
 from core.funding.store import JobRow
 from core.ledger.directory import Directory
 from core.ledger.store import due as due_store
-from core.verification import audit
+from core.verification.verify import verify_all
 from ops.server.temporary import Running, running
 
 CLIENTS = 4
@@ -113,7 +113,7 @@ def run(service: Running, *, seconds: float, seed: int, say: Callable[[str], Non
     children = {id for client in clients for id in client.children}
     _compare(service.url, acknowledged, children, {id for client in clients for id in client.expiring}, result)
     _check_runs(engine, job, {id for client in clients for id in client.runs}, result)
-    report = audit.verify(engine)  # Which also looks at each row of a run.
+    report = verify_all(engine)  # Which also looks at each row of a run.
     engine.dispose()
     result.wrong += [str(problem) for problem in report.problems]
     return result

@@ -11,7 +11,7 @@ from core.funding import jobs as funding
 from core.funding.requests import FundingRequest, Recipient
 from core.funding.store import JobRow
 from core.ledger.directory import Directory
-from core.verification import audit
+from core.verification.verify import verify_all
 from ops.server.temporary import running
 from tests.harness.processes import kill, wait_until
 
@@ -48,7 +48,7 @@ def test_each_row_is_posted_once_whenever_worker_and_beat_are_killed(tmp_path: P
         }
         assert number_of_rows == len(rows)
         assert pool == -ROWS * (ROWS + 1)
-        assert audit.verify(engine).problems == []
+        assert verify_all(engine).problems == []
         engine.dispose()
     assert kills == KILLS
 

@@ -12,9 +12,10 @@ from core.ledger import append, settling
 from core.ledger.append import Submission
 from core.ledger.rules.model import Accepted
 from core.ledger.rules.requests import Leg, RefundRequest
-from core.verification import audit, checkpoints
-from core.verification.audit import Report
+from core.verification import checkpoints
 from core.verification.checkpoints import Checkpoint
+from core.verification.report import Report
+from core.verification.verify import verify_all, verify_since_checkpoint
 from tests.harness.factories import Ledger, transaction
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(32)
@@ -106,12 +107,12 @@ def tamper(ledger: Ledger, *statements: str) -> None:
 
 
 def both(ledger: Ledger, key: bytes | None = None) -> Iterator[Report]:
-    yield audit.verify(ledger.engine, key=key)
-    yield audit.verify_since_checkpoint(ledger.engine, key=key)
+    yield verify_all(ledger.engine, key=key)
+    yield verify_since_checkpoint(ledger.engine, key=key)
 
 
 def checkpoint(ledger: Ledger, key: bytes | None = KEY) -> Checkpoint:
-    report = audit.verify(ledger.engine, key=key)
+    report = verify_all(ledger.engine, key=key)
     assert report.problems == []
     written = checkpoints.write(ledger.engine, report.reached, key)
     assert written is not None

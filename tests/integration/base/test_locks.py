@@ -11,7 +11,8 @@ from core.base.errors import TransientError
 from core.base.locks import AdvisoryLock, take
 from core.funding import runs
 from core.ledger.directory import Directory
-from core.verification import audit, checkpoints
+from core.verification import checkpoints
+from core.verification.verify import verify_since_checkpoint
 from tests.harness.factories import Ledger, fund
 
 
@@ -20,7 +21,7 @@ def append(ledger: Ledger) -> None:
 
 
 def checkpoint(ledger: Ledger) -> None:
-    report = audit.verify_since_checkpoint(ledger.engine, key=None, limit=100)
+    report = verify_since_checkpoint(ledger.engine, key=None, limit=100)
     assert report.ok
     assert checkpoints.write(ledger.engine, report.reached, None) is not None
 

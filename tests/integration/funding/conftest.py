@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from core.verification import audit
+from core.verification.verify import verify_all
 from tests.harness.factories import Ledger
 from tests.harness.funding import check_postings
 
@@ -21,5 +21,5 @@ def sound(ledger: Ledger) -> Iterator[None]:
     """After the test the history adds up, and each row that was posted is one transaction, in the order of the list."""
     yield
     ledger.drain()
-    assert audit.verify(ledger.engine).problems == []
+    assert verify_all(ledger.engine).problems == []
     check_postings(ledger.engine)

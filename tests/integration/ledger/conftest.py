@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from core.verification import audit
+from core.verification.verify import verify_all
 from tests.harness.factories import Ledger
 
 
@@ -19,4 +19,4 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 def verified(ledger: Ledger) -> Iterator[None]:
     """Whatever a test did, the history adds up."""
     yield
-    assert audit.verify(ledger.engine).problems == []
+    assert verify_all(ledger.engine).problems == []

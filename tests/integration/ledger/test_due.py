@@ -23,7 +23,7 @@ from core.ledger.store import log as log_store
 from core.ledger.store import queues as queue_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
-from core.verification import audit
+from core.verification.verify import verify_all
 from tests.harness.factories import Ledger, shares, start_until_blocked, transaction
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -43,7 +43,7 @@ def _verified(ledger: Ledger) -> Iterator[None]:
     """Whatever a test did, the history adds up."""
     yield
     ledger.drain()
-    assert audit.verify(ledger.engine).problems == []
+    assert verify_all(ledger.engine).problems == []
 
 
 def _scheduled(ledger: Ledger, at: datetime = SOON, /, **fields: Any) -> Accepted:

@@ -12,7 +12,7 @@ from core.base.errors import InvalidRequest, TransientError
 from core.ledger import drain, resize
 from core.ledger.rules.routing import MAX_QUEUES
 from core.ledger.store import queues as queue_store
-from core.verification import audit
+from core.verification.verify import verify_all
 from tests.harness.factories import Ledger
 
 
@@ -61,7 +61,7 @@ def test_resize_while_threads_append_and_drain_loses_and_reorders_nothing(ledger
     with reading(ledger.engine) as conn:
         assert list(queue_store.cursors(conn)) == list(range(5))
     ledger.drain()
-    report = audit.verify(ledger.engine)
+    report = verify_all(ledger.engine)
     assert report.problems == []
     assert report.transactions == len(names) + sum(posted)
     assert report.undecided == 0
@@ -73,7 +73,7 @@ def test_everything_that_waits_is_decided_before_the_change(ledger: Ledger, monk
         ledger.post(source=f"@{number}")
     monkeypatch.setattr(resize, "LITTLE", 5)
     assert resize.resize(ledger.engine, 2) == 8
-    report = audit.verify(ledger.engine)
+    report = verify_all(ledger.engine)
     assert report.problems == []
     assert (report.transactions, report.undecided) == (30, 0)
 
@@ -95,9 +95,9 @@ def test_nothing_is_accepted_between_the_last_look_and_the_change(
     monkeypatch.setattr(queue_store, "resize", slow_change)
     resize.resize(ledger.engine, 3)
     posting.join()
-    assert audit.verify(ledger.engine).problems == []
+    assert verify_all(ledger.engine).problems == []
     ledger.drain()
-    assert audit.verify(ledger.engine).undecided == 0
+    assert verify_all(ledger.engine).undecided == 0
 
 
 def test_a_drain_that_is_at_a_queue_is_waited_for(ledger: Ledger) -> None:
@@ -110,7 +110,7 @@ def test_a_drain_that_is_at_a_queue_is_waited_for(ledger: Ledger) -> None:
         resizing.join(0.3)
         assert resizing.is_alive()
     resizing.join()
-    report = audit.verify(ledger.engine)
+    report = verify_all(ledger.engine)
     assert (report.problems, report.undecided) == ([], 0)
 
 
@@ -126,7 +126,7 @@ def test_a_resize_that_does_not_get_its_locks_changes_nothing(ledger: Ledger, da
         assert len(queue_store.cursors(conn)) == 8
     ledger.post()
     ledger.drain()
-    assert audit.verify(ledger.engine).problems == []
+    assert verify_all(ledger.engine).problems == []
 
 
 @pytest.mark.parametrize("count", [0, -1, MAX_QUEUES + 1])

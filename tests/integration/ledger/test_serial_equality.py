@@ -41,7 +41,7 @@ from core.ledger.store import outcomes as outcome_store
 from core.ledger.store import queues as queue_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
-from core.verification import audit
+from core.verification.verify import verify_all
 from tests import strategies
 from tests.oracle import Operation, Oracle, Split, Sums, Verdict
 from tests.strategies import ACCOUNTS, Account, Group, groups, moves, refunds, resolve, seeded_group, settlements
@@ -391,7 +391,7 @@ def test_a_long_run_with_threads_at_every_queue_ends_as_the_serial_run_does(engi
     run.drain()
     run.compare_all()
     run.check_balanced()
-    assert audit.verify(engine).problems == []
+    assert verify_all(engine).problems == []
 
 
 def test_money_spent_as_soon_as_it_is_funded_is_never_short(engine: Engine) -> None:

@@ -9,7 +9,7 @@ from core.base.db import begin
 from core.ledger.rules.model import GENERAL_LEDGER
 from core.ledger.rules.requests import Leg
 from core.ledger.store import balances as balance_store
-from core.verification import audit
+from core.verification.verify import verify_all
 from tests.harness.factories import Ledger
 from tests.harness.history import refund
 
@@ -38,6 +38,6 @@ def chained(ledger: Ledger) -> Ledger:
     ledger.settle(hold.transaction_id, "commit")
     refund(ledger, first.transaction_id, precise_amount=1)
     ledger.drain()
-    report = audit.verify(ledger.engine)
+    report = verify_all(ledger.engine)
     assert (report.problems, report.transactions) == ([], 8)
     return ledger

@@ -6,9 +6,9 @@ from sqlalchemy import text
 from core.base.db import begin, reading
 from core.ledger import resize
 from core.ledger.rules import chain
-from core.verification import audit
 from core.verification import store as audit_store
 from core.verification.store import Logged, Recorded
+from core.verification.verify import verify_all
 from tests.harness.factories import Ledger
 from tests.harness.history import KEY, NO_TRIGGERS, both, checkpoint, named, tamper
 
@@ -60,7 +60,7 @@ def test_an_edit_of_the_log_with_a_digest_to_match_is_named_at_the_next_row(chai
     tamper(chained, f"UPDATE log SET {edit}")
     seq = int(edit.rpartition(" ")[2])
     with begin(chained.engine) as conn:
-        (row,) = audit_store.history(conn, seq, seq)
+        (row,) = audit_store.history(conn, first=seq, last=seq)
         assert row.logged is not None
         digest = chain.digest(audit_store.digest_at(conn, seq - 1) or chain.START, row.logged[:-1])
         conn.execute(text(NO_TRIGGERS))
@@ -175,5 +175,5 @@ def test_what_is_older_than_the_chain_needs_no_hash_and_what_is_younger_does(cha
     tamper(chained, "UPDATE log SET digest = NULL WHERE seq > 8", "UPDATE outcomes SET hash = NULL WHERE seq > 8")
     for report in both(chained):
         named(report, "outcomes", "seq 11, queue 0", "hash")
-    report = audit.verify(chained.engine)
+    report = verify_all(chained.engine)
     named(report, "outcomes", "seq 9, queue 4", "hash")

@@ -10,8 +10,9 @@ from core.ledger import resize
 from core.ledger.rules import chain
 from core.ledger.rules.requests import Leg
 from core.ledger.store import outcomes as outcome_store
-from core.verification import audit, checkpoint_store, checkpoints
+from core.verification import checkpoint_store, checkpoints, walk
 from core.verification import store as audit_store
+from core.verification.verify import verify_all, verify_since_checkpoint
 from tests.harness.factories import Ledger
 from tests.harness.history import KEY, NO_TRIGGERS, OTHER_KEY, both, checkpoint, mix, named, tamper
 
@@ -30,8 +31,8 @@ def test_a_cut_tail_is_named_by_the_checkpoint_alone(chained: Ledger) -> None:
     for _ in range(2):
         chained.post(source="@A", destination="@B", precise_amount=3)
     chained.drain()
-    named(audit.verify(chained.engine, key=KEY), "checkpoints", "id 1", "at sequence 9, of queue 4")
-    named(audit.verify_since_checkpoint(chained.engine, key=KEY), "outcomes", "seq 9, queue 4", "hash")
+    named(verify_all(chained.engine, key=KEY), "checkpoints", "id 1", "at sequence 9, of queue 4")
+    named(verify_since_checkpoint(chained.engine, key=KEY), "outcomes", "seq 9, queue 4", "hash")
     tamper(chained, "DELETE FROM checkpoints")
     for report in both(chained):
         assert report.problems == []
@@ -44,8 +45,8 @@ def test_outcomes_that_were_taken_back_are_named(chained: Ledger) -> None:
     chained.drain()
     checkpoint(chained)
     restore(chained, saved)
-    named(audit.verify(chained.engine, key=KEY), "checkpoints", "id 1", "at sequence 9, of queue 4")
-    report = audit.verify_since_checkpoint(chained.engine, key=KEY)
+    named(verify_all(chained.engine, key=KEY), "checkpoints", "id 1", "at sequence 9, of queue 4")
+    report = verify_since_checkpoint(chained.engine, key=KEY)
     named(report, "outcomes", "seq 9, queue 4", "hash")
     named(report, "queues", "number 4", "cursor")
 
@@ -74,7 +75,7 @@ def forge(conn: Connection) -> None:
     conn.execute(text(NO_TRIGGERS))
     heads: dict[int, bytes] = {}
     digest = chain.START
-    for row in audit_store.history(conn, 1, 100):
+    for row in audit_store.history(conn, first=1, last=100):
         assert row.logged is not None
         digest = chain.digest(digest, row.logged[:-1])
         conn.execute(text("UPDATE log SET digest = :d WHERE seq = :s"), {"d": digest, "s": row.seq})
@@ -166,26 +167,26 @@ def test_a_checkpoint_that_was_made_without_the_key_is_named(thrice: Ledger) -> 
 def test_a_checkpoint_is_written_only_when_there_is_something_new_to_say(chained: Ledger) -> None:
     nothing = checkpoints.NOTHING
     assert checkpoints.write(chained.engine, nothing, None) is None
-    reached = audit.verify(chained.engine).reached
+    reached = verify_all(chained.engine).reached
     first = checkpoints.write(chained.engine, reached, None)
     assert first is not None and (first.id, first.heads.sequence, first.signed) == (1, 8, False)
     assert checkpoints.write(chained.engine, reached, None) is None
     # With the key, what is not signed is no reason to sign nothing, nor to go on from there.
-    assert audit.verify_since_checkpoint(chained.engine, key=KEY).from_sequence == 1
+    assert verify_since_checkpoint(chained.engine, key=KEY).from_sequence == 1
     signed = checkpoints.write(chained.engine, reached, KEY)
     assert signed is not None and signed.signed
     assert checkpoints.write(chained.engine, reached, KEY) is None
-    assert audit.verify_since_checkpoint(chained.engine, key=KEY).from_sequence == 9
+    assert verify_since_checkpoint(chained.engine, key=KEY).from_sequence == 9
     # Without it, nothing can be added to what is signed.
     chained.post()
     chained.drain()
-    report = audit.verify_since_checkpoint(chained.engine)
+    report = verify_since_checkpoint(chained.engine)
     assert (report.problems, report.from_sequence, report.reached.sequence) == ([], 9, 9)
     assert checkpoints.write(chained.engine, report.reached, None) is None
 
 
 def test_where_nothing_can_be_written_no_checkpoint_is(chained: Ledger, database_url: str) -> None:
-    reached = audit.verify(chained.engine).reached
+    reached = verify_all(chained.engine).reached
     replica = make_url(database_url).update_query_dict({"options": "-c default_transaction_read_only=on"})
     engine = connect(replica.render_as_string(hide_password=False))
     with begin(engine) as conn:
@@ -203,30 +204,30 @@ def test_where_nothing_can_be_written_no_checkpoint_is(chained: Ledger, database
 def test_a_random_mix_is_sound_in_small_steps_and_across_resizes(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    monkeypatch.setattr(audit, "BATCH", 5)
+    monkeypatch.setattr(walk, "ROWS_AT_A_TIME", 5)
     rng = random.Random(seed)
     for count in (8, 3, 8, 1, 5):
         resize.resize(ledger.engine, count)
         mix(ledger, rng, steps=30)
         while True:
-            report = audit.verify_since_checkpoint(ledger.engine, key=KEY, limit=9)
+            report = verify_since_checkpoint(ledger.engine, key=KEY, limit=9)
             assert report.problems == []
             written = checkpoints.write(ledger.engine, report.reached, KEY)
             assert written is not None or report.complete or report.undecided
             if written is None:
                 break
     ledger.drain()
-    report = audit.verify(ledger.engine, key=KEY)
+    report = verify_all(ledger.engine, key=KEY)
     assert report.problems == []
     assert report.checkpoint is not None and report.checkpoint.id > 5
 
 
 def test_it_reads_only_what_came_after_and_stops_at_the_limit(chained: Ledger) -> None:
-    report = audit.verify_since_checkpoint(chained.engine, limit=3)
+    report = verify_since_checkpoint(chained.engine, limit=3)
     # A split is not torn from its legs.
     assert (report.ok, report.complete, report.to_sequence, report.reached.sequence) == (True, False, 5, 5)
     assert checkpoints.write(chained.engine, report.reached, None) is not None
-    report = audit.verify_since_checkpoint(chained.engine, limit=3)
+    report = verify_since_checkpoint(chained.engine, limit=3)
     assert (report.ok, report.complete, report.from_sequence, report.to_sequence) == (True, True, 6, 8)
     assert report.transactions == 3
 
@@ -235,7 +236,7 @@ def test_a_checkpoint_ends_before_what_waits_and_before_a_split_that_does(chaine
     parts = [Leg("@A", "30%"), Leg("@B", "left")]
     chained.post(precise_amount=10, source=None, sources=parts, destination="@C")
     chained.drain(4)  # One leg is decided, the other is not.
-    report = audit.verify(chained.engine)
+    report = verify_all(chained.engine)
     assert (report.problems, report.undecided, report.reached.sequence) == ([], 1, 8)
     checkpoint(chained)
     chained.drain()
@@ -275,7 +276,7 @@ def test_what_is_altered_after_a_checkpoint_is_named_without_starting_over(chain
     chained.post(source="@A", destination="@B", precise_amount=2)
     chained.drain()
     tamper(chained, edit)
-    found = [(one.key, one.what) for one in audit.verify_since_checkpoint(chained.engine, key=KEY).problems]
+    found = [(one.key, one.what) for one in verify_since_checkpoint(chained.engine, key=KEY).problems]
     for expected in SINCE[edit]:
         assert expected in found
     assert bool(found) == bool(SINCE[edit])

@@ -12,7 +12,7 @@ from core.ledger.rules.model import GENERAL_LEDGER
 from core.ledger.rules.requests import Leg
 from core.ledger.store import balances as balance_store
 from core.ledger.store import transactions as transaction_store
-from core.verification import audit
+from core.verification.verify import verify_all
 from tests.harness.factories import Ledger, fund, transaction
 from tests.harness.history import NO_TRIGGERS, refund
 
@@ -47,7 +47,7 @@ def told(ledger: Ledger) -> Ledger:
     )
     ledger.drain()
     ledger.post(precise_amount=7, source="@B", destination="@A", allow_overdraft=False)
-    report = audit.verify(ledger.engine)
+    report = verify_all(ledger.engine)
     assert report.problems == []
     assert (report.transactions, report.undecided, report.rejected, report.holds) == (9, 1, 1, 1)
     return ledger
@@ -123,7 +123,7 @@ def _damage(ledger: Ledger, statements: str) -> None:
 @pytest.mark.parametrize("statements", DAMAGE)
 def test_damage_is_named(told: Ledger, statements: str) -> None:
     _damage(told, statements)
-    report = audit.verify(told.engine)
+    report = verify_all(told.engine)
     assert not report.ok
     table, key, what = DAMAGE[statements]
     first = report.problems[0]
@@ -145,7 +145,7 @@ def test_a_statement_with_a_gap_or_a_jump_is_named_beside_the_broken_chain(told:
     with begin(told.engine) as conn:
         conn.execute(text(NO_TRIGGERS))
         conn.execute(text(f"UPDATE outcomes SET {change} WHERE seq = 2"))
-    problems = audit.verify(told.engine).problems
+    problems = verify_all(told.engine).problems
     assert (problems[0].table, problems[0].what) == ("outcomes", "hash")
     assert STATEMENTS[change] in [(problem.key, problem.what) for problem in problems]
 
@@ -171,7 +171,7 @@ def more(told: Ledger) -> Ledger:
     told.post(inflight=True, inflight_commit_date=tomorrow)
     told.post(reference="later", scheduled_for=tomorrow)
     told.drain()
-    report = audit.verify(told.engine)
+    report = verify_all(told.engine)
     assert report.problems == []
     assert report.transactions == 19
     return told
@@ -214,7 +214,7 @@ FORGED = {
 def test_damage_to_splits_refunds_and_dates_is_named(more: Ledger, statements: str) -> None:
     _damage(more, statements)
     table, key, what = FORGED[statements]
-    problems = audit.verify(more.engine).problems
+    problems = verify_all(more.engine).problems
     assert any((one.table, one.what) == (table, what) and key in one.key for one in problems), problems
 
 
@@ -224,7 +224,7 @@ def funded(ledger: Ledger) -> Ledger:
     fund(ledger, "@A", "@B", "@C")
     ledger.post(source="@Pool")
     ledger.drain()
-    assert audit.verify(ledger.engine).problems == []
+    assert verify_all(ledger.engine).problems == []
     return ledger
 
 
@@ -252,7 +252,7 @@ MISPOSTED = {
 def test_a_row_of_a_run_that_is_not_its_transaction_is_named(funded: Ledger, statements: str) -> None:
     _damage(funded, statements)
     table, key, what = MISPOSTED[statements]
-    problems = audit.verify(funded.engine).problems
+    problems = verify_all(funded.engine).problems
     assert any((one.table, one.what) == (table, what) and key in one.key for one in problems), problems
 
 
@@ -262,7 +262,7 @@ def test_a_balance_that_is_not_credits_less_debits_is_named(own_database_url: st
     with begin(engine) as conn:
         conn.execute(text("ALTER TABLE balances DROP CONSTRAINT balances_adds_up"))
         conn.execute(text(f"UPDATE balances SET balance = 1 {OF_A}"))
-    first = audit.verify(engine).problems[0]
+    first = verify_all(engine).problems[0]
     assert (first.table, first.what, first.found) == ("balances", "balance", "1")
     engine.dispose()
 
@@ -271,16 +271,16 @@ def test_what_each_currency_adds_up_to_is_named(told: Ledger) -> None:
     with begin(told.engine) as conn:
         conn.execute(text("UPDATE balances SET balance = balance + 2, credit_balance = credit_balance + 2 " + OF_A))
         conn.execute(text("UPDATE balances SET inflight_debit_balance = 3 " + OF_A))
-    problems = [problem for problem in audit.verify(told.engine).problems if problem.key == "all in USD"]
+    problems = [problem for problem in verify_all(told.engine).problems if problem.key == "all in USD"]
     assert [(problem.what, problem.found) for problem in problems] == [("balance", "2"), ("inflight", "-3")]
 
 
 def test_of_much_damage_only_the_first_is_kept_but_all_is_counted(
     told: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "LISTED", 2)
+    monkeypatch.setattr("core.verification.report.LISTED", 2)
     with begin(told.engine) as conn:
         conn.execute(text("UPDATE balances SET version = version + 1"))
-    report = audit.verify(told.engine)
+    report = verify_all(told.engine)
     assert len(report.problems) == 2
     assert report.problem_count == 4

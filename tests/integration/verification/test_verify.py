@@ -5,27 +5,28 @@ import random
 import pytest
 from sqlalchemy import Engine
 
-from core.verification import audit
-from core.verification.audit import Report
+from core.verification import walk
+from core.verification.report import Report
+from core.verification.verify import verify_all
 from tests.harness.factories import Ledger
 from tests.harness.history import mix
 
 
 def test_an_empty_ledger_is_sound(engine: Engine) -> None:
-    assert audit.verify(engine) == Report(holds=0)
+    assert verify_all(engine) == Report(holds=0)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_random_mix_is_sound_at_every_moment(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    monkeypatch.setattr(audit, "BATCH", 7)
+    monkeypatch.setattr(walk, "ROWS_AT_A_TIME", 7)
     mix(ledger, random.Random(seed), steps=120)
     ledger.post()  # The mix may have ended with a drain of everything.
-    report = audit.verify(ledger.engine)
+    report = verify_all(ledger.engine)
     assert report.problems == []
     assert report.undecided > 0
     assert report.rejected > 0
     ledger.drain()
-    report = audit.verify(ledger.engine)
+    report = verify_all(ledger.engine)
     assert report.problems == []
     assert report.undecided == 0
     assert report.holds
@@ -36,13 +37,13 @@ def test_a_verifier_reads_one_snapshot_while_postings_go_on(ledger: Ledger, monk
     for _ in range(20):
         ledger.post()
     ledger.drain()
-    monkeypatch.setattr(audit, "BATCH", 5)
+    monkeypatch.setattr(walk, "ROWS_AT_A_TIME", 5)
 
     def interfere(what: str, done: int, of: int) -> None:
         ledger.post(inflight=True)
         ledger.drain()
 
-    report = audit.verify(ledger.engine, progress=interfere)
+    report = verify_all(ledger.engine, progress=interfere)
     assert report.problems == []
     assert report.transactions == 20
-    assert audit.verify(ledger.engine).transactions > 20
+    assert verify_all(ledger.engine).transactions > 20

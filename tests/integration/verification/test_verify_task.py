@@ -10,7 +10,8 @@ from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
 from core.base.db import reading
-from core.verification import audit, checkpoint_store
+from core.verification import checkpoint_store
+from core.verification.verify import verify_all
 from tests.harness.factories import Ledger
 from tests.harness.history import KEY, checkpoint, tamper
 from web.app import create_app
@@ -39,7 +40,7 @@ def test_the_task_writes_checkpoints_in_steps_and_only_if_something_happened(cha
     with reading(chained.engine) as conn:
         rows = checkpoint_store.newest(conn, 10)
     assert [json.loads(row.heads)["sequence"] for row in rows] == [8, 5]
-    assert audit.verify(chained.engine, key=KEY).problems == []
+    assert verify_all(chained.engine, key=KEY).problems == []
 
 
 def test_the_task_says_what_is_wrong_and_writes_nothing(chained: Ledger, task: Any) -> None:

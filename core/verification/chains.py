@@ -1,0 +1,75 @@
+"""Follow the hash chains: the digest of the log, and the hash of each queue's outcomes, computed again row by row."""
+
+from collections.abc import Mapping
+
+from core.ledger.rules import chain
+from core.ledger.store import outcomes as outcome_store
+from core.verification.checkpoints import Checkpoint, Heads
+from core.verification.report import Report, hash_text, seq_key
+from core.verification.store import HistoryRow, Queue
+
+_NO_HEAD = (0, chain.START)
+"""The head of a queue that has decided nothing yet."""
+
+
+class Chains:
+    """The chains up to one row of the log. After a wrong hash they go on with the one that is stored."""
+
+    def __init__(self, report: Report, since: Heads, queues: Mapping[int, Queue]) -> None:
+        self._report, self._queues = report, queues
+        self._digest, self._heads = since.digest, dict(since.queues)
+        self._chained_after = max((queue.chained_after for queue in queues.values()), default=0)
+
+    def follow(self, row: HistoryRow) -> None:
+        """Check the digest of a row of the log, and the hash of its outcome."""
+        logged, recorded = row.logged, row.recorded
+        # A row that is older than the chain has no digest.
+        if logged is not None and (logged.digest is not None or self._digest != chain.START):
+            digest = chain.digest(self._digest, logged[:-1])
+            if logged.digest != digest:
+                expected = f"{digest.hex()}, over the row and the digest before it"
+                key = seq_key(logged.seq, logged.queue)
+                self._report.add("log", key, "digest", expected=expected, found=hash_text(logged.digest))
+            self._digest = logged.digest or digest
+        if logged is None or logged.queue is None or recorded is None:
+            return
+        _, before = self._heads.get(logged.queue, _NO_HEAD)
+        if recorded.hash is None and before == chain.START and logged.seq <= self._chained_after:
+            self._heads[logged.queue] = logged.seq, chain.START
+            return
+        link = chain.link(before, outcome_store.line_of_row(recorded[:-1]))
+        if recorded.hash != link:
+            expected = f"{link.hex()}, over the row and the hash before it in its queue"
+            key = seq_key(logged.seq, logged.queue)
+            self._report.add("outcomes", key, "hash", expected=expected, found=hash_text(recorded.hash))
+        self._heads[logged.queue] = logged.seq, recorded.hash or link
+
+    def heads(self, sequence: int) -> Heads:
+        """Return where the chains are now, after the row with this seq."""
+        return Heads(sequence, self._digest, dict(self._heads))
+
+    def compare(self, checkpoint: Checkpoint) -> None:
+        """Compare the chains with a checkpoint of the position that they have reached."""
+        where, key = f"at sequence {checkpoint.heads.sequence}", f"id {checkpoint.id}"
+        if checkpoint.heads.digest != self._digest:
+            expected, found = checkpoint.heads.digest.hex(), self._digest.hex()
+            self._report.add("checkpoints", key, f"{where}, of the log", expected=expected, found=found)
+        then = checkpoint.heads.queues
+        for number in sorted(then.keys() | self._heads.keys()):
+            head, mine = then.get(number, _NO_HEAD), self._heads.get(number, _NO_HEAD)
+            if head != mine:
+                what = f"{where}, of queue {number}"
+                self._report.add("checkpoints", key, what, expected=_head_text(head), found=_head_text(mine))
+
+    def check_ends(self) -> None:
+        """Check that each chain ends where its queue says."""
+        for number, queue in self._queues.items():
+            _, hash = self._heads.get(number, _NO_HEAD)
+            if queue.hash != hash:
+                expected = f"{hash.hex()}, the hash of its last outcome"
+                self._report.add("queues", f"number {number}", "hash", expected=expected, found=queue.hash.hex())
+
+
+def _head_text(head: tuple[int, bytes]) -> str:
+    seq, hash = head
+    return "no outcome" if head == _NO_HEAD else f"{hash.hex()} of seq {seq}"

@@ -1,0 +1,81 @@
+"""Check splits: the legs come right after their split, in order, add up to it, and are in its group."""
+
+import json
+from dataclasses import dataclass
+
+from core.ledger.rules.model import Kind
+from core.verification.report import Report, seq_key
+from core.verification.store import HistoryRow, Logged
+
+
+@dataclass(slots=True)
+class _OpenSplit:
+    """A split whose legs are being read."""
+
+    logged: Logged
+    atomic: bool
+    legs: int = 0
+    amount: int = 0
+    left_open: bool = False
+    """Whether a leg refunds all that is left. Only its outcome tells that amount."""
+
+    @property
+    def transaction_id(self) -> str:
+        return f"txn_{self.logged.id}"
+
+
+class Splits:
+    """The split that the walk is in, if it is in one."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._split: _OpenSplit | None = None
+
+    def owns(self, row: HistoryRow) -> bool:
+        """Whether a row is a leg of the split before it. Refunds of the split are splits themselves."""
+        return (
+            self._split is not None
+            and row.logged is not None
+            and row.logged.kind in (Kind.TRANSFER, Kind.HOLD, Kind.REFUND)
+            and row.logged.parent == self._split.transaction_id
+        )
+
+    def check(self, row: HistoryRow, logged: Logged) -> None:
+        """Check a row as a leg of the open split; any other row closes it, and may open the next."""
+        if self.owns(row) and (split := self._split) is not None:
+            self._check_leg(split, logged)
+            return
+        self.close()
+        if logged.kind == Kind.SPLIT:
+            terms = json.loads(logged.terms) if logged.terms is not None else {}
+            self._split = _OpenSplit(logged, bool(terms.get("atomic")))
+        elif logged.kind in (Kind.TRANSFER, Kind.HOLD) and (logged.parent or "").startswith("txn_"):
+            key = seq_key(logged.seq)
+            self._report.add("log", key, "parent", expected="the split right before it", found=logged.parent)
+
+    def close(self) -> None:
+        """Check the open split as a whole: no leg of it follows."""
+        split, self._split = self._split, None
+        if split is None:
+            return
+        key = seq_key(split.logged.seq)
+        if split.legs == 0:
+            self._report.add("log", key, "legs", expected="legs right after it", found="none")
+        elif split.amount != split.logged.amount and not split.left_open:
+            expected = f"{split.amount}, which its {split.legs} legs add up to"
+            self._report.add("log", key, "amount", expected=expected, found=split.logged.amount)
+
+    def _check_leg(self, split: _OpenSplit, leg: Logged) -> None:
+        split.legs += 1
+        split.amount += leg.amount
+        refund = leg.kind == Kind.REFUND
+        split.left_open |= refund and leg.amount == 0
+        expected = f"{split.logged.reference}_{split.legs}"
+        if leg.reference not in (expected, f"txn_{leg.id}"):
+            expected = f"{expected}, as leg {split.legs} of seq {split.logged.seq}"
+            self._report.add("log", seq_key(leg.seq), "reference", expected=expected, found=leg.reference)
+        group, found = (split.logged.group_first, split.logged.group_last), (leg.group_first, leg.group_last)
+        if found != group or (found == (None, None) and (split.atomic or refund)):
+            first, last = group
+            expected = "one, as its split is atomic" if first is None else f"that of its split, {first} to {last}"
+            self._report.add("log", seq_key(leg.seq), "group", expected=expected, found=f"{found[0]} to {found[1]}")

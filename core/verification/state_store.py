@@ -1,0 +1,273 @@
+"""The state that the verifier compares with the history: balances, holds, refunds, dates, funding. Nothing here writes."""
+
+from collections.abc import Collection, Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from core.base.db import array, driver
+from core.ledger.rules.model import Balance, Hold, Refunded
+
+_FETCH = 5000
+"""Rows that a server-side cursor hands over at a time."""
+
+# Balances, holds, refunds
+
+
+class StoredBalance(NamedTuple):
+    """A balance as it is stored."""
+
+    name: str
+    currency: str
+    balance: int
+    sums: Balance
+
+
+class StoredHold(NamedTuple):
+    """A hold as it is stored."""
+
+    hold: Hold
+    settled_at: datetime | None
+
+
+_BALANCES = """
+SELECT concat_ws(' ', 'bln_' || balance_id, indicator), currency, balance, id, credit_balance,
+       debit_balance, inflight_credit_balance, inflight_debit_balance, version, last_credit_seq
+FROM balances
+ORDER BY id
+"""
+
+_HOLDS = """
+SELECT seq, amount, committed, voided, settled_at
+FROM holds
+ORDER BY seq
+"""
+
+_REFUNDS = """
+SELECT seq, amount, refunded
+FROM refunds
+ORDER BY seq
+"""
+
+_TOTALS = """
+SELECT currency, sum(balance), sum(inflight_credit_balance - inflight_debit_balance)
+FROM balances
+GROUP BY currency
+ORDER BY currency
+"""
+
+# Served by the primary key.
+_CURRENT = """
+SELECT id, concat_ws(' ', 'bln_' || balance_id, indicator), version, balance
+FROM balances
+WHERE id = ANY(%(keys)s::bigint[])
+ORDER BY id
+"""
+
+
+def balances(conn: Connection) -> Iterator[StoredBalance]:
+    """Every balance, oldest first."""
+    rows = _stream(conn, "every_balance", _BALANCES)
+    return (StoredBalance(row[0], row[1], row[2], Balance(*row[3:])) for row in rows)
+
+
+def holds(conn: Connection) -> Iterator[StoredHold]:
+    """Every hold, oldest first."""
+    return (StoredHold(Hold(*row[:4]), row[4]) for row in _stream(conn, "every_hold", _HOLDS))
+
+
+def refunds(conn: Connection) -> list[Refunded]:
+    """How far each thing has been given back, as it is stored."""
+    return [Refunded(*row) for row in driver(conn).execute(_REFUNDS)]
+
+
+def totals(conn: Connection) -> list[tuple[str, int, int]]:
+    """The sums of all balances of each currency: balance, and inflight."""
+    return driver(conn).execute(_TOTALS).fetchall()
+
+
+def current(conn: Connection, keys: Collection[int]) -> list[tuple[int, str, int, int]]:
+    """Some balances as they are now: key, name, version and balance."""
+    return driver(conn).execute(_CURRENT, {"keys": array(keys)}).fetchall()
+
+
+# Entries: the two sides of each outcome
+
+
+class BrokenEntry(NamedTuple):
+    """An outcome that does not go on where the outcome before it, of the same balance, has ended."""
+
+    seq: int
+    balance: int
+    side: str
+    """``source`` or ``destination``."""
+    version: int | None
+    expected_version: int
+    balance_after: int | None
+    expected_balance: int
+
+
+# Only status 1, APPLIED, moves money. The database sorts and compares, on disk if it must.
+_BROKEN_ENTRIES = """
+WITH entries AS (
+    SELECT source AS balance, 'source' AS side, source_version AS version, source_balance::numeric AS after,
+           CASE status WHEN 1 THEN -amount ELSE 0 END::numeric AS change, seq
+    FROM outcomes
+    WHERE source IS NOT NULL
+    UNION ALL
+    SELECT destination, 'destination', destination_version, destination_balance::numeric,
+           CASE status WHEN 1 THEN amount ELSE 0 END::numeric, seq
+    FROM outcomes
+    WHERE destination IS NOT NULL
+), followed AS (
+    SELECT *,
+           lag(version, 1, 1::bigint) OVER line + 1 AS expected_version,
+           lag(after, 1, 0::numeric) OVER line + change AS expected_after
+    FROM entries
+    WINDOW line AS (PARTITION BY balance ORDER BY version, seq)
+)
+SELECT seq, balance, side, version, expected_version, after, expected_after
+FROM followed
+WHERE version IS DISTINCT FROM expected_version
+   OR after IS DISTINCT FROM expected_after
+ORDER BY balance, version, seq
+LIMIT %(limit)s
+"""
+
+# Served by the indexes of outcomes by source and version, and by destination and version.
+_ENTRIES_AT = """
+WITH wanted AS MATERIALIZED (
+    SELECT *
+    FROM unnest(%(keys)s::bigint[], %(versions)s::bigint[]) AS one (key, version)
+)
+SELECT source, source_version, source_balance
+FROM wanted
+JOIN outcomes ON source = key AND source_version = version AND source IS NOT NULL
+UNION ALL
+SELECT destination, destination_version, destination_balance
+FROM wanted
+JOIN outcomes ON destination = key AND destination_version = version AND destination IS NOT NULL
+"""
+
+
+def broken_entries(conn: Connection, limit: int) -> list[BrokenEntry]:
+    """The entries where the versions of a balance have a gap or a repeat, or its running balance jumps.
+
+    A balance begins at version 1 with nothing, and every outcome that touches it adds one.
+    """
+    return [BrokenEntry(*row) for row in driver(conn).execute(_BROKEN_ENTRIES, {"limit": limit})]
+
+
+def entries_at(conn: Connection, at: Collection[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """The balance after the outcome that made a version of it, for pairs of key and version, where there is one."""
+    values = {"keys": array(key for key, _ in at), "versions": array(version for _, version in at)}
+    return {(key, version): after for key, version, after in driver(conn).execute(_ENTRIES_AT, values)}
+
+
+# Dates
+
+
+# Kinds 2 and 5: a hold, and a split.
+_DUE_WITHOUT_TRANSACTION = """
+SELECT DISTINCT 'txn_' || transaction
+FROM due
+WHERE NOT EXISTS (
+    SELECT
+    FROM log
+    WHERE log.id = transaction
+      AND kind IN (2, 5)
+)
+ORDER BY 1
+LIMIT %(limit)s
+"""
+
+_SCHEDULED_AND_ACCEPTED = """
+SELECT DISTINCT 'txn_' || scheduled.id, seq
+FROM scheduled
+JOIN log ON log.id = scheduled.id OR log.reference = scheduled.reference
+ORDER BY seq
+LIMIT %(limit)s
+"""
+
+
+def due_without_transaction(conn: Connection, limit: int) -> list[str]:
+    """The ids of what is to be settled at a date, and is neither a hold nor a split in the log."""
+    return [id for (id,) in driver(conn).execute(_DUE_WITHOUT_TRANSACTION, {"limit": limit})]
+
+
+def scheduled_and_accepted(conn: Connection, limit: int) -> list[tuple[str, int]]:
+    """The ids of what still waits for its date, or was cancelled before it, and is in the log all the same, and where."""
+    return driver(conn).execute(_SCHEDULED_AND_ACCEPTED, {"limit": limit}).fetchall()
+
+
+# Funding runs
+
+
+class Misposted(NamedTuple):
+    """A row of a funding run that is not what its transaction says, or the other way round."""
+
+    run: str
+    row: int | None
+    """None where no row accounts for a transaction."""
+    seq: int | None
+    """None where a row has no transaction."""
+
+
+# Three faults: a posted row whose transaction is missing or differs, a transaction of a run that no row accounts for, and
+# a row that the run has passed over: it is behind the run, or the run says that all are posted.
+_MISPOSTED = """
+SELECT 'run_' || p.run, p.row, log.seq
+FROM funding_postings AS p
+LEFT JOIN funding_runs AS r ON r.id = p.run
+LEFT JOIN funding_jobs AS j ON j.id = r.job
+LEFT JOIN funding_rows AS f ON f.list = r.list AND f.row = p.row
+LEFT JOIN log ON log.seq = p.seq
+WHERE (log.parent, log.source, log.destination, log.amount)
+      IS DISTINCT FROM ('run_' || r.id, j.source, f.destination, f.amount::numeric)
+
+UNION ALL
+SELECT log.parent, NULL, log.seq
+FROM funding_runs AS r
+JOIN log ON log.parent = 'run_' || r.id AND kind IN (1, 2)
+WHERE NOT EXISTS (SELECT FROM funding_postings AS p WHERE p.run = r.id AND p.seq = log.seq)
+
+UNION ALL
+SELECT 'run_' || r.id, f.row, NULL
+FROM funding_runs AS r
+JOIN funding_rows AS f
+  ON f.list = r.list
+ AND f.row <= CASE WHEN r.status IN ('POSTED', 'COMPLETED') THEN coalesce(r.last_row, f.row) ELSE r.posted_row END
+WHERE NOT EXISTS (SELECT FROM funding_postings AS p WHERE p.run = r.id AND p.row = f.row)
+
+ORDER BY 1, 2, 3
+LIMIT %(limit)s
+"""
+
+_MISCOUNTED_RUNS = """
+SELECT 'run_' || r.id, r.posted, count(p.row)
+FROM funding_runs AS r
+LEFT JOIN funding_postings AS p ON p.run = r.id
+GROUP BY r.id
+HAVING r.posted <> count(p.row)
+ORDER BY 1
+LIMIT %(limit)s
+"""
+
+
+def misposted(conn: Connection, limit: int) -> list[Misposted]:
+    """The rows and transactions of funding runs that do not fit each other in destination, amount, pool or run."""
+    return [*map(Misposted._make, driver(conn).execute(_MISPOSTED, {"limit": limit}))]
+
+
+def miscounted_runs(conn: Connection, limit: int) -> list[tuple[str, int, int]]:
+    """The runs that do not say how many rows they have posted: id, what they say, and how many there are."""
+    return driver(conn).execute(_MISCOUNTED_RUNS, {"limit": limit}).fetchall()
+
+
+def _stream(conn: Connection, name: str, sql: str) -> Iterator[tuple[Any, ...]]:
+    """The rows of a statement through a server-side cursor, so that memory does not grow with the table."""
+    with driver(conn).cursor(name) as cursor:
+        cursor.itersize = _FETCH
+        cursor.execute(sql)
+        yield from cursor

@@ -1,0 +1,187 @@
+"""Walk along the log in ranges of sequence numbers, with the outcomes beside it, and check each row by itself.
+
+A row must follow the one before it without a gap, name balances of its currency, and have an outcome exactly when its
+queue is decided so far. ``splits.py`` checks what belongs to a split, and ``chains.py`` the hashes. A judge says what
+else there is to check of rows that are decided together: ``replay.py`` or ``continuation.py``.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from sys import intern
+from typing import Protocol
+
+from sqlalchemy import Connection
+
+from core.ledger.rules.model import Kind
+from core.ledger.rules.routing import queue_of, route_of
+from core.ledger.store.balances import BALANCE_PREFIX
+from core.verification import store as history_store
+from core.verification.chains import Chains
+from core.verification.checkpoints import Checkpoint, Heads
+from core.verification.report import Report, TellProgress, seq_key, status_text
+from core.verification.splits import Splits
+from core.verification.store import HistoryRow, Queue
+
+ROWS_AT_A_TIME = 5_000
+"""Rows of the log that one statement reads."""
+
+
+class Judge(Protocol):
+    """What a verification checks beside each row by itself."""
+
+    def begin(self, queues: dict[int, Queue]) -> None:
+        """Check what must hold before the first row."""
+
+    def prepare(self, rows: Sequence[HistoryRow]) -> None:
+        """Read what the rows of a range refer to."""
+
+    def judge(self, group: Sequence[HistoryRow]) -> None:
+        """Check rows that are decided together: an atomic group, or one row."""
+
+
+class Walk:
+    """One walk along the log, from where the chains were to its end or a limit."""
+
+    def __init__(self, conn: Connection, report: Report, progress: TellProgress, judge: Judge, since: Heads) -> None:
+        self._conn, self._report, self._progress, self._judge, self._since = conn, report, progress, judge, since
+        self._last_seq = history_store.last_seq(conn)
+        self._queues = history_store.queues(conn)
+        self._currencies: dict[int, str] = {}
+        self._next_seq = since.sequence + 1
+        self._waiting = False
+        self._splits = Splits(report)
+        self._chains = Chains(report, since, self._queues)
+        report.from_sequence, report.to_sequence, report.reached = self._next_seq, since.sequence, since
+
+    def run(self, *, limit: int | None = None, checkpoints: Sequence[Checkpoint] = ()) -> None:
+        """Check every row of the log and every outcome, and compare the chains with checkpoints on the way.
+
+        It stops after ``limit`` rows, or a little later, where nothing binds two rows together. ``checkpoints`` come in
+        the order of their positions.
+        """
+        self._judge.begin(self._queues)
+        numbers = list(self._queues)
+        if numbers != list(range(len(numbers))):
+            self._report.add("queues", "all", "numbers", expected=f"0 to {len(numbers) - 1}", found=numbers)
+        ahead = list(checkpoints)
+        stop_after = self._since.sequence + limit if limit is not None else None
+        for _, members in groupby(self._rows(), key=_group_of):
+            group = list(members)
+            if not self._splits.owns(group[0]):
+                self._pause_before(group[0].seq, ahead)
+                if stop_after is not None and self._report.to_sequence >= stop_after:
+                    self._report.complete = False
+                    break
+            for row in group:
+                self._check_row(row)
+            self._judge.judge(group)
+            for row in group:
+                self._chains.follow(row)
+            self._report.to_sequence = group[-1].seq
+        self._splits.close()
+        if self._report.complete:
+            self._pause_before(max(self._next_seq, self._last_seq + 1), ahead)
+            for checkpoint in ahead[-1:]:
+                check_log_reaches(
+                    self._report, self._last_seq, checkpoint.heads.sequence, f"checkpoint {checkpoint.id}"
+                )
+            self._chains.check_ends()
+        self._check_cursors()
+
+    def _rows(self) -> Iterator[HistoryRow]:
+        """Read every row. Seqs may have gaps if something is wrong, so a range begins where there is something."""
+        last = self._since.sequence or history_store.BEFORE_ALL
+        while (first := history_store.next_seq(self._conn, last)) is not None:
+            last = first + ROWS_AT_A_TIME - 1
+            rows = history_store.history(self._conn, first=first, last=last)
+            self._look_up_currencies(rows)
+            self._judge.prepare(rows)
+            self._check_queues(rows)
+            yield from rows
+            self._progress("transactions", min(last, self._last_seq), self._last_seq)
+
+    def _look_up_currencies(self, rows: Sequence[HistoryRow]) -> None:
+        keys = {key for row in rows if row.posting for key in (row.posting.source, row.posting.destination)}
+        if unknown := keys - self._currencies.keys() - {None}:
+            found = history_store.currencies_of(self._conn, unknown)
+            self._currencies |= {key: intern(currency) for key, currency in found.items()}
+
+    def _pause_before(self, seq: int, ahead: list[Checkpoint]) -> None:
+        """Note how far the walk is, and compare with the checkpoints there. No split or group is open."""
+        if not self._waiting:
+            self._report.reached = self._chains.heads(self._report.to_sequence)
+        while ahead and ahead[0].heads.sequence < seq:
+            self._chains.compare(ahead.pop(0))
+
+    def _check_queues(self, rows: Sequence[HistoryRow]) -> None:
+        """Check that each waiting row is in the queue of its source. A decided one may be from before a resize."""
+        unrecorded = (row.posting for row in rows if row.posting is not None and row.recorded is None)
+        waiting = [posting for posting in unrecorded if posting.kind != Kind.SPLIT]
+        if not waiting or not self._queues:
+            return
+        ids = history_store.balance_ids(self._conn, {posting.source for posting in waiting})
+        for posting in waiting:
+            if (key := ids.get(posting.source)) is None:
+                continue
+            queue = queue_of(route_of(f"{BALANCE_PREFIX}{key}"), len(self._queues))
+            if posting.queue != queue:
+                self._report.add("log", seq_key(posting.seq), "queue", expected=queue, found=posting.queue)
+
+    def _check_row(self, row: HistoryRow) -> None:
+        seq, logged, posting, recorded = row
+        if seq > self._next_seq:
+            expected, found = "a row, for the log has no gaps", f"none before {seq}"
+            self._report.add("log", seq_key(self._next_seq), "row", expected=expected, found=found)
+        self._next_seq = seq + 1
+        if posting is None or logged is None:
+            self._splits.close()
+            self._report.add("log", seq_key(seq), "row", expected="the row that its outcome is of", found="none")
+            return
+        currency = logged.currency
+        self._splits.check(row, logged)
+        self._report.transactions += 1
+        for side, key in (("source", posting.source), ("destination", posting.destination)):
+            if key is None and posting.kind == Kind.SPLIT:
+                continue
+            found_currency = self._currencies.get(key)
+            if found_currency is None:
+                self._report.add("log", seq_key(seq), side, expected="a balance that exists", found=f"key {key}")
+            elif found_currency != currency:
+                expected = f"{found_currency}, which is the {side}'s"
+                self._report.add("log", seq_key(seq), "currency", expected=expected, found=currency)
+
+        if posting.kind == Kind.SPLIT:
+            if recorded is not None:
+                expected = "none, for a split has no outcome"
+                self._report.add("outcomes", seq_key(seq), "row", expected=expected, found="one")
+            return
+        queue = self._queues.get(posting.queue)
+        if recorded is None:
+            self._waiting = True
+            self._report.undecided += 1
+            if queue is None or seq <= queue.cursor:
+                why = "no longer exists" if queue is None else f"is decided up to {queue.cursor}"
+                expected = f"an outcome, as queue {posting.queue} {why}"
+                self._report.add("outcomes", seq_key(seq), "row", expected=expected, found="none")
+        elif queue is not None and seq > queue.cursor:
+            expected = f"none yet, as queue {posting.queue} is decided up to {queue.cursor}"
+            self._report.add("outcomes", seq_key(seq), "row", expected=expected, found=status_text(recorded.status))
+
+    def _check_cursors(self) -> None:
+        for number, queue in self._queues.items():
+            if not 0 <= queue.cursor <= self._last_seq:
+                expected = f"at most {self._last_seq}, where the log ends"
+                self._report.add("queues", f"number {number}", "cursor", expected=expected, found=queue.cursor)
+
+
+def check_log_reaches(report: Report, last_seq: int, sequence: int, who: str) -> None:
+    """Check that the log, whose last row is ``last_seq``, reaches as far as a checkpoint vouches for."""
+    if last_seq < sequence:
+        expected = f"a row, for {who} vouches for the log up to {sequence}"
+        report.add("log", seq_key(last_seq + 1), "row", expected=expected, found=f"none after {last_seq}")
+
+
+def _group_of(row: HistoryRow) -> int:
+    """Members of an atomic group are neighbours, and share their first seq."""
+    posting = row.posting
+    return row.seq if posting is None or posting.group_first is None else posting.group_first
