@@ -67,9 +67,10 @@ def finds_database(command: Command) -> Command:
 
 
 def _data_of_group() -> Path:
-    """So that the option may stand before a subcommand as well as behind it."""
+    """So that the option may stand before a subcommand as well as behind it. Else PACIOLI_DATA, else ``.pacioli``."""
     parent = click.get_current_context().parent
-    return (parent.params.get("data") if parent is not None else None) or Path(".pacioli")
+    given = parent.params.get("data") if parent is not None else None
+    return given or Path(os.environ.get("PACIOLI_DATA") or ".pacioli")
 
 
 @contextmanager

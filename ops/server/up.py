@@ -67,7 +67,14 @@ Parts = Callable[[Options, Mapping[str, str], Log], Sequence[Child]]
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address the web server listens on.")
 @click.option("--port", default=5001, show_default=True, help="Port it listens on; 0 takes a free one.")
-@click.option("--data", type=click.Path(path_type=Path), default=".pacioli", show_default=True, help="Data folder.")
+@click.option(
+    "--data",
+    envvar="PACIOLI_DATA",
+    type=click.Path(path_type=Path),
+    default=".pacioli",
+    show_default=True,
+    help="Data folder.",
+)
 @click.option("--workers", default=min(4, os.cpu_count() or 1), show_default=True, help="Processes of the worker.")
 def up(host: str, port: int, data: Path, workers: int) -> None:
     """Run everything here: Postgres, Redis, web, worker and beat.

@@ -1,0 +1,92 @@
+"""``ops/pacioli``: from any folder, through a link, and with a Python that will not do."""
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with nothing but the launcher, in a folder with a space in its name."""
+    root = tmp_path / "a checkout"
+    (root / "ops").mkdir(parents=True)
+    shutil.copy(ROOT / "ops" / "pacioli", root / "ops")
+    shutil.copy(ROOT / "pyproject.toml", root)
+    return root
+
+
+def script(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def install(checkout: Path) -> None:
+    """As if it had been installed: the command says where it stands, what it was given, and where its data are."""
+    script(checkout / ".venv" / "bin" / "pacioli", 'echo "$PWD|$*|$PACIOLI_DATA"')
+    script(checkout / ".venv" / "bin" / "python", "exit 0")
+    text = (checkout / "pyproject.toml").read_bytes()
+    stamp = subprocess.run(["cksum"], input=text, capture_output=True, check=True).stdout.split()[0]
+    (checkout / ".venv" / "stamp").write_bytes(stamp + b"\n")
+
+
+def run(launcher: Path, cwd: Path, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    given = {"PATH": "/usr/bin:/bin", **(env or {})}
+    command = [str(launcher), "fund", "wallets.csv"]
+    return subprocess.run(command, cwd=cwd, env=given, capture_output=True, text=True, check=False)
+
+
+def test_a_file_is_found_where_one_stands_and_the_data_in_the_checkout(checkout: Path, tmp_path: Path) -> None:
+    install(checkout)
+    (tmp_path / "elsewhere").mkdir()
+    found = run(checkout / "ops" / "pacioli", tmp_path / "elsewhere")
+    assert found.stdout == f"{tmp_path}/elsewhere|fund wallets.csv|{checkout}/.pacioli\n"
+    assert run(checkout / "ops" / "pacioli", tmp_path, {"PACIOLI_DATA": "/d"}).stdout.endswith("|/d\n")
+
+
+def test_it_works_through_links(checkout: Path, tmp_path: Path) -> None:
+    install(checkout)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "first").symlink_to("../a checkout/ops/pacioli")
+    (tmp_path / "second").symlink_to(tmp_path / "bin" / "first")
+    for link in (tmp_path / "bin" / "first", tmp_path / "second"):
+        assert run(link, tmp_path).stdout == f"{tmp_path}|fund wallets.csv|{checkout}/.pacioli\n"
+
+
+@pytest.mark.parametrize(
+    ("python", "says"),
+    [
+        ('case "$2" in *print*) echo 3.10 ;; *) exit 1 ;; esac', "needs Python 3.11 or newer, and {} is 3.10"),
+        ("exit 127", "needs Python 3.11 or newer, and {} does not run"),
+        ('case "$2" in *print*) echo 3.11 ;; pip) exit 1 ;; esac', "needs pip, which {} does not have"),
+    ],
+)
+def test_a_python_that_will_not_do_is_one_sentence_and_leaves_nothing(
+    checkout: Path, tmp_path: Path, python: str, says: str
+) -> None:
+    bad = script(tmp_path / "bad-python", python)
+    found = run(checkout / "ops" / "pacioli", tmp_path, {"PYTHON": str(bad)})
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr.startswith(f"pacioli: {says.format(bad)}")
+    assert found.stderr.count("\n") == 1
+    assert not (checkout / ".venv").exists()
+
+
+def test_an_installation_that_failed_is_begun_again(checkout: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    steps = f'echo "$*" >> {log}; case "$2" in *print*) echo 3.11 ;; esac; case "$*" in *" install --quiet "*) exit 1 ;; esac'
+    python = script(tmp_path / "python", steps)
+    (checkout / ".venv" / "bin").mkdir(parents=True)  # Half made: no Python in it.
+    for _ in range(2):
+        found = run(checkout / "ops" / "pacioli", tmp_path, {"PYTHON": str(python)})
+        assert found.returncode == 2
+        assert "installing what it needs" in found.stderr
+        assert "the next try starts again" in found.stderr
+    assert log.read_text().count("-m venv --clear") == 2
+    assert log.read_text().count("install --quiet --editable") == 2
