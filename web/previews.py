@@ -141,7 +141,7 @@ class _Balances:
             {
                 "balance_id": self.name(key),
                 "role": roles[key],
-                "currency": one.draft.currency,
+                "currency": one.draft.row.currency,
                 **({"virtual": True} if key < 0 else {}),
                 **_sums("current", one.before[key]),
                 **_sums("resulting", one.after[key]),
@@ -162,8 +162,8 @@ def _sums(when: str, balance: Balance) -> dict[str, str]:
 
 
 def _preview(one: Rehearsed, balances: _Balances) -> dict[str, Any]:
-    draft = one.draft
-    amount = draft.amount if draft.legs else one.outcomes[0].amount or draft.amount
+    draft, row = one.draft, one.draft.row
+    amount = row.amount if draft.legs else one.outcomes[0].amount or row.amount
     body: dict[str, Any] = {"dry_run": True, "would_apply": True}
     rejection = _rejection_of(one)
     if rejection is not None:
@@ -171,13 +171,13 @@ def _preview(one: Rehearsed, balances: _Balances) -> dict[str, Any]:
     else:
         held = any(outcome.status is Status.INFLIGHT for outcome in one.outcomes)
         body["status"] = Status.INFLIGHT if held else one.outcomes[0].status
-    body |= {"reference": draft.reference, "currency": draft.currency, **_amounts(amount, draft.precision)}
-    body["precision"] = draft.precision
+    body |= {"reference": row.reference, "currency": row.currency, **_amounts(amount, row.precision)}
+    body["precision"] = row.precision
     body["balances"] = balances.projections(one)
     if draft.legs:
         sides = (("source", [p.source for p in one.postings]), ("destination", [p.destination for p in one.postings]))
         body["legs"] = [
-            {"identifier": balances.name(key), "role": role, **_amounts(posting.amount, draft.precision)}
+            {"identifier": balances.name(key), "role": role, **_amounts(posting.amount, row.precision)}
             for role, keys in [side for side in sides if len(set(side[1])) > 1] or sides[1:]
             for key, posting in zip(keys, one.postings, strict=True)
         ]
@@ -191,13 +191,13 @@ def _settlement(balances: _Balances, asked: SettleRequest, rehearsed: Sequence[R
     del body["reference"]
     if len(rehearsed) > 1:
         total = sum(outcome.amount for each in rehearsed for outcome in each.outcomes)
-        body |= _amounts(total, first.draft.precision)
+        body |= _amounts(total, first.draft.row.precision)
         body["balances"] = _in_total(rehearsed, balances)
         body["legs"] = [
             {
-                "identifier": each.draft.parent,
+                "identifier": each.draft.row.parent,
                 "role": "hold",
-                **_amounts(each.outcomes[0].amount, each.draft.precision),
+                **_amounts(each.outcomes[0].amount, each.draft.row.precision),
             }
             for each in rehearsed
         ]
@@ -244,14 +244,14 @@ def _fails_by_itself(one: Rehearsed) -> bool:
 
 def _rejection_of(one: Rehearsed) -> dict[str, str] | None:
     if one.taken_by is not None:
-        text = f"transaction validation failed: reference {one.draft.reference} has already been used"
+        text = f"transaction validation failed: reference {one.draft.row.reference} has already been used"
         return _rejection("TXN_DUPLICATE_REFERENCE", text)
     outcome = one.rejected
     if outcome is None or outcome.rejection is None:
         return None
     reason = outcome.rejection.reason
-    text = blnk_text(outcome.rejection, one.draft)
-    if one.draft.kind in (Kind.TRANSFER, Kind.HOLD, Kind.SPLIT):
+    text = blnk_text(outcome.rejection, one.draft.row)
+    if one.draft.row.kind in (Kind.TRANSFER, Kind.HOLD, Kind.SPLIT):
         text = f"failed to apply transaction to balances: {text}"
     return {**_rejection(CODES[reason], text), "reason": _REASONS.get(reason, "other"), "check": WIRE_NAMES[reason]}
 

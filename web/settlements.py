@@ -66,7 +66,7 @@ def settle(transaction_id: str) -> Response:
         return previews.settlement(ledger, asked, drafts)
     submission = Submission(drafts, atomic=drafts[0].atomic)
     ledger.committer.submit(submission)
-    one_hold = drafts[0].parent == transaction_id
+    one_hold = drafts[0].row.parent == transaction_id
     if asked.skip_queue and one_hold:
         return answer_outcome(ledger, submission, skip_queue=True, wait_s=wait_s, created=200)
     if asked.skip_queue:

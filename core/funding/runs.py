@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import Connection, Engine
 
 from core.base.db import begin, reading
@@ -33,6 +34,7 @@ from core.funding.terms import schedule_of, terms_of
 from core.ledger import append, drain
 from core.ledger.append import Submission
 from core.ledger.drain import Announce
+from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import Draft, Kind
 from core.ledger.rules.requests import Terms
 from core.ledger.rules.routing import route_of
@@ -255,9 +257,9 @@ def _append(conn: Connection, submission: Submission) -> None:
         attempt.commit()
         return
     attempt.rollback()
-    taken = log_store.find_references(conn, [draft.reference for draft in submission.drafts])
+    taken = log_store.find_references(conn, [draft.row.reference for draft in submission.drafts])
     submission.drafts = [
-        append.called_by_id(draft) if draft.reference in taken else draft for draft in submission.drafts
+        append.called_by_id(draft) if draft.row.reference in taken else draft for draft in submission.drafts
     ]
     append.append(conn, [submission])
     if not _is_ours(submission):
@@ -272,35 +274,37 @@ def _drafts(job: JobRow, terms: FundingTerms, run: RunRow, rows: list[FundingRow
     commit_at = terms.inflight_commit_date
     if terms.inflight_commit_after_s is not None:
         commit_at = run.due_at + timedelta(seconds=terms.inflight_commit_after_s)
-    first = Draft(
-        "",
-        "",
-        int(Kind.HOLD if terms.inflight else Kind.TRANSFER),
-        job.source,
-        None,
-        route_of(job.source_id),
-        0,
-        job.currency,
-        job.precision,
-        terms.description,
-        terms.allow_overdraft,
-        terms.overdraft_limit,
-        None,
-        run.run_id,
-        None,
-        None,
-        terms=None if commit_at is None else msgspec.json.encode(Terms(inflight_commit_date=commit_at)).decode(),
-        settle_at=() if commit_at is None else ((int(Kind.COMMIT_INFLIGHT), commit_at),),
-    )
     prefix = f"{job.job_id}_{run.occurrence}_"
+    first = LogRow(
+        id="",
+        reference=prefix,
+        kind=int(Kind.HOLD if terms.inflight else Kind.TRANSFER),
+        source=job.source,
+        destination=None,
+        amount=0,
+        currency=job.currency,
+        precision=job.precision,
+        description=terms.description,
+        allow_overdraft=terms.allow_overdraft,
+        overdraft_limit=terms.overdraft_limit,
+        parent=run.run_id,
+        terms=None if commit_at is None else msgspec.json.encode(Terms(inflight_commit_date=commit_at)).decode(),
+    )
+    route = route_of(job.source_id)
+    settle_at = () if commit_at is None else ((int(Kind.COMMIT_INFLIGHT), commit_at),)
     return [
-        first._replace(
-            transaction_id=new_id("txn_"),
-            reference=f"{prefix}{row.row}",
-            destination=row.destination,
-            amount=row.amount,
-            description=row.description or terms.description,
-            meta_data=row.meta_data,
+        Draft(
+            row=replace(
+                first,
+                id=new_id(""),
+                reference=f"{prefix}{row.row}",
+                destination=row.destination,
+                amount=row.amount,
+                description=row.description or terms.description,
+                meta_data=row.meta_data,
+            ),
+            route=route,
+            settle_at=settle_at,
         )
         for row in rows
     ]

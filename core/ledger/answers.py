@@ -223,39 +223,40 @@ def transaction_of(row: TransactionRow) -> Transaction:
 
 def accepted_of(draft: Draft, accepted: Accepted, asked: TransactionRequest) -> Transaction:
     """A fresh submission, made without reading it back. Names stay as they were sent, as in Blnk."""
-    terms = terms_of(draft.terms)
+    row = draft.row
+    terms = terms_of(row.terms)
     status = Status.QUEUED if accepted.seq else Status.SCHEDULED
-    text = to_text(draft.amount, draft.precision)
+    text = to_text(row.amount, row.precision)
     legs = [
         SplitLeg(transaction_id=leg.transaction_id, reference=leg.reference, precise_amount=leg.amount)
-        for leg in draft.legs
+        for leg in (each.row for each in draft.legs)
     ]
     return Transaction(
-        precise_amount=draft.amount,
+        precise_amount=row.amount,
         amount=Raw(text.encode()),
         amount_string=text,
-        precision=draft.precision,
-        overdraft_limit=None if draft.overdraft_limit is None else major(draft.overdraft_limit, draft.precision),
+        precision=row.precision,
+        overdraft_limit=None if row.overdraft_limit is None else major(row.overdraft_limit, row.precision),
         transaction_id=accepted.transaction_id,
-        parent_transaction=draft.parent or "",
+        parent_transaction=row.parent or "",
         source=asked.source or "",
         destination=asked.destination or "",
-        reference=draft.reference,
-        currency=draft.currency,
-        description=draft.description,
+        reference=row.reference,
+        currency=row.currency,
+        description=row.description,
         status=status,
         hash=accepted.digest.hex() if accepted.digest is not None else "",
-        allow_overdraft=draft.allow_overdraft,
-        inflight=draft.kind == Kind.HOLD or terms.inflight,
+        allow_overdraft=row.allow_overdraft,
+        inflight=row.kind == Kind.HOLD or terms.inflight,
         atomic=bool(asked.atomic),
         created_at=accepted.accepted_at,
-        effective_date=draft.effective_date or accepted.accepted_at,
+        effective_date=row.effective_date or accepted.accepted_at,
         scheduled_for=terms.scheduled_for or NO_TIME,
         inflight_expiry_date=terms.inflight_expiry_date or NO_TIME,
         inflight_commit_date=terms.inflight_commit_date or NO_TIME,
         sources=terms.sources or UNSET,
         destinations=terms.destinations or UNSET,
-        meta_data=UNSET if draft.meta_data is None else Raw(draft.meta_data.encode()),
+        meta_data=UNSET if row.meta_data is None else Raw(row.meta_data.encode()),
         sequence=accepted.seq,
         timeline=[Step(status, accepted.accepted_at)],
         legs=legs or UNSET,

@@ -7,15 +7,17 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from core.base.errors import ReferenceConflict
+from core.ledger.rules.log_row import REPEATED, LogRow, digest_of
 from core.ledger.rules.model import Accepted, Draft, Kind
 from core.ledger.rules.requests import Terms, terms_of
 from core.ledger.rules.routing import queue_of
 from core.ledger.store import due as due_store
 from core.ledger.store import log as log_store
-from core.ledger.store.log import Head, Prior
+from core.ledger.store.log import Head
 
 _SPLIT = int(Kind.SPLIT)
 """As a plain integer: comparing with an enum's member costs several times as much."""
@@ -49,28 +51,32 @@ def append(conn: Connection, submissions: Sequence[Submission]) -> None:
     Raises:
         TransientError: the lock was not had in time.
     """
-    references = [draft.reference for s in submissions for draft in s.drafts]
-    references += [leg.reference for s in submissions for draft in s.drafts if draft.legs for leg in draft.legs]
+    references = [draft.row.reference for s in submissions for draft in s.drafts]
+    references += [leg.row.reference for s in submissions for draft in s.drafts if draft.legs for leg in draft.legs]
     head, prior = log_store.lock_head(conn, references)
     writer = _Writer(head, prior)
     for submission in submissions:
         submission.accepted, submission.error = [], None
         try:
-            known = {draft.reference: _replay(draft, prior) for draft in submission.drafts if draft.reference in prior}
+            known = {
+                draft.row.reference: _replay(draft.row, prior[draft.row.reference])
+                for draft in submission.drafts
+                if draft.row.reference in prior
+            }
             if submission.atomic and known and len(known) < len(submission.drafts):
                 reference, found = next(iter(known.items()))
                 raise ReferenceConflict(reference, "atomic batch", found.transaction_id)
-            for leg in (leg for d in submission.drafts if d.legs and d.reference not in known for leg in d.legs):
-                if taken := prior.get(leg.reference):
-                    raise ReferenceConflict(leg.reference, "split", taken.transaction_id)
+            for leg in (leg for d in submission.drafts if d.legs and d.row.reference not in known for leg in d.legs):
+                if taken := prior.get(leg.row.reference):
+                    raise ReferenceConflict(leg.row.reference, "split", taken.transaction_id)
         except ReferenceConflict as error:
             submission.error = error
             continue
-        fresh = [draft for draft in submission.drafts if draft.reference not in known]
+        fresh = [draft for draft in submission.drafts if draft.row.reference not in known]
         size = sum(1 + len(draft.legs) for draft in fresh)
         group = (writer.seq + 1, writer.seq + size) if submission.atomic and size > 1 else None
         for draft in submission.drafts:
-            submission.accepted.append(known.get(draft.reference) or writer.add(draft, group))
+            submission.accepted.append(known.get(draft.row.reference) or writer.add(draft, group))
     if writer.rows:
         log_store.append(conn, writer.rows)
     if writer.settle_at:
@@ -84,8 +90,8 @@ class _Writer:
     """Collects what one append writes."""
 
     head: Head
-    prior: dict[str, Prior]
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    prior: dict[str, LogRow]
+    rows: list[LogRow] = field(default_factory=list)
     scheduled: list[Draft] = field(default_factory=list)
     settle_at: list[tuple[str, int, datetime]] = field(default_factory=list)
 
@@ -96,71 +102,56 @@ class _Writer:
         """A draft whose reference is new, with its legs."""
         if draft.due_at is not None and draft.due_at > self.head.now:
             self.scheduled.append(draft)
-            accepted = Accepted(draft.transaction_id, 0, -1, self.head.now, draft.parent, False)
-            self.prior[draft.reference] = Prior(draft.transaction_id, 0, -1, self.head.now, None, draft)
-        else:
-            if group is None and draft.legs and draft.atomic:
-                group = (self.seq + 1, self.seq + 1 + len(draft.legs))
-            accepted = self._row(draft, group)
-            if draft.legs:
-                accepted = accepted._replace(legs=tuple(self._row(leg, group) for leg in draft.legs))
-            for action, at in draft.settle_at:
-                self.settle_at.append((draft.transaction_id, action, at))
+            row = self.prior[draft.row.reference] = replace(draft.row, accepted_at=self.head.now)
+            return _accepted(row, self.head.now)
+        if group is None and draft.legs and draft.atomic:
+            group = (self.seq + 1, self.seq + 1 + len(draft.legs))
+        accepted = self._row(draft, group)
+        if draft.legs:
+            accepted = accepted._replace(legs=tuple(self._row(leg, group) for leg in draft.legs))
+        for action, at in draft.settle_at:
+            self.settle_at.append((accepted.transaction_id, action, at))
         return accepted
 
     def _row(self, draft: Draft, group: tuple[int, int] | None) -> Accepted:
         head = self.head
+        first, last = group or (None, None)
         seq = self.seq = self.seq + 1
-        queue = None if draft.kind == _SPLIT else queue_of(draft.route, head.queues)
-        row = log_store.row_of(draft, seq=seq, queue=queue, group=group, accepted_at=head.now, before=self.digest)
-        digest = self.digest = row[-1]
+        queue = None if draft.row.kind == _SPLIT else queue_of(draft.route, head.queues)
+        row = replace(draft.row, seq=seq, queue=queue, group_first=first, group_last=last, accepted_at=head.now)
+        self.digest = digest_of(row, self.digest)
+        row = self.prior[row.reference] = replace(row, digest=self.digest)
         self.rows.append(row)
-        place = -1 if queue is None else queue
-        self.prior[draft.reference] = Prior(draft.transaction_id, seq, place, head.now, digest, draft)
-        return Accepted(draft.transaction_id, seq, place, head.now, draft.parent, False, digest)
+        return _accepted(row, head.now)
+
+
+def _accepted(row: LogRow, at: datetime, *, replayed: bool = False) -> Accepted:
+    queue = -1 if row.queue is None else row.queue
+    return Accepted(row.transaction_id, row.seq, queue, at, row.parent, replayed, row.digest)
 
 
 def called_by_id(draft: Draft) -> Draft:
     """A draft of the ledger's own making whose reference somebody has used, which nobody kept free."""
-    return draft._replace(reference=draft.transaction_id)
+    return draft.with_row(reference=draft.row.transaction_id)
 
 
-_CONTENT = (
-    ("kind", "inflight"),
-    ("source", "source"),
-    ("destination", "destination"),
-    ("amount", "amount"),
-    ("currency", "currency"),
-    ("precision", "precision"),
-    ("description", "description"),
-    ("allow_overdraft", "allow_overdraft"),
-    ("overdraft_limit", "overdraft_limit"),
-    ("hold_seq", "transaction"),
-    ("refund_of", "transaction"),
-    ("effective_date", "effective_date"),
-)
-"""What a repeated reference must repeat: the draft's field, and the name that the client gave it."""
-
-
-def _replay(draft: Draft, prior: dict[str, Prior]) -> Accepted:
+def _replay(ours: LogRow, first: LogRow) -> Accepted:
     """The first transaction of a repeated reference, if the content is the same."""
-    first = prior[draft.reference]
-    for name, called in _CONTENT:
-        if getattr(draft, name) != getattr(first.draft, name):
-            raise ReferenceConflict(draft.reference, called, first.transaction_id)
-    if draft.meta_data != first.draft.meta_data and _parsed(draft.meta_data) != _parsed(first.draft.meta_data):
-        raise ReferenceConflict(draft.reference, "meta_data", first.transaction_id)
-    if draft.terms != first.draft.terms:
-        _compare_terms(draft, first)
-    place = first.transaction_id, first.seq, first.queue, first.accepted_at, first.draft.parent
-    return Accepted(*place, True, first.digest)
+    for name, called in REPEATED:
+        asked, found = getattr(ours, name), getattr(first, name)
+        if asked != found and (name != "meta_data" or _parsed(asked) != _parsed(found)):
+            raise ReferenceConflict(ours.reference, called, first.transaction_id)
+    if ours.terms != first.terms:
+        _compare_terms(ours, first)
+    assert first.accepted_at is not None
+    return _accepted(first, first.accepted_at, replayed=True)
 
 
-def _compare_terms(draft: Draft, first: Prior) -> None:
-    ours, theirs = (terms_of(terms) for terms in (draft.terms, first.draft.terms))
+def _compare_terms(ours: LogRow, first: LogRow) -> None:
+    asked, found = terms_of(ours.terms), terms_of(first.terms)
     for name in Terms.__struct_fields__:
-        if name != "scheduled_at" and getattr(ours, name) != getattr(theirs, name):
-            raise ReferenceConflict(draft.reference, name, first.transaction_id)
+        if name != "scheduled_at" and getattr(asked, name) != getattr(found, name):
+            raise ReferenceConflict(ours.reference, name, first.transaction_id)
 
 
 def _parsed(meta_data: str | None) -> Any:

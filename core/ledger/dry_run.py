@@ -44,9 +44,11 @@ def rehearse(conn: Connection, drafts: Sequence[Draft], *, atomic: bool = False)
     postings = [_postings_of(draft, place) for place, draft in enumerate(drafts)]
     every = [posting for each in postings for posting in each]
     book = _book(conn, every)
-    taken = log_store.find_references(conn, [draft.reference for draft in drafts])
+    taken = log_store.find_references(conn, [draft.row.reference for draft in drafts])
     rehearsed = [
-        _rehearse(draft, each, book, taken[draft.reference].transaction_id if draft.reference in taken else None)
+        _rehearse(
+            draft, each, book, taken[draft.row.reference].transaction_id if draft.row.reference in taken else None
+        )
         for draft, each in zip(drafts, postings, strict=True)
     ]
     if atomic and any(one.rejected for one in rehearsed):
@@ -99,7 +101,7 @@ def _postings_of(draft: Draft, place: int) -> list[Posting]:
             None,
             one.refund_of,
         )
-        for number, one in enumerate(draft.legs or (draft,))
+        for number, one in enumerate(each.row for each in draft.legs or (draft,))
         if one.kind != Kind.SPLIT
     ]
 

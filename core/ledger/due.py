@@ -7,6 +7,7 @@ table in the same commit that brings it into the log.
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, Engine
 
 from core.base.db import begin, reading
@@ -45,9 +46,9 @@ def _accept_scheduled(engine: Engine, now: datetime, queues: set[int]) -> int:
     with begin(engine) as conn:
         drafts = [_restored(draft) for draft in due_store.take_scheduled(conn, now, BATCH)]
         # All references were kept free, but for those of legs: one that is taken now may be called like one of them.
-        names = {draft.reference for draft in drafts}
+        names = {draft.row.reference for draft in drafts}
         drafts = [
-            _with_legs_called_by_id(draft) if any(leg.reference in names for leg in draft.legs) else draft
+            _with_legs_called_by_id(draft) if any(leg.row.reference in names for leg in draft.legs) else draft
             for draft in drafts
         ]
         # Each by itself, for each was accepted by itself.
@@ -87,10 +88,10 @@ def _append(
 
 def _restored(draft: Draft) -> Draft:
     """A scheduled draft with what is kept only in its terms."""
-    terms = terms_of(draft.terms)
-    return draft._replace(atomic=terms.atomic, settle_at=intake.settle_at(terms))
+    terms = terms_of(draft.row.terms)
+    return replace(draft, atomic=terms.atomic, settle_at=intake.settle_at(terms))
 
 
 def _with_legs_called_by_id(draft: Draft) -> Draft:
     """Somebody has taken the reference of a leg while the split waited for its date."""
-    return draft._replace(legs=tuple(map(append.called_by_id, draft.legs)))
+    return replace(draft, legs=tuple(map(append.called_by_id, draft.legs)))

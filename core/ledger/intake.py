@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from core.base.errors import InvalidRequest, NotFound
 from core.base.ids import new_id
@@ -16,6 +17,7 @@ from core.base.metadata import meta_data_text
 from core.base.money import InexactAmount, to_minor
 from core.ledger.directory import Directory
 from core.ledger.rules import splits
+from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import BalanceRef, Draft, Kind
 from core.ledger.rules.requests import Leg, Terms, TransactionRequest
 from core.ledger.rules.validation import names_of, problems_of, time_of, whole
@@ -94,8 +96,8 @@ def check_distinct_references(drafts: Sequence[Draft]) -> None:
     seen: dict[str, int] = {}
     for index, draft in enumerate(drafts):
         for one in (draft, *draft.legs):
-            if (first := seen.setdefault(one.reference, index)) != index:
-                text = f"reference {one.reference} is used by transactions[{first}] too"
+            if (first := seen.setdefault(one.row.reference, index)) != index:
+                text = f"reference {one.row.reference} is used by transactions[{first}] too"
                 raise InvalidRequest([(f"transactions[{index}]", text)], "TXN_DUPLICATE_REFERENCE", {"index": index})
 
 
@@ -260,50 +262,52 @@ def _draft(
     assert request.reference and request.description
     hold = bool(request.inflight if inflight is None else inflight)
     sources, destinations = sides
-    transaction_id = new_id("txn_")
     source, destination = name(sources[0]), name(destinations[0])
-    draft = Draft(
-        transaction_id,
-        request.reference,
-        Kind.HOLD if hold else Kind.TRANSFER,
-        source.key,
-        destination.key,
-        source.route,
-        sums.amount,
-        currency,
-        sums.precision,
-        request.description,
-        bool(request.allow_overdraft or request.apply_overdraft),
-        sums.overdraft_limit,
-        None,
-        parent,
-        request.effective_date.astimezone(UTC) if request.effective_date else None,  # Postgres knows offsets to 15:59.
-        meta_data_text(bytes(request.meta_data)),
+    row = LogRow(
+        id=new_id(""),
+        reference=request.reference,
+        kind=Kind.HOLD if hold else Kind.TRANSFER,
+        source=source.key,
+        destination=destination.key,
+        amount=sums.amount,
+        currency=currency,
+        precision=sums.precision,
+        description=request.description,
+        allow_overdraft=bool(request.allow_overdraft or request.apply_overdraft),
+        overdraft_limit=sums.overdraft_limit,
+        parent=parent,
+        # Postgres knows offsets to 15:59.
+        effective_date=request.effective_date.astimezone(UTC) if request.effective_date else None,
+        meta_data=meta_data_text(bytes(request.meta_data)),
     )
+    draft = Draft(row=row, route=source.route)
     if request.scheduled_for or request.inflight_expiry_date or request.inflight_commit_date or sums.legs is not None:
         draft = _with_terms(draft, request, hold)
     if sums.legs is None:
         return draft
-    plain = draft._replace(parent=transaction_id, terms=None, due_at=None, settle_at=())
     refs = [[name(each) for each in names] for names in sides]
     legs = tuple(
-        plain._replace(
-            transaction_id=new_id("txn_"),
-            reference=f"{draft.reference}_{number}",
-            source=refs[0][s].key,
-            destination=refs[1][d].key,
+        Draft(
+            row=replace(
+                row,
+                id=new_id(""),
+                reference=f"{row.reference}_{number}",
+                source=refs[0][s].key,
+                destination=refs[1][d].key,
+                amount=amount,
+                parent=row.transaction_id,
+            ),
             route=refs[0][s].route,
-            amount=amount,
         )
         for number, (s, d, amount) in enumerate(sums.legs, 1)
     )
-    return draft._replace(
+    split = replace(
+        draft.row,
         kind=Kind.SPLIT,
         source=source.key if request.source else None,
         destination=destination.key if request.destination else None,
-        legs=legs,
-        atomic=bool(request.atomic),
     )
+    return replace(draft, row=split, legs=legs, atomic=bool(request.atomic))
 
 
 def _check_terms(request: TransactionRequest, inflight: bool | None) -> None:
@@ -334,8 +338,9 @@ def _with_terms(draft: Draft, request: TransactionRequest, hold: bool) -> Draft:
         inflight_expiry_date=expiry,
         inflight_commit_date=commit,
     )
-    return draft._replace(
-        terms=msgspec.json.encode(terms).decode() if terms != Terms() else None,
+    return replace(
+        draft,
+        row=replace(draft.row, terms=msgspec.json.encode(terms).decode() if terms != Terms() else None),
         due_at=scheduled_for if waits else None,
         settle_at=settle_at(terms),
     )

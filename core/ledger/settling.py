@@ -6,6 +6,7 @@ What the present state already forbids is refused here. What happens between now
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from core.base.errors import Conflict, InvalidRequest, NotFound, ReferenceConflict
@@ -15,6 +16,7 @@ from core.base.money import InexactAmount, to_minor
 from core.funding import store as funding_store
 from core.funding.store import RUN_PREFIX
 from core.ledger.explain import major
+from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import Draft, Kind, Status
 from core.ledger.rules.requests import RefundRequest, SettleRequest, Terms
 from core.ledger.rules.routing import route_of
@@ -22,7 +24,6 @@ from core.ledger.rules.splits import proportional
 from core.ledger.rules.validation import MAX_REFERENCE, text_problems, whole
 from core.ledger.store import log as log_store
 from core.ledger.store import transactions as transaction_store
-from core.ledger.store.log import Prior
 from core.ledger.store.transactions import TransactionRow
 
 BATCH_PREFIX = "bulk_"
@@ -73,25 +74,30 @@ def draft_settlements(conn: Connection, transaction_id: str, request: SettleRequ
     # The legs of an atomic split stay together; others, and what is in a batch, have nothing to do with each other.
     together = row is not None and row.kind == Kind.SPLIT and row.group_first is not None
     return [
-        settlement(hold, kind, share, references[hold.seq])._replace(atomic=together)
+        replace(settlement(hold, kind, share, references[hold.seq]), atomic=together)
         for hold, share in zip(holds, _shares(amount, list(map(_left, holds))), strict=True)
         if _left(hold) and (share or not amount)
     ]
 
 
 def _repeated(
-    reference: str, first: Sequence[Prior], kind: Kind, amount: int, holds: Sequence[TransactionRow]
+    reference: str, first: Sequence[LogRow], kind: Kind, amount: int, holds: Sequence[TransactionRow]
 ) -> list[Draft]:
     """What was accepted under a reference, if it was the same."""
-    same = {prior.draft.hold_seq for prior in first} <= {hold.seq for hold in holds}
+    same = {prior.hold_seq for prior in first} <= {hold.seq for hold in holds}
     for field, differs in (
         ("transaction", not same),
-        ("status", any(prior.draft.kind != kind for prior in first)),
-        ("amount", sum(prior.draft.amount for prior in first) != amount),
+        ("status", any(prior.kind != kind for prior in first)),
+        ("amount", sum(prior.amount for prior in first) != amount),
     ):
         if differs:
             raise ReferenceConflict(reference, field, first[0].transaction_id)
-    return [prior.draft for prior in first]
+    return [_draft_again(prior) for prior in first]
+
+
+def _draft_again(row: LogRow) -> Draft:
+    """A draft that repeats what was accepted before, which is its answer."""
+    return Draft(row=row, route=0)
 
 
 def _shares(amount: int, of: Sequence[int]) -> list[int]:
@@ -101,26 +107,23 @@ def _shares(amount: int, of: Sequence[int]) -> list[int]:
 
 def settlement(hold: TransactionRow, kind: Kind, amount: int, reference: str | None) -> Draft:
     """One commit or void. An amount of 0 is all that is left."""
-    settlement_id = new_id("txn_")
+    settlement_id = new_id("")
     action = "commit" if kind == Kind.COMMIT_INFLIGHT else "void"
-    return Draft(
-        settlement_id,
-        reference or f"{hold.transaction_id}_{action}_{settlement_id[4:]}",
-        kind,
-        hold.source_key,
-        hold.destination_key,
-        route_of(f"bln_{hold.source}"),
-        amount,
-        hold.currency,
-        hold.precision,
-        hold.description,
-        False,
-        None,
-        hold.seq,
-        hold.transaction_id,
-        None,
-        hold.meta_data,
+    row = LogRow(
+        id=settlement_id,
+        reference=reference or f"{hold.transaction_id}_{action}_{settlement_id}",
+        kind=kind,
+        source=hold.source_key,
+        destination=hold.destination_key,
+        amount=amount,
+        currency=hold.currency,
+        precision=hold.precision,
+        description=hold.description,
+        hold_seq=hold.seq,
+        parent=hold.transaction_id,
+        meta_data=hold.meta_data,
     )
+    return Draft(row=row, route=route_of(f"bln_{hold.source}"))
 
 
 def due_settlements(conn: Connection, transaction_id: str, kind: Kind) -> list[Draft]:
@@ -177,61 +180,59 @@ def draft_refund(conn: Connection, transaction_id: str, request: RefundRequest) 
     return drafts[0] if alone else _refund_of_many(drafts, sum(shares))
 
 
-def _repeated_refund(first: Prior, transaction_id: str, amount: int) -> Draft:
+def _repeated_refund(first: LogRow, transaction_id: str, amount: int) -> Draft:
     """What was accepted under a reference, if it was the same."""
     # A split has the sum of its legs, whether that was asked for or was all there was.
-    whole_split = first.draft.kind == Kind.SPLIT and not amount
+    whole_split = first.kind == Kind.SPLIT and not amount
     for field, differs in (
-        ("transaction", first.draft.parent != transaction_id),
-        ("amount", not whole_split and amount != first.draft.amount),
+        ("transaction", first.parent != transaction_id),
+        ("amount", not whole_split and amount != first.amount),
     ):
         if differs:
-            raise ReferenceConflict(first.draft.reference, field, first.transaction_id)
-    return first.draft
+            raise ReferenceConflict(first.reference, field, first.transaction_id)
+    return _draft_again(first)
 
 
 def _refund(
     moved: TransactionRow, amount: int, reference: str, parent: str, description: str, meta_data: str | None
 ) -> Draft:
-    return Draft(
-        new_id("txn_"),
-        reference,
-        Kind.REFUND,
-        moved.destination_key,
-        moved.source_key,
-        route_of(f"bln_{moved.destination}"),
-        amount,
-        moved.currency,
-        moved.precision,
-        description,
-        True,
-        None,
-        None,
-        parent,
-        None,
-        meta_data,
+    row = LogRow(
+        id=new_id(""),
+        reference=reference,
+        kind=Kind.REFUND,
+        source=moved.destination_key,
+        destination=moved.source_key,
+        amount=amount,
+        currency=moved.currency,
+        precision=moved.precision,
+        description=description,
+        allow_overdraft=True,
         refund_of=moved.seq,
+        parent=parent,
+        meta_data=meta_data,
     )
+    return Draft(row=row, route=route_of(f"bln_{moved.destination}"))
 
 
 def _refund_of_many(drafts: Sequence[Draft], amount: int) -> Draft:
     """The refunds as legs of a split."""
-    first, split_id = drafts[0], new_id("txn_")
-    sources, destinations = {draft.source for draft in drafts}, {draft.destination for draft in drafts}
-    return first._replace(
-        transaction_id=split_id,
+    first, split_id = drafts[0].row, new_id("")
+    sources, destinations = {draft.row.source for draft in drafts}, {draft.row.destination for draft in drafts}
+    row = replace(
+        first,
+        id=split_id,
         kind=Kind.SPLIT,
         source=sources.pop() if len(sources) == 1 else None,
         destination=destinations.pop() if len(destinations) == 1 else None,
         amount=amount,
         refund_of=None,
         terms=_TERMS_OF_REFUND,
-        atomic=True,
-        legs=tuple(
-            draft._replace(reference=f"{draft.reference}_{number}", parent=split_id)
-            for number, draft in enumerate(drafts, 1)
-        ),
     )
+    legs = tuple(
+        draft.with_row(reference=f"{first.reference}_{number}", parent=row.transaction_id)
+        for number, draft in enumerate(drafts, 1)
+    )
+    return Draft(row=row, route=drafts[0].route, atomic=True, legs=legs)
 
 
 def _family(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from core.ledger.rules import chain
+from core.ledger.rules.log_row import digest_of
 from core.ledger.store import outcomes as outcome_store
 from core.verification.checkpoints import Checkpoint, Heads
 from core.verification.report import Report, hash_text, seq_key
@@ -25,7 +26,7 @@ class Chains:
         logged, recorded = row.logged, row.recorded
         # A row that is older than the chain has no digest.
         if logged is not None and (logged.digest is not None or self._digest != chain.START):
-            digest = chain.digest(self._digest, logged[:-1])
+            digest = digest_of(logged, self._digest)
             if logged.digest != digest:
                 expected = f"{digest.hex()}, over the row and the digest before it"
                 key = seq_key(logged.seq, logged.queue)

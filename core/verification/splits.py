@@ -3,16 +3,17 @@
 import json
 from dataclasses import dataclass
 
+from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import Kind
 from core.verification.report import Report, seq_key
-from core.verification.store import HistoryRow, Logged
+from core.verification.store import HistoryRow
 
 
 @dataclass(slots=True)
 class _OpenSplit:
     """A split whose legs are being read."""
 
-    logged: Logged
+    logged: LogRow
     atomic: bool
     legs: int = 0
     amount: int = 0
@@ -21,7 +22,7 @@ class _OpenSplit:
 
     @property
     def transaction_id(self) -> str:
-        return f"txn_{self.logged.id}"
+        return self.logged.transaction_id
 
 
 class Splits:
@@ -40,7 +41,7 @@ class Splits:
             and row.logged.parent == self._split.transaction_id
         )
 
-    def check(self, row: HistoryRow, logged: Logged) -> None:
+    def check(self, row: HistoryRow, logged: LogRow) -> None:
         """Check a row as a leg of the open split; any other row closes it, and may open the next."""
         if self.owns(row) and (split := self._split) is not None:
             self._check_leg(split, logged)
@@ -65,7 +66,7 @@ class Splits:
             expected = f"{split.amount}, which its {split.legs} legs add up to"
             self._report.add("log", key, "amount", expected=expected, found=split.logged.amount)
 
-    def _check_leg(self, split: _OpenSplit, leg: Logged) -> None:
+    def _check_leg(self, split: _OpenSplit, leg: LogRow) -> None:
         split.legs += 1
         split.amount += leg.amount
         refund = leg.kind == Kind.REFUND

@@ -9,8 +9,9 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, text
 
 from core.base.db import array, begin, driver
+from core.ledger.rules.log_row import COLUMNS, LogRow, row_of
 from core.ledger.rules.model import Posting
-from core.ledger.store.log import HASHED
+from core.ledger.store.log import SELECTED
 from core.ledger.store.outcomes import OUTCOME
 
 BEFORE_ALL = -(2**63)
@@ -35,39 +36,11 @@ class Recorded(NamedTuple):
     hash: bytes | None
 
 
-class Logged(NamedTuple):
-    """A row of the log: what its digest covers, in that order, and the digest."""
-
-    seq: int
-    id: UUID
-    reference: str
-    kind: int
-    queue: int | None
-    source: int | None
-    destination: int | None
-    amount: int
-    currency: str
-    precision: int
-    description: str
-    allow_overdraft: bool
-    overdraft_limit: int | None
-    hold_seq: int | None
-    refund_of: int | None
-    group_first: int | None
-    group_last: int | None
-    parent: str | None
-    effective_date: datetime | None
-    meta_data: str | None
-    terms: str | None
-    accepted_at: datetime
-    digest: bytes | None
-
-
 class HistoryRow(NamedTuple):
     """A row of the log and its outcome. One of the two may be missing, though only one of them should."""
 
     seq: int
-    logged: Logged | None
+    logged: LogRow | None
     posting: Posting | None
     recorded: Recorded | None
 
@@ -107,7 +80,7 @@ SELECT coalesce(max(seq), 0)
 FROM log
 """
 
-_LOGGED = ", ".join(f"l.{column}" for column in (*HASHED.split(", "), "digest"))
+_LOGGED = ", ".join(f"l.{column}" for column in SELECTED)
 _RECORDED = ", ".join(f"o.{column}" for column in OUTCOME.split(", "))
 
 # Both sides are ranges of a primary key, read in order.
@@ -141,11 +114,11 @@ def history(conn: Connection, *, first: int, last: int) -> list[HistoryRow]:
 
 
 def _history_row(row: tuple[Any, ...]) -> HistoryRow:
-    width = len(Logged._fields)
+    width = len(COLUMNS)
     recorded = Recorded._make(row[width:]) if row[width] is not None else None
     if row[0] is None:
         return HistoryRow(row[width], None, None, recorded)
-    logged = Logged._make(row[:width])
+    logged = row_of(row[:width])
     # The queue and the sides of a split may be missing; nobody decides it.
     posting = Posting(
         logged.seq, logged.kind, logged.queue, logged.source, logged.destination, logged.amount,  # type: ignore[arg-type]

@@ -34,6 +34,7 @@ from core.ledger import append, drain
 from core.ledger.append import Submission
 from core.ledger.rules import chain
 from core.ledger.rules.engine import Book, decide
+from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import Balance, Draft, Kind, Outcome, Posting
 from core.ledger.rules.routing import route_of
 from core.ledger.store import currencies as currency_store
@@ -143,10 +144,21 @@ class _Measure:
             reference = new_id("bench_")
             made.append(
                 Draft(
-                    new_id("txn_"), reference, Kind.TRANSFER, source, destination, route, 100, "USD", 100, "bench",
-                    True, None, None, None, None, None,
+                    row=LogRow(
+                        id=new_id(""),
+                        reference=reference,
+                        kind=Kind.TRANSFER,
+                        source=source,
+                        destination=destination,
+                        amount=100,
+                        currency="USD",
+                        precision=100,
+                        description="bench",
+                        allow_overdraft=True,
+                    ),
+                    route=route,
                 )
-            )  # fmt: skip
+            )
         return made
 
     @contextmanager

@@ -7,6 +7,11 @@ from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
+import msgspec
+from msgspec.structs import replace
+
+from core.ledger.rules.log_row import LogRow
+
 
 class Kind(IntEnum):
     """What a posting does. Stored as its number."""
@@ -180,41 +185,24 @@ class Outcome(NamedTuple):
     """Of what a refund gives back, after it."""
 
 
-class Draft(NamedTuple):
-    """A validated transaction that has no place in the log yet."""
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A validated transaction that has no position in the log yet."""
 
-    transaction_id: str
-    """``txn_`` and a time-ordered UUID."""
-    reference: str
-    kind: int
-    source: int | None
-    """None where a split has several."""
-    destination: int | None
+    row: LogRow
     route: int
-    """Of the source; decides the queue when the row is appended."""
-    amount: int
-    currency: str
-    precision: int
-    description: str
-    allow_overdraft: bool
-    overdraft_limit: int | None
-    hold_seq: int | None
-    parent: str | None
-    """Id of the transaction or batch that this belongs to."""
-    effective_date: datetime | None
-    meta_data: str | None
-    """JSON text of an object."""
-    refund_of: int | None = None
-    terms: str | None = None
-    """JSON text of ``Terms``."""
+    """The source's part in routing: it decides the queue when the row is appended."""
     legs: tuple["Draft", ...] = ()
-    """Of a split. They follow it in the log."""
+    """The legs of a split, which follow it in the log."""
     atomic: bool = False
-    """Of a split: whether its legs are decided whole. Of a settlement: whether it is decided with the others."""
+    """A split decides its legs together; a settlement is decided together with the others of its request."""
     due_at: datetime | None = None
     """When to accept it into the log; None is now."""
     settle_at: tuple[tuple[int, datetime], ...] = ()
-    """Of a hold: pairs of COMMIT_INFLIGHT or VOID_INFLIGHT and when."""
+    """When to settle a hold: pairs of COMMIT_INFLIGHT or VOID_INFLIGHT and the time."""
+
+    def with_row(self, **values: Any) -> "Draft":
+        """The draft with other values in some columns."""
+        return replace(self, row=replace(self.row, **values))
 
 
 class Accepted(NamedTuple):

@@ -6,17 +6,37 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from msgspec.structs import asdict, replace
 from sqlalchemy import Connection
 
 from core.base.db import driver
 from core.base.ids import key_of
+from core.base.tables import scheduled
+from core.ledger.rules.log_row import COLUMNS, LogRow
 from core.ledger.rules.model import Draft
 from core.ledger.rules.routing import route_of
+from core.ledger.store.log import selected
 
-_SCHEDULED = (
-    "id, reference, kind, source, destination, amount, currency, precision, description, allow_overdraft, "
-    "overdraft_limit, parent, effective_date, meta_data, terms, legs, due_at, scheduled_at"
-)
+_KEPT = [name for name in COLUMNS if name in scheduled.c]
+"""The columns of a row that are known before it is accepted."""
+
+_SCHEDULE = f"""
+    INSERT INTO scheduled ({", ".join(_KEPT)}, legs, due_at, scheduled_at)
+    VALUES ({", ".join(f"%({name})s" for name in _KEPT)}, %(legs)s, %(due_at)s, %(now)s)
+"""
+
+_TAKE = f"""
+    DELETE FROM scheduled
+    WHERE id IN (
+        SELECT id
+        FROM scheduled
+        WHERE cancelled_at IS NULL AND due_at <= %(now)s
+        ORDER BY due_at, id
+        LIMIT %(limit)s
+        FOR UPDATE SKIP LOCKED
+    )
+    RETURNING due_at, legs::text, {", ".join(map(selected, _KEPT))}
+"""
 
 
 class Scheduled(NamedTuple):
@@ -30,75 +50,54 @@ def schedule(conn: Connection, drafts: Sequence[Draft], now: datetime) -> None:
     """Put transactions aside until they are due. The caller holds the append lock and has checked the references."""
     with driver(conn).cursor() as cursor:
         cursor.executemany(
-            f"INSERT INTO scheduled ({_SCHEDULED}) VALUES ({', '.join(['%s'] * 18)})",
+            _SCHEDULE,
             [
-                (
-                    draft.transaction_id[4:],
-                    draft.reference,
-                    draft.kind,
-                    draft.source,
-                    draft.destination,
-                    draft.amount,
-                    draft.currency,
-                    draft.precision,
-                    draft.description,
-                    draft.allow_overdraft,
-                    draft.overdraft_limit,
-                    draft.parent,
-                    draft.effective_date,
-                    draft.meta_data,
-                    draft.terms or "{}",
-                    json.dumps(
-                        [(leg.transaction_id, leg.kind, leg.source, leg.destination, leg.amount) for leg in draft.legs]
-                    ),
-                    draft.due_at,
-                    now,
-                )
+                {
+                    **asdict(draft.row),
+                    "terms": draft.row.terms or "{}",
+                    "legs": json.dumps([_leg_values(leg.row) for leg in draft.legs]),
+                    "due_at": draft.due_at,
+                    "now": now,
+                }
                 for draft in drafts
             ],
         )
 
 
+def _leg_values(leg: LogRow) -> tuple[Any, ...]:
+    return leg.transaction_id, leg.kind, leg.source, leg.destination, leg.amount
+
+
 def take_scheduled(conn: Connection, now: datetime, limit: int) -> list[Draft]:
     """Remove what is due, oldest date first, and return it. What another caller is taking is left to that one."""
-    rows = driver(conn).execute(
-        "DELETE FROM scheduled WHERE id IN (SELECT id FROM scheduled WHERE cancelled_at IS NULL AND due_at <= %s "
-        "ORDER BY due_at, id LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING id, reference, kind, source, destination, amount, "
-        "currency, precision, description, allow_overdraft, overdraft_limit, parent, effective_date, meta_data::text, "
-        "terms::text, legs::text, due_at",
-        (now, limit),
-    ).fetchall()  # fmt: skip
-    rows.sort(key=lambda row: (row[-1], row[0]))
-    legs = {row[0]: json.loads(row[15]) for row in rows}
-    keys = {row[3] for row in rows if row[3] is not None} | {leg[2] for each in legs.values() for leg in each}
-    found = driver(conn).execute("SELECT id, 'bln_' || balance_id FROM balances WHERE id = ANY(%s)", (list(keys),))
-    routes = {key: route_of(balance_id) for key, balance_id in found.fetchall()}
-    return [_draft(row, legs[row[0]], routes) for row in rows]
+    found = driver(conn).execute(_TAKE, {"now": now, "limit": limit}).fetchall()
+    taken = [
+        (due_at, LogRow(**dict(zip(_KEPT, values, strict=True))), json.loads(legs)) for due_at, legs, *values in found
+    ]
+    taken.sort(key=lambda each: (each[0], each[1].id))
+    keys = {row.source for _, row, _ in taken if row.source is not None}
+    keys |= {leg[2] for _, _, legs in taken for leg in legs}
+    names = driver(conn).execute("SELECT id, 'bln_' || balance_id FROM balances WHERE id = ANY(%s)", (list(keys),))
+    routes = {key: route_of(balance_id) for key, balance_id in names.fetchall()}
+    return [_draft(row, legs, routes) for _, row, legs in taken]
 
 
-def _draft(row: tuple[Any, ...], legs: list[list[Any]], routes: dict[int, int]) -> Draft:
-    key, reference, kind, source, destination, *rest = row[:15]
-    amount, currency, precision, description, allow_overdraft, limit, parent, effective_date, meta_data, terms = rest
-    head = Draft(
-        f"txn_{key}", reference, kind, source, destination, routes.get(source, 0), amount, currency, precision,
-        description, allow_overdraft, limit, None, parent, effective_date, meta_data, terms=terms,
-    )  # fmt: skip
-    return head._replace(
-        legs=tuple(
-            head._replace(
-                transaction_id=leg_id,
-                reference=f"{reference}_{number}",
-                kind=leg_kind,
-                source=leg_source,
-                destination=leg_destination,
-                route=routes[leg_source],
-                amount=leg_amount,
-                parent=head.transaction_id,
-                terms=None,
-            )
-            for number, (leg_id, leg_kind, leg_source, leg_destination, leg_amount) in enumerate(legs, 1)
+def _draft(row: LogRow, legs: list[list[Any]], routes: dict[int, int]) -> Draft:
+    drafts = []
+    for number, (leg_id, kind, source, destination, amount) in enumerate(legs, 1):
+        leg = replace(
+            row,
+            id=leg_id.removeprefix("txn_"),
+            reference=f"{row.reference}_{number}",
+            kind=kind,
+            source=source,
+            destination=destination,
+            amount=amount,
+            parent=row.transaction_id,
+            terms=None,
         )
-    )
+        drafts.append(Draft(row=leg, route=routes[source]))
+    return Draft(row=row, route=0 if row.source is None else routes[row.source], legs=tuple(drafts))
 
 
 def cancel(conn: Connection, transaction_id: str) -> bool:

@@ -1,45 +1,46 @@
 """The log: what was accepted, in the order in which it was."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
-from uuid import UUID
+from typing import Any, NamedTuple, get_args
 
-from sqlalchemy import Connection
+from msgspec.structs import astuple
+from sqlalchemy import JSON, Connection, Uuid
 
 from core.base.db import copy_text, driver
 from core.base.locks import AdvisoryLock
+from core.base.tables import log, scheduled
 from core.ledger.rules import chain
-from core.ledger.rules.model import Draft, Posting
+from core.ledger.rules.log_row import COLUMNS, HINTS, LogRow, row_of
+from core.ledger.rules.model import Posting
 from core.ledger.store.queues import WAITING
 
-_COLUMNS = (
-    "seq, id, reference, kind, queue, source, destination, amount, currency, precision, description, allow_overdraft, "
-    "overdraft_limit, hold_seq, refund_of, group_first, group_last, parent, effective_date, meta_data, terms, "
-    "accepted_at, digest"
-)
+_COLUMNS = ", ".join(COLUMNS)
 
-HASHED = _COLUMNS.removesuffix(", digest").replace("meta_data, terms", "meta_data::text, terms::text")
-"""What the digest covers, in its order."""
 
-_FIND_IN_LOG = (
-    "SELECT id, seq, queue, accepted_at, digest, reference, kind, source, destination, amount, currency, precision, "
-    "description, allow_overdraft, overdraft_limit, hold_seq, parent, effective_date, meta_data::text, refund_of, "
-    "terms::text FROM log WHERE reference = ANY(%(names)s)"
-)
-_FIND_SCHEDULED = (
-    "SELECT id, 0, -1, scheduled_at, NULL::bytea, reference, kind, source, destination, amount, currency, precision, "
-    "description, allow_overdraft, overdraft_limit, NULL::bigint, parent, effective_date, meta_data::text, "
-    "NULL::bigint, terms::text FROM scheduled WHERE reference = ANY(%(names)s)"
-)
+def selected(name: str) -> str:
+    """A column of ``log`` as a row has it: JSON and IDs as the text that the digest covers."""
+    return f"{name}::text" if isinstance(log.c[name].type, JSON | Uuid) else name
+
+
+SELECTED = [selected(name) for name in COLUMNS]
+"""The columns of a ``LogRow``, in its order."""
+
+_FIND_IN_LOG = f"SELECT {', '.join(SELECTED)} FROM log WHERE reference = ANY(%(names)s)"
+
+_SCHEDULED_AS = {"seq": "0", "accepted_at": "scheduled_at"}
+"""What stands in for columns that a scheduled transaction does not have; NULL for the others."""
+
+_FIND_SCHEDULED = f"""
+    SELECT {", ".join(selected(n) if n in scheduled.c else _SCHEDULED_AS.get(n, "NULL") for n in COLUMNS)}
+    FROM scheduled
+    WHERE reference = ANY(%(names)s)
+"""
+
 _FIND_REFERENCES = f"{_FIND_IN_LOG} UNION ALL {_FIND_SCHEDULED}"
 """One statement, so that thousands of references are sent once."""
 
-_POSTING = (
-    "seq, kind, queue, source, destination, amount, allow_overdraft, overdraft_limit, hold_seq, group_first, "
-    "group_last, refund_of"
-)
-"""The columns of ``Posting``, in its order."""
+_POSTING = ", ".join(Posting._fields)
 
 
 class Head(NamedTuple):
@@ -51,18 +52,7 @@ class Head(NamedTuple):
     now: datetime
 
 
-class Prior(NamedTuple):
-    """A row that is already in the log, or scheduled, with what a repeated reference is compared with."""
-
-    transaction_id: str
-    seq: int
-    queue: int
-    accepted_at: datetime
-    digest: bytes | None
-    draft: Draft
-
-
-def lock_head(conn: Connection, references: Collection[str] = ()) -> tuple[Head, dict[str, Prior]]:
+def lock_head(conn: Connection, references: Collection[str] = ()) -> tuple[Head, dict[str, LogRow]]:
     """Take the append lock until the transaction ends; read where the log ends, and the rows with these references.
 
     What is read has a snapshot of its own, taken under the lock, so it sees every append there ever was. All of it is
@@ -82,17 +72,17 @@ def lock_head(conn: Connection, references: Collection[str] = ()) -> tuple[Head,
         prior = connection.execute(_FIND_REFERENCES, {"names": list(references)})
     row = head.fetchone()
     assert row is not None
-    return Head(*row), {found.draft.reference: found for found in map(_prior, prior.fetchall())}
+    return Head(*row), {found.reference: found for found in map(row_of, prior.fetchall())}
 
 
-def find_references(conn: Connection, references: Collection[str | None]) -> dict[str, Prior]:
+def find_references(conn: Connection, references: Collection[str | None]) -> dict[str, LogRow]:
     """The rows that have one of these references, accepted or scheduled."""
     rows = driver(conn).execute(_FIND_REFERENCES, {"names": list(references)}).fetchall()
-    return {found.draft.reference: found for found in map(_prior, rows)}
+    return {found.reference: found for found in map(row_of, rows)}
 
 
-def append(conn: Connection, rows: Iterable[tuple[Any, ...]]) -> None:
-    """Write rows of ``row_of``. The caller holds the append lock and has checked the references."""
+def append(conn: Connection, rows: Iterable[LogRow]) -> None:
+    """Write sealed rows. The caller holds the append lock and has checked the references."""
     copy_text(conn, "log", _COLUMNS, map(_line, rows))
 
 
@@ -104,67 +94,36 @@ def escaped(text: str | None) -> str:
     return r"\N" if text is None else text.translate(_ESCAPES)
 
 
-def _line(row: tuple[Any, ...]) -> str:
-    """A row in COPY's text format. Half the cost of having the driver adapt two dozen values."""
-    (
-        seq, id, reference, kind, queue, source, destination, amount, currency, precision, description, allow_overdraft,
-        limit, hold_seq, refund_of, first, last, parent, effective_date, meta_data, terms, accepted_at, digest,
-    ) = row  # fmt: skip
-    texts = f"{reference}{currency}{description}{parent}{meta_data}{terms}"
-    if "\\" in texts or "\n" in texts or "\t" in texts or "\r" in texts:  # Several times as fast as a pattern.
-        reference, currency, description, parent, meta_data, terms = (
-            value if value is None else value.translate(_ESCAPES)
-            for value in (reference, currency, description, parent, meta_data, terms)
-        )
-    null = r"\N"
-    return (
-        f"{seq}\t{id}\t{reference}\t{kind:d}\t{null if queue is None else queue}\t{null if source is None else source}"
-        f"\t{null if destination is None else destination}\t{amount}\t{currency}\t{precision}\t{description}"
-        f"\t{'t' if allow_overdraft else 'f'}\t{null if limit is None else limit}"
-        f"\t{null if hold_seq is None else hold_seq}\t{null if refund_of is None else refund_of}"
-        f"\t{null if first is None else first}\t{null if last is None else last}"
-        f"\t{null if parent is None else parent}\t{null if effective_date is None else effective_date.isoformat()}"
-        f"\t{null if meta_data is None else meta_data}\t{null if terms is None else terms}"
-        f"\t{accepted_at.isoformat()}\t\\\\x{digest.hex()}"
-    )
+def _compiled_line() -> Callable[[LogRow], str]:
+    """The function that writes a row in COPY's text format, made once from the types of the columns.
+
+    One f-string over all columns costs half as much as a loop over them, and less still than the driver's adapting.
+    """
+    forms = {bool: "'t' if {0} else 'f'", datetime: "{0}.isoformat()", bytes: "HEX + {0}.hex()"}
+    texts, values = [], []
+    for name, hint in HINTS.items():
+        kind, *null = get_args(hint) or (hint,)
+        form = forms.get(kind, "{0}").format(name)
+        values.append(f"{{NULL if {name} is None else {form}}}" if null else f"{{{form}}}")
+        if kind is str:
+            texts.append(name)
+    line = "\t".join(values)
+    source = f"""
+def line(row):
+    {", ".join(HINTS)} = astuple(row)
+    texts = f"{"".join(f"{{{name}}}" for name in texts)}"
+    if BACKSLASH in texts or NEWLINE in texts or TAB in texts or RETURN in texts:  # Faster than a pattern.
+        {", ".join(texts)} = [text and text.translate(ESCAPES) for text in ({", ".join(texts)})]
+    return f"{line}"
+"""
+    names: dict[str, Any] = {"astuple": astuple, "NULL": r"\N", "HEX": r"\\x", "ESCAPES": _ESCAPES}
+    names |= {"BACKSLASH": "\\", "NEWLINE": "\n", "TAB": "\t", "RETURN": "\r"}
+    exec(source, names)
+    compiled: Callable[[LogRow], str] = names["line"]
+    return compiled
 
 
-def row_of(
-    draft: Draft,
-    *,
-    seq: int,
-    queue: int | None,
-    group: tuple[int, int] | None,
-    accepted_at: datetime,
-    before: bytes,
-) -> tuple[Any, ...]:
-    """The log's row of a draft that has got its place. The digest comes last; ``before`` is that of the row before."""
-    first, last = group or (None, None)
-    row = (
-        seq,
-        draft.transaction_id[4:],
-        draft.reference,
-        draft.kind,
-        queue,
-        draft.source,
-        draft.destination,
-        draft.amount,
-        draft.currency,
-        draft.precision,
-        draft.description,
-        draft.allow_overdraft,
-        draft.overdraft_limit,
-        draft.hold_seq,
-        draft.refund_of,
-        first,
-        last,
-        draft.parent,
-        draft.effective_date,
-        draft.meta_data,
-        draft.terms,
-        accepted_at,
-    )
-    return (*row, chain.digest(before, row))
+_line = _compiled_line()
 
 
 def read_batch(conn: Connection, cursors: dict[int, int], limit: int) -> list[Posting]:
@@ -215,15 +174,3 @@ def queues_that_may_credit(conn: Connection, balance: int, before: int, waiting:
         (list(late), list(late.values()), balance, min(late.values()), before),
     )
     return {queue for (queue,) in rows}
-
-
-def _prior(row: tuple[Any, ...]) -> Prior:
-    key, seq, queue, accepted_at, digest, *content = row
-    transaction_id = transaction_id_of(key)
-    reference, kind, source, destination, *rest = content
-    draft = Draft(transaction_id, reference, kind, source, destination, 0, *rest)
-    return Prior(transaction_id, seq, -1 if queue is None else queue, accepted_at, digest, draft)
-
-
-def transaction_id_of(key: UUID) -> str:
-    return f"txn_{key}"

@@ -36,7 +36,7 @@ def test_a_draft_that_the_database_refuses_does_not_fail_the_others_of_its_commi
     client: FlaskClient, service: Service
 ) -> None:
     drafts = intake.draft_all([transaction() for _ in range(12)], service.directory)
-    drafts[5] = drafts[5]._replace(description="\x00")  # Validation lets no such thing through.
+    drafts[5] = drafts[5].with_row(description="\x00")  # Validation lets no such thing through.
     submissions = [Submission([draft]) for draft in drafts]
 
     def submit(submission: Submission) -> bool:

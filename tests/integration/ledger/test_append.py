@@ -204,7 +204,8 @@ def test_many_who_name_a_new_balance_at_once_create_it_once(database_url: str, t
         start.wait()
         submission = _submission(ledger, names)
         _append(engine, submission)
-        key = submission.drafts[0].source if number % 2 else submission.drafts[0].destination
+        row = submission.drafts[0].row
+        key = row.source if number % 2 else row.destination
         assert key is not None
         return key
 

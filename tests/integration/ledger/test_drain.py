@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, text
 
 from core.base.db import begin, reading
 from core.ledger import drain
+from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import Accepted, RejectReason, Status
 from core.ledger.rules.routing import queue_of
 from core.ledger.store import log as log_store
@@ -115,7 +116,7 @@ def test_a_posting_of_a_clock_that_was_ahead_is_decided_at_once(
     """As after the server moved to a host whose clock is behind."""
     lock_head = log_store.lock_head
 
-    def ahead(conn: Connection, references: Collection[str]) -> tuple[log_store.Head, dict[str, log_store.Prior]]:
+    def ahead(conn: Connection, references: Collection[str]) -> tuple[log_store.Head, dict[str, LogRow]]:
         head, prior = lock_head(conn, references)
         return head._replace(now=head.now + timedelta(hours=1)), prior
 

@@ -396,7 +396,7 @@ def test_what_is_called_as_a_leg_is_no_obstacle_to_others_that_are_appended_with
     )
     single, other = (intake.draft_all([transaction(reference=name)], ledger.directory) for name in ("split_1", "other"))
     submissions = [Submission(drafts) for drafts in (split, single, other)]
-    submissions[1].drafts = [submissions[1].drafts[0]._replace(amount=2)]
+    submissions[1].drafts = [submissions[1].drafts[0].with_row(amount=2)]
     with begin(ledger.engine) as conn:
         append.append(conn, submissions)
     assert isinstance(submissions[1].error, ReferenceConflict)

@@ -25,6 +25,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from msgspec.structs import replace
 from sqlalchemy import Engine, text
 
 from core.base.db import begin, reading
@@ -33,6 +34,7 @@ from core.ledger import append, drain
 from core.ledger.append import Submission
 from core.ledger.rules import splits
 from core.ledger.rules.engine import Book, decide
+from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import STATUS_OF_NUMBER, Draft, Kind, Outcome, Posting, Rejection, RejectReason, Status
 from core.ledger.rules.routing import MAX_QUEUES
 from core.ledger.store import balances as balance_store
@@ -171,26 +173,24 @@ class Run:
 
     def _plain_draft(self, op: Operation, parent: str | None = None) -> Draft:
         source, destination = self.oracle.sides(op)
-        transaction_id = new_id("txn_")
-        return Draft(
-            transaction_id,
-            transaction_id,
-            op.kind,
-            self.keys[source],  # type: ignore[index]
-            self.keys[destination],  # type: ignore[index]
-            self.routes[source],  # type: ignore[index]
-            op.amount,
-            source[1],  # type: ignore[index]
-            100,
-            "a test",
-            op.allow_overdraft or op.kind is Kind.REFUND,
-            op.overdraft_limit,
-            None if op.hold is None else self.seq(op.hold),
-            parent,
-            None,
-            None,
-            None if op.refund_of is None else self.seq(op.refund_of),
+        id = new_id("")
+        row = LogRow(
+            id=id,
+            reference=f"txn_{id}",
+            kind=op.kind,
+            source=self.keys[source],  # type: ignore[index]
+            destination=self.keys[destination],  # type: ignore[index]
+            amount=op.amount,
+            currency=source[1],  # type: ignore[index]
+            precision=100,
+            description="a test",
+            allow_overdraft=op.allow_overdraft or op.kind is Kind.REFUND,
+            overdraft_limit=op.overdraft_limit,
+            hold_seq=None if op.hold is None else self.seq(op.hold),
+            refund_of=None if op.refund_of is None else self.seq(op.refund_of),
+            parent=parent,
         )
+        return Draft(row=row, route=self.routes[source])  # type: ignore[index]
 
     def _split_draft(self, split: Split) -> Draft:
         """With legs as the ledger makes them, and not as the oracle does."""
@@ -201,12 +201,11 @@ class Run:
             first._replace(source=split.sources[s][0], destination=split.destinations[d][0], amount=amount)
             for s, d, amount in pairs
         )
-        return head._replace(
-            kind=Kind.SPLIT,
-            source=None,
-            destination=None,
-            amount=sum(amount for _, amount in split.sources),
-            legs=tuple(self._plain_draft(leg, head.transaction_id) for leg in legs),
+        amount = sum(amount for _, amount in split.sources)
+        return Draft(
+            row=replace(head.row, kind=Kind.SPLIT, source=None, destination=None, amount=amount),
+            route=0,
+            legs=tuple(self._plain_draft(leg, head.row.transaction_id) for leg in legs),
             atomic=split.atomic,
         )
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, make_url, text
 from core.base.db import begin, connect, reading
 from core.ledger import resize
 from core.ledger.rules import chain
+from core.ledger.rules.log_row import digest_of
 from core.ledger.rules.requests import Leg
 from core.ledger.store import outcomes as outcome_store
 from core.verification import checkpoint_store, checkpoints, walk
@@ -77,7 +78,7 @@ def forge(conn: Connection) -> None:
     digest = chain.START
     for row in audit_store.history(conn, first=1, last=100):
         assert row.logged is not None
-        digest = chain.digest(digest, row.logged[:-1])
+        digest = digest_of(row.logged, digest)
         conn.execute(text("UPDATE log SET digest = :d WHERE seq = :s"), {"d": digest, "s": row.seq})
         if row.recorded is not None and row.logged.queue is not None:
             line = outcome_store.line_of_row(row.recorded[:-1])
