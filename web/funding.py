@@ -10,13 +10,16 @@ from flask import Blueprint, Response, request
 
 import celeryconfig
 from core.base.db import reading, reading_within
+from core.base.decoding import Decoded
 from core.base.errors import InvalidRequest, NotFound, TransientError
 from core.base.ids import key_of
+from core.base.problems import refusal
 from core.funding import jobs as funding
 from core.funding import store as funding_store
 from core.funding.recipients import Given, of_csv
 from core.funding.requests import FundingRequest, RunRequest
 from core.funding.store import JOB_PREFIX, ROW_STATUSES, RUN_PREFIX, JobRow, RunRow
+from core.funding.terms import problems_of
 from web.funding_body import forecast_body, job_body, rehearsal_body, row_body, run_body
 from web.http import pages as lists
 from web.http import wire
@@ -57,7 +60,7 @@ def create() -> Response:
     is what a run would come to over the balances as they are.
     """
     if request.mimetype != MULTIPART:
-        asked = wire.body(FundingRequest, or_else=f", or {MULTIPART} with {PARTS}")
+        asked = _checked(wire.read(FundingRequest, or_else=f", or {MULTIPART} with {PARTS}"), has_file=False)
         with _turn(_BODIES, TURN_S):
             return _create(asked, None)
     with _turn(_RECEIVED, 0.0):
@@ -257,7 +260,19 @@ def _parts() -> tuple[FundingRequest, BinaryIO]:
         raise Malformed(f"the part job is larger than {wire.MAX_BODY} bytes")
     if "\ufffd".encode() in jobs[0]:  # What became of bytes that are no text.
         raise Malformed("the part job must be UTF-8")
-    return wire.decoded(FundingRequest, jobs[0]), cast(BinaryIO, files[0].stream)
+    return _checked(wire.decoded(FundingRequest, jobs[0]), has_file=True), cast(BinaryIO, files[0].stream)
+
+
+def _checked(asked: Decoded[FundingRequest], *, has_file: bool) -> FundingRequest:
+    """A request that could be read. What is wrong with its terms is said beside what cannot be read.
+
+    Raises:
+        InvalidRequest: some field cannot be read.
+    """
+    if asked.unread:
+        problems = problems_of(asked.value, has_file, datetime.now(UTC))
+        raise refusal(asked.unread, problems, "GEN_VALIDATION_ERROR")
+    return asked.value
 
 
 # What a list is asked for

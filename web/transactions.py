@@ -7,6 +7,7 @@ from core.base.db import begin, reading
 from core.base.errors import Conflict, InvalidRequest, LedgerError
 from core.base.ids import new_id
 from core.base.money import to_text
+from core.base.problems import refusal
 from core.ledger import intake, lookup
 from core.ledger.answers import (
     BatchAccepted,
@@ -21,6 +22,7 @@ from core.ledger.append import Submission
 from core.ledger.explain import blnk_text
 from core.ledger.rules.model import Status
 from core.ledger.rules.requests import BulkRequest, TransactionRequest
+from core.ledger.rules.validation import problems_of
 from core.ledger.settling import BATCH_PREFIX, is_batch
 from core.ledger.store import due as due_store
 from core.ledger.store import transactions as transaction_store
@@ -39,7 +41,9 @@ blueprint = Blueprint("transactions", __name__)
 @blueprint.post("/transactions")
 def create() -> Response:
     """Accept one transaction: 201 once it is in the log, 200 when the same one was there before."""
-    asked = wire.body(TransactionRequest)
+    asked, unread = wire.read(TransactionRequest)
+    if unread:
+        raise refusal(unread, problems_of(asked), "TXN_VALIDATION_ERROR")
     wait_s = wire.wait_s()
     ledger = service()
     if asked.dry_run:

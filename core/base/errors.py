@@ -20,15 +20,18 @@ class LedgerError(Exception):
     def __init__(self, code: str, message: str, details: Any = None) -> None:
         super().__init__(message)
         self.code, self.message, self.details = code, message, details
+        self.problems: list[tuple[str, str]] = [("", message)]
+        """Pairs of field and text; an empty field is the whole request."""
 
 
 class InvalidRequest(LedgerError):
-    """One or more fields are wrong. ``problems`` are pairs of field and text; an empty field is the whole body."""
+    """One or more fields are wrong."""
 
     def __init__(self, problems: Sequence[tuple[str, str]], code: str = "TXN_VALIDATION_ERROR", details: Any = None):
-        self.problems = sorted(problems)
-        joined = "; ".join(f"{field}: {text}" if field else text for field, text in self.problems)
-        super().__init__(code, f"{joined}." if self.problems[-1][0] else joined, details)
+        ordered = sorted(problems)
+        joined = "; ".join(f"{field}: {text}" if field else text for field, text in ordered)
+        super().__init__(code, f"{joined}." if ordered[-1][0] else joined, details)
+        self.problems = ordered
 
 
 class NotFound(LedgerError):

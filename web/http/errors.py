@@ -1,6 +1,5 @@
 """The one table from errors to HTTP: status, code and body. Blnk's shape: ``error``, ``error_detail``, ``errors``."""
 
-import difflib
 from typing import Any
 
 import structlog
@@ -59,14 +58,6 @@ class Malformed(InvalidRequest):
     def __init__(self, message: str, details: Any = None, code: str = "GEN_MALFORMED_REQUEST") -> None:
         super().__init__([("", message)], code, details)
         self.message = message
-
-
-def unknown_field(name: str, place: str, known: list[str]) -> InvalidRequest:
-    """Says which field was probably meant."""
-    close = difflib.get_close_matches(name, known, 1)
-    hint = f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
-    field = f"{place}.{name}" if place else name
-    return InvalidRequest([(field, f"unknown field{hint}")], "GEN_VALIDATION_ERROR", {"field": field})
 
 
 def error_response(

@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -10,8 +9,11 @@ import msgspec
 from flask import Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from core.base import decoding
 from core.base.answers import encode
+from core.base.decoding import UNKNOWN_FIELD, Decoded, exact
 from core.base.errors import InvalidRequest
+from core.base.problems import refusal
 from core.funding.requests import FundingRequest, RunRequest
 from core.ledger.rules.requests import (
     BalanceRequest,
@@ -33,19 +35,7 @@ MAX_BODY = 5 * 1024 * 1024
 REQUEST_ID = "pacioli.request_id"
 """Key of the request's id in the WSGI environment."""
 
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$\.?([^`]*)`)?", re.S)
-_TYPE = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.S)
-
 T = TypeVar("T", bound=msgspec.Struct)
-
-
-def _exact(text: str) -> Decimal:
-    """A number whose type the struct leaves open."""
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        raise msgspec.ValidationError("a number is out of range") from None
-
 
 DECODERS: "dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]" = {
     kind: msgspec.json.Decoder(kind)
@@ -62,7 +52,7 @@ DECODERS: "dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]" = {
         MetaDataRequest,
         RunRequest,
     )
-} | {kind: msgspec.json.Decoder(kind, float_hook=_exact) for kind in (FilterRequest, FundingRequest)}
+} | {kind: msgspec.json.Decoder(kind, float_hook=exact) for kind in (FilterRequest, FundingRequest)}
 """Made here, by one thread. Two that make the first decoder of a struct at the same moment crash the process (0.22)."""
 
 
@@ -70,7 +60,19 @@ def body(kind: type[T], *, optional: bool = False, or_else: str = "") -> T:
     """The request's JSON body. With ``optional`` an empty one is the default. ``or_else`` names what else is taken.
 
     Raises:
-        InvalidRequest: not JSON, a field of the wrong type, an unknown field; named.
+        InvalidRequest: not JSON, fields of the wrong type, unknown fields; all of them named.
+    """
+    asked, unread = read(kind, optional=optional, or_else=or_else)
+    if unread:
+        raise refusal(unread, [], UNKNOWN_FIELD)
+    return asked
+
+
+def read(kind: type[T], *, optional: bool = False, or_else: str = "") -> Decoded[T]:
+    """The request's JSON body as far as it can be read, for one whose other fields are to be checked all the same.
+
+    Raises:
+        InvalidRequest: not JSON.
     """
     from web.http.errors import Malformed
 
@@ -80,30 +82,19 @@ def body(kind: type[T], *, optional: bool = False, or_else: str = "") -> T:
         text = f"Content-Type must be application/json{or_else}, not {content_type}"
         raise Malformed(text, code="GEN_UNSUPPORTED_MEDIA_TYPE")
     data = _read(environ)
-    if not data and optional:
-        return kind()
-    return decoded(kind, data)
+    return Decoded(kind(), []) if not data and optional else decoded(kind, data)
 
 
-def decoded(kind: type[T], data: bytes) -> T:
+def decoded(kind: type[T], data: bytes) -> Decoded[T]:
     """JSON as a request.
 
     Raises:
-        InvalidRequest: as ``body``.
+        InvalidRequest: as ``read``.
     """
-    from web.http.errors import Malformed, unknown_field
+    from web.http.errors import Malformed
 
     try:
-        asked: T = DECODERS[kind].decode(data)
-        return asked
-    except msgspec.ValidationError as error:
-        if found := _UNKNOWN.fullmatch(str(error)):
-            name, place = found.group(1), found.group(2) or ""
-            raise unknown_field(name, place, _known_fields(kind, place)) from None
-        text, place = _TYPE.fullmatch(str(error)).groups()  # type: ignore[union-attr]
-        field = place or "body"
-        text = text[:1].lower() + text[1:].replace("`", "")
-        raise Malformed(f"Invalid input: {field}: {text}", {"field": field}) from None
+        return decoding.read(DECODERS[kind], data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed("Invalid input", {"reason": str(error)}) from None
 
@@ -214,23 +205,3 @@ def time_arg(name: str, code: str = "GEN_VALIDATION_ERROR") -> datetime | None:
     except (ValueError, OverflowError):
         pass
     raise InvalidRequest([(name, "must be a time such as 2026-04-22T15:28:03Z")], code)
-
-
-def _known_fields(kind: type[msgspec.Struct], place: str) -> list[str]:
-    """Fields at a place such as ``transactions[0]`` of a request."""
-    for step in filter(None, place.split(".")):
-        name = step.partition("[")[0]
-        found = [f for f in msgspec.structs.fields(kind) if f.encode_name == name]
-        kind = _struct_in(found[0].type) if found else kind
-    return [field.encode_name for field in msgspec.structs.fields(kind)]
-
-
-def _struct_in(annotation: Any) -> type[msgspec.Struct]:
-    """The struct inside ``list[X | None] | None``."""
-    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _struct_in(argument)
-        if found is not msgspec.Struct:
-            return found
-    return msgspec.Struct

@@ -1,0 +1,130 @@
+"""A body is read as far as it can be, and every field that cannot be read is named."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Meta, Struct
+
+from core.base.decoding import BLANK_IS_NONE, MALFORMED, MAX_UNREAD, UNKNOWN_FIELD, UNREADABLE, Decoded, exact, read
+
+
+class Part(Struct, forbid_unknown_fields=True):
+    name: str
+    share: int | str | None = None
+
+
+class Whole(Struct, forbid_unknown_fields=True):
+    amount: Decimal | None = None
+    flag: bool | None = None
+    at: Annotated[datetime, Meta(tz=True, extra={UNREADABLE: "is no time", BLANK_IS_NONE: True})] | None = None
+    day: Annotated[datetime, Meta(tz=True)] | None = None
+    part: Part | None = None
+    parts: list[Part] | None = None
+    other: Any = None
+
+
+def _read(body: Any) -> Decoded[Whole]:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return read(msgspec.json.Decoder(Whole), data)
+
+
+def test_a_body_that_is_right_is_what_the_decoder_makes_of_it() -> None:
+    body = b'{"amount": 1.10, "parts": [{"name": "a"}], "at": "2026-01-01T00:00:00Z"}'
+    assert _read(body) == (Whole(Decimal("1.10"), None, datetime(2026, 1, 1, tzinfo=UTC), parts=[Part("a")]), [])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "where", "text", "code"),
+    [
+        ("amount", True, "amount", "expected decimal | null, got bool", MALFORMED),
+        ("flag", 1, "flag", "expected bool | null, got int", MALFORMED),
+        ("at", "noon", "at", "is no time", None),
+        ("at", "2026-01-01T00:00:00", "at", "is no time", None),
+        ("at", 5, "at", "expected datetime | null, got int", MALFORMED),
+        ("day", "noon", "day", "invalid RFC3339 encoded datetime", MALFORMED),
+        ("part", 5, "part", "expected object, got int", MALFORMED),
+        ("part", {}, "part.name", "is required", MALFORMED),
+        ("part", {"name": "a", "share": 1.5}, "part.share", "expected int | str | null, got float", MALFORMED),
+        ("parts", 5, "parts", "expected array | null, got int", MALFORMED),
+        ("parts", [{"name": "a"}, 5], "parts[1]", "expected object, got int", MALFORMED),
+        ("parts", [{"name": "a"}, {"name": 5}], "parts[1].name", "expected str, got int", MALFORMED),
+        ("parts", [{"name": "a", "shore": 1}], "parts[0].shore", "unknown field; did you mean share?", UNKNOWN_FIELD),
+        ("prats", 1, "prats", "unknown field; did you mean parts?", UNKNOWN_FIELD),
+    ],
+)
+def test_a_field_that_cannot_be_read_is_named_and_the_others_are_read(
+    field: str, value: Any, where: str, text: str, code: str | None
+) -> None:
+    found = _read({"other": "before", field: value, **({} if field == "flag" else {"flag": True})})
+    assert found.unread == [(where, text, code)]
+    assert found.value.other == "before"
+    assert field == "flag" or found.value.flag is True
+
+
+def test_every_field_that_cannot_be_read_is_named_at_once() -> None:
+    found = _read({"amount": [], "flag": "x", "parts": [{"name": 1, "share": []}, {}], "x": 1, "at": ""})
+    named = ["amount", "flag", "parts[0].name", "parts[0].share", "parts[1].name", "x"]
+    assert [each.field for each in found.unread] == named
+    assert found.value.parts is not None
+    assert len(found.value.parts) == 2
+
+
+def test_a_blank_is_none_where_the_field_says_so() -> None:
+    assert _read({"at": "", "flag": True}) == (Whole(flag=True), [])
+    assert [each.field for each in _read({"day": ""}).unread] == ["day"]
+
+
+@pytest.mark.parametrize("body", [[], 5, "text", None])
+def test_a_body_that_is_no_object_has_no_fields(body: Any) -> None:
+    found = _read(body)
+    assert (found.value, [each.field for each in found.unread]) == (Whole(), [""])
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b'{"a": 1,}', b"\xff", b'{"other": ' + b"[" * 100_000])
+def test_what_is_not_json_is_left_to_the_caller(body: bytes) -> None:
+    with pytest.raises((msgspec.DecodeError, UnicodeDecodeError, RecursionError)):
+        _read(body)
+
+
+def test_a_long_list_of_junk_is_read_up_to_a_limit() -> None:
+    found = _read(b'{"parts": [' + b"1," * 1_000_000 + b"1]}")
+    assert len(found.unread) == MAX_UNREAD
+    assert len(_read({f"unknown {number}": 1 for number in range(10_000)}).unread) == MAX_UNREAD
+
+
+def test_a_number_of_no_type_is_read_as_the_decoder_reads_it() -> None:
+    body = b'{"flag": 1, "other": 0.10}'
+    assert str(read(msgspec.json.Decoder(Whole, float_hook=exact), body).value.other) == "0.10"
+    assert _read(body).value.other == 0.1
+
+
+_json = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.floats(-1, 1)
+    | st.sampled_from(["", "a", "2026-01-01T00:00:00Z"]),
+    lambda children: (
+        st.lists(children, max_size=3) | st.dictionaries(st.sampled_from(["name", "share", "x"]), children)
+    ),
+    max_leaves=6,
+)
+_bodies = st.dictionaries(st.sampled_from([*Whole.__struct_fields__, "unknown"]), _json)
+
+
+@given(_bodies)
+def test_unread_fields_are_those_that_the_decoder_refuses_alone(body: dict[str, Any]) -> None:
+    """Each field by itself is read or refused as it is among the others."""
+    found = _read(body)
+    heads = {each.field.partition("[")[0].partition(".")[0] for each in found.unread}
+    for name, value in body.items():
+        alone = _read({name: value})
+        assert (name in heads) == bool(alone.unread), name
+        if name not in heads:
+            assert getattr(found.value, name) == getattr(alone.value, name)

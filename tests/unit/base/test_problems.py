@@ -1,0 +1,101 @@
+"""One answer says all that is wrong, and a field that cannot be read is not called missing."""
+
+import pytest
+
+from core.base.decoding import MALFORMED, UNKNOWN_FIELD, Unread
+from core.base.errors import InvalidRequest, LedgerError, NotFound
+from core.base.problems import MAX_LISTED, refusal, refusal_of_batch, unexplained
+
+
+def test_a_field_that_cannot_be_read_is_said_beside_the_others() -> None:
+    unread = [Unread("amount", "expected decimal, got bool")]
+    error = refusal(unread, [("reference", "cannot be blank"), ("amount", "is required")], "TXN_VALIDATION_ERROR")
+    assert error.message == "Invalid input: amount: expected decimal, got bool; reference: cannot be blank"
+    assert error.code == MALFORMED
+    assert error.details == {
+        "field": "amount",
+        "problems": [
+            {"field": "amount", "message": "expected decimal, got bool"},
+            {"field": "reference", "message": "cannot be blank"},
+        ],
+        "problem_count": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("unread", "message", "code", "details"),
+    [
+        (Unread("at", "expected x"), "Invalid input: at: expected x", MALFORMED, {"field": "at"}),
+        (Unread("", "expected object"), "Invalid input: body: expected object", MALFORMED, {"field": "body"}),
+        (Unread("at", "is no time", None), "at: is no time.", "OWN", None),
+        (Unread("ta", "unknown field", UNKNOWN_FIELD), "ta: unknown field.", UNKNOWN_FIELD, {"field": "ta"}),
+    ],
+)
+def test_one_field_that_cannot_be_read(unread: Unread, message: str, code: str, details: object) -> None:
+    error = refusal([unread], [], "OWN")
+    assert (error.message, error.code, error.details) == (message, code, details)
+
+
+def test_a_field_of_the_wrong_type_is_worse_than_one_that_is_not_known() -> None:
+    unread = [Unread("a", "unknown field", UNKNOWN_FIELD), Unread("b", "expected int")]
+    assert refusal(unread, [], "OWN").code == MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("unread", "explained"),
+    [
+        ("amount", {"amount"}),
+        ("precise_amount", {"amount", "precise_amount"}),
+        ("sources", {"source", "sources[0].identifier", "sources[1].identifier"}),
+        ("sources[0]", {"source", "sources[0].identifier"}),
+        ("sources[1].identifier", {"source", "sources[1].identifier"}),
+        ("", {"amount", "precise_amount", "source", "sources[0].identifier", "sources[1].identifier", "status"}),
+    ],
+)
+def test_what_a_field_that_cannot_be_read_explains(unread: str, explained: set[str]) -> None:
+    fields = ["amount", "precise_amount", "source", "sources[0].identifier", "sources[1].identifier", "status"]
+    left = unexplained([Unread(unread, "")], [(field, "") for field in fields])
+    assert {field for field, _ in left} == set(fields) - explained
+    every = [(field, "") for field in fields]
+    assert unexplained([Unread(unread, "", UNKNOWN_FIELD)], every) == every
+
+
+def test_a_batch_answers_for_its_first_bad_row_and_lists_all() -> None:
+    failures: dict[int, LedgerError] = {
+        7: NotFound("BAL_NOT_FOUND", "Balance with ID 'x' not found"),
+        2: refusal([], [("source", "is wrong"), ("amount", "is wrong")], "OWN", within="transactions[2]"),
+    }
+    error = refusal_of_batch(failures)
+    assert error.message == "transactions[2]: amount: is wrong; source: is wrong; 1 more problems in details"
+    assert (error.code, type(error)) == ("OWN", InvalidRequest)
+    assert error.details == {
+        "index": 2,
+        "problems": [
+            {"index": 2, "field": "amount", "message": "is wrong"},
+            {"index": 2, "field": "source", "message": "is wrong"},
+            {"index": 7, "field": "", "message": "Balance with ID 'x' not found"},
+        ],
+        "problem_count": 3,
+    }
+
+
+def test_a_batch_with_one_problem_says_it_in_the_message_alone() -> None:
+    error = refusal_of_batch({0: refusal([], [("amount", "is wrong")], "OWN", within="transactions[0]")})
+    assert (error.message, error.details) == ("transactions[0]: amount: is wrong.", {"index": 0})
+
+
+def test_a_row_with_a_field_that_cannot_be_read_is_named_by_its_path() -> None:
+    unread = [Unread("transactions[3].amount", "expected decimal, got bool")]
+    error = refusal(
+        unread, [("amount", "is required"), ("reference", "cannot be blank")], "OWN", within="transactions[3]"
+    )
+    assert error.message == (
+        "Invalid input: transactions[3]: reference: cannot be blank; transactions[3].amount: expected decimal, got bool"
+    )
+    assert error.problems == [("amount", "expected decimal, got bool"), ("reference", "cannot be blank")]
+
+
+def test_a_batch_lists_a_hundred_problems_and_counts_all() -> None:
+    row = [(f"field {number}", "is wrong") for number in range(60)]
+    error = refusal_of_batch({place: refusal([], row, "OWN", within=f"transactions[{place}]") for place in range(3)})
+    assert (len(error.details["problems"]), error.details["problem_count"]) == (MAX_LISTED, 180)
