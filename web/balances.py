@@ -18,9 +18,8 @@ from core.ledger.rules.requests import BalanceRequest, IdentityLinkRequest
 from core.ledger.rules.validation import ZERO_TIME, indicator_problems
 from core.ledger.store import balances as balance_store
 from core.ledger.store import ledgers as ledger_store
+from core.ledger.store.balance_list import BALANCES, find_balances
 from core.ledger.store.balances import BalanceRow, Entry
-from core.lists import query
-from core.lists.filters import BALANCES
 from web.funding import pool_watch
 from web.http import pages as lists
 from web.http import wire
@@ -87,13 +86,13 @@ def read_indicator(indicator: str, currency: str) -> Response:
 def read_page() -> Response:
     """A page of balances, newest first. Any ``field_operator=value`` is a filter, such as ``currency_eq=USD``."""
     listing = lists.in_query(BALANCES, default=10, what="invalid")
-    return lists.answer(listing, query.find_balances, _body, lambda row: row.balance_id)
+    return lists.answer(listing, find_balances, _body, lambda row: row.balance_id)
 
 
 @blueprint.post("/balances/filter")
 def read_filtered() -> Response:
     """A page of the balances that match."""
-    return lists.answer(lists.in_body(BALANCES), query.find_balances, _body, lambda row: row.balance_id)
+    return lists.answer(lists.in_body(BALANCES), find_balances, _body, lambda row: row.balance_id)
 
 
 @blueprint.put("/balances/<balance_id>/identity")

@@ -11,9 +11,8 @@ from core.base.ids import new_id
 from core.base.metadata import meta_data_problems, meta_data_text
 from core.ledger.rules.requests import LedgerRequest
 from core.ledger.store import ledgers as ledger_store
+from core.ledger.store.ledger_list import LEDGERS, find_ledgers
 from core.ledger.store.ledgers import LedgerRow
-from core.lists import query
-from core.lists.filters import LEDGERS
 from web.http import pages as lists
 from web.http import wire
 from web.service import service
@@ -51,13 +50,13 @@ def read(ledger_id: str) -> Response:
 def read_page() -> Response:
     """A page of ledgers, newest first. Any ``field_operator=value`` is a filter, such as ``name_ilike=cust%``."""
     listing = lists.in_query(LEDGERS, default=10, what="Invalid")
-    return lists.answer(listing, query.find_ledgers, _body, lambda row: row.ledger_id)
+    return lists.answer(listing, find_ledgers, _body, lambda row: row.ledger_id)
 
 
 @blueprint.post("/ledgers/filter")
 def read_filtered() -> Response:
     """A page of the ledgers that match."""
-    return lists.answer(lists.in_body(LEDGERS), query.find_ledgers, _body, lambda row: row.ledger_id)
+    return lists.answer(lists.in_body(LEDGERS), find_ledgers, _body, lambda row: row.ledger_id)
 
 
 def _checked() -> tuple[LedgerRequest, str]:

@@ -26,8 +26,7 @@ from core.ledger.rules.validation import problems_of
 from core.ledger.settling import BATCH_PREFIX, is_batch
 from core.ledger.store import due as due_store
 from core.ledger.store import transactions as transaction_store
-from core.lists import query
-from core.lists.filters import TRANSACTIONS
+from core.ledger.store.transaction_list import TRANSACTIONS, find_transactions
 from web import previews
 from web.accept.outcomes import CODES, answer_outcome, drain_all, first_rejected, places_of, wait_all
 from web.http import pages as lists
@@ -161,7 +160,7 @@ def read_filtered() -> Response:
     return lists.answer(lists.in_body(TRANSACTIONS), *_LIST)
 
 
-_LIST = (query.find_transactions, transaction_of, lambda row: row.seq or row.transaction_id)
+_LIST = (find_transactions, transaction_of, lambda row: row.seq or row.transaction_id)
 
 
 def _read_batch(ledger: Service, batch_id: str, wait_s: float) -> Response:

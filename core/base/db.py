@@ -8,6 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import psycopg
+from psycopg import sql
 from psycopg.adapt import Buffer, Loader
 from psycopg.types.numeric import IntLoader
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -79,6 +80,16 @@ def reading(engine: Engine) -> Iterator[Connection]:
         yield conn
 
 
+_READ_WITHIN = sql.SQL(
+    """
+    SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+    SET LOCAL statement_timeout = {};
+    SET LOCAL plan_cache_mode = force_custom_plan
+    """
+)
+"""Three settings in one message. Why plans are custom, ``plan_for_values`` says."""
+
+
 @contextmanager
 def reading_within(engine: Engine, seconds: float) -> Iterator[Connection]:
     """A transaction that only reads, sees one state of the database, and has each statement cut short after a while.
@@ -88,12 +99,23 @@ def reading_within(engine: Engine, seconds: float) -> Iterator[Connection]:
         TransientError: as ``begin``.
     """
     with reading(engine) as conn, driver(conn).transaction():
-        driver(conn).execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        driver(conn).execute("SELECT set_config('statement_timeout', %s, true)", (f"{seconds * 1000:.0f}ms",))
+        driver(conn).execute(_READ_WITHIN.format(sql.Literal(f"{seconds * 1000:.0f}ms")), prepare=False)
         try:
             yield conn
-        except psycopg.errors.QueryCanceled as error:
-            raise TooSlow(seconds) from error
+        except (DBAPIError, psycopg.errors.QueryCanceled) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            if isinstance(cause, psycopg.errors.QueryCanceled):
+                raise TooSlow(seconds) from error
+            raise
+
+
+def plan_for_values(conn: Connection) -> None:
+    """Have each statement planned for its values, until the transaction ends.
+
+    A plan that is right for a busy balance is wrong for a quiet one. The driver prepares a statement that it has seen a
+    few times, and Postgres then may plan it once for all values.
+    """
+    driver(conn).execute("SET LOCAL plan_cache_mode = force_custom_plan")
 
 
 @contextmanager

@@ -39,9 +39,10 @@ from core.ledger.store import currencies as currency_store
 from core.ledger.store import ledgers as ledger_store
 from core.ledger.store import outcomes as outcome_store
 from core.ledger.store import transactions as transaction_store
+from core.ledger.store.balance_list import BALANCES
 from core.ledger.store.transactions import TransactionRow
 from core.lists import filters
-from core.lists.filters import BALANCES, Listing
+from core.lists.fields import Listing
 from core.lists.requests import FilterClause, FilterRequest
 
 MAX_ATOMIC = 10_000

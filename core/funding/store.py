@@ -8,13 +8,30 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Numeric,
+    Select,
+    Uuid,
+    cast,
+    column,
+    func,
+    insert,
+    literal,
+    literal_column,
+    select,
+    text,
+    type_coerce,
+)
 
-from core.base.db import copy_text, driver
+from core.base.db import copy_text, driver, plan_for_values
 from core.base.ids import key_of
+from core.base.tables import balances, funding_rows
+from core.ledger.store.balance_list import BALANCE_ROWS, matching
 from core.ledger.store.log import escaped
-from core.lists.filters import Listing
-from core.lists.query import where_balances
+from core.lists.fields import Listing
 
 JOB_PREFIX = "fund_"
 RUN_PREFIX = "run_"
@@ -287,39 +304,31 @@ def last_row_within(conn: Connection, list: UUID, room: int) -> int:
 
 def amount_within(conn: Connection, of: "UUID | Rule", room: int) -> int:
     """How much of ``room`` the rows of a list, or those that a rule would make now, take up in order."""
-    sql, values = _selected(conn, of) if isinstance(of, Rule) else (_ROWS_OF_LIST, (of,))
-    row = driver(conn).execute(
-        f"SELECT coalesce(max(total), 0) FROM (SELECT sum(amount) OVER (ORDER BY key) AS total FROM ({sql}) AS selected "
-        "WHERE amount > 0) AS each WHERE total <= %s",
-        (*values, room),
-        prepare=False,
-    ).fetchone()  # fmt: skip
-    assert row is not None
-    return int(row[0])
-
-
-_ROWS_OF_LIST = "SELECT row AS key, amount FROM funding_rows WHERE list = %s"
+    rows = (_selected(conn, of) if isinstance(of, Rule) else _rows_of(of)).subquery("selected")
+    totals = (
+        select(func.sum(rows.c.amount).over(order_by=rows.c.key).label("total"))
+        .where(rows.c.amount > 0)
+        .subquery("each")
+    )
+    largest = select(func.coalesce(func.max(totals.c.total), 0)).where(totals.c.total <= literal(room, Numeric()))
+    return int(conn.execute(largest).scalar_one())
 
 
 def fill_by_rule(conn: Connection, list: UUID, rule: "Rule") -> None:
     """Make a list of the balances that a rule names, in the order in which they were created."""
-    sql, values = _selected(conn, rule)
-    driver(conn).execute(
-        "INSERT INTO funding_rows (list, row, destination, amount) "
-        f"SELECT %s, row_number() OVER (ORDER BY key), key, amount FROM ({sql}) AS selected WHERE amount > 0",
-        (list, *values),
-        prepare=False,
-    )
+    found = _selected(conn, rule).subquery("selected")
+    rows = select(
+        literal(list, Uuid()), func.row_number().over(order_by=found.c.key), found.c.key, found.c.amount
+    ).where(found.c.amount > 0)
+    conn.execute(insert(funding_rows).from_select(["list", "row", "destination", "amount"], rows))
 
 
 def totals_by_rule(conn: Connection, rule: "Rule") -> tuple[int, int]:
     """Rows that ``fill_by_rule`` would make now, and their amounts together."""
-    sql, values = _selected(conn, rule)
-    row = driver(conn).execute(
-        f"SELECT count(*), coalesce(sum(amount), 0) FROM ({sql}) AS selected WHERE amount > 0", values, prepare=False
-    ).fetchone()  # fmt: skip
-    assert row is not None
-    return int(row[0]), int(row[1])
+    found = _selected(conn, rule).subquery("selected")
+    totals = select(func.count(), func.coalesce(func.sum(found.c.amount), 0)).where(found.c.amount > 0)
+    count, amount = conn.execute(totals).one()
+    return int(count), int(amount)
 
 
 class Rule(NamedTuple):
@@ -338,12 +347,25 @@ class Rule(NamedTuple):
 def cut_to_missing(conn: Connection, list: UUID, top_up_to: int) -> None:
     """Leave in a list that was made for this top-up no more than is missing by now, and only the rows that miss something."""
     driver(conn).execute(
-        f"WITH now AS MATERIALIZED (SELECT row, {_MISSING} AS missing FROM funding_rows "
-        f"JOIN balances ON balances.id = funding_rows.destination {_COMING} WHERE funding_rows.list = %s), "
-        "gone AS (DELETE FROM funding_rows AS f USING now WHERE f.list = %s AND f.row = now.row AND missing <= 0) "
-        "UPDATE funding_rows AS f SET amount = missing FROM now "
-        "WHERE f.list = %s AND f.row = now.row AND missing > 0 AND missing < f.amount",
-        (top_up_to, list, list, list),
+        f"""
+        WITH now AS MATERIALIZED (
+            SELECT row, %(top_up_to)s::numeric - {_HELD} AS missing
+            FROM funding_rows
+            JOIN balances ON balances.id = funding_rows.destination
+            LEFT JOIN ({_COMING}) AS coming ON coming.destination = balances.id
+            WHERE funding_rows.list = %(list)s
+        ),
+        gone AS (
+            DELETE FROM funding_rows AS f
+            USING now
+            WHERE f.list = %(list)s AND f.row = now.row AND missing <= 0
+        )
+        UPDATE funding_rows AS f
+        SET amount = missing
+        FROM now
+        WHERE f.list = %(list)s AND f.row = now.row AND missing > 0 AND missing < f.amount
+        """,
+        {"top_up_to": top_up_to, "list": list},
     )
 
 
@@ -359,26 +381,42 @@ def unposted_amount(conn: Connection, source: int) -> int:
     return int(row[0])
 
 
-_MISSING = "%s::numeric - balances.balance - balances.inflight_credit_balance - coalesce(coming.amount, 0)"
-"""What a balance has less than it should have, together with what is held for it and what runs have yet to post to it."""
+_COMING = """
+    SELECT f.destination, sum(f.amount) AS amount
+    FROM funding_runs AS r
+    JOIN funding_rows AS f ON f.list = r.list
+        AND f.row > r.posted_row
+        AND (r.last_row IS NULL OR f.row <= r.last_row)
+    WHERE r.status = 'POSTING'
+    GROUP BY f.destination
+"""
+"""What runs have yet to post to each balance."""
 
-_COMING = (
-    "LEFT JOIN (SELECT f.destination, sum(f.amount) AS amount FROM funding_runs AS r JOIN funding_rows AS f "
-    "ON f.list = r.list AND f.row > r.posted_row AND (r.last_row IS NULL OR f.row <= r.last_row) "
-    "WHERE r.status = 'POSTING' GROUP BY f.destination) AS coming ON coming.destination = balances.id"
-)
+_HELD = "(balances.balance + balances.inflight_credit_balance + coalesce(coming.amount, 0))"
+"""What a balance has, together with what is held for it and what runs have yet to post to it."""
 
 
-def _selected(conn: Connection, rule: Rule) -> tuple[str, tuple[Any, ...]]:
-    source, where, values = where_balances(conn, rule.listing)
-    amount = "%s::numeric"
+def _selected(conn: Connection, rule: Rule) -> Select[Any]:
+    """The balances that a rule names, as ``key``, and the ``amount`` that each would get."""
+    plan_for_values(conn)
+    source, given = BALANCE_ROWS.source, rule.amount if rule.top_up_to is None else rule.top_up_to
+    amount: ColumnElement[Any] = cast(literal(given, Numeric()), Numeric())
     if rule.top_up_to is not None:
-        amount, source = _MISSING, f"{source} {_COMING}"
-    sql = (
-        f"SELECT balances.id AS key, {amount} AS amount FROM {source} "
-        f"WHERE balances.currency = %s AND balances.id <> %s AND ({where})"
+        coming = (
+            text(_COMING).columns(column("destination", BigInteger()), column("amount", Numeric())).subquery("coming")
+        )
+        source = source.outerjoin(coming, coming.c.destination == balances.c.id)
+        amount = amount - literal_column(_HELD, Numeric())
+    return (
+        select(balances.c.id.label("key"), amount.label("amount"))
+        .select_from(source)
+        .where(balances.c.currency == rule.currency, balances.c.id != rule.but, matching(conn, rule.listing))
     )
-    return sql, (rule.amount if rule.top_up_to is None else rule.top_up_to, rule.currency, rule.but, *values)
+
+
+def _rows_of(list: UUID) -> Select[Any]:
+    amount = type_coerce(funding_rows.c.amount, Numeric())
+    return select(funding_rows.c.row.label("key"), amount.label("amount")).where(funding_rows.c.list == list)
 
 
 # Runs

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -15,9 +15,9 @@ from core.base.db import reading_within
 from core.base.errors import InvalidRequest, TooSlow
 from core.ledger.answers import RejectionAnswer
 from core.lists import filters
-from core.lists.filters import Entity, Listing
+from core.lists.fields import Listing, Resource
 from core.lists.requests import FilterRequest
-from web.http import wire
+from web.http import parameters, wire
 from web.service import service
 
 TIMEOUT_S = 5.0
@@ -28,15 +28,30 @@ _HARMLESS = re.compile(r"-?[0-9]+(\.[0-9]+)?|@[\w.-]+")
 """Numbers and ordinary @Names: no spreadsheet takes them for a formula."""
 
 
-def in_query(entity: Entity, *, default: int, what: str = "") -> Listing:
+def in_query(resource: Resource, *, default: int, what: str = "") -> Listing:
     """The page that the query asks for. ``what`` as in ``wire.limit_offset``."""
-    limit, offset = wire.limit_offset(default=default, largest=filters.MAX_LIMIT, what=what)
-    return filters.of_query(entity, request.args.items(multi=True), limit=limit, offset=offset)
+    pairs = parameters.arguments()
+    given = dict(reversed(pairs))
+    limit, offset = wire.limit_offset(default=default, largest=filters.MAX_LIMIT, what=what, given=given)
+    page = given.get("page")
+    if page is not None:
+        offset = (_page_number(page, given) - 1) * limit
+    return filters.of_query(
+        resource, [pair for pair in pairs if pair[0] != "page"], limit=limit, offset=min(offset, filters.MAX_OFFSET)
+    )
 
 
-def in_body(entity: Entity) -> Listing:
+def _page_number(page: str, given: Mapping[str, str]) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,14}", page):
+        raise InvalidRequest([("page", "must be the number of a page, from 1 on")], "GEN_BAD_REQUEST")
+    if beside := [name for name in ("offset", "after") if name in given]:
+        raise InvalidRequest([("page", f"cannot be given together with {beside[0]}")], "GEN_BAD_REQUEST")
+    return int(page)
+
+
+def in_body(resource: Resource) -> Listing:
     """The page that the body asks for. ``after`` may be in the query, where the Link header has it."""
-    return filters.of_request(entity, wire.body(FilterRequest), default=20, after=request.args.get("after"))
+    return filters.of_request(resource, wire.body(FilterRequest), default=20, after=request.args.get("after"))
 
 
 def answer(
@@ -54,9 +69,9 @@ def answer(
         with reading_within(service().engine, TIMEOUT_S) as conn:
             rows, count = find(conn, listing)
     except TooSlow as error:
-        known = ", ".join(listing.entity.indexed)
+        known = ", ".join(listing.resource.indexed)
         text = f"{error.message}: narrow the filter by one of {known}, or leave out include_count or sort_by"
-        raise InvalidRequest([("", text)], error.code, {"indexed": listing.entity.indexed}) from error
+        raise InvalidRequest([("", text)], error.code, {"indexed": listing.resource.indexed}) from error
     data = [body_of(row) for row in rows]
     response = wire.answer(data if count is None else {"data": data, "total_count": count})
     return wire.next_link(response, place_of(rows[-1]) if len(rows) == listing.limit else None)

@@ -1,6 +1,7 @@
 """JSON in and out. In: exact numbers, no unknown fields. Out: integers as integers, times as RFC 3339."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -117,18 +118,21 @@ def answer(content: Any, status: int = 200) -> Response:
     )
 
 
-def limit_offset(*, default: int, largest: int, what: str = "") -> tuple[int, int]:
-    """The page asked for.
+def limit_offset(
+    *, default: int, largest: int, what: str = "", given: Mapping[str, str] | None = None
+) -> tuple[int, int]:
+    """The page asked for, in the query or in ``given`` of it.
 
     Raises:
         InvalidRequest: unparsable, and ``what`` is given ("Invalid limit value"); else the default stands in, as in Blnk.
     """
-    limit, offset = _number("limit", 1, default, what), _number("offset", 0, 0, what)
-    return min(limit, largest), offset
+    given = request.args if given is None else given
+    limit = min(_number(given, "limit", 1, default, what), largest)
+    return limit, _number(given, "offset", 0, 0, what)
 
 
-def _number(name: str, least: int, default: int, what: str) -> int:
-    text = request.args.get(name)
+def _number(given: Mapping[str, str], name: str, least: int, default: int, what: str) -> int:
+    text = given.get(name)
     if text is None:
         return default
     if re.fullmatch(r"[0-9]{1,15}", text) and int(text) >= least:
@@ -155,8 +159,8 @@ def after_number(what: str) -> int | None:
 def next_link(response: Response, after: object | None) -> Response:
     """Name the next page in a ``Link`` header, if there is one."""
     if after is not None:
-        args = {**request.args.to_dict(), "after": str(after)}
-        args.pop("offset", None)
+        args = [pair for pair in request.args.items(multi=True) if pair[0] not in ("after", "offset", "page")]
+        args.append(("after", str(after)))
         response.headers["Link"] = f'<{request.path}?{urlencode(args)}>; rel="next"'
     return response
 

@@ -21,6 +21,15 @@ class Head(NamedTuple):
     """Of its last outcome."""
 
 
+class Line(NamedTuple):
+    """What waits in one queue."""
+
+    number: int
+    cursor: int
+    first: int
+    """The seq of the first posting that waits."""
+
+
 class QueueState(NamedTuple):
     """One queue, as an operator wants to see it."""
 
@@ -87,6 +96,24 @@ def first_waiting(conn: Connection, *, but: Collection[int]) -> dict[int, int]:
         (list(but),),
     )
     return dict(rows.fetchall())
+
+
+def lines(conn: Connection) -> list[Line]:
+    """The line of each queue in which something waits."""
+    rows = driver(conn).execute(
+        f"""
+        SELECT number, cursor, first
+        FROM queues
+        CROSS JOIN LATERAL (
+            SELECT seq AS first
+            FROM log
+            WHERE {WAITING}
+            ORDER BY queue, seq
+            LIMIT 1
+        ) AS line
+        """
+    )
+    return [Line(*row) for row in rows.fetchall()]
 
 
 def last_waiting(conn: Connection, *, parents: str = "%") -> dict[int, int]:

@@ -44,21 +44,38 @@ def test_a_number_in_a_query_finds_text_of_the_same_digits_too(
     assert client.get("/transactions?reference_eq=0001").status_code == 200
 
 
-def test_what_is_no_filter_is_left_alone(client: FlaskClient, one_of_each: dict[str, str]) -> None:
-    plain = client.get("/transactions").get_json()
-    for name in (
-        "instance_id",
-        "org_id",
-        "page",
-        "per_page",
-        "pagesize",
-        "sort",
-        "order",
-        "order_by",
-        "nothing",
-        "a_b",
-    ):
-        assert client.get(f"/transactions?{name}=5").get_json() == plain, name
+def test_what_blnk_reserves_in_a_list_means_what_it_says(client: FlaskClient, one_of_each: dict[str, str]) -> None:
+    plain = client.get("/transactions?limit=4").get_json()
+    for ignored in ("instance_id=5", "org_id=5"):
+        assert client.get(f"/transactions?limit=4&{ignored}").get_json() == plain
+    for same in ("per_page=2&page=2", "pagesize=2&page=2", "limit=2&page=2", "limit=2&offset=2"):
+        assert client.get(f"/transactions?{same}").get_json() == plain[2:], same
+    upwards = client.get("/transactions?sort_by=reference&sort_order=asc").get_json()
+    for same in ("sort=reference&order=asc", "order_by=reference&order_dir=asc"):
+        assert client.get(f"/transactions?{same}").get_json() == upwards, same
+    for wrong in ("page=0", "page=x", "page=2&offset=1", "page=2&after=7"):
+        assert ok(client.get(f"/transactions?{wrong}"), 400)["error_detail"]["code"] == "GEN_BAD_REQUEST", wrong
+
+
+def test_a_field_by_its_name_alone_is_equality(client: FlaskClient, one_of_each: dict[str, str]) -> None:
+    rejected = client.get("/transactions?status_eq=REJECTED").get_json()
+    assert {row["status"] for row in rejected} == {"REJECTED"}
+    assert client.get("/transactions?status=REJECTED").get_json() == rejected
+    for plain, full in (("reference=r-poor", "reference_eq=r-poor"), ("meta_data.vip=true", "meta_data.vip_eq=true")):
+        rows = client.get(f"/transactions?{plain}").get_json()
+        assert rows and rows == client.get(f"/transactions?{full}").get_json()
+    assert client.get("/balances?indicator=@World&currency=USD").get_json()[0]["indicator"] == "@World"
+
+
+def test_the_link_of_a_page_repeats_every_filter(client: FlaskClient, one_of_each: dict[str, str]) -> None:
+    path, walked = "/transactions?status_eq=VOID&status_eq=REJECTED&logical_operator=or&limit=2", []
+    whole = client.get(path.replace("limit=2", "limit=100")).get_json()
+    assert {row["status"] for row in whole} == {"VOID", "REJECTED"}
+    while path:
+        response = client.get(path)
+        walked += ok(response, 200)
+        path = response.headers.get("Link", "<>")[1:].partition(">")[0]
+    assert walked == whole
 
 
 def test_a_count_is_of_all_that_match_also_when_nothing_does(client: FlaskClient, one_of_each: dict[str, str]) -> None:

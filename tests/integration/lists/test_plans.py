@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from core.base.db import begin, connect, reading_within
+from core.ledger.store.balance_list import BALANCES, find_balances
+from core.ledger.store.transaction_list import TRANSACTIONS, find_transactions
 from core.lists import filters
-from core.lists import query as found
-from core.lists.filters import BALANCES, TRANSACTIONS
+from core.lists.fields import Listing, Resource
 from core.lists.requests import FilterClause, FilterRequest
 from tests.harness.lists import Row
 
@@ -31,6 +32,20 @@ def filled(own_database_url: str) -> Iterator[Engine]:
         conn.invalidate()
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def plans() -> Iterator[list[Any]]:
+    """The plans of all composed statements that run from now on."""
+    found: list[Any] = []
+
+    def explain(_: object, cursor: Any, statement: str, parameters: Any, *__: object) -> None:
+        ((plan,),) = cursor.connection.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters).fetchall()
+        found.append(plan)
+
+    event.listen(Engine, "before_cursor_execute", explain)
+    yield found
+    event.remove(Engine, "before_cursor_execute", explain)
 
 
 _FILL = (
@@ -85,13 +100,12 @@ COMMON: list[tuple[str, str, Any, bool]] = [
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
-def test_common_filters_use_an_index(filled: Engine, monkeypatch: pytest.MonkeyPatch, order: str) -> None:
+def test_common_filters_use_an_index(filled: Engine, plans: list[Any], order: str) -> None:
     with begin(filled) as conn:
         fields = {f"{{{key}}}": conn.execute(text(_SAMPLE.format(key))).scalar_one() for key in (1, 78, 1800)}
         now: datetime = conn.execute(text("SELECT max(accepted_at) FROM log")).scalar_one()
     # Yesterday, which is a whole day at any time of today.
     fields |= {"{hour}": now.strftime("%Y-%m-%dT%H"), "{day}": (now - timedelta(days=1)).strftime("%Y-%m-%d")}
-    plans = _explained(monkeypatch)
     for field, operator, value, few in COMMON:
         for counted in (False, few):
             given = [fields.get(one, one) for one in value] if isinstance(value, list) else fields.get(value, value)
@@ -99,7 +113,7 @@ def test_common_filters_use_an_index(filled: Engine, monkeypatch: pytest.MonkeyP
             listing = _listing(TRANSACTIONS, [clause], sort_order=order, include_count=counted)
             plans.clear()
             with reading_within(filled, 60) as conn:
-                rows, _ = found.find_transactions(conn, listing)
+                rows, _ = find_transactions(conn, listing)
             assert rows or value == "SCHEDULED", (field, operator)
             assert plans or value == "SCHEDULED"
             walked = {name for plan in plans for name in _scanned(plan, by_index=few)}
@@ -117,8 +131,7 @@ _NEEDED = {
 }
 
 
-def test_common_filters_of_balances_use_an_index(filled: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    plans = _explained(monkeypatch)
+def test_common_filters_of_balances_use_an_index(filled: Engine, plans: list[Any]) -> None:
     with begin(filled) as conn:
         balance_id = conn.execute(text(_SAMPLE.format(77))).scalar_one()
         newest: datetime = conn.execute(text("SELECT max(created_at) FROM balances")).scalar_one()
@@ -131,23 +144,9 @@ def test_common_filters_of_balances_use_an_index(filled: Engine, monkeypatch: py
         clauses = [{"field": field, "operator": operator, "value": value}] if field else []
         plans.clear()
         with reading_within(filled, 60) as conn:
-            rows, _ = found.find_balances(conn, _listing(BALANCES, clauses))
+            rows, _ = find_balances(conn, _listing(BALANCES, clauses))
         assert rows and plans
         assert "balances" not in {name for plan in plans for name in _scanned(plan, by_index=field is not None)}, field
-
-
-def _explained(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The plans of all statements that a filter makes from now on."""
-    plans: list[Any] = []
-    execute = found._execute
-
-    def explain(conn: Any, sql: str, values: Any) -> list[tuple[Any, ...]]:
-        ((plan,),) = execute(conn, f"EXPLAIN (FORMAT JSON) {sql}", values)
-        plans.append(plan)
-        return execute(conn, sql, values)
-
-    monkeypatch.setattr(found, "_execute", explain)
-    return plans
 
 
 def _scanned(plan: Any, *, by_index: bool = True) -> Iterator[str]:
@@ -168,6 +167,6 @@ def _scanned(plan: Any, *, by_index: bool = True) -> Iterator[str]:
 _PARTIAL = ("log_split_idx", "holds_inflight_idx", "holds_voided_idx")
 
 
-def _listing(entity: Any, clauses: list[Row], **fields: Any) -> filters.Listing:
+def _listing(resource: Resource, clauses: list[Row], **fields: Any) -> Listing:
     asked = FilterRequest([FilterClause(**each) for each in clauses], **fields)
-    return filters.of_request(entity, asked, default=20)
+    return filters.of_request(resource, asked, default=20)

@@ -8,7 +8,10 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from core.base.db import begin
-from core.lists.filters import BALANCES, LEDGERS, OPERATORS, TRANSACTIONS, Type
+from core.ledger.store.balance_list import BALANCES
+from core.ledger.store.ledger_list import LEDGERS
+from core.ledger.store.transaction_list import TRANSACTIONS
+from core.lists.fields import OPERATORS, Type
 from tests.harness.lists import ok
 from web.http import pages as lists
 
@@ -49,7 +52,41 @@ def test_what_cannot_be_meant_is_refused_and_says_what_would_be_right(client: Fl
         assert detail["code"] == "GEN_BAD_REQUEST", clause
         assert detail["message"].startswith("Invalid filter: ")
         assert all(name in detail["message"] for name in names.split()), (clause, detail)
-        assert detail["details"] == {"field": clause["field"]}
+        assert detail["details"]["field"] == clause["field"]
+
+
+def test_everything_that_is_wrong_is_named_at_once(client: FlaskClient) -> None:
+    wrong = [
+        {"field": "status", "operator": "eq", "value": "DONE"},
+        {"field": "reference", "operator": "eq", "value": "fine"},
+        {"field": "colour", "operator": "eq", "value": 1},
+        {"field": "amount", "operator": "like", "value": "5"},
+    ]
+    body = ok(client.post("/transactions/filter", json={"filters": wrong, "sort_by": "colour"}), 400)
+    named = [each["field"] for each in body["error_detail"]["details"]["problems"]]
+    assert named == ["status", "colour", "amount", "sort_by"]
+    body = ok(client.get("/transactions?status=DONE&amount_like=5&colour=red&sort_order=up"), 400)
+    named = [each["field"] for each in body["error_detail"]["details"]["problems"]]
+    assert named == ["status", "amount", "colour", "sort_order"]
+    body = ok(client.get("/transactions?sort_by=no&sort_order=up"), 400)
+    assert [each["Param"] for each in body["errors"]] == ["sort_order", "sort_by"]
+
+
+def test_an_unknown_parameter_of_a_list_is_refused_with_the_nearest_one(client: FlaskClient) -> None:
+    for things, given, meant in (
+        ("transactions", "status_equals=VOID", "status_eq"),
+        ("transactions", "Status=VOID", "status"),
+        ("transactions", "statuss_eq=VOID", "status"),
+        ("transactions", "amount_greater_than=5", "amount_gt"),
+        ("transactions", "sort_oder=asc", "sort_order"),
+        ("transactions", "limt=5", "limit"),
+        ("balances", "curency=USD", "currency"),
+        ("ledgers", "nam_like=x", "name"),
+    ):
+        detail = ok(client.get(f"/{things}?{given}"), 400)["error_detail"]
+        assert detail["code"] == "GEN_BAD_REQUEST"
+        assert given.partition("=")[0].removesuffix("_eq").removesuffix("_like") in detail["message"]
+        assert f"did you mean {meant}" in detail["message"], (given, detail["message"])
 
 
 def test_a_number_that_nothing_can_hold_is_refused(client: FlaskClient) -> None:
@@ -118,8 +155,9 @@ def test_odd_values_of_a_query_are_answered(client: FlaskClient, one_of_each: di
         "|",
         ",",
     ]
-    for things, entity in (("transactions", TRANSACTIONS), ("balances", BALANCES), ("ledgers", LEDGERS)):
-        for field, kind in {**entity.fields, "meta_data.tier": Type.MEMBER}.items():
+    for things, resource in (("transactions", TRANSACTIONS), ("balances", BALANCES), ("ledgers", LEDGERS)):
+        kinds = {field.name: field.type for field in resource.fields.values()} | {"meta_data.tier": Type.MEMBER}
+        for field, kind in kinds.items():
             for operator in OPERATORS[kind]:
                 for value in odd:
                     response = client.get(f"/{things}?{field}_{operator}={value}")

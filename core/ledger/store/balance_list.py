@@ -1,0 +1,87 @@
+"""The list of balances: its fields, and where they are stored."""
+
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Numeric,
+    Text,
+    cast,
+    false,
+    func,
+    literal_column,
+    null,
+    or_,
+    type_coerce,
+)
+
+from core.base.tables import balances, ledgers
+from core.ledger.store import balances as balance_store
+from core.ledger.store.balances import BALANCE_PREFIX, BalanceRow
+from core.lists import query
+from core.lists.fields import Field, Listing, Type, relation, resource
+
+
+def _sum(name: str, description: str) -> Field:
+    """A sum in minor units."""
+    return Field(name, Type.NUMBER, description, lambda table: type_coerce(table.c[name], Numeric()))
+
+
+def _inflight_balance(table: FromClause) -> ColumnElement[Any]:
+    held = type_coerce(table.c.inflight_credit_balance, Numeric())
+    return (held - type_coerce(table.c.inflight_debit_balance, Numeric())).self_group()
+
+
+BALANCES = resource(
+    "balances",
+    Field(
+        "balance_id",
+        Type.TEXT,
+        "The balance's id.",
+        lambda table: literal_column(f"'{BALANCE_PREFIX}'", Text()) + cast(table.c.balance_id, Text()),
+        sort_key=lambda table, _: table.c.balance_id,
+        indexed=True,
+        prefix=BALANCE_PREFIX,
+        key=lambda table: table.c.balance_id,
+    ),
+    Field("ledger_id", Type.TEXT, "The ledger that it is in.", lambda _: ledgers.c.ledger_id, indexed=True),
+    Field(
+        "identity_id",
+        Type.TEXT,
+        "The identity that it is linked to.",
+        lambda _: cast(null(), Text()),
+        sort_key=lambda table, _: cast(literal_column("''"), Text()),
+    ),
+    Field(
+        "indicator",
+        Type.TEXT,
+        "The @Name of an internal balance.",
+        sort_key=lambda table, _: func.coalesce(table.c.indicator, literal_column("''")),
+        indexed=True,
+    ),
+    Field("currency", Type.TEXT, "The balance's currency."),
+    _sum("balance", "credit_balance - debit_balance, in minor units."),
+    _sum("credit_balance", "All that was credited, in minor units."),
+    _sum("debit_balance", "All that was debited, in minor units."),
+    Field("inflight_balance", Type.NUMBER, "Held credits less held debits, in minor units.", _inflight_balance),
+    _sum("inflight_credit_balance", "Credits that are held, in minor units."),
+    _sum("inflight_debit_balance", "Debits that are held, in minor units."),
+    Field("created_at", Type.TIME, "When the balance was created.", indexed=True),
+    Field("meta_data", Type.OBJECT, "All of the metadata; meta_data.<key> is one member of it."),
+    id="balance_id",
+)
+BALANCE_ROWS = relation(balances, balances.c.id, source=balances.join(ledgers, ledgers.c.id == balances.c.ledger))
+
+
+def find_balances(conn: Connection, listing: Listing) -> tuple[list[BalanceRow], int | None]:
+    """A page of balances, and the number of all that were asked for, if that is wanted."""
+    places, count = query.find(conn, listing, [BALANCE_ROWS])
+    rows = balance_store.find_keys(conn, [place for place, _ in places])
+    return [rows[place] for place, _ in places], count
+
+
+def matching(conn: Connection, listing: Listing) -> ColumnElement[bool]:
+    """The condition that all balances of a list meet, whatever the page. It is about the rows of ``BALANCE_ROWS``."""
+    return or_(false(), *query.conditions(conn, listing, BALANCE_ROWS))

@@ -1,0 +1,26 @@
+"""The list of ledgers: its fields, and where they are stored."""
+
+from sqlalchemy import Connection
+
+from core.base.tables import ledgers
+from core.ledger.store import ledgers as ledger_store
+from core.ledger.store.ledgers import LedgerRow
+from core.lists import query
+from core.lists.fields import Field, Listing, Type, relation, resource
+
+LEDGERS = resource(
+    "ledgers",
+    Field("ledger_id", Type.TEXT, "The ledger's id.", indexed=True),
+    Field("name", Type.TEXT, "The ledger's name."),
+    Field("created_at", Type.TIME, "When the ledger was created.", indexed=True),
+    Field("meta_data", Type.OBJECT, "All of the metadata; meta_data.<key> is one member of it."),
+    id="ledger_id",
+)
+LEDGER_ROWS = relation(ledgers, ledgers.c.id)
+
+
+def find_ledgers(conn: Connection, listing: Listing) -> tuple[list[LedgerRow], int | None]:
+    """A page of ledgers, and the number of all that were asked for, if that is wanted."""
+    places, count = query.find(conn, listing, [LEDGER_ROWS])
+    rows = ledger_store.find_keys(conn, [place for place, _ in places])
+    return [rows[place] for place, _ in places], count

@@ -1,0 +1,150 @@
+"""One filter to SQL: conditions of which any suffices, each of a kind that an index answers."""
+
+from collections.abc import Sequence
+from typing import Any, assert_never
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    DateTime,
+    Numeric,
+    Text,
+    Uuid,
+    and_,
+    any_,
+    case,
+    cast,
+    func,
+    literal,
+    not_,
+    or_,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.types import TypeEngine
+
+from core.base.ids import key_of
+from core.lists.fields import Condition, Filter, Member, Relation, Span, Type
+
+_TIME = DateTime(timezone=True)
+
+
+def alternatives(conn: Connection, asked: Filter, relation: Relation) -> Sequence[Condition]:
+    """Conditions of which any suffices, for one filter."""
+    field = asked.field
+    if field.find is not None:
+        return field.find(conn, asked, relation)
+    column = field.column_of(relation)
+    match asked.type:
+        case Type.OBJECT:
+            return [_of_object(asked, column)]
+        case Type.MEMBER:
+            return [_of_member(asked, column)]
+        case Type.TIME:
+            return [of_time(asked, column)]
+        case Type.TEXT | Type.NUMBER | Type.NAME | Type.LINK | Type.CHOICE:
+            if field.key is not None and asked.operator in ("eq", "ne", "in"):
+                return [_of_key(asked, field.key(relation.table))]
+            return [compared(column, asked.operator, _bounds(asked, relation))]
+        case _:
+            assert_never(asked.type)
+
+
+def compared(column: ColumnElement[Any], operator: str, bounds: Sequence[ColumnElement[Any]]) -> Condition:
+    """A column that is compared in the words of the filter language."""
+    match operator:
+        case "isnull":
+            return column.is_(None)
+        case "isnotnull":
+            return column.is_not(None)
+        case "in":
+            return column.in_(bounds)
+        case "between":
+            return column.between(bounds[0], bounds[1])
+        case "eq":
+            return column == bounds[0]
+        case "ne":
+            return column != bounds[0]
+        case "gt":
+            return column > bounds[0]
+        case "gte":
+            return column >= bounds[0]
+        case "lt":
+            return column < bounds[0]
+        case "lte":
+            return column <= bounds[0]
+        case "like":
+            return column.like(bounds[0])
+        case "ilike":
+            return column.ilike(bounds[0])
+    raise AssertionError(operator)
+
+
+def of_time(asked: Filter, column: ColumnElement[Any]) -> Condition:
+    """A time equals all of the unit that was given; for other operators its start counts."""
+    spans: tuple[Span, ...] = asked.values
+    if asked.operator in ("eq", "in"):
+        return or_(*(and_(column >= _time(span.start), column < _time(span.end)) for span in spans))
+    if asked.operator == "ne":
+        return or_(column < _time(spans[0].start), column >= _time(spans[0].end))
+    return compared(column, asked.operator, [_time(span.start) for span in spans])
+
+
+def texts(asked: Filter) -> list[ColumnElement[Any]]:
+    """The values of a filter on text."""
+    return [literal(value, Text()) for value in asked.values]
+
+
+def _time(value: Any) -> ColumnElement[Any]:
+    return literal(value, _TIME)
+
+
+def _bounds(asked: Filter, relation: Relation) -> list[ColumnElement[Any]]:
+    factor = asked.field.factor
+    if factor is None:
+        # A number goes without a cast, so that an index on integers answers for an integer.
+        given: TypeEngine[Any] = Numeric() if asked.type is Type.NUMBER else Text()
+        return [literal(value, given) for value in asked.values]
+    return [cast(literal(value, Numeric()), Numeric()) * factor(relation.table) for value in asked.values]
+
+
+def _of_key(asked: Filter, column: ColumnElement[Any]) -> Condition:
+    """By the UUID in an id. What is no id equals none."""
+    keys = [key for value in asked.values if (key := key_of(value, asked.field.prefix)) is not None]
+    given = literal(keys, ARRAY(Uuid()))
+    return not_(column == any_(given)) if asked.operator == "ne" else column == any_(given)
+
+
+# Metadata
+
+
+def _of_object(asked: Filter, column: ColumnElement[Any]) -> Condition:
+    if asked.operator in ("isnull", "isnotnull"):
+        return compared(column, asked.operator, [])
+    held = _contains(column, cast(literal(asked.values[0], Text()), JSONB()))
+    return held if asked.operator == "eq" else not_(held)
+
+
+def _of_member(asked: Filter, column: ColumnElement[Any]) -> Condition:
+    """Equality is that of JSON, so 1 is not "1". What is in order with a number is a number, or text that reads as one."""
+    key = literal(asked.key, Text())
+    text: ColumnElement[Any] = column.op("->>", return_type=Text())(key)
+    members: tuple[Member, ...] = asked.values
+    if asked.operator in ("eq", "ne", "in"):
+        contained = or_(
+            *(
+                _contains(column, func.jsonb_build_object(key, cast(literal(each, Text()), JSONB())))
+                for member in members
+                for each in member.json
+            )
+        )
+        return contained if asked.operator != "ne" else and_(text.is_not(None), not_(contained))
+    if asked.operator not in ("like", "ilike", "isnull", "isnotnull") and all(m.number is not None for m in members):
+        is_number = and_(func.length(text) <= 1000, text.regexp_match("^-?[0-9]+([.][0-9]+)?$"))
+        number = case((is_number, cast(text, Numeric())))
+        return compared(number, asked.operator, [literal(member.number, Numeric()) for member in members])
+    return compared(text, asked.operator, [literal(member.text, Text()) for member in members])
+
+
+def _contains(column: ColumnElement[Any], part: ColumnElement[Any]) -> Condition:
+    held: Condition = column.bool_op("@>")(part)
+    return held
