@@ -10,6 +10,7 @@ from typing import Any
 from celery.schedules import crontab
 from kombu import Queue  # type: ignore[attr-defined]
 
+from core.base.settings import SettingsError, read
 from core.ledger.rules.routing import MAX_QUEUES
 
 DRAIN = "pacioli.drain"
@@ -46,7 +47,12 @@ def route(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any
     return {"queue": postings_queue(args[0]) if name == DRAIN else MAINTENANCE}
 
 
-broker_url = os.environ.get("BROKER_URL") or os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/0"
+try:
+    SETTINGS = read(os.environ)
+except SettingsError as error:
+    raise SystemExit(str(error)) from None
+
+broker_url = SETTINGS.broker
 
 # They hang on the nameless exchange, so that a flushed Redis loses no binding. On RabbitMQ a queue holds one doorbell
 # at most; on Redis doorbell.py sees to that.
@@ -95,11 +101,11 @@ broker_transport_options = {
 }
 if broker_url.startswith("filesystem:"):
     # Where no Redis can be had: kombu's transport over folders, which `pacioli up` names in BROKER_FOLDER.
-    _folder = os.environ["BROKER_FOLDER"]
+    assert SETTINGS.broker_folder is not None
     broker_transport_options = {
-        "data_folder_in": _folder,
-        "data_folder_out": _folder,
-        "control_folder": os.path.join(_folder, "control"),
+        "data_folder_in": SETTINGS.broker_folder,
+        "data_folder_out": SETTINGS.broker_folder,
+        "control_folder": os.path.join(SETTINGS.broker_folder, "control"),
     }
 enable_utc = True
 timezone = "UTC"

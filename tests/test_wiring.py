@@ -18,6 +18,7 @@ from sqlalchemy.pool import NullPool
 
 import celeryconfig
 from core import migrations
+from core.base import settings
 from core.base.db import connect
 from core.base.tables import metadata
 from core.ledger.rules.routing import MAX_QUEUES
@@ -39,29 +40,52 @@ def test_core_does_not_read_the_environment() -> None:
     assert found == set()
 
 
-def test_celeryconfig_imports_nothing_of_ours_but_routing() -> None:
-    imported = set(_imported(ast.parse((ROOT / "celeryconfig.py").read_text())))
-    assert {name for name in imported if name.partition(".")[0] in ("core", "web", "worker", "ops")} <= {
-        "core.ledger.rules.routing",
-        "core.ledger.rules.routing.MAX_QUEUES",
-    }
+def test_celeryconfig_imports_nothing_of_ours_but_settings_and_routing() -> None:
+    tree = ast.parse((ROOT / "celeryconfig.py").read_text())
+    found = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    found |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    ours = {str(name) for name in found if str(name).partition(".")[0] in ("core", "web", "worker", "ops")}
+    assert ours == {"core.base.settings", "core.ledger.rules.routing"}
 
 
-def _modules(package: str) -> Iterator[Path]:
-    modules = list((ROOT / package).rglob("*.py"))
-    assert modules, package
-    return iter(modules)
+def _modules(*packages: str) -> list[Path]:
+    modules = [path for package in packages for path in (ROOT / package).rglob("*.py")]
+    assert modules, packages
+    return modules
 
 
-def _imported(tree: ast.AST) -> Iterator[str]:
-    """Every module that is imported anywhere, also in a function, and ``from x import y`` as ``x.y`` too."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0 and node.module, "imports are absolute"
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+# Settings
+
+
+DOORS = ("web", "worker", "ops", "clients")
+NAMES = {variable.name for variable in settings.variables().values()}
+
+
+def test_every_variable_that_is_read_is_a_setting() -> None:
+    read = set()
+    for path in [*_modules(*DOORS), ROOT / "celeryconfig.py"]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not (isinstance(node, ast.ImportFrom) and node.module == "os" and "environ" in ast.dump(node)), path
+            match node:
+                case ast.Call(func=ast.Attribute(value=value, attr="get"), args=[ast.Constant(value=str(name)), *_]):
+                    read |= {name} if _is_environment(value) else set()
+                case ast.Subscript(value=value, slice=ast.Constant(value=str(name))):
+                    read |= {name} if _is_environment(value) else set()
+                case ast.Attribute(attr="getenv" | "getenvb" | "environb"):
+                    read.add(f"{path.name} {node.lineno}")
+    assert read - NAMES == set()
+
+
+def test_every_variable_that_is_written_about_is_a_setting() -> None:
+    mention = re.compile(r"\b(?:PACIOLI_[A-Z_]+|(?:DATABASE|REDIS|BROKER)_[A-Z]+)\b")
+    paths = [*_modules(*DOORS, "core"), ROOT / "celeryconfig.py", ROOT / "Procfile", ROOT / "README.md"]
+    mentioned = {name for path in paths for name in mention.findall(path.read_text())}
+    assert mentioned == NAMES
+
+
+def _is_environment(node: ast.expr) -> bool:
+    """Whether it is ``os.environ``, or a copy of it for a process of ours."""
+    return ast.unparse(node) in ("os.environ", "env")
 
 
 # Migrations

@@ -13,7 +13,7 @@ from werkzeug.routing import BaseConverter
 from web import balances, docs, funding, history, ledgers, metadata, queues, settlements, transactions, verification
 from web.http import errors, openapi, wire
 from web.http.lean import Lean, NoSessions
-from web.service import Service, start
+from web.service import start
 
 OPEN_PATHS = frozenset({"/", "/health", "/openapi.json"}) | docs.PATHS
 """Answered without a key."""
@@ -45,8 +45,8 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     ):  # fmt: skip
         app.register_blueprint(module.blueprint)
     errors.install(app)
-    if ledger.secret_key:
-        app.before_request(lambda: _check_key(ledger))
+    if (secret_key := ledger.secret_key) is not None:
+        app.before_request(lambda: _check_key(secret_key))
     app.wsgi_app = _with_headers(app.wsgi_app)  # type: ignore[method-assign,assignment]
     return app
 
@@ -58,14 +58,14 @@ class _Rest(BaseConverter):
     part_isolating = False
 
 
-def _check_key(ledger: Service) -> Response | None:
+def _check_key(secret_key: str) -> Response | None:
     """The header ``X-Blnk-Key``, compared in constant time."""
     if request.path in OPEN_PATHS:
         return None
     key = request.headers.get("X-Blnk-Key")
     if not key:
         return errors.error_response("AUTH_MISSING_API_KEY", "Authentication required. Use X-Blnk-Key header")
-    if not hmac.compare_digest(key.encode(), ledger.secret_key.encode()):
+    if not hmac.compare_digest(key.encode(), secret_key.encode()):
         return errors.error_response("AUTH_INVALID_API_KEY", "Invalid API key")
     return None
 

@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 
 import celeryconfig
 from core.base.db import connect
+from core.base.settings import SettingsError, read
 from core.ledger.directory import Directory
-from core.ledger.rules import chain
 from web.accept.committer import Committer
 from web.accept.doorbell import Doorbell
 from web.accept.waiting import Waiting
@@ -36,7 +36,7 @@ class Service:
     committer: Committer
     doorbell: Doorbell
     waiting: Waiting
-    secret_key: str
+    secret_key: str | None
     chain_key: bytes | None
 
     def announce(self, cursors: dict[int, int]) -> None:
@@ -48,37 +48,32 @@ class Service:
 
 
 def start(environ: Mapping[str, str] = os.environ) -> Service:
-    """Connect and start the threads, as the environment says. See the README for its variables.
+    """Connect and start the threads, as the environment says.
 
     Raises:
-        SystemExit: DATABASE_URL is missing, or a variable has no meaning.
+        SystemExit: some settings are missing or wrong; it names them all.
     """
-    url = environ.get("DATABASE_URL")
-    if not url:
-        raise SystemExit("DATABASE_URL is not set; `pacioli up` starts a database of its own and sets it")
-    check = environ.get("PACIOLI_PRECISION_CHECK", "on")
-    if check not in ("on", "off"):
-        raise SystemExit(f"PACIOLI_PRECISION_CHECK must be on or off, not {check!r}")
     try:
-        chain_key = chain.key_of(environ.get("PACIOLI_CHAIN_KEY"))
-    except ValueError as error:
-        raise SystemExit(f"PACIOLI_CHAIN_KEY {error}") from None
+        settings = read(environ, required=["DATABASE_URL"])
+    except SettingsError as error:
+        raise SystemExit(str(error)) from None
     # A request makes hundreds of objects and no cycles; looking for those is a waste of the one lock there is.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    engine = connect(url, pool_size=8, readers=THREADS)
-    redis_url = environ.get("REDIS_URL")
-    redis = Redis.from_url(redis_url, socket_timeout=2, socket_connect_timeout=1) if redis_url else None
+    assert settings.database_url is not None
+    engine = connect(settings.database_url, pool_size=8, readers=THREADS)
+    url = settings.redis_url
+    redis = Redis.from_url(url, socket_timeout=2, socket_connect_timeout=1) if url else None
     doorbell = Doorbell(redis)
     return Service(
         engine,
         redis,
-        Directory(engine, check_precision=check == "on"),
+        Directory(engine, check_precision=settings.precision_check),
         Committer(engine, doorbell.ring),
         doorbell,
         Waiting(engine, redis, WAITING_PLACES),
-        environ.get("PACIOLI_SECRET_KEY", ""),
-        chain_key,
+        settings.secret_key,
+        settings.chain_key,
     )
 
 

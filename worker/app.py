@@ -10,14 +10,15 @@ from typing import Any
 
 import structlog
 from celery import Celery
-from celery.signals import after_setup_logger, heartbeat_sent, worker_process_init, worker_ready
+from celery.signals import after_setup_logger, heartbeat_sent, worker_init, worker_process_init, worker_ready
 from redis import Redis, RedisError
 from sqlalchemy import Engine
 
 import celeryconfig
+from celeryconfig import SETTINGS
 from core.base.db import begin, connect
 from core.base.errors import TransientError
-from core.ledger.rules import chain
+from core.base.settings import missing
 from core.ledger.store import queues as queue_store
 
 logger = structlog.get_logger()
@@ -26,23 +27,28 @@ app = Celery("pacioli", include=["worker.tasks"])
 app.config_from_object(celeryconfig)
 
 
-try:
-    CHAIN_KEY = chain.key_of(os.environ.get("PACIOLI_CHAIN_KEY"))
-    """What signs checkpoints."""
-except ValueError as error:
-    raise SystemExit(f"PACIOLI_CHAIN_KEY {error}") from None
+CHAIN_KEY = SETTINGS.chain_key
+"""What signs checkpoints."""
+
+
+@worker_init.connect
+def _check_settings(**_: Any) -> None:
+    """A worker needs a database. Beat does not, and imports this module too."""
+    if SETTINGS.database_url is None:
+        raise SystemExit(missing("DATABASE_URL"))
 
 
 @cache
 def engine() -> Engine:
     """The process's engine."""
-    return connect(os.environ["DATABASE_URL"], pool_size=2, readers=2)
+    assert SETTINGS.database_url is not None
+    return connect(SETTINGS.database_url, pool_size=2, readers=2)
 
 
 @cache
 def redis() -> "Redis | None":
     """For telling what was decided; None where the broker is not Redis."""
-    url = os.environ.get("REDIS_URL")
+    url = SETTINGS.redis_url
     return Redis.from_url(url, socket_timeout=2, socket_connect_timeout=1) if url else None
 
 

@@ -31,7 +31,7 @@ from core.ledger.directory import Directory
 from core.ledger.store import balances as balance_store
 from core.ledger.store import queues as queue_store
 from ops.cli import show
-from ops.server.instance import FORECAST_WITHIN_S, Unavailable, database, reads_ledger
+from ops.server.instance import FORECAST_WITHIN_S, Unavailable, database, reads_ledger, settings
 
 LEFT_GOING = 130
 """Exit status after Ctrl-C, unless it was to cancel: the job goes on without us, or was not made."""
@@ -141,7 +141,7 @@ def fund(
     request = _request(_name_of(file), ledger_id, amount, top_up_to, terms)
     out, err = show.console(), show.console(stderr=True)
     with database(data) as engine:
-        directory = Directory(engine, check_precision=os.environ.get("PACIOLI_PRECISION_CHECK") != "off")
+        directory = Directory(engine, check_precision=settings().precision_check)
         pool_before = _look_at_pool(engine, directory, request, dry_run)
         try:
             if dry_run:

@@ -32,7 +32,7 @@ from core.ledger.store.balances import BalanceRow, Entry
 from core.verification import checkpoints
 from core.verification.verify import verify_all, verify_since_checkpoint
 from ops.cli import show
-from ops.server.instance import FORECAST_WITHIN_S, Unavailable, chain_key, database, finds_database, reads_ledger
+from ops.server.instance import FORECAST_WITHIN_S, Unavailable, chain_key_of, database, finds_database, reads_ledger
 
 IMPORTED = {
     "up": "ops.server.up",
@@ -41,6 +41,7 @@ IMPORTED = {
     "funding": "ops.cli.fund",
     "bench": "ops.proving.bench",
     "torture": "ops.proving.torture",
+    "settings": "ops.cli.settings",
 }
 """Commands in modules of their own, which are loaded when they are asked for."""
 
@@ -56,6 +57,7 @@ ORDER = (
     "verify",
     "snapshot",
     "migrate",
+    "settings",
     "bench",
     "torture",
 )
@@ -317,7 +319,7 @@ def verify(since_checkpoint: bool, data: Path, as_json: bool) -> None:
       pacioli verify --since-checkpoint
       pacioli verify --json | jq .problems[0]
     """
-    key = chain_key(data)
+    key = chain_key_of(data)
     with database(data) as engine, show.progress() as progress:
         run = verify_since_checkpoint if since_checkpoint else verify_all
         report = run(engine, key=key, progress=progress)

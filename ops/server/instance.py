@@ -11,7 +11,7 @@ import click
 from sqlalchemy import Engine
 
 from core.base.db import connect
-from core.ledger.rules import chain
+from core.base.settings import Settings, SettingsError, chain_key, read
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -70,7 +70,19 @@ def _data_of_group() -> Path:
     """So that the option may stand before a subcommand as well as behind it. Else PACIOLI_DATA, else ``.pacioli``."""
     parent = click.get_current_context().parent
     given = parent.params.get("data") if parent is not None else None
-    return given or Path(os.environ.get("PACIOLI_DATA") or ".pacioli")
+    return given or Path(settings().data)
+
+
+def settings() -> Settings:
+    """What the environment of this command says.
+
+    Raises:
+        Unavailable: some of it cannot be used; it says all that is wrong.
+    """
+    try:
+        return read(os.environ)
+    except SettingsError as error:
+        raise Unavailable(str(error)) from None
 
 
 @contextmanager
@@ -80,24 +92,25 @@ def database(data: Path) -> Iterator[Engine]:
     Raises:
         Unavailable: there is neither.
     """
-    engine = connect(os.environ.get("DATABASE_URL") or running(data, "database_url"), pool_size=2)
+    engine = connect(settings().database_url or running(data, "database_url"), pool_size=2)
     try:
         yield engine
     finally:
         engine.dispose()
 
 
-def chain_key(data: Path) -> bytes | None:
+def chain_key_of(data: Path) -> bytes | None:
     """The key of PACIOLI_CHAIN_KEY or, when no other database is named, that of the data folder; None when there is none.
 
     Raises:
         Unavailable: it is not one, or cannot be read.
     """
-    where, text = "PACIOLI_CHAIN_KEY", os.environ.get("PACIOLI_CHAIN_KEY")
+    known = settings()
     path = data / KEY_FILE
     try:
-        if not text and not os.environ.get("DATABASE_URL") and path.exists():
-            where, text = str(path), path.read_text().strip()
-        return chain.key_of(text)
+        if known.chain_key is None and known.database_url is None and path.exists():
+            text = path.read_text().strip()
+            return chain_key(text) if text else None
     except (OSError, ValueError) as error:
-        raise Unavailable(f"{where}: {error}") from None
+        raise Unavailable(f"{path}: {error}") from None
+    return known.chain_key

@@ -14,8 +14,10 @@ from typing import Any
 
 import click
 
-# What somebody has set for a service of their own is not meant for this one. So is all that starts with PACIOLI_.
-_OWN = ("BROKER_FOLDER", "BROKER_URL", "DATABASE_URL", "REDIS_URL")
+from core.base.settings import variables
+
+_OWN = {variable.name for variable in variables().values()}
+"""What somebody has set for a service of their own is not meant for this one."""
 
 
 @dataclass
@@ -44,9 +46,7 @@ def running(folder: Path, *options: str) -> Iterator[Running]:
     Raises:
         click.ClickException: it did not start, with the end of its log; or did not stop cleanly.
     """
-    environ = {
-        name: value for name, value in os.environ.items() if name not in _OWN and not name.startswith("PACIOLI_")
-    }
+    environ = {name: value for name, value in os.environ.items() if name not in _OWN}
     data = folder / "data"
     command = [sys.executable, "-m", "ops.cli", "up", "--port", "0", "--data", str(data), *options]
     with (folder / "log").open("wb") as log:

@@ -23,7 +23,7 @@ from types import FrameType
 import click
 import psycopg
 
-from core.ledger.rules import chain
+from core.base.settings import SettingsError, chain_key, read, without_password
 from ops.server.embedded import Child, Log, Postgres, Redis, StartError, broker_fallback, find_redis
 from ops.server.instance import KEY_FILE
 
@@ -275,6 +275,10 @@ class Supervisor:
 
 
 def _supervise(options: Options, parts: Parts, migrate: Sequence[str]) -> None:
+    try:
+        read(os.environ)
+    except SettingsError as error:
+        raise StartError(str(error)) from None
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
     state = options.data / "state.json"
     supervisor = Supervisor(on_change=lambda pids: _write_state(state, options, env, pids))
@@ -292,7 +296,7 @@ def _supervise(options: Options, parts: Parts, migrate: Sequence[str]) -> None:
             ("Redis" if env.get("REDIS_URL") else "broker", env.get("REDIS_URL") or env["BROKER_URL"]),
             ("web", options.web_url),
         ):
-            _print(f"{name:<8} {_without_password(place)}")
+            _print(f"{name:<8} {without_password(place)}")
         _print(f"ready {options.web_url}")
         while True:
             supervisor.tick()
@@ -335,8 +339,9 @@ def _chain_key(data: Path, env: Mapping[str, str]) -> str:
                 new.write_text(secrets.token_hex(32) + "\n")
                 new.replace(path)
             where, text = str(path), path.read_text().strip()
-        if chain.key_of(text) is None:
+        if not text:
             raise ValueError("is empty; without the key that was in it no checkpoint can be checked")
+        chain_key(text)
     except (OSError, ValueError) as error:
         raise StartError(f"{where}: {error}") from None
     return text
@@ -408,10 +413,6 @@ def _write_state(path: Path, options: Options, env: Mapping[str, str], pids: Map
     new.touch(mode=0o600)
     new.write_text(json.dumps(state, indent=2) + "\n")
     new.replace(path)
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"(//[^:@/]*):[^@/]*@", r"\1:***@", url)
 
 
 def _print_line(name: str, line: str) -> None:

@@ -14,6 +14,8 @@ import psutil
 import pytest
 import requests
 
+from core.base.settings import variables
+
 READY_WITHIN_S = 120
 STOPPED_WITHIN_S = 60
 
@@ -59,14 +61,7 @@ def http(service: str) -> Iterator[Callable[..., Any]]:
         yield call
 
 
-_SETTINGS = (
-    "BROKER_FOLDER",
-    "BROKER_URL",
-    "DATABASE_URL",
-    "PACIOLI_PRECISION_CHECK",
-    "PACIOLI_SECRET_KEY",
-    "REDIS_URL",
-)
+_SETTINGS = {variable.name for variable in variables().values()}
 
 
 class _Log:

@@ -22,8 +22,6 @@ START = bytes(32)
 SIGNED, UNSIGNED = "hmac-sha256:", "sha256:"
 """What a checkpoint's signature begins with: made with a key, or a plain hash that anybody can make."""
 
-KEY_DIGITS = 64
-
 # JSON is unambiguous: text is quoted, numbers are exact, nothing is null. Faster than length prefixes in Python.
 _encode = msgspec.json.Encoder().encode
 
@@ -47,20 +45,3 @@ def signature(key: bytes | None, heads: str, at: datetime, before: str) -> str:
     if key is None:
         return UNSIGNED + sha256(message).hexdigest()
     return SIGNED + hmac.digest(key, message, "sha256").hex()
-
-
-def key_of(text: str | None) -> bytes | None:
-    """The key that signs checkpoints, from its hexadecimal digits; None when there is none.
-
-    Raises:
-        ValueError: saying what it must be.
-    """
-    if not text:
-        return None
-    try:
-        key = bytes.fromhex(text)
-    except ValueError:
-        key = b""
-    if 2 * len(key) < KEY_DIGITS:
-        raise ValueError(f"must be at least {KEY_DIGITS} hexadecimal digits, such as `openssl rand -hex 32` prints")
-    return key

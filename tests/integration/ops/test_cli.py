@@ -270,7 +270,7 @@ def test_verify_names_the_damage_and_exits_with_1(ledger: Ledger, run: Run) -> N
 
 def test_a_key_that_is_none_is_refused(run: Run, tmp_path: Path, database_url: str) -> None:
     for key in ("zz" * 32, "ab" * 31, "secret"):
-        failed(run("verify", PACIOLI_CHAIN_KEY=key), 2, "PACIOLI_CHAIN_KEY: must be at least 64 hexadecimal digits")
+        failed(run("verify", PACIOLI_CHAIN_KEY=key), 2, "PACIOLI_CHAIN_KEY must be at least 64 hexadecimal digits")
     (tmp_path / "state.json").write_text(json.dumps({"database_url": database_url}))
     (tmp_path / "chain.key").write_text("secret")
     runner = CliRunner(env={"DATABASE_URL": None, "PACIOLI_CHAIN_KEY": None})

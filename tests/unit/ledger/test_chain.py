@@ -61,14 +61,6 @@ def test_a_rejection_with_anything_else_in_it_is_hashed_otherwise(rejection: str
     assert outcomes.line_of_row((8, 4, 0, *[None] * 6, 7, rejection, NOW)) != own
 
 
-@pytest.mark.parametrize("text", ["x", "ab" * 31, "zz" * 32, "ab" * 31 + "a"])
-def test_a_key_has_64_hexadecimal_digits(text: str) -> None:
-    with pytest.raises(ValueError, match="at least 64 hexadecimal digits"):
-        chain.key_of(text)
-    assert chain.key_of("ab" * 32) == b"\xab" * 32
-    assert chain.key_of("") is chain.key_of(None) is None
-
-
 def row(key: bytes | None, before: CheckpointRow | None = None, **fields: object) -> CheckpointRow:
     heads = f'{{"sequence":5,"digest":"{"cd" * 32}","queues":{{"3":[4,"{"ab" * 32}"]}}}}'
     made = chain.signature(key, heads, NOW, before.signature if before is not None else "")

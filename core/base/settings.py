@@ -1,0 +1,223 @@
+"""The settings: every environment variable there is, with its check, its default and its meaning.
+
+A door (web, worker, command line) hands its environment to ``read`` once, and is told all faults together. The core
+itself never reads the environment. ``pacioli settings`` and the documentation print this table.
+"""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
+from typing import Annotated, Any, get_type_hints
+
+from msgspec import Struct
+
+CHAIN_KEY_DIGITS = 64
+
+DEFAULT_BROKER = "redis://127.0.0.1:6379/0"
+
+_PASSWORD = re.compile(r"(//[^:@/]*):[^@/]*@")
+
+
+class SettingsError(Exception):
+    """Some variables cannot be used. ``faults`` has one sentence for each, which begins with its name."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class Variable(Struct, frozen=True, kw_only=True):
+    """One environment variable. A blank one counts as not set."""
+
+    name: str
+    meaning: str
+    parse: Callable[[str], Any] = str
+    """Makes the value of the text, or raises ValueError with the end of a sentence that begins with the name."""
+    default: str = ""
+    """The text that stands for it when it is not set."""
+    is_secret: bool = False
+
+    def shown(self, environ: Mapping[str, str]) -> str | None:
+        """The text that counts, without what nobody should see; None when there is none."""
+        text = environ.get(self.name) or self.default
+        if not text:
+            return None
+        return "(hidden)" if self.is_secret else without_password(text)
+
+
+def _database_url(text: str) -> str:
+    if not re.match(r"postgres(ql)?(\+psycopg)?://", text):
+        raise ValueError("is not a URL such as postgresql://user:password@host/database")
+    return text
+
+
+def _redis_url(text: str) -> str:
+    if not re.match(r"(rediss?|unix)://", text):
+        raise ValueError("is not a URL such as redis://host:6379/0")
+    return text
+
+
+def _broker_url(text: str) -> str:
+    if not re.match(r"[\w+.-]+://", text):
+        raise ValueError("is not a URL such as amqp://user:password@host/vhost")
+    return text
+
+
+def _on_or_off(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise ValueError(f"must be on or off, not {text!r}")
+    return text == "on"
+
+
+def chain_key(text: str) -> bytes:
+    """The key that signs checkpoints, from its hexadecimal digits.
+
+    Raises:
+        ValueError: what it must be.
+    """
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if 2 * len(key) < CHAIN_KEY_DIGITS:
+        raise ValueError(
+            f"must be at least {CHAIN_KEY_DIGITS} hexadecimal digits, such as `openssl rand -hex 32` prints"
+        )
+    return key
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What the environment says, checked. None stands for what is not set."""
+
+    database_url: Annotated[
+        str | None,
+        Variable(
+            name="DATABASE_URL",
+            meaning="Postgres 15 or newer, which holds the ledger. `pacioli up` starts one when it is not set.",
+            parse=_database_url,
+        ),
+    ]
+    redis_url: Annotated[
+        str | None,
+        Variable(
+            name="REDIS_URL",
+            meaning="Redis: the broker of Celery, and what wakes `?wait=`. `pacioli up` starts one when it is not set.",
+            parse=_redis_url,
+        ),
+    ]
+    broker_url: Annotated[
+        str | None,
+        Variable(
+            name="BROKER_URL",
+            meaning="Another broker for Celery, such as amqp://host. When it is not set, Redis is the broker. "
+            "Without Redis, `?wait=` polls the database every half second.",
+            parse=_broker_url,
+        ),
+    ]
+    broker_folder: Annotated[
+        str | None,
+        Variable(
+            name="BROKER_FOLDER",
+            meaning="The folder that carries the messages when BROKER_URL is filesystem://. `pacioli up` sets both where "
+            "there is no Redis.",
+        ),
+    ]
+    secret_key: Annotated[
+        str | None,
+        Variable(
+            name="PACIOLI_SECRET_KEY",
+            meaning="When it is set, every request but those for `/` and `/health` needs it in the header `X-Blnk-Key`.",
+            is_secret=True,
+        ),
+    ]
+    chain_key: Annotated[
+        bytes | None,
+        Variable(
+            name="PACIOLI_CHAIN_KEY",
+            meaning=f"Signs checkpoints: at least {CHAIN_KEY_DIGITS} hexadecimal digits. `pacioli up` makes one, "
+            "`chain.key` in the data folder. Keep a copy elsewhere.",
+            parse=chain_key,
+            is_secret=True,
+        ),
+    ]
+    precision_check: Annotated[
+        bool,
+        Variable(
+            name="PACIOLI_PRECISION_CHECK",
+            meaning="`off` lets transactions of one currency have different precisions, as Blnk does.",
+            parse=_on_or_off,
+            default="on",
+        ),
+    ]
+    data: Annotated[
+        str,
+        Variable(
+            name="PACIOLI_DATA",
+            meaning="The data folder of the instance that `pacioli up` runs, and that other commands find.",
+            default=".pacioli",
+        ),
+    ]
+    web_url: Annotated[
+        str | None,
+        Variable(
+            name="PACIOLI_URL",
+            meaning="Where clients find the service. When it is not set, they ask the instance on this machine.",
+        ),
+    ]
+    client_key: Annotated[
+        str | None,
+        Variable(
+            name="PACIOLI_KEY",
+            meaning="The key that clients send. When it is not set, they send PACIOLI_SECRET_KEY.",
+            is_secret=True,
+        ),
+    ]
+
+    @property
+    def broker(self) -> str:
+        """The URL of Celery's broker."""
+        return self.broker_url or self.redis_url or DEFAULT_BROKER
+
+
+@cache
+def variables() -> dict[str, Variable]:
+    """Every environment variable, by the field of ``Settings`` that holds its value."""
+    hints = get_type_hints(Settings, include_extras=True)
+    return {field: hints[field].__metadata__[0] for field in Settings.__struct_fields__}
+
+
+def read(environ: Mapping[str, str], *, required: Collection[str] = ()) -> Settings:
+    """Read and check all settings. ``required`` are names of variables that this door cannot do without.
+
+    Raises:
+        SettingsError: with every fault there is.
+    """
+    values: dict[str, Any] = {}
+    faults: list[str] = []
+    for field, variable in variables().items():
+        text = environ.get(variable.name) or variable.default
+        values[field] = None
+        try:
+            if text:
+                values[field] = variable.parse(text)
+            elif variable.name in required:
+                faults.append(missing(variable.name))
+        except ValueError as error:
+            faults.append(f"{variable.name} {error}")
+    settings = Settings(**values)
+    if settings.broker.startswith("filesystem:") and settings.broker_folder is None:
+        faults.append("BROKER_FOLDER is not set, and BROKER_URL says that files carry the messages")
+    if faults:
+        raise SettingsError(faults)
+    return settings
+
+
+def missing(name: str) -> str:
+    """The fault of a door that cannot do without a variable."""
+    (variable,) = (each for each in variables().values() if each.name == name)
+    return f"{name} is not set: {variable.meaning}"
+
+
+def without_password(url: str) -> str:
+    """A URL that may be shown."""
+    return _PASSWORD.sub(r"\1:***@", url)

@@ -1,0 +1,57 @@
+"""``pacioli settings``: every environment variable, and what it says here."""
+
+import os
+
+import click
+from msgspec import Struct
+
+from core.base.settings import SettingsError, read, variables
+from ops.cli import show
+
+
+class Setting(Struct, frozen=True, kw_only=True):
+    """One variable, as ``--json`` prints it."""
+
+    name: str
+    value: str | None
+    """The text that counts, without what nobody should see."""
+    default: str | None
+    meaning: str
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def settings(as_json: bool) -> None:
+    """Show every setting: its value here, its default, and what it means.
+
+    Settings are environment variables. Secrets and passwords are hidden. With a setting that cannot be used it says so,
+    and exits with 1.
+
+    \b
+    Examples:
+      pacioli settings
+      PACIOLI_PRECISION_CHECK=off pacioli settings --json
+    """
+    found = [
+        Setting(
+            name=variable.name,
+            value=variable.shown(os.environ),
+            default=variable.default or None,
+            meaning=variable.meaning,
+        )
+        for variable in variables().values()
+    ]
+    faults: list[str] = []
+    try:
+        read(os.environ)
+    except SettingsError as error:
+        faults = error.faults
+    if as_json:
+        show.print_json({"settings": found, "faults": faults})
+    else:
+        table = show.table("name", "value", "default", "meaning")
+        for each in found:
+            table.add_row(each.name, show.plain(each.value or ""), each.default or "", each.meaning)
+        show.console().print(table)
+    if faults:
+        raise click.ClickException("\n".join(faults))

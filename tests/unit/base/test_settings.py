@@ -1,0 +1,100 @@
+"""Settings: what is read from an environment, and what is said about the rest of it."""
+
+import pytest
+
+from core.base.settings import SettingsError, chain_key, missing, read, variables, without_password
+
+KEY = "ab" * 32
+
+
+def faults(environ: dict[str, str], *required: str) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        read(environ, required=required)
+    return caught.value.faults
+
+
+def test_nothing_has_to_be_set() -> None:
+    settings = read({})
+    assert settings.precision_check is True
+    assert settings.broker == "redis://127.0.0.1:6379/0"
+    assert settings.data == ".pacioli"
+    others = variables().keys() - {"precision_check", "data"}
+    assert {getattr(settings, field) for field in others} == {None}
+
+
+def test_a_blank_variable_is_not_set() -> None:
+    assert read({variable.name: "" for variable in variables().values()}) == read({})
+
+
+def test_every_variable_has_its_own_name_and_a_meaning() -> None:
+    assert len({variable.name for variable in variables().values()}) == len(variables())
+    assert all(variable.meaning.endswith(".") for variable in variables().values())
+
+
+def test_values_are_checked_and_converted() -> None:
+    settings = read({"PACIOLI_CHAIN_KEY": KEY, "PACIOLI_PRECISION_CHECK": "off", "PACIOLI_SECRET_KEY": "s3cret"})
+    assert (settings.chain_key, settings.precision_check, settings.secret_key) == (b"\xab" * 32, False, "s3cret")
+
+
+def test_all_faults_are_told_at_once() -> None:
+    environ = {
+        "DATABASE_URL": "mysql://host/ledger",
+        "REDIS_URL": "localhost:6379",
+        "BROKER_URL": "rabbit",
+        "PACIOLI_CHAIN_KEY": "secret",
+        "PACIOLI_PRECISION_CHECK": "OFF",
+    }
+    assert faults(environ) == [
+        "DATABASE_URL is not a URL such as postgresql://user:password@host/database",
+        "REDIS_URL is not a URL such as redis://host:6379/0",
+        "BROKER_URL is not a URL such as amqp://user:password@host/vhost",
+        "PACIOLI_CHAIN_KEY must be at least 64 hexadecimal digits, such as `openssl rand -hex 32` prints",
+        "PACIOLI_PRECISION_CHECK must be on or off, not 'OFF'",
+    ]
+
+
+def test_a_door_says_what_it_cannot_do_without() -> None:
+    assert faults({"PACIOLI_PRECISION_CHECK": "no"}, "DATABASE_URL") == [
+        missing("DATABASE_URL"),
+        "PACIOLI_PRECISION_CHECK must be on or off, not 'no'",
+    ]
+
+
+def test_a_broker_of_files_needs_its_folder() -> None:
+    assert faults({"BROKER_URL": "filesystem://"}) == [
+        "BROKER_FOLDER is not set, and BROKER_URL says that files carry the messages"
+    ]
+    assert read({"BROKER_URL": "filesystem://", "BROKER_FOLDER": "here"}).broker_folder == "here"
+
+
+@pytest.mark.parametrize(
+    "url", ["postgres://h/db", "postgresql://u:p@h:5432/db", "postgresql+psycopg://postgres@/db?host=%2Ftmp"]
+)
+def test_the_usual_urls_of_postgres_will_do(url: str) -> None:
+    assert read({"DATABASE_URL": url}).database_url == url
+
+
+def test_another_broker_goes_before_redis() -> None:
+    assert read({"REDIS_URL": "rediss://h/1"}).broker == "rediss://h/1"
+    assert read({"REDIS_URL": "redis://h/1", "BROKER_URL": "amqp://h"}).broker == "amqp://h"
+
+
+@pytest.mark.parametrize("text", ["x", "ab" * 31, "zz" * 32, "ab" * 31 + "a"])
+def test_a_key_has_64_hexadecimal_digits(text: str) -> None:
+    with pytest.raises(ValueError, match="at least 64 hexadecimal digits"):
+        chain_key(text)
+
+
+def test_what_is_shown_holds_no_secret() -> None:
+    environ = {
+        "DATABASE_URL": "postgresql://me:pass@host/ledger",
+        "PACIOLI_SECRET_KEY": "s3cret",
+        "PACIOLI_CHAIN_KEY": KEY,
+        "PACIOLI_KEY": "k",
+    }
+    shown = {variable.name: variable.shown(environ) for variable in variables().values()}
+    assert shown["DATABASE_URL"] == "postgresql://me:***@host/ledger"
+    assert shown["PACIOLI_SECRET_KEY"] == shown["PACIOLI_CHAIN_KEY"] == shown["PACIOLI_KEY"] == "(hidden)"
+    assert shown["PACIOLI_PRECISION_CHECK"] == "on"
+    assert shown["REDIS_URL"] is None
+    assert without_password("redis://:pw@h:1/0") == "redis://:***@h:1/0"
