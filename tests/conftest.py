@@ -1,46 +1,71 @@
 """What tests stand on: one private Postgres for the session, and a fresh migrated database for each test that asks."""
 
-import importlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from hypothesis.internal.conjecture import engine as conjecture
+from sqlalchemy import Engine, create_engine
 
 from core.base.db import connect
-from core.base.tables import metadata
 from core.ledger.directory import Directory
-from ops.server.embedded import Postgres
-from tests.harness.databases import new_database
+from tests.harness import programs
+from tests.harness.databases import QuickPostgres, empty, new_database
 from tests.harness.factories import Ledger
 
-SEED = importlib.import_module("core.migrations.versions.0001_ledger").SEED
+QUICK = ("tests/unit/", "tests/test_wiring.py")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("pacioli")
+    group.addoption("--quick", action="store_true", help="Only unit tests, and a smoke test of each feature.")
+    group.addoption("--long", action="store_true", help="Let Hypothesis and the random tests search for long.")
+    group.addoption(
+        "--strict-programs", action="store_true", help="A test that needs a program which is missing fails."
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    programs.strict = config.getoption("--strict-programs")
+    # Hypothesis has no setting for it. A red test is of use within a minute, also with an example that is not minimal.
+    conjecture.MAX_SHRINKING_SECONDS = 300 if config.getoption("--long") else 20
+    if config.getoption("--long"):
+        os.environ.setdefault("PACIOLI_EXAMPLES", "500")
+        os.environ.setdefault("PACIOLI_OPERATIONS", "50000")
+        config.option.timeout = 0
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--quick"):
+        is_quick = [item.nodeid.startswith(QUICK) or item.get_closest_marker("smoke") is not None for item in items]
+        config.hook.pytest_deselected(items=[item for item, quick in zip(items, is_quick, strict=True) if not quick])
+        items[:] = [item for item, quick in zip(items, is_quick, strict=True) if quick]
 
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a running server. Its own database ``pacioli`` is left as it is: empty."""
     folder: Path = tmp_path_factory.mktemp("postgres")
-    with Postgres(folder) as server:
+    with QuickPostgres(folder) as server:
         yield server.url
 
 
 @pytest.fixture(scope="session")
-def _migrated(postgres: str) -> str:
-    return new_database(postgres)
+def _shared(postgres: str) -> Iterator[tuple[str, Engine]]:
+    """A database for one test after the other, and a connection of its own that empties it in between."""
+    url = new_database(postgres)
+    engine = create_engine(url, pool_pre_ping=True)
+    yield url, engine
+    engine.dispose()
 
 
 @pytest.fixture
-def database_url(_migrated: str) -> str:
+def database_url(_shared: tuple[str, Engine]) -> str:
     """URL of a migrated database with nothing in it. The same one for all tests, emptied, which is far faster."""
-    engine = connect(_migrated)
-    with engine.begin() as conn:
-        conn.execute(text(_DISCONNECT_OTHERS))
-        conn.execute(text("SET LOCAL session_replication_role = replica"))  # Else history refuses.
-        conn.execute(text(f"TRUNCATE {', '.join(table.name for table in metadata.sorted_tables)} RESTART IDENTITY"))
-        conn.execute(text(SEED))
-    engine.dispose()
-    return _migrated
+    url, engine = _shared
+    empty(engine)
+    return url
 
 
 @pytest.fixture
@@ -60,9 +85,3 @@ def engine(database_url: str) -> Iterator[Engine]:
 def ledger(engine: Engine) -> Ledger:
     """The ledger without HTTP and Celery: post, drain, read."""
     return Ledger(engine, Directory(engine))
-
-
-_DISCONNECT_OTHERS = (
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-)

@@ -177,6 +177,8 @@ class Postgres(Child):
     stop_signals = (signal.SIGINT, signal.SIGQUIT)  # Fast shutdown, then immediate.
     orphan_signal = signal.SIGINT
     grace_s = 20.0
+    settings: Mapping[str, str] = POSTGRES_SETTINGS
+    initdb_options: Sequence[str] = ()
 
     def __init__(self, data: Path, *, log: Log = _discard) -> None:
         super().__init__("postgres", [], log=log)
@@ -203,7 +205,7 @@ class Postgres(Child):
         if not self.folder.exists():
             self._create_cluster(program, owner, as_user)
         self._end_survivors()
-        settings = POSTGRES_SETTINGS | {"unix_socket_directories": str(self.socket_folder)}
+        settings = {**self.settings, "unix_socket_directories": str(self.socket_folder)}
         arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self._spawn([str(program), "-D", str(self.folder), *arguments], as_user=as_user)
 
@@ -227,8 +229,17 @@ class Postgres(Child):
         _private_folder(new, owner)
         # The built-in C.UTF-8 sorts the same everywhere, so an index survives another libc.
         locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        initdb = [str(program.with_name("initdb")), "-D", str(new), "-U", "postgres", "--auth=trust", *locale]
-        single = [str(program), "--single", "-D", str(new), "postgres"]
+        initdb = [
+            str(program.with_name("initdb")),
+            "-D",
+            str(new),
+            "-U",
+            "postgres",
+            "--auth=trust",
+            *locale,
+            *self.initdb_options,
+        ]
+        single = [str(program), "--single", "-c", f"fsync={self.settings['fsync']}", "-D", str(new), "postgres"]
         for command, statement in ((initdb, ""), (single, f"CREATE DATABASE {DATABASE}\n")):
             result = subprocess.run(
                 [*as_user, *_dying_with_us(signal.SIGKILL), *command],

@@ -1,0 +1,19 @@
+"""Programs that only some tests need, and that not every machine has."""
+
+import shutil
+
+import pytest
+
+strict = False
+"""Whether a missing program fails a test in place of skipping it: ``--strict-programs``."""
+
+
+def needs_program(name: str) -> str:
+    """The path of a program. Where it is missing, the test that asks is skipped, and the summary says so."""
+    path = shutil.which(name)
+    if path is None:
+        message = f"missing program: {name}"
+        if strict:
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
