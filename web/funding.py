@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from threading import BoundedSemaphore
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from flask import Blueprint, Response, request
+from msgspec import Struct
 
 import celeryconfig
 from core.base.db import reading, reading_within
@@ -16,15 +17,25 @@ from core.base.ids import key_of
 from core.base.problems import refusal
 from core.funding import jobs as funding
 from core.funding import store as funding_store
+from core.funding.answers import (
+    FORECAST_S,
+    FundingRow,
+    counted_run_of,
+    dry_run_of,
+    job_of,
+    job_read_of,
+    new_job_of,
+    row_of,
+    run_of,
+)
 from core.funding.recipients import Given, of_csv
 from core.funding.requests import FundingRequest, RunRequest
 from core.funding.store import JOB_PREFIX, ROW_STATUSES, RUN_PREFIX, JobRow, RunRow
 from core.funding.terms import problems_of
-from web.funding_body import forecast_body, job_body, rehearsal_body, row_body, run_body
 from web.http import pages as lists
 from web.http import wire
 from web.http.errors import Malformed
-from web.service import Service, service
+from web.service import service
 
 blueprint = Blueprint("funding", __name__)
 
@@ -38,14 +49,7 @@ needs. And how many uploads may be under way, for each keeps a thread."""
 TURN_S = 120.0
 """How long one waits for its turn."""
 
-FORECAST_S = 2.0
-"""How long a look ahead may take. That of a rule reads every balance that it names."""
 COUNTED_S = 30.0
-
-ROW_COLUMNS = (
-    "row", "destination", "amount", "precise_amount", "currency", "description", "status", "transaction_id", "reference",
-    "rejection", "first_transaction_id",
-)  # fmt: skip
 
 
 @blueprint.post("/funding-jobs")
@@ -76,7 +80,7 @@ def read_page() -> Response:
     after, status = _after(JOB_PREFIX, "a funding job"), _status(funding.JOB_STATUSES)
     with reading(service().engine) as conn:
         jobs = funding_store.list_jobs(conn, limit=limit, after=after, status=status)
-    response = wire.answer([job_body(job) for job in jobs])
+    response = wire.answer([job_of(job) for job in jobs])
     return wire.next_link(response, jobs[-1].job_id if len(jobs) == limit else None)
 
 
@@ -102,14 +106,14 @@ def _answer_job(job: JobRow) -> Response:
     ledger = service()
     with reading(ledger.engine) as conn:
         last = next(iter(funding_store.list_runs(conn, job.id, limit=1, after=None)), None)
-    body = {"last_run": None, **job_body(job, last), "next_runs": funding.next_occurrences(job)}
-    return wire.answer({**body, "pool": None if job.status == "CANCELLED" else _forecast(ledger, job)})
+    ahead = None if job.status == "CANCELLED" else funding.forecast_within(ledger.engine, job, FORECAST_S)
+    return wire.answer(job_read_of(job, last, ahead))
 
 
 @blueprint.post("/funding-jobs/<job_id>/pause")
 def pause(job_id: str) -> Response:
     """Stop after the rows that are posted. Nothing comes due until it is resumed."""
-    return wire.answer(job_body(funding.pause(service().engine, job_id)))
+    return wire.answer(job_of(funding.pause(service().engine, job_id)))
 
 
 @blueprint.post("/funding-jobs/<job_id>/resume")
@@ -118,13 +122,13 @@ def resume(job_id: str) -> Response:
     ledger = service()
     job = funding.resume(ledger.engine, job_id, datetime.now(UTC))
     ledger.doorbell.wake(celeryconfig.FUND)
-    return wire.answer(job_body(job))
+    return wire.answer(job_of(job))
 
 
 @blueprint.post("/funding-jobs/<job_id>/cancel")
 def cancel(job_id: str) -> Response:
     """End a job for good. What is posted stays, and what is not stays unposted."""
-    return wire.answer(job_body(funding.cancel(service().engine, job_id, datetime.now(UTC))))
+    return wire.answer(job_of(funding.cancel(service().engine, job_id, datetime.now(UTC))))
 
 
 @blueprint.post("/funding-jobs/<job_id>/run")
@@ -143,7 +147,7 @@ def read_runs(job_id: str) -> Response:
     with reading(service().engine) as conn:
         job = funding.found(conn, job_id)
         runs = funding_store.list_runs(conn, job.id, limit=limit, after=after)
-    response = wire.answer([run_body(job, each) for each in runs])
+    response = wire.answer([run_of(job, each) for each in runs])
     return wire.next_link(response, runs[-1].run_id if len(runs) == limit else None)
 
 
@@ -164,7 +168,7 @@ def read_run(job_id: str, run_id: str) -> Response:
         job = funding.found(conn, job_id)
         found = funding.found_run(conn, job, run_id)
         counts = funding.counts_of(job, found, funding_store.tally(conn, found.id), datetime.now(UTC))
-    return wire.answer(run_body(job, found, counts))
+    return wire.answer(counted_run_of(job, found, counts))
 
 
 @blueprint.get("/funding-jobs/<job_id>/runs/<run_id>/rows")
@@ -176,7 +180,7 @@ def read_rows(job_id: str, run_id: str) -> Response:
         job = funding.found(conn, job_id)
         found = funding.found_run(conn, job, run_id)
         rows, transactions = funding.rows_of(conn, found, limit=limit, after=after or 0, status=status)
-    response = lists.table([row_body(job, found, row, transactions) for row in rows], ROW_COLUMNS)
+    response = lists.table(FundingRow, [row_of(job, row, transactions) for row in rows])
     return wire.next_link(response, rows[-1].row if len(rows) == limit else None)
 
 
@@ -187,21 +191,6 @@ def retry(job_id: str, run_id: str) -> Response:
     return _started(job_id, found, replayed)
 
 
-def pool_watch(jobs: list[JobRow]) -> dict[str, Any]:
-    """What the next of these jobs, which will draw on a balance, makes of it; nothing where there is none."""
-    if not jobs:
-        return {}
-    ahead = _forecast(service(), jobs[0]) or {}
-    names = "balance_after_next_run", "runs_left"
-    next_run = {"job_id": jobs[0].job_id, "next_run_at": jobs[0].next_due}
-    return {"funding": next_run | {name: ahead.get(name) for name in names}}
-
-
-def _forecast(ledger: Service, job: JobRow) -> dict[str, Any] | None:
-    ahead = funding.forecast_within(ledger.engine, job, FORECAST_S)
-    return None if ahead is None else forecast_body(ahead, job.precision)
-
-
 # Creating
 
 
@@ -209,11 +198,10 @@ def _create(asked: FundingRequest, given: Iterable[Given] | None) -> Response:
     ledger, now = service(), datetime.now(UTC)
     if asked.dry_run:
         rehearsal = funding.rehearse(ledger.engine, asked, given, ledger.directory, now)
-        return wire.answer(rehearsal_body(rehearsal, funding.next_occurrences(rehearsal.job)))
+        return wire.answer(dry_run_of(rehearsal))
     job, first, replayed = funding.create(ledger.engine, asked, given, ledger.directory, now)
     ledger.doorbell.wake(celeryconfig.FUND)
-    body = {**job_body(job), "run": None if first is None else run_body(job, first)}
-    return _once({**body, "next_runs": funding.next_occurrences(job)}, replayed)
+    return _once(new_job_of(job, first), replayed)
 
 
 def _started(job_id: str, run: RunRow, replayed: bool) -> Response:
@@ -221,10 +209,10 @@ def _started(job_id: str, run: RunRow, replayed: bool) -> Response:
     ledger.doorbell.wake(celeryconfig.FUND)
     with reading(ledger.engine) as conn:
         job = funding.found(conn, job_id)
-    return _once(run_body(job, run), replayed)
+    return _once(run_of(job, run), replayed)
 
 
-def _once(body: dict[str, Any], replayed: bool) -> Response:
+def _once(body: Struct, replayed: bool) -> Response:
     response = wire.answer(body, 200 if replayed else 201)
     if replayed:
         response.headers["Idempotent-Replayed"] = "true"

@@ -1,20 +1,25 @@
 """What balances held at a time, and the snapshots that make the question cheap."""
 
 import re
-from typing import Any
 
 from flask import Blueprint, Response, request
+from msgspec import Struct
 
 import celeryconfig
 from core.base.db import reading
 from core.base.errors import InvalidRequest
-from core.ledger import history
+from core.ledger import balances, history
 from core.ledger.history import BATCH, MAX_BATCH
-from web.balances import found
 from web.http import wire
 from web.service import service
 
 blueprint = Blueprint("history", __name__)
+
+
+class Message(Struct, frozen=True):
+    """What was begun."""
+
+    message: str
 
 
 @blueprint.get("/balances/<balance_id>/at")
@@ -26,20 +31,9 @@ def read_at(balance_id: str) -> Response:
     at = wire.time_arg("timestamp", code="BAL_INVALID_TIMESTAMP")
     from_source = wire.flag("from_source")
     with reading(service().engine) as conn:
-        row = found(conn, balance_id)
+        row = balances.found(conn, balance_id)
         then = history.balance_at(conn, row, at, from_source=from_source)
-    body: dict[str, Any] = {
-        "balance": {
-            "balance": then.balance,
-            "debit_balance": then.debit,
-            "credit_balance": then.credit,
-            "currency": row.currency,
-            "balance_id": row.balance_id,
-        },
-        "timestamp": then.at.replace(microsecond=0),
-        "from_source": from_source,
-    }
-    return wire.answer(body)
+    return wire.answer(history.answer_of(row, then, from_source=from_source))
 
 
 @blueprint.post("/balances-snapshots")
@@ -53,4 +47,4 @@ def take() -> Response:
         problem = f"invalid batch_size value: must be a whole number from 1 to {MAX_BATCH}"
         raise InvalidRequest([("batch_size", problem)], "GEN_VALIDATION_ERROR")
     service().doorbell.send(celeryconfig.SNAPSHOT, int(text))
-    return wire.answer({"message": "Snapshotting in progress. should be completed shortly"})
+    return wire.answer(Message("Snapshotting in progress. should be completed shortly"))

@@ -6,6 +6,7 @@ from flask import Blueprint, Response
 from core.base.db import begin
 from core.base.errors import InvalidRequest
 from core.base.metadata import meta_data_problems, meta_data_text
+from core.ledger.answers import Added
 from core.ledger.metadata import annotate
 from core.ledger.rules.requests import MetaDataRequest
 from web.http import wire
@@ -29,5 +30,4 @@ def add(entity_id: str) -> Response:
         raise InvalidRequest([("meta_data", "is required, an object")], "GEN_MALFORMED_REQUEST")
     with begin(service().engine) as conn:
         merged = msgspec.Raw(annotate(conn, entity_id, text).encode())
-    # Blnk's clients read one or the other.
-    return wire.answer({"meta_data": merged, "metadata": merged})
+    return wire.answer(Added(meta_data=merged, metadata=merged))

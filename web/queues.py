@@ -1,16 +1,19 @@
 """``/queues`` and ``/health``: how long the lines are, whether everything that should move them lives, and a push."""
 
 from contextlib import suppress
+from typing import Literal
 
 from flask import Blueprint, Response, request
+from msgspec import UNSET, Struct, UnsetType
 from redis import RedisError
 
 from core.base.db import reading
 from core.base.errors import InvalidRequest, TransientError
 from core.ledger import recovery
+from core.ledger.answers import queue_of
 from core.ledger.store import queues as queue_store
 from web.http import durations, wire
-from web.service import service
+from web.service import Service, service
 
 blueprint = Blueprint("queues", __name__)
 
@@ -22,25 +25,39 @@ RECOVER_AFTER_S = 120
 """The shortest time after which waiting is worth a recovery; what waits for less is a worker's."""
 
 
+class Checks(Struct, frozen=True, kw_only=True):
+    """What is looked at. Only the database decides whether transactions can be accepted."""
+
+    database: Literal["UP", "DOWN"]
+    broker: Literal["UP", "DOWN", "UNKNOWN"] | UnsetType = UNSET
+    workers: Literal["UP", "DOWN"] | UnsetType = UNSET
+    workers_alive: list[str] | UnsetType = UNSET
+    oldest_queued_age_s: float | UnsetType | None = UNSET
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """Whether transactions can be accepted."""
+
+    status: Literal["UP", "DOWN"]
+    reason: str | UnsetType = UNSET
+    checks: Checks
+
+
+class Recovery(Struct, frozen=True, kw_only=True):
+    """What a recovery has come to."""
+
+    recovered: int
+    """Transactions that waited for so long, and are decided now."""
+    threshold: str
+    """As Go prints it: 5m0s."""
+
+
 @blueprint.get("/queues")
 def read_all() -> Response:
     """Every queue: how much waits in it, how long already, and how fast it moves."""
     with reading(service().engine) as conn:
         states = queue_store.states(conn)
-    return wire.answer(
-        [
-            {
-                "number": state.number,
-                "depth": state.depth,
-                "oldest_age_s": None if state.oldest_age_s is None else round(state.oldest_age_s, 3),
-                "cursor": state.cursor,
-                "last_drained_at": state.drained_at,
-                "rate_per_s": round(state.rate, 1),
-                "decided": state.decided,
-            }
-            for state in states
-        ]
-    )
+    return wire.answer([queue_of(state) for state in states])
 
 
 @blueprint.get("/health")
@@ -52,19 +69,25 @@ def health() -> Response:
             workers = queue_store.live_workers(conn, WORKER_SILENT_S)
             oldest_age_s = queue_store.oldest_age_s(conn)
     except TransientError:
-        return wire.answer({"status": "DOWN", "reason": "database unreachable", "checks": {"database": "DOWN"}}, 503)
-    checks = {
-        "database": "UP",
-        "broker": "UNKNOWN" if ledger.redis is None else "DOWN",
-        "workers": "UP" if workers else "DOWN",
-        "workers_alive": workers,
-        "oldest_queued_age_s": None if oldest_age_s is None else round(oldest_age_s, 3),
-    }
-    if ledger.redis is not None:
-        with suppress(RedisError, OSError):
-            ledger.redis.ping()
-            checks["broker"] = "UP"
-    return wire.answer({"status": "UP", "checks": checks})
+        down = Health(status="DOWN", reason="database unreachable", checks=Checks(database="DOWN"))
+        return wire.answer(down, 503)
+    checks = Checks(
+        database="UP",
+        broker=_broker(ledger),
+        workers="UP" if workers else "DOWN",
+        workers_alive=workers,
+        oldest_queued_age_s=None if oldest_age_s is None else round(oldest_age_s, 3),
+    )
+    return wire.answer(Health(status="UP", checks=checks))
+
+
+def _broker(ledger: Service) -> Literal["UP", "DOWN", "UNKNOWN"]:
+    if ledger.redis is None:
+        return "UNKNOWN"
+    with suppress(RedisError, OSError):
+        ledger.redis.ping()
+        return "UP"
+    return "DOWN"
 
 
 @blueprint.post("/transactions/recover")
@@ -83,7 +106,7 @@ def recover() -> Response:
         ledger.engine, older_than_s=max(threshold / 10**9, RECOVER_AFTER_S), announce=ledger.announce
     )
     ledger.doorbell.ring(touched)
-    return wire.answer({"recovered": recovered, "threshold": durations.text_of(threshold)})
+    return wire.answer(Recovery(recovered=recovered, threshold=durations.text_of(threshold)))
 
 
 @blueprint.get("/")

@@ -5,6 +5,7 @@ from threading import Lock
 from flask import Blueprint, Response, request
 
 from core.base.errors import InvalidRequest, TransientError
+from core.verification.answers import verification_of
 from core.verification.verify import verify_since_checkpoint
 from web.http import wire
 from web.service import service
@@ -38,8 +39,8 @@ def verify() -> Response:
         report = verify_since_checkpoint(ledger.engine, key=ledger.chain_key, limit=VERIFIED)
     finally:
         _busy.release()
-    note = {} if report.complete else {"note": _UNFINISHED.format(report.to_sequence)}
-    return wire.answer({**report.summary, **note})
+    note = None if report.complete else _UNFINISHED.format(report.to_sequence)
+    return wire.answer(verification_of(report, note))
 
 
 _UNFINISHED = (

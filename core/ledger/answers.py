@@ -16,6 +16,7 @@ from core.ledger.explain import WIRE_NAMES, RejectionName, blnk_text, sum_text, 
 from core.ledger.rules.model import Accepted, Draft, Kind, Status
 from core.ledger.rules.requests import Leg, TransactionRequest, terms_of
 from core.ledger.store import transactions as transaction_store
+from core.ledger.store.queues import QueueState
 from core.ledger.store.transactions import Line, TransactionRow
 
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -179,6 +180,28 @@ class Lineage(Struct, frozen=True, kw_only=True):
     shadow_transactions: list[dict[str, Any]]
 
 
+class Added(Struct, frozen=True, kw_only=True):
+    """The metadata that is there now."""
+
+    meta_data: Members
+    metadata: Members
+    """The same once more, for clients that look for it here."""
+
+
+class Queue(Struct, frozen=True, kw_only=True):
+    """A queue, as an operator wants to see it."""
+
+    number: int
+    depth: int
+    """Transactions that wait in it."""
+    oldest_age_s: float | None
+    cursor: int
+    """Everything in it up to this sequence is decided."""
+    last_drained_at: Time | None
+    rate_per_s: float
+    decided: int
+
+
 def transaction_of(row: TransactionRow) -> Transaction:
     """A transaction, from its row alone."""
     terms = terms_of(row.terms)
@@ -308,6 +331,19 @@ def batch_of(batch_id: str, batch: transaction_store.Batch, now: datetime) -> Ba
 
 _BATCH_STATUS = (Status.QUEUED, Status.SCHEDULED, Status.INFLIGHT, Status.APPLIED, Status.VOID, Status.REJECTED)
 """What is still to come first; then what moved money."""
+
+
+def queue_of(state: QueueState) -> Queue:
+    """A queue, from its state."""
+    return Queue(
+        number=state.number,
+        depth=state.depth,
+        oldest_age_s=None if state.oldest_age_s is None else round(state.oldest_age_s, 3),
+        cursor=state.cursor,
+        last_drained_at=state.drained_at,
+        rate_per_s=round(state.rate, 1),
+        decided=state.decided,
+    )
 
 
 def rejection_of(row: TransactionRow) -> RejectionAnswer:

@@ -14,8 +14,10 @@ No posting, however late or backdated, can make a snapshot wrong.
 from datetime import datetime
 from typing import NamedTuple
 
+from msgspec import Struct
 from sqlalchemy import Connection, Engine
 
+from core.base.answers import Time
 from core.base.db import begin
 from core.base.errors import NotFound
 from core.ledger.store import history as history_store
@@ -41,6 +43,36 @@ class BalanceAt(NamedTuple):
     @property
     def balance(self) -> int:
         return self.credit - self.debit
+
+
+class SumsAt(Struct, frozen=True, kw_only=True):
+    """What a balance held. Amounts are minor units."""
+
+    balance: int
+    debit_balance: int
+    credit_balance: int
+    currency: str
+    balance_id: str
+
+
+class HistoricalBalance(Struct, frozen=True, kw_only=True):
+    """What a balance held at a time."""
+
+    balance: SumsAt
+    timestamp: Time
+    from_source: bool
+
+
+def answer_of(row: BalanceRow, then: BalanceAt, *, from_source: bool) -> HistoricalBalance:
+    """What a balance held, as it goes out."""
+    sums = SumsAt(
+        balance=then.balance,
+        debit_balance=then.debit,
+        credit_balance=then.credit,
+        currency=row.currency,
+        balance_id=row.balance_id,
+    )
+    return HistoricalBalance(balance=sums, timestamp=then.at.replace(microsecond=0), from_source=from_source)
 
 
 def balance_at(conn: Connection, row: BalanceRow, at: datetime | None, *, from_source: bool = False) -> BalanceAt:

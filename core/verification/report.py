@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from core.ledger.rules.model import STATUS_OF_NUMBER, RejectReason
 from core.verification.checkpoints import NOTHING, Checkpoint, Heads
@@ -55,26 +54,6 @@ class Report:
     @property
     def ok(self) -> bool:
         return self.problem_count == 0
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """The report as JSON values, for programs."""
-        checkpoint = self.checkpoint and {
-            "id": self.checkpoint.id,
-            "sequence": self.checkpoint.heads.sequence,
-            "at": self.checkpoint.at,
-        }
-        counts = ("transactions", "undecided", "rejected", "balances", "holds", "currencies", "problem_count")
-        return {
-            "ok": self.ok,
-            "from_sequence": self.from_sequence,
-            "to_sequence": self.to_sequence,
-            "complete": self.complete,
-            **{name: getattr(self, name) for name in counts},
-            "problems": [structs.asdict(problem) for problem in self.problems],
-            "checkpoint": checkpoint,
-            "signed": self.checkpoint is not None and self.checkpoint.signed,
-        }
 
     def add(self, table: str, key: str, what: str, *, expected: object, found: object) -> None:
         """Count a problem, and keep it if it is among the first."""

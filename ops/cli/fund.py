@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 from sqlalchemy import Connection, Engine
 
+from core.base.answers import fields_of
 from core.base.db import reading
 from core.base.errors import InvalidRequest, NotFound, TransientError
 from core.base.ids import new_key
@@ -21,6 +22,7 @@ from core.base.money import MAX_PRECISION
 from core.funding import jobs as core_funding
 from core.funding import recipients
 from core.funding import store as funding_store
+from core.funding.answers import counted_run_of, dry_run_of, forecast_of, job_of, row_of, run_of
 from core.funding.jobs import Counts, Created, Rehearsal
 from core.funding.recipients import Given
 from core.funding.requests import FundingRequest, FundingRule
@@ -269,9 +271,7 @@ def _say_what_was_kept(engine: Engine, request: FundingRequest) -> None:
 def _end_rehearsal(out: Console, found: Rehearsal, as_json: bool) -> None:
     next_runs = core_funding.next_occurrences(found.job)
     if as_json:
-        from web.funding_body import rehearsal_body  # Flask is only needed here: one shape, over HTTP and here.
-
-        show.print_json(rehearsal_body(found, next_runs))
+        show.print_json(dry_run_of(found))
     else:
         show.print_rehearsal(out, found)
         show.print_occurrences(out, next_runs, terms_of(found.job).timezone)
@@ -290,9 +290,7 @@ def _print_invalid(out: Console, error: InvalidRequest, as_json: bool) -> None:
 
 def _print_detached(out: Console, job: JobRow, run: RunRow, as_json: bool) -> None:
     if as_json:
-        from web.funding_body import job_body, run_body
-
-        show.print_json({**job_body(job), "run": run_body(job, run)})
+        show.print_json({**fields_of(job_of(job)), "run": run_of(job, run)})
     else:
         out.print(f"{job.job_id} is made, and runs by itself: `pacioli funding show {job.job_id}`")
 
@@ -416,10 +414,8 @@ def _end_run(engine: Engine, out: Console, seen: Seen, pool_before: int | None, 
         rejected, by_seq = core_funding.rows_of(conn, run, limit=SHOWN_REJECTED, after=0, status="REJECTED")
         pool = balance_store.find_keys(conn, [job.source])[job.source].balance
     if as_json:
-        from web.funding_body import job_body, row_body, run_body
-
-        rows = [row_body(job, run, row, by_seq) for row in rejected]
-        show.print_json({**job_body(job), "run": run_body(job, run, counts), "rejected": rows})
+        rows = [row_of(job, row, by_seq) for row in rejected]
+        show.print_json({**fields_of(job_of(job)), "run": counted_run_of(job, run, counts), "rejected": rows})
     else:
         show.print_run(out, job, run, counts, pool_before=pool_before, pool=pool)
         if rejected:
@@ -475,9 +471,12 @@ def funding(ctx: click.Context, status: str | None, limit: int, data: Path, as_j
         jobs = funding_store.list_jobs(conn, limit=limit, after=None, status=status)
         found = [(job, next(iter(funding_store.list_runs(conn, job.id, limit=1, after=None)), None)) for job in jobs]
     if as_json:
-        from web.funding_body import job_body
-
-        show.print_json([job_body(job, last_run) for job, last_run in found])
+        show.print_json(
+            [
+                {**fields_of(job_of(job)), **({} if last_run is None else {"last_run": run_of(job, last_run)})}
+                for job, last_run in found
+            ]
+        )
     else:
         show.print_jobs(show.console(), found)
 
@@ -524,9 +523,7 @@ def rows_of_run(
         run = _run(conn, job, run_id)
         rows, by_seq = core_funding.rows_of(conn, run, limit=limit, after=after, status=status)
     if as_json:
-        from web.funding_body import row_body
-
-        show.print_json([row_body(job, run, row, by_seq) for row in rows])
+        show.print_json([row_of(job, row, by_seq) for row in rows])
         return
     out = show.console()
     show.print_rows(out, job, rows, by_seq, title=run.run_id)
@@ -592,18 +589,14 @@ def _change(data: Path, as_json: bool, name: str, change: Any) -> None:
             job_id = _job(conn, name).job_id
         job = change(engine, job_id)
     if as_json:
-        from web.funding_body import job_body
-
-        show.print_json(job_body(job))
+        show.print_json(job_of(job))
     else:
         click.echo(show.job_line(job))
 
 
 def _print_new_run(job: JobRow, run: RunRow, what: str, as_json: bool) -> None:
     if as_json:
-        from web.funding_body import run_body
-
-        show.print_json(run_body(job, run))
+        show.print_json(run_of(job, run))
     else:
         click.echo(f"{run.run_id} {what}: see `pacioli funding show {job.job_id}`")
 
@@ -616,12 +609,10 @@ def _print_job(engine: Engine, out: Console, job: JobRow, as_json: bool) -> None
         runs = funding_store.list_runs(conn, job.id, limit=SHOWN_RUNS, after=None)
         counted = [Look(job.job_id, run.run_id).at(conn) for run in runs]
     if as_json:
-        from web.funding_body import forecast_body, job_body, run_body
-
-        body = job_body(job)
-        body["pool"] = None if forecast is None else forecast_body(forecast, job.precision)
+        body = fields_of(job_of(job))
+        body["pool"] = None if forecast is None else forecast_of(forecast, job.precision)
         body["next_runs"] = next_runs
-        body["runs"] = [run_body(*seen) for seen in counted]
+        body["runs"] = [counted_run_of(*seen) for seen in counted]
         show.print_json(body)
         return
     show.print_job(out, job, forecast)

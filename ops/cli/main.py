@@ -17,6 +17,7 @@ from core.base.db import begin, reading
 from core.base.errors import InvalidRequest, LedgerError, TransientError
 from core.base.money import MAX_PRECISION
 from core.funding import store as funding_store
+from core.funding.answers import forecast_of
 from core.funding.jobs import Forecast, forecast_within
 from core.funding.store import JobRow
 from core.ledger import history, resize
@@ -30,6 +31,7 @@ from core.ledger.store import queues as queue_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.balances import BalanceRow, Entry
 from core.verification import checkpoints
+from core.verification.answers import verification_of
 from core.verification.verify import verify_all, verify_since_checkpoint
 from ops.cli import show
 from ops.server.instance import FORECAST_WITHIN_S, Unavailable, chain_key_of, database, finds_database, reads_ledger
@@ -326,7 +328,7 @@ def verify(since_checkpoint: bool, data: Path, as_json: bool) -> None:
         if report.ok:
             report.checkpoint = checkpoints.write(engine, report.reached, key) or report.checkpoint
     if as_json:
-        show.print_json(report.summary)
+        show.print_json(verification_of(report))
     else:
         show.print_report(show.console(), report)
     if not report.ok:
@@ -390,13 +392,11 @@ def _balance_body(row: BalanceRow, entries: list[Entry], jobs: list[tuple[JobRow
     body["meta_data"] = msgspec.Raw((row.meta_data or "null").encode())
     body |= {"available_balance": row.available, "entries": [entry._asdict() for entry in entries]}
     if jobs:
-        from web.funding_body import forecast_body
-
         body["funding"] = [
             {
                 "job_id": job.job_id,
                 "next_run_at": job.next_due,
-                **(forecast_body(forecast, job.precision) if forecast else {}),
+                **(fields_of(forecast_of(forecast, job.precision)) if forecast else {}),
             }
             for job, forecast in jobs
         ]

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from flask import Response, request
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from core.base.db import reading_within
@@ -77,15 +78,15 @@ def answer(
     return wire.next_link(response, place_of(rows[-1]) if len(rows) == listing.limit else None)
 
 
-def table(bodies: list[dict[str, Any]], columns: Sequence[str]) -> Response:
-    """All of a page: JSON, or CSV for ``Accept: text/csv``, with the keys of the JSON as its columns."""
+def table(kind: type[Struct], rows: Sequence[Struct]) -> Response:
+    """All of a page: JSON, or CSV for ``Accept: text/csv``, with the fields of the JSON as its columns."""
     if request.accept_mimetypes.best_match(["application/json", "text/csv"]) != "text/csv":
-        return wire.answer(bodies)
+        return wire.answer(rows)
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(columns)
-    for body in bodies:
-        writer.writerow([_inert(_cell(body[column])) for column in columns])
+    writer.writerow(kind.__struct_fields__)
+    for row in rows:
+        writer.writerow([_inert(_cell(getattr(row, column))) for column in kind.__struct_fields__])
     return Response(text.getvalue(), mimetype="text/csv")
 
 

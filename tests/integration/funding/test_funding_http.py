@@ -17,6 +17,7 @@ import celeryconfig
 from core.base.db import begin, driver
 from core.base.errors import TransientError
 from core.funding import runs
+from core.funding.answers import FundingRow
 from core.funding.store import JobRow
 from tests.harness.api import Api
 from web import funding
@@ -103,7 +104,7 @@ def test_a_list_is_funded_at_once_and_each_row_names_its_transaction(api: Api) -
         (1, "@A", "APPLIED", 200),
         (2, "@B", "APPLIED", 100),
     ]
-    assert list(rows[0]) == list(funding.ROW_COLUMNS)
+    assert list(rows[0]) == list(FundingRow.__struct_fields__)
     transaction = api.transaction(rows[0]["transaction_id"])
     assert transaction["reference"] == rows[0]["reference"] and transaction["parent_transaction"] == run["run_id"]
     assert api.balance("@Pool")["balance"] == -300

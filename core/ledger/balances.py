@@ -1,0 +1,185 @@
+"""Balances: create, read, and their statements. Amounts are minor units, unless a field says otherwise."""
+
+from typing import Literal
+
+from msgspec import UNSET, Struct, UnsetType
+from sqlalchemy import Connection
+
+from core.base.answers import NO_TIME, Major, Members, Time, major, members
+from core.base.errors import InvalidRequest, NotFound
+from core.base.ids import new_key
+from core.base.metadata import meta_data_problems, meta_data_text
+from core.ledger.rules.model import GENERAL_LEDGER
+from core.ledger.rules.requests import BalanceRequest
+from core.ledger.rules.validation import Problems, indicator_problems
+from core.ledger.store import balances as balance_store
+from core.ledger.store import ledgers as ledger_store
+from core.ledger.store.balances import BalanceRow
+
+
+class Balance(Struct, frozen=True, kw_only=True):
+    """Blnk's balance object, with what Pacioli adds."""
+
+    balance: int
+    """credit_balance - debit_balance, in minor units of any size."""
+    version: int
+    """Goes up with each posting that touches the balance."""
+    inflight_balance: int
+    credit_balance: int
+    inflight_credit_balance: int
+    debit_balance: int
+    inflight_debit_balance: int
+    available_balance: int
+    """What may be spent: balance - inflight_debit_balance, less what is queued if asked."""
+    ledger_id: str
+    identity_id: str = ""
+    balance_id: str
+    indicator: str
+    """The @Name of an internal balance; empty for others."""
+    currency: str
+    created_at: Time
+    inflight_expires_at: Time = NO_TIME
+    meta_data: Members | None
+    track_fund_lineage: bool = False
+    allocation_strategy: str = "FIFO"
+    queued_debit_balance: int | UnsetType = UNSET
+    """With with_queued: what is accepted and not decided yet."""
+    queued_credit_balance: int | UnsetType = UNSET
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """One side of a posting that moved money: a line of a statement."""
+
+    version: int
+    """Of the balance after the entry. The page after begins beyond it."""
+    at: Time
+    effective_date: Time
+    """From when it counts in the balance at a time."""
+    direction: Literal["debit", "credit"]
+    amount: Major
+    """Major units."""
+    precise_amount: int
+    precise_balance_after: int
+    currency: str
+    counterparty: str
+    transaction_id: str
+    parent_transaction: str
+    reference: str
+    description: str
+    sequence: int
+
+
+def create(conn: Connection, asked: BalanceRequest) -> Balance:
+    """A new balance in a ledger, or an internal one under its ``@Name``.
+
+    Raises:
+        InvalidRequest: with every problem, or there is no such ledger.
+        Conflict: the indicator has a balance in this currency.
+    """
+    indicator = asked.indicator.strip() if asked.indicator else None
+    if problems := _problems_of(asked, indicator):
+        raise InvalidRequest(problems, "GEN_VALIDATION_ERROR")
+    assert asked.ledger_id is not None and asked.currency is not None
+    if ledger_store.find(conn, asked.ledger_id) is None:
+        raise InvalidRequest([("", "Invalid ledger ID")], "GEN_BAD_REQUEST", {"ledger_id": asked.ledger_id})
+    row = balance_store.create(
+        conn,
+        key=new_key(),
+        ledger_id=asked.ledger_id,
+        indicator=indicator,
+        currency=asked.currency,
+        meta_data=meta_data_text(bytes(asked.meta_data)),
+    )
+    return balance_of(row)
+
+
+def found(conn: Connection, balance_id: str) -> BalanceRow:
+    """A balance by its id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = balance_store.find(conn, balance_id)
+    if row is None:
+        raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{balance_id}' not found")
+    return row
+
+
+def found_indicator(conn: Connection, indicator: str, currency: str) -> BalanceRow:
+    """An internal balance by its ``@Name``.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = balance_store.find_indicator(conn, indicator, currency)
+    if row is None:
+        raise NotFound("BAL_NOT_FOUND", f"balance with indicator '{indicator}' not found")
+    return row
+
+
+def balance_of(row: BalanceRow, queued: tuple[int, int] | None = None) -> Balance:
+    """A balance, from its row. ``queued`` are debits and credits that are not decided yet."""
+    debits, credits = queued or (0, 0)
+    return Balance(
+        balance=row.balance,
+        version=row.version,
+        inflight_balance=row.inflight_credit_balance - row.inflight_debit_balance,
+        credit_balance=row.credit_balance,
+        inflight_credit_balance=row.inflight_credit_balance,
+        debit_balance=row.debit_balance,
+        inflight_debit_balance=row.inflight_debit_balance,
+        available_balance=row.available - debits,
+        ledger_id=row.ledger_id,
+        balance_id=row.balance_id,
+        indicator=row.indicator or "",
+        currency=row.currency,
+        created_at=row.created_at,
+        meta_data=members(row.meta_data),
+        queued_debit_balance=UNSET if queued is None else debits,
+        queued_credit_balance=UNSET if queued is None else credits,
+    )
+
+
+def entry_of(entry: balance_store.Entry) -> Entry:
+    """A line of a statement."""
+    return Entry(
+        version=entry.version,
+        at=entry.at,
+        effective_date=entry.effective_date,
+        direction="debit" if entry.direction == "debit" else "credit",
+        amount=major(entry.amount, entry.precision),
+        precise_amount=entry.amount,
+        precise_balance_after=entry.balance_after,
+        currency=entry.currency,
+        counterparty=entry.counterparty,
+        transaction_id=entry.transaction_id,
+        parent_transaction=entry.parent or "",
+        reference=entry.reference,
+        description=entry.description,
+        sequence=entry.sequence,
+    )
+
+
+def _problems_of(asked: BalanceRequest, indicator: str | None) -> Problems:
+    problems = meta_data_problems(bytes(asked.meta_data)) if asked.meta_data else []
+    if not asked.ledger_id:
+        problems.append(("ledger_id", "cannot be blank"))
+    if asked.currency is None or not asked.currency.strip():
+        problems.append(("currency", "cannot be blank"))
+    elif len(asked.currency) > 32 or "\x00" in asked.currency:
+        problems.append(("currency", "has at most 32 characters, none of them NUL"))
+    if "\x00" in (asked.ledger_id or ""):
+        problems.append(("ledger_id", "must not contain the NUL character"))
+    if indicator is not None:
+        if not indicator.startswith("@"):
+            problems.append(("indicator", "must start with @"))
+        problems += indicator_problems("indicator", indicator)
+        if asked.ledger_id != GENERAL_LEDGER:
+            problems.append(("indicator", f"an internal balance is in the ledger {GENERAL_LEDGER}"))
+    if asked.identity_id:
+        problems.append(("identity_id", "identities are not available in this version; leave it out"))
+    if asked.track_fund_lineage:
+        problems.append(("track_fund_lineage", "is not available in this version; leave it out"))
+    if (asked.allocation_strategy or "").strip().upper() not in ("", "FIFO"):
+        problems.append(("allocation_strategy", "only FIFO is available in this version"))
+    return problems

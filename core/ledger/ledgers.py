@@ -1,0 +1,73 @@
+"""Ledgers: groups of balances. Create, rename, read."""
+
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from core.base.answers import Members, Time, members
+from core.base.errors import InvalidRequest, NotFound
+from core.base.ids import new_id
+from core.base.metadata import meta_data_problems, meta_data_text
+from core.ledger.rules.requests import LedgerRequest
+from core.ledger.store import ledgers as ledger_store
+from core.ledger.store.ledgers import LedgerRow
+
+
+class Ledger(Struct, frozen=True, kw_only=True):
+    """A group of balances."""
+
+    ledger_id: str
+    name: str
+    created_at: Time
+    meta_data: Members | None
+
+
+def create(conn: Connection, asked: LedgerRequest) -> Ledger:
+    """A new ledger.
+
+    Raises:
+        InvalidRequest: with every problem.
+    """
+    name = _checked_name(asked)
+    return ledger_of(ledger_store.create(conn, new_id("ldg_"), name, meta_data_text(bytes(asked.meta_data))))
+
+
+def rename(conn: Connection, ledger_id: str, asked: LedgerRequest) -> Ledger:
+    """Change the name of a ledger, and nothing else.
+
+    Raises:
+        InvalidRequest: with every problem.
+        NotFound: there is no such ledger.
+    """
+    return ledger_of(_found(ledger_store.rename(conn, ledger_id, _checked_name(asked))))
+
+
+def read(conn: Connection, ledger_id: str) -> Ledger:
+    """A ledger by its id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    return ledger_of(_found(ledger_store.find(conn, ledger_id)))
+
+
+def ledger_of(row: LedgerRow) -> Ledger:
+    """A ledger, from its row."""
+    return Ledger(ledger_id=row.ledger_id, name=row.name, created_at=row.created_at, meta_data=members(row.meta_data))
+
+
+def _checked_name(asked: LedgerRequest) -> str:
+    problems = meta_data_problems(bytes(asked.meta_data)) if asked.meta_data else []
+    name = asked.name
+    if name is None or not name.strip():
+        problems.append(("name", "cannot be blank"))
+    elif "\x00" in name:
+        problems.append(("name", "must not contain the NUL character"))
+    if problems or name is None:
+        raise InvalidRequest(problems, "GEN_VALIDATION_ERROR")
+    return name
+
+
+def _found(row: LedgerRow | None) -> LedgerRow:
+    if row is None:
+        raise NotFound("LGR_NOT_FOUND", "Ledger not found")
+    return row
