@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from flask import Flask, Response, request
+from structlog.contextvars import bind_contextvars
 from uuid_utils import uuid7
 from werkzeug.routing import BaseConverter
 
@@ -77,6 +78,7 @@ def _with_headers(wsgi: Wsgi) -> Wsgi:
         given = environ.get("HTTP_X_REQUEST_ID", "")
         request_id = given if given and _REQUEST_ID.fullmatch(given) else str(uuid7())
         environ[wire.REQUEST_ID] = request_id
+        bind_contextvars(request_id=request_id)  # The next request on this thread binds its own.
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             own = {name for name, _ in headers}

@@ -12,6 +12,7 @@ from redis import Redis, RedisError
 from sqlalchemy import Engine
 
 import celeryconfig
+from core.base import logs
 from core.base.db import connect
 from core.base.settings import SettingsError, read
 from core.ledger.directory import Directory
@@ -57,6 +58,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
         settings = read(environ, required=["DATABASE_URL"])
     except SettingsError as error:
         raise SystemExit(str(error)) from None
+    logs.configure(settings.log_format)
     # A request makes hundreds of objects and no cycles; looking for those is a waste of the one lock there is.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)

@@ -8,7 +8,6 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-import structlog
 from celery import Celery
 from celery.signals import after_setup_logger, heartbeat_sent, worker_init, worker_process_init, worker_ready
 from redis import Redis, RedisError
@@ -16,14 +15,14 @@ from sqlalchemy import Engine
 
 import celeryconfig
 from celeryconfig import SETTINGS
+from core.base import logs
 from core.base.db import begin, connect
 from core.base.errors import TransientError
 from core.base.settings import missing
 from core.ledger.store import queues as queue_store
+from worker.ledger_task import LedgerTask
 
-logger = structlog.get_logger()
-
-app = Celery("pacioli", include=["worker.tasks"])
+app = Celery("pacioli", include=["worker.tasks"], task_cls=LedgerTask)
 app.config_from_object(celeryconfig)
 
 
@@ -67,8 +66,9 @@ def answer() -> None:
 
 
 @after_setup_logger.connect
-def _quiet(**_: Any) -> None:
-    """Without this, every doorbell is two lines of the log."""
+def _set_up_log(**_: Any) -> None:
+    """Have the log written as the settings say, and every doorbell without two lines of Celery's in it."""
+    logs.configure(SETTINGS.log_format)
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(logging.WARNING)
 

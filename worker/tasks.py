@@ -1,4 +1,7 @@
-"""The tasks. Each opens its own transactions, and each may come twice, late or never."""
+"""The tasks. Each opens its own transactions, and each may come twice, late or never.
+
+Where the database is busy or gone, ``LedgerTask`` has a task end with one line of the log.
+"""
 
 import time
 
@@ -6,7 +9,6 @@ import structlog
 
 import celeryconfig
 from core.base.db import reading
-from core.base.errors import TransientError
 from core.funding import runs
 from core.ledger import drain as core_drain
 from core.ledger import due as core_due
@@ -28,51 +30,34 @@ TOGETHER = 500
 """Postings that a worker decides in one commit across queues, before it goes on with its own alone."""
 
 
-@app.task(name=celeryconfig.DRAIN)
+@app.task(name=celeryconfig.DRAIN, cut_short="a drain was cut short")
 def drain(queue: int) -> None:
     """Answer a doorbell: decide all that is in the queue, and what little waits in the others."""
     answer()
-    try:
-        for other in core_drain.drain(engine(), queue, announce=announce, together=TOGETHER):
-            drain.apply_async((other,))
-    except TransientError as error:
-        # What was committed stays; the sweep rings for the rest.
-        logger.warning("a drain was cut short", queue=queue, error=repr(error.__cause__))
+    for other in core_drain.drain(engine(), queue, announce=announce, together=TOGETHER):
+        drain.apply_async((other,))
 
 
-@app.task(name=celeryconfig.SWEEP)
+@app.task(name=celeryconfig.SWEEP, cut_short="a sweep could not look")
 def sweep() -> None:
     """Ring for the queues whose oldest posting waits too long."""
-    try:
-        with reading(engine()) as conn:
-            overdue = queue_store.with_work(conn, older_than_s=OVERDUE_S)
-    except TransientError as error:
-        logger.warning("a sweep could not look", error=repr(error.__cause__))
-        return
+    with reading(engine()) as conn:
+        overdue = queue_store.with_work(conn, older_than_s=OVERDUE_S)
     for queue in overdue:
         drain.apply_async((queue,), expires=5 * celeryconfig.SWEEP_INTERVAL_S)
 
 
-@app.task(name=celeryconfig.DUE)
+@app.task(name=celeryconfig.DUE, cut_short="what is due could not be accepted")
 def due() -> None:
     """Accept scheduled transactions that are due, and settle holds whose date has come."""
-    try:
-        for queue in core_due.accept_due(engine()):
-            drain.apply_async((queue,))
-    except TransientError as error:
-        # What was committed stays; the next tick takes the rest, and the sweep rings.
-        logger.warning("what is due could not be accepted", error=repr(error.__cause__))
+    for queue in core_due.accept_due(engine()):
+        drain.apply_async((queue,))
 
 
-@app.task(name=celeryconfig.FUND)
+@app.task(name=celeryconfig.FUND, cut_short="funding was cut short")
 def fund() -> None:
     """Claim the funding jobs that are due, and post rows of their runs for a second. Goes on in another task."""
-    try:
-        progress = runs.advance(engine(), announce=announce)
-    except TransientError as error:
-        # What was committed stays; the next tick goes on from there, and the sweep rings.
-        logger.warning("funding was cut short", error=repr(error.__cause__))
-        return
+    progress = runs.advance(engine(), announce=announce)
     for queue in progress.touched:
         drain.apply_async((queue,))
     for run in progress.ended:
@@ -85,35 +70,27 @@ SNAPSHOT_FOR_S = 5.0
 """A task that ran longer than the broker's visibility timeout would be delivered once more, so the rest is another task."""
 
 
-@app.task(name=celeryconfig.SNAPSHOT)
+@app.task(name=celeryconfig.SNAPSHOT, cut_short="snapshots were cut short")
 def snapshot(size: int = history.BATCH, after: int = 0) -> None:
     """Take snapshots of the balances beyond the key ``after`` that changed, and leave the rest to another task."""
     deadline = time.monotonic() + SNAPSHOT_FOR_S
     last: int | None = after
-    try:
-        while last is not None:
-            _, last = history.take_batch(engine(), after=last, size=size)
-            if last is not None and time.monotonic() >= deadline:
-                snapshot.apply_async((size, last))
-                return
-    except TransientError as error:
-        # What was committed stays; the next run takes the rest.
-        logger.warning("snapshots were cut short", error=repr(error.__cause__))
+    while last is not None:
+        _, last = history.take_batch(engine(), after=last, size=size)
+        if last is not None and time.monotonic() >= deadline:
+            snapshot.apply_async((size, last))
+            return
 
 
-@app.task(name=celeryconfig.VERIFY)
+@app.task(name=celeryconfig.VERIFY, cut_short="the ledger could not be verified")
 def verify() -> None:
     """Verify what came after the last checkpoint, and write the next if it is sound. Goes on in another task."""
-    try:
-        report = verify_since_checkpoint(engine(), key=CHAIN_KEY, limit=VERIFIED)
-        if not report.ok:
-            problems = [str(problem) for problem in report.problems]
-            logger.error("the ledger is damaged", problem_count=report.problem_count, problems=problems)
-            return
-        written = checkpoints.write(engine(), report.reached, CHAIN_KEY)
-    except TransientError as error:
-        logger.warning("the ledger could not be verified", error=repr(error.__cause__))
+    report = verify_since_checkpoint(engine(), key=CHAIN_KEY, limit=VERIFIED)
+    if not report.ok:
+        problems = [str(problem) for problem in report.problems]
+        logger.error("the ledger is damaged", problem_count=report.problem_count, problems=problems)
         return
+    written = checkpoints.write(engine(), report.reached, CHAIN_KEY)
     if written is not None:
         logger.info("checkpoint", id=written.id, sequence=written.heads.sequence, signature=written.signature)
         if not report.complete:

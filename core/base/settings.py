@@ -69,6 +69,12 @@ def _on_or_off(text: str) -> bool:
     return text == "on"
 
 
+def _log_format(text: str) -> str:
+    if text not in ("console", "json"):
+        raise ValueError(f"must be console or json, not {text!r}")
+    return text
+
+
 def chain_key(text: str) -> bytes:
     """The key that signs checkpoints, from its hexadecimal digits.
 
@@ -147,6 +153,15 @@ class Settings(Struct, frozen=True, kw_only=True):
             meaning="`off` lets transactions of one currency have different precisions, as Blnk does.",
             parse=_on_or_off,
             default="on",
+        ),
+    ]
+    log_format: Annotated[
+        str | None,
+        Variable(
+            name="PACIOLI_LOG",
+            meaning="How web and worker write their log: `console` for people, `json` for programs. When it is not set, "
+            "a terminal gets the first and everything else the second. `pacioli up` passes on what its own output is.",
+            parse=_log_format,
         ),
     ]
     data: Annotated[

@@ -276,10 +276,11 @@ class Supervisor:
 
 def _supervise(options: Options, parts: Parts, migrate: Sequence[str]) -> None:
     try:
-        read(os.environ)
+        settings = read(os.environ)
     except SettingsError as error:
         raise StartError(str(error)) from None
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    env["PACIOLI_LOG"] = settings.log_format or ("console" if sys.stdout.isatty() else "json")
     state = options.data / "state.json"
     supervisor = Supervisor(on_change=lambda pids: _write_state(state, options, env, pids))
     try:

@@ -1,0 +1,38 @@
+"""What all tasks share: what they do when the database is away, and what their log lines say."""
+
+from typing import Any
+
+import structlog
+from celery import Task
+from structlog.contextvars import bound_contextvars
+
+from core.base.errors import TransientError
+
+logger = structlog.get_logger()
+
+
+class LedgerTask(Task):  # type: ignore[misc]
+    """A task that stops quietly when the database is busy or gone.
+
+    What it committed stays, and nothing retries its message: the next tick goes on from there, and the sweep rings for
+    queues that still have work.
+    """
+
+    cut_short = "a task was cut short"
+    """What the log says then."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with bound_contextvars(**self._context()):
+            try:
+                return super().__call__(*args, **kwargs)
+            except TransientError as error:
+                logger.warning(self.cut_short, error=repr(error.__cause__))
+                return None
+
+    def _context(self) -> dict[str, str]:
+        """The name of the task; and the queue and id of its message, unless it is called as a function."""
+        context = {"task": self.name}
+        if not self.request.called_directly:
+            queue = (self.request.delivery_info or {}).get("routing_key")
+            context |= {"queue": str(queue), "request_id": str(self.request.id)}
+        return context
