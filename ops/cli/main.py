@@ -41,6 +41,7 @@ IMPORTED = {
     "demo": "ops.cli.demo",
     "fund": "ops.cli.fund",
     "funding": "ops.cli.fund",
+    "docs": "ops.cli.docs",
     "bench": "ops.proving.bench",
     "torture": "ops.proving.torture",
     "settings": "ops.cli.settings",
@@ -60,6 +61,7 @@ ORDER = (
     "snapshot",
     "migrate",
     "settings",
+    "docs",
     "bench",
     "torture",
 )
