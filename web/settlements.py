@@ -9,17 +9,15 @@ from msgspec import UNSET
 
 from core.base.db import reading
 from core.base.errors import InvalidRequest, LedgerError, ReferenceConflict
-from core.ledger import lookup, settling
+from core.ledger import dry_run_answers, lookup, settling
 from core.ledger.answers import Batch, Transaction, transaction_of
 from core.ledger.append import Submission
-from core.ledger.explain import blnk_text
+from core.ledger.explain import CODES, blnk_text
 from core.ledger.rules.model import Draft, RejectReason, Status
 from core.ledger.rules.requests import BulkCommitRequest, BulkSettlement, BulkVoidRequest, RefundRequest, SettleRequest
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
-from web import previews
 from web.accept.outcomes import (
-    CODES,
     answer_outcome,
     drain_all,
     first_rejected,
@@ -59,11 +57,11 @@ def settle(transaction_id: str) -> Response:
         with reading(ledger.engine) as conn:
             drafts = settling.draft_settlements(conn, transaction_id, asked)
     except LedgerError as error:
-        if asked.dry_run and error.code in previews.FORBIDDEN_NOW:
-            return wire.answer(previews.refused(error, asked.status))
+        if asked.dry_run and error.code in dry_run_answers.FORBIDDEN_NOW:
+            return wire.answer(dry_run_answers.refused(error, asked.status))
         raise
     if asked.dry_run:
-        return previews.settlement(ledger, asked, drafts)
+        return wire.answer(dry_run_answers.settlement(ledger.engine, asked, drafts))
     submission = Submission(drafts, atomic=drafts[0].atomic)
     ledger.committer.submit(submission)
     one_hold = drafts[0].row.parent == transaction_id
@@ -108,11 +106,11 @@ def refund(transaction_id: str) -> Response:
         with reading(ledger.engine) as conn:
             draft = settling.draft_refund(conn, transaction_id, asked)
     except LedgerError as error:
-        if asked.dry_run and error.code in previews.FORBIDDEN_NOW:
-            return wire.answer(previews.refused(error))
+        if asked.dry_run and error.code in dry_run_answers.FORBIDDEN_NOW:
+            return wire.answer(dry_run_answers.refused(error))
         raise
     if asked.dry_run:
-        return previews.refund(ledger, draft)
+        return wire.answer(dry_run_answers.refund(ledger.engine, draft))
     submission = Submission([draft])
     try:
         ledger.committer.submit(submission)
@@ -209,7 +207,7 @@ class _Item:
 def _settle_bulk(items: Sequence[_Item], asked: BulkCommitRequest | BulkVoidRequest) -> Response:
     ledger, skip_queue = service(), bool(asked.skip_queue)
     if asked.dry_run:
-        return previews.bulk_settlement(ledger, [(item.asked, item.status) for item in items])
+        return wire.answer(dry_run_answers.settlements(ledger.engine, [(item.asked, item.status) for item in items]))
     seen: set[str] = set()
     for item in items:
         if item.asked.transaction_id in seen:

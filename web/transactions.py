@@ -8,7 +8,7 @@ from core.base.errors import Conflict, InvalidRequest, LedgerError
 from core.base.ids import new_id
 from core.base.money import to_text
 from core.base.problems import refusal
-from core.ledger import intake, lookup
+from core.ledger import dry_run_answers, intake, lookup
 from core.ledger.answers import (
     BatchAccepted,
     BulkStatus,
@@ -19,7 +19,7 @@ from core.ledger.answers import (
     transaction_of,
 )
 from core.ledger.append import Submission
-from core.ledger.explain import blnk_text
+from core.ledger.explain import CODES, blnk_text
 from core.ledger.rules.model import Status
 from core.ledger.rules.requests import BulkRequest, TransactionRequest
 from core.ledger.rules.validation import problems_of
@@ -27,8 +27,7 @@ from core.ledger.settling import BATCH_PREFIX, is_batch
 from core.ledger.store import due as due_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transaction_list import TRANSACTIONS, find_transactions
-from web import previews
-from web.accept.outcomes import CODES, answer_outcome, drain_all, first_rejected, places_of, wait_all
+from web.accept.outcomes import answer_outcome, drain_all, first_rejected, places_of, wait_all
 from web.http import pages as lists
 from web.http import wire
 from web.http.errors import error_response
@@ -46,7 +45,7 @@ def create() -> Response:
     wait_s = wire.wait_s()
     ledger = service()
     if asked.dry_run:
-        return previews.create(ledger, asked)
+        return wire.answer(dry_run_answers.transaction(ledger.engine, ledger.directory, asked))
     (draft,) = intake.draft_all([asked], ledger.directory)
     submission = Submission([draft])
     ledger.committer.submit(submission)
@@ -65,7 +64,9 @@ def create_bulk() -> Response:
     batch_id = new_id(BATCH_PREFIX)
     atomic = bool(asked.atomic)
     if asked.dry_run:
-        return previews.bulk(ledger, requests, inflight=asked.inflight, atomic=atomic, batch_id=batch_id)
+        return wire.answer(
+            dry_run_answers.bulk(ledger.engine, ledger.directory, requests, inflight=asked.inflight, atomic=atomic)
+        )
     drafts = intake.draft_all(requests, ledger.directory, parent=batch_id, inflight=asked.inflight)
     intake.check_distinct_references(drafts)
     scheduled = next((index for index, draft in enumerate(drafts) if draft.due_at is not None), None)

@@ -119,6 +119,19 @@ def plan_for_values(conn: Connection) -> None:
 
 
 @contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """A transaction that only reads, sees the database as it is now whatever is committed meanwhile, and has no limit in time.
+
+    Raises:
+        TransientError: as ``begin``.
+    """
+    frozen = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    with begin(frozen) as conn:
+        driver(conn).execute("SET LOCAL statement_timeout = 0")
+        yield conn
+
+
+@contextmanager
 def _ours() -> Iterator[None]:
     """Where the driver's errors become ours, or show as the bugs that they are."""
     try:

@@ -11,11 +11,11 @@ from core.ledger.store import log as log_store
 from core.ledger.store import outcomes as outcome_store
 
 _LATEST = 2**62
-"""A rehearsal comes after everything that was accepted."""
+"""A dry run comes after everything that was accepted."""
 
 
 @dataclass
-class Rehearsed:
+class DryRun:
     """One draft, and what it would come to."""
 
     draft: Draft
@@ -36,7 +36,7 @@ class Rehearsed:
         return next(own, found[0] if found else None)
 
 
-def rehearse(conn: Connection, drafts: Sequence[Draft], *, atomic: bool = False) -> list[Rehearsed]:
+def decide_drafts(conn: Connection, drafts: Sequence[Draft], *, atomic: bool = False) -> list[DryRun]:
     """Decide drafts one after the other, each over what the ones before it would leave.
 
     ``conn`` should see one state of the ledger throughout. Balances with negative keys do not exist yet, and have nothing.
@@ -45,18 +45,18 @@ def rehearse(conn: Connection, drafts: Sequence[Draft], *, atomic: bool = False)
     every = [posting for each in postings for posting in each]
     book = _book(conn, every)
     taken = log_store.find_references(conn, [draft.row.reference for draft in drafts])
-    rehearsed = [
-        _rehearse(
+    found = [
+        _decide_draft(
             draft, each, book, taken[draft.row.reference].transaction_id if draft.row.reference in taken else None
         )
         for draft, each in zip(drafts, postings, strict=True)
     ]
-    if atomic and any(one.rejected for one in rehearsed):
+    if atomic and any(one.rejected for one in found):
         outcomes = {o.seq: o for o in decide_group(every, _book(conn, every))}
-        for one in rehearsed:
+        for one in found:
             one.outcomes = [outcomes[posting.seq] for posting in one.postings]
-            one.after = one.before = rehearsed_before(rehearsed, one)
-    return rehearsed
+            one.after = one.before = _before(found, one)
+    return found
 
 
 def decide_all(postings: Sequence[Posting], book: Book, *, atomic: bool) -> list[Outcome]:
@@ -70,19 +70,19 @@ def decide_all(postings: Sequence[Posting], book: Book, *, atomic: bool) -> list
     return outcomes
 
 
-def rehearsed_before(rehearsed: Sequence[Rehearsed], one: Rehearsed) -> dict[int, Balance]:
+def _before(found: Sequence[DryRun], one: DryRun) -> dict[int, Balance]:
     """The balances of one draft as they were before any of the drafts."""
     first: dict[int, Balance] = {}
-    for each in reversed(rehearsed):
+    for each in reversed(found):
         first.update(each.before)
     return {key: first[key] for key in one.before}
 
 
-def _rehearse(draft: Draft, postings: list[Posting], book: Book, taken_by: str | None) -> Rehearsed:
+def _decide_draft(draft: Draft, postings: list[Posting], book: Book, taken_by: str | None) -> DryRun:
     keys = {key for posting in postings for key in (posting.source, posting.destination)}
     before = {key: book.balances[key] for key in keys}
     outcomes = decide_all(postings, book, atomic=draft.atomic)
-    return Rehearsed(draft, postings, outcomes, before, {key: book.balances[key] for key in keys}, taken_by)
+    return DryRun(draft, postings, outcomes, before, {key: book.balances[key] for key in keys}, taken_by)
 
 
 def _postings_of(draft: Draft, place: int) -> list[Posting]:

@@ -44,6 +44,20 @@ WIRE_NAMES = {
     RejectReason.ATOMIC_GROUP: RejectionName.ATOMIC_GROUP,
 }
 
+CODES = {
+    RejectReason.NOT_INFLIGHT: "TXN_NOT_INFLIGHT",
+    RejectReason.ALREADY_VOIDED: "TXN_ALREADY_VOIDED",
+    RejectReason.ALREADY_COMMITTED: "TXN_ALREADY_COMMITTED",
+    RejectReason.COMMIT_EXCEEDS_ORIGINAL: "TXN_COMMIT_AMOUNT_EXCEEDED",
+    RejectReason.COMMIT_EXCEEDS_REMAINDER: "TXN_COMMIT_AMOUNT_EXCEEDED",
+    RejectReason.ALREADY_REFUNDED: "TXN_ALREADY_REFUNDED",
+    RejectReason.REFUND_EXCEEDS_REMAINDER: "TXN_INVALID_AMOUNT",
+    RejectReason.INSUFFICIENT_FUNDS: "TXN_INSUFFICIENT_FUNDS",
+    RejectReason.OVERDRAFT_LIMIT: "TXN_VALIDATION_ERROR",
+    RejectReason.ATOMIC_GROUP: "TXN_VALIDATION_ERROR",
+}
+"""The error code of a rejection that ``skip_queue`` answers with."""
+
 _TEXTS = {
     RejectReason.NOT_INFLIGHT: "transaction is not in inflight status",
     RejectReason.ALREADY_VOIDED: "transaction has already been voided",

@@ -3,9 +3,9 @@
 from sqlalchemy import Connection
 
 from core.ledger.rules.model import Hold, Refunded
+from core.ledger.store import balances as balance_store
 from core.ledger.store.balances import BALANCE_PREFIX
 from core.verification import state_store
-from core.verification import store as history_store
 from core.verification.replay import Settled, Sums
 from core.verification.report import LISTED, Report, TellProgress, seq_key
 
@@ -105,7 +105,7 @@ def check_statements(conn: Connection, report: Report, progress: TellProgress) -
     """Check that the statement of each balance has no gap, and its running balance follows from line to line."""
     progress("statements", 0, 0)
     broken = state_store.broken_entries(conn, LISTED)
-    ids = history_store.balance_ids(conn, {entry.balance for entry in broken})
+    ids = balance_store.public_ids(conn, {entry.balance for entry in broken})
     for entry in broken:
         name = f"{BALANCE_PREFIX}{ids[entry.balance]}" if entry.balance in ids else f"balance key {entry.balance}"
         values = (

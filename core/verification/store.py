@@ -1,14 +1,12 @@
 """The history that the verifier reads, as one snapshot: the log, its outcomes, the queues. Nothing here writes or locks."""
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, NamedTuple
-from uuid import UUID
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection
 
-from core.base.db import array, begin, driver
+from core.base.db import array, driver
 from core.ledger.rules.log_row import COLUMNS, LogRow, row_of
 from core.ledger.rules.model import Posting
 from core.ledger.store.log import SELECTED
@@ -51,20 +49,6 @@ class Queue(NamedTuple):
     cursor: int
     hash: bytes
     chained_after: int
-
-
-@contextmanager
-def snapshot(engine: Engine) -> Iterator[Connection]:
-    """A read-only transaction that sees the ledger as it is now, whatever is committed meanwhile.
-
-    Raises:
-        TransientError: as ``begin``.
-    """
-    frozen = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    with begin(frozen) as conn:
-        # Reading everything takes as long as it takes.
-        conn.execute(text("SET LOCAL statement_timeout = 0"))
-        yield conn
 
 
 # Two probes of primary keys.
@@ -148,12 +132,6 @@ def queues(conn: Connection) -> dict[int, Queue]:
 def currencies_of(conn: Connection, keys: Collection[int]) -> dict[int, str]:
     """The currencies of some balances, by their keys."""
     rows = driver(conn).execute("SELECT id, currency FROM balances WHERE id = ANY(%s::bigint[])", (array(keys),))
-    return dict(rows.fetchall())
-
-
-def balance_ids(conn: Connection, keys: Collection[int]) -> dict[int, UUID]:
-    """The public ids, without their prefix, of some balances."""
-    rows = driver(conn).execute("SELECT id, balance_id FROM balances WHERE id = ANY(%s)", (list(keys),))
     return dict(rows.fetchall())
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from core.ledger.rules.model import Kind
 from core.ledger.rules.routing import queue_of, route_of
+from core.ledger.store import balances as balance_store
 from core.ledger.store.balances import BALANCE_PREFIX
 from core.verification import store as history_store
 from core.verification.chains import Chains
@@ -119,7 +120,7 @@ class Walk:
         waiting = [posting for posting in unrecorded if posting.kind != Kind.SPLIT]
         if not waiting or not self._queues:
             return
-        ids = history_store.balance_ids(self._conn, {posting.source for posting in waiting})
+        ids = balance_store.public_ids(self._conn, {posting.source for posting in waiting})
         for posting in waiting:
             if (key := ids.get(posting.source)) is None:
                 continue

@@ -10,27 +10,13 @@ from core.base.db import reading
 from core.ledger import drain, lookup
 from core.ledger.answers import rejection_of
 from core.ledger.append import Submission
-from core.ledger.explain import blnk_text
+from core.ledger.explain import CODES, blnk_text
 from core.ledger.rules.model import Kind, RejectReason
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
 from web.http import wire
 from web.http.errors import error_response
 from web.service import Service
-
-CODES = {
-    RejectReason.NOT_INFLIGHT: "TXN_NOT_INFLIGHT",
-    RejectReason.ALREADY_VOIDED: "TXN_ALREADY_VOIDED",
-    RejectReason.ALREADY_COMMITTED: "TXN_ALREADY_COMMITTED",
-    RejectReason.COMMIT_EXCEEDS_ORIGINAL: "TXN_COMMIT_AMOUNT_EXCEEDED",
-    RejectReason.COMMIT_EXCEEDS_REMAINDER: "TXN_COMMIT_AMOUNT_EXCEEDED",
-    RejectReason.ALREADY_REFUNDED: "TXN_ALREADY_REFUNDED",
-    RejectReason.REFUND_EXCEEDS_REMAINDER: "TXN_INVALID_AMOUNT",
-    RejectReason.INSUFFICIENT_FUNDS: "TXN_INSUFFICIENT_FUNDS",
-    RejectReason.OVERDRAFT_LIMIT: "TXN_VALIDATION_ERROR",
-    RejectReason.ATOMIC_GROUP: "TXN_VALIDATION_ERROR",
-}
-"""The error code of a rejection that ``skip_queue`` answers with."""
 
 
 def drain_all(ledger: Service, submissions: Sequence[Submission]) -> None:

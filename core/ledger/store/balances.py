@@ -169,6 +169,12 @@ def find_keys(conn: Connection, keys: list[int]) -> dict[int, BalanceRow]:
     return {row[0]: BalanceRow(*row) for row in conn.execute(sql, {"keys": keys})}
 
 
+def public_ids(conn: Connection, keys: Collection[int]) -> dict[int, UUID]:
+    """The public ids, without their prefix, of some balances."""
+    rows = driver(conn).execute("SELECT id, balance_id FROM balances WHERE id = ANY(%s)", (list(keys),))
+    return dict(rows.fetchall())
+
+
 def queued_sums(conn: Connection, key: int) -> tuple[int, int]:
     """Debits and credits of a balance that are accepted and not decided, in minor units. Settlements are not counted."""
     row = conn.execute(

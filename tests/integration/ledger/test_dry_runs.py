@@ -9,18 +9,16 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from core.base.db import begin, reading
+from core.base.db import begin, reading, snapshot
 from core.base.errors import Conflict, InvalidRequest, NotFound
 from core.base.tables import metadata
-from core.ledger import append, intake, settling
-from core.ledger import dry_run as preview
+from core.ledger import append, dry_run, intake, settling
 from core.ledger.append import Submission
 from core.ledger.intake import Virtual
 from core.ledger.rules.model import Draft, Kind, Status
 from core.ledger.rules.requests import RefundRequest, SettleRequest, TransactionRequest
 from core.ledger.store import outcomes as outcome_store
 from core.ledger.store import transactions as transaction_store
-from core.verification import store as audit_store
 from tests.harness.factories import Ledger, shares, transaction
 
 pytestmark = pytest.mark.usefixtures("verified")
@@ -103,8 +101,8 @@ class _Play:
     def _rehearse(self, drafts: list[Draft], *, atomic: bool, virtual: Virtual | None = None) -> Any:
         """Statuses, reasons and amounts of the postings, and the balances afterwards. Nothing is written."""
         before = self._all_rows()
-        with audit_store.snapshot(self.ledger.engine) as conn:
-            rehearsed = preview.rehearse(conn, drafts, atomic=atomic)
+        with snapshot(self.ledger.engine) as conn:
+            rehearsed = dry_run.decide_drafts(conn, drafts, atomic=atomic)
         assert self._all_rows() == before
         names = {ref.key: ref.balance_id for ref in (virtual or Virtual()).values()} | self._names()
         balances = {names[key]: balance[1:5] for one in rehearsed for key, balance in one.after.items()}

@@ -1,0 +1,386 @@
+"""What a dry run answers: Blnk's preview of what a request would come to. Nothing is written, and no reference used up.
+
+``core/ledger/dry_run.py`` decides; here each resource asks it for its kind of request.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, cast
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+from sqlalchemy import Connection, Engine
+
+from core.base.answers import Major, major
+from core.base.db import snapshot
+from core.base.errors import LedgerError
+from core.base.ids import new_id
+from core.ledger import dry_run, intake, settling
+from core.ledger.answers import balance_id
+from core.ledger.directory import Directory
+from core.ledger.dry_run import DryRun
+from core.ledger.explain import CODES, WIRE_NAMES, RejectionName, blnk_text
+from core.ledger.intake import Virtual
+from core.ledger.rules.model import Balance, Draft, Kind, RejectReason, Status
+from core.ledger.rules.requests import BulkSettlement, SettleRequest, TransactionRequest
+from core.ledger.store import balances as balance_store
+
+FORBIDDEN_NOW = frozenset(
+    {
+        "TXN_NOT_INFLIGHT",
+        "TXN_ALREADY_COMMITTED",
+        "TXN_ALREADY_VOIDED",
+        "TXN_COMMIT_AMOUNT_EXCEEDED",
+        "TXN_ALREADY_REFUNDED",
+        "TXN_DUPLICATE_REFERENCE",
+        "GEN_CONFLICT",
+    }
+)
+"""What the present state answers to a commit, void or refund that is well formed: a dry run shows it, with 200."""
+
+_REASONS: dict[RejectReason, Literal["insufficient_funds", "overdraft_limit"]] = {
+    RejectReason.INSUFFICIENT_FUNDS: "insufficient_funds",
+    RejectReason.OVERDRAFT_LIMIT: "overdraft_limit",
+}
+"""The reasons that Blnk tells apart; all else is ``other``."""
+
+
+class WouldBeRejected(Struct, frozen=True, kw_only=True):
+    """Why a request would be rejected."""
+
+    code: str
+    reason: Literal["insufficient_funds", "overdraft_limit", "other"]
+    message: str
+    check: RejectionName | UnsetType = UNSET
+
+
+class Projection(Struct, frozen=True, kw_only=True):
+    """A balance as it is and as it would be: minor units, as strings."""
+
+    balance_id: str
+    role: Literal["source", "destination"]
+    currency: str
+    virtual: bool | UnsetType = UNSET
+    """true: it does not exist yet, and would be made."""
+    current_balance: str
+    current_available: str
+    current_credit_balance: str
+    current_debit_balance: str
+    current_inflight_debit_balance: str
+    current_inflight_credit_balance: str
+    resulting_balance: str
+    resulting_available: str
+    resulting_credit_balance: str
+    resulting_debit_balance: str
+    resulting_inflight_debit_balance: str
+    resulting_inflight_credit_balance: str
+
+
+class LegProjection(Struct, frozen=True, kw_only=True):
+    """A leg of a split, or one of the holds of a split or batch."""
+
+    identifier: str
+    role: Literal["source", "destination", "hold"]
+    amount: Major
+    precise_amount: str
+
+
+class DryRunAnswer(Struct, frozen=True, kw_only=True):
+    """What one request would come to."""
+
+    transaction_id: str | UnsetType = UNSET
+    """Of a bulk commit or void: the hold."""
+    dry_run: bool = True
+    would_apply: bool
+    rejection: WouldBeRejected | UnsetType = UNSET
+    """Why it would not."""
+    operation: str | UnsetType = UNSET
+    """Of a hold: commit or void."""
+    status: Status | UnsetType = UNSET
+    """That it would get."""
+    reference: str | UnsetType = UNSET
+    currency: str
+    amount: Major
+    """Major units."""
+    precise_amount: str
+    precision: int
+    balances: list[Projection]
+    """Each as it is (current_) and as it would be (resulting_)."""
+    legs: list[LegProjection] | UnsetType = UNSET
+    notes: list[str] | UnsetType = UNSET
+
+
+class FirstFailure(Struct, frozen=True, kw_only=True):
+    """The first of a bulk that would fail."""
+
+    index: int
+    reference: str
+    rejection: WouldBeRejected
+
+
+class BulkDryRun(Struct, frozen=True, kw_only=True):
+    """What a bulk would come to."""
+
+    dry_run: bool = True
+    would_apply: bool
+    cumulative: bool
+    """Whether each is decided over what the ones before it would leave."""
+    atomic: bool | UnsetType = UNSET
+    results: list[DryRunAnswer]
+    """One for each."""
+    balances: list[Projection] | UnsetType = UNSET
+    """Each once, from before the first to after the last."""
+    first_failure: FirstFailure | UnsetType = UNSET
+    notes: list[str] | UnsetType = UNSET
+
+
+def transaction(engine: Engine, directory: Directory, asked: TransactionRequest) -> DryRunAnswer:
+    """What one transaction would come to.
+
+    Raises:
+        InvalidRequest, NotFound: as ``intake.draft_all``.
+    """
+    virtual = Virtual()
+    drafts = intake.draft_all([asked], directory, virtual=virtual)
+    with snapshot(engine) as conn:
+        (one,) = dry_run.decide_drafts(conn, drafts)
+        answer = _answer(one, _Balances(conn, [one], virtual))
+    if drafts[0].due_at is None:
+        return answer
+    return msgspec.structs.replace(answer, notes=["it is scheduled; this is what it would come to now"])
+
+
+def bulk(
+    engine: Engine, directory: Directory, requests: Sequence[TransactionRequest], *, inflight: bool | None, atomic: bool
+) -> BulkDryRun:
+    """What a bulk would come to: each transaction over what the ones before it would leave, as the ledger decides them.
+
+    Raises:
+        InvalidRequest, NotFound: as ``intake.draft_all``.
+    """
+    virtual = Virtual()
+    parent = new_id(settling.BATCH_PREFIX)
+    drafts = intake.draft_all(requests, directory, parent=parent, inflight=inflight, virtual=virtual)
+    intake.check_distinct_references(drafts)
+    with snapshot(engine) as conn:
+        found = dry_run.decide_drafts(conn, drafts, atomic=atomic)
+        balances = _Balances(conn, found, virtual)
+        results = [_answer(one, balances) for one in found]
+        return BulkDryRun(
+            would_apply=all(result.would_apply for result in results),
+            cumulative=True,
+            atomic=atomic,
+            results=results,
+            balances=_in_total(found, balances),
+            first_failure=_first_failure(found, results),
+            notes=["atomic: all are applied, or none"] if atomic else UNSET,
+        )
+
+
+def settlement(engine: Engine, asked: SettleRequest, drafts: Sequence[Draft]) -> DryRunAnswer:
+    """What a commit or void would come to, of one hold or of several."""
+    with snapshot(engine) as conn:
+        found = dry_run.decide_drafts(conn, drafts, atomic=drafts[0].atomic)
+        return _settlement(_Balances(conn, found, Virtual()), asked, found)
+
+
+def settlements(engine: Engine, items: Sequence[tuple[BulkSettlement, str]]) -> BulkDryRun:
+    """What a bulk commit or void would come to. Each is over the ledger as it is: they are settled each by itself."""
+    results: list[DryRunAnswer] = []
+    seen: set[str] = set()
+    notes: list[str] = []
+    with snapshot(engine) as conn:
+        for item, status in items:
+            if item.transaction_id in seen:
+                notes.append(f"{item.transaction_id} appears more than once; only its first place counts")
+            seen.add(item.transaction_id)
+            asked = SettleRequest(
+                status=status, amount=item.amount, precise_amount=item.precise_amount, skip_queue=True
+            )
+            try:
+                drafts = settling.draft_settlements(conn, item.transaction_id, asked)
+            except LedgerError as error:
+                result = refused(error, status)
+            else:
+                found = dry_run.decide_drafts(conn, drafts)
+                result = _settlement(_Balances(conn, found, Virtual()), asked, found)
+            results.append(msgspec.structs.replace(result, transaction_id=item.transaction_id))
+    return BulkDryRun(
+        would_apply=all(result.would_apply for result in results),
+        cumulative=False,
+        results=results,
+        notes=notes or UNSET,
+    )
+
+
+def refund(engine: Engine, draft: Draft) -> DryRunAnswer:
+    """What a refund would come to."""
+    with snapshot(engine) as conn:
+        (one,) = dry_run.decide_drafts(conn, [draft])
+        return _answer(one, _Balances(conn, [one], Virtual()))
+
+
+def refused(error: LedgerError, operation: str | None = None) -> DryRunAnswer:
+    """What the present state forbids."""
+    return DryRunAnswer(
+        would_apply=False,
+        rejection=WouldBeRejected(code=error.code, reason="other", message=error.message),
+        operation=UNSET if operation is None else operation,
+        currency="",
+        amount=Raw(b"0"),
+        precise_amount="0",
+        precision=1,
+        balances=[],
+    )
+
+
+class _Balances:
+    """Names of the balances that a dry run touches."""
+
+    def __init__(self, conn: Connection, found: Sequence[DryRun], virtual: Virtual) -> None:
+        keys = {key for one in found for key in one.before}
+        self._ids: Mapping[int, UUID] = balance_store.public_ids(conn, [key for key in keys if key > 0])
+        self._virtual = {ref.key: ref.balance_id for ref in virtual.values()}
+
+    def name(self, key: int) -> str:
+        return self._virtual[key] if key < 0 else balance_id(self._ids[key])
+
+    def projections(self, one: DryRun) -> list[Projection]:
+        """Each balance as it is and as it would be, sources first."""
+        sources = {posting.source for posting in one.postings}
+        keys = dict.fromkeys([p.destination for p in one.postings] + [p.source for p in one.postings])
+        return [
+            Projection(
+                balance_id=self.name(key),
+                role="source" if key in sources else "destination",
+                currency=one.draft.row.currency,
+                virtual=True if key < 0 else UNSET,
+                **_sums("current", one.before[key]),
+                **_sums("resulting", one.after[key]),
+            )
+            for key in sorted(keys, key=lambda key: key not in sources)
+        ]
+
+
+def _sums(when: str, balance: Balance) -> dict[str, str]:
+    return {
+        f"{when}_balance": str(balance.balance),
+        f"{when}_available": str(balance.balance - balance.inflight_debit),
+        f"{when}_credit_balance": str(balance.credit),
+        f"{when}_debit_balance": str(balance.debit),
+        f"{when}_inflight_debit_balance": str(balance.inflight_debit),
+        f"{when}_inflight_credit_balance": str(balance.inflight_credit),
+    }
+
+
+def _answer(one: DryRun, balances: _Balances) -> DryRunAnswer:
+    draft, row = one.draft, one.draft.row
+    amount = row.amount if draft.legs else one.outcomes[0].amount or row.amount
+    rejection = _rejection_of(one)
+    held = any(outcome.status is Status.INFLIGHT for outcome in one.outcomes)
+    status = Status.INFLIGHT if held else one.outcomes[0].status
+    return DryRunAnswer(
+        would_apply=rejection is None,
+        rejection=UNSET if rejection is None else rejection,
+        status=status if rejection is None else UNSET,
+        reference=row.reference,
+        currency=row.currency,
+        amount=major(amount, row.precision),
+        precise_amount=str(amount),
+        precision=row.precision,
+        balances=balances.projections(one),
+        legs=_legs(one, balances) if draft.legs else UNSET,
+    )
+
+
+def _legs(one: DryRun, balances: _Balances) -> list[LegProjection]:
+    """The side that has several balances, or both."""
+    sources = [(posting.source, "source", posting.amount) for posting in one.postings]
+    destinations = [(posting.destination, "destination", posting.amount) for posting in one.postings]
+    sides = [side for side in (sources, destinations) if len({key for key, _, _ in side}) > 1] or [destinations]
+    precision = one.draft.row.precision
+    return [
+        LegProjection(
+            identifier=balances.name(key),
+            role="source" if role == "source" else "destination",
+            amount=major(amount, precision),
+            precise_amount=str(amount),
+        )
+        for side in sides
+        for key, role, amount in side
+    ]
+
+
+def _settlement(balances: _Balances, asked: SettleRequest, found: Sequence[DryRun]) -> DryRunAnswer:
+    one = next((each for each in found if each.rejected), found[0])
+    ignored = asked.status == "void" and (asked.amount or asked.precise_amount is not None)
+    answer = msgspec.structs.replace(
+        _answer(one, balances),
+        operation=asked.status or "",
+        reference=UNSET,
+        notes=["amount is ignored when voiding; a void always releases the full remaining hold"] if ignored else UNSET,
+    )
+    if len(found) == 1:
+        return answer
+    total = sum(outcome.amount for each in found for outcome in each.outcomes)
+    legs = [
+        LegProjection(
+            identifier=each.draft.row.parent or "",
+            role="hold",
+            amount=major(each.outcomes[0].amount, each.draft.row.precision),
+            precise_amount=str(each.outcomes[0].amount),
+        )
+        for each in found
+    ]
+    return msgspec.structs.replace(
+        answer,
+        amount=major(total, found[0].draft.row.precision),
+        precise_amount=str(total),
+        balances=_in_total(found, balances),
+        legs=legs,
+    )
+
+
+def _in_total(found: Sequence[DryRun], balances: _Balances) -> list[Projection]:
+    """Each balance once, from before the first to after the last."""
+    total: dict[str, Projection] = {}
+    for one in found:
+        for projection in balances.projections(one):
+            first = total.setdefault(projection.balance_id, projection)
+            resulting = {name: getattr(projection, name) for name in _RESULTING}
+            total[projection.balance_id] = msgspec.structs.replace(first, **resulting)
+    return list(total.values())
+
+
+_RESULTING = [name for name in Projection.__struct_fields__ if name.startswith("resulting_")]
+
+
+def _first_failure(found: Sequence[DryRun], results: Sequence[DryRunAnswer]) -> FirstFailure | UnsetType:
+    """The first to fail for a reason of its own, instead of because of another of an atomic batch."""
+    for index, (one, result) in enumerate(zip(found, results, strict=True)):
+        if one.taken_by or _fails_by_itself(one):
+            rejection, reference = cast(WouldBeRejected, result.rejection), cast(str, result.reference)
+            return FirstFailure(index=index, reference=reference, rejection=rejection)
+    return UNSET
+
+
+def _fails_by_itself(one: DryRun) -> bool:
+    outcome = one.rejected
+    return outcome is not None and outcome.rejection is not None and outcome.rejection.culprit is None
+
+
+def _rejection_of(one: DryRun) -> WouldBeRejected | None:
+    row = one.draft.row
+    if one.taken_by is not None:
+        text = f"transaction validation failed: reference {row.reference} has already been used"
+        return WouldBeRejected(code="TXN_DUPLICATE_REFERENCE", reason="other", message=text)
+    outcome = one.rejected
+    if outcome is None or outcome.rejection is None:
+        return None
+    reason = outcome.rejection.reason
+    text = blnk_text(outcome.rejection, row)
+    if row.kind in (Kind.TRANSFER, Kind.HOLD, Kind.SPLIT):
+        text = f"failed to apply transaction to balances: {text}"
+    return WouldBeRejected(
+        code=CODES[reason], reason=_REASONS.get(reason, "other"), message=text, check=WIRE_NAMES[reason]
+    )
