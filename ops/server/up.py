@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import http.client
 import json
 import os
@@ -22,6 +21,7 @@ from types import FrameType
 
 import click
 import psycopg
+from filelock import FileLock, Timeout
 
 from core.base.settings import SettingsError, chain_key, read, without_password
 from ops.server.embedded import Child, Log, Postgres, Redis, StartError, broker_fallback, find_redis
@@ -361,24 +361,27 @@ def _check_database(url: str) -> None:
 
 @contextmanager
 def _locked(data: Path) -> Iterator[None]:
-    """Hold the data folder for ourselves; the kernel lets go of it even if we are killed."""
+    """Hold the data folder for ourselves; the kernel lets go of it even if we are killed.
+
+    The file that is locked holds our process ID.
+    """
+    path = data / "lock"
+    # Without a lock of the kernel's there is none: a file that stays behind would keep us out after a crash.
+    lock = FileLock(path, timeout=0, fallback_to_soft=False)
     try:
         data.mkdir(parents=True, exist_ok=True)
-        lock = (data / "lock").open("a+")
+        lock.acquire()
+        path.write_text(str(os.getpid()))
+    except Timeout:
+        raise StartError(
+            f"process {path.read_text() or '?'} runs in {data}: stop it, or choose another folder with --data"
+        ) from None
     except OSError as error:
         raise StartError(f"cannot use the data folder {data} ({error.strerror}): choose another with --data") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise StartError(
-                f"process {lock.read() or '?'} runs in {data}: stop it, or choose another folder with --data"
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _usable_port(host: str, port: int, data: Path) -> int:
