@@ -63,7 +63,6 @@ class _Number(click.ParamType[Decimal]):
 
 
 NUMBER = _Number()
-MISSED = click.Choice([each.value for each in Missed])
 
 
 # Making jobs

@@ -366,10 +366,21 @@ def _await_final(url: str, engine: Engine, last_date: datetime, result: Result) 
             (job,) = funding_store.list_jobs(conn, limit=1, after=None, status=None)
             waiting = now < last_date or any(due_store.waiting(conn, now)) or job.unfinished
             # In this order: what is due no more is in a queue, until it is decided.
-            if not waiting and not any(queue["depth"] for queue in requests.get(f"{url}/queues", timeout=5).json()):
+            if not waiting and not _is_anything_queued(url):
                 return
         time.sleep(0.1)
     result.wrong.append("a minute after the last blow some queues are not empty, or something due is not accepted")
+
+
+def _is_anything_queued(url: str) -> bool:
+    """Whether a queue has something to decide.
+
+    Raises:
+        requests.RequestException: there is no answer, or one that says why not, which a restart of Postgres brings about.
+    """
+    answer = requests.get(f"{url}/queues", timeout=5)
+    answer.raise_for_status()
+    return any(queue["depth"] for queue in answer.json())
 
 
 def _page(url: str, after: int) -> list[dict[str, Any]]:

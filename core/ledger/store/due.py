@@ -3,8 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
-from uuid import UUID
+from typing import Any
 
 from msgspec.structs import asdict, replace
 from sqlalchemy import Connection
@@ -37,13 +36,6 @@ _TAKE = f"""
     )
     RETURNING due_at, legs::text, {", ".join(map(selected, _KEPT))}
 """
-
-
-class Scheduled(NamedTuple):
-    """A transaction that is not in the log yet, or was cancelled before it was."""
-
-    id: UUID
-    cancelled_at: datetime | None
 
 
 def schedule(conn: Connection, drafts: Sequence[Draft], now: datetime) -> None:
