@@ -10,9 +10,21 @@ from importlib import resources
 
 from flask import Blueprint, Response, request
 
+from web.http import wire
+
 blueprint = Blueprint("docs", __name__)
 
 PATHS = frozenset({"/docs", "/docs/scalar.js", "/docs/start.js"})
+
+
+@blueprint.get("/")
+def index() -> Response:
+    """Says that the server runs. A browser gets a page that says where to go."""
+    if request.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html":
+        return wire.answer("server running...")
+    response = Response(_INDEX, mimetype="text/html")
+    response.headers["Vary"] = "Accept"
+    return response
 
 
 @blueprint.get("/docs")
@@ -52,6 +64,25 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+_INDEX = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Pacioli</title>
+</head>
+<body>
+<h1>Pacioli is running</h1>
+<ul>
+<li><a href="/docs">The HTTP API</a>: every endpoint, to read and to call.</li>
+<li><a href="/openapi.json">openapi.json</a>: the same for programs.</li>
+<li><a href="/health">Health</a>: the database, the broker, and the oldest line.</li>
+</ul>
+<p><code>pacioli demo</code> plays a shop's day. <code>pacioli docs</code> serves the book.</p>
+</body>
+</html>
+"""
 
 _PAGE = """<!doctype html>
 <html lang="en">

@@ -107,9 +107,3 @@ def recover() -> Response:
     )
     ledger.doorbell.ring(touched)
     return wire.answer(Recovery(recovered=recovered, threshold=durations.text_of(threshold)))
-
-
-@blueprint.get("/")
-def index() -> Response:
-    """Says that the server runs, and nothing else."""
-    return wire.answer("server running...")

@@ -296,6 +296,9 @@ def _supervise(options: Options, parts: Parts, migrate: Sequence[str]) -> None:
             ("Postgres", env["DATABASE_URL"]),
             ("Redis" if env.get("REDIS_URL") else "broker", env.get("REDIS_URL") or env["BROKER_URL"]),
             ("web", options.web_url),
+            ("API", f"{options.web_url}/docs"),
+            ("log", "the lines of this terminal"),
+            ("next", "`pacioli demo` plays a shop's day, and `pacioli docs` serves the book, each in another terminal"),
         ):
             _print(f"{name:<8} {without_password(place)}")
         _print(f"ready {options.web_url}")

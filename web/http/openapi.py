@@ -135,7 +135,7 @@ _OPERATIONS = {
     "queues.health": _Operation({200: "Health", 503: "Health"}),
     "queues.recover": _Operation({200: "Recovery"}, (), ("threshold",)),
     "verification.verify": _Operation({200: "Verification"}, (), ("full",)),
-    "queues.index": _Operation({200: "str"}),
+    "docs.index": _Operation({200: "str"}),
     "openapi.document": _Operation({200: "object"}),
     "docs.page": _Operation({200: ""}, media="text/html"),
     "docs.start": _Operation({200: ""}, media="text/javascript"),

@@ -240,6 +240,7 @@ class Hopeless(Child):
 def test_up_is_ready_and_starts_again_what_died(start: Start) -> None:
     up = start().wait_ready()
     assert f"ready {up.state()['web_url']}" in up.lines
+    assert any("pacioli demo" in line for line in up.lines) and f"API      {up.state()['web_url']}/docs" in up.lines
     remember(up.state()["database_url"])
     family = up.processes()
 

@@ -137,6 +137,17 @@ def test_the_page_of_the_api_needs_nothing_from_elsewhere(app: Flask) -> None:
     assert 'url: "/openapi.json"' in client.get("/docs/start.js").text
 
 
+def test_a_browser_that_opens_the_address_is_told_where_to_go(app: Flask) -> None:
+    client = app.test_client()
+    for accept in (None, "*/*", "application/json", "application/json, text/html;q=0.5"):
+        headers = {"Accept": accept} if accept else {}
+        assert client.get("/", headers=headers).get_json() == "server running..."
+    page = client.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert page.mimetype == "text/html"
+    for path in re.findall(r'href="([^"]+)"', page.text):
+        assert client.get(path).status_code in (200, 503), path
+
+
 def test_the_viewer_goes_out_packed_to_whoever_takes_that(app: Flask) -> None:
     client = app.test_client()
     packed = client.get("/docs/scalar.js", headers={"Accept-Encoding": "gzip, br"})
