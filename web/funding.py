@@ -1,4 +1,4 @@
-"""``/funding-jobs``: create or rehearse, list, read, stop and go on; what became of each run, and of each row of it."""
+"""``/funding-jobs``: create or try in a dry run, list, read, stop and go on; what became of each run, and of each row of it."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,8 +15,12 @@ from core.base.decoding import Decoded
 from core.base.errors import InvalidRequest, NotFound, TransientError
 from core.base.ids import key_of
 from core.base.problems import refusal
-from core.funding import jobs as funding
+from core.funding import create as funding_create
+from core.funding import dry_run as funding_dry_run
+from core.funding import forecast
+from core.funding import jobs as funding_jobs
 from core.funding import store as funding_store
+from core.funding import views as funding_views
 from core.funding.answers import (
     FORECAST_S,
     FundingRow,
@@ -31,7 +35,7 @@ from core.funding.answers import (
 from core.funding.recipients import Given, of_csv
 from core.funding.requests import FundingRequest, RunRequest
 from core.funding.store import JOB_PREFIX, ROW_STATUSES, RUN_PREFIX, JobRow, RunRow
-from core.funding.terms import problems_of
+from core.funding.terms import terms_problems
 from web.http import pages as lists
 from web.http import wire
 from web.http.errors import Malformed
@@ -77,7 +81,7 @@ def create() -> Response:
 def read_page() -> Response:
     """A page of funding jobs, newest first."""
     limit, _ = wire.limit_offset(default=20, largest=100, what="invalid")
-    after, status = _after(JOB_PREFIX, "a funding job"), _status(funding.JOB_STATUSES)
+    after, status = _after(JOB_PREFIX, "a funding job"), _status(funding_views.JOB_STATUSES)
     with reading(service().engine) as conn:
         jobs = funding_store.list_jobs(conn, limit=limit, after=after, status=status)
     response = wire.answer([job_of(job) for job in jobs])
@@ -88,7 +92,7 @@ def read_page() -> Response:
 def read(job_id: str) -> Response:
     """One funding job, with its last run, the next ones, and what the pool will be after the next."""
     with reading(service().engine) as conn:
-        job = funding.found(conn, job_id)
+        job = funding_jobs.get_job(conn, job_id)
     return _answer_job(job)
 
 
@@ -106,21 +110,21 @@ def _answer_job(job: JobRow) -> Response:
     ledger = service()
     with reading(ledger.engine) as conn:
         last = next(iter(funding_store.list_runs(conn, job.id, limit=1, after=None)), None)
-    ahead = None if job.status == "CANCELLED" else funding.forecast_within(ledger.engine, job, FORECAST_S)
+    ahead = None if job.status == "CANCELLED" else forecast.forecast_within(ledger.engine, job, FORECAST_S)
     return wire.answer(job_read_of(job, last, ahead))
 
 
 @blueprint.post("/funding-jobs/<job_id>/pause")
 def pause(job_id: str) -> Response:
     """Stop after the rows that are posted. Nothing comes due until it is resumed."""
-    return wire.answer(job_of(funding.pause(service().engine, job_id)))
+    return wire.answer(job_of(funding_jobs.pause(service().engine, job_id)))
 
 
 @blueprint.post("/funding-jobs/<job_id>/resume")
 def resume(job_id: str) -> Response:
     """Go on with the run that a paused job was at, and with its schedule from now on. What that had meanwhile is skipped."""
     ledger = service()
-    job = funding.resume(ledger.engine, job_id, datetime.now(UTC))
+    job = funding_jobs.resume(ledger.engine, job_id, datetime.now(UTC))
     ledger.doorbell.wake(celeryconfig.FUND)
     return wire.answer(job_of(job))
 
@@ -128,14 +132,14 @@ def resume(job_id: str) -> Response:
 @blueprint.post("/funding-jobs/<job_id>/cancel")
 def cancel(job_id: str) -> Response:
     """End a job for good. What is posted stays, and what is not stays unposted."""
-    return wire.answer(job_of(funding.cancel(service().engine, job_id, datetime.now(UTC))))
+    return wire.answer(job_of(funding_jobs.cancel(service().engine, job_id, datetime.now(UTC))))
 
 
 @blueprint.post("/funding-jobs/<job_id>/run")
 def run(job_id: str) -> Response:
     """Run a job now, beside its schedule. With a ``reference``, once however often it is asked."""
     asked = wire.body(RunRequest, optional=True)
-    found, replayed = funding.run_now(service().engine, job_id, asked.reference, datetime.now(UTC))
+    found, replayed = funding_jobs.run_now(service().engine, job_id, asked.reference, datetime.now(UTC))
     return _started(job_id, found, replayed)
 
 
@@ -145,7 +149,7 @@ def read_runs(job_id: str) -> Response:
     limit, _ = wire.limit_offset(default=20, largest=100, what="invalid")
     after = _after(RUN_PREFIX, "a run")
     with reading(service().engine) as conn:
-        job = funding.found(conn, job_id)
+        job = funding_jobs.get_job(conn, job_id)
         runs = funding_store.list_runs(conn, job.id, limit=limit, after=after)
     response = wire.answer([run_of(job, each) for each in runs])
     return wire.next_link(response, runs[-1].run_id if len(runs) == limit else None)
@@ -159,15 +163,15 @@ def read_run(job_id: str, run_id: str) -> Response:
 
     def is_over() -> bool:
         with reading(ledger.engine) as conn:
-            return funding.found_run(conn, funding.found(conn, job_id), run_id).ended_at is not None
+            return funding_jobs.get_run(conn, funding_jobs.get_job(conn, job_id), run_id).ended_at is not None
 
     if wait_s:
         ledger.waiting.until(is_over, wait_s)
     # How far it is and what came of it are to be of the same moment.
     with reading_within(ledger.engine, COUNTED_S) as conn:
-        job = funding.found(conn, job_id)
-        found = funding.found_run(conn, job, run_id)
-        counts = funding.counts_of(job, found, funding_store.tally(conn, found.id), datetime.now(UTC))
+        job = funding_jobs.get_job(conn, job_id)
+        found = funding_jobs.get_run(conn, job, run_id)
+        counts = funding_views.counts_of(job, found, funding_store.tally(conn, found.id), datetime.now(UTC))
     return wire.answer(counted_run_of(job, found, counts))
 
 
@@ -177,9 +181,9 @@ def read_rows(job_id: str, run_id: str) -> Response:
     limit, _ = wire.limit_offset(default=100, largest=10_000, what="invalid")
     after, status = wire.after_number("number of a row"), _status(tuple(ROW_STATUSES))
     with reading(service().engine) as conn:
-        job = funding.found(conn, job_id)
-        found = funding.found_run(conn, job, run_id)
-        rows, transactions = funding.rows_of(conn, found, limit=limit, after=after or 0, status=status)
+        job = funding_jobs.get_job(conn, job_id)
+        found = funding_jobs.get_run(conn, job, run_id)
+        rows, transactions = funding_views.read_row_states(conn, found, limit=limit, after=after or 0, status=status)
     response = lists.table(FundingRow, [row_of(job, row, transactions) for row in rows])
     return wire.next_link(response, rows[-1].row if len(rows) == limit else None)
 
@@ -187,7 +191,7 @@ def read_rows(job_id: str, run_id: str) -> Response:
 @blueprint.post("/funding-jobs/<job_id>/runs/<run_id>/retry")
 def retry(job_id: str, run_id: str) -> Response:
     """Post the rejected rows of a run once more, as a run of their own. Each run is retried once."""
-    found, replayed = funding.retry(service().engine, job_id, run_id, datetime.now(UTC))
+    found, replayed = funding_jobs.retry(service().engine, job_id, run_id, datetime.now(UTC))
     return _started(job_id, found, replayed)
 
 
@@ -197,9 +201,9 @@ def retry(job_id: str, run_id: str) -> Response:
 def _create(asked: FundingRequest, given: Iterable[Given] | None) -> Response:
     ledger, now = service(), datetime.now(UTC)
     if asked.dry_run:
-        rehearsal = funding.rehearse(ledger.engine, asked, given, ledger.directory, now)
-        return wire.answer(dry_run_of(rehearsal))
-    job, first, replayed = funding.create(ledger.engine, asked, given, ledger.directory, now)
+        tried = funding_dry_run.dry_run_job(ledger.engine, asked, given, ledger.directory, now)
+        return wire.answer(dry_run_of(tried))
+    job, first, replayed = funding_create.create_job(ledger.engine, asked, given, ledger.directory, now)
     ledger.doorbell.wake(celeryconfig.FUND)
     return _once(new_job_of(job, first), replayed)
 
@@ -208,7 +212,7 @@ def _started(job_id: str, run: RunRow, replayed: bool) -> Response:
     ledger = service()
     ledger.doorbell.wake(celeryconfig.FUND)
     with reading(ledger.engine) as conn:
-        job = funding.found(conn, job_id)
+        job = funding_jobs.get_job(conn, job_id)
     return _once(run_of(job, run), replayed)
 
 
@@ -258,7 +262,7 @@ def _checked(asked: Decoded[FundingRequest], *, has_file: bool) -> FundingReques
         InvalidRequest: some field cannot be read.
     """
     if asked.unread:
-        problems = problems_of(asked.value, has_file, datetime.now(UTC))
+        problems = terms_problems(asked.value, has_file, datetime.now(UTC))
         raise refusal(asked.unread, problems, "GEN_VALIDATION_ERROR")
     return asked.value
 

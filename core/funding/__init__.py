@@ -1,6 +1,8 @@
 """Funding jobs: paying many balances out of one pool, now, later or on a schedule.
 
-Read ``jobs.py`` first, then ``runs.py``: a job says who is paid and when, a run is one time that it happens, and each row
-of a run is accepted by the ledger like any other transaction. ``schedule.py`` decides when a run is due, and what becomes
-of a missed one. No other feature may be imported here.
+Read ``create.py`` first, then ``runs.py``: a job says who is paid and when, a run is one time that it happens, and each
+row of a run is accepted by the ledger like any other transaction. ``schedule.py`` says when a job is due, ``missed.py``
+what becomes of runs that were missed while nothing was running, ``plan.py`` how far a run goes. ``jobs.py`` pauses,
+resumes and cancels; ``dry_run.py`` and ``forecast.py`` look ahead, and ``views.py`` says how far a run is. No other feature
+may be imported here.
 """

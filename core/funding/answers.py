@@ -12,12 +12,16 @@ from msgspec import UNSET, Struct, UnsetType
 from sqlalchemy import Engine
 
 from core.base.answers import Major, Time, fields_of, major
-from core.funding import jobs as funding
-from core.funding.jobs import Counts, Forecast, Rehearsal
+from core.funding import dry_run as funding_dry_run
+from core.funding import forecast as funding_forecast
+from core.funding import views as funding_views
+from core.funding.dry_run import DryRun
+from core.funding.forecast import Forecast
+from core.funding.missed import Missed
 from core.funding.requests import FundingTerms
-from core.funding.schedule import Missed
 from core.funding.store import RUN_PREFIX, JobRow, RowState, RunRow
-from core.funding.terms import terms_of
+from core.funding.terms import job_terms
+from core.funding.views import Counts
 from core.ledger.answers import RejectionAnswer, rejection_of
 from core.ledger.balances import Balance
 from core.ledger.explain import WIRE_NAMES, RejectionName, sum_text
@@ -311,12 +315,12 @@ class FundedBalance(Balance, frozen=True, kw_only=True):
 
 def job_of(job: JobRow) -> FundingJob:
     """A job: its terms, and where it stands."""
-    terms = terms_of(job)
+    terms = job_terms(job)
     return FundingJob(
         job_id=job.job_id,
         reference=job.reference,
         name=job.name,
-        status=JobStatus(funding.status_of(job)),
+        status=JobStatus(funding_views.job_status(job)),
         source=job.source_id,
         indicator=job.indicator or "",
         currency=job.currency,
@@ -352,7 +356,7 @@ def new_job_of(job: JobRow, run: RunRow | None) -> NewFundingJob:
     return NewFundingJob(
         **fields_of(job_of(job)),
         run=None if run is None else run_of(job, run),
-        next_runs=funding.next_occurrences(job),
+        next_runs=funding_forecast.next_occurrences(job),
     )
 
 
@@ -361,7 +365,7 @@ def job_read_of(job: JobRow, last_run: RunRow | None, ahead: Forecast | None) ->
     return FundingJobRead(
         **fields_of(job_of(job)),
         last_run=None if last_run is None else run_of(job, last_run),
-        next_runs=funding.next_occurrences(job),
+        next_runs=funding_forecast.next_occurrences(job),
         pool=None if ahead is None else forecast_of(ahead, job.precision),
     )
 
@@ -383,7 +387,7 @@ def run_of(job: JobRow, run: RunRow) -> FundingRun:
     return FundingRun(
         run_id=run.run_id,
         job_id=job.job_id,
-        status=RunStatus(funding.status_of_run(job, run)),
+        status=RunStatus(funding_views.run_status(job, run)),
         due_at=run.due_at,
         occurrence=run.occurrence,
         retry_of="" if run.retry_of is None else f"{RUN_PREFIX}{run.retry_of}",
@@ -430,7 +434,7 @@ def row_of(job: JobRow, row: RowState, transactions: Mapping[int, TransactionRow
         amount=major(row.amount, job.precision),
         precise_amount=row.amount,
         currency=job.currency,
-        description=row.description or terms_of(job).description,
+        description=row.description or job_terms(job).description,
         status=RowStatus.UNPOSTED if transaction is None else RowStatus(transaction.status),
         transaction_id="" if transaction is None else transaction.transaction_id,
         reference="" if transaction is None else transaction.reference,
@@ -439,7 +443,7 @@ def row_of(job: JobRow, row: RowState, transactions: Mapping[int, TransactionRow
     )
 
 
-def dry_run_of(found: Rehearsal) -> FundingDryRun:
+def dry_run_of(found: DryRun) -> FundingDryRun:
     """What a run would come to."""
     job = found.job
     rejected = [
@@ -475,10 +479,10 @@ def dry_run_of(found: Rehearsal) -> FundingDryRun:
         rows_beyond_limit=found.beyond_limit,
         rejected=rejected,
         new_balances=len(found.new_names),
-        new_names=found.new_names[: funding.MAX_REJECTED],
+        new_names=found.new_names[: funding_dry_run.REJECTED_LISTED],
         first_failure=_first_failure(rejected, found.refusal),
         pool=pool,
-        next_runs=funding.next_occurrences(job),
+        next_runs=funding_forecast.next_occurrences(job),
     )
 
 
@@ -486,7 +490,7 @@ def funded(engine: Engine, balance: Balance, jobs: Sequence[JobRow]) -> Balance:
     """A balance, with what the next of these jobs, which will draw on it, makes of it."""
     if not jobs:
         return balance
-    ahead = funding.forecast_within(engine, jobs[0], FORECAST_S)
+    ahead = funding_forecast.forecast_within(engine, jobs[0], FORECAST_S)
     assert jobs[0].next_due is not None
     watch = PoolWatch(
         job_id=jobs[0].job_id,

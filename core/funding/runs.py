@@ -24,13 +24,13 @@ from core.base.db import begin, reading
 from core.base.errors import TransientError
 from core.base.ids import new_id, new_key
 from core.base.locks import AdvisoryLock, try_take
-from core.funding import jobs as funding
-from core.funding import schedule
+from core.funding import missed
+from core.funding import plan as funding_plan
 from core.funding import store as funding_store
+from core.funding.missed import Due, Missed
 from core.funding.requests import FundingTerms
-from core.funding.schedule import Due, Missed
 from core.funding.store import FundingRow, JobRow, RunRow
-from core.funding.terms import schedule_of, terms_of
+from core.funding.terms import job_terms, schedule_of
 from core.ledger import append, drain
 from core.ledger.append import Submission
 from core.ledger.drain import Announce
@@ -116,8 +116,8 @@ def claim(engine: Engine, now: datetime, progress: Progress) -> bool:
             return False
         status = job.status
         try:
-            terms = terms_of(job)
-            due = schedule.due(
+            terms = job_terms(job)
+            due = missed.due(
                 schedule_of(terms),
                 next_due=job.next_due,
                 now=now,
@@ -169,7 +169,7 @@ def step(engine: Engine, now: datetime, progress: Progress, announce: Announce =
 
 def _advance_run(conn: Connection, job: JobRow, run: RunRow, now: datetime, progress: Progress) -> dict[int, int]:
     """Returns what must be decided before the next step: the last seq of each queue."""
-    terms = terms_of(job)
+    terms = job_terms(job)
     progress.settling = False
     if run.status == "PENDING":
         # What was accepted before a run starts is decided before it starts. So it is seen in what a rule finds, in what
@@ -203,7 +203,7 @@ def _depends_on_balances(terms: FundingTerms) -> bool:
 
 def _start(conn: Connection, job: JobRow, run: RunRow, now: datetime) -> bool:
     """Fix what the run posts. False when it is refused."""
-    plan = funding.plan_of(conn, job, run.id, list=None if run.retry_of is None else run.id)
+    plan = funding_plan.plan_of(conn, job, run.id, list=None if run.retry_of is None else run.id)
     funding_store.start_run(
         conn, run.id, list=plan.list, rows=plan.rows, amount=plan.amount, last_row=plan.last_row, now=now
     )
@@ -221,7 +221,7 @@ def _post(
     if progress.last_seq is None and not funding_store.others_posted(conn, run, within_s=ALONE_AFTER_S):
         progress.company_at = -math.inf
     alone = time.monotonic() - progress.company_at >= ALONE_AFTER_S
-    size = funding.MAX_ATOMIC if terms.atomic else PIECE if alone else PIECE_IN_COMPANY
+    size = funding_plan.MAX_ATOMIC if terms.atomic else PIECE if alone else PIECE_IN_COMPANY
     rows = funding_store.read_rows(conn, run.list, after=run.posted_row, limit=size + 1)
     if run.last_row is not None:
         rows = [row for row in rows if row.row <= run.last_row]

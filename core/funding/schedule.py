@@ -10,22 +10,14 @@ from bisect import bisect
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
-from enum import StrEnum
 from functools import cache
-from itertools import islice, takewhile
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
 
 GRACE = timedelta(minutes=1)
-"""How late a run may be that ``Missed.SKIP`` still lets run."""
-
-MOST = 100
-"""Runs that one call gives, so that years of downtime do not make one enormous commit."""
-
-MOST_SKIPPED = 1_000
-"""How far skipped occurrences are counted: a job that runs each minute misses millions in ten years."""
+"""How late a run may be that still counts as in time."""
 
 _LONGEST = 255
 """Characters of an expression or the name of a zone."""
@@ -44,18 +36,10 @@ _FIELDS = (
 """Name, what it takes, and an example."""
 
 
-class Missed(StrEnum):
-    """What to do about the runs that were missed while nothing was running."""
-
-    SKIP = "skip"  # none but the latest, and that only if it is no more than GRACE late
-    ONCE = "once"  # the latest
-    ALL = "all"  # each of them, oldest first
-
-
 class Schedule(NamedTuple):
     """When a job runs: at one time, or by a cron expression in a time zone.
 
-    A wrong expression or zone is refused by ``problems_of`` alone, which therefore comes first.
+    A wrong expression or zone is refused by ``schedule_problems`` alone, which therefore comes first.
     """
 
     at: datetime | None = None  # aware, UTC; exactly one of at and cron is given
@@ -65,16 +49,8 @@ class Schedule(NamedTuple):
     count: int | None = None  # type: ignore[assignment]  # runs in all; a tuple's method of that name is not missed
 
 
-class Due(NamedTuple):
-    """What to do now, and when to ask again."""
-
-    runs: list[datetime]  # due times to run now, in order
-    next_due: datetime | None  # None when the schedule has come to its end
-    skipped: int  # occurrences that came and are not run; MOST_SKIPPED stands for that many or more
-
-
-def problems_of(cron: str | None, zone: str | None) -> list[tuple[str, str]]:
-    """What is wrong with an expression and a zone, as field (``cron``, ``timezone``) and text. None is not looked at."""
+def schedule_problems(cron: str | None, zone: str | None) -> list[tuple[str, str]]:
+    """Return what is wrong with an expression and a zone, as field (``cron``, ``timezone``) and text. None is left out."""
     return [
         *(("cron", text) for text in (_cron_problems(cron) if cron is not None else ())),
         *(("timezone", text) for text in (_zone_problems(zone) if zone is not None else ())),
@@ -82,7 +58,7 @@ def problems_of(cron: str | None, zone: str | None) -> list[tuple[str, str]]:
 
 
 def occurrences(schedule: Schedule, *, after: datetime) -> Iterator[datetime]:
-    """Due times in UTC after a moment, strictly increasing, to the end of the schedule or of the calendar.
+    """Yield due times in UTC after a moment, strictly increasing, to the end of the schedule or of the calendar.
 
     ``count`` is not looked at: how many runs were made is not known here.
     """
@@ -95,32 +71,6 @@ def occurrences(schedule: Schedule, *, after: datetime) -> Iterator[datetime]:
             after = time
 
 
-def due(schedule: Schedule, *, next_due: datetime, now: datetime, missed: Missed, made: int) -> Due:
-    """What has come by now and is to run, of the occurrences from ``next_due`` on; ``made`` runs count already.
-
-    Under ALL, next_due may lie in the past: more has come than one call gives, and the caller asks again. Skipped
-    occurrences do not count toward ``count``.
-    """
-    left = MOST if schedule.count is None else min(MOST, schedule.count - made)
-    if left <= 0:
-        return Due([], None, 0)
-    if next_due > now:
-        return Due([], next_due, 0)
-    came = takewhile(lambda time: time <= now, occurrences(schedule, after=next_due - timedelta.resolution))
-    if missed is Missed.ALL:
-        runs, skipped = list(islice(came, left)), 0
-    else:
-        counted = len(list(islice(came, MOST_SKIPPED + 1)))
-        # The latest is looked for from now backwards, as walking through years of downtime takes too long.
-        latest = _latest(schedule, by=now) if counted else None
-        runs = [latest] if latest and (missed is Missed.ONCE or now - latest <= GRACE) else []
-        skipped = min(counted - len(runs), MOST_SKIPPED)
-    if schedule.count is not None and made + len(runs) >= schedule.count:
-        return Due(runs, None, skipped)
-    dealt_with = runs[-1] if len(runs) == MOST else now
-    return Due(runs, next(occurrences(schedule, after=dealt_with), None), skipped)
-
-
 def _cron_problems(cron: str) -> Iterator[str]:
     if len(cron) > _LONGEST:
         yield f"must not be longer than {_LONGEST} characters"
@@ -131,9 +81,9 @@ def _cron_problems(cron: str) -> Iterator[str]:
         yield f"must have five fields ({names}) and has {len(parts)}: 30 4 * * MON-FRI is half past four on weekdays"
         return
     bad = False
-    for place, (part, (name, takes, example)) in enumerate(zip(parts, _FIELDS, strict=True)):
+    for position, (part, (name, takes, example)) in enumerate(zip(parts, _FIELDS, strict=True)):
         alone = ["*"] * len(_FIELDS)
-        alone[place] = part
+        alone[position] = part
         # Only ASCII, because cronsim reads what becomes an ASCII letter in upper case, such as the long s.
         if not part.isascii() or _first(" ".join(alone)) is None:
             bad = True
@@ -143,7 +93,7 @@ def _cron_problems(cron: str) -> Iterator[str]:
 
 
 def _first(cron: str) -> datetime | None:
-    """Some match, or None where there is none or the expression is wrong.
+    """Return some match, or None where there is none or the expression is wrong.
 
     cronsim gives up after fifty years. The rarest day, a 29 February on a given weekday, comes back within forty, so
     what is not found from one start would not be found from any.
@@ -172,7 +122,7 @@ def _zone_names() -> dict[str, str]:
 
 
 def _times(schedule: Schedule, after: datetime) -> Iterator[datetime]:
-    """What comes after a moment, in order, with repetitions, and perhaps with some that came before it."""
+    """Yield what comes after a moment, in order, with repetitions, and perhaps with some that came before it."""
     if schedule.cron is None:
         assert schedule.at is not None
         yield schedule.at
@@ -186,8 +136,11 @@ def _times(schedule: Schedule, after: datetime) -> Iterator[datetime]:
         return  # the calendar ends with the year 9999
 
 
-def _latest(schedule: Schedule, *, by: datetime) -> datetime | None:
-    """The last occurrence that is not after a moment."""
+def latest(schedule: Schedule, *, by: datetime) -> datetime | None:
+    """Return the last occurrence that is not after a moment.
+
+    It looks backwards from there, as walking through years of downtime takes too long.
+    """
     if schedule.ends_at is not None:
         by = min(by, schedule.ends_at)
     if schedule.cron is None:
@@ -201,12 +154,12 @@ def _latest(schedule: Schedule, *, by: datetime) -> datetime | None:
 
 
 def _wall(moment: datetime, zone: ZoneInfo) -> datetime:
-    """What the clock on the wall shows."""
+    """Return what the clock on the wall shows."""
     return moment.astimezone(zone).replace(tzinfo=None, fold=0)
 
 
 def _moment(wall: datetime, zone: ZoneInfo) -> datetime:
-    """When the clock on the wall first shows a time, or first passes it."""
+    """Return when the clock on the wall first shows a time, or first passes it."""
     moment = wall.replace(tzinfo=zone).astimezone(UTC)
     if _wall(moment, zone) == wall:
         return moment

@@ -6,8 +6,9 @@ from decimal import Decimal
 import msgspec
 
 from core.funding import schedule
+from core.funding.missed import Missed
 from core.funding.requests import FundingRequest, FundingRule, FundingTerms
-from core.funding.schedule import Missed, Schedule
+from core.funding.schedule import Schedule
 from core.funding.store import JobRow
 from core.ledger.intake import minor_of
 from core.ledger.rules.validation import (
@@ -29,18 +30,18 @@ MAX_COUNT = 2**31 - 1
 _decode_terms = msgspec.json.Decoder(FundingTerms, float_hook=Decimal).decode
 
 
-def terms_of(job: JobRow) -> FundingTerms:
-    """What was agreed on in a job."""
+def job_terms(job: JobRow) -> FundingTerms:
+    """Return what was agreed on in a job."""
     return _decode_terms(job.terms)
 
 
 def schedule_of(terms: FundingTerms) -> Schedule:
-    """When a job runs. Without a time or an expression it ran once, when it was made."""
+    """Return when a job runs. Without a time or an expression it ran once, when it was made."""
     return Schedule(terms.at, terms.cron, terms.timezone, terms.ends_at, terms.count)
 
 
-def problems_of(request: FundingRequest, has_file: bool, now: datetime) -> Problems:
-    """Everything that is wrong with the terms, as far as it can be said without looking anything up."""
+def terms_problems(request: FundingRequest, has_file: bool, now: datetime) -> Problems:
+    """Return everything that is wrong with the terms, as far as it can be said without looking anything up."""
     problems = text_problems("name", request.name, 255)
     if request.reference is not None:
         problems += text_problems("reference", request.reference, MAX_REFERENCE)
@@ -106,7 +107,7 @@ def _time_problems(request: FundingRequest, now: datetime) -> Problems:
             problems += time_problems(name, "" if text == ZERO_TIME else text)
     if request.at and request.cron is not None:
         problems.append(("cron", "is for many runs, and at for one; leave one out"))
-    problems += schedule.problems_of(request.cron, request.timezone)
+    problems += schedule.schedule_problems(request.cron, request.timezone)
     if request.cron is None:
         for name in ("timezone", "ends_at", "count"):
             if getattr(request, name) is not None:
@@ -134,7 +135,7 @@ def _inflight_problems(request: FundingRequest) -> Problems:
 
 
 def terms_from(request: FundingRequest, precision: int) -> FundingTerms:
-    """The terms of a request that has no problems.
+    """Return the terms of a request that has no problems.
 
     Raises:
         InvalidRequest: an amount is not a whole number of minor units.

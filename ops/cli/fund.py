@@ -19,16 +19,21 @@ from core.base.db import reading
 from core.base.errors import InvalidRequest, NotFound, TransientError
 from core.base.ids import new_key
 from core.base.money import MAX_PRECISION
-from core.funding import jobs as core_funding
-from core.funding import recipients
+from core.funding import create, plan, recipients
+from core.funding import dry_run as funding_dry_run
+from core.funding import forecast as funding_forecast
+from core.funding import jobs as funding_jobs
 from core.funding import store as funding_store
+from core.funding import views as funding_views
 from core.funding.answers import counted_run_of, dry_run_of, forecast_of, job_of, row_of, run_of
-from core.funding.jobs import Counts, Created, Rehearsal
+from core.funding.create import Created
+from core.funding.dry_run import DryRun
+from core.funding.missed import Missed
 from core.funding.recipients import Given
 from core.funding.requests import FundingRequest, FundingRule
-from core.funding.schedule import Missed
 from core.funding.store import JobRow, RunRow, Tally
-from core.funding.terms import terms_of
+from core.funding.terms import job_terms
+from core.funding.views import Counts
 from core.ledger.directory import Directory
 from core.ledger.store import balances as balance_store
 from core.ledger.store import queues as queue_store
@@ -83,7 +88,7 @@ NUMBER = _Number()
 @click.option("--overdraft-limit", type=NUMBER, help="How far below zero. A run that would go further is refused.")
 @click.option("--until-limit", is_flag=True, help="Do not refuse it: fund in order, as far as the money goes.")
 @click.option("--allow-duplicates", is_flag=True, help="A destination may be in the file several times.")
-@click.option("--atomic", is_flag=True, help=f"All rows or none; up to {core_funding.MAX_ATOMIC:,}.")
+@click.option("--atomic", is_flag=True, help=f"All rows or none; up to {plan.MAX_ATOMIC:,}.")
 @click.option("--inflight", is_flag=True, help="Hold the money, to be committed or voided later.")
 @click.option(
     "--commit-after-s",
@@ -134,7 +139,7 @@ def fund(
 
     \b
     Exit status:
-      0    every row was applied; or the job waits for its time, was detached, or was rehearsed without a fault
+      0    every row was applied; or the job waits for its time, was detached, or was run dry without a fault
       1    rows were rejected or not posted, or the run was refused or cancelled; in a dry run, would be
       2    nothing was done: the file, an option or the database is not as it should be
       130  Ctrl-C: the run goes on, or nothing was begun
@@ -147,7 +152,7 @@ def fund(
         try:
             if dry_run:
                 with _rows_of(file, err) as given:
-                    _end_rehearsal(out, core_funding.rehearse(engine, request, given, directory, _now()), as_json)
+                    _end_dry_run(out, funding_dry_run.dry_run_job(engine, request, given, directory, _now()), as_json)
                 return
             made = _create(engine, request, file, directory, err)
         except InvalidRequest as error:
@@ -249,7 +254,7 @@ def _create(
     assert request.reference
     try:
         with _rows_of(file, err) as given:
-            return core_funding.create(engine, request, given, directory, _now())
+            return create.create_job(engine, request, given, directory, _now())
     except TransientError as error:
         raise Unavailable(
             f"the database was lost ({error.__cause__ or error}), and whether the job was made is not known: "
@@ -267,13 +272,13 @@ def _say_what_was_kept(engine: Engine, request: FundingRequest) -> None:
         _say_left_going(job)
 
 
-def _end_rehearsal(out: Console, found: Rehearsal, as_json: bool) -> None:
-    next_runs = core_funding.next_occurrences(found.job)
+def _end_dry_run(out: Console, found: DryRun, as_json: bool) -> None:
+    next_runs = funding_forecast.next_occurrences(found.job)
     if as_json:
         show.print_json(dry_run_of(found))
     else:
-        show.print_rehearsal(out, found)
-        show.print_occurrences(out, next_runs, terms_of(found.job).timezone)
+        show.print_dry_run(out, found)
+        show.print_occurrences(out, next_runs, job_terms(found.job).timezone)
     if found.refusal is not None or found.rejected or found.beyond_limit:
         raise click.exceptions.Exit(1)
 
@@ -325,13 +330,13 @@ class Look:
         self._counted: list[Tally] = []
 
     def at(self, conn: Connection) -> Seen:
-        job = core_funding.found(conn, self._job_id)
-        run = core_funding.found_run(conn, job, self._run_id)
+        job = funding_jobs.get_job(conn, self._job_id)
+        run = funding_jobs.get_run(conn, job, self._run_id)
         since = funding_store.tally(conn, run.id, after=self._up_to, up_to=run.posted_row)
         tally = _together(self._counted, since)
         if all(each.status is not None for each in since):
             self._counted, self._up_to = tally, run.posted_row
-        return Seen(job, run, core_funding.counts_of(job, run, tally, _now()))
+        return Seen(job, run, funding_views.counts_of(job, run, tally, _now()))
 
 
 def _together(first: list[Tally], second: list[Tally]) -> list[Tally]:
@@ -351,7 +356,7 @@ def _watch(engine: Engine, job: JobRow, run: RunRow, err: Console) -> Seen:
         except KeyboardInterrupt:
             if not _wants_to_cancel():
                 raise
-            core_funding.cancel(engine, job.job_id, _now())
+            funding_jobs.cancel(engine, job.job_id, _now())
             return _follow(engine, job, run, err)
     except KeyboardInterrupt:
         _say_left_going(job)
@@ -410,7 +415,7 @@ def _say_left_going(job: JobRow) -> None:
 def _end_run(engine: Engine, out: Console, seen: Seen, pool_before: int | None, as_json: bool) -> None:
     job, run, counts = seen
     with reading(engine) as conn:
-        rejected, by_seq = core_funding.rows_of(conn, run, limit=SHOWN_REJECTED, after=0, status="REJECTED")
+        rejected, by_seq = funding_views.read_row_states(conn, run, limit=SHOWN_REJECTED, after=0, status="REJECTED")
         pool = balance_store.find_keys(conn, [job.source])[job.source].balance
     if as_json:
         rows = [row_of(job, row, by_seq) for row in rejected]
@@ -520,7 +525,7 @@ def rows_of_run(
     with database(data) as engine, reading(engine) as conn:
         job = _job(conn, name)
         run = _run(conn, job, run_id)
-        rows, by_seq = core_funding.rows_of(conn, run, limit=limit, after=after, status=status)
+        rows, by_seq = funding_views.read_row_states(conn, run, limit=limit, after=after, status=status)
     if as_json:
         show.print_json([row_of(job, row, by_seq) for row in rows])
         return
@@ -535,7 +540,7 @@ def rows_of_run(
 @reads_ledger
 def pause_job(name: str, data: Path, as_json: bool) -> None:
     """Stop JOB after the rows that are posted; nothing comes due until it is resumed."""
-    _change(data, as_json, name, lambda engine, job_id: core_funding.pause(engine, job_id))
+    _change(data, as_json, name, lambda engine, job_id: funding_jobs.pause(engine, job_id))
 
 
 @funding.command("resume")
@@ -543,7 +548,7 @@ def pause_job(name: str, data: Path, as_json: bool) -> None:
 @reads_ledger
 def resume_job(name: str, data: Path, as_json: bool) -> None:
     """Go on with JOB: with the run it was at, and with its schedule from now on. What that had meanwhile is skipped."""
-    _change(data, as_json, name, lambda engine, job_id: core_funding.resume(engine, job_id, _now()))
+    _change(data, as_json, name, lambda engine, job_id: funding_jobs.resume(engine, job_id, _now()))
 
 
 @funding.command("cancel")
@@ -551,7 +556,7 @@ def resume_job(name: str, data: Path, as_json: bool) -> None:
 @reads_ledger
 def cancel_job(name: str, data: Path, as_json: bool) -> None:
     """End JOB for good. What is posted stays; what is not stays unposted."""
-    _change(data, as_json, name, lambda engine, job_id: core_funding.cancel(engine, job_id, _now()))
+    _change(data, as_json, name, lambda engine, job_id: funding_jobs.cancel(engine, job_id, _now()))
 
 
 @funding.command("run")
@@ -563,7 +568,7 @@ def run_job(name: str, reference: str | None, data: Path, as_json: bool) -> None
     with database(data) as engine:
         with reading(engine) as conn:
             job = _job(conn, name)
-        run, replayed = core_funding.run_now(engine, job.job_id, reference, _now())
+        run, replayed = funding_jobs.run_now(engine, job.job_id, reference, _now())
     _print_new_run(job, run, "was there before" if replayed else "is to come", as_json)
 
 
@@ -577,7 +582,7 @@ def retry_run(name: str, run_id: str | None, data: Path, as_json: bool) -> None:
         with reading(engine) as conn:
             job = _job(conn, name)
             first = _run(conn, job, run_id)
-        run, replayed = core_funding.retry(engine, job.job_id, first.run_id, _now())
+        run, replayed = funding_jobs.retry(engine, job.job_id, first.run_id, _now())
     what = f"posts the rejected rows of {first.run_id} again"
     _print_new_run(job, run, f"already {what}" if replayed else what, as_json)
 
@@ -602,8 +607,8 @@ def _print_new_run(job: JobRow, run: RunRow, what: str, as_json: bool) -> None:
 
 def _print_job(engine: Engine, out: Console, job: JobRow, as_json: bool) -> None:
     """The job, its pool, what is to come, and what was."""
-    forecast = core_funding.forecast_within(engine, job, FORECAST_WITHIN_S)
-    next_runs = core_funding.next_occurrences(job)
+    forecast = funding_forecast.forecast_within(engine, job, FORECAST_WITHIN_S)
+    next_runs = funding_forecast.next_occurrences(job)
     with reading(engine) as conn:
         runs = funding_store.list_runs(conn, job.id, limit=SHOWN_RUNS, after=None)
         counted = [Look(job.job_id, run.run_id).at(conn) for run in runs]
@@ -615,7 +620,7 @@ def _print_job(engine: Engine, out: Console, job: JobRow, as_json: bool) -> None
         show.print_json(body)
         return
     show.print_job(out, job, forecast)
-    show.print_occurrences(out, next_runs, terms_of(job).timezone)
+    show.print_occurrences(out, next_runs, job_terms(job).timezone)
     show.print_runs(out, counted)
 
 
@@ -631,7 +636,7 @@ def _job(conn: Connection, name: str) -> JobRow:
 def _run(conn: Connection, job: JobRow, run_id: str | None) -> RunRow:
     """A run of the job by its id, or the last one."""
     if run_id is not None:
-        return core_funding.found_run(conn, job, run_id)
+        return funding_jobs.get_run(conn, job, run_id)
     for run in funding_store.list_runs(conn, job.id, limit=1, after=None):
         return run
     raise NotFound("FND_NOT_FOUND", f"{job.job_id} has not run yet")

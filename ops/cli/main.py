@@ -18,7 +18,7 @@ from core.base.errors import InvalidRequest, LedgerError, TransientError
 from core.base.money import MAX_PRECISION
 from core.funding import store as funding_store
 from core.funding.answers import forecast_of
-from core.funding.jobs import Forecast, forecast_within
+from core.funding.forecast import Forecast, forecast_within
 from core.funding.store import JobRow
 from core.ledger import history, resize
 from core.ledger.answers import transaction_of

@@ -27,10 +27,12 @@ from rich.table import Table
 from rich.text import Text
 
 from core.base.money import to_text
-from core.funding import jobs as funding
-from core.funding.jobs import Counts, Forecast, Rehearsal
+from core.funding import views as funding_views
+from core.funding.dry_run import DryRun
+from core.funding.forecast import Forecast
 from core.funding.store import JobRow, RowState, RunRow
-from core.funding.terms import terms_of
+from core.funding.terms import job_terms
+from core.funding.views import Counts
 from core.ledger.explain import WIRE_NAMES, sum_text
 from core.ledger.rules.model import Kind, Rejection
 from core.ledger.store.balances import BalanceRow, Entry
@@ -282,7 +284,7 @@ def print_problems(out: Console, problems: Sequence[Mapping[str, Any]], count: i
 _SHOWN_NAMES = 5
 
 
-def print_rehearsal(out: Console, found: Rehearsal) -> None:
+def print_dry_run(out: Console, found: DryRun) -> None:
     """What a run would come to, and which rows would be rejected."""
     job = found.job
     would = Text("would run", style=_GOOD) if found.refusal is None else Text("would be refused", style=_BAD)
@@ -325,7 +327,7 @@ def print_occurrences(out: Console, next_runs: Sequence[datetime], zone: str) ->
 
 def print_job(out: Console, job: JobRow, forecast: Forecast | None) -> None:
     """A job's terms, and what its pool will be after the next run."""
-    terms, status = terms_of(job), funding.status_of(job)
+    terms, status = job_terms(job), funding_views.job_status(job)
     out.print(Text(f"{plain(job.name)}  ", style="bold") + Text(status, style=STATUS_STYLES[status]))
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style=_QUIET)
@@ -355,7 +357,7 @@ def forecast_text(job: JobRow, forecast: Forecast | None) -> str:
     now = _money(forecast.balance, job)
     if job.next_due is None:
         return f"{now} now"
-    if forecast.runs_left == 0 and not terms_of(job).until_limit:
+    if forecast.runs_left == 0 and not job_terms(job).until_limit:
         return f"{now} now; the next run, of {_money(forecast.amount, job)}, would be refused{left}"
     return f"{now} now, {_money(forecast.balance_after, job)} after the next run{left}"
 
@@ -368,7 +370,7 @@ def print_jobs(out: Console, jobs: Sequence[tuple[JobRow, RunRow | None]]) -> No
     rows = table("job", "name", "status", "pool", "when", "next run (UTC)", "last run", "rows", right=("rows",))
     rows.columns[0].no_wrap = True  # It is there to be copied.
     for job, run in jobs:
-        status = funding.status_of(job)
+        status = funding_views.job_status(job)
         rows.add_row(
             job.job_id,
             plain(job.name),
@@ -475,7 +477,7 @@ def print_rows(
 
 def job_line(job: JobRow) -> str:
     """How a job stands, in one line."""
-    status = funding.status_of(job)
+    status = funding_views.job_status(job)
     if status == "CANCELLED":
         return f"{job.job_id} is cancelled: what is posted stays, and nothing more will be"
     if status == "PAUSED":
@@ -487,7 +489,7 @@ def job_line(job: JobRow) -> str:
 
 def schedule_text(job: JobRow) -> str:
     """When a job runs: its cron expression, its time, or that it ran when it was made."""
-    terms = terms_of(job)
+    terms = job_terms(job)
     if terms.at is not None:
         return f"at {_time(terms.at)} UTC"
     if terms.cron is None:
@@ -498,7 +500,7 @@ def schedule_text(job: JobRow) -> str:
 
 
 def _rows_text(job: JobRow) -> str:
-    terms = terms_of(job)
+    terms = job_terms(job)
     if job.row_count is not None and job.amount is not None:
         return f"{job.row_count:,}, {_money(job.amount, job)} in all"
     each = (
@@ -514,7 +516,7 @@ def _rows_text(job: JobRow) -> str:
 
 
 def _run_status(job: JobRow, run: RunRow) -> Text:
-    status = funding.status_of_run(job, run)
+    status = funding_views.run_status(job, run)
     return Text(status, style=STATUS_STYLES[status])
 
 
@@ -527,7 +529,7 @@ def _facts() -> Table:
 
 
 def _moved(job: JobRow) -> str:
-    return "held" if terms_of(job).inflight else "applied"
+    return "held" if job_terms(job).inflight else "applied"
 
 
 def _pool(job: JobRow) -> str:
@@ -578,7 +580,7 @@ def funding_progress(err: Console) -> Iterator[Callable[[JobRow, RunRow, Counts]
             rejected = sum(counts.rejected.values())
             bar.update(
                 task,
-                description=funding.status_of_run(job, run).lower(),
+                description=funding_views.run_status(job, run).lower(),
                 completed=counts.applied + rejected,
                 total=counts.total,
                 told=_progress_text(job, counts),

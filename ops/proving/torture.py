@@ -31,7 +31,7 @@ from sqlalchemy import Engine
 from core.base.db import connect, reading
 from core.base.errors import TransientError
 from core.base.ids import new_id
-from core.funding import jobs as funding
+from core.funding import create, jobs
 from core.funding import store as funding_store
 from core.funding.requests import FundingRequest, Recipient
 from core.funding.store import JobRow
@@ -276,7 +276,7 @@ class _Client(threading.Thread):
             return  # A run is as much as hundreds of the others.
         with suppress(TransientError):  # Whether it was accepted is not known, and will be seen.
             now = datetime.now(UTC)
-            self.runs.append(funding.run_now(self.engine, self.job.job_id, new_id("ref_"), now)[0].run_id)
+            self.runs.append(jobs.run_now(self.engine, self.job.job_id, new_id("ref_"), now)[0].run_id)
 
     def _bulk(self) -> None:
         items = [self._item() for _ in range(self.dice.randint(2, 30))]
@@ -339,7 +339,7 @@ def _create_job(engine: Engine) -> JobRow:
         allow_duplicates=True,
         recipients=recipients,
     )
-    return funding.create(engine, request, None, Directory(engine), datetime.now(UTC)).job
+    return create.create_job(engine, request, None, Directory(engine), datetime.now(UTC)).job
 
 
 def _check_runs(engine: Engine, job: JobRow, acknowledged: set[str], result: Result) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import Engine, text
 
 from core.base.db import connect, reading
-from core.funding import jobs as funding
+from core.funding import create
 from core.funding.requests import FundingRequest, Recipient
 from core.funding.store import JobRow
 from core.ledger.directory import Directory
@@ -67,7 +67,7 @@ def _create(engine: Engine, now: datetime, *, at: str | None = None) -> JobRow:
             Recipient(destination=f"@W{number % BALANCES}", precise_amount=number + 1) for number in range(ROWS)
         ],
     )
-    return funding.create(engine, request, None, Directory(engine), now).job
+    return create.create_job(engine, request, None, Directory(engine), now).job
 
 
 def _posted(engine: Engine) -> int:

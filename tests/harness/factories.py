@@ -12,8 +12,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from core.base.db import begin, reading
-from core.funding import jobs as funding
-from core.funding import runs
+from core.funding import create, runs
 from core.funding import store as funding_store
 from core.funding.requests import FundingRequest, Recipient
 from core.funding.store import RunRow
@@ -124,7 +123,7 @@ def fund(ledger: Ledger, *destinations: str, amount: int = 5, **fields: Any) -> 
     given |= {"allow_overdraft": True} | fields
     recipients = [Recipient(name, precise_amount=amount) for name in destinations]
     asked = FundingRequest(**given, recipients=recipients)
-    run = funding.create(ledger.engine, asked, None, ledger.directory, datetime.now(UTC)).run
+    run = create.create_job(ledger.engine, asked, None, ledger.directory, datetime.now(UTC)).run
     assert run is not None
     runs.advance(ledger.engine, for_s=60)
     with reading(ledger.engine) as conn:

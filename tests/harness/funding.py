@@ -14,13 +14,14 @@ from sqlalchemy import Connection, Engine, text
 from core.base.db import begin, reading
 from core.base.errors import InvalidRequest
 from core.base.ids import new_id, new_key
-from core.funding import jobs as funding
-from core.funding import recipients, runs
+from core.funding import create, dry_run, recipients, runs, views
+from core.funding import jobs as funding_jobs
 from core.funding import store as funding_store
-from core.funding.jobs import Counts, Created
+from core.funding.create import Created
 from core.funding.requests import FundingRequest, Recipient
 from core.funding.runs import Progress
 from core.funding.store import JobRow, RunRow
+from core.funding.views import Counts
 from core.ledger.directory import Directory
 from core.ledger.store import balances as balance_store
 from core.ledger.store import ledgers as ledger_store
@@ -59,7 +60,7 @@ def funding_request(*rows: tuple[str, int], **fields: Any) -> FundingRequest:
 
 
 def make_job(ledger: Ledger, *rows: tuple[str, int], now: datetime = NOW, **fields: Any) -> Created:
-    return funding.create(ledger.engine, funding_request(*rows, **fields), None, ledger.directory, now)
+    return create.create_job(ledger.engine, funding_request(*rows, **fields), None, ledger.directory, now)
 
 
 def create_job(ledger: Ledger, *rows: tuple[str, int], now: datetime = NOW, **fields: Any) -> JobRow:
@@ -88,7 +89,7 @@ def take_steps(ledger: Ledger, count: int, now: datetime = NOW) -> None:
 
 def read_job(ledger: Ledger, job: JobRow) -> JobRow:
     with reading(ledger.engine) as conn:
-        return funding.found(conn, job.job_id)
+        return funding_jobs.get_job(conn, job.job_id)
 
 
 def read_runs(ledger: Ledger, job: JobRow) -> list[RunRow]:
@@ -127,7 +128,7 @@ def run_statuses(ledger: Ledger, job: JobRow) -> list[str]:
 
 def read_counts(ledger: Ledger, job: JobRow, run: RunRow, now: datetime = NOW) -> Counts:
     with reading(ledger.engine) as conn:
-        return funding.counts_of(job, run, funding_store.tally(conn, run.id), now)
+        return views.counts_of(job, run, funding_store.tally(conn, run.id), now)
 
 
 def balance_of(ledger: Ledger, name: str) -> int:
@@ -166,11 +167,11 @@ def count_kept_rows(ledger: Ledger) -> list[int]:
 
 
 def refused(ledger: Ledger, *rows: tuple[str, int], csv: str | None = None, **fields: Any) -> InvalidRequest:
-    """What is wrong with a job. Nothing of it is kept, and its rehearsal is refused alike."""
+    """What is wrong with a job. Nothing of it is kept, and its dry run is refused alike."""
     before = count_kept_rows(ledger)
     request = funding_request(*rows, **fields)
     found = []
-    for ask in (funding.rehearse, funding.create):
+    for ask in (dry_run.dry_run_job, create.create_job):
         given_ = None if csv is None else recipients.of_csv(BytesIO(csv.encode()))
         with pytest.raises(InvalidRequest) as caught:
             ask(ledger.engine, request, given_, Directory(ledger.engine), NOW)

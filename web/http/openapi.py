@@ -19,7 +19,7 @@ from msgspec import Meta, Raw, Struct
 from werkzeug.routing import Rule
 
 from core.base.money import MAX_DIGITS
-from core.funding import jobs as funding
+from core.funding import views as funding_views
 from core.funding.requests import FundingRequest, FundingRule, Recipient, RunRequest
 from core.funding.store import ROW_STATUSES
 from core.ledger.explain import WIRE_NAMES
@@ -167,7 +167,7 @@ _PARAMETERS = {
         {"type": "string", "pattern": "^([0-9]{1,9}(\\.[0-9]{1,9})?(ns|us|ms|s|m|h)){1,4}$"},
         "How long something must have waited, as Go writes durations: 5m, 1h30m. Two minutes at least, also the default.",
     ),
-    "status": (list(funding.JOB_STATUSES), "Only those that are so now."),
+    "status": (list(funding_views.JOB_STATUSES), "Only those that are so now."),
     "rows.status": (list(ROW_STATUSES), "Only rows that are so now."),
     "with_queued": (["true", "false"], "true: also what is accepted and not decided yet."),
 }
@@ -177,7 +177,7 @@ _FUNDING_JOB: Json = {
     "job_id": "str",
     "reference": "str",
     "name": "str",
-    "status": (list(funding.JOB_STATUSES), "FINISHED: nothing is to come by itself, and nothing is under way."),
+    "status": (list(funding_views.JOB_STATUSES), "FINISHED: nothing is to come by itself, and nothing is under way."),
     "source": ("str", "Balance id of the pool."),
     "indicator": ("str", "Its @Name, if it has one."),
     "currency": "str",
@@ -209,7 +209,7 @@ _FUNDING_JOB: Json = {
 _FUNDING_RUN: Json = {
     "run_id": ("str", "Also the parent_transaction of each of its transactions."),
     "job_id": "str",
-    "status": list(funding.RUN_STATUSES),
+    "status": list(funding_views.RUN_STATUSES),
     "due_at": "time",
     "occurrence": ("str", "What it is called in its job, and in the references of its transactions."),
     "retry_of": "str",

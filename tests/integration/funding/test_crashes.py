@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, text
 
 from core.base.db import begin
 from core.base.errors import Conflict, TransientError
-from core.funding import jobs as funding
+from core.funding import jobs as funding_jobs
 from core.funding import runs
 from core.funding import store as funding_store
 from core.funding.requests import FundingRule
@@ -159,13 +159,13 @@ def test_any_changes_of_jobs_while_runs_go_on_and_transactions_are_lost_leave_ea
             job = dice.choice(jobs)
             match dice.randrange(7):
                 case 0 | 1:
-                    attempt(partial(funding.pause, ledger.engine, job.job_id))
+                    attempt(partial(funding_jobs.pause, ledger.engine, job.job_id))
                 case 2 | 3:
-                    attempt(partial(funding.resume, ledger.engine, job.job_id, NOW))
+                    attempt(partial(funding_jobs.resume, ledger.engine, job.job_id, NOW))
                 case 4:
-                    attempt(partial(funding.run_now, ledger.engine, job.job_id, f"r{number}", NOW))
+                    attempt(partial(funding_jobs.run_now, ledger.engine, job.job_id, f"r{number}", NOW))
                 case 5 if number > 40:
-                    attempt(partial(funding.cancel, ledger.engine, job.job_id, NOW))
+                    attempt(partial(funding_jobs.cancel, ledger.engine, job.job_id, NOW))
                 case _:
                     attempt(lambda: _cancel_a_statement(ledger.engine, dice))
 
@@ -177,14 +177,14 @@ def test_any_changes_of_jobs_while_runs_go_on_and_transactions_are_lost_leave_ea
     for future in advancing:
         future.result()
     for job in jobs:
-        attempt(partial(funding.resume, ledger.engine, job.job_id, NOW))
+        attempt(partial(funding_jobs.resume, ledger.engine, job.job_id, NOW))
     advance_all(ledger, NOW + timedelta(hours=4))
     assert {status for job in jobs for status in run_statuses(ledger, job)} <= {"COMPLETED", "CANCELLED"}
     for job in jobs:
         for run in read_runs(ledger, job):
             if run.status == "COMPLETED" and (rejected := read_counts(ledger, job, run).rejected):
                 assert set(rejected) == {RejectReason.INSUFFICIENT_FUNDS}
-                attempt(partial(funding.retry, ledger.engine, job.job_id, run.run_id, NOW))
+                attempt(partial(funding_jobs.retry, ledger.engine, job.job_id, run.run_id, NOW))
     advance_all(ledger, NOW + timedelta(hours=4))
 
 

@@ -14,9 +14,8 @@ from sqlalchemy import text
 from core.base.db import begin
 from core.base.errors import Conflict, NotFound
 from core.base.ids import new_id
-from core.funding import jobs as funding
-from core.funding import recipients
-from core.funding.jobs import Created
+from core.funding import create, recipients
+from core.funding.create import Created
 from core.funding.recipients import Given
 from core.funding.requests import FundingRule, Recipient
 from core.ledger.directory import Directory
@@ -224,7 +223,7 @@ def test_the_memory_does_not_grow_with_the_list(ledger: Ledger) -> None:
     request = funding_request(allow_duplicates=True)
     refused(ledger, ("@", 1))  # What is made once is not to be measured.
     tracemalloc.start()
-    funding.create(ledger.engine, request, given_, ledger.directory, NOW)
+    create.create_job(ledger.engine, request, given_, ledger.directory, NOW)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < rows * 200 / 2

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from core.base.db import reading
-from core.funding import jobs as funding
+from core.funding import forecast as funding_forecast
+from core.funding import jobs as funding_jobs
 from core.funding import runs
 from core.funding import store as funding_store
 from core.funding.requests import FundingRule, Recipient
@@ -48,7 +49,7 @@ def test_the_forecast_is_the_pool_after_the_next_run_and_how_many_it_carries(
     give(ledger, Pool=100)
     job = create_job(ledger, *many_rows(3, 10), **{"at": SOON.isoformat(), **fields})
     with reading(ledger.engine) as conn:
-        forecast = funding.forecast(conn, job)
+        forecast = funding_forecast.forecast(conn, job)
     assert (forecast.balance, forecast.balance_after, forecast.runs_left) == (100, after, runs_left)
     advance_all(ledger, SOON)
     assert balance_of(ledger, "@Pool") == after
@@ -68,7 +69,7 @@ def test_the_forecast_of_a_run_that_goes_as_far_as_the_money_is_what_it_leaves(
     else:
         job = create_job(ledger, *many_rows(3, 10), **fields)
     with reading(ledger.engine) as conn:
-        assert funding.forecast(conn, job).balance_after == after
+        assert funding_forecast.forecast(conn, job).balance_after == after
     advance_all(ledger, SOON)
     assert balance_of(ledger, "@Pool") == after
 
@@ -79,7 +80,7 @@ def test_the_forecast_of_a_rule_is_by_the_balances_as_they_are(ledger: Ledger) -
     ledger.post(destination=names[0], precise_amount=4)
     ledger.drain()
     with reading(ledger.engine) as conn:
-        assert funding.forecast(conn, job)[:4] == (3, 26, 0, -26)
+        assert funding_forecast.forecast(conn, job)[:4] == (3, 26, 0, -26)
 
 
 def test_the_counts_of_a_run_say_how_far_it_is_and_how_long_the_rest_takes(
@@ -94,9 +95,9 @@ def test_the_counts_of_a_run_say_how_far_it_is_and_how_long_the_rest_takes(
     counts = read_counts(ledger, job, read_run(ledger, job), NOW + timedelta(seconds=2))
     assert counts == (20, 5, 5, {}, 0, 15, 2.5, 6.0)
     assert counts.unposted == 15
-    paused = funding.pause(ledger.engine, job.job_id)
+    paused = funding_jobs.pause(ledger.engine, job.job_id)
     assert read_counts(ledger, paused, read_run(ledger, job), LATER)[-2:] == (5.0, None)
-    funding.resume(ledger.engine, job.job_id, NOW)
+    funding_jobs.resume(ledger.engine, job.job_id, NOW)
     advance_all(ledger, NOW + timedelta(seconds=4))
     assert read_counts(ledger, job, read_run(ledger, job), LATER) == (20, 20, 20, {}, 0, 60, 5.0, None)
 
@@ -105,7 +106,7 @@ def test_what_waits_for_a_job_that_pays_from_a_pool_is_listed_in_the_order_in_wh
     later = create_job(ledger, ("@A", 1), at=LATER.isoformat())
     soon = create_job(ledger, ("@A", 1), cron=HOURLY)
     create_job(ledger, ("@A", 1), at=SOON.isoformat(), source="@Other")
-    for stop in (funding.pause, lambda engine, id: funding.cancel(engine, id, NOW)):
+    for stop in (funding_jobs.pause, lambda engine, id: funding_jobs.cancel(engine, id, NOW)):
         stop(ledger.engine, create_job(ledger, ("@A", 1), at=SOON.isoformat()).job_id)
     with reading(ledger.engine) as conn:
         found = funding_store.active_jobs_of(conn, soon.source, 9)

@@ -441,7 +441,7 @@ def test_a_database_that_is_lost_during_a_run_does_not_end_it(
     failed(run("fund", file(many=4), *POOL), 2, "the run goes on when it is back: `pacioli funding show fund_")
 
 
-# Schedules and rehearsals
+# Schedules and dry runs
 
 
 def test_a_schedule_shows_its_next_runs_and_the_pool(ledger: Ledger, run: Run, file: Callable[..., str]) -> None:

@@ -448,7 +448,7 @@ def test_a_look_ahead_that_takes_too_long_is_left_out(api: Api, monkeypatch: pyt
         driver(conn).execute("SELECT pg_sleep(60)")
 
     monkeypatch.setattr(funding, "FORECAST_S", 0.01)
-    monkeypatch.setattr(funding.funding, "forecast", slow)
+    monkeypatch.setattr("core.funding.forecast.forecast", slow)
     assert api.get(path)["pool"] is None
     assert api.balance("@Pool")["funding"]["runs_left"] is None
 

@@ -9,9 +9,11 @@ from sqlalchemy import text
 
 from core.base.db import begin, reading
 from core.base.errors import Conflict, InvalidRequest, LedgerError, NotFound
-from core.funding import jobs as funding
+from core.funding import create as funding_create
+from core.funding import forecast
+from core.funding import jobs as funding_jobs
 from core.funding.requests import FundingRequest, FundingRule, FundingTerms, Recipient
-from core.funding.terms import terms_of
+from core.funding.terms import job_terms
 from core.lists.requests import FilterClause
 from tests.harness.factories import Ledger
 
@@ -23,11 +25,11 @@ def _rule(**fields: Any) -> dict[str, Any]:
     return {"recipients": None, "rule": FundingRule(**{"ledger_id": "general_ledger_id", "precise_amount": 5} | fields)}
 
 
-def _create(ledger: Ledger, now: datetime = NOW, **fields: Any) -> funding.Created:
+def _create(ledger: Ledger, now: datetime = NOW, **fields: Any) -> funding_create.Created:
     """A job that gives five cents to @A, unless told otherwise."""
     given: dict[str, Any] = {"name": "a job", "source": "@Pool", "currency": "USD", "precision": Decimal(100)}
     asked = FundingRequest(**{**given, "allow_overdraft": True, "recipients": TO_A, **fields})
-    return funding.create(ledger.engine, asked, None, ledger.directory, now)
+    return funding_create.create_job(ledger.engine, asked, None, ledger.directory, now)
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
@@ -158,7 +160,7 @@ def test_terms_are_kept_exactly(ledger: Ledger) -> None:
         missed="all",
         **_rule(ledger_id=None, filters=[FilterClause("currency", "eq", "USD")], precise_amount="5"),
     ).job
-    assert terms_of(job) == FundingTerms(
+    assert job_terms(job) == FundingTerms(
         description="Top up",
         allow_overdraft=True,
         overdraft_limit=limit * 100,
@@ -173,7 +175,7 @@ def test_terms_are_kept_exactly(ledger: Ledger) -> None:
         filters=[FilterClause("currency", "eq", "USD")],
         amount=5,
     )
-    assert funding.next_occurrences(job) == [datetime(2026, 11, day, 7, tzinfo=UTC) for day in (23, 24, 25)]
+    assert forecast.next_occurrences(job) == [datetime(2026, 11, day, 7, tzinfo=UTC) for day in (23, 24, 25)]
 
 
 def test_a_time_that_has_just_come_is_not_the_past(ledger: Ledger) -> None:
@@ -190,12 +192,12 @@ def test_a_request_is_repeated_long_after_its_time_has_come(ledger: Ledger) -> N
 
 def test_a_job_whose_zone_is_known_no_more_can_be_read_and_says_so_when_resumed(ledger: Ledger) -> None:
     job = _create(ledger, cron="0 8 * * *", timezone="Europe/Berlin").job
-    funding.pause(ledger.engine, job.job_id)
+    funding_jobs.pause(ledger.engine, job.job_id)
     with begin(ledger.engine) as conn:
         conn.execute(
             text("UPDATE funding_jobs SET terms = replace(terms::text, 'Europe/Berlin', 'Europe/Atlantis')::json")
         )
     with reading(ledger.engine) as conn:
-        assert funding.next_occurrences(funding.found(conn, job.job_id)) == []
+        assert forecast.next_occurrences(funding_jobs.get_job(conn, job.job_id)) == []
     with pytest.raises(Conflict, match="Europe/Atlantis, which is not known"):
-        funding.resume(ledger.engine, job.job_id, NOW + timedelta(days=2))
+        funding_jobs.resume(ledger.engine, job.job_id, NOW + timedelta(days=2))

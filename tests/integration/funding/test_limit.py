@@ -18,8 +18,9 @@ from sqlalchemy import text
 
 from core.base.db import begin, reading
 from core.base.errors import Conflict
-from core.funding import jobs as funding
-from core.funding import runs
+from core.funding import create, plan, runs
+from core.funding import dry_run as funding_dry_run
+from core.funding import jobs as funding_jobs
 from core.funding.requests import FundingRule
 from core.funding.runs import Progress
 from core.ledger import drain
@@ -82,9 +83,9 @@ def test_a_run_beyond_the_limit_is_refused_before_its_first_row_with_the_sum(led
         "first_row": 2,
     }
     with pytest.raises(Conflict):
-        funding.retry(ledger.engine, job.job_id, run.run_id, NOW)
+        funding_jobs.retry(ledger.engine, job.job_id, run.run_id, NOW)
     give(ledger, Pool=1)
-    funding.run_now(ledger.engine, job.job_id, None, SOON)
+    funding_jobs.run_now(ledger.engine, job.job_id, None, SOON)
     advance_all(ledger, SOON)
     assert run_statuses(ledger, job) == ["REFUSED", "COMPLETED"]
 
@@ -141,14 +142,14 @@ def test_money_that_goes_while_a_run_is_under_way_is_missing_to_some_rows_or_to_
 def test_an_atomic_job_has_no_more_rows_than_are_decided_as_one(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(funding, "MAX_ATOMIC", 3)
+    monkeypatch.setattr(plan, "MAX_ATOMIC", 3)
     assert [field for field, _ in refused(ledger, *many_rows(4), atomic=True).problems] == ["atomic"]
     ledger_id, _ = create_ledger(ledger, *["USD"] * 3)
     job = create_job(ledger, rule=FundingRule(ledger_id=ledger_id, precise_amount=1), atomic=True)
     advance_all(ledger)
     with begin(ledger.engine) as conn:
         create_balance(conn, ledger_id)
-    funding.run_now(ledger.engine, job.job_id, None, SOON)
+    funding_jobs.run_now(ledger.engine, job.job_id, None, SOON)
     advance_all(ledger, SOON)
     assert run_statuses(ledger, job) == ["COMPLETED", "REFUSED"]
     refusal = json.loads(read_runs(ledger, job)[1].refusal or "")
@@ -170,7 +171,7 @@ _limits = st.sampled_from([(True, None), (True, 0), (True, 7), (True, 20), (Fals
     in_line=st.lists(st.integers(-9, 9).filter(bool), max_size=4),
     piece=st.integers(1, 4),
 )
-def test_any_run_funds_what_plain_arithmetic_says_and_its_rehearsal_says_the_same(
+def test_any_run_funds_what_plain_arithmetic_says_and_its_dry_run_says_the_same(
     ledger: Ledger,
     amounts: list[int],
     limit: tuple[bool, int | None],
@@ -201,7 +202,7 @@ def test_any_run_funds_what_plain_arithmetic_says_and_its_rehearsal_says_the_sam
         until_limit=until_limit,
         atomic=atomic,
     )
-    job = funding.create(ledger.engine, request, None, ledger.directory, NOW).job
+    job = create.create_job(ledger.engine, request, None, ledger.directory, NOW).job
     for amount in in_line:
         move(amount)
 
@@ -233,7 +234,7 @@ def test_any_run_funds_what_plain_arithmetic_says_and_its_rehearsal_says_the_sam
     by_rule=st.booleans(),
     at_once=st.integers(1, 3),
 )
-def test_any_rehearsal_writes_nothing_and_says_what_the_run_then_does(
+def test_any_dry_run_writes_nothing_and_says_what_the_run_then_does(
     ledger: Ledger,
     amounts: list[int],
     limit: tuple[bool, int | None],
@@ -272,27 +273,27 @@ def test_any_rehearsal_writes_nothing_and_says_what_the_run_then_does(
     )
     before = count_kept_rows(ledger)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(funding, "REHEARSED", at_once)
-        rehearsal = funding.rehearse(ledger.engine, request, None, Directory(ledger.engine), NOW)
+        patched.setattr(funding_dry_run, "ROWS_AT_A_TIME", at_once)
+        tried = funding_dry_run.dry_run_job(ledger.engine, request, None, Directory(ledger.engine), NOW)
     assert count_kept_rows(ledger) == before
 
-    job = funding.create(ledger.engine, request, None, ledger.directory, NOW).job
+    job = create.create_job(ledger.engine, request, None, ledger.directory, NOW).job
     advance_all(ledger)
     run = read_run(ledger, job)
     counts = read_counts(ledger, job, run)
-    assert (rehearsal.rows, rehearsal.amount, rehearsal.last_row) == (run.row_count, run.amount, run.last_row)
-    assert rehearsal.refusal == (None if run.refusal is None else json.loads(run.refusal))
-    assert (rehearsal.applied, rehearsal.applied_amount) == (counts.applied, counts.applied_amount)
-    assert dict(rehearsal.rejected) == counts.rejected
-    assert (rehearsal.pool_before, rehearsal.pool_after) == (pool_has, balance_of(ledger, pool))
-    if rehearsal.refusal is None:
-        assert rehearsal.beyond_limit == counts.unposted
+    assert (tried.rows, tried.amount, tried.last_row) == (run.row_count, run.amount, run.last_row)
+    assert tried.refusal == (None if run.refusal is None else json.loads(run.refusal))
+    assert (tried.applied, tried.applied_amount) == (counts.applied, counts.applied_amount)
+    assert dict(tried.rejected) == counts.rejected
+    assert (tried.pool_before, tried.pool_after) == (pool_has, balance_of(ledger, pool))
+    if tried.refusal is None:
+        assert tried.beyond_limit == counts.unposted
 
 
-def test_a_rehearsal_of_what_is_new_makes_nothing(ledger: Ledger) -> None:
+def test_a_dry_run_of_what_is_new_makes_nothing(ledger: Ledger) -> None:
     before = count_kept_rows(ledger)
     request = funding_request(*many_rows(3), currency="XYZ", reference="mine", atomic=True)
-    rehearsal = funding.rehearse(ledger.engine, request, None, ledger.directory, NOW)
+    tried = funding_dry_run.dry_run_job(ledger.engine, request, None, ledger.directory, NOW)
     assert count_kept_rows(ledger) == before
-    assert (rehearsal.rows, rehearsal.applied, rehearsal.pool_after) == (3, 3, -3)
+    assert (tried.rows, tried.applied, tried.pool_after) == (3, 3, -3)
     assert create_job(ledger, *many_rows(3), currency="XYZ", precision=Decimal(7)).precision == 7

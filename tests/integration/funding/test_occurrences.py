@@ -9,11 +9,14 @@ from sqlalchemy import Connection
 
 from core.base.db import begin
 from core.base.errors import Conflict
-from core.funding import jobs as funding
-from core.funding import runs, schedule
+from core.funding import forecast, runs
+from core.funding import jobs as funding_jobs
+from core.funding import missed as missed_runs
 from core.funding import store as funding_store
+from core.funding import views as funding_views
+from core.funding.missed import Due
 from core.funding.runs import Progress
-from core.funding.schedule import Due
+from core.funding.schedule import Schedule
 from core.funding.store import JobRow
 from tests.harness.factories import Ledger, start_until_blocked
 from tests.harness.funding import (
@@ -45,7 +48,7 @@ def test_a_job_waits_for_its_time_and_is_then_claimed_once(ledger: Ledger) -> No
     assert advance_all(ledger, SOON).claimed == 1
     assert advance_all(ledger, LATER).claimed == 0
     job = read_job(ledger, job)
-    assert (job.next_due, job.runs_made, funding.status_of(job), read_run(ledger, job).due_at) == (
+    assert (job.next_due, job.runs_made, funding_views.job_status(job), read_run(ledger, job).due_at) == (
         None,
         1,
         "FINISHED",
@@ -80,24 +83,24 @@ def test_a_job_ends_after_its_count(ledger: Ledger) -> None:
         advance_all(ledger, NOW + timedelta(hours=hours))
     job = read_job(ledger, job)
     assert [run.due_at.hour for run in read_runs(ledger, job)] == [13, 14, 15]
-    assert (job.next_due, funding.status_of(job), funding.next_occurrences(job)) == (None, "FINISHED", [])
+    assert (job.next_due, funding_views.job_status(job), forecast.next_occurrences(job)) == (None, "FINISHED", [])
     assert balance_of(ledger, "@A") == 3
 
 
 def test_a_job_ends_with_its_last_day_and_that_moment_counts(ledger: Ledger) -> None:
     job = create_job(ledger, ("@A", 1), cron=HOURLY, ends_at=(NOW + timedelta(hours=2)).isoformat(), missed="all")
-    assert funding.next_occurrences(job) == [NOW + timedelta(hours=1), NOW + timedelta(hours=2)]
+    assert forecast.next_occurrences(job) == [NOW + timedelta(hours=1), NOW + timedelta(hours=2)]
     advance_all(ledger, LATER)
     assert [run.due_at.hour for run in read_runs(ledger, job)] == [13, 14]
-    assert funding.status_of(read_job(ledger, job)) == "FINISHED"
+    assert funding_views.job_status(read_job(ledger, job)) == "FINISHED"
 
 
 def test_the_next_occurrences_are_those_that_come_and_no_more_than_the_count(ledger: Ledger) -> None:
     job = create_job(ledger, ("@A", 1), cron=HOURLY)
-    assert funding.next_occurrences(job) == [NOW + timedelta(hours=hour) for hour in range(1, 11)]
+    assert forecast.next_occurrences(job) == [NOW + timedelta(hours=hour) for hour in range(1, 11)]
     job = create_job(ledger, ("@A", 1), cron=HOURLY, count=3)
     advance_all(ledger, SOON)
-    assert funding.next_occurrences(read_job(ledger, job)) == [NOW + timedelta(hours=hour) for hour in (2, 3)]
+    assert forecast.next_occurrences(read_job(ledger, job)) == [NOW + timedelta(hours=hour) for hour in (2, 3)]
 
 
 def test_a_paused_job_claims_and_posts_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,24 +109,24 @@ def test_a_paused_job_claims_and_posts_nothing(ledger: Ledger, monkeypatch: pyte
     running = create_job(ledger, *many_rows(5))
     take_steps(ledger, 2)
     for job in (waiting, running):
-        funding.pause(ledger.engine, job.job_id)
-        assert funding.pause(ledger.engine, job.job_id).status == "PAUSED"
+        funding_jobs.pause(ledger.engine, job.job_id)
+        assert funding_jobs.pause(ledger.engine, job.job_id).status == "PAUSED"
     progress = advance_all(ledger, LATER)
     assert (progress.claimed, progress.posted) == (0, 0)
     assert (len(read_runs(ledger, waiting)), paid_pairs(ledger, running)) == (0, many_rows(2))
-    assert funding.status_of_run(read_job(ledger, running), read_run(ledger, running)) == "PAUSED"
+    assert funding_views.run_status(read_job(ledger, running), read_run(ledger, running)) == "PAUSED"
     for job in (waiting, running):
-        assert funding.resume(ledger.engine, job.job_id, LATER).status == "ACTIVE"
+        assert funding_jobs.resume(ledger.engine, job.job_id, LATER).status == "ACTIVE"
     advance_all(ledger, LATER)
     assert (len(posted_by_job(ledger, waiting)), paid_pairs(ledger, running)) == (1, many_rows(5))
 
 
 def test_what_came_while_a_job_was_paused_is_skipped(ledger: Ledger) -> None:
     job = create_job(ledger, ("@A", 1), cron=HOURLY, missed="all", count=2)
-    funding.pause(ledger.engine, job.job_id)
-    resumed = funding.resume(ledger.engine, job.job_id, NOW + timedelta(hours=3, minutes=1))
+    funding_jobs.pause(ledger.engine, job.job_id)
+    resumed = funding_jobs.resume(ledger.engine, job.job_id, NOW + timedelta(hours=3, minutes=1))
     assert (resumed.next_due, resumed.skipped, resumed.runs_made) == (NOW + timedelta(hours=4), 3, 0)
-    again = funding.resume(ledger.engine, job.job_id, NOW + timedelta(hours=6))  # It is not paused.
+    again = funding_jobs.resume(ledger.engine, job.job_id, NOW + timedelta(hours=6))  # It is not paused.
     assert (again.next_due, again.skipped) == (NOW + timedelta(hours=4), 3)
     advance_all(ledger, NOW + timedelta(hours=6))
     assert [run.due_at.hour for run in read_runs(ledger, job)] == [16, 17]
@@ -131,8 +134,8 @@ def test_what_came_while_a_job_was_paused_is_skipped(ledger: Ledger) -> None:
 
 def test_a_single_time_that_came_while_its_job_was_paused_still_comes(ledger: Ledger) -> None:
     job = create_job(ledger, ("@A", 1), at=SOON.isoformat())
-    funding.pause(ledger.engine, job.job_id)
-    assert funding.resume(ledger.engine, job.job_id, LATER).next_due == SOON
+    funding_jobs.pause(ledger.engine, job.job_id)
+    assert funding_jobs.resume(ledger.engine, job.job_id, LATER).next_due == SOON
     advance_all(ledger, LATER)
     assert run_statuses(ledger, job) == ["COMPLETED"]
 
@@ -141,22 +144,22 @@ def test_what_is_not_posted_of_a_cancelled_job_stays_unposted(ledger: Ledger, mo
     set_piece(monkeypatch, 2)
     job = create_job(ledger, *many_rows(5))
     take_steps(ledger, 2)
-    assert funding.cancel(ledger.engine, job.job_id, NOW).status == "CANCELLED"
-    assert funding.cancel(ledger.engine, job.job_id, LATER).status == "CANCELLED"
+    assert funding_jobs.cancel(ledger.engine, job.job_id, NOW).status == "CANCELLED"
+    assert funding_jobs.cancel(ledger.engine, job.job_id, LATER).status == "CANCELLED"
     advance_all(ledger, LATER)
     run = read_run(ledger, job)
     assert (run.status, run.ended_at, run.posted, paid_pairs(ledger, job)) == ("CANCELLED", NOW, 2, many_rows(2))
     assert read_counts(ledger, job, run).unposted == 3
-    for change in (funding.pause, lambda engine, id: funding.resume(engine, id, NOW)):
+    for change in (funding_jobs.pause, lambda engine, id: funding_jobs.resume(engine, id, NOW)):
         with pytest.raises(Conflict):
             change(ledger.engine, job.job_id)
     with pytest.raises(Conflict):
-        funding.run_now(ledger.engine, job.job_id, None, NOW)
+        funding_jobs.run_now(ledger.engine, job.job_id, None, NOW)
 
 
 def test_a_job_that_is_cancelled_before_its_time_never_comes(ledger: Ledger) -> None:
     job = create_job(ledger, ("@A", 1), cron=HOURLY)
-    assert funding.cancel(ledger.engine, job.job_id, NOW).next_due is None
+    assert funding_jobs.cancel(ledger.engine, job.job_id, NOW).next_due is None
     assert advance_all(ledger, LATER).claimed == 0
     assert read_runs(ledger, job) == []
 
@@ -171,9 +174,9 @@ def test_a_job_is_not_stopped_in_the_middle_of_a_piece_and_nothing_is_posted_aft
 
     def stop() -> int:
         if change == "cancel":
-            funding.cancel(ledger.engine, job.job_id, NOW)
+            funding_jobs.cancel(ledger.engine, job.job_id, NOW)
         else:
-            funding.pause(ledger.engine, job.job_id)
+            funding_jobs.pause(ledger.engine, job.job_id)
         return read_run(ledger, job).posted
 
     with begin(ledger.engine) as conn:
@@ -208,12 +211,12 @@ def test_a_run_that_is_posted_whole_is_completed_whatever_becomes_of_its_job(
     set_piece(monkeypatch, 3)
     job = create_job(ledger, *many_rows(rows))
     take_steps(ledger, 2)
-    funding.cancel(ledger.engine, job.job_id, NOW)
+    funding_jobs.cancel(ledger.engine, job.job_id, NOW)
     advance_all(ledger)
     assert run_statuses(ledger, job) == ["COMPLETED"]
     job = create_job(ledger, *many_rows(rows))
     take_steps(ledger, 2)
-    funding.pause(ledger.engine, job.job_id)
+    funding_jobs.pause(ledger.engine, job.job_id)
     advance_all(ledger)
     assert run_statuses(ledger, job) == ["COMPLETED"]
 
@@ -223,21 +226,21 @@ def test_a_job_whose_zone_is_known_no_more_is_paused_and_does_not_stop_the_other
 ) -> None:
     lost = create_job(ledger, ("@A", 1), cron=HOURLY, timezone="Europe/Berlin")
     others = [create_job(ledger, ("@B", 1), cron=HOURLY, count=1) for _ in range(3)]
-    real = schedule.due
+    real = missed_runs.due
 
-    def due_or_lost(schedule_: schedule.Schedule, **arguments: Any) -> Due:
+    def due_or_lost(schedule_: Schedule, **arguments: Any) -> Due:
         if schedule_.zone != "UTC":
             raise LookupError("No time zone found with key Europe/Berlin")
         return real(schedule_, **arguments)
 
-    monkeypatch.setattr(schedule, "due", due_or_lost)
+    monkeypatch.setattr(missed_runs, "due", due_or_lost)
     with pytest.raises(LookupError, match="Europe/Berlin"):
         advance_all(ledger, SOON)
     assert [run_statuses(ledger, job) for job in others] == [["COMPLETED"]] * 3
     assert (read_job(ledger, lost).status, read_job(ledger, lost).next_due) == ("PAUSED", SOON)
     advance_all(ledger, SOON)  # It is not found again.
     monkeypatch.undo()
-    funding.resume(ledger.engine, lost.job_id, SOON - timedelta(seconds=1))
+    funding_jobs.resume(ledger.engine, lost.job_id, SOON - timedelta(seconds=1))
     advance_all(ledger, SOON)
     assert run_statuses(ledger, lost) == ["COMPLETED"]
 

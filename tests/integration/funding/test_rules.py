@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from core.base.db import begin
-from core.funding import jobs as funding
-from core.funding import runs
+from core.funding import dry_run, runs
+from core.funding import jobs as funding_jobs
 from core.funding import store as funding_store
 from core.funding.requests import FundingRule
 from core.funding.runs import Progress
@@ -88,8 +88,8 @@ def test_a_run_of_no_rows_asks_nothing_of_a_pool_that_is_below_the_limit(ledger:
     job = create_job(ledger, **fields)
     advance_all(ledger)
     assert (balance_of(ledger, "@Pool"), run_statuses(ledger, job)) == (-5, ["COMPLETED"])
-    rehearsal = funding.rehearse(ledger.engine, funding_request(**fields), None, ledger.directory, NOW)
-    assert (rehearsal.rows, rehearsal.refusal) == (0, None)
+    tried = dry_run.dry_run_job(ledger.engine, funding_request(**fields), None, ledger.directory, NOW)
+    assert (tried.rows, tried.refusal) == (0, None)
 
 
 def test_balances_are_topped_up_to_an_amount_and_no_further(ledger: Ledger) -> None:
@@ -131,7 +131,7 @@ def test_what_another_job_has_yet_to_post_is_not_topped_up_once_more(
     first = create_job(ledger, rule=rule)
     if how == "paused":
         take_steps(ledger, 3)
-        funding.pause(ledger.engine, first.job_id)
+        funding_jobs.pause(ledger.engine, first.job_id)
     second = create_job(ledger, rule=rule)
     if how == "undecided":  # Somebody posts a piece after all was settled, and has not decided it yet.
         run, progress = read_run(ledger, second), Progress()
@@ -149,7 +149,7 @@ def test_what_another_job_has_yet_to_post_is_not_topped_up_once_more(
     advance_all(ledger)
     if how == "paused":
         assert (run_statuses(ledger, second), paid_pairs(ledger, second)) == (["COMPLETED"], [])
-        funding.resume(ledger.engine, first.job_id, NOW)
+        funding_jobs.resume(ledger.engine, first.job_id, NOW)
         advance_all(ledger)
     assert sorted(paid_pairs(ledger, first) + paid_pairs(ledger, second)) == sorted((name, 10) for name in names)
 
@@ -160,12 +160,12 @@ def test_a_retry_tops_up_no_more_than_is_missing_by_then(ledger: Ledger) -> None
     job = create_job(
         ledger, rule=FundingRule(ledger_id=ledger_id, precise_top_up_to=10), allow_overdraft=False, cron=HOURLY
     )
-    funding.run_now(ledger.engine, job.job_id, None, NOW)
+    funding_jobs.run_now(ledger.engine, job.job_id, None, NOW)
     first = run_short_of_money(ledger, job, leaving=10)
     give(ledger, Pool=100)
     for name, amount in ((names[1], 3), (names[2], 10)):
         ledger.post(destination=name, precise_amount=amount)
-    retry, _ = funding.retry(ledger.engine, job.job_id, first.run_id, NOW)
+    retry, _ = funding_jobs.retry(ledger.engine, job.job_id, first.run_id, NOW)
     advance_all(ledger)
     assert [(row.destination, row.amount) for row in posted_by_run(ledger, retry)] == [(names[1], 7), (names[3], 10)]
     assert read_runs(ledger, job)[1].row_count == 2

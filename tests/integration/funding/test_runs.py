@@ -13,8 +13,8 @@ from msgspec import Raw
 from sqlalchemy import text
 
 from core.base.db import begin, reading
-from core.funding import jobs as funding
-from core.funding import recipients, runs
+from core.funding import create, recipients, runs
+from core.funding import jobs as funding_jobs
 from core.funding import store as funding_store
 from core.funding.requests import Recipient
 from core.funding.runs import Progress
@@ -48,7 +48,7 @@ pytestmark = pytest.mark.usefixtures("sound")
 
 def test_each_row_is_one_transaction_that_names_job_occurrence_and_row(ledger: Ledger) -> None:
     csv = "destination,amount,description\n@A,1.50,\n\n@B,2,lunch\n"
-    made = funding.create(
+    made = create.create_job(
         ledger.engine, funding_request(), recipients.of_csv(BytesIO(csv.encode())), ledger.directory, NOW
     )
     job = made.job
@@ -134,7 +134,7 @@ def test_the_runs_of_a_job_follow_each_other(ledger: Ledger, monkeypatch: pytest
     set_piece(monkeypatch, 2)
     job = create_job(ledger, *many_rows(5), cron=HOURLY, missed="all")
     assert runs.claim(ledger.engine, NOW + timedelta(hours=3), Progress())
-    funding.run_now(ledger.engine, job.job_id, None, NOW + timedelta(hours=3, minutes=1))
+    funding_jobs.run_now(ledger.engine, job.job_id, None, NOW + timedelta(hours=3, minutes=1))
     open_ = ("PENDING", "COMPLETED")
     progress = Progress()
     while runs.step(ledger.engine, LATER, progress):
@@ -150,7 +150,7 @@ def test_a_run_that_has_begun_is_not_overtaken_by_one_that_was_due_before_it(
 ) -> None:
     set_piece(monkeypatch, 1)
     job = create_job(ledger, *many_rows(3), cron=HOURLY)
-    funding.run_now(ledger.engine, job.job_id, None, SOON + timedelta(milliseconds=200))
+    funding_jobs.run_now(ledger.engine, job.job_id, None, SOON + timedelta(milliseconds=200))
     take_steps(ledger, 2, SOON + timedelta(milliseconds=300))
     assert runs.claim(ledger.engine, SOON + timedelta(seconds=1), Progress())
     take_steps(ledger, 1)

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from core.funding.requests import FundingRequest, FundingRule
-from core.funding.terms import problems_of
+from core.funding.terms import terms_problems
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "0", "-1"])
@@ -14,4 +14,4 @@ from core.funding.terms import problems_of
 def test_an_amount_of_a_rule_that_is_none_is_named(name: str, text: str) -> None:
     rule = FundingRule("ldg_x", **{name: Decimal(text)})
     request = FundingRequest("a job", source="@Pool", currency="USD", rule=rule)
-    assert problems_of(request, False, datetime.now(UTC)) == [(f"rule.{name}", "must be greater than zero")]
+    assert terms_problems(request, False, datetime.now(UTC)) == [(f"rule.{name}", "must be greater than zero")]

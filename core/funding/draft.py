@@ -1,0 +1,182 @@
+"""Turn a request into a draft of a job: check its terms, then check and keep its rows."""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Connection
+
+from core.base.errors import InvalidRequest, NotFound
+from core.base.ids import new_key
+from core.funding import plan, recipients, schedule
+from core.funding import store as funding_store
+from core.funding.jobs import INVALID
+from core.funding.plan import listing_of
+from core.funding.recipients import Given
+from core.funding.requests import FundingRequest, FundingTerms
+from core.funding.store import JobRow
+from core.funding.terms import schedule_of, terms_from, terms_problems
+from core.ledger.directory import Directory
+from core.ledger.intake import check_precision, ref_of
+from core.ledger.store import balances as balance_store
+from core.ledger.store import currencies as currency_store
+from core.ledger.store import ledgers as ledger_store
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class JobDraft(NamedTuple):
+    """A job whose terms are right. Its rows are not looked at yet."""
+
+    name: str
+    reference: str
+    source: str
+    currency: str
+    precision: int
+    fix_precision: bool
+    terms: FundingTerms
+    ledger_id: str | None
+    """The ledger whose balances a rule funds."""
+    given: Iterable[Given] | None
+    next_due: datetime | None
+    runs_now: bool
+
+
+def draft_job(request: FundingRequest, given: Iterable[Given] | None, directory: Directory, now: datetime) -> JobDraft:
+    """Check the terms of a request, and look up its pool and precision.
+
+    Raises:
+        InvalidRequest: with every problem of the terms.
+        NotFound: there is no such source (BAL_NOT_FOUND).
+    """
+    if problems := terms_problems(request, given is not None, now):
+        raise InvalidRequest(problems, INVALID)
+    source = request.source or ""
+    if source[0] != "@":
+        directory.know([source])
+        ref = directory.balance(source)
+        if ref is None:
+            raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{source}' not found")
+        if request.currency not in (None, ref.currency):
+            text = f"is {request.currency}, but the source balance is in {ref.currency}"
+            raise InvalidRequest([("currency", text)], "TXN_CURRENCY_MISMATCH")
+        currency = ref.currency
+    elif request.currency is None:
+        raise InvalidRequest([("currency", "cannot be blank, as an @Name may have several")], INVALID)
+    else:
+        currency = request.currency
+        directory.know([(source, currency)])
+    asked = int(request.precision) if request.precision else None
+    fixed = directory.precision(currency) if directory.check_precision else None
+    if fixed is not None:
+        check_precision(currency, asked, fixed)
+    elif asked is None and directory.check_precision:
+        # A posting may leave it open, and takes minor units. What is repeated for years must not change its meaning.
+        text = f"is required, as nothing has fixed that of {currency} yet: 100 for cents"
+        raise InvalidRequest([("precision", text)], INVALID)
+    precision = fixed or asked or 1
+    terms = terms_from(request, precision)
+    if terms.filters is not None:
+        listing_of(terms.filters, terms.logical_operator)
+    runs_now = terms.at is None and terms.cron is None
+    next_due = None if runs_now else next(schedule.occurrences(schedule_of(terms), after=_before(terms, now)), None)
+    if next_due is None and not runs_now:
+        raise InvalidRequest(
+            [("ends_at" if terms.ends_at else "cron", "leaves no time at which the job would run")], INVALID
+        )
+    rows = recipients.of_list(request.recipients) if request.recipients is not None else given
+    fix = fixed is None and asked is not None and directory.check_precision
+    name = (request.name or "").strip()
+    ledger_id = None if request.rule is None else request.rule.ledger_id
+    reference = request.reference or f"{funding_store.JOB_PREFIX}{new_key()}"
+    return JobDraft(name, reference, source, currency, precision, fix, terms, ledger_id, rows, next_due, runs_now)
+
+
+def _before(terms: FundingTerms, now: datetime) -> datetime:
+    """The moment after which the first occurrence lies: a single time may have come just now, a cron time may not."""
+    return now if terms.at is None else now - schedule.GRACE - timedelta(microseconds=1)
+
+
+def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: datetime) -> tuple[JobRow, set[str]]:
+    """Check and keep the rows, and create the balances that they name. The job itself is not kept yet.
+
+    Returns the job, and the ``@Names`` of the balances that were not there.
+
+    Raises:
+        InvalidRequest: some row is wrong (FND_INVALID_RECIPIENTS), or there are too many for an atomic job.
+        NotFound: there is no such ledger (LGR_NOT_FOUND).
+    """
+    id, terms = new_key(), draft.terms
+    if draft.ledger_id is not None and ledger_store.find(conn, draft.ledger_id) is None:
+        raise NotFound("LGR_NOT_FOUND", "Ledger not found")
+    digest = hashlib.sha256(_fingerprint(draft))
+    rows = amount = None
+    new_names: dict[str, int] = {}
+    if draft.given is not None:
+        loaded = recipients.load(
+            conn,
+            id,
+            draft.given,
+            source=draft.source,
+            currency=draft.currency,
+            precision=draft.precision,
+            allow_duplicates=terms.allow_duplicates,
+        )
+        rows, amount, new_names = loaded.rows, loaded.amount, loaded.new_names
+        digest.update(loaded.digest)
+        if terms.atomic and rows > plan.MAX_ATOMIC:
+            raise InvalidRequest([("atomic", f"is possible for {plan.MAX_ATOMIC} rows, and there are {rows}")], INVALID)
+    if draft.fix_precision:
+        fixed = currency_store.fix_precision(conn, draft.currency, draft.precision)
+        check_precision(draft.currency, draft.precision, fixed)
+    source, created = _create_balances(conn, draft, new_names, id, directory)
+    pool = balance_store.find_keys(conn, [source])[source]
+    job = JobRow(
+        id,
+        draft.reference,
+        draft.name,
+        source,
+        pool.balance_id,
+        pool.indicator,
+        draft.currency,
+        draft.precision,
+        _encode(terms).decode(),
+        digest.digest(),
+        rows,
+        amount,
+        "ACTIVE",
+        draft.next_due,
+        0,
+        0,
+        now,
+        0,
+    )
+    return job, created
+
+
+def _create_balances(
+    conn: Connection, draft: JobDraft, new_names: dict[str, int], list_id: UUID, directory: Directory
+) -> tuple[int, set[str]]:
+    """Create the balances that are named and not there. Returns the key of the pool, and their names."""
+    names = set(new_names)
+    ref = ref_of(draft.source, draft.currency, directory)
+    if ref is None:
+        names.add(draft.source)
+    if names:
+        pairs = [(name, draft.currency) for name in names]
+        balance_store.create_indicators(conn, [(*pair, new_key()) for pair in pairs])
+        refs = balance_store.find_indicators(conn, pairs)
+        keys = {stood: refs[name, draft.currency].key for name, stood in new_names.items()}
+        if keys:
+            funding_store.rename_destinations(conn, list_id, keys)
+        ref = ref or refs[draft.source, draft.currency]
+    assert ref is not None
+    return ref.key, names
+
+
+def _fingerprint(draft: JobDraft) -> bytes:
+    """The bytes that two requests for the same job have in common, without their rows."""
+    return _encode([draft.name, draft.source, draft.currency, draft.precision, draft.terms])

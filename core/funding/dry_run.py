@@ -1,0 +1,126 @@
+"""Dry run: say what a funding job would come to, decided by the engine, and keep nothing."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from core.base.db import begin
+from core.base.ids import new_key
+from core.funding import store as funding_store
+from core.funding.draft import draft_job, keep_rows
+from core.funding.plan import Plan, plan_of
+from core.funding.recipients import Given
+from core.funding.requests import FundingRequest, FundingTerms
+from core.funding.store import FundingRow, JobRow
+from core.funding.terms import job_terms
+from core.ledger.directory import Directory
+from core.ledger.dry_run import decide_all
+from core.ledger.rules.engine import Book
+from core.ledger.rules.model import Kind, Outcome, Posting, RejectReason
+from core.ledger.store import balances as balance_store
+from core.ledger.store import outcomes as outcome_store
+
+ROWS_AT_A_TIME = 5_000
+"""Rows that are decided at once."""
+
+REJECTED_LISTED = 100
+"""Rows that are listed as rejected. All are counted."""
+
+
+@dataclass
+class DryRun:
+    """The result of a run that did not happen, over the balances as they are. Amounts are minor units."""
+
+    job: JobRow
+    rows: int
+    amount: int
+    refusal: dict[str, Any] | None
+    """Why the run would not begin."""
+    last_row: int | None
+    """Rows after it are beyond the limit, and would not be posted."""
+    pool_before: int = 0
+    pool_after: int = 0
+    applied: int = 0
+    applied_amount: int = 0
+    rejected: "Counter[RejectReason]" = field(default_factory=Counter)
+    """Rows by reason."""
+    examples: list[tuple[FundingRow, Outcome]] = field(default_factory=list)
+    """The first rows that would be rejected."""
+    names: dict[int, str] = field(default_factory=dict)
+    """Names of the balances of the examples, by key."""
+    new_names: list[str] = field(default_factory=list)
+    """``@Names`` that have no balance yet, and would get one. One that is mistyped is among them."""
+
+    @property
+    def beyond_limit(self) -> int:
+        """Rows that would not be posted, for the money does not go so far."""
+        return self.rows - self.applied - self.rejected.total() if self.last_row is not None else 0
+
+
+def dry_run_job(
+    engine: Engine, request: FundingRequest, given: Iterable[Given] | None, directory: Directory, now: datetime
+) -> DryRun:
+    """Do all that ``create_job`` and the start of a run would do, decide the rows with the engine, and keep nothing.
+
+    Raises:
+        InvalidRequest, NotFound: as ``create_job``.
+    """
+    draft = draft_job(request, given, directory, now)
+    with begin(engine) as conn:
+        job, new_names = keep_rows(conn, draft, directory, now)
+        plan = plan_of(conn, job, new_key())
+        found = _decide_rows(conn, job, plan)
+        found.new_names = sorted(new_names)
+        conn.rollback()
+    return found
+
+
+def _decide_rows(conn: Connection, job: JobRow, plan: Plan) -> DryRun:
+    terms = job_terms(job)
+    pool = outcome_store.read_balances(conn, [job.source])[job.source]
+    found = DryRun(job, plan.rows, plan.amount, plan.refusal, plan.last_row, pool.balance, pool.balance)
+    if plan.refusal is not None:
+        return found
+    for rows in _read_in_pieces(conn, plan, plan.rows if terms.atomic else ROWS_AT_A_TIME):
+        book = Book(outcome_store.read_balances(conn, {row.destination for row in rows}), {})
+        book.balances[job.source] = pool
+        outcomes = decide_all([_posting(job, terms, row) for row in rows], book, atomic=terms.atomic)
+        pool = book.balances[job.source]
+        for row, outcome in zip(rows, outcomes, strict=True):
+            if outcome.rejection is None:
+                found.applied += 1
+                found.applied_amount += outcome.amount
+            else:
+                found.rejected[RejectReason(outcome.rejection.reason)] += 1
+                if len(found.examples) < REJECTED_LISTED:
+                    found.examples.append((row, outcome))
+    found.pool_after = pool.balance
+    keys = [row.destination for row, _ in found.examples]
+    balances = balance_store.find_keys(conn, keys)
+    found.names = {key: row.indicator or row.balance_id for key, row in balances.items()}
+    return found
+
+
+def _read_in_pieces(conn: Connection, plan: Plan, size: int) -> Iterator[list[FundingRow]]:
+    after = 0
+    while rows := funding_store.read_rows(conn, plan.list, after=after, limit=max(size, 1)):
+        after = rows[-1].row
+        if plan.last_row is not None:
+            rows = [row for row in rows if row.row <= plan.last_row]
+            if not rows:
+                return
+        yield rows
+
+
+_AFTER_ALL = 2**62
+"""A dry run comes after everything that was accepted."""
+
+
+def _posting(job: JobRow, terms: FundingTerms, row: FundingRow) -> Posting:
+    kind = Kind.HOLD if terms.inflight else Kind.TRANSFER
+    money = row.amount, terms.allow_overdraft, terms.overdraft_limit
+    return Posting(_AFTER_ALL + row.row, kind, 0, job.source, row.destination, *money, None, None, None)

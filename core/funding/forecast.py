@@ -1,0 +1,70 @@
+"""Look ahead: when a job runs next, and what its pool will be after one more run."""
+
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import NamedTuple
+from zoneinfo import ZoneInfoNotFoundError
+
+from sqlalchemy import Connection, Engine
+
+from core.base.db import reading_within
+from core.base.errors import TooSlow
+from core.funding import schedule
+from core.funding import store as funding_store
+from core.funding.plan import room_of, rule_of
+from core.funding.store import JobRow
+from core.funding.terms import job_terms, schedule_of
+from core.ledger.store import outcomes as outcome_store
+
+NEXT_SHOWN = 10
+"""Occurrences that are shown of a job, unless told otherwise."""
+
+
+def next_occurrences(job: JobRow, most: int = NEXT_SHOWN) -> list[datetime]:
+    """Return when a job will run next, at most so many times."""
+    terms = job_terms(job)
+    if job.next_due is None:
+        return []
+    if terms.count is not None:
+        most = min(most, terms.count - job.runs_made)
+    # The first one has not been dealt with, whatever the time is.
+    found = schedule.occurrences(schedule_of(terms), after=job.next_due - timedelta(microseconds=1))
+    try:
+        return list(islice(found, most))
+    except ZoneInfoNotFoundError:  # Its zone is gone from the time zone data since. The job is paused, or will be.
+        return []
+
+
+class Forecast(NamedTuple):
+    """The pool after the next run, if nothing else happens to it. Amounts are minor units."""
+
+    rows: int
+    amount: int
+    balance: int
+    """What the pool holds now."""
+    balance_after: int
+    runs_left: int | None
+    """Whole runs that it still carries; None when there is no limit."""
+
+
+def forecast(conn: Connection, job: JobRow) -> Forecast:
+    """Look ahead by one run of a job, as it would be now."""
+    terms = job_terms(job)
+    rule = rule_of(job, terms)
+    rows, amount = (job.row_count or 0, job.amount or 0) if rule is None else funding_store.totals_by_rule(conn, rule)
+    pool = outcome_store.read_balances(conn, [job.source])[job.source]
+    room = room_of(conn, job, terms)
+    runs_left = None if room is None or not amount else max(room, 0) // amount
+    moved = amount if room is None or amount <= room else 0
+    if room is not None and not moved and terms.until_limit:
+        moved = funding_store.amount_within(conn, job.id if rule is None else rule, room)
+    return Forecast(rows, amount, pool.balance, pool.balance - (0 if terms.inflight else moved), runs_left)
+
+
+def forecast_within(engine: Engine, job: JobRow, seconds: float) -> Forecast | None:
+    """Return the forecast of a job; None when it takes longer, as a rule may, which reads every balance that it names."""
+    try:
+        with reading_within(engine, seconds) as conn:
+            return forecast(conn, job)
+    except TooSlow:
+        return None

@@ -1,0 +1,80 @@
+"""What is shown of a job and its runs: their statuses, and what the rows of a run have come to."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from core.funding import store as funding_store
+from core.funding.store import JobRow, RowState, RunRow, Tally
+from core.ledger.rules.model import RejectReason
+from core.ledger.store import transactions as transaction_store
+from core.ledger.store.transactions import TransactionRow
+
+JOB_STATUSES = ("ACTIVE", "PAUSED", "CANCELLED", "FINISHED")
+
+RUN_STATUSES = ("PENDING", "RUNNING", "PAUSED", "COMPLETED", "REFUSED", "CANCELLED")
+
+
+def job_status(job: JobRow) -> str:
+    """Return ACTIVE, PAUSED or CANCELLED; FINISHED when nothing is to come by itself, and nothing is under way."""
+    return "FINISHED" if job.status == "ACTIVE" and job.next_due is None and not job.unfinished else job.status
+
+
+def run_status(job: JobRow, run: RunRow) -> str:
+    """Return PENDING, RUNNING until all that is posted is decided, PAUSED with its job, COMPLETED, REFUSED or CANCELLED."""
+    if job.status == "PAUSED" and run.status in ("PENDING", "POSTING"):
+        return "PAUSED"
+    return "RUNNING" if run.status in ("POSTING", "POSTED") else run.status
+
+
+class Counts(NamedTuple):
+    """How many rows of a run came to what. Amounts are minor units."""
+
+    total: int | None
+    """None while the run has not started."""
+    accepted: int
+    applied: int
+    """Rows that moved money, or hold it."""
+    rejected: dict[RejectReason, int]
+    undecided: int
+    applied_amount: int
+    rate: float
+    """Rows accepted a second."""
+    left_s: float | None
+    """Seconds until the rest is accepted, at that rate; None when nothing is left, or nothing can be said."""
+
+    @property
+    def unposted(self) -> int | None:
+        return None if self.total is None else self.total - self.accepted
+
+
+def counts_of(job: JobRow, run: RunRow, tally: list[Tally], now: datetime) -> Counts:
+    """Count the rows of a run. ``tally`` is what ``funding_store.tally`` says."""
+    applied = [each for each in tally if each.status is not None and each.reason is None]
+    undecided = sum(each.rows for each in tally if each.status is None)
+    rejected = {RejectReason(each.reason): each.rows for each in tally if each.reason is not None}
+    running = run_status(job, run) == "RUNNING"
+    until = now if running and run.status == "POSTING" else run.progressed_at or now
+    seconds = (until - run.started_at).total_seconds() if run.started_at is not None else 0.0
+    rate = run.posted / max(seconds, 0.001) if run.posted else 0.0
+    left = (run.row_count or 0) - run.posted if run.status == "POSTING" and run.last_row is None else 0
+    return Counts(
+        run.row_count,
+        run.posted,
+        sum(each.rows for each in applied),
+        rejected,
+        undecided,
+        sum(each.amount for each in applied),
+        rate,
+        left / rate if left and rate and running else None,
+    )
+
+
+def read_row_states(
+    conn: Connection, run: RunRow, *, limit: int, after: int, status: str | None
+) -> tuple[list[RowState], dict[int, TransactionRow]]:
+    """Read a page of the rows of a run, as ``row_states`` of the store finds them, and their transactions by seq."""
+    rows = funding_store.row_states(conn, run, limit=limit, after=after, status=status)
+    seqs = [seq for row in rows for seq in (row.seq, row.first_seq) if seq is not None]
+    return rows, {found.seq: found for found in transaction_store.find_seqs(conn, seqs)}
