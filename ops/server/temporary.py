@@ -40,17 +40,18 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, *options: str) -> Iterator[Running]:
-    """Start everything under ``folder``, on a free port, and stop it at the end.
+def running(folder: Path, *options: str, checkout: Path | None = None) -> Iterator[Running]:
+    """Start everything under ``folder``, on a free port, and stop it at the end. ``checkout`` is another one to run.
 
     Raises:
         click.ClickException: it did not start, with the end of its log; or did not stop cleanly.
     """
     environ = {name: value for name, value in os.environ.items() if name not in _OWN}
     data = folder / "data"
-    command = [sys.executable, "-m", "ops.cli", "up", "--port", "0", "--data", str(data), *options]
+    python = str(checkout.resolve() / ".venv" / "bin" / "python") if checkout else sys.executable
+    command = [python, "-m", "ops.cli", "up", "--port", "0", "--data", str(data), *options]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=environ, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=checkout, env=environ, stdout=log, stderr=subprocess.STDOUT)
         service = Running("", data, process)
         try:
             deadline = time.monotonic() + 120

@@ -1,0 +1,62 @@
+"""CPU time of a running service, by its parts.
+
+A rate swings with whatever else the machine does; the CPU time that a row costs hardly does. So budgets are in it.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+import psutil
+
+
+@dataclass
+class Cost:
+    """What some work cost. Filled when its block ends."""
+
+    seconds: float = 0.0
+    by_part: dict[str, float] = field(default_factory=dict)
+    """CPU seconds of each part of the service."""
+
+    def us_a_row(self, rows: int) -> float:
+        """CPU microseconds of all parts together for each row."""
+        return sum(self.by_part.values()) / rows * 1e6
+
+    def shares(self) -> dict[str, float]:
+        """The fraction of each part, without those that did nothing, the largest first."""
+        whole = sum(self.by_part.values()) or 1.0
+        parts = sorted(self.by_part.items(), key=lambda part: -part[1])
+        return {name: seconds / whole for name, seconds in parts if seconds / whole >= 0.005}
+
+
+@contextmanager
+def metered(pids: Mapping[str, int]) -> Iterator[Cost]:
+    """Measure what happens in the block. ``pids`` names the main process of each part; its descendants count too."""
+    cost = Cost()
+    before, started = read(pids), time.perf_counter()
+    yield cost
+    cost.seconds = time.perf_counter() - started
+    after = read(pids)
+    cost.by_part = {name: max(0.0, after[name] - before[name]) for name in pids}
+
+
+def read(pids: Mapping[str, int]) -> dict[str, float]:
+    """CPU seconds of each part so far, descendants that have ended included.
+
+    Of ``pacioli``, which starts the others, and of ``bench``, which starts that, only the own time counts.
+    """
+    return {name: _time(pid, whole=name not in ("pacioli", "bench")) for name, pid in pids.items()}
+
+
+def _time(pid: int, *, whole: bool) -> float:
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        spent = process.cpu_times()
+        own = float(spent.user + spent.system)
+        if not whole:
+            return own
+        # The children that have ended are in the times of the parent that waited for them.
+        ended = float(spent.children_user + spent.children_system)
+        return own + ended + sum(_time(child.pid, whole=True) for child in process.children())
+    return 0.0

@@ -1,0 +1,37 @@
+"""What `pacioli bench` measures: the size of the work, and a line of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ops.proving.cpu import Cost
+
+BALANCES = 10_000
+BULK = 1_000
+
+Say = Callable[[str], None]
+"""Tells whoever waits what is going on."""
+
+
+class Row(NamedTuple):
+    """One line of the result. Rates are postings a second, times are milliseconds."""
+
+    name: str
+    rate: float
+    against: str = ""
+    ratio: float | None = None
+    aim: str = ""
+    cpu_us: float | None = None
+    """CPU microseconds that one of them costs, all parts of the service together."""
+    shares: dict[str, float] | None = None
+    """The fraction of that which each part has."""
+
+    @classmethod
+    def costing(cls, name: str, count: int, cost: Cost, against: Row | None = None, aim: str = "") -> Row:
+        """A line with its rate and cost, and with the ratio of its rate to that of another line."""
+        rate = count / cost.seconds
+        ratio = None if against is None else rate / against.rate
+        return cls(
+            name, rate, against.name if against else "", ratio, aim, cpu_us=cost.us_a_row(count), shares=cost.shares()
+        )
