@@ -20,9 +20,11 @@ import celeryconfig
 from core import migrations
 from core.base import settings
 from core.base.db import connect
+from core.base.errors import ErrorCode
 from core.base.tables import metadata
 from core.ledger.rules.routing import MAX_QUEUES
 from web.app import create_app
+from web.http.errors import STATUS
 
 ROOT = Path(__file__).parent.parent
 
@@ -86,6 +88,38 @@ def test_every_variable_that_is_written_about_is_a_setting() -> None:
 def _is_environment(node: ast.expr) -> bool:
     """Whether it is ``os.environ``, or a copy of it for a process of ours."""
     return ast.unparse(node) in ("os.environ", "env")
+
+
+# Error codes
+
+
+CODE = re.compile(r"(?:GEN|AUTH|LGR|IDT|BAL|TXN|FND|META)_[A-Z_]+")
+
+
+def test_every_error_code_has_a_status() -> None:
+    assert STATUS.keys() == set(ErrorCode)
+
+
+def test_every_error_code_is_raised_or_answered_somewhere() -> None:
+    used = set()
+    for path in _modules("core", "web", "worker", "ops"):
+        tree = ast.parse(path.read_text())
+        tables = {id(node) for table in ast.walk(tree) if _lists_codes(table) for node in ast.walk(table)}
+        for node in (node for node in ast.walk(tree) if id(node) not in tables):
+            match node:
+                case ast.Attribute(value=ast.Name(id="ErrorCode"), attr=name):
+                    used.add(name)
+                case ast.Constant(value=str(text)) if CODE.fullmatch(text):
+                    used.add(text)
+    assert used == set(ErrorCode)
+
+
+def _lists_codes(node: ast.AST) -> bool:
+    """Whether it is a table of all codes, which uses none of them."""
+    match node:
+        case ast.ClassDef(name="ErrorCode") | ast.AnnAssign(target=ast.Name(id="STATUS")):
+            return True
+    return False
 
 
 # Migrations

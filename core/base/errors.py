@@ -11,7 +11,90 @@ LedgerError
 """
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any
+
+
+class ErrorCode(StrEnum):
+    """The codes that clients are told. ``web/http/errors.py`` has the HTTP status of each.
+
+    A code begins with what it is about, as Blnk's do.
+    """
+
+    GEN_MALFORMED_REQUEST = "GEN_MALFORMED_REQUEST"
+    """The body is not the JSON that is read here."""
+    GEN_VALIDATION_ERROR = "GEN_VALIDATION_ERROR"
+    """A field or parameter is wrong."""
+    GEN_BAD_REQUEST = "GEN_BAD_REQUEST"
+    """The request makes no sense, or asks for too much."""
+    GEN_NOT_FOUND = "GEN_NOT_FOUND"
+    """No such path."""
+    GEN_CONFLICT = "GEN_CONFLICT"
+    """What is there does not allow it."""
+    GEN_PAYLOAD_TOO_LARGE = "GEN_PAYLOAD_TOO_LARGE"
+    """The body is too large."""
+    GEN_UNSUPPORTED_MEDIA_TYPE = "GEN_UNSUPPORTED_MEDIA_TYPE"
+    """The body is not JSON."""
+    GEN_INTERNAL = "GEN_INTERNAL"
+    """A bug or damaged data; the log has more."""
+    GEN_UNAVAILABLE = "GEN_UNAVAILABLE"
+    """The database or the broker is away; try again."""
+    AUTH_MISSING_API_KEY = "AUTH_MISSING_API_KEY"
+    """The request has no key."""
+    AUTH_INVALID_API_KEY = "AUTH_INVALID_API_KEY"
+    """The key is not the right one."""
+    LGR_NOT_FOUND = "LGR_NOT_FOUND"
+    """No ledger of that id."""
+    IDT_NOT_FOUND = "IDT_NOT_FOUND"
+    """No identity of that id."""
+    BAL_NOT_FOUND = "BAL_NOT_FOUND"
+    """No balance of that id or name."""
+    BAL_HISTORY_NOT_FOUND = "BAL_HISTORY_NOT_FOUND"
+    """The balance did not exist then."""
+    BAL_INVALID_TIMESTAMP = "BAL_INVALID_TIMESTAMP"
+    """The time that is asked about is none."""
+    TXN_NOT_FOUND = "TXN_NOT_FOUND"
+    """No transaction of that id or reference."""
+    TXN_VALIDATION_ERROR = "TXN_VALIDATION_ERROR"
+    """A field of a transaction is wrong."""
+    TXN_INVALID_AMOUNT = "TXN_INVALID_AMOUNT"
+    """An amount is negative, zero, inexact or too large."""
+    TXN_CURRENCY_MISMATCH = "TXN_CURRENCY_MISMATCH"
+    """The balances are in other currencies."""
+    TXN_PRECISION_MISMATCH = "TXN_PRECISION_MISMATCH"
+    """The currency has another precision."""
+    TXN_INSUFFICIENT_FUNDS = "TXN_INSUFFICIENT_FUNDS"
+    """The source has too little, and may not be overdrawn."""
+    TXN_INVALID_DISTRIBUTION = "TXN_INVALID_DISTRIBUTION"
+    """The shares of a split do not add up."""
+    TXN_NOT_INFLIGHT = "TXN_NOT_INFLIGHT"
+    """There is nothing held to commit or void."""
+    TXN_INVALID_STATUS_ACTION = "TXN_INVALID_STATUS_ACTION"
+    """The status asked for is neither commit nor void."""
+    TXN_COMMIT_AMOUNT_EXCEEDED = "TXN_COMMIT_AMOUNT_EXCEEDED"
+    """More is committed than is held."""
+    TXN_BULK_EMPTY = "TXN_BULK_EMPTY"
+    """A bulk has nothing in it."""
+    TXN_BULK_LIMIT_EXCEEDED = "TXN_BULK_LIMIT_EXCEEDED"
+    """A bulk has too much in it."""
+    TXN_ALREADY_COMMITTED = "TXN_ALREADY_COMMITTED"
+    """The hold is committed already."""
+    TXN_ALREADY_VOIDED = "TXN_ALREADY_VOIDED"
+    """The hold is voided already."""
+    TXN_ALREADY_REFUNDED = "TXN_ALREADY_REFUNDED"
+    """The transaction is refunded already."""
+    TXN_DUPLICATE_REFERENCE = "TXN_DUPLICATE_REFERENCE"
+    """The reference names another transaction."""
+    FND_NOT_FOUND = "FND_NOT_FOUND"
+    """No funding job or run of that id or reference."""
+    FND_INVALID_RECIPIENTS = "FND_INVALID_RECIPIENTS"
+    """The list of whom to fund is wrong."""
+    FND_DUPLICATE_REFERENCE = "FND_DUPLICATE_REFERENCE"
+    """The reference names another funding job."""
+    META_INVALID_ENTITY_ID = "META_INVALID_ENTITY_ID"
+    """An id that metadata cannot be added to."""
+    META_ENTITY_NOT_FOUND = "META_ENTITY_NOT_FOUND"
+    """Nothing of that id to add metadata to."""
 
 
 class LedgerError(Exception):
@@ -27,7 +110,9 @@ class LedgerError(Exception):
 class InvalidRequest(LedgerError):
     """One or more fields are wrong."""
 
-    def __init__(self, problems: Sequence[tuple[str, str]], code: str = "TXN_VALIDATION_ERROR", details: Any = None):
+    def __init__(
+        self, problems: Sequence[tuple[str, str]], code: str = ErrorCode.TXN_VALIDATION_ERROR, details: Any = None
+    ):
         ordered = sorted(problems)
         joined = "; ".join(f"{field}: {text}" if field else text for field, text in ordered)
         super().__init__(code, f"{joined}." if ordered[-1][0] else joined, details)
@@ -50,7 +135,7 @@ class ReferenceConflict(Conflict):
 
     def __init__(self, reference: str, field: str, transaction_id: str) -> None:
         super().__init__(
-            "TXN_DUPLICATE_REFERENCE",
+            ErrorCode.TXN_DUPLICATE_REFERENCE,
             f"transaction validation failed: reference {reference} has already been used "
             f"by a transaction whose {field} differs",
             {"reference": reference, "field": field, "transaction_id": transaction_id},
@@ -61,18 +146,18 @@ class TooSlow(LedgerError):
     """A list would have to look at too much."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__("GEN_BAD_REQUEST", f"the list would take longer than {seconds:g} seconds")
+        super().__init__(ErrorCode.GEN_BAD_REQUEST, f"the list would take longer than {seconds:g} seconds")
 
 
 class TransientError(LedgerError):
     """Deadlock, lock timeout, lost connection, server restart. Whether a commit happened is not known."""
 
     def __init__(self, message: str) -> None:
-        super().__init__("GEN_UNAVAILABLE", message)
+        super().__init__(ErrorCode.GEN_UNAVAILABLE, message)
 
 
 class InvariantBroken(LedgerError):
     """Something that cannot be, is. The message is for the log, never for the client."""
 
     def __init__(self, message: str) -> None:
-        super().__init__("GEN_INTERNAL", message)
+        super().__init__(ErrorCode.GEN_INTERNAL, message)
