@@ -23,10 +23,10 @@ MAINTENANCE = "maintenance"
 
 SWEEP_INTERVAL_S = 1.0
 DUE_INTERVAL_S = 1.0
-"""How late a due date may be answered while nothing is wrong. Of a funding job too."""
+"""A due date, also one of a funding job, is answered so late at most while nothing is wrong."""
 
 VERIFY_INTERVAL_S = 3600.0
-"""How long an altered row can go unnoticed, if nobody asks before."""
+"""An altered row can go unnoticed for so long, if nobody asks before."""
 
 BELL_KEY = "pacioli:bell"
 """Redis key that says a doorbell is waiting. Set by the web, removed by the worker before it looks at all queues."""

@@ -1,4 +1,4 @@
-"""What the views work with: the engine, the directory, and the threads that commit, ring and wake."""
+"""The things that views work with: the engine, the directory, and the threads that commit, ring and wake."""
 
 import gc
 import json

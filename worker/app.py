@@ -27,7 +27,7 @@ app.config_from_object(celeryconfig)
 
 
 CHAIN_KEY = SETTINGS.chain_key
-"""What signs checkpoints."""
+"""The key that signs checkpoints."""
 
 
 @worker_init.connect

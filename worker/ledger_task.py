@@ -1,4 +1,4 @@
-"""What all tasks share: what they do when the database is away, and what their log lines say."""
+"""The base of all tasks: it ends a task when the database is away, and gives log lines their context."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class LedgerTask(Task):  # type: ignore[misc]
     """
 
     cut_short = "a task was cut short"
-    """What the log says then."""
+    """The line that the log gets then."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with bound_contextvars(**self._context()):

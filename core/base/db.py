@@ -1,4 +1,4 @@
-"""Connections, and the place where the driver's errors stop."""
+"""Opens connections and transactions. The driver's errors stop here: they become ours."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -27,9 +27,10 @@ _TRANSIENT = re.compile(r"^(08|53|57|40001|40P01|55P03|25P03)")
 def connect(
     url: str, *, pool_size: int = 8, readers: int = 8, statement_timeout_s: int = 60, lock_timeout_s: int = 10
 ) -> Engine:
-    """An engine for the ledger's database. ``postgres://`` and ``postgresql://`` mean psycopg 3.
+    """Make an engine for the ledger's database. ``postgres://`` and ``postgresql://`` mean psycopg 3.
 
-    ``pool_size`` connections are for ``begin``, and as many as ``readers`` for ``reading``. Both open on demand.
+    ``begin`` takes one of ``pool_size`` connections, and ``reading`` one of ``readers``. Both kinds open on demand. All
+    that the ledger needs of a session is set as it connects.
     """
     url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
     options = (
@@ -42,8 +43,8 @@ def connect(
         "connect_args": {"options": options, "connect_timeout": 5, "application_name": "pacioli"},
     }
     engine = create_engine(url, pool_size=pool_size, **arguments)
-    # A pool of its own: to switch a connection to autocommit and back costs as much as a small query, and a thread that
-    # waits for its turn at a pool costs more.
+    # Readers have a pool of their own. To switch a connection to autocommit and back costs as much as a small query, and
+    # a thread that waits for its turn at a pool costs more.
     reader = create_engine(
         url, pool_size=readers, isolation_level="AUTOCOMMIT", pool_reset_on_return=None, skip_autocommit_rollback=True,
         **arguments,
@@ -56,27 +57,28 @@ def connect(
 
 
 _readers: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
+"""The pool for ``reading`` that belongs to each engine. It goes when the engine goes."""
 
 
 @contextmanager
 def begin(engine: Engine) -> Iterator[Connection]:
-    """A transaction that commits at the end of the block.
+    """Open a transaction that commits at the end of the block.
 
     Raises:
         TransientError: the database was busy, gone or restarting. Whether a commit took place is then not known.
     """
-    with _ours(), engine.begin() as conn, _noticing_loss(conn, engine):
+    with _translating(), engine.begin() as conn, _noticing_loss(conn, engine):
         yield conn
 
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection without a transaction, for a statement or two that only read: no BEGIN, no COMMIT.
+    """Open a connection without a transaction, for a statement or two that only read. It saves BEGIN and COMMIT.
 
     Raises:
         TransientError: as ``begin``.
     """
-    with _ours(), _readers[engine].connect() as conn, _noticing_loss(conn, engine):
+    with _translating(), _readers[engine].connect() as conn, _noticing_loss(conn, engine):
         yield conn
 
 
@@ -92,7 +94,7 @@ _READ_WITHIN = sql.SQL(
 
 @contextmanager
 def reading_within(engine: Engine, seconds: float) -> Iterator[Connection]:
-    """A transaction that only reads, sees one state of the database, and has each statement cut short after a while.
+    """Open a transaction that only reads, sees one state of the database, and has each statement cut short after a while.
 
     Raises:
         TooSlow: a statement took longer.
@@ -120,7 +122,7 @@ def plan_for_values(conn: Connection) -> None:
 
 @contextmanager
 def snapshot(engine: Engine) -> Iterator[Connection]:
-    """A transaction that only reads, sees the database as it is now whatever is committed meanwhile, and has no limit in time.
+    """Open a transaction that only reads, sees the database as it is now, and has no limit in time.
 
     Raises:
         TransientError: as ``begin``.
@@ -132,8 +134,8 @@ def snapshot(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def _ours() -> Iterator[None]:
-    """Where the driver's errors become ours, or show as the bugs that they are."""
+def _translating() -> Iterator[None]:
+    """Raise TransientError for what may work next time. Any other error of the driver is a bug, and shows as one."""
     try:
         yield
     except (DBAPIError, psycopg.Error, PoolTimeout) as error:
@@ -144,7 +146,7 @@ def _ours() -> Iterator[None]:
 
 @contextmanager
 def _noticing_loss(conn: Connection, engine: Engine) -> Iterator[None]:
-    """Drop a broken connection, and the idle ones with it: a server that restarted has cut them all."""
+    """Drop a broken connection, and the idle ones with it. A server that restarted has cut them all."""
     try:
         yield
     except (DBAPIError, psycopg.Error):
@@ -155,7 +157,7 @@ def _noticing_loss(conn: Connection, engine: Engine) -> Iterator[None]:
 
 
 def driver(conn: Connection) -> psycopg.Connection[Any]:
-    """psycopg's connection, for COPY and for statements whose rows are read by the ten thousand."""
+    """The psycopg connection under this one, for COPY and for statements whose rows are read by the ten thousand."""
     connection = conn.connection.driver_connection
     assert isinstance(connection, psycopg.Connection)
     return connection
@@ -164,7 +166,7 @@ def driver(conn: Connection) -> psycopg.Connection[Any]:
 def copy_text(conn: Connection, table: str, columns: str, lines: Iterable[str]) -> None:
     """Append rows with COPY, which costs a fraction of INSERT for each row.
 
-    They are COPY's text format already: tabs between, ``\\N`` for null, nothing that needs an escape. They go out in
+    ``lines`` are in COPY's text format: tabs between, ``\\N`` for null, nothing that needs an escape. They go out in
     pieces, so that the server writes the first rows while the next are being made.
     """
     with driver(conn).cursor() as cursor, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
@@ -173,26 +175,26 @@ def copy_text(conn: Connection, table: str, columns: str, lines: Iterable[str]) 
 
 
 def _batched(lines: Iterable[str], size: int) -> Iterator[list[str]]:
-    """As in itertools, which has it from Python 3.12 on."""
+    """Cut into lists of this size, as ``itertools.batched`` does from Python 3.12 on."""
     rest = iter(lines)
     while piece := list(islice(rest, size)):
         yield piece
 
 
 def array(values: Iterable[int]) -> str:
-    """A Postgres array of integers as its text, for a parameter that is cast: tenfold faster than a list of them."""
+    """Write integers as the text of a Postgres array, for a parameter that is cast. It is ten times as fast as a list."""
     return f"{{{','.join(map(str, values))}}}"
 
 
 class _JsonTextLoader(Loader):
-    """jsonb as its text: metadata passes through unread, so no number in it turns into a float."""
+    """Loads jsonb as its text. Metadata passes through unread, so no number in it turns into a float."""
 
     def load(self, data: Buffer) -> str:
         return bytes(data).decode()
 
 
 def _adapt(connection: psycopg.Connection[Any], _record: object) -> None:
-    # NUMERIC as int, of any size: every numeric of the ledger is a whole number, which the domain enforces.
+    # NUMERIC is an int of any size, for the domain allows whole numbers alone.
     connection.adapters.register_loader("numeric", IntLoader)
     connection.adapters.register_loader("jsonb", _JsonTextLoader)
 

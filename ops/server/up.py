@@ -48,7 +48,7 @@ _printing = threading.Lock()
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line said, the data folder made absolute and the port a real one."""
+    """The options of the command line, with an absolute data folder and a real port."""
 
     host: str
     port: int
@@ -331,7 +331,7 @@ def _private_servers(data: Path, env: dict[str, str]) -> dict[str, Redis | Postg
 
 
 def _chain_key(data: Path, env: Mapping[str, str]) -> str:
-    """What signs checkpoints: as the environment says, or else the data folder's own, made once."""
+    """Find the key that signs checkpoints: that of the environment, or else the data folder's own, made once."""
     path = data / KEY_FILE
     where, text = "PACIOLI_CHAIN_KEY", env.get("PACIOLI_CHAIN_KEY")
     try:

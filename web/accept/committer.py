@@ -84,7 +84,7 @@ class Committer:
         return group
 
     def _append(self, submissions: list[Submission]) -> None:
-        """In one commit; and if that fails for a reason that is one row's own, one by one."""
+        """Append all in one commit, or one by one if that fails for a reason that is one row's own."""
         try:
             with begin(self._engine) as conn:
                 append.append(conn, submissions)
