@@ -17,7 +17,9 @@ from core.ledger.rules.model import Draft, RejectReason, Status
 from core.ledger.rules.requests import BulkCommitRequest, BulkSettlement, BulkVoidRequest, RefundRequest, SettleRequest
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
-from web.accept.outcomes import (
+from web.http import wire
+from web.http.errors import error_response
+from web.outcomes import (
     answer_outcome,
     drain_all,
     first_rejected,
@@ -25,8 +27,6 @@ from web.accept.outcomes import (
     rejected,
     wait_all,
 )
-from web.http import wire
-from web.http.errors import error_response
 from web.service import Service, service
 
 blueprint = Blueprint("settlements", __name__)

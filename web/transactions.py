@@ -27,10 +27,10 @@ from core.ledger.settling import BATCH_PREFIX, is_batch
 from core.ledger.store import due as due_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transaction_list import TRANSACTIONS, find_transactions
-from web.accept.outcomes import answer_outcome, drain_all, first_rejected, places_of, wait_all
 from web.http import pages as lists
 from web.http import wire
 from web.http.errors import error_response
+from web.outcomes import answer_outcome, drain_all, first_rejected, places_of, wait_all
 from web.service import Service, service
 
 blueprint = Blueprint("transactions", __name__)
