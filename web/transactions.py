@@ -1,9 +1,12 @@
 """``/transactions``: submit, read, cancel."""
 
+from collections.abc import Sequence
+
 from flask import Blueprint, Response
 from msgspec import UNSET
 
 from core.base.db import begin, reading
+from core.base.decoding import Unread
 from core.base.errors import Conflict, InvalidRequest, LedgerError
 from core.base.ids import new_id
 from core.base.money import to_text
@@ -19,10 +22,11 @@ from core.ledger.answers import (
     transaction_of,
 )
 from core.ledger.append import Submission
+from core.ledger.dry_run import Imagined
 from core.ledger.explain import CODES, blnk_text
+from core.ledger.intake import Batch
 from core.ledger.rules.model import Status
 from core.ledger.rules.requests import BulkRequest, TransactionRequest
-from core.ledger.rules.validation import problems_of
 from core.ledger.settling import BATCH_PREFIX, is_batch
 from core.ledger.store import due as due_store
 from core.ledger.store import transactions as transaction_store
@@ -40,13 +44,13 @@ blueprint = Blueprint("transactions", __name__)
 def create() -> Response:
     """Accept one transaction: 201 once it is in the log, 200 when the same one was there before."""
     asked, unread = wire.read(TransactionRequest)
-    if unread:
-        raise refusal(unread, problems_of(asked), "TXN_VALIDATION_ERROR")
     wait_s = wire.wait_s()
     ledger = service()
     if asked.dry_run:
-        return wire.answer(dry_run_answers.transaction(ledger.engine, ledger.directory, asked))
-    (draft,) = intake.draft_all([asked], ledger.directory)
+        imagined = Imagined(ledger.directory)
+        (draft,) = intake.draft_all([asked], imagined, unread=unread)
+        return wire.answer(dry_run_answers.transaction(ledger.engine, draft, imagined))
+    (draft,) = intake.draft_all([asked], ledger.directory, unread=unread)
     submission = Submission([draft])
     ledger.committer.submit(submission)
     (accepted,) = submission.accepted
@@ -58,22 +62,17 @@ def create() -> Response:
 @blueprint.post("/transactions/bulk")
 def create_bulk() -> Response:
     """Accept up to 10,000 transactions in one commit: all, or none if one of them is wrong."""
-    asked = wire.body(BulkRequest)
-    requests = _bulk_requests(asked)
+    asked, unread = wire.read(BulkRequest)
+    requests = _bulk_requests(asked, unread)
     ledger = service()
-    batch_id = new_id(BATCH_PREFIX)
     atomic = bool(asked.atomic)
+    batch = Batch(new_id(BATCH_PREFIX), atomic or bool(asked.skip_queue))
     if asked.dry_run:
-        return wire.answer(
-            dry_run_answers.bulk(ledger.engine, ledger.directory, requests, inflight=asked.inflight, atomic=atomic)
-        )
-    drafts = intake.draft_all(requests, ledger.directory, parent=batch_id, inflight=asked.inflight)
-    intake.check_distinct_references(drafts)
-    scheduled = next((index for index, draft in enumerate(drafts) if draft.due_at is not None), None)
-    if scheduled is not None and (atomic or asked.skip_queue):
-        text = "cannot wait for a date in a batch that is decided as one, or now; leave out atomic and skip_queue"
-        field = f"transactions[{scheduled}].scheduled_for"
-        raise InvalidRequest([(field, text)], details={"index": scheduled})
+        imagined = Imagined(ledger.directory)
+        drafts = intake.draft_all(requests, imagined, batch=batch, unread=unread)
+        return wire.answer(dry_run_answers.bulk(ledger.engine, drafts, imagined, atomic=atomic))
+    drafts = intake.draft_all(requests, ledger.directory, batch=batch, unread=unread)
+    batch_id = batch.id
     submission = Submission(drafts, atomic=atomic)
     try:
         ledger.committer.submit(submission)
@@ -87,7 +86,7 @@ def create_bulk() -> Response:
         drain_all(ledger, [submission])
         if failure := _bulk_failure(ledger, submission, batch_id):
             return failure
-    batch = BatchAccepted(
+    answer = BatchAccepted(
         batch_id=batch_id,
         status="processing"
         if asked.run_async
@@ -97,7 +96,7 @@ def create_bulk() -> Response:
         transaction_count=len(drafts),
         message="Bulk transaction processing started" if asked.run_async else UNSET,
     )
-    response = wire.answer(batch, 200 if replayed else 202 if asked.run_async else 201)
+    response = wire.answer(answer, 200 if replayed else 202 if asked.run_async else 201)
     if replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return response
@@ -182,15 +181,19 @@ def _bulk_status(asked: BulkRequest) -> BulkStatus:
     return "inflight" if asked.inflight else "applied"
 
 
-def _bulk_requests(asked: BulkRequest) -> list[TransactionRequest]:
+def _bulk_requests(asked: BulkRequest, unread: Sequence[Unread]) -> list[TransactionRequest | None]:
+    """The requests of a bulk, each inflight or not as the bulk says, if it says so."""
+    if unread and not asked.transactions:
+        raise refusal(unread, [("transactions", "cannot be empty")], "TXN_BULK_EMPTY")
     if not asked.transactions:
         raise InvalidRequest([("", "transactions cannot be empty")], "TXN_BULK_EMPTY")
     if len(asked.transactions) > intake.MAX_BULK:
         raise InvalidRequest([("", f"too many transactions; max is {intake.MAX_BULK}")], "TXN_BULK_LIMIT_EXCEEDED")
-    for index, item in enumerate(asked.transactions):
-        if item is None:
-            raise InvalidRequest([(f"transactions[{index}]", "is required")], details={"index": index})
-    return [item for item in asked.transactions if item is not None]
+    if asked.inflight is not None:
+        for request in asked.transactions:
+            if request is not None:
+                request.inflight = asked.inflight
+    return asked.transactions
 
 
 def _bulk_failure(ledger: Service, submission: Submission, batch_id: str) -> Response | None:

@@ -74,10 +74,10 @@ def refusal_of_batch(failures: Mapping[int, LedgerError]) -> LedgerError:
             f"{error.message.removesuffix('.')}; {problems.count - len(error.problems)} more problems in details"
         )
     if problems.count > 1:
+        error.details |= problems.details()
         for each in problems.listed:
             if each["index"] < 0:
                 del each["index"]
-        error.details |= problems.details()
     return error
 
 

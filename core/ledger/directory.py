@@ -6,6 +6,7 @@ only about the new. What was not found is not remembered.
 
 import threading
 from collections.abc import Collection, Iterable
+from typing import Protocol
 
 from sqlalchemy import Engine
 
@@ -19,18 +20,42 @@ CAPACITY = 500_000
 """Names remembered by a process, some 300 bytes each. The older half is forgotten when they are too many."""
 
 
+Name = str | tuple[str, str]
+"""What names a balance: its id, or an indicator and a currency."""
+
+
+class Names(Protocol):
+    """What a request needs of a directory. A dry run brings one that only says what it would create."""
+
+    @property
+    def check_precision(self) -> bool:
+        """Whether a currency has one precision for all its transactions."""
+
+    def know(self, names: Iterable[Name]) -> dict[Name, BalanceRef]:
+        """Find balances. What is not there is left out."""
+
+    def create(self, names: Collection[tuple[str, str]]) -> dict[Name, BalanceRef]:
+        """Create internal balances, and find them."""
+
+    def precision(self, currency: str) -> int | None:
+        """The currency's precision, if anything has fixed it."""
+
+    def fix_precision(self, currency: str, precision: int) -> int:
+        """Fix the precision by first use. Returns the one that holds."""
+
+
 class Directory:
     """Safe to share between threads: a dictionary's operations are atomic, and two who look up the same agree."""
 
     def __init__(self, engine: Engine, *, check_precision: bool = True) -> None:
         self.engine = engine
         self.check_precision = check_precision
-        self._balances: dict[str | tuple[str, str], BalanceRef] = {}
-        self._older: dict[str | tuple[str, str], BalanceRef] = {}
+        self._balances: dict[Name, BalanceRef] = {}
+        self._older: dict[Name, BalanceRef] = {}
         self._making_room = threading.Lock()
         self._precisions: dict[str, int] = {}
 
-    def balance(self, name: str | tuple[str, str]) -> BalanceRef | None:
+    def balance(self, name: Name) -> BalanceRef | None:
         """A balance by id, or by indicator and currency, if ``know`` has found it."""
         return self._balances.get(name) or self._older.get(name)
 
@@ -44,23 +69,33 @@ class Directory:
                 self._precisions[currency] = known
         return known
 
-    def know(self, names: Iterable[str | tuple[str, str]]) -> None:
-        """Look up what is not known yet, in at most two statements however many there are."""
-        unknown = {name for name in names if self.balance(name) is None}
+    def know(self, names: Iterable[Name]) -> dict[Name, BalanceRef]:
+        """Find balances, with at most two statements for those that are not known yet, however many there are."""
+        found: dict[Name, BalanceRef] = {}
+        unknown: set[Name] = set()
+        newer, older = self._balances, self._older
+        for name in names:
+            if (ref := newer.get(name) or older.get(name)) is not None:
+                found[name] = ref
+            else:
+                unknown.add(name)
         if unknown:
             with reading(self.engine) as conn:
                 refs = balance_store.find_refs(conn, [name for name in unknown if isinstance(name, str)])
                 pairs = [name for name in unknown if isinstance(name, tuple)]
                 indicators = balance_store.find_indicators(conn, pairs) if pairs else {}
             self._remember(refs, indicators)
+            found.update(refs.items())
+            found.update(indicators.items())
+        return found
 
-    def create(self, names: Collection[tuple[str, str]]) -> None:
-        """Create the internal balances that are not there, and know them. Many callers at once create each one once."""
+    def create(self, names: Collection[tuple[str, str]]) -> dict[Name, BalanceRef]:
+        """Create the internal balances that are not there, and find all. Many callers at once create each one once."""
         missing = [name for name in names if self.balance(name) is None]
         if missing:
             with begin(self.engine) as conn:
                 balance_store.create_indicators(conn, [(*name, new_key()) for name in missing])
-            self.know(missing)
+        return self.know(names)
 
     def fix_precision(self, currency: str, precision: int) -> int:
         """Fix the precision by first use. Returns the one that holds, which another caller may have fixed first."""

@@ -1,17 +1,49 @@
 """What would happen: the engine over the balances as they are now, and nothing written."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from core.ledger.directory import Name, Names
 from core.ledger.rules.engine import Book, decide, decide_group
-from core.ledger.rules.model import Balance, Draft, Kind, Outcome, Posting
+from core.ledger.rules.model import Balance, BalanceRef, Draft, Kind, Outcome, Posting
 from core.ledger.store import log as log_store
 from core.ledger.store import outcomes as outcome_store
 
 _LATEST = 2**62
 """A dry run comes after everything that was accepted."""
+
+
+class Imagined:
+    """A directory for a dry run: what a request would create or fix, it only imagines.
+
+    Balances that are not there have negative keys, and their names for IDs.
+    """
+
+    def __init__(self, directory: Names) -> None:
+        self._directory = directory
+        self.balances: dict[tuple[str, str], BalanceRef] = {}
+
+    @property
+    def check_precision(self) -> bool:
+        return self._directory.check_precision
+
+    def know(self, names: Iterable[Name]) -> dict[Name, BalanceRef]:
+        return self._directory.know(names)
+
+    def create(self, names: Collection[tuple[str, str]]) -> dict[Name, BalanceRef]:
+        known = self.know(names)
+        for name in sorted(name for name in names if name not in known):
+            key = -1 - len(self.balances)
+            known[name] = self.balances[name] = BalanceRef(key, name[0], name[1], name[0], 0)
+        return known
+
+    def precision(self, currency: str) -> int | None:
+        return self._directory.precision(currency)
+
+    def fix_precision(self, currency: str, precision: int) -> int:
+        return precision
 
 
 @dataclass

@@ -14,15 +14,12 @@ from sqlalchemy import Connection, Engine
 from core.base.answers import Major, major
 from core.base.db import snapshot
 from core.base.errors import LedgerError
-from core.base.ids import new_id
-from core.ledger import dry_run, intake, settling
+from core.ledger import dry_run, settling
 from core.ledger.answers import balance_id
-from core.ledger.directory import Directory
-from core.ledger.dry_run import DryRun
+from core.ledger.dry_run import DryRun, Imagined
 from core.ledger.explain import CODES, WIRE_NAMES, RejectionName, blnk_text
-from core.ledger.intake import Virtual
 from core.ledger.rules.model import Balance, Draft, Kind, RejectReason, Status
-from core.ledger.rules.requests import BulkSettlement, SettleRequest, TransactionRequest
+from core.ledger.rules.requests import BulkSettlement, SettleRequest
 from core.ledger.store import balances as balance_store
 
 FORBIDDEN_NOW = frozenset(
@@ -134,37 +131,21 @@ class BulkDryRun(Struct, frozen=True, kw_only=True):
     notes: list[str] | UnsetType = UNSET
 
 
-def transaction(engine: Engine, directory: Directory, asked: TransactionRequest) -> DryRunAnswer:
-    """What one transaction would come to.
-
-    Raises:
-        InvalidRequest, NotFound: as ``intake.draft_all``.
-    """
-    virtual = Virtual()
-    drafts = intake.draft_all([asked], directory, virtual=virtual)
+def transaction(engine: Engine, draft: Draft, imagined: Imagined) -> DryRunAnswer:
+    """What one transaction would come to. It was drafted with the balances in ``imagined``."""
     with snapshot(engine) as conn:
-        (one,) = dry_run.decide_drafts(conn, drafts)
-        answer = _answer(one, _Balances(conn, [one], virtual))
-    if drafts[0].due_at is None:
+        (one,) = dry_run.decide_drafts(conn, [draft])
+        answer = _answer(one, _Balances(conn, [one], imagined))
+    if draft.due_at is None:
         return answer
     return msgspec.structs.replace(answer, notes=["it is scheduled; this is what it would come to now"])
 
 
-def bulk(
-    engine: Engine, directory: Directory, requests: Sequence[TransactionRequest], *, inflight: bool | None, atomic: bool
-) -> BulkDryRun:
-    """What a bulk would come to: each transaction over what the ones before it would leave, as the ledger decides them.
-
-    Raises:
-        InvalidRequest, NotFound: as ``intake.draft_all``.
-    """
-    virtual = Virtual()
-    parent = new_id(settling.BATCH_PREFIX)
-    drafts = intake.draft_all(requests, directory, parent=parent, inflight=inflight, virtual=virtual)
-    intake.check_distinct_references(drafts)
+def bulk(engine: Engine, drafts: Sequence[Draft], imagined: Imagined, *, atomic: bool) -> BulkDryRun:
+    """What a bulk would come to: each transaction over what the ones before it would leave, as the ledger decides them."""
     with snapshot(engine) as conn:
         found = dry_run.decide_drafts(conn, drafts, atomic=atomic)
-        balances = _Balances(conn, found, virtual)
+        balances = _Balances(conn, found, imagined)
         results = [_answer(one, balances) for one in found]
         return BulkDryRun(
             would_apply=all(result.would_apply for result in results),
@@ -181,7 +162,7 @@ def settlement(engine: Engine, asked: SettleRequest, drafts: Sequence[Draft]) ->
     """What a commit or void would come to, of one hold or of several."""
     with snapshot(engine) as conn:
         found = dry_run.decide_drafts(conn, drafts, atomic=drafts[0].atomic)
-        return _settlement(_Balances(conn, found, Virtual()), asked, found)
+        return _settlement(_Balances(conn, found), asked, found)
 
 
 def settlements(engine: Engine, items: Sequence[tuple[BulkSettlement, str]]) -> BulkDryRun:
@@ -203,7 +184,7 @@ def settlements(engine: Engine, items: Sequence[tuple[BulkSettlement, str]]) -> 
                 result = refused(error, status)
             else:
                 found = dry_run.decide_drafts(conn, drafts)
-                result = _settlement(_Balances(conn, found, Virtual()), asked, found)
+                result = _settlement(_Balances(conn, found), asked, found)
             results.append(msgspec.structs.replace(result, transaction_id=item.transaction_id))
     return BulkDryRun(
         would_apply=all(result.would_apply for result in results),
@@ -217,7 +198,7 @@ def refund(engine: Engine, draft: Draft) -> DryRunAnswer:
     """What a refund would come to."""
     with snapshot(engine) as conn:
         (one,) = dry_run.decide_drafts(conn, [draft])
-        return _answer(one, _Balances(conn, [one], Virtual()))
+        return _answer(one, _Balances(conn, [one]))
 
 
 def refused(error: LedgerError, operation: str | None = None) -> DryRunAnswer:
@@ -237,13 +218,13 @@ def refused(error: LedgerError, operation: str | None = None) -> DryRunAnswer:
 class _Balances:
     """Names of the balances that a dry run touches."""
 
-    def __init__(self, conn: Connection, found: Sequence[DryRun], virtual: Virtual) -> None:
+    def __init__(self, conn: Connection, found: Sequence[DryRun], imagined: Imagined | None = None) -> None:
         keys = {key for one in found for key in one.before}
         self._ids: Mapping[int, UUID] = balance_store.public_ids(conn, [key for key in keys if key > 0])
-        self._virtual = {ref.key: ref.balance_id for ref in virtual.values()}
+        self._imagined = {} if imagined is None else {ref.key: ref.balance_id for ref in imagined.balances.values()}
 
     def name(self, key: int) -> str:
-        return self._virtual[key] if key < 0 else balance_id(self._ids[key])
+        return self._imagined[key] if key < 0 else balance_id(self._ids[key])
 
     def projections(self, one: DryRun) -> list[Projection]:
         """Each balance as it is and as it would be, sources first."""

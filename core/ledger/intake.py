@@ -1,176 +1,63 @@
-"""Requests -> drafts of rows of the log: validate, and resolve names.
+"""Requests -> drafts of rows of the log, in five values, each made from the one before by one function.
 
-``draft_all`` says everything that is wrong at once and writes nothing until all is right. ``append.py`` takes it from there.
+    decoded    ``TransactionRequest``: JSON with its types
+    checked    ``Checked``: breaks no rule that can be told from the request alone
+    resolved   ``Resolved``: balances in place of names, and a currency
+    priced     ``Priced``: minor units, and the legs of a split
+    drafted    ``Draft``: a row of the log that has no position yet
+
+A batch goes through each step whole. What has a problem stays behind, and the others go on, so that one answer names the
+problems of all. Nothing is written until there are none. ``append.py`` takes the drafts from there.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
-from core.base.errors import InvalidRequest, NotFound
+from core.base.decoding import Unread
+from core.base.errors import InvalidRequest, LedgerError, NotFound
 from core.base.ids import new_id
 from core.base.metadata import meta_data_text
 from core.base.money import InexactAmount, to_minor
-from core.ledger.directory import Directory
+from core.base.problems import Problems, refusal, refusal_of_batch
+from core.ledger.directory import Directory, Name, Names
 from core.ledger.rules import splits
 from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import BalanceRef, Draft, Kind
 from core.ledger.rules.requests import Leg, Terms, TransactionRequest
-from core.ledger.rules.validation import names_of, problems_of, time_of, whole
+from core.ledger.rules.validation import Checked, check
 
 MAX_BULK = 10_000
 
-# Submitting
+BAD = "TXN_VALIDATION_ERROR"
 
 
-class Virtual(dict[tuple[str, str], BalanceRef]):
-    """Stands in for the internal balances that a rehearsal would create. Their keys are negative."""
+class Batch(Struct, frozen=True):
+    """Requests that were sent together and are accepted together."""
 
-    def __missing__(self, name: tuple[str, str]) -> BalanceRef:
-        indicator, currency = name
-        ref = self[name] = BalanceRef(-1 - len(self), indicator, currency, indicator, 0)
-        return ref
-
-
-def draft_all(
-    requests: Sequence[TransactionRequest],
-    directory: Directory,
-    *,
-    parent: str | None = None,
-    inflight: bool | None = None,
-    virtual: Virtual | None = None,
-) -> list[Draft]:
-    """Validated drafts of some requests, in their order. Names are resolved, and created only when all else is right.
-
-    ``inflight``, if given, is meant instead of each request's own. With ``virtual`` nothing is created or fixed, and
-    balances that would be are taken from it.
-
-    Raises:
-        InvalidRequest: with every problem of the first request that has one; ``details`` holds its index.
-        NotFound: a balance id is not known (BAL_NOT_FOUND).
-    """
-    for index, request in enumerate(requests):
-        if problems := problems_of(request):
-            raise _at(index, parent, problems)
-    sides = [_sides(request) for request in requests]
-    directory.know(name for side in sides for names in side for name in names if name[0] != "@")
-    currencies = [_currency_of(request, side, directory) for request, side in zip(requests, sides, strict=True)]
-    internal = {
-        (name, currency)
-        for side, currency in zip(sides, currencies, strict=True)
-        for names in side
-        for name in names
-        if name[0] == "@"
-    }
-    directory.know(internal)
-
-    sums = []
-    precisions: dict[str, int] = {}
-    for index, (request, side, currency) in enumerate(zip(requests, sides, currencies, strict=True)):
-        try:
-            if request.scheduled_for or request.inflight_expiry_date or request.inflight_commit_date:
-                _check_terms(request, inflight)
-            _check_balances(side, currency, directory)
-            sums.append(_sums_of(request, currency, directory, precisions))
-        except InvalidRequest as error:
-            raise _at(index, parent, error.problems, error.code, error.details) from None
-    if virtual is None:
-        _fix_precisions(precisions, directory)
-        directory.create(internal)
-    return [
-        _draft(request, side, currency, amounts, _Names(directory, currency, virtual), parent, inflight)
-        for request, side, currency, amounts in zip(requests, sides, currencies, sums, strict=True)
-    ]
+    id: str
+    decided_at_once: bool = False
+    """As one, or before the answer. Nothing in such a batch can wait for a date."""
 
 
-def check_distinct_references(drafts: Sequence[Draft]) -> None:
-    """Within one request, a reference may name one transaction only.
+class Resolved(Struct, frozen=True):
+    """A request whose balances are known. Where an internal balance is to be created, it is None."""
 
-    Raises:
-        InvalidRequest: naming the second use.
-    """
-    seen: dict[str, int] = {}
-    for index, draft in enumerate(drafts):
-        for one in (draft, *draft.legs):
-            if (first := seen.setdefault(one.row.reference, index)) != index:
-                text = f"reference {one.row.reference} is used by transactions[{first}] too"
-                raise InvalidRequest([(f"transactions[{index}]", text)], "TXN_DUPLICATE_REFERENCE", {"index": index})
-
-
-# What depends on balances and currencies
-
-
-Sides = tuple[list[str], list[str]]
-"""The balances that the two sides of a request name."""
-
-
-def _sides(request: TransactionRequest) -> Sides:
-    return names_of(request.source, request.sources), names_of(request.destination, request.destinations)
-
-
-def _currency_of(request: TransactionRequest, sides: Sides, directory: Directory) -> str:
-    """The request's currency, or, left out, that of the other side when exactly one side has balance ids only.
-
-    Blank when there is none, which ``_check_balances`` refuses.
-    """
-    if request.currency is not None:
-        return request.currency
-    concrete = [names for names in sides if all(name[0] != "@" for name in names)]
-    ref = directory.balance(concrete[0][0]) if len(concrete) == 1 else None
-    return ref.currency if ref is not None else ""
-
-
-def _check_balances(sides: Sides, currency: str, directory: Directory) -> None:
-    """All balances are there, or are names to be created, in one currency, and none on both sides under two names.
-
-    Raises:
-        NotFound, InvalidRequest: saying which.
-    """
-    keys: list[set[int]] = []
-    for side, names in zip(("source", "destination"), sides, strict=True):
-        keys.append(set())
-        for name in names:
-            ref = ref_of(name, currency, directory)
-            if ref is not None:
-                keys[-1].add(ref.key)
-                if ref.currency != currency and currency:
-                    text = f"is {currency}, but the {side} balance is in {ref.currency}"
-                    raise InvalidRequest([("currency", text)], "TXN_CURRENCY_MISMATCH")
-            elif name[0] != "@":
-                raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{name}' not found")
-    if not currency:
-        raise InvalidRequest([("currency", "cannot be blank")])
-    if keys[0] & keys[1]:
-        raise InvalidRequest([("destination", "source and destination cannot be the same balance")])
-
-
-def ref_of(name: str, currency: str, directory: Directory) -> BalanceRef | None:
-    """The balance that an id, or an ``@Name`` in this currency, stands for, if ``directory.know`` has found it."""
-    return directory.balance((name, currency) if name[0] == "@" else name)
-
-
-class _Names(NamedTuple):
-    """Names to balances that are known by now."""
-
-    directory: Directory
+    checked: Checked
     currency: str
-    virtual: Virtual | None
-
-    def __call__(self, name: str) -> BalanceRef:
-        ref = ref_of(name, self.currency, self.directory)
-        if ref is None:
-            assert self.virtual is not None
-            ref = self.virtual[name, self.currency]
-        return ref
+    sources: list[BalanceRef | None]
+    destinations: list[BalanceRef | None]
 
 
-class _Sums(NamedTuple):
-    """Minor units of one request."""
+class Priced(Struct, frozen=True):
+    """A request in minor units."""
 
+    resolved: Resolved
     precision: int
     amount: int
     overdraft_limit: int | None
@@ -178,27 +65,225 @@ class _Sums(NamedTuple):
     """Of a split: place of the source, of the destination, and amount."""
 
 
-def _sums_of(request: TransactionRequest, currency: str, directory: Directory, precisions: dict[str, int]) -> _Sums:
-    """Precisions to be fixed are added to ``precisions``."""
-    asked = int(request.precision) if request.precision else None
-    if directory.check_precision:
-        fixed = precisions.get(currency) or directory.precision(currency)
-        if fixed is None and asked is not None:
-            fixed = precisions[currency] = asked
-        check_precision(currency, asked, fixed)
-        precision = fixed or 1
+def draft_all(
+    requests: Sequence[TransactionRequest | None],
+    directory: Names,
+    *,
+    batch: Batch | None = None,
+    unread: Sequence[Unread] = (),
+) -> list[Draft]:
+    """Drafts of some requests, in their order. Names are resolved, and created only when all is right.
+
+    ``unread`` are the fields of the body that could not be read, named as they are in it. A batch may have None where there
+    should be a request.
+
+    Raises:
+        InvalidRequest: with every problem of the request, or of all requests of the batch: then the message is that of the
+            first, ``details`` has its index, and the others too if there are any.
+        NotFound: a balance id is not known (BAL_NOT_FOUND), and nothing is wrong with a request before that one.
+    """
+    failures = _Failures(batch)
+    checked = _check(requests, unread, failures)
+    resolved = _resolve(checked, directory, failures)
+    first_uses: dict[str, int] = {}
+    priced = _price(resolved, directory, first_uses, failures)
+    if batch is not None:
+        _check_references(priced, failures)
+    failures.raise_any()
+    for currency, precision in first_uses.items():
+        check_precision(currency, precision, directory.fix_precision(currency, precision))
+    parent = batch.id if batch is not None else None
+    return [_draft(each, parent) for each in _create(priced, directory)]
+
+
+class _Failures:
+    """The requests that have problems, and the error of each."""
+
+    def __init__(self, batch: Batch | None) -> None:
+        self.batch = batch
+        self.errors: dict[int, LedgerError] = {}
+
+    def add(self, index: int, problems: Problems, code: str = BAD, unread: Sequence[Unread] = ()) -> None:
+        within = "" if self.batch is None or index < 0 else f"transactions[{index}]"
+        self.errors[index] = refusal(unread, problems, code, within=within)
+
+    def add_unknown(self, index: int, problems: Problems) -> None:
+        """``problems`` name balances that are not there."""
+        error = self.errors[index] = NotFound("BAL_NOT_FOUND", problems[0][1])
+        error.problems = list(problems)
+
+    def raise_any(self) -> None:
+        if self.errors:
+            raise self.errors[min(self.errors)] if self.batch is None else refusal_of_batch(self.errors)
+
+
+# Checked
+
+
+def _check(
+    requests: Sequence[TransactionRequest | None], unread: Sequence[Unread], failures: _Failures
+) -> list[Checked]:
+    batch, now = failures.batch, datetime.now(UTC)
+    unread_of = _by_index(unread, batch)
+    if batch is not None and -1 in unread_of:
+        failures.add(-1, [], BAD, unread_of[-1])
+    checked = []
+    for index, request in enumerate(requests):
+        problems: list[tuple[str, str]] = []
+        if request is None:
+            problems.append(("", "is required"))
+        else:
+            one = check(index, request, now, problems)
+            if batch is not None and batch.decided_at_once and one.terms is not None and one.terms.scheduled_at:
+                cannot_wait = Unread(f"transactions[{index}].scheduled_for", _CANNOT_WAIT, None)
+                unread_of.setdefault(index, []).append(cannot_wait)
+        if problems or (unread_of and index in unread_of):
+            failures.add(index, problems, BAD, unread_of.get(index, ()))
+        else:
+            checked.append(one)
+    return checked
+
+
+_CANNOT_WAIT = "cannot wait for a date in a batch that is decided as one, or now; leave out atomic and skip_queue"
+_ITEM = re.compile(r"transactions\[([0-9]+)\]")
+
+
+def _by_index(unread: Sequence[Unread], batch: Batch | None) -> dict[int, list[Unread]]:
+    """The fields of each request that could not be read; under -1 those of the body around a batch."""
+    found: dict[int, list[Unread]] = {}
+    for each in unread:
+        item = _ITEM.match(each.field)
+        index = 0 if batch is None else int(item.group(1)) if item else -1
+        found.setdefault(index, []).append(each)
+    return found
+
+
+# Resolved
+
+
+def _resolve(rows: Sequence[Checked], directory: Names, failures: _Failures) -> list[Resolved]:
+    ids = [name for row in rows for name in row.sources if name[0] != "@"]
+    ids += [name for row in rows for name in row.destinations if name[0] != "@"]
+    known = directory.know(ids)
+    currencies = [_currency_of(row, known) for row in rows]
+    sides = list(zip(rows, currencies, strict=True))
+    indicators = [(name, currency) for row, currency in sides for name in row.sources if name[0] == "@"]
+    indicators += [(name, currency) for row, currency in sides for name in row.destinations if name[0] == "@"]
+    if indicators:
+        known |= directory.know(indicators)
+    resolved = []
+    for row, currency in sides:
+        one = Resolved(
+            row,
+            currency,
+            [known.get((name, currency) if name[0] == "@" else name) for name in row.sources],
+            [known.get((name, currency) if name[0] == "@" else name) for name in row.destinations],
+        )
+        if _check_balances(one, failures):
+            resolved.append(one)
+    return resolved
+
+
+def _currency_of(row: Checked, known: dict[Name, BalanceRef]) -> str:
+    """The request's currency, or, left out, that of the other side when exactly one side has balance ids only.
+
+    Blank when there is none, which ``_check_balances`` refuses.
+    """
+    if row.request.currency is not None:
+        return row.request.currency
+    concrete = [names for names in (row.sources, row.destinations) if all(name[0] != "@" for name in names)]
+    ref = known.get(concrete[0][0]) if len(concrete) == 1 else None
+    return ref.currency if ref is not None else ""
+
+
+def _check_balances(row: Resolved, failures: _Failures) -> bool:
+    """All balances are there, or are names to be created, in one currency, and none on both sides under two names."""
+    index, currency = row.checked.index, row.currency
+    are_known = True
+    for ref in row.sources + row.destinations:
+        if ref is None or ref.currency != currency:
+            are_known = False
+    if not are_known and (unsuitable := _unsuitable(row)):
+        unknown = [problem for problem in unsuitable if problem[0] != "currency"]
+        if unknown:
+            failures.add_unknown(index, [*unknown, *(problem for problem in unsuitable if problem not in unknown)])
+        else:
+            failures.add(index, unsuitable, "TXN_CURRENCY_MISMATCH")
+    elif not currency:
+        failures.add(index, [("currency", "cannot be blank")])
+    elif _is_on_both_sides(row, are_known):
+        failures.add(index, [("destination", "source and destination cannot be the same balance")])
     else:
-        precision = asked or 1
-    if request.precise_amount is not None:
-        amount = whole(request.precise_amount) or 0
-    else:
+        return True
+    return False
+
+
+def _is_on_both_sides(row: Resolved, are_known: bool) -> bool:
+    if are_known and len(row.sources) == len(row.destinations) == 1:
+        return row.sources == row.destinations
+    return not {ref.key for ref in row.sources if ref}.isdisjoint([ref.key for ref in row.destinations if ref])
+
+
+def _unsuitable(row: Resolved) -> list[tuple[str, str]]:
+    """The IDs that name no balance, and the first balance that is in another currency."""
+    problems: list[tuple[str, str]] = []
+    other: dict[str, str] = {}
+    checked, currency = row.checked, row.currency
+    for side, names, refs in (
+        ("source", checked.sources, row.sources),
+        ("destination", checked.destinations, row.destinations),
+    ):
+        for name, ref in zip(names, refs, strict=True):
+            if ref is None and name[0] != "@":
+                problems.append((side, f"Balance with ID '{name}' not found"))
+            elif ref is not None and ref.currency != currency and currency:
+                other.setdefault("currency", f"is {currency}, but the {side} balance is in {ref.currency}")
+    return [*problems, *other.items()]
+
+
+def ref_of(name: str, currency: str, directory: Directory) -> BalanceRef | None:
+    """The balance that an id, or an ``@Name`` in this currency, stands for, if ``directory.know`` has found it."""
+    return directory.balance((name, currency) if name[0] == "@" else name)
+
+
+# Priced
+
+
+def _price(rows: Sequence[Resolved], directory: Names, first_uses: dict[str, int], failures: _Failures) -> list[Priced]:
+    """Precisions that are to be fixed, because a currency is used for the first time, are added to ``first_uses``."""
+    priced = []
+    for row in rows:
+        try:
+            priced.append(_priced(row, _precision_of(row, directory, first_uses)))
+        except InvalidRequest as error:
+            failures.add(row.checked.index, error.problems, error.code)
+            if failures.batch is None:
+                failures.errors[row.checked.index].details = error.details
+    return priced
+
+
+def _precision_of(row: Resolved, directory: Names, first_uses: dict[str, int]) -> int:
+    asked = int(row.checked.request.precision) if row.checked.request.precision else None
+    if not directory.check_precision:
+        return asked or 1
+    fixed = first_uses.get(row.currency) or directory.precision(row.currency)
+    if fixed is None and asked is not None:
+        fixed = first_uses[row.currency] = asked
+    check_precision(row.currency, asked, fixed)
+    return fixed or 1
+
+
+def _priced(row: Resolved, precision: int) -> Priced:
+    checked, request = row.checked, row.checked.request
+    amount = checked.minor
+    if amount is None:
         amount = minor_of("amount", request.amount or Decimal(0), precision)
     if amount == 0:
         raise InvalidRequest([("amount", "transaction precise amount must be positive")], code="TXN_INVALID_AMOUNT")
     limit = request.overdraft_limit
     limit_minor = None if limit is None else minor_of("overdraft_limit", limit, precision)
     split = request.sources or request.destinations
-    return _Sums(precision, amount, limit_minor, _legs_of(request, amount, precision) if split else None)
+    return Priced(row, precision, amount, limit_minor, _legs_of(request, amount, precision) if split else None)
 
 
 def _legs_of(request: TransactionRequest, amount: int, precision: int) -> list[tuple[int, int, int]]:
@@ -233,11 +318,6 @@ def check_precision(currency: str, asked: int | None, fixed: int | None) -> None
         raise InvalidRequest([("precision", text)], "TXN_PRECISION_MISMATCH", {"precision": fixed})
 
 
-def _fix_precisions(precisions: dict[str, int], directory: Directory) -> None:
-    for currency, precision in precisions.items():
-        check_precision(currency, precision, directory.fix_precision(currency, precision))
-
-
 def minor_of(field: str, amount: Decimal, precision: int) -> int:
     """Minor units.
 
@@ -250,117 +330,106 @@ def minor_of(field: str, amount: Decimal, precision: int) -> int:
         raise InvalidRequest([(field, str(error))], code="TXN_INVALID_AMOUNT") from None
 
 
-def _draft(
-    request: TransactionRequest,
-    sides: Sides,
-    currency: str,
-    sums: _Sums,
-    name: _Names,
-    parent: str | None,
-    inflight: bool | None,
-) -> Draft:
+def _check_references(rows: Sequence[Priced], failures: _Failures) -> None:
+    """Within one batch, a reference may name one transaction only. That of a leg is made from its split's."""
+    seen: dict[str | None, int] = {}
+    for row in rows:
+        index, reference = row.resolved.checked.index, row.resolved.checked.request.reference
+        legs = [f"{reference}_{number}" for number in range(1, len(row.legs) + 1)] if row.legs is not None else ()
+        for one in (reference, *legs):
+            if (first := seen.setdefault(one, index)) != index:
+                text = f"reference {one} is used by transactions[{first}] too"
+                failures.add(index, [("", text)], "TXN_DUPLICATE_REFERENCE")
+
+
+# Drafted
+
+
+def _create(rows: list[Priced], directory: Names) -> list[Priced]:
+    """Create the internal balances that are named and not there, and put them in their places."""
+    incomplete = [row.resolved for row in rows if None in row.resolved.sources or None in row.resolved.destinations]
+    if not incomplete:
+        return rows
+    names = {
+        (name, row.currency)
+        for row in incomplete
+        for name in row.checked.sources + row.checked.destinations
+        if name[0] == "@"
+    }
+    created = directory.create(names)
+    return [replace(row, resolved=_completed(row.resolved, created)) for row in rows]
+
+
+def _completed(row: Resolved, created: dict[Name, BalanceRef]) -> Resolved:
+    sides = ((row.checked.sources, row.sources), (row.checked.destinations, row.destinations))
+    completed: list[list[BalanceRef | None]] = [
+        [ref or created[name, row.currency] for name, ref in zip(names, refs, strict=True)] for names, refs in sides
+    ]
+    return Resolved(row.checked, row.currency, *completed)
+
+
+def _draft(priced: Priced, parent: str | None) -> Draft:
+    resolved = priced.resolved
+    checked, request = resolved.checked, resolved.checked.request
     assert request.reference and request.description
-    hold = bool(request.inflight if inflight is None else inflight)
-    sources, destinations = sides
-    source, destination = name(sources[0]), name(destinations[0])
+    terms = checked.terms
+    source, destination = resolved.sources[0], resolved.destinations[0]
+    assert source is not None and destination is not None
     row = LogRow(
         id=new_id(""),
         reference=request.reference,
-        kind=Kind.HOLD if hold else Kind.TRANSFER,
+        kind=Kind.HOLD if request.inflight else Kind.TRANSFER,
         source=source.key,
         destination=destination.key,
-        amount=sums.amount,
-        currency=currency,
-        precision=sums.precision,
+        amount=priced.amount,
+        currency=resolved.currency,
+        precision=priced.precision,
         description=request.description,
         allow_overdraft=bool(request.allow_overdraft or request.apply_overdraft),
-        overdraft_limit=sums.overdraft_limit,
+        overdraft_limit=priced.overdraft_limit,
         parent=parent,
-        # Postgres knows offsets to 15:59.
-        effective_date=request.effective_date.astimezone(UTC) if request.effective_date else None,
-        meta_data=meta_data_text(bytes(request.meta_data)),
+        effective_date=checked.effective_date,
+        meta_data=meta_data_text(bytes(request.meta_data)) if request.meta_data else None,
     )
-    draft = Draft(row=row, route=source.route)
-    if request.scheduled_for or request.inflight_expiry_date or request.inflight_commit_date or sums.legs is not None:
-        draft = _with_terms(draft, request, hold)
-    if sums.legs is None:
-        return draft
-    refs = [[name(each) for each in names] for names in sides]
+    if terms is None:
+        return Draft(row=row, route=source.route)
+    head = Draft(
+        row=replace(row, terms=msgspec.json.encode(terms).decode()),
+        route=source.route,
+        due_at=terms.scheduled_for if terms.scheduled_at is not None else None,
+        settle_at=settle_at(terms),
+    )
+    if priced.legs is None:
+        return head
     legs = tuple(
-        Draft(
-            row=replace(
-                row,
-                id=new_id(""),
-                reference=f"{row.reference}_{number}",
-                source=refs[0][s].key,
-                destination=refs[1][d].key,
-                amount=amount,
-                parent=row.transaction_id,
-            ),
-            route=refs[0][s].route,
-        )
-        for number, (s, d, amount) in enumerate(sums.legs, 1)
+        _leg(row, number, (resolved.sources[s], resolved.destinations[d]), amount)
+        for number, (s, d, amount) in enumerate(priced.legs, 1)
     )
     split = replace(
-        draft.row,
+        head.row,
         kind=Kind.SPLIT,
         source=source.key if request.source else None,
         destination=destination.key if request.destination else None,
     )
-    return replace(draft, row=split, legs=legs, atomic=bool(request.atomic))
+    return replace(head, row=split, legs=legs, atomic=bool(request.atomic))
 
 
-def _check_terms(request: TransactionRequest, inflight: bool | None) -> None:
-    problems = [
-        (name, "needs inflight: true, for there is no hold otherwise")
-        for name in ("inflight_expiry_date", "inflight_commit_date")
-        if time_of(getattr(request, name)) is not None and not (request.inflight if inflight is None else inflight)
-    ]
-    scheduled_for = time_of(request.scheduled_for)
-    if scheduled_for is not None and scheduled_for > datetime.now(UTC) and request.skip_queue:
-        problems.append(("skip_queue", "cannot be answered now when scheduled_for is in the future; leave one out"))
-    if problems:
-        raise InvalidRequest(problems)
-
-
-def _with_terms(draft: Draft, request: TransactionRequest, hold: bool) -> Draft:
-    scheduled_for = time_of(request.scheduled_for)
-    expiry, commit = time_of(request.inflight_expiry_date), time_of(request.inflight_commit_date)
-    now = datetime.now(UTC)
-    waits = scheduled_for is not None and scheduled_for > now
-    terms = Terms(
-        sources=request.sources or None,
-        destinations=request.destinations or None,
-        atomic=bool(request.atomic and (request.sources or request.destinations)),
-        inflight=hold and bool(request.sources or request.destinations),
-        scheduled_for=scheduled_for,
-        scheduled_at=now if waits else None,
-        inflight_expiry_date=expiry,
-        inflight_commit_date=commit,
+def _leg(split: LogRow, number: int, sides: tuple[BalanceRef | None, BalanceRef | None], amount: int) -> Draft:
+    source, destination = sides
+    assert source is not None and destination is not None
+    row = replace(
+        split,
+        id=new_id(""),
+        reference=f"{split.reference}_{number}",
+        source=source.key,
+        destination=destination.key,
+        amount=amount,
+        parent=split.transaction_id,
     )
-    return replace(
-        draft,
-        row=replace(draft.row, terms=msgspec.json.encode(terms).decode() if terms != Terms() else None),
-        due_at=scheduled_for if waits else None,
-        settle_at=settle_at(terms),
-    )
+    return Draft(row=row, route=source.route)
 
 
 def settle_at(terms: Terms) -> tuple[tuple[int, datetime], ...]:
     """When to void or commit a hold by itself: pairs of kind and time."""
     dates = ((Kind.VOID_INFLIGHT, terms.inflight_expiry_date), (Kind.COMMIT_INFLIGHT, terms.inflight_commit_date))
     return tuple((int(kind), at) for kind, at in dates if at is not None)
-
-
-def _at(
-    index: int,
-    batch: str | None,
-    problems: Sequence[tuple[str, str]],
-    code: str = "TXN_VALIDATION_ERROR",
-    details: Any = None,
-) -> InvalidRequest:
-    """The problems of one request, named by its place when it is part of a batch."""
-    if batch is None:
-        return InvalidRequest(problems, code, details)
-    joined = InvalidRequest(problems, code).message
-    return InvalidRequest([(f"transactions[{index}]", joined.removesuffix("."))], code, {"index": index})

@@ -19,6 +19,7 @@ from core.funding.store import RunRow
 from core.ledger import append, drain, intake, settling
 from core.ledger.append import Submission
 from core.ledger.directory import Directory
+from core.ledger.intake import Batch
 from core.ledger.rules.model import Accepted
 from core.ledger.rules.requests import Leg, RefundRequest, SettleRequest, TransactionRequest
 from core.ledger.store import balances as balance_store
@@ -47,6 +48,9 @@ def transaction(**fields: Any) -> TransactionRequest:
     for name in ("amount", "precision", "overdraft_limit"):
         if given.get(name) is not None:
             given[name] = Decimal(str(given[name]))
+    for name in ("scheduled_for", "inflight_expiry_date", "inflight_commit_date"):
+        if isinstance(given.get(name), str):
+            given[name] = datetime.fromisoformat(given[name])
     return TransactionRequest(**given)
 
 
@@ -68,7 +72,9 @@ class Ledger:
         return self.bulk(transaction(**fields))[0]
 
     def bulk(self, *requests: TransactionRequest, atomic: bool = False, parent: str | None = None) -> list[Accepted]:
-        submission = Submission(intake.draft_all(requests, self.directory, parent=parent), atomic=atomic)
+        submission = Submission(
+            intake.draft_all(requests, self.directory, batch=None if parent is None else Batch(parent)), atomic=atomic
+        )
         return self._append(submission)
 
     def settle(self, hold: str, status: str, **fields: Any) -> Accepted:

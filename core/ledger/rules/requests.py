@@ -10,11 +10,24 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Raw, Struct, json
 
+from core.base.decoding import BLANK_IS_NONE, UNREADABLE
+
 Amount = Annotated[Decimal, Meta(description="Major units. A JSON number or its text; never rounded.")]
 PreciseAmount = Annotated[
     int | str, Meta(description="Minor units: an integer of any size, or its digits as a string.")
 ]
-Timestamp = Annotated[datetime, Meta(tz=True, description="RFC 3339 with a time zone.")]
+_NO_TIME_TEXT = "please format the scheduled date as 'YYYY-MM-DDTHH:MM:SS+00:00' (e.g., 2024-04-22T15:28:03+00:00)"
+
+Timestamp = Annotated[
+    datetime, Meta(tz=True, description="RFC 3339 with a time zone.", extra={UNREADABLE: _NO_TIME_TEXT})
+]
+DueDate = Annotated[
+    datetime,
+    Meta(
+        tz=True, extra={UNREADABLE: _NO_TIME_TEXT, BLANK_IS_NONE: True}, extra_json_schema={"format": "time or blank"}
+    ),
+]
+"""An RFC 3339 time. Blnk's clients write none as an empty text, or as the year 1."""
 
 NO_META_DATA = Raw(b"")
 
@@ -78,9 +91,9 @@ class TransactionRequest(Struct, forbid_unknown_fields=True):
     sources: Annotated[list[Leg], Meta(description="Several, in place of source.")] | None = None
     destinations: Annotated[list[Leg], Meta(description="Several, in place of destination.")] | None = None
     atomic: Annotated[bool, Meta(description="Of a split: all legs or none.")] | None = None
-    scheduled_for: Annotated[str, Meta(description="When to accept it: an RFC 3339 time.")] | None = None
-    inflight_expiry_date: Annotated[str, Meta(description="When to void what is left of the hold.")] | None = None
-    inflight_commit_date: Annotated[str, Meta(description="When to commit what is left of the hold.")] | None = None
+    scheduled_for: Annotated[DueDate, Meta(description="When to accept it: an RFC 3339 time.")] | None = None
+    inflight_expiry_date: Annotated[DueDate, Meta(description="When to void what is left of the hold.")] | None = None
+    inflight_commit_date: Annotated[DueDate, Meta(description="When to commit what is left of the hold.")] | None = None
     dry_run: Annotated[bool, Meta(description="Answer what would happen, and do nothing.")] | None = None
 
     # Sent by Blnk's clients for nothing.

@@ -4,9 +4,11 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from msgspec import Struct
+
 from core.base.metadata import meta_data_problems
 from core.base.money import MAX_DIGITS, MAX_PRECISION
-from core.ledger.rules.requests import Leg, TransactionRequest
+from core.ledger.rules.requests import Leg, Terms, TransactionRequest
 
 MAX_NAME = 255
 MAX_REFERENCE = 512
@@ -16,6 +18,8 @@ MAX_LEGS = 1_000
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
 """What Blnk's clients send for no time."""
+NO_TIME = datetime(1, 1, 1, tzinfo=UTC)
+"""The same, once it is read."""
 
 _INDICATOR = re.compile(r"@\S+")
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -23,21 +27,37 @@ _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\
 Problems = list[tuple[str, str]]
 
 
-def problems_of(request: TransactionRequest) -> Problems:
-    """Everything that is wrong with one transaction."""
-    problems: Problems = []
-    if request.amount and request.precise_amount is not None:
-        problems.append(("amount", "either amount or precise_amount should be provided, not both"))
-    elif not request.amount and request.precise_amount is None:
-        problems.append(("amount", "either amount or precise_amount is required"))
-    elif request.amount and (request.amount.is_nan() or request.amount < 0):
-        problems.append(("amount", "amount cannot be negative"))
+class Checked(Struct, frozen=True):
+    """A transaction that breaks no rule, as far as that can be said without looking anything up."""
+
+    index: int
+    """Its position among those that were sent together."""
+    request: TransactionRequest
+    sources: list[str]
+    """The balances that are named, in order: ids, or ``@Names``."""
+    destinations: list[str]
+    minor: int | None
+    """The amount in minor units, if it was sent in those."""
+    effective_date: datetime | None
+    terms: Terms | None
+    """What is agreed on beside a plain transfer, with dates in UTC."""
+
+
+def check(index: int, request: TransactionRequest, now: datetime, problems: Problems) -> Checked:
+    """Check one transaction. All that is wrong is added to ``problems``; the result counts only when nothing was."""
+    amount, minor = request.amount, None
     if request.precise_amount is not None:
-        precise = whole(request.precise_amount)
-        if precise is None:
+        if amount:
+            problems.append(("amount", "either amount or precise_amount should be provided, not both"))
+        minor = whole(request.precise_amount)
+        if minor is None:
             problems.append(("precise_amount", f"must be an integer, or a string of at most {MAX_DIGITS} digits"))
-        elif precise < 0:
+        elif minor < 0:
             problems.append(("amount", "precise_amount cannot be negative"))
+    elif not amount:
+        problems.append(("amount", "either amount or precise_amount is required"))
+    elif amount.is_nan() or amount < 0:
+        problems.append(("amount", "amount cannot be negative"))
     problems += precision_problems(request.precision)
     if request.currency is not None:
         problems += text_problems("currency", request.currency, 32)
@@ -46,32 +66,55 @@ def problems_of(request: TransactionRequest) -> Problems:
         problems.append(("description", "cannot be blank"))
     elif "\x00" in request.description:
         problems.append(("description", "must not contain the NUL character"))
-    problems += _side_problems("source", request.source, request.sources)
-    problems += _side_problems("destination", request.destination, request.destinations)
-    if request.sources or request.destinations:
-        sources, destinations = (
-            names_of(request.source, request.sources),
-            names_of(request.destination, request.destinations),
-        )
-        shared = not set(sources).isdisjoint(destinations)
-    else:
-        shared = bool(request.source) and request.source == request.destination
-    if shared:
+    sources = _side("source", request.source, request.sources, problems)
+    destinations = _side("destination", request.destination, request.destinations, problems)
+    if not set(sources).isdisjoint(destinations):
         problems.append(("destination", "source and destination cannot be the same balance"))
     limit = request.overdraft_limit
     if limit is not None and (not limit.is_finite() or limit < 0):
         problems.append(("overdraft_limit", "cannot be negative"))
-    if request.effective_date is not None:
-        problems += _date_problems("effective_date", request.effective_date)
     if request.meta_data:
         problems += meta_data_problems(bytes(request.meta_data))
-    if request.scheduled_for or request.inflight_expiry_date or request.inflight_commit_date:
-        for name in ("scheduled_for", "inflight_expiry_date", "inflight_commit_date"):
-            if (text := getattr(request, name)) and text != ZERO_TIME:
-                problems += time_problems(name, text)
     if request.status:
         problems.append(("status", "is set by the ledger; leave it out"))
-    return problems
+    date, terms = request.effective_date, None
+    if date is not None:
+        date = in_utc("effective_date", date, problems)
+    if (
+        request.scheduled_for
+        or request.inflight_expiry_date
+        or request.inflight_commit_date
+        or request.sources
+        or request.destinations
+    ):
+        terms = _terms(request, now, problems)
+    return Checked(index, request, sources, destinations, minor, date, terms)
+
+
+def _terms(request: TransactionRequest, now: datetime, problems: Problems) -> Terms | None:
+    dates: dict[str, datetime] = {}
+    for name in ("scheduled_for", "inflight_expiry_date", "inflight_commit_date"):
+        date = getattr(request, name)
+        if date is not None and (date := in_utc(name, date, problems)) is not None and date != NO_TIME:
+            dates[name] = date
+            if name != "scheduled_for" and not request.inflight:
+                problems.append((name, "needs inflight: true, for there is no hold otherwise"))
+    waits = "scheduled_for" in dates and dates["scheduled_for"] > now
+    if waits and request.skip_queue:
+        problems.append(("skip_queue", "cannot be answered now when scheduled_for is in the future; leave one out"))
+    is_split = bool(request.sources or request.destinations)
+    if not dates and not is_split:
+        return None
+    return Terms(
+        sources=request.sources or None,
+        destinations=request.destinations or None,
+        atomic=is_split and bool(request.atomic),
+        inflight=is_split and bool(request.inflight),
+        scheduled_for=dates.get("scheduled_for"),
+        scheduled_at=now if waits else None,
+        inflight_expiry_date=dates.get("inflight_expiry_date"),
+        inflight_commit_date=dates.get("inflight_commit_date"),
+    )
 
 
 def precision_problems(precision: Decimal | None) -> Problems:
@@ -87,29 +130,28 @@ def precision_problems(precision: Decimal | None) -> Problems:
     return [] if precision <= MAX_PRECISION else [("precision", f"must be an integer from 1 to {MAX_PRECISION}")]
 
 
-def names_of(name: str | None, legs: list[Leg] | None) -> list[str]:
+def _side(side: str, name: str | None, legs: list[Leg] | None, problems: Problems) -> list[str]:
     """The balances that one side names, in its order."""
-    return [leg.identifier for leg in legs] if legs else [name] if name else []
-
-
-def _side_problems(side: str, name: str | None, legs: list[Leg] | None) -> Problems:
     if bool(name) == bool(legs):
-        return [(side, f"either {side} or {side}s is required, not both")]
-    if name:
-        return indicator_problems(side, name) if name.startswith("@") else []
-    assert legs is not None
+        problems.append((side, f"either {side} or {side}s is required, not both"))
+    if not legs:
+        if not name:
+            return []
+        if name[0] == "@":
+            problems += indicator_problems(side, name)
+        return [name]
     if len(legs) > MAX_LEGS:
-        return [(f"{side}s", f"at most {MAX_LEGS} are allowed")]
-    problems: Problems = []
+        problems.append((f"{side}s", f"at most {MAX_LEGS} are allowed"))
+        return []
     for index, leg in enumerate(legs):
         if not leg.identifier:
             problems.append((f"{side}s[{index}].identifier", "cannot be blank"))
-        elif leg.identifier.startswith("@"):
+        elif leg.identifier[0] == "@":
             problems += indicator_problems(f"{side}s[{index}].identifier", leg.identifier)
-        for name in ("narration", "transaction_id"):  # They are stored with the split, as JSON that Postgres reads.
-            if "\x00" in (getattr(leg, name) or ""):
-                problems.append((f"{side}s[{index}].{name}", "must not contain the NUL character"))
-    return problems
+        for what in ("narration", "transaction_id"):  # They are stored with the split, as JSON that Postgres reads.
+            if "\x00" in (getattr(leg, what) or ""):
+                problems.append((f"{side}s[{index}].{what}", "must not contain the NUL character"))
+    return [leg.identifier for leg in legs]
 
 
 def indicator_problems(field: str, name: str) -> Problems:
@@ -141,19 +183,22 @@ def time_problems(field: str, text: str) -> Problems:
     """What is wrong with an RFC 3339 time."""
     if _RFC_3339.fullmatch(text):
         try:
-            return _date_problems(field, datetime.fromisoformat(text.upper()))
+            problems: Problems = []
+            in_utc(field, datetime.fromisoformat(text.upper()), problems)
+            return problems
         except ValueError:
             pass
     example = "(e.g., 2024-04-22T15:28:03+00:00)"
     return [(field, f"please format the scheduled date as 'YYYY-MM-DDTHH:MM:SS+00:00' {example}")]
 
 
-def _date_problems(field: str, value: datetime) -> Problems:
+def in_utc(field: str, value: datetime, problems: Problems) -> datetime | None:
+    """A time in UTC. Where that is beyond the calendar, it is a problem."""
     try:
-        value.astimezone(UTC)
+        return value.astimezone(UTC)
     except OverflowError:
-        return [(field, "must be between the years 1 and 9999 in UTC")]
-    return []
+        problems.append((field, "must be between the years 1 and 9999 in UTC"))
+        return None
 
 
 def whole(value: int | str) -> int | None:

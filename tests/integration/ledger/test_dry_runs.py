@@ -14,7 +14,7 @@ from core.base.errors import Conflict, InvalidRequest, NotFound
 from core.base.tables import metadata
 from core.ledger import append, dry_run, intake, settling
 from core.ledger.append import Submission
-from core.ledger.intake import Virtual
+from core.ledger.dry_run import Imagined
 from core.ledger.rules.model import Draft, Kind, Status
 from core.ledger.rules.requests import RefundRequest, SettleRequest, TransactionRequest
 from core.ledger.store import outcomes as outcome_store
@@ -68,10 +68,10 @@ class _Play:
         return transaction(atomic=self.dice.random() < 0.5, **fields)
 
     def _play_requests(self, requests: Sequence[TransactionRequest], *, atomic: bool) -> None:
-        virtual, before = Virtual(), self._all_rows()
-        drafts = intake.draft_all(requests, self.ledger.directory, virtual=virtual)
+        imagined, before = Imagined(self.ledger.directory), self._all_rows()
+        drafts = intake.draft_all(requests, imagined)
         assert self._all_rows() == before
-        rehearsed = self._rehearse(drafts, atomic=atomic, virtual=virtual)
+        rehearsed = self._rehearse(drafts, atomic=atomic, imagined=imagined)
         self._really_do(intake.draft_all(requests, self.ledger.directory), rehearsed, atomic=atomic)
 
     def _settle(self) -> None:
@@ -98,13 +98,15 @@ class _Play:
             return
         self._really_do([draft], self._rehearse([draft], atomic=False), atomic=False)
 
-    def _rehearse(self, drafts: list[Draft], *, atomic: bool, virtual: Virtual | None = None) -> Any:
+    def _rehearse(self, drafts: list[Draft], *, atomic: bool, imagined: Imagined | None = None) -> Any:
         """Statuses, reasons and amounts of the postings, and the balances afterwards. Nothing is written."""
         before = self._all_rows()
         with snapshot(self.ledger.engine) as conn:
             rehearsed = dry_run.decide_drafts(conn, drafts, atomic=atomic)
         assert self._all_rows() == before
-        names = {ref.key: ref.balance_id for ref in (virtual or Virtual()).values()} | self._names()
+        names = {
+            ref.key: ref.balance_id for ref in (imagined.balances.values() if imagined is not None else ())
+        } | self._names()
         balances = {names[key]: balance[1:5] for one in rehearsed for key, balance in one.after.items()}
         outcomes = [
             (outcome.status, outcome.amount, outcome.rejection and outcome.rejection.reason)

@@ -16,6 +16,7 @@ from core.base.db import begin, reading
 from core.base.ids import new_id
 from core.ledger import append, drain, intake
 from core.ledger.append import Submission
+from core.ledger.intake import Batch
 from core.ledger.rules.requests import Leg
 from core.ledger.store import queues as queue_store
 from ops.cli import demo, show
@@ -154,7 +155,7 @@ def test_a_split_shows_its_legs(ledger: Ledger, run: Run) -> None:
 def test_a_batch_shows_its_transactions_by_status(ledger: Ledger, run: Run) -> None:
     batch = new_id("bulk_")
     paid, short = transaction(), transaction(source="@Empty", allow_overdraft=False)
-    drafts = intake.draft_all([paid, short], ledger.directory, parent=batch)
+    drafts = intake.draft_all([paid, short], ledger.directory, batch=Batch(batch))
     with begin(ledger.engine) as conn:
         append.append(conn, [Submission(drafts)])
     ledger.drain()

@@ -29,6 +29,32 @@ def test_a_bulk_is_empty_or_too_long_or_names_the_bad_item(api: Api) -> None:  #
     assert api.get("/transactions") == []
 
 
+def test_all_that_is_wrong_with_a_bulk_is_said_at_once(api: Api) -> None:
+    rows: list[dict[str, Any]] = [
+        {},
+        {"amount": 1.005},
+        {"reference": "", "scheduled_for": "noon"},
+        {"allow_overdraft": "yes", "description": ""},
+        {"source": "nobody"},
+    ]
+    for mode in ({}, {"dry_run": True}):
+        response = api.bulk(*rows, **mode, atomic=1)
+        detail = refused(response, 400, "GEN_MALFORMED_REQUEST")
+        assert detail["message"] == "Invalid input: atomic: expected bool | null, got int; 6 more problems in details"
+        assert response.get_json()["errors"] == detail["message"]
+        assert detail["details"]["problem_count"] == 7
+        assert [(each.get("index"), each["field"]) for each in detail["details"]["problems"]] == [
+            (None, "atomic"),
+            (1, "amount"),
+            (2, "scheduled_for"),
+            (2, "reference"),
+            (3, "allow_overdraft"),
+            (3, "description"),
+            (4, "source"),
+        ]
+    assert (api.get("/transactions"), api.get("/balances")) == ([], [])
+
+
 @pytest.mark.parametrize(("inflight", "status"), [(False, "applied"), (True, "inflight")])
 def test_a_bulk_with_skip_queue_is_decided_when_it_is_answered(api: Api, inflight: bool, status: str) -> None:  # [65]
     answer = ok(api.bulk({}, {"precise_amount": 2}, skip_queue=True, inflight=inflight), 201)

@@ -157,6 +157,19 @@ def test_a_body_that_ends_too_early_is_malformed(api: Api) -> None:  # [19]
     refused(response, 400, "GEN_MALFORMED_REQUEST", "Invalid input")
 
 
+def test_a_field_that_cannot_be_read_is_named_beside_all_else_that_is_wrong(api: Api) -> None:
+    response = api.post(precise_amount=1.5, description="", allow_overdrft=True, inflight_expiry_date="noon")
+    detail = refused(response, 400, "GEN_MALFORMED_REQUEST")
+    assert detail["message"] == (
+        "Invalid input: allow_overdrft: unknown field; did you mean allow_overdraft?; description: cannot be blank; "
+        "inflight_expiry_date: please format the scheduled date as 'YYYY-MM-DDTHH:MM:SS+00:00' (e.g., "
+        "2024-04-22T15:28:03+00:00); precise_amount: expected int | str | null, got float"
+    )
+    assert detail["details"]["problem_count"] == 4
+    named = ["allow_overdrft", "description", "inflight_expiry_date", "precise_amount"]
+    assert sorted(each["field"] for each in detail["details"]["problems"]) == named
+
+
 def test_an_unknown_field_is_refused_with_the_name_that_was_meant(api: Api) -> None:
     detail = refused(
         api.post(allow_overdrft=True),
