@@ -296,6 +296,33 @@ def test_every_route_is_in_the_openapi_document(app: Flask, client: FlaskClient)
     assert described - served == set()
 
 
+def test_every_route_refuses_a_parameter_that_it_does_not_take(app: Flask, client: FlaskClient) -> None:
+    for rule, method in _routes(app):
+        path = re.sub(r"<[^>]*>", "x", rule)
+        response = client.open(f"{path}?no_such=1&instance_id=1", method=method, headers={"X-Blnk-Key": KEY})
+        detail = response.get_json()["error_detail"]
+        assert (response.status_code, detail["code"]) == (400, "GEN_BAD_REQUEST"), (method, rule, detail)
+        assert "no_such: unknown parameter; " in detail["message"], (method, rule, detail)
+        assert "instance_id" not in detail["message"]
+
+
+def test_every_route_takes_the_parameters_that_are_described(app: Flask, client: FlaskClient) -> None:
+    paths = client.get("/openapi.json", headers={"X-Blnk-Key": KEY}).get_json()["paths"]
+    seen = set()
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            for one in (one for one in operation["parameters"] if one["in"] == "query"):
+                value = one["example"][0] if isinstance(one["example"], list) else one["example"]
+                url = f"{re.sub('{[^}]*}', 'x', path)}?{one['name']}={value}"
+                response = client.open(url, method=method.upper(), headers={"X-Blnk-Key": KEY})
+                detail = (response.get_json() or {}).get("error_detail", {}) if response.status_code >= 400 else {}
+                assert one["name"] not in detail.get("message", ""), (method, url, detail)
+                if method == "get" and "{" not in path:
+                    assert response.status_code == 200, (url, detail)
+                seen.add(one["name"])
+    assert {"wait", "limit", "page", "status", "currency", "include", "threshold", "full"} <= seen
+
+
 def _routes(app: Flask) -> Iterator[tuple[str, str]]:
     for rule in app.url_map.iter_rules():
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:

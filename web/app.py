@@ -12,7 +12,7 @@ from uuid_utils import uuid7
 from werkzeug.routing import BaseConverter
 
 from web import balances, docs, funding, history, ledgers, metadata, queues, settlements, transactions, verification
-from web.http import errors, openapi, wire
+from web.http import errors, openapi, parameters, wire
 from web.http.lean import Lean, NoSessions
 from web.service import start
 
@@ -48,6 +48,7 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     errors.install(app)
     if (secret_key := ledger.secret_key) is not None:
         app.before_request(lambda: _check_key(secret_key))
+    app.before_request(parameters.check)
     app.wsgi_app = _with_headers(app.wsgi_app)  # type: ignore[method-assign,assignment]
     return app
 

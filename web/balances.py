@@ -1,6 +1,6 @@
 """``/balances``: create, read, statement."""
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from sqlalchemy import Connection
 
 from core.base.db import begin, reading
@@ -14,10 +14,15 @@ from core.ledger.store import balances as balance_store
 from core.ledger.store.balance_list import BALANCES, find_balances
 from core.ledger.store.balances import BalanceRow
 from web.http import pages as lists
-from web.http import wire
+from web.http import parameters, wire
 from web.service import service
 
 blueprint = Blueprint("balances", __name__)
+
+_EXAMPLE = "bln_01928ee1-7e5a-7000-8000-000000000000"
+_INCLUDE = parameters.one_of(
+    "include", ("ledger", "identity"), "Taken for Blnk's clients; the ids of both are in each balance.", repeats=True
+)
 
 
 @blueprint.post("/balances")
@@ -30,6 +35,7 @@ def create() -> Response:
 
 
 @blueprint.get("/balances/<balance_id>")
+@parameters.takes(parameters.WITH_QUEUED, parameters.FROM_SOURCE, _INCLUDE)
 def read(balance_id: str) -> Response:
     """One balance by its id.
 
@@ -38,13 +44,14 @@ def read(balance_id: str) -> Response:
     with reading(service().engine) as conn:
         row = balances.found(conn, balance_id)
         queued = _queued(conn, row)
-        if wire.flag("from_source"):
+        if parameters.flag("from_source"):
             row = history.recomputed(conn, row)
         jobs = funding_store.active_jobs_of(conn, row.key, 1)
     return wire.answer(funded(service().engine, balance_of(row, queued), jobs))
 
 
 @blueprint.get("/balances/indicator/<path:indicator>/currency/<currency>")
+@parameters.takes(parameters.WITH_QUEUED)
 def read_indicator(indicator: str, currency: str) -> Response:
     """An internal balance by ``@Name``. Looking does not create it."""
     with reading(service().engine) as conn:
@@ -55,13 +62,15 @@ def read_indicator(indicator: str, currency: str) -> Response:
 
 
 @blueprint.get("/balances")
+@parameters.takes(*parameters.page_of(BALANCES, example=_EXAMPLE), resource=BALANCES)
 def read_page() -> Response:
     """A page of balances, newest first. Any ``field_operator=value`` is a filter, such as ``currency_eq=USD``."""
-    listing = lists.in_query(BALANCES, default=10, what="invalid")
+    listing = lists.in_query(parameters.of_view(read_page), default=10, what="invalid")
     return lists.answer(listing, find_balances, balance_of, lambda row: row.balance_id)
 
 
 @blueprint.post("/balances/filter")
+@parameters.takes(parameters.after(_EXAMPLE))
 def read_filtered() -> Response:
     """A page of the balances that match."""
     return lists.answer(lists.in_body(BALANCES), find_balances, balance_of, lambda row: row.balance_id)
@@ -88,18 +97,24 @@ def read_lineage(balance_id: str) -> Response:
 
 
 @blueprint.get("/balances/<balance_id>/entries")
+@parameters.takes(
+    parameters.LIMIT,
+    parameters.after("5"),
+    parameters.time("from", "Entries from this time on."),
+    parameters.time("to", "Entries before this time."),
+)
 def read_entries(balance_id: str) -> Response:
     """The statement, oldest first: JSON, or CSV for ``Accept: text/csv``."""
-    limit, _ = wire.limit_offset(default=100, largest=10_000, what="invalid")
-    after = wire.after_number("version of an entry")
-    since, until = wire.time_arg("from"), wire.time_arg("to")
+    limit, _ = parameters.limit_offset(default=100, largest=10_000, what="invalid")
+    after = parameters.after_number("version of an entry")
+    since, until = parameters.time_arg("from"), parameters.time_arg("to")
     with reading(service().engine) as conn:
         row = balances.found(conn, balance_id)
         entries = balance_store.entries(conn, row.key, limit=limit, after=after, since=since, until=until)
     response = lists.table(Entry, [entry_of(entry) for entry in entries])
-    return wire.next_link(response, entries[-1].version if len(entries) == limit else None)
+    return parameters.next_link(response, entries[-1].version if len(entries) == limit else None)
 
 
 def _queued(conn: Connection, row: BalanceRow) -> tuple[int, int] | None:
     """Debits and credits not decided yet, if they are asked for."""
-    return balance_store.queued_sums(conn, row.key) if request.args.get("with_queued") == "true" else None
+    return balance_store.queued_sums(conn, row.key) if parameters.flag("with_queued") else None

@@ -37,7 +37,7 @@ from core.funding.requests import FundingRequest, RunRequest
 from core.funding.store import JOB_PREFIX, ROW_STATUSES, RUN_PREFIX, JobRow, RunRow
 from core.funding.terms import terms_problems
 from web.http import pages as lists
-from web.http import wire
+from web.http import parameters, wire
 from web.http.errors import Malformed
 from web.service import service
 
@@ -78,14 +78,19 @@ def create() -> Response:
 
 
 @blueprint.get("/funding-jobs")
+@parameters.takes(
+    parameters.LIMIT,
+    parameters.after("fund_01928ee1-7e5a-7000-8000-000000000000"),
+    parameters.one_of("status", funding_views.JOB_STATUSES, "Only jobs that are so now."),
+)
 def read_page() -> Response:
     """A page of funding jobs, newest first."""
-    limit, _ = wire.limit_offset(default=20, largest=100, what="invalid")
+    limit, _ = parameters.limit_offset(default=20, largest=100, what="invalid")
     after, status = _after(JOB_PREFIX, "a funding job"), _status(funding_views.JOB_STATUSES)
     with reading(service().engine) as conn:
         jobs = funding_store.list_jobs(conn, limit=limit, after=after, status=status)
     response = wire.answer([job_of(job) for job in jobs])
-    return wire.next_link(response, jobs[-1].job_id if len(jobs) == limit else None)
+    return parameters.next_link(response, jobs[-1].job_id if len(jobs) == limit else None)
 
 
 @blueprint.get("/funding-jobs/<job_id>")
@@ -144,21 +149,23 @@ def run(job_id: str) -> Response:
 
 
 @blueprint.get("/funding-jobs/<job_id>/runs")
+@parameters.takes(parameters.LIMIT, parameters.after("run_01928ee1-7e5a-7000-8000-000000000000"))
 def read_runs(job_id: str) -> Response:
     """A page of a job's runs, newest first."""
-    limit, _ = wire.limit_offset(default=20, largest=100, what="invalid")
+    limit, _ = parameters.limit_offset(default=20, largest=100, what="invalid")
     after = _after(RUN_PREFIX, "a run")
     with reading(service().engine) as conn:
         job = funding_jobs.get_job(conn, job_id)
         runs = funding_store.list_runs(conn, job.id, limit=limit, after=after)
     response = wire.answer([run_of(job, each) for each in runs])
-    return wire.next_link(response, runs[-1].run_id if len(runs) == limit else None)
+    return parameters.next_link(response, runs[-1].run_id if len(runs) == limit else None)
 
 
 @blueprint.get("/funding-jobs/<job_id>/runs/<run_id>")
+@parameters.takes(parameters.WAIT)
 def read_run(job_id: str, run_id: str) -> Response:
     """One run, with what its rows have come to; with ``?wait=``, as soon as it is over: COMPLETED, REFUSED or CANCELLED."""
-    wait_s = wire.wait_s()
+    wait_s = parameters.wait_s()
     ledger = service()
 
     def is_over() -> bool:
@@ -176,16 +183,19 @@ def read_run(job_id: str, run_id: str) -> Response:
 
 
 @blueprint.get("/funding-jobs/<job_id>/runs/<run_id>/rows")
+@parameters.takes(
+    parameters.LIMIT, parameters.after("5"), parameters.one_of("status", ROW_STATUSES, "Only rows that are so now.")
+)
 def read_rows(job_id: str, run_id: str) -> Response:
     """The rows of a run and their transactions: JSON, or CSV for ``Accept: text/csv``. There are none before it starts."""
-    limit, _ = wire.limit_offset(default=100, largest=10_000, what="invalid")
-    after, status = wire.after_number("number of a row"), _status(tuple(ROW_STATUSES))
+    limit, _ = parameters.limit_offset(default=100, largest=10_000, what="invalid")
+    after, status = parameters.after_number("number of a row"), _status(tuple(ROW_STATUSES))
     with reading(service().engine) as conn:
         job = funding_jobs.get_job(conn, job_id)
         found = funding_jobs.get_run(conn, job, run_id)
         rows, transactions = funding_views.read_row_states(conn, found, limit=limit, after=after or 0, status=status)
     response = lists.table(FundingRow, [row_of(job, row, transactions) for row in rows])
-    return wire.next_link(response, rows[-1].row if len(rows) == limit else None)
+    return parameters.next_link(response, rows[-1].row if len(rows) == limit else None)
 
 
 @blueprint.post("/funding-jobs/<job_id>/runs/<run_id>/retry")

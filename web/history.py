@@ -10,10 +10,18 @@ from core.base.db import reading
 from core.base.errors import InvalidRequest
 from core.ledger import balances, history
 from core.ledger.history import BATCH, MAX_BATCH
-from web.http import wire
+from web.http import parameters, wire
+from web.http.parameters import Parameter
 from web.service import service
 
 blueprint = Blueprint("history", __name__)
+
+_BATCH_SIZE = Parameter(
+    "batch_size",
+    {"type": "integer", "minimum": 1, "maximum": MAX_BATCH},
+    f"Balances that are taken in one commit; {BATCH} unless told otherwise.",
+    str(BATCH),
+)
 
 
 class Message(Struct, frozen=True):
@@ -23,13 +31,14 @@ class Message(Struct, frozen=True):
 
 
 @blueprint.get("/balances/<balance_id>/at")
+@parameters.takes(parameters.time("timestamp", "Now, unless told otherwise."), parameters.FROM_SOURCE)
 def read_at(balance_id: str) -> Response:
     """What a balance held at a time, by effective dates.
 
     With ``from_source=true`` it is recomputed from all entries; else from the newest snapshot on, which comes to the same.
     """
-    at = wire.time_arg("timestamp", code="BAL_INVALID_TIMESTAMP")
-    from_source = wire.flag("from_source")
+    at = parameters.time_arg("timestamp", code="BAL_INVALID_TIMESTAMP")
+    from_source = parameters.flag("from_source")
     with reading(service().engine) as conn:
         row = balances.found(conn, balance_id)
         then = history.balance_at(conn, row, at, from_source=from_source)
@@ -37,6 +46,7 @@ def read_at(balance_id: str) -> Response:
 
 
 @blueprint.post("/balances-snapshots")
+@parameters.takes(_BATCH_SIZE)
 def take() -> Response:
     """Have a worker take snapshots of all balances that changed since their last one.
 

@@ -8,7 +8,7 @@ from core.ledger.ledgers import ledger_of
 from core.ledger.rules.requests import LedgerRequest
 from core.ledger.store.ledger_list import LEDGERS, find_ledgers
 from web.http import pages as lists
-from web.http import wire
+from web.http import parameters, wire
 from web.service import service
 
 blueprint = Blueprint("ledgers", __name__)
@@ -41,13 +41,15 @@ def read(ledger_id: str) -> Response:
 
 
 @blueprint.get("/ledgers")
+@parameters.takes(*parameters.page_of(LEDGERS, example="general_ledger_id"), resource=LEDGERS)
 def read_page() -> Response:
     """A page of ledgers, newest first. Any ``field_operator=value`` is a filter, such as ``name_ilike=cust%``."""
-    listing = lists.in_query(LEDGERS, default=10, what="Invalid")
+    listing = lists.in_query(parameters.of_view(read_page), default=10, what="Invalid")
     return lists.answer(listing, find_ledgers, ledger_of, lambda row: row.ledger_id)
 
 
 @blueprint.post("/ledgers/filter")
+@parameters.takes(parameters.after("general_ledger_id"))
 def read_filtered() -> Response:
     """A page of the ledgers that match."""
     return lists.answer(lists.in_body(LEDGERS), find_ledgers, ledger_of, lambda row: row.ledger_id)

@@ -12,7 +12,8 @@ from core.base.errors import InvalidRequest, TransientError
 from core.ledger import recovery
 from core.ledger.answers import queue_of
 from core.ledger.store import queues as queue_store
-from web.http import durations, wire
+from web.http import durations, parameters, wire
+from web.http.parameters import Parameter
 from web.service import Service, service
 
 blueprint = Blueprint("queues", __name__)
@@ -50,6 +51,14 @@ class Recovery(Struct, frozen=True, kw_only=True):
     """Transactions that waited for so long, and are decided now."""
     threshold: str
     """As Go prints it: 5m0s."""
+
+
+_THRESHOLD = Parameter(
+    "threshold",
+    {"type": "string", "pattern": "^([0-9]{1,9}(\\.[0-9]{1,9})?(ns|us|ms|s|m|h)){1,4}$"},
+    "How long something must have waited, as Go writes durations: 5m, 1h30m. Two minutes at least, also the default.",
+    "5m",
+)
 
 
 @blueprint.get("/queues")
@@ -91,6 +100,7 @@ def _broker(ledger: Service) -> Literal["UP", "DOWN", "UNKNOWN"]:
 
 
 @blueprint.post("/transactions/recover")
+@parameters.takes(_THRESHOLD)
 def recover() -> Response:
     """Decide here and now what waits for longer than ``?threshold=``, two minutes or more, and take what is due.
 

@@ -17,7 +17,7 @@ from core.ledger.rules.model import Draft, RejectReason, Status
 from core.ledger.rules.requests import BulkCommitRequest, BulkSettlement, BulkVoidRequest, RefundRequest, SettleRequest
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
-from web.http import wire
+from web.http import parameters, wire
 from web.http.errors import error_response
 from web.outcomes import (
     answer_outcome,
@@ -48,10 +48,11 @@ _ITEM_CODES = {
 
 
 @blueprint.put("/transactions/inflight/<transaction_id>")
+@parameters.takes(parameters.WAIT)
 def settle(transaction_id: str) -> Response:
     """Commit a hold, in part or whole, or void what is left of it. A split or batch is settled whole, or in proportion."""
     asked = wire.body(SettleRequest)
-    wait_s = wire.wait_s()
+    wait_s = parameters.wait_s()
     ledger = service()
     try:
         with reading(ledger.engine) as conn:
@@ -97,10 +98,11 @@ def void_bulk() -> Response:
 
 
 @blueprint.post("/refund-transaction/<transaction_id>")
+@parameters.takes(parameters.WAIT)
 def refund(transaction_id: str) -> Response:
     """Give back what a transaction moved, whole or in part; never more than it moved, together."""
     asked = wire.body(RefundRequest, optional=True)
-    wait_s = wire.wait_s()
+    wait_s = parameters.wait_s()
     ledger = service()
     try:
         with reading(ledger.engine) as conn:

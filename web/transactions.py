@@ -32,7 +32,7 @@ from core.ledger.store import due as due_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transaction_list import TRANSACTIONS, find_transactions
 from web.http import pages as lists
-from web.http import wire
+from web.http import parameters, wire
 from web.http.errors import error_response
 from web.outcomes import answer_outcome, drain_all, first_rejected, places_of, wait_all
 from web.service import Service, service
@@ -41,10 +41,11 @@ blueprint = Blueprint("transactions", __name__)
 
 
 @blueprint.post("/transactions")
+@parameters.takes(parameters.WAIT)
 def create() -> Response:
     """Accept one transaction: 201 once it is in the log, 200 when the same one was there before."""
     asked, unread = wire.read(TransactionRequest)
-    wait_s = wire.wait_s()
+    wait_s = parameters.wait_s()
     ledger = service()
     if asked.dry_run:
         imagined = Imagined(ledger.directory)
@@ -103,9 +104,10 @@ def create_bulk() -> Response:
 
 
 @blueprint.get("/transactions/<transaction_id>")
+@parameters.takes(parameters.WAIT)
 def read(transaction_id: str) -> Response:
     """One transaction, or a whole batch, as it is now; with ``?wait=``, as soon as it is decided."""
-    wait_s = wire.wait_s()
+    wait_s = parameters.wait_s()
     ledger = service()
     if is_batch(transaction_id):
         return _read_batch(ledger, transaction_id, wait_s)
@@ -145,16 +147,18 @@ def read_reference(reference: str) -> Response:
 
 
 @blueprint.get("/transactions")
+@parameters.takes(*parameters.page_of(TRANSACTIONS, example="5"), resource=TRANSACTIONS)
 def read_page() -> Response:
     """A page, newest first, or with ``sort_order=asc`` a walk over the log in order of acceptance.
 
     Any ``field_operator=value`` is a filter, such as ``status_eq=QUEUED`` or ``created_at_gte=2026-04-22``. What is
     SCHEDULED is not in the log yet, and is listed when the filter's status names it.
     """
-    return lists.answer(lists.in_query(TRANSACTIONS, default=20), *_LIST)
+    return lists.answer(lists.in_query(parameters.of_view(read_page), default=20), *_LIST)
 
 
 @blueprint.post("/transactions/filter")
+@parameters.takes(parameters.after("5"))
 def read_filtered() -> Response:
     """A page of the transactions that match. What is SCHEDULED is listed when the filter's status names it."""
     return lists.answer(lists.in_body(TRANSACTIONS), *_LIST)

@@ -7,7 +7,7 @@ from flask import Blueprint, Response, request
 from core.base.errors import InvalidRequest, TransientError
 from core.verification.answers import verification_of
 from core.verification.verify import verify_since_checkpoint
-from web.http import wire
+from web.http import parameters, wire
 from web.service import service
 
 blueprint = Blueprint("verification", __name__)
@@ -20,6 +20,7 @@ _busy = Lock()
 
 
 @blueprint.get("/verify")
+@parameters.takes(parameters.one_of("full", ("false",), "Everything from the start takes the command: pacioli verify."))
 def verify() -> Response:
     """Verify the hash chain, and that balances follow from it, since the last checkpoint.
 

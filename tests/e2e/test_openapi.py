@@ -26,7 +26,7 @@ from schemathesis.specs.openapi.checks import (
 from core.funding import runs
 from web.accept.doorbell import Doorbell
 from web.app import create_app
-from web.http import wire
+from web.http import parameters
 
 AS_DESCRIBED = [
     not_a_server_error,
@@ -51,7 +51,7 @@ def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
     monkeypatch.setattr(Doorbell, "wake", lambda self, task: None)
     monkeypatch.setattr(Doorbell, "send", lambda self, task, *arguments: None)
-    monkeypatch.setattr(wire, "MAX_WAIT_S", 0.01)
+    monkeypatch.setattr(parameters, "MAX_WAIT_S", 0.01)
     app = create_app({"DATABASE_URL": database_url})
     yield app
     app.extensions["pacioli"].engine.dispose()
@@ -81,6 +81,7 @@ def there(app: Flask) -> dict[str, str]:
     return {
         "job_id": job["job_id"],
         "run_id": job["run"]["run_id"],
+        "funding.read_reference": job["reference"],
         "funding.cancel": client.post("/funding-jobs", json=_good_job()).get_json()["job_id"],
         "transaction_id": transactions[1]["transaction_id"],
         "settlements.refund": transactions[0]["transaction_id"],
@@ -135,7 +136,7 @@ def _run(operation: Any, mode: GenerationMode, checks: list[Any], there: dict[st
         if mode is GenerationMode.NEGATIVE and body is not None and body.mode is mode:
             assume(not _is_good(operation, case))
         status = case.call_and_validate(checks=checks).status_code
-        # A good body comes in this mode too, with a query that nobody knows, which is ignored.
+        # A good body comes in this mode too, with a query that is wrong.
         if mode is GenerationMode.POSITIVE or (body is not None and body.mode is mode):
             seen.add(status)
 

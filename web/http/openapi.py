@@ -23,7 +23,6 @@ from core.funding import views as funding_views
 from core.funding.requests import FundingRequest, FundingRule, Recipient, RunRequest
 from core.funding.store import ROW_STATUSES
 from core.ledger.explain import WIRE_NAMES
-from core.ledger.history import BATCH, MAX_BATCH
 from core.ledger.intake import MAX_BULK
 from core.ledger.rules.model import Status
 from core.ledger.rules.requests import (
@@ -40,7 +39,7 @@ from core.ledger.rules.requests import (
 )
 from core.lists.requests import FilterClause, FilterRequest
 from web.funding import MULTIPART
-from web.http import wire
+from web.http import parameters, wire
 from web.http.errors import STATUS
 from web.service import service
 
@@ -55,7 +54,6 @@ class _Operation(NamedTuple):
     answers: dict[int, str]
     errors: tuple[int, ...] = ()
     """Beside 400, 500 and 503, and what any body may get."""
-    query: tuple[str, ...] = ()
     body: type[Struct] | None = None
     media: str = "application/json"
     """What else it answers, on demand, or instead of JSON where no schema is named."""
@@ -81,95 +79,58 @@ _UPLOAD: Json = {
     },
 }
 
-_PAGE = ("limit", "offset", "after", "sort_by", "sort_order", "logical_operator", "include_count")
 _OPERATIONS = {
-    "transactions.create": _Operation(
-        {201: "Transaction", 200: "Transaction|Preview"}, (404, 409), ("wait",), TransactionRequest
-    ),
-    "transactions.create_bulk": _Operation(
-        {201: "Batch", 202: "Batch", 200: "Batch|Preview"}, (404, 409), (), BulkRequest
-    ),
-    "transactions.read": _Operation({200: "Transaction|Batch"}, (404,), ("wait",)),
+    "transactions.create": _Operation({201: "Transaction", 200: "Transaction|Preview"}, (404, 409), TransactionRequest),
+    "transactions.create_bulk": _Operation({201: "Batch", 202: "Batch", 200: "Batch|Preview"}, (404, 409), BulkRequest),
+    "transactions.read": _Operation({200: "Transaction|Batch"}, (404,)),
     "transactions.read_lineage": _Operation({200: "Lineage"}, (404,)),
     "transactions.cancel": _Operation({200: "Transaction"}, (404, 409)),
     "transactions.read_reference": _Operation({200: "Transaction"}, (404,)),
-    "transactions.read_page": _Operation({200: "[Transaction]|TransactionPage"}, (), _PAGE),
-    "transactions.read_filtered": _Operation({200: "[Transaction]|TransactionPage"}, (), (), FilterRequest),
-    "settlements.settle": _Operation({200: "Transaction|Batch|Preview"}, (404, 409), ("wait",), SettleRequest),
-    "settlements.commit_bulk": _Operation({200: "Settlements|Preview"}, (404, 409), (), BulkCommitRequest),
-    "settlements.void_bulk": _Operation({200: "Settlements|Preview"}, (404, 409), (), BulkVoidRequest),
-    "settlements.refund": _Operation(
-        {201: "Transaction", 200: "Transaction|Preview"}, (404, 409), ("wait",), RefundRequest
-    ),
+    "transactions.read_page": _Operation({200: "[Transaction]|TransactionPage"}),
+    "transactions.read_filtered": _Operation({200: "[Transaction]|TransactionPage"}, (), FilterRequest),
+    "settlements.settle": _Operation({200: "Transaction|Batch|Preview"}, (404, 409), SettleRequest),
+    "settlements.commit_bulk": _Operation({200: "Settlements|Preview"}, (404, 409), BulkCommitRequest),
+    "settlements.void_bulk": _Operation({200: "Settlements|Preview"}, (404, 409), BulkVoidRequest),
+    "settlements.refund": _Operation({201: "Transaction", 200: "Transaction|Preview"}, (404, 409), RefundRequest),
     "funding.create": _Operation(
-        {201: "NewFundingJob", 200: "NewFundingJob|FundingRehearsal"}, (404, 409), (), FundingRequest, form=_UPLOAD
+        {201: "NewFundingJob", 200: "NewFundingJob|FundingRehearsal"}, (404, 409), FundingRequest, form=_UPLOAD
     ),
-    "funding.read_page": _Operation({200: "[FundingJob]"}, (), ("limit", "after", "status")),
+    "funding.read_page": _Operation({200: "[FundingJob]"}, ()),
     "funding.read": _Operation({200: "FundingJobRead"}, (404,)),
     "funding.read_reference": _Operation({200: "FundingJobRead"}, (404,)),
     "funding.pause": _Operation({200: "FundingJob"}, (404, 409)),
     "funding.resume": _Operation({200: "FundingJob"}, (404, 409)),
     "funding.cancel": _Operation({200: "FundingJob"}, (404,)),
-    "funding.run": _Operation({201: "FundingRun", 200: "FundingRun"}, (404, 409), (), RunRequest),
-    "funding.read_runs": _Operation({200: "[FundingRun]"}, (404,), ("limit", "after")),
-    "funding.read_run": _Operation({200: "FundingRunRead"}, (404,), ("wait",)),
-    "funding.read_rows": _Operation({200: "[FundingRow]"}, (404,), ("limit", "after", "rows.status"), media="text/csv"),
+    "funding.run": _Operation({201: "FundingRun", 200: "FundingRun"}, (404, 409), RunRequest),
+    "funding.read_runs": _Operation({200: "[FundingRun]"}, (404,)),
+    "funding.read_run": _Operation({200: "FundingRunRead"}, (404,)),
+    "funding.read_rows": _Operation({200: "[FundingRow]"}, (404,), media="text/csv"),
     "funding.retry": _Operation({201: "FundingRun", 200: "FundingRun"}, (404, 409)),
-    "balances.create": _Operation({201: "Balance"}, (409,), (), BalanceRequest),
-    "balances.read": _Operation({200: "Balance"}, (404,), ("with_queued", "from_source")),
-    "balances.read_indicator": _Operation({200: "Balance"}, (404,), ("with_queued",)),
-    "balances.link_identity": _Operation({}, (404,), (), IdentityLinkRequest),
+    "balances.create": _Operation({201: "Balance"}, (409,), BalanceRequest),
+    "balances.read": _Operation({200: "Balance"}, (404,)),
+    "balances.read_indicator": _Operation({200: "Balance"}, (404,)),
+    "balances.link_identity": _Operation({}, (404,), IdentityLinkRequest),
     "balances.read_lineage": _Operation({}, (404,)),
-    "balances.read_page": _Operation({200: "[Balance]|BalancePage"}, (), _PAGE),
-    "balances.read_filtered": _Operation({200: "[Balance]|BalancePage"}, (), (), FilterRequest),
-    "balances.read_entries": _Operation({200: "[Entry]"}, (404,), ("limit", "after", "from", "to"), media="text/csv"),
-    "history.read_at": _Operation({200: "BalanceAt"}, (404,), ("timestamp", "from_source")),
-    "history.take": _Operation({200: "Message"}, (), ("batch_size",)),
-    "ledgers.create": _Operation({201: "Ledger"}, (), (), LedgerRequest),
-    "ledgers.rename": _Operation({200: "Ledger"}, (404,), (), LedgerRequest),
+    "balances.read_page": _Operation({200: "[Balance]|BalancePage"}),
+    "balances.read_filtered": _Operation({200: "[Balance]|BalancePage"}, (), FilterRequest),
+    "balances.read_entries": _Operation({200: "[Entry]"}, (404,), media="text/csv"),
+    "history.read_at": _Operation({200: "BalanceAt"}, (404,)),
+    "history.take": _Operation({200: "Message"}, ()),
+    "ledgers.create": _Operation({201: "Ledger"}, (), LedgerRequest),
+    "ledgers.rename": _Operation({200: "Ledger"}, (404,), LedgerRequest),
     "ledgers.read": _Operation({200: "Ledger"}, (404,)),
-    "ledgers.read_page": _Operation({200: "[Ledger]|LedgerPage"}, (), _PAGE),
-    "ledgers.read_filtered": _Operation({200: "[Ledger]|LedgerPage"}, (), (), FilterRequest),
-    "metadata.add": _Operation({200: "Added"}, (404,), (), MetaDataRequest),
+    "ledgers.read_page": _Operation({200: "[Ledger]|LedgerPage"}),
+    "ledgers.read_filtered": _Operation({200: "[Ledger]|LedgerPage"}, (), FilterRequest),
+    "metadata.add": _Operation({200: "Added"}, (404,), MetaDataRequest),
     "queues.read_all": _Operation({200: "[Queue]"}),
     "queues.health": _Operation({200: "Health", 503: "Health"}),
-    "queues.recover": _Operation({200: "Recovery"}, (), ("threshold",)),
-    "verification.verify": _Operation({200: "Verification"}, (), ("full",)),
+    "queues.recover": _Operation({200: "Recovery"}),
+    "verification.verify": _Operation({200: "Verification"}),
     "docs.index": _Operation({200: "str"}),
     "openapi.document": _Operation({200: "object"}),
     "docs.page": _Operation({200: ""}, media="text/html"),
     "docs.start": _Operation({200: ""}, media="text/javascript"),
     "docs.viewer": _Operation({200: ""}, media="text/javascript"),
-}
-
-_PARAMETERS = {
-    "wait": (
-        {"type": "string", "pattern": f"^{wire.DURATION}$"},
-        "Answer as soon as the outcome is there, at most after this long: 500ms, 10s, 1m.",
-    ),
-    "limit": ("int", "Rows of a page."),
-    "offset": ("int", "Rows to leave out. Prefer after: it stays right while rows are added."),
-    "after": ("str", "Where the page before ended. The Link header of each page has the address of the next."),
-    "sort_by": ("str", "A field. created_at, unless told otherwise: of transactions it is the order of acceptance."),
-    "sort_order": (["asc", "desc"], "desc, newest first, unless told otherwise."),
-    "logical_operator": (["and", "or"], "Whether all filters must hold, or one."),
-    "include_count": (["true", "false"], "true: answer with data and total_count."),
-    "full": (["false"], "Everything from the start takes the command: pacioli verify."),
-    "from": ("time", "Entries from this time on."),
-    "to": ("time", "Entries before this time."),
-    "timestamp": ("time", "Now, unless told otherwise."),
-    "from_source": (["true", "false"], "true: recomputed from all that was ever decided."),
-    "batch_size": (
-        {"type": "integer", "minimum": 1, "maximum": MAX_BATCH},
-        f"Balances that are taken in one commit; {BATCH} unless told otherwise.",
-    ),
-    "threshold": (
-        {"type": "string", "pattern": "^([0-9]{1,9}(\\.[0-9]{1,9})?(ns|us|ms|s|m|h)){1,4}$"},
-        "How long something must have waited, as Go writes durations: 5m, 1h30m. Two minutes at least, also the default.",
-    ),
-    "status": (list(funding_views.JOB_STATUSES), "Only those that are so now."),
-    "rows.status": (list(ROW_STATUSES), "Only rows that are so now."),
-    "with_queued": (["true", "false"], "true: also what is accepted and not decided yet."),
 }
 
 _RUNS_LEFT = ("int?", "Whole runs that it still carries; null when there is no limit.")
@@ -595,9 +556,11 @@ def _operation(rule: Rule) -> Json:
 
     known = _OPERATIONS.get(rule.endpoint, _Operation({200: ""}))
     summary, _, description = (inspect.getdoc(current_app.view_functions[rule.endpoint]) or "").partition("\n")
+    described = parameters.of_view(current_app.view_functions[rule.endpoint]).described
     errors = {400, 500, 503, *known.errors} | ({413, 415} if known.body else set())
     if service().secret_key and rule.rule not in OPEN_PATHS:
         errors.add(401)
+    paged = any(each.name == "after" for each in described)
     operation: Json = {
         "operationId": rule.endpoint,
         "tags": [rule.endpoint.partition(".")[0]],
@@ -607,16 +570,17 @@ def _operation(rule: Rule) -> Json:
             *({"name": name, "in": "path", "required": True, "schema": _TYPES["str"]} for name in rule.arguments),
             *(
                 {
-                    "name": name.rpartition(".")[2],
+                    "name": each.name,
                     "in": "query",
-                    "description": text,
-                    "schema": _schema(kind),
+                    "description": each.description,
+                    "schema": {"type": "array", "items": each.schema} if each.repeats else each.schema,
+                    "example": [each.example] if each.repeats else each.example,
                 }
-                for name, (kind, text) in ((name, _PARAMETERS[name]) for name in known.query)
+                for each in described
             ),
         ],
         "responses": {str(status): _error(status) for status in errors}
-        | {str(status): _answer(status, schema, known) for status, schema in known.answers.items()},
+        | {str(status): _answer(status, schema, known, paged) for status, schema in known.answers.items()},
     }
     if known.body is not None:
         reference = {"$ref": f"#/components/schemas/{known.body.__name__}"}
@@ -630,12 +594,12 @@ def _operation(rule: Rule) -> Json:
     return operation
 
 
-def _answer(status: int, schema: str, known: _Operation) -> Json:
+def _answer(status: int, schema: str, known: _Operation, paged: bool) -> Json:
     content: Json = {"application/json": {"schema": _schema(schema)}} if schema else {}
     headers = dict(_REQUEST_ID)
     if known.media != "application/json":
         content[known.media] = {"schema": _TYPES["str"]}
-    if schema.startswith("[") and (known.query or known.body):
+    if schema.startswith("[") and paged:
         headers["Link"] = {"description": 'The next page, as rel="next", if there may be one.', "schema": _TYPES["str"]}
     if status == 200 and 201 in known.answers:
         text = "true: this is the answer to an earlier request with the same reference."

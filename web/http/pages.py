@@ -19,6 +19,7 @@ from core.lists import filters
 from core.lists.fields import Listing, Resource
 from core.lists.requests import FilterRequest
 from web.http import parameters, wire
+from web.http.parameters import Parameters
 from web.service import service
 
 TIMEOUT_S = 5.0
@@ -29,16 +30,20 @@ _HARMLESS = re.compile(r"-?[0-9]+(\.[0-9]+)?|@[\w.-]+")
 """Numbers and ordinary @Names: no spreadsheet takes them for a formula."""
 
 
-def in_query(resource: Resource, *, default: int, what: str = "") -> Listing:
-    """The page that the query asks for. ``what`` as in ``wire.limit_offset``."""
-    pairs = parameters.arguments()
+def in_query(declared: Parameters, *, default: int, what: str = "") -> Listing:
+    """The page that the query asks for, in the words of the list's declaration. ``what`` as in ``limit_offset``."""
+    assert declared.resource is not None
+    pairs = parameters.arguments(declared)
     given = dict(reversed(pairs))
-    limit, offset = wire.limit_offset(default=default, largest=filters.MAX_LIMIT, what=what, given=given)
+    limit, offset = parameters.limit_offset(default=default, largest=filters.MAX_LIMIT, what=what, given=given)
     page = given.get("page")
     if page is not None:
         offset = (_page_number(page, given) - 1) * limit
     return filters.of_query(
-        resource, [pair for pair in pairs if pair[0] != "page"], limit=limit, offset=min(offset, filters.MAX_OFFSET)
+        declared.resource,
+        [pair for pair in pairs if pair[0] != "page"],
+        limit=limit,
+        offset=min(offset, filters.MAX_OFFSET),
     )
 
 
@@ -75,7 +80,7 @@ def answer(
         raise InvalidRequest([("", text)], error.code, {"indexed": listing.resource.indexed}) from error
     data = [body_of(row) for row in rows]
     response = wire.answer(data if count is None else {"data": data, "total_count": count})
-    return wire.next_link(response, place_of(rows[-1]) if len(rows) == listing.limit else None)
+    return parameters.next_link(response, place_of(rows[-1]) if len(rows) == listing.limit else None)
 
 
 def table(kind: type[Struct], rows: Sequence[Struct]) -> Response:

@@ -1,14 +1,20 @@
-"""What a route takes after the question mark: one declaration checks requests and describes the route in OpenAPI."""
+"""What a route takes after the question mark: one declaration checks requests and describes the route in OpenAPI.
 
-from collections.abc import Callable, Iterable
+A view declares its parameters with ``takes``; a view without a declaration takes none.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
-from flask import current_app, request
+from flask import Response, current_app, request
 from msgspec import Struct
 
 from core.base.errors import InvalidRequest
-from core.lists.fields import Resource
+from core.lists.fields import Field, Resource, Type
 
 Json = dict[str, Any]
 View = TypeVar("View", bound=Callable[..., Any])
@@ -26,13 +32,17 @@ SYNONYMS = {
 }
 """Names that Blnk reserves in lists."""
 
+DURATION = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m)?"
+MAX_WAIT_S = 60.0
+
 
 class Parameter(Struct, frozen=True):
-    """One parameter of a query. ``schema`` is the JSON Schema of its text."""
+    """One parameter of a query. ``schema`` is the JSON Schema of its text, ``example`` a text that is accepted."""
 
     name: str
     schema: Json
     description: str
+    example: str
     repeats: bool = False
 
 
@@ -40,15 +50,72 @@ class Parameters(Struct, frozen=True):
     """All that one route takes in its query."""
 
     own: tuple[Parameter, ...] = ()
-    filters: Resource | None = None
-    """A list that takes ``field=value`` and ``field_operator=value`` of this resource as well, each as often as wanted."""
+    resource: Resource | None = None
+    """A list also takes ``field=value`` and ``field_operator=value`` of its resource, each as often as wanted."""
+
+    @property
+    def described(self) -> tuple[Parameter, ...]:
+        """Its own parameters and, for a list, one for each field."""
+        if self.resource is None:
+            return self.own
+        fields = (_of_field(field) for field in self.resource.fields.values() if field.type is not Type.OBJECT)
+        return (*self.own, *fields)
 
 
-def takes(*parameters: Parameter, filters: Resource | None = None) -> Callable[[View], View]:
-    """Declare the parameters of a view. A view without a declaration takes none."""
+def one_of(name: str, words: Iterable[str], description: str, *, repeats: bool = False) -> Parameter:
+    """A parameter that is one of a few words."""
+    known = list(words)
+    return Parameter(name, {"type": "string", "enum": known}, description, known[0], repeats)
+
+
+def time(name: str, description: str) -> Parameter:
+    """A parameter that is an RFC 3339 time."""
+    return Parameter(name, {"type": "string", "format": "date-time"}, description, "2026-04-22T15:28:03Z")
+
+
+def after(example: str) -> Parameter:
+    """Where the page before ended, such as ``example``."""
+    text = "Where the page before ended. The Link header of each page has the address of the next."
+    return Parameter("after", {"type": "string"}, text, example)
+
+
+WAIT = Parameter(
+    "wait",
+    {"type": "string", "pattern": f"^{DURATION}$"},
+    "Answer as soon as the outcome is there, at most after this long: 500ms, 10s, 1m.",
+    "10ms",
+)
+LIMIT = Parameter("limit", {"type": "integer", "minimum": 1}, "Rows of a page.", "5")
+FROM_SOURCE = one_of("from_source", ("true", "false"), "true: recomputed from all that was ever decided.")
+WITH_QUEUED = one_of("with_queued", ("true", "false"), "true: also what is accepted and not decided yet.")
+
+
+def page_of(resource: Resource, *, example: str) -> tuple[Parameter, ...]:
+    """What a list takes beside its filters. ``example`` is an ``after``."""
+    return (
+        LIMIT,
+        Parameter(
+            "offset",
+            {"type": "integer", "minimum": 0},
+            "Rows to leave out. Prefer after: it stays right while rows are added.",
+            "0",
+        ),
+        Parameter(
+            "page", {"type": "integer", "minimum": 1}, "Instead of offset: the number of a page, from 1 on.", "1"
+        ),
+        after(example),
+        one_of("sort_by", ("created_at", *resource.sortable), "created_at, unless told otherwise."),
+        one_of("sort_order", ("asc", "desc"), "desc, newest first, unless told otherwise."),
+        one_of("logical_operator", ("and", "or"), "Whether all filters must hold, or one."),
+        one_of("include_count", ("true", "false"), "true: answer with data and total_count."),
+    )
+
+
+def takes(*parameters: Parameter, resource: Resource | None = None) -> Callable[[View], View]:
+    """Declare the parameters of a view; for a list, also the resource whose fields filter it."""
 
     def declare(view: View) -> View:
-        view.parameters = Parameters(parameters, filters)  # type: ignore[attr-defined]
+        view.parameters = Parameters(parameters, resource)  # type: ignore[attr-defined]
         return view
 
     return declare
@@ -63,35 +130,35 @@ def of_view(view: Callable[..., Any]) -> Parameters:
 _NONE = Parameters()
 
 
-def arguments() -> list[tuple[str, str]]:
-    """The query of the request under the names that routes declare, without what is ignored."""
-    return [(SYNONYMS.get(name, name), value) for name, value in request.args.items(multi=True) if name not in IGNORED]
-
-
 def check() -> None:
-    """Refuse what the route of the request does not take. A filter is left to the list, which knows all about it.
+    """Refuse what the route of the request does not take.
+
+    A filter is left to the list, which knows all about filters.
 
     Raises:
-        InvalidRequest: an unknown parameter, or one that is given twice; all of them, with the nearest known name.
+        InvalidRequest: a parameter is unknown, or given twice. It names all of them, with the nearest known name.
     """
     if not request.environ.get("QUERY_STRING") or request.endpoint is None:
         return
     declared = of_view(current_app.view_functions[request.endpoint])
-    known = {each.name: each for each in declared.own}
-    given = list(request.args) if declared.filters is None else [name for name, _ in arguments()]
-    problems = [
-        (name, f"unknown parameter; {_nearest(name, known)}")
-        for name in dict.fromkeys(given)
-        if name not in known and name not in IGNORED and declared.filters is None
-    ]
-    values = request.args if declared.filters is None else None
-    for name, parameter in known.items():
-        count = given.count(name) if values is None else len(values.getlist(name))
-        if count > 1 and not parameter.repeats:
-            problems.append((name, f"is given {count} times; give it once"))
+    own = {each.name: each for each in declared.own}
+    names = [name for name, _ in arguments(declared)]
+    problems: list[tuple[str, str]] = []
+    for name in dict.fromkeys(names):
+        if name not in own:
+            if declared.resource is None:
+                problems.append((name[:100], f"unknown parameter; {_nearest(name, own)}"))
+        elif names.count(name) > 1 and not own[name].repeats:
+            problems.append((name, f"is given {names.count(name)} times; give it once"))
     if problems:
-        details = {"parameters": [{"parameter": name[:100], "message": text} for name, text in problems]}
-        raise InvalidRequest([(name[:100], text) for name, text in problems], "GEN_BAD_REQUEST", details)
+        listed = [{"field": name, "message": text} for name, text in problems]
+        raise InvalidRequest(problems, "GEN_BAD_REQUEST", {"field": problems[0][0], "problems": listed})
+
+
+def arguments(declared: Parameters) -> list[tuple[str, str]]:
+    """The query of the request under the names that its route declares, without what is ignored."""
+    synonyms = SYNONYMS if declared.resource is not None else {}
+    return [(synonyms.get(name, name), value) for name, value in request.args.items(multi=True) if name not in IGNORED]
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
@@ -100,3 +167,116 @@ def _nearest(name: str, known: Iterable[str]) -> str:
         return "this route takes none"
     close = get_close_matches(name.lower(), names, 1)
     return f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}"
+
+
+def _of_field(field: Field) -> Parameter:
+    others = ", ".join(f"{field.name}_{operator}" for operator in field.operators if operator != "eq")
+    schema, example = _SCHEMAS.get(field.type, ({"type": "string"}, "x"))
+    if field.choices is not None:
+        schema, example = {"type": "string", "enum": list(field.choices)}, next(iter(field.choices))
+    return Parameter(field.name, schema, f"{field.description} Also {others}.", example, repeats=True)
+
+
+_SCHEMAS: dict[Type, tuple[Json, str]] = {
+    Type.NUMBER: ({"type": "number"}, "5"),
+    Type.TIME: ({"type": "string", "format": "date-time"}, "2026-04-22"),
+}
+
+
+# Reading them
+
+
+def limit_offset(
+    *, default: int, largest: int, what: str = "", given: Mapping[str, str] | None = None
+) -> tuple[int, int]:
+    """The page asked for, in the query or in ``given`` of it.
+
+    Raises:
+        InvalidRequest: unparsable, and ``what`` is given ("Invalid limit value"); else the default stands in, as in Blnk.
+    """
+    given = request.args if given is None else given
+    limit = min(_number(given, "limit", 1, default, what), largest)
+    return limit, _number(given, "offset", 0, 0, what)
+
+
+def _number(given: Mapping[str, str], name: str, least: int, default: int, what: str) -> int:
+    text = given.get(name)
+    if text is None:
+        return default
+    if re.fullmatch(r"[0-9]{1,15}", text) and int(text) >= least:
+        return int(text)
+    if what:
+        raise InvalidRequest([("", f"{what} {name} value")], "GEN_VALIDATION_ERROR")
+    return default
+
+
+def after_number(what: str) -> int | None:
+    """The ``?after=`` of a walk by number. ``what`` says which number that is.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    text = request.args.get("after")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise InvalidRequest([("after", f"must be the {what}")], "GEN_VALIDATION_ERROR")
+    return int(text)
+
+
+def next_link(response: Response, after: object | None) -> Response:
+    """Name the next page in a ``Link`` header, if there is one."""
+    if after is not None:
+        args = [pair for pair in request.args.items(multi=True) if pair[0] not in ("after", "offset", "page")]
+        args.append(("after", str(after)))
+        response.headers["Link"] = f'<{request.path}?{urlencode(args)}>; rel="next"'
+    return response
+
+
+def wait_s() -> float:
+    """The ``?wait=`` of the request in seconds: ``10s``, ``500ms``, ``1m`` or a number of seconds; at most a minute.
+
+    Raises:
+        InvalidRequest: it is none of these.
+    """
+    if not request.environ.get("QUERY_STRING"):
+        return 0.0
+    text = request.args.get("wait")
+    if text is None:
+        return 0.0
+    found = re.fullmatch(DURATION, text)
+    if not found:
+        raise InvalidRequest([("wait", "must be a duration such as 500ms, 10s or 1m")], "GEN_VALIDATION_ERROR")
+    unit_s = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}[found.group(2)]
+    return min(float(found.group(1)) * unit_s, MAX_WAIT_S)
+
+
+def flag(name: str) -> bool:
+    """A query parameter that is ``true`` or ``1``, ``false`` or ``0``; without it, false.
+
+    Raises:
+        InvalidRequest: it is anything else.
+    """
+    text = request.args.get(name, "")
+    if text.lower() not in ("true", "1", "false", "0", ""):
+        raise InvalidRequest([(name, "must be true or false")], "GEN_BAD_REQUEST")
+    return text.lower() in ("true", "1")
+
+
+def time_arg(name: str, code: str = "GEN_VALIDATION_ERROR") -> datetime | None:
+    """A query parameter that is an RFC 3339 time.
+
+    Raises:
+        InvalidRequest: it is not one.
+    """
+    text = request.args.get(name)
+    if not text:
+        return None
+    try:
+        # A plus sign that was not escaped arrives as a space.
+        value = datetime.fromisoformat(text.replace(" ", "+"))
+        if value.tzinfo is not None:
+            return value.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise InvalidRequest([(name, "must be a time such as 2026-04-22T15:28:03Z")], code)

@@ -1,10 +1,6 @@
 """JSON in and out. In: exact numbers, no unknown fields. Out: integers as integers, times as RFC 3339."""
 
-import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, TypeVar
-from urllib.parse import urlencode
 
 import msgspec
 from flask import Response, request
@@ -13,7 +9,6 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from core.base import decoding
 from core.base.answers import encode
 from core.base.decoding import UNKNOWN_FIELD, Decoded, exact
-from core.base.errors import InvalidRequest
 from core.base.problems import refusal
 from core.funding.requests import FundingRequest, RunRequest
 from core.ledger.rules.requests import (
@@ -116,96 +111,3 @@ def answer(content: Any, status: int = 200) -> Response:
     return Answer(
         [body], status, [("Content-Type", "application/json; charset=utf-8"), ("Content-Length", str(len(body)))]
     )
-
-
-def limit_offset(
-    *, default: int, largest: int, what: str = "", given: Mapping[str, str] | None = None
-) -> tuple[int, int]:
-    """The page asked for, in the query or in ``given`` of it.
-
-    Raises:
-        InvalidRequest: unparsable, and ``what`` is given ("Invalid limit value"); else the default stands in, as in Blnk.
-    """
-    given = request.args if given is None else given
-    limit = min(_number(given, "limit", 1, default, what), largest)
-    return limit, _number(given, "offset", 0, 0, what)
-
-
-def _number(given: Mapping[str, str], name: str, least: int, default: int, what: str) -> int:
-    text = given.get(name)
-    if text is None:
-        return default
-    if re.fullmatch(r"[0-9]{1,15}", text) and int(text) >= least:
-        return int(text)
-    if what:
-        raise InvalidRequest([("", f"{what} {name} value")], "GEN_VALIDATION_ERROR")
-    return default
-
-
-def after_number(what: str) -> int | None:
-    """The ``?after=`` of a walk by number. ``what`` says which number that is.
-
-    Raises:
-        InvalidRequest: it is none.
-    """
-    text = request.args.get("after")
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise InvalidRequest([("after", f"must be the {what}")], "GEN_VALIDATION_ERROR")
-    return int(text)
-
-
-def next_link(response: Response, after: object | None) -> Response:
-    """Name the next page in a ``Link`` header, if there is one."""
-    if after is not None:
-        args = [pair for pair in request.args.items(multi=True) if pair[0] not in ("after", "offset", "page")]
-        args.append(("after", str(after)))
-        response.headers["Link"] = f'<{request.path}?{urlencode(args)}>; rel="next"'
-    return response
-
-
-DURATION = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m)?"
-MAX_WAIT_S = 60.0
-
-
-def wait_s() -> float:
-    """The ``?wait=`` of the request in seconds: ``10s``, ``500ms``, ``1m`` or a number of seconds; at most a minute.
-
-    Raises:
-        InvalidRequest: it is none of these.
-    """
-    if not request.environ.get("QUERY_STRING"):
-        return 0.0
-    text = request.args.get("wait")
-    if text is None:
-        return 0.0
-    found = re.fullmatch(DURATION, text)
-    if not found:
-        raise InvalidRequest([("wait", "must be a duration such as 500ms, 10s or 1m")], "GEN_VALIDATION_ERROR")
-    unit_s = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}[found.group(2)]
-    return min(float(found.group(1)) * unit_s, MAX_WAIT_S)
-
-
-def flag(name: str) -> bool:
-    """A query parameter that is ``true`` or ``1``. Anything else is false, as in Blnk."""
-    return request.args.get(name) in ("true", "1")
-
-
-def time_arg(name: str, code: str = "GEN_VALIDATION_ERROR") -> datetime | None:
-    """A query parameter that is an RFC 3339 time.
-
-    Raises:
-        InvalidRequest: it is not one.
-    """
-    text = request.args.get(name)
-    if not text:
-        return None
-    try:
-        # A plus sign that was not escaped arrives as a space.
-        value = datetime.fromisoformat(text.replace(" ", "+"))
-        if value.tzinfo is not None:
-            return value.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise InvalidRequest([(name, "must be a time such as 2026-04-22T15:28:03Z")], code)
