@@ -8,6 +8,9 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -15,6 +18,7 @@ import pytest
 import requests
 
 from core.base.settings import variables
+from tests.harness.sharing import shared
 
 READY_WITHIN_S = 120
 STOPPED_WITHIN_S = 60
@@ -22,8 +26,18 @@ STOPPED_WITHIN_S = 60
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Its URL. At the end it is told to stop: it exits with 0 and leaves nothing behind."""
-    command = [sys.executable, "-m", "ops.cli", "up", "--port", "0", "--data", str(tmp_path_factory.mktemp("service"))]
+    """Its URL. It is the same service for all test processes."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with shared(folder / "service", partial(_running, tmp_path_factory.mktemp("data"))) as url:
+        yield url
+
+
+@contextmanager
+def _running(data: Path) -> Iterator[str]:
+    """Start the service. At the end it is told to stop: it exits with 0 and leaves nothing behind."""
+    command = [sys.executable, "-m", "ops.cli", "up", "--port", "0", "--data", str(data)]
     # Servers that the one who runs the tests happens to have are none of ours.
     env = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -84,6 +84,7 @@ def test_what_is_in_a_bulk_knows_its_batch(api: Api, skip_queue: bool) -> None:
 # Splits
 
 
+@pytest.mark.smoke
 @case(78)
 def test_one_source_pays_several_destinations(api: Api) -> None:
     split = ok(post_split(api, 3_000_000, ("@A", "20%"), ("@B", "10000"), ("@C", "left")), 201)

@@ -9,6 +9,7 @@ from tests.harness.api import Api, ok, refused
 from tests.harness.steps import UNKNOWN, balances_of, bulk_commit, bulk_void, give, is_empty, make_hold
 
 
+@pytest.mark.smoke
 @case(91)
 def test_a_dry_run_shows_both_balances_and_writes_nothing(api: Api) -> None:
     give(api, "@A", 50000)

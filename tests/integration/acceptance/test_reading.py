@@ -15,6 +15,7 @@ from tests.harness.steps import UNKNOWN, ahead, balances_of, beat, give
 # Dates
 
 
+@pytest.mark.smoke
 @case(85)
 def test_a_scheduled_transaction_is_applied_when_due_and_never_before(api: Api) -> None:
     # Blnk: the id stays SCHEDULED for ever.

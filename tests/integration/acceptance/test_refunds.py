@@ -23,6 +23,7 @@ def test_a_refund_is_queued_under_the_originals_id(api: Api) -> None:
     assert balances_of(api, "@A", "@World") == [0, 0]
 
 
+@pytest.mark.smoke
 @case(72)
 def test_a_refund_at_once_puts_both_balances_back(api: Api) -> None:
     original = api.done(precise_amount=10)["transaction_id"]

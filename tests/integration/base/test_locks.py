@@ -55,6 +55,7 @@ def impatient(ledger: Ledger) -> Iterator[Ledger]:
     engine.dispose()
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("held", AdvisoryLock)
 def test_whoever_holds_a_lock_keeps_out_its_own_work_alone(
     engine: Engine, impatient: Ledger, monkeypatch: pytest.MonkeyPatch, held: AdvisoryLock

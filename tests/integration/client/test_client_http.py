@@ -66,6 +66,7 @@ def new(**fields: Any) -> NewTransaction:
     return NewTransaction(**{**given, **fields})
 
 
+@pytest.mark.smoke
 def test_a_transaction_is_created_read_and_found_by_its_reference(client: Client, noting: Noting) -> None:
     created = client.transactions.create(new(reference="r/1", amount=Decimal("12.50"), precise_amount=None))
     same(created, noting)

@@ -198,6 +198,7 @@ def test_a_job_fixes_the_precision_of_a_new_currency_and_makes_its_pool(ledger: 
     assert Directory(ledger.engine).precision("JPY") == 1
 
 
+@pytest.mark.smoke
 def test_a_new_name_is_made_once_for_many_rows(ledger: Ledger) -> None:
     before = count_kept_rows(ledger)[TABLES.index("balances")]
     rows = [(f"@N{number % 3}", 1) for number in range(2500)]

@@ -198,6 +198,7 @@ def test_json_is_all_there_is_on_standard_output(
     assert body["rejected"] == []
 
 
+@pytest.mark.smoke
 def test_rows_may_come_from_standard_input(ledger: Ledger, run: Run, steps: Steps) -> None:
     body = body_of(run("fund", "-", *POOL, "--json", input=b"destination,amount\r\n@Ana,1\r\n"))
     assert (body["name"], body["run"]["rows_applied"]) == ("standard input", 1)

@@ -122,6 +122,7 @@ def test_the_same_reference_and_content_is_answered_and_not_repeated(api: Api) -
     assert "name differs" in other["message"] and other["details"]["job_id"] == first["job_id"]
 
 
+@pytest.mark.smoke
 def test_a_big_amount_stays_exact(api: Api) -> None:
     huge = 10**40 + 1
     body = created(api, recipients=[{"destination": "@A", "precise_amount": huge}], overdraft_limit=10**39)

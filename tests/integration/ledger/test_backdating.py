@@ -39,6 +39,7 @@ def test_a_backdated_posting_counts_from_its_date_and_moves_money_now(  # [86]
     assert client.get(f"{path}/at?timestamp=2020-06-01T11:59:59Z").status_code == 404
 
 
+@pytest.mark.smoke
 def test_a_posting_dated_ahead_moves_money_now_and_counts_later(client: FlaskClient) -> None:
     post_dated(client, precise_amount=500, effective_date="2100-01-01T00:00:00Z", skip_queue=True)
     path = f"/balances/{id_of(client, '@A')}"

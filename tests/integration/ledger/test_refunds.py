@@ -19,6 +19,7 @@ from tests.harness.settling import applied, batch_of, held_of, legs_of, split_of
 pytestmark = pytest.mark.usefixtures("verified")
 
 
+@pytest.mark.smoke
 def test_a_refund_gives_everything_back_and_is_called_after_the_original(ledger: Ledger) -> None:
     original = applied(ledger, precise_amount=10, meta_data=b'{"a": 1, "b": 2}')
     refund = ledger.refund(original, meta_data=b'{"b": 3}', description="sorry")

@@ -187,6 +187,7 @@ def test_a_repeated_reference_settles_a_batch_once_also_when_it_has_grown_meanwh
 # A run of a funding job, by its id
 
 
+@pytest.mark.smoke
 def test_a_run_of_holds_is_committed_in_part_and_voided_by_its_id(ledger: Ledger) -> None:
     run = fund(ledger, "@A", "@B", inflight=True)
     ledger.settle_all(run.run_id, "commit", precise_amount=4)

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import pytest
 from flask.testing import FlaskClient
 
 from tests.harness.lists import Row, ok, transaction
 
 
+@pytest.mark.smoke
 def test_a_query_means_the_same_as_a_body(client: FlaskClient, one_of_each: dict[str, str]) -> None:
     world = client.get("/balances/indicator/@World/currency/USD").get_json()["balance_id"]
     for query, clause in {

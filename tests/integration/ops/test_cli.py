@@ -74,6 +74,7 @@ def test_migrate_may_run_again(run: Run) -> None:
 # Balances
 
 
+@pytest.mark.smoke
 def test_a_balance_by_name_shows_all_its_currencies(ledger: Ledger, run: Run) -> None:
     ledger.post(precise_amount=123456)
     ledger.post(precise_amount=7, currency="JPY", precision=1)

@@ -12,6 +12,7 @@ from tests.harness.factories import Ledger
 from tests.harness.history import mix
 
 
+@pytest.mark.smoke
 def test_an_empty_ledger_is_sound(engine: Engine) -> None:
     assert verify_all(engine) == Report(holds=0)
 

@@ -85,6 +85,7 @@ def test_a_bulk_that_is_not_atomic_keeps_what_went_well(api: Api) -> None:  # [6
     assert api.balance("@A")["balance"] == 6
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("inflight", [False, True])
 def test_an_atomic_bulk_is_one_decision(api: Api, inflight: bool) -> None:  # [67] [68]
     poor = {"source": "@Poor", "allow_overdraft": False, "reference": "short"}

@@ -85,6 +85,7 @@ def test_other_methods_and_paths_are_answered_as_blnk_does(api: Api) -> None:
     assert api.get("/ledgers", instance_id="instance_1") == api.get("/ledgers")
 
 
+@pytest.mark.smoke
 def test_queues_and_health_say_what_waits(api: Api) -> None:
     accepted = ok(api.post(), 201)
     number = api.transaction(accepted["transaction_id"])["queue"]["number"]

@@ -26,6 +26,7 @@ def test_a_hold_in_the_queue_becomes_inflight_under_its_id(api: Api) -> None:  #
     assert [step["status"] for step in settled["timeline"]] == ["QUEUED", "INFLIGHT", "APPLIED"]
 
 
+@pytest.mark.smoke
 def test_a_hold_is_committed_in_part_and_the_rest_voided(api: Api) -> None:  # [46] [48]
     api.done(precise_amount=200)
     hold = ok(api.spend(precise_amount=100, inflight=True), 201)["transaction_id"]

@@ -169,6 +169,7 @@ def test_what_is_queued_counts_where_it_is_asked_for(api: Api) -> None:
     )
 
 
+@pytest.mark.smoke
 def test_a_statement_adds_up_entry_by_entry(api: Api) -> None:
     api.done(precise_amount=100, reference="in", description="first")
     ok(api.spend(precise_amount=30, reference="out"), 201)

@@ -10,6 +10,7 @@ import pytest
 from tests.harness.api import ZERO_TIME, Api, ok, refused
 
 
+@pytest.mark.smoke
 def test_the_funding_pool_example_works_as_printed(api: Api) -> None:  # [32]
     customer = api.new_balance()
     body = f"""{{
