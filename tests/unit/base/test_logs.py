@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bound_contextvars, clear_contextvars
 
 from core.base import logs
 
@@ -19,6 +19,7 @@ class Terminal(io.StringIO):
 @pytest.fixture(autouse=True)
 def _put_back() -> Iterator[None]:
     before = structlog.get_config()
+    clear_contextvars()  # A request that was answered on this thread leaves its own.
     yield
     structlog.configure(**before)
 
