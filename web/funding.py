@@ -34,8 +34,9 @@ from core.funding.answers import (
 )
 from core.funding.recipients import Given, of_csv
 from core.funding.requests import FundingRequest, RunRequest
-from core.funding.store import JOB_PREFIX, ROW_STATUSES, RUN_PREFIX, JobRow, RunRow
+from core.funding.store import JOB_PREFIX, ROW_STATUSES, JobRow, RunRow
 from core.funding.terms import terms_problems
+from core.ledger.rules.model import RUN_PREFIX
 from web.http import pages as lists
 from web.http import parameters, wire
 from web.http.errors import Malformed

@@ -9,7 +9,7 @@ from redis import RedisError
 
 from core.base.db import reading
 from core.base.errors import InvalidRequest, TransientError
-from core.ledger import recovery
+from core.ledger import queues
 from core.ledger.answers import queue_of
 from core.ledger.store import queues as queue_store
 from web.http import durations, parameters, wire
@@ -112,7 +112,7 @@ def recover() -> Response:
     except ValueError as error:
         raise InvalidRequest([("", f"invalid threshold duration: {error}")], "GEN_VALIDATION_ERROR") from None
     ledger = service()
-    recovered, touched = recovery.recover(
+    recovered, touched = queues.recover(
         ledger.engine, older_than_s=max(threshold / 10**9, RECOVER_AFTER_S), announce=ledger.announce
     )
     ledger.doorbell.ring(touched)

@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from core.base.db import reading
 from core.base.errors import InvalidRequest, LedgerError, ReferenceConflict
-from core.ledger import dry_run_answers, lookup, settling
+from core.ledger import batches, dry_run_answers, holds, lookup, refunds
 from core.ledger.answers import Batch, Transaction, transaction_of
 from core.ledger.append import Submission
 from core.ledger.explain import CODES, blnk_text
@@ -56,7 +56,7 @@ def settle(transaction_id: str) -> Response:
     ledger = service()
     try:
         with reading(ledger.engine) as conn:
-            drafts = settling.draft_settlements(conn, transaction_id, asked)
+            drafts = holds.draft_settlements(conn, transaction_id, asked)
     except LedgerError as error:
         if asked.dry_run and error.code in dry_run_answers.FORBIDDEN_NOW:
             return wire.answer(dry_run_answers.refused(error, asked.status))
@@ -106,7 +106,7 @@ def refund(transaction_id: str) -> Response:
     ledger = service()
     try:
         with reading(ledger.engine) as conn:
-            draft = settling.draft_refund(conn, transaction_id, asked)
+            draft = refunds.draft_refund(conn, transaction_id, asked)
     except LedgerError as error:
         if asked.dry_run and error.code in dry_run_answers.FORBIDDEN_NOW:
             return wire.answer(dry_run_answers.refused(error))
@@ -132,7 +132,7 @@ def _settled(ledger: Service, transaction_id: str, submission: Submission, *, qu
     """What was settled as it is now, and its settlements."""
     children = [one.transaction_id for one in submission.accepted]
     found: Transaction | Batch
-    if settling.is_batch(transaction_id):
+    if batches.is_batch(transaction_id):
         found = lookup.batch(ledger.engine, transaction_id)
     else:
         row = lookup.find(ledger.engine, transaction_id)
@@ -174,7 +174,7 @@ class _Item:
         )
         try:
             with reading(ledger.engine) as conn:
-                return settling.draft_settlements(conn, self.asked.transaction_id, asked)
+                return holds.draft_settlements(conn, self.asked.transaction_id, asked)
         except LedgerError as error:
             if error.code not in _ITEM_CODES:
                 raise

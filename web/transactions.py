@@ -22,12 +22,12 @@ from core.ledger.answers import (
     transaction_of,
 )
 from core.ledger.append import Submission
+from core.ledger.batches import is_batch
 from core.ledger.dry_run import Imagined
 from core.ledger.explain import CODES, blnk_text
 from core.ledger.intake import Batch
-from core.ledger.rules.model import Status
+from core.ledger.rules.model import BATCH_PREFIX, Status
 from core.ledger.rules.requests import BulkRequest, TransactionRequest
-from core.ledger.settling import BATCH_PREFIX, is_batch
 from core.ledger.store import due as due_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transaction_list import TRANSACTIONS, find_transactions

@@ -19,12 +19,13 @@ from core.funding.dry_run import DryRun
 from core.funding.forecast import Forecast
 from core.funding.missed import Missed
 from core.funding.requests import FundingTerms
-from core.funding.store import RUN_PREFIX, JobRow, RowState, RunRow
+from core.funding.store import JobRow, RowState, RunRow
 from core.funding.terms import job_terms
 from core.funding.views import Counts
 from core.ledger.answers import RejectionAnswer, rejection_of
 from core.ledger.balances import Balance
 from core.ledger.explain import WIRE_NAMES, RejectionName, sum_text
+from core.ledger.rules.model import RUN_PREFIX
 from core.ledger.store.transactions import TransactionRow
 from core.lists.requests import FilterClause
 

@@ -13,6 +13,7 @@ from core.funding import store as funding_store
 from core.funding.missed import Missed
 from core.funding.store import JobRow, RunRow
 from core.funding.terms import job_terms, schedule_of
+from core.ledger.rules.model import RUN_PREFIX
 from core.ledger.rules.validation import MAX_REFERENCE, text_problems
 
 INVALID = "GEN_VALIDATION_ERROR"
@@ -105,7 +106,7 @@ def retry(engine: Engine, job_id: str, run_id: str, now: datetime) -> tuple[RunR
         job = _lock_job(conn, job_id)
         run = get_run(conn, job, run_id)
         if run.retried_by is not None:
-            again = funding_store.find_run(conn, f"{funding_store.RUN_PREFIX}{run.retried_by}")
+            again = funding_store.find_run(conn, f"{RUN_PREFIX}{run.retried_by}")
             assert again is not None
             return again, True
         if job.status != "ACTIVE":
@@ -122,7 +123,7 @@ def retry(engine: Engine, job_id: str, run_id: str, now: datetime) -> tuple[RunR
         )
         if not funding_store.fill_with_rejected(conn, id, run.id):
             raise Conflict("GEN_CONFLICT", "no row of the run was rejected; there is nothing to retry", {})
-        again = funding_store.find_run(conn, f"{funding_store.RUN_PREFIX}{id}")
+        again = funding_store.find_run(conn, f"{RUN_PREFIX}{id}")
         assert again is not None
         return again, False
 

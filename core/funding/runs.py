@@ -35,7 +35,7 @@ from core.ledger import append, drain
 from core.ledger.append import Submission
 from core.ledger.drain import Announce
 from core.ledger.rules.log_row import LogRow
-from core.ledger.rules.model import Draft, Kind
+from core.ledger.rules.model import RUN_PREFIX, Draft, Kind
 from core.ledger.rules.requests import Terms
 from core.ledger.rules.routing import route_of
 from core.ledger.store import log as log_store
@@ -193,7 +193,7 @@ def _advance_run(conn: Connection, job: JobRow, run: RunRow, now: datetime, prog
     return {}
 
 
-_OF_RUNS = funding_store.RUN_PREFIX.replace("_", r"\_") + "%"
+_OF_RUNS = RUN_PREFIX.replace("_", r"\_") + "%"
 """What the parents of postings of runs are like."""
 
 

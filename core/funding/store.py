@@ -29,12 +29,12 @@ from sqlalchemy import (
 from core.base.db import copy_text, driver, plan_for_values
 from core.base.ids import key_of
 from core.base.tables import balances, funding_rows
+from core.ledger.rules.model import RUN_PREFIX
 from core.ledger.store.balance_list import BALANCE_ROWS, matching
 from core.ledger.store.log import escaped
 from core.lists.fields import Listing
 
 JOB_PREFIX = "fund_"
-RUN_PREFIX = "run_"
 
 
 class JobRow(NamedTuple):

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from core.base.answers import Major, major
 from core.base.db import snapshot
 from core.base.errors import LedgerError
-from core.ledger import dry_run, settling
+from core.ledger import dry_run, holds
 from core.ledger.answers import balance_id
 from core.ledger.dry_run import DryRun, Imagined
 from core.ledger.explain import CODES, WIRE_NAMES, RejectionName, blnk_text
@@ -179,7 +179,7 @@ def settlements(engine: Engine, items: Sequence[tuple[BulkSettlement, str]]) -> 
                 status=status, amount=item.amount, precise_amount=item.precise_amount, skip_queue=True
             )
             try:
-                drafts = settling.draft_settlements(conn, item.transaction_id, asked)
+                drafts = holds.draft_settlements(conn, item.transaction_id, asked)
             except LedgerError as error:
                 result = refused(error, status)
             else:

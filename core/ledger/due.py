@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from core.base.db import begin, reading
 from core.base.errors import ReferenceConflict
-from core.ledger import append, intake, settling
+from core.ledger import append, holds, intake
 from core.ledger.append import Submission
 from core.ledger.rules.model import Draft, Kind
 from core.ledger.rules.requests import terms_of
@@ -65,7 +65,7 @@ def _settle_due(engine: Engine, now: datetime, queues: set[int]) -> int:
             kinds.setdefault(transaction_id, kind)
         submissions = []
         for transaction_id, kind in kinds.items():
-            if drafts := settling.due_settlements(conn, transaction_id, Kind(kind)):
+            if drafts := holds.due_settlements(conn, transaction_id, Kind(kind)):
                 submissions.append(Submission(drafts))
         if submissions:
             _append(conn, submissions, append.called_by_id, queues)

@@ -4,8 +4,7 @@ from sqlalchemy import Connection
 
 from core.base.errors import InvalidRequest, NotFound
 from core.base.ids import key_of
-from core.ledger.rules.model import GENERAL_LEDGER
-from core.ledger.settling import BATCHES
+from core.ledger.rules.model import BATCH_PREFIXES, GENERAL_LEDGER
 from core.ledger.store import metadata as metadata_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.balances import BALANCE_PREFIX
@@ -32,10 +31,10 @@ def annotate(conn: Connection, entity_id: str, meta_data: str) -> str:
         merged = metadata_store.merge_ledger(conn, entity_id, meta_data)
     elif entity_id.startswith(BALANCE_PREFIX):
         merged = metadata_store.merge_balance(conn, key_of(entity_id, BALANCE_PREFIX), meta_data)
-    elif entity_id.startswith((TRANSACTION_PREFIX, *BATCHES)):
+    elif entity_id.startswith((TRANSACTION_PREFIX, *BATCH_PREFIXES)):
         merged = _annotate_family(conn, entity_id, meta_data)
     else:
-        known = f"{LEDGER_PREFIX}, {BALANCE_PREFIX}, {TRANSACTION_PREFIX}, {' or '.join(BATCHES)}"
+        known = f"{LEDGER_PREFIX}, {BALANCE_PREFIX}, {TRANSACTION_PREFIX}, {' or '.join(BATCH_PREFIXES)}"
         text = f"invalid entity ID: metadata belongs to an id that begins with {known}"
         raise InvalidRequest([("", text)], "META_INVALID_ENTITY_ID")
     if merged is None:
@@ -52,7 +51,7 @@ def _annotate_family(conn: Connection, entity_id: str, meta_data: str) -> str | 
         text = f"is too much for {len(keys)} transactions; together they take {MAX_WRITTEN} bytes at a time"
         raise InvalidRequest([("meta_data", text)], "GEN_VALIDATION_ERROR")
     _check_size(metadata_store.merge(conn, keys, meta_data))
-    if entity_id.startswith(BATCHES):
+    if entity_id.startswith(BATCH_PREFIXES):
         return meta_data
     row = transaction_store.find(conn, entity_id)
     return row.meta_data if row is not None else None

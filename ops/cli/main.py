@@ -20,11 +20,12 @@ from core.funding import store as funding_store
 from core.funding.answers import forecast_of
 from core.funding.forecast import Forecast, forecast_within
 from core.funding.store import JobRow
-from core.ledger import history, resize
+from core.ledger import history
 from core.ledger.answers import transaction_of
+from core.ledger.batches import is_batch
+from core.ledger.queues import resize
 from core.ledger.rules.model import Kind, Status
 from core.ledger.rules.routing import MAX_QUEUES
-from core.ledger.settling import is_batch
 from core.ledger.store import balances as balance_store
 from core.ledger.store import currencies as currency_store
 from core.ledger.store import queues as queue_store
@@ -251,7 +252,7 @@ def resize_queues(count: int, data: Path) -> None:
       pacioli queues resize 16
     """
     with database(data) as engine:
-        before = resize.resize(engine, count)
+        before = resize(engine, count)
     click.echo(f"{count} queues already" if before == count else f"{count} queues now, {before} before")
 
 

@@ -16,7 +16,7 @@ from core.funding import create, runs
 from core.funding import store as funding_store
 from core.funding.requests import FundingRequest, Recipient
 from core.funding.store import RunRow
-from core.ledger import append, drain, intake, settling
+from core.ledger import append, batches, drain, holds, intake, refunds
 from core.ledger.append import Submission
 from core.ledger.directory import Directory
 from core.ledger.intake import Batch
@@ -80,20 +80,20 @@ class Ledger:
     def settle(self, hold: str, status: str, **fields: Any) -> Accepted:
         """Accept a commit or void of a hold."""
         with reading(self.engine) as conn:
-            drafts = settling.draft_settlements(conn, hold, SettleRequest(status=status, **fields))
+            drafts = holds.draft_settlements(conn, hold, SettleRequest(status=status, **fields))
         return self._append(Submission(drafts))[0]
 
     def settle_all(self, transaction_id: str, status: str, **fields: Any) -> list[Accepted]:
         """Accept commits or voids of all holds of a split, which are decided together, or of a batch."""
         with reading(self.engine) as conn:
-            drafts = settling.draft_settlements(conn, transaction_id, SettleRequest(status=status, **fields))
-        of_batch = settling.is_batch(transaction_id)
+            drafts = holds.draft_settlements(conn, transaction_id, SettleRequest(status=status, **fields))
+        of_batch = batches.is_batch(transaction_id)
         return self._append(Submission(drafts, atomic=len(drafts) > 1 and not of_batch))
 
     def refund(self, transaction_id: str, **fields: Any) -> Accepted:
         """Accept a refund."""
         with reading(self.engine) as conn:
-            draft = settling.draft_refund(conn, transaction_id, RefundRequest(**fields))
+            draft = refunds.draft_refund(conn, transaction_id, RefundRequest(**fields))
         return self._append(Submission([draft]))[0]
 
     def drain(self, *queues: int) -> None:

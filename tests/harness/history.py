@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from core.base.db import begin
 from core.base.errors import LedgerError
-from core.ledger import append, settling
+from core.ledger import append, refunds
 from core.ledger.append import Submission
 from core.ledger.rules.model import Accepted
 from core.ledger.rules.requests import Leg, RefundRequest
@@ -91,7 +91,7 @@ def split(rng: random.Random, names: list[str]) -> dict[str, Any]:
 
 def refund(ledger: Ledger, transaction_id: str, **fields: Any) -> Accepted:
     with begin(ledger.engine) as conn:
-        submission = Submission([settling.draft_refund(conn, transaction_id, RefundRequest(**fields))])
+        submission = Submission([refunds.draft_refund(conn, transaction_id, RefundRequest(**fields))])
         append.append(conn, [submission])
     if submission.error is not None:
         raise submission.error

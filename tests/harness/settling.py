@@ -4,8 +4,7 @@ from typing import Any
 
 from core.base.db import reading
 from core.base.ids import new_id
-from core.ledger import settling
-from core.ledger.rules.model import Accepted, RejectReason, Status
+from core.ledger.rules.model import BATCH_PREFIX, Accepted, RejectReason, Status
 from core.ledger.rules.requests import TransactionRequest
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
@@ -26,7 +25,7 @@ def split_of(ledger: Ledger, amount: int, *parts: tuple[str, str | int], **field
 
 
 def batch_of(ledger: Ledger, *requests: TransactionRequest) -> str:
-    batch_id = new_id(settling.BATCH_PREFIX)
+    batch_id = new_id(BATCH_PREFIX)
     ledger.bulk(*requests, parent=batch_id)
     ledger.drain()
     return batch_id

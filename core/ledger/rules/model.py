@@ -233,4 +233,7 @@ class BalanceRef(NamedTuple):
 GENERAL_LEDGER = "general_ledger_id"
 """The ledger of all internal balances."""
 
+BATCH_PREFIX, RUN_PREFIX = BATCH_PREFIXES = ("bulk_", "run_")
+"""The ID of a batch begins with one of these: that of a bulk, and that of a run, which is posted little by little."""
+
 Json = dict[str, Any]

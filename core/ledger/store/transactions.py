@@ -211,6 +211,19 @@ def legs_of(conn: Connection, transaction_id: str) -> list[TransactionRow]:
     return [TransactionRow(*row) for row in rows]
 
 
+_COUNT_MEMBERS = """
+    SELECT count(*)
+    FROM log
+    WHERE parent = %s AND kind IN (1, 2)
+"""
+
+
+def count_members(conn: Connection, batch_id: str) -> int:
+    """Count the transfers and holds of a batch; the legs of splits in it do not count."""
+    (count,) = driver(conn).execute(_COUNT_MEMBERS, (batch_id,)).fetchone()  # type: ignore[misc]
+    return int(count)
+
+
 def settlements_of(conn: Connection, hold_seq: int) -> list[TransactionRow]:
     """The commits and voids of a hold that were not rejected, in order of acceptance."""
     rows = driver(conn).execute(f"{_SELECT} WHERE hold_seq = %s AND o.status <> 4 ORDER BY log.seq", (hold_seq,))

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from core.base.db import begin, reading, snapshot
 from core.base.errors import Conflict, InvalidRequest, NotFound
 from core.base.tables import metadata
-from core.ledger import append, dry_run, intake, settling
+from core.ledger import append, dry_run, holds, intake, refunds
 from core.ledger.append import Submission
 from core.ledger.dry_run import Imagined
 from core.ledger.rules.model import Draft, Kind, Status
@@ -82,7 +82,7 @@ class _Play:
         asked = SettleRequest(status=status, precise_amount=amount)
         try:
             with reading(self.ledger.engine) as conn:
-                drafts = settling.draft_settlements(conn, self.dice.choice(self.posted[-8:]), asked)
+                drafts = holds.draft_settlements(conn, self.dice.choice(self.posted[-8:]), asked)
         except (InvalidRequest, Conflict):
             return
         self._really_do(drafts, self._rehearse(drafts, atomic=len(drafts) > 1), atomic=len(drafts) > 1)
@@ -93,7 +93,7 @@ class _Play:
         asked = RefundRequest(precise_amount=self.dice.choice([None, 1, 2]))
         try:
             with reading(self.ledger.engine) as conn:
-                draft = settling.draft_refund(conn, self.dice.choice(self.posted[-8:]), asked)
+                draft = refunds.draft_refund(conn, self.dice.choice(self.posted[-8:]), asked)
         except (InvalidRequest, Conflict, NotFound):
             return
         self._really_do([draft], self._rehearse([draft], atomic=False), atomic=False)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, event, text
 from core.base.db import begin, connect, reading
 from core.base.errors import Conflict, InvalidRequest, NotFound
 from core.base.ids import new_key
-from core.ledger import append, history, intake, settling
+from core.ledger import append, history, holds, intake, refunds
 from core.ledger.append import Submission
 from core.ledger.directory import Directory
 from core.ledger.rules.model import Accepted, Draft
@@ -54,12 +54,12 @@ class Past:
     def settle(self, transaction_id: str, status: str, amount: int | None = None) -> None:
         with reading(self.ledger.engine) as conn:
             asked = SettleRequest(status=status, precise_amount=amount)
-            drafts = settling.draft_settlements(conn, transaction_id, asked)
+            drafts = holds.draft_settlements(conn, transaction_id, asked)
         self.accept(drafts)
 
     def refund(self, transaction_id: str, amount: int | None = None) -> None:
         with reading(self.ledger.engine) as conn:
-            draft = settling.draft_refund(conn, transaction_id, RefundRequest(precise_amount=amount))
+            draft = refunds.draft_refund(conn, transaction_id, RefundRequest(precise_amount=amount))
         self.accept([draft])
 
     def accept(

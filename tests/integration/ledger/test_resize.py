@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from core.base.db import begin, connect, reading
 from core.base.errors import InvalidRequest, TransientError
-from core.ledger import drain, resize
+from core.ledger import drain, queues
 from core.ledger.rules.routing import MAX_QUEUES
 from core.ledger.store import queues as queue_store
 from core.verification.verify import verify_all
@@ -51,7 +51,7 @@ def test_resize_while_threads_append_and_drain_loses_and_reorders_nothing(ledger
         at = sum(posted)
         while sum(posted) < at + 15 and not failures:
             time.sleep(0.005)
-        assert resize.resize(ledger.engine, count) == before
+        assert queues.resize(ledger.engine, count) == before
         before = count
     done.set()
     for thread in threads:
@@ -71,8 +71,8 @@ def test_resize_while_threads_append_and_drain_loses_and_reorders_nothing(ledger
 def test_everything_that_waits_is_decided_before_the_change(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(30):
         ledger.post(source=f"@{number}")
-    monkeypatch.setattr(resize, "LITTLE", 5)
-    assert resize.resize(ledger.engine, 2) == 8
+    monkeypatch.setattr(queues, "LITTLE", 5)
+    assert queues.resize(ledger.engine, 2) == 8
     report = verify_all(ledger.engine)
     assert report.problems == []
     assert (report.transactions, report.undecided) == (30, 0)
@@ -93,7 +93,7 @@ def test_nothing_is_accepted_between_the_last_look_and_the_change(
         change(conn, count)  # type: ignore[arg-type]
 
     monkeypatch.setattr(queue_store, "resize", slow_change)
-    resize.resize(ledger.engine, 3)
+    queues.resize(ledger.engine, 3)
     posting.join()
     assert verify_all(ledger.engine).problems == []
     ledger.drain()
@@ -105,7 +105,7 @@ def test_a_drain_that_is_at_a_queue_is_waited_for(ledger: Ledger) -> None:
     with begin(ledger.engine) as conn:
         numbers = queue_store.with_work(conn)
         queue_store.lock_heads(conn, numbers, wait=True)
-        resizing = threading.Thread(target=resize.resize, args=(ledger.engine, 3))
+        resizing = threading.Thread(target=queues.resize, args=(ledger.engine, 3))
         resizing.start()
         resizing.join(0.3)
         assert resizing.is_alive()
@@ -120,7 +120,7 @@ def test_a_resize_that_does_not_get_its_locks_changes_nothing(ledger: Ledger, da
     with begin(ledger.engine) as conn:
         queue_store.lock_heads(conn, [7], wait=True)
         with pytest.raises(TransientError):
-            resize.resize(impatient, 3)
+            queues.resize(impatient, 3)
     impatient.dispose()
     with reading(ledger.engine) as conn:
         assert len(queue_store.cursors(conn)) == 8
@@ -132,8 +132,8 @@ def test_a_resize_that_does_not_get_its_locks_changes_nothing(ledger: Ledger, da
 @pytest.mark.parametrize("count", [0, -1, MAX_QUEUES + 1])
 def test_a_number_of_queues_that_cannot_be_is_refused(engine: Engine, count: int) -> None:
     with pytest.raises(InvalidRequest, match=f"from 1 to {MAX_QUEUES}"):
-        resize.resize(engine, count)
+        queues.resize(engine, count)
 
 
 def test_the_same_number_changes_nothing(engine: Engine) -> None:
-    assert resize.resize(engine, 8) == 8
+    assert queues.resize(engine, 8) == 8

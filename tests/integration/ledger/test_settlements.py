@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from core.ledger import due, settling
+from core.ledger import due, refunds
 from core.ledger.rules.model import Draft
 from tests.harness.api import Api, ok, refused
 
@@ -97,15 +97,15 @@ def test_a_repeated_bulk_with_skip_queue_decides_the_splits_in_it_too(api: Api) 
 
 def test_refunds_at_once_in_different_words_give_one(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     paid = api.done(precise_amount=5)["transaction_id"]
-    drafted = settling.draft_refund
+    drafted = refunds.draft_refund
 
     def draft_after_another(*arguments: Any) -> Draft:
         draft = drafted(*arguments)
-        monkeypatch.setattr(settling, "draft_refund", drafted)
+        monkeypatch.setattr(refunds, "draft_refund", drafted)
         _refund(api, paid, description="quicker")
         return draft
 
-    monkeypatch.setattr(settling, "draft_refund", draft_after_another)
+    monkeypatch.setattr(refunds, "draft_refund", draft_after_another)
     response = api.client.post(f"/refund-transaction/{paid}", json={"description": "slower"})
     refused(response, 409, "TXN_ALREADY_REFUNDED", f"transaction {paid} has already been refunded")
     api.drain()

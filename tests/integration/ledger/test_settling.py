@@ -7,8 +7,8 @@ import pytest
 from core.base.db import begin
 from core.base.errors import Conflict, InvalidRequest, ReferenceConflict
 from core.base.ids import new_id
-from core.ledger import settling
-from core.ledger.rules.model import RejectReason, Status
+from core.ledger import batches
+from core.ledger.rules.model import BATCH_PREFIX, RejectReason, Status
 from core.ledger.store import due as due_store
 from tests.harness.factories import Ledger, fund, shares, transaction
 from tests.harness.settling import applied, batch_of, held_of, legs_of, reason_of, split_of, statuses_of, sums_of
@@ -172,7 +172,7 @@ def test_a_repeated_reference_settles_a_split_once_also_when_a_leg_was_rejected_
 
 
 def test_a_repeated_reference_settles_a_batch_once_also_when_it_has_grown_meanwhile(ledger: Ledger) -> None:
-    batch = new_id(settling.BATCH_PREFIX)
+    batch = new_id(BATCH_PREFIX)
     ledger.bulk(transaction(precise_amount=10, inflight=True), parent=batch)
     ledger.drain()
     first = ledger.settle_all(batch, "commit", precise_amount=4, reference="mine")
@@ -206,7 +206,7 @@ def test_a_run_is_refunded_by_its_id(ledger: Ledger) -> None:
 
 
 def test_a_run_of_too_many_rows_is_not_settled_in_one_request(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settling, "MAX_SETTLED", 1)
+    monkeypatch.setattr(batches, "MAX_SETTLED", 1)
     run = fund(ledger, "@A", "@B", inflight=True)
     with pytest.raises(InvalidRequest, match="2 transactions are too many"):
         ledger.settle_all(run.run_id, "commit")

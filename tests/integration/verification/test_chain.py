@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from core.base.db import begin, reading
-from core.ledger import resize
+from core.ledger import queues
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import COLUMNS, digest_of
 from core.verification import store as audit_store
@@ -168,7 +168,7 @@ def test_what_is_older_than_the_chain_needs_no_hash_and_what_is_younger_does(cha
         assert report.problems == []
     # A queue that goes and comes back, and one with old outcomes that had gone.
     for count in (1, 8):
-        resize.resize(chained.engine, count)
+        queues.resize(chained.engine, count)
         chained.post(source="@A", destination="@B")
         chained.drain()
     for report in both(chained, KEY):

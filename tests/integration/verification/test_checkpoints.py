@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection, make_url, text
 
 from core.base.db import begin, connect, reading
-from core.ledger import resize
+from core.ledger import queues
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import digest_of
 from core.ledger.rules.requests import Leg
@@ -208,7 +208,7 @@ def test_a_random_mix_is_sound_in_small_steps_and_across_resizes(
     monkeypatch.setattr(walk, "ROWS_AT_A_TIME", 5)
     rng = random.Random(seed)
     for count in (8, 3, 8, 1, 5):
-        resize.resize(ledger.engine, count)
+        queues.resize(ledger.engine, count)
         mix(ledger, rng, steps=30)
         while True:
             report = verify_since_checkpoint(ledger.engine, key=KEY, limit=9)

@@ -1,4 +1,4 @@
-"""Another number of queues, with nothing lost and nothing out of order.
+"""What an operator does with the queues: change their number, and decide what waits too long.
 
 A balance's queue depends on their number, so all queues must be empty when it changes: a posting that waits in the old
 queue of its balance could otherwise be overtaken by one in the new.
@@ -8,7 +8,8 @@ from sqlalchemy import Engine
 
 from core.base.db import begin, reading
 from core.base.errors import InvalidRequest, InvariantBroken
-from core.ledger.drain import Announce, drain_until
+from core.ledger import due
+from core.ledger.drain import Announce, drain, drain_until
 from core.ledger.rules.routing import MAX_QUEUES
 from core.ledger.store import log as log_store
 from core.ledger.store import queues as queue_store
@@ -53,6 +54,27 @@ def resize(engine: Engine, count: int, *, announce: Announce = lambda cursors: N
             raise InvariantBroken(f"queues {waiting} are not empty after all was drained")
         queue_store.resize(conn, count)
     return before
+
+
+def recover(engine: Engine, *, older_than_s: float, announce: Announce) -> tuple[int, set[int]]:
+    """Take what is due, and drain the queues in which something waits for longer than this.
+
+    It is for when workers or beat are gone, or a doorbell and the sweep failed: everything is decided here and now.
+
+    Returns how many transactions waited so long and are decided now, the legs of a split each counted, and the queues to
+    ring, in which more may wait.
+
+    Raises:
+        TransientError: the database was busy or gone. What was committed stays.
+    """
+    with reading(engine) as conn:
+        overdue = queue_store.overdue(conn, older_than_s)
+    touched = due.accept_due(engine)
+    for queue in touched:
+        touched = touched | drain(engine, queue, announce=announce)
+    for queue, (last, _) in overdue.items():
+        touched |= drain_until(engine, queue, last, announce=announce)
+    return sum(count for _, count in overdue.values()), touched
 
 
 def _drain_all(engine: Engine, last: dict[int, int], announce: Announce) -> None:

@@ -1,0 +1,93 @@
+"""Batches, and what an ID names that a request settles or refunds: one transaction, a split's legs, or a whole batch."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from core.base.errors import InvalidRequest, NotFound
+from core.base.ids import key_of
+from core.base.money import InexactAmount, to_minor
+from core.ledger.rules.model import BATCH_PREFIXES, Kind
+from core.ledger.rules.requests import RefundRequest, SettleRequest
+from core.ledger.rules.validation import MAX_REFERENCE, text_problems, whole
+from core.ledger.store import transactions as transaction_store
+from core.ledger.store.transactions import TransactionRow
+
+MAX_SETTLED = 10_000
+"""Transactions of one batch that one request settles or refunds. A bulk never has more."""
+
+
+def is_batch(transaction_id: str) -> bool:
+    """Say whether this is the ID of a batch, which names all that is in it."""
+    return any(key_of(transaction_id, prefix) is not None for prefix in BATCH_PREFIXES)
+
+
+def family(
+    conn: Connection, transaction_id: str, missing: str | None = None
+) -> tuple[TransactionRow | None, list[TransactionRow]]:
+    """Find what an ID stands for: its own row, and that row again, the legs of a split, or what is in a batch.
+
+    A batch has no row of its own. A split that waits for its date stands for itself: its legs are not there yet.
+
+    Raises:
+        NotFound: there is no such transaction or batch. ``missing`` is the text to say instead.
+        InvalidRequest: the batch is too large for one request.
+    """
+    row = transaction_store.find(conn, transaction_id)
+    if row is not None and (row.kind != Kind.SPLIT or not row.seq):
+        return row, [row]
+    known = row is not None
+    if row is None and is_batch(transaction_id):
+        known = True
+        _check_size(transaction_store.count_members(conn, transaction_id))
+    legs = transaction_store.legs_of(conn, transaction_id) if known else []
+    # All that is in a batch may still wait for its date.
+    if not legs and not (known and transaction_store.batch(conn, transaction_id)):
+        raise NotFound("TXN_NOT_FOUND", missing or f"Transaction with ID '{transaction_id}' not found")
+    return row, legs
+
+
+def _check_size(count: int) -> None:
+    if count > MAX_SETTLED:
+        text = f"{count} transactions are too many for one request; {MAX_SETTLED} are allowed, so do it one by one"
+        raise InvalidRequest([("", text)])
+
+
+def precise_amount_of(request: SettleRequest | RefundRequest) -> int | None:
+    """Minor units that were asked for as such. Blnk makes these checks before it looks for the hold, also for a void.
+
+    Raises:
+        InvalidRequest: an amount is not positive.
+    """
+    precise = whole(request.precise_amount) if request.precise_amount is not None else None
+    if request.precise_amount is not None and (precise is None or precise <= 0):
+        raise InvalidRequest([("", "precise_amount must be positive")], code="TXN_INVALID_AMOUNT")
+    if request.amount is not None and (request.amount.is_nan() or request.amount < 0):
+        word = "commit" if isinstance(request, SettleRequest) else "refund"
+        raise InvalidRequest([("", f"{word} amount cannot be negative")], code="GEN_BAD_REQUEST")
+    return precise
+
+
+def amount_of(request: SettleRequest | RefundRequest, precise: int | None, of: Sequence[TransactionRow]) -> int:
+    """Minor units that were asked of some transactions; 0 is all that is left. ``precise`` is of ``precise_amount_of``.
+
+    Raises:
+        InvalidRequest: the transactions have several currencies, or the amount does not come out whole.
+    """
+    if (precise or request.amount) and len({(each.currency, each.precision) for each in of}) > 1:
+        raise InvalidRequest([("amount", "has no meaning for a batch of several currencies; leave it out")])
+    if precise is not None:
+        return precise
+    try:
+        return to_minor(request.amount, of[0].precision) if request.amount else 0
+    except InexactAmount as error:
+        raise InvalidRequest([("amount", str(error))], code="TXN_INVALID_AMOUNT") from None
+
+
+def check_reference(reference: str | None) -> None:
+    """
+    Raises:
+        InvalidRequest: the reference is no good.
+    """
+    if reference is not None and (problems := text_problems("reference", reference, MAX_REFERENCE)):
+        raise InvalidRequest(problems)
