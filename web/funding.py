@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from threading import BoundedSemaphore
 from typing import BinaryIO, cast
 
@@ -14,7 +15,7 @@ from core.base.db import reading, reading_within
 from core.base.decoding import Decoded
 from core.base.errors import InvalidRequest, NotFound, TransientError
 from core.base.ids import key_of
-from core.base.problems import refusal
+from core.base.problems import MAX_LISTED, refusal
 from core.funding import create as funding_create
 from core.funding import dry_run as funding_dry_run
 from core.funding import forecast
@@ -32,7 +33,7 @@ from core.funding.answers import (
     row_of,
     run_of,
 )
-from core.funding.recipients import Given, of_csv
+from core.funding.recipients import Given, of_csv, of_list, row_problems
 from core.funding.requests import FundingRequest, RunRequest
 from core.funding.store import JOB_PREFIX, ROW_STATUSES, JobRow, RunRow
 from core.funding.terms import terms_problems
@@ -267,14 +268,19 @@ def _parts() -> tuple[FundingRequest, BinaryIO]:
 
 
 def _checked(asked: Decoded[FundingRequest], *, has_file: bool) -> FundingRequest:
-    """A request that could be read. What is wrong with its terms is said beside what cannot be read.
+    """A request that could be read. What is wrong with its terms, or its rows, is said beside what cannot be read.
 
     Raises:
         InvalidRequest: some field cannot be read.
     """
     if asked.unread:
-        problems = terms_problems(asked.value, has_file, datetime.now(UTC))
-        raise refusal(asked.unread, problems, "GEN_VALIDATION_ERROR")
+        terms = terms_problems(asked.value, has_file, datetime.now(UTC))
+        rows = (
+            (f"recipients[{given.row - 1}].{name}", text)
+            for given in of_list(asked.value.recipients or ())
+            for name, text in row_problems(given)
+        )
+        raise refusal(asked.unread, [*terms, *islice(rows, MAX_LISTED)], "GEN_VALIDATION_ERROR")
     return asked.value
 
 

@@ -86,20 +86,23 @@ def unexplained(unread: Iterable[Unread], problems: Problems, within: str = "") 
     names = [_inside(each.field, within) for each in unread if each.code != UNKNOWN_FIELD]
     if "" in names:
         return []
-    heads = {_head(name) for name in names}
+    heads = {_head(name) for name in names} | {_other_of_two(name) for name in names}
     return [
         (name, text)
         for name, text in problems
-        if name.removesuffix("s") not in heads and not any(_is_at_or_in(name, whole) for whole in names)
+        if heads.isdisjoint((name, name.removesuffix("s"))) and not any(_is_at_or_in(name, whole) for whole in names)
     ]
 
 
 def _head(name: str) -> str:
-    """The field that a rule complains about where this one, or a part of it, is not there.
+    """The field at the top of the body that this one is, or is a part of. A rule names ``source`` also for ``sources``."""
+    return name.partition("[")[0].partition(".")[0].removesuffix("s")
 
-    A rule about one of two fields names the first: ``amount`` for ``precise_amount``, ``source`` for ``sources``.
-    """
-    return name.partition("[")[0].partition(".")[0].removesuffix("s").removeprefix("precise_")
+
+def _other_of_two(name: str) -> str:
+    """The field that a rule names when it and this one are both missing: ``amount`` for ``precise_amount``."""
+    above, dot, last = name.rpartition(".")
+    return f"{above}{dot}{last.removeprefix('precise_')}"
 
 
 def _is_at_or_in(name: str, whole: str) -> bool:

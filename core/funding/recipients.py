@@ -8,11 +8,10 @@ import csv
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
-from operator import itemgetter
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -20,6 +19,7 @@ from sqlalchemy import Connection
 from core.base.errors import InvalidRequest
 from core.base.metadata import meta_data_problems, meta_data_text
 from core.base.money import MAX_DIGITS, InexactAmount, to_minor
+from core.base.problems import MAX_LISTED, ProblemList
 from core.funding import store as funding_store
 from core.funding.requests import Recipient
 from core.funding.store import FundingRow
@@ -29,8 +29,6 @@ from core.ledger.store import balances as balance_store
 
 COLUMNS = ("destination", "amount", "precise_amount", "description")
 """Of a CSV."""
-MAX_PROBLEMS = 100
-"""Problems that are listed. All are counted."""
 MAX_LINE = 65_536
 """Bytes of one line of a CSV."""
 MAX_NEW_NAMES = 10_000
@@ -170,30 +168,6 @@ def _of_line(row: int, names: list[str], values: list[str]) -> Given:
 
 
 @dataclass
-class Problems:
-    """What is wrong with a list: the first places, and how many there are."""
-
-    listed: list[dict[str, Any]] = field(default_factory=list)
-    count: int = 0
-
-    def add(self, row: int, name: str, text: str) -> None:
-        self.count += 1
-        if len(self.listed) < MAX_PROBLEMS:
-            self.listed.append({"row": row, "field": name, "message": text})
-
-    def error(self) -> InvalidRequest:
-        self.listed.sort(key=itemgetter("row"))
-        first = self.listed[0]
-        place = f"row {first['row']}{', ' if first['field'] else ''}{first['field']}"
-        more = f", and {self.count - 1} more" if self.count > 1 else ""
-        return InvalidRequest(
-            [("recipients", f"{place}: {first['message']}{more}")],
-            "FND_INVALID_RECIPIENTS",
-            {"problems": self.listed, "problem_count": self.count},
-        )
-
-
-@dataclass
 class Loaded:
     """A list that is right, and kept."""
 
@@ -219,7 +193,7 @@ def load(
     Raises:
         InvalidRequest: some row is wrong (FND_INVALID_RECIPIENTS); ``details`` has the first problems, and their number.
     """
-    problems, digest, new_names = Problems(), hashlib.sha256(), dict[str, int]()
+    problems, digest, new_names = ProblemList("row"), hashlib.sha256(), dict[str, int]()
     rows = amount = 0
     pool = _look_up(conn, {source}, currency).get(source)
     remaining = iter(given)
@@ -229,8 +203,15 @@ def load(
         kept = []
         for each in piece:
             before = problems.count
-            minor = _check(each, precision, problems)
-            key = _key_of(each, source, currency, refs, pool.key if pool else None, new_names, problems)
+            wrong = row_problems(each)
+            for name, text in wrong:
+                problems.add(each.row, name, text)
+            named = {name for name, _ in wrong}
+            minor = key = 0
+            if each.is_read and named.isdisjoint(_AMOUNTS):
+                minor = _minor(each, precision, problems)
+            if each.is_read and "destination" not in named:
+                key = _key_of(each, source, currency, refs, pool.key if pool else None, new_names, problems)
             if problems.count == before:
                 kept.append(FundingRow(each.row, key, minor, each.description, each.meta_data))
                 text = f"{each.row}\t{each.destination}\t{minor}\t{each.description!r}\t{each.meta_data!r}\n"
@@ -244,12 +225,12 @@ def load(
     if not rows:
         raise InvalidRequest([("recipients", "cannot be empty")], "FND_INVALID_RECIPIENTS")
     if not allow_duplicates and rows > 1:
-        count, repeated = funding_store.repeated_destinations(conn, list_id, MAX_PROBLEMS)
+        count, repeated = funding_store.repeated_destinations(conn, list_id, MAX_LISTED)
         for row, first in repeated:
             problems.add(row, "destination", f"is in row {first} too; allow_duplicates permits that")
         problems.count += count - len(repeated)
     if problems.count:
-        raise problems.error()
+        raise _error(problems)
     return Loaded(rows, amount, digest.digest(), new_names)
 
 
@@ -262,21 +243,30 @@ def _look_up(conn: Connection, names: set[str], currency: str) -> dict[str, Bala
     return refs
 
 
-def _check(given: Given, precision: int, problems: Problems) -> int:
-    """What can be said of a row by itself. Returns its amount in minor units, which is right if nothing was wrong."""
-    for name, text in given.problems:
-        problems.add(given.row, name, text)
+def row_problems(given: Given) -> Sequence[tuple[str, str]]:
+    """What can be said of a row by itself."""
     if not given.is_read:
-        return 0
+        return given.problems
+    problems = list(given.problems)
     if given.description is not None and "\x00" in given.description:
-        problems.add(given.row, "description", "must not contain the NUL character")
-    name = "amount" if given.precise_amount is None else "precise_amount"
-    if any(named in ("amount", "precise_amount") for named, _ in given.problems):
-        return 0
-    if (given.amount is None) == (given.precise_amount is None):
+        problems.append(("description", "must not contain the NUL character"))
+    are_amounts_read = all(name not in _AMOUNTS for name, _ in given.problems)
+    if are_amounts_read and (given.amount is None) == (given.precise_amount is None):
         which = "is required, or precise_amount" if given.amount is None else "and precise_amount cannot both be given"
-        problems.add(given.row, "amount", which)
-        return 0
+        problems.append(("amount", which))
+    if not given.destination:
+        problems.append(("destination", "cannot be blank"))
+    elif given.destination[0] == "@":
+        problems += indicator_problems("destination", given.destination)
+    return problems
+
+
+_AMOUNTS = ("amount", "precise_amount")
+
+
+def _minor(given: Given, precision: int, problems: ProblemList) -> int:
+    """The amount of a row in minor units, which is right if nothing is wrong."""
+    name = "amount" if given.precise_amount is None else "precise_amount"
     try:
         minor = given.precise_amount if given.amount is None else to_minor(given.amount, precision)
     except InexactAmount as error:
@@ -288,6 +278,15 @@ def _check(given: Given, precision: int, problems: Problems) -> int:
     return minor
 
 
+def _error(problems: ProblemList) -> InvalidRequest:
+    details = problems.details()
+    first = problems.listed[0]
+    place = f"row {first['row']}{', ' if first['field'] else ''}{first['field']}"
+    more = f", and {problems.count - 1} more" if problems.count > 1 else ""
+    text = f"{place}: {first['message']}{more}"
+    return InvalidRequest([("recipients", text)], "FND_INVALID_RECIPIENTS", details)
+
+
 def _key_of(
     given: Given,
     source: str,
@@ -295,24 +294,18 @@ def _key_of(
     refs: dict[str, BalanceRef],
     pool: int | None,
     new_names: dict[str, int],
-    problems: Problems,
+    problems: ProblemList,
 ) -> int:
     """The key of a row's balance, or of one that is to be created; 0 where that is not to be."""
     name = given.destination
-    if not given.is_read:
-        return 0
     ref = refs.get(name)
     text = ""
-    if not name:
-        text = "cannot be blank"
-    elif name == source or (ref is not None and ref.key == pool):
+    if name == source or (ref is not None and ref.key == pool):
         text = "is the source; a pool cannot fund itself"
     elif ref is not None and ref.currency != currency:
         text = f"is in {ref.currency}, and the job is in {currency}"
     elif ref is None and name[0] != "@":
         text = f"there is no balance {name[:100]!r}"
-    elif ref is None and (wrong := indicator_problems("", name)):
-        text = wrong[0][1]
     elif ref is None:
         new_names.setdefault(name, -1 - len(new_names))
         if len(new_names) > MAX_NEW_NAMES:

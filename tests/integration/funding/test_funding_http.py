@@ -156,6 +156,23 @@ def test_a_problem_with_the_terms_names_each_field(api: Api) -> None:
         assert field in detail["message"]
 
 
+def test_what_cannot_be_read_is_said_beside_the_problems_of_the_terms_and_of_the_rows(api: Api) -> None:
+    rows = [{"destination": "@A", "amount": True}, {"destination": "@ B", "precise_amount": 1.5}, {"amount": 1}]
+    job = {"name": "", "source": "@Pool", "currency": "USD", "precision": 100, "count": "two", "at": "noon"}
+    response = api.client.post("/funding-jobs", json={**job, "recipients": rows})
+    detail = refused(response, 400, "GEN_MALFORMED_REQUEST")
+    assert detail["details"]["problem_count"] == len(detail["details"]["problems"])
+    assert sorted(each["field"] for each in detail["details"]["problems"]) == [
+        "at",
+        "count",
+        "name",
+        "recipients[0].amount",
+        "recipients[1].destination",
+        "recipients[1].precise_amount",
+        "recipients[2].destination",
+    ]
+
+
 def test_problems_of_a_list_are_listed_with_their_place(api: Api) -> None:
     recipients = [
         {"destination": "@A", "amount": 1},

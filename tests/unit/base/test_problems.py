@@ -49,11 +49,31 @@ def test_a_field_of_the_wrong_type_is_worse_than_one_that_is_not_known() -> None
         ("sources", {"source", "sources[0].identifier", "sources[1].identifier"}),
         ("sources[0]", {"source", "sources[0].identifier"}),
         ("sources[1].identifier", {"source", "sources[1].identifier"}),
-        ("", {"amount", "precise_amount", "source", "sources[0].identifier", "sources[1].identifier", "status"}),
+        ("rows[0].precise_amount", {"rows[0].amount"}),
+        (
+            "",
+            {
+                "amount",
+                "precise_amount",
+                "source",
+                "sources[0].identifier",
+                "sources[1].identifier",
+                "status",
+                "rows[0].amount",
+            },
+        ),
     ],
 )
 def test_what_a_field_that_cannot_be_read_explains(unread: str, explained: set[str]) -> None:
-    fields = ["amount", "precise_amount", "source", "sources[0].identifier", "sources[1].identifier", "status"]
+    fields = [
+        "amount",
+        "precise_amount",
+        "source",
+        "sources[0].identifier",
+        "sources[1].identifier",
+        "status",
+        "rows[0].amount",
+    ]
     left = unexplained([Unread(unread, "")], [(field, "") for field in fields])
     assert {field for field, _ in left} == set(fields) - explained
     every = [(field, "") for field in fields]
