@@ -2,30 +2,34 @@
 
 import secrets
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import islice
 from typing import Any
-from urllib.parse import quote
 
 import click
-import requests
+from msgspec.structs import replace
+from pacioli_client import Bulk, Client, NewBalance, NewTransaction, Settlement
+from pacioli_client.answers import Balance, Transaction
+from pacioli_client.errors import Conflict, Invalid, NotFound
 from rich.console import Console
 from rich.text import Text
 
-from ops.cli import show
-from ops.server.instance import Unavailable, running
+from ops.cli.service import Where, asks_service, service
+from ops.cli.show.text import console, money, plain, print_json, status_text, table
+from ops.server.instance import Unavailable
 
-DEFAULT_URL = "http://127.0.0.1:5001"
 CENTS = 100
 DECIDED_TIMEOUT_S = 60.0
 """A worker that starts up, or a line that others filled, may take a while."""
 
-WAIT = "10s"
+WAIT_S = 10.0
 """How long one request waits for a decision."""
 
 SHARED = (("@FundingPool", "USD"), ("@Revenue", "USD"), ("@Fees", "USD"), ("@World", "USD"))
 SHARED_EUR = (("@Revenue", "EUR"), ("@World", "EUR"))
+
+TOLD = ("reference", "transaction_id", "status", "precise_amount", "currency", "sequence")
+"""Fields of each transaction that ``--json`` prints."""
 
 WALKED = 20_000
 """Balances that are added up over HTTP. A larger ledger is for ``pacioli verify``."""
@@ -39,11 +43,8 @@ class NotAsTold(click.ClickException):
 
 
 @click.command(short_help="Play a small shop's day over HTTP, and check it.")
-@click.option("--url", help=f"The service. [default: the instance that runs in --data, else {DEFAULT_URL}]")
-@click.option("--key", envvar="PACIOLI_SECRET_KEY", help="Sent as X-Blnk-Key. [env: PACIOLI_SECRET_KEY]")
-@click.option("--data", type=click.Path(path_type=Path), default=".pacioli", show_default=True, help="Data folder.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: what was posted and what it came to.")
-def demo(url: str | None, key: str | None, data: Path, as_json: bool) -> None:
+@asks_service
+def demo(where: Where, as_json: bool) -> None:
     """Play a small shop's day over HTTP: funding, sales, fees, a refusal, a hold; and check every number.
 
     It may be run again and again on the same ledger: customers and references are new each time, and the table at the
@@ -54,58 +55,16 @@ def demo(url: str | None, key: str | None, data: Path, as_json: bool) -> None:
       pacioli demo
       pacioli demo --url http://ledger.example:5001 --json
     """
-    out = show.console(quiet=as_json)
-    client = Client(url or _running_url(data), key)
-    story = Story(client, out)
-    story.tell()
-    if as_json:
-        body = {"ok": True, "run": story.run, "url": client.url, "transactions": story.told, **story.result}
-        show.print_json(body)
-
-
-class Client:
-    """The few requests that the story needs."""
-
-    def __init__(self, url: str, key: str | None) -> None:
-        self.url = url.rstrip("/")
-        self._session = requests.Session()
-        if key:
-            self._session.headers["X-Blnk-Key"] = key
-
-    def send(
-        self, method: str, path: str, body: Any = None, *, status: Iterable[int] = (200, 201)
-    ) -> requests.Response:
-        """One request, whose answer must have one of these statuses."""
+    out = console(quiet=as_json)
+    with service(where) as client:
+        story = Story(client, out)
         try:
-            response = self._session.request(method, self.url + path, json=body, timeout=70)
-        except requests.RequestException as error:
-            reason = type(error).__name__
-            raise Unavailable(
-                f"cannot reach {self.url} ({reason}): start it with `pacioli up`, or name it with --url"
-            ) from None
-        if response.status_code == 401:
-            raise Unavailable(f"{self.url} wants a key: give it with --key or PACIOLI_SECRET_KEY")
-        if response.status_code not in status:
-            raise NotAsTold(
-                f"{method} {path}", " or ".join(map(str, status)), f"{response.status_code} {response.text}"
-            )
-        return response
-
-    def get(self, path: str) -> Any:
-        return self.send("GET", path).json()
-
-    def decided(self, path: str) -> Any:
-        """A transaction once it is no longer QUEUED."""
-        deadline = time.monotonic() + DECIDED_TIMEOUT_S
-        while True:
-            found = self.get(f"{path}{'&' if '?' in path else '?'}wait={WAIT}")
-            if found["status"] != "QUEUED":
-                return found
-            if time.monotonic() > deadline:
-                place = found.get("queue") or {}
-                waits = f"QUEUED after {DECIDED_TIMEOUT_S:.0f} s, {place.get('ahead')} ahead of it; does a worker run?"
-                raise NotAsTold(found["reference"], "a decision", waits)
-            time.sleep(0.1)
+            story.tell()
+        except (Invalid, NotFound, Conflict) as error:
+            raise NotAsTold("what the service answers", "no error", error.message) from None
+        if as_json:
+            body = {"ok": True, "run": story.run, "url": client.url, "transactions": story.told, **story.result}
+            print_json(body)
 
 
 @dataclass
@@ -148,25 +107,25 @@ class Story:
         self._close(accounts)
 
     def _open(self) -> None:
-        if self._client.send("GET", "/health", status=(200, 503)).status_code == 503:
+        if self._client.health().status == "DOWN":
             raise Unavailable(f"{self._client.url} says that it is down: see what it logs, then try again")
         self._say("The shop opens", f"Run {self.run}. Three customers get balances in US dollars, all empty.")
-        ledger = self._client.send("POST", "/ledgers", {"name": f"Customers of the corner shop, {self.run}"}).json()
+        ledger = self._client.ledgers.create(f"Customers of the corner shop, {self.run}")
         for name in ("Ana", "Ben", "Cleo"):
-            asked = {"ledger_id": ledger["ledger_id"], "currency": "USD", "meta_data": {"name": name}}
-            created = self._client.send("POST", "/balances", asked).json()
-            self._expect(f"the balance of {name}", 0, created["balance"])
-            self._customers[name] = created["balance_id"]
-            self._names[created["balance_id"]] = name
+            asked = NewBalance(ledger_id=ledger.ledger_id, currency="USD", meta_data={"name": name})
+            created = self._client.balances.create(asked)
+            self._expect(f"the balance of {name}", 0, created.balance)
+            self._customers[name] = created.balance_id
+            self._names[created.balance_id] = name
 
     def _fund(self) -> None:
         self._say(
             "Starting balances",
             "They come from @FundingPool, an internal balance that is created by its first use. "
-            "It may go below zero, as apply_overdraft says so; no customer may.",
+            "It may go below zero, as allow_overdraft says so; no customer may.",
         )
         rows = [
-            self._post(f"fund-{name}", "@FundingPool", name, minor, "Creating a starting balance", apply_overdraft=True)
+            self._post(f"fund-{name}", "@FundingPool", name, minor, "Creating a starting balance", allow_overdraft=True)
             for name, minor in (("Ana", 12000), ("Ben", 8000), ("Cleo", 2550))
         ]
         self._show(rows)
@@ -178,14 +137,14 @@ class Story:
         )
         sale = self._request("sale", "Ana", "@Revenue", 4250, "Two novels and a lamp")
         fee = self._request("sale-fee", "@Revenue", "@Fees", 128, "Card fee")
-        self._client.send("POST", "/transactions/bulk", {"transactions": [sale, fee], "atomic": True})
-        rows = [self._decided(asked["reference"], "APPLIED") for asked in (sale, fee)]
+        self._client.transactions.create_bulk(Bulk(transactions=[sale, fee], atomic=True))
+        rows = [self._decided(str(asked.reference), "APPLIED") for asked in (sale, fee)]
         self._show(rows)
 
         self._out.print("The till was not sure, and sends the sale again: the same reference, the same transaction.\n")
-        again = self._client.send("POST", "/transactions", sale)
-        self._expect("Idempotent-Replayed of a repeated reference", "true", again.headers.get("Idempotent-Replayed"))
-        self._expect("the id of a repeated reference", rows[0]["transaction_id"], again.json()["transaction_id"])
+        again = self._client.transactions.create(sale)
+        self._expect("the id of a repeated reference", rows[0].transaction_id, again.transaction_id)
+        self._expect("the status of a repeated reference", "APPLIED", again.status)
 
     def _world(self) -> None:
         self._say(
@@ -204,11 +163,13 @@ class Story:
         self._say("Too much", "Cleo has 15.50 left and tries to pay 99.00. A refusal is kept, with the sum behind it.")
         row = self._post("too-much", "Cleo", "@Revenue", 9900, "A bicycle", status="REJECTED")
         self._show([row])
-        why = row["rejection"]
+        why = row.rejection
+        if not why:
+            raise NotAsTold("the rejection", "the sum behind it", None)
         for name, told in (("available", 1550), ("requested", 9900), ("short_by", 8350)):
-            self._expect(f"{name} of the rejection", told, why[name])
-        self._expect("the reason of the rejection", "insufficient_funds", why["reason"])
-        self._out.print(f"  {show.plain(why['message'])}\n")
+            self._expect(f"{name} of the rejection", told, getattr(why, name))
+        self._expect("the reason of the rejection", "insufficient_funds", why.reason)
+        self._out.print(f"  {plain(why.message)}\n")
 
     def _hold(self) -> None:
         self._say(
@@ -220,23 +181,27 @@ class Story:
             "order", "Ben", "@Revenue", 6000, "Three chairs, to be delivered", status="INFLIGHT", inflight=True
         )
         self._expect_balance("Ben", balance=28000, inflight_debit_balance=6000, available_balance=22000)
-        path = f"/transactions/inflight/{held['transaction_id']}"
-        commit = f"{self.run}-order-commit"
-        self._client.send("PUT", path, {"status": "commit", "precise_amount": 4500, "reference": commit})
+        commit, void = f"{self.run}-order-commit", f"{self.run}-order-void"
+        part = Settlement(precise_amount=4500, reference=commit)
+        self._client.transactions.commit_inflight(held.transaction_id, part)
         committed = self._decided(commit, "APPLIED")
         self._expect_balance("Ben", balance=23500, inflight_debit_balance=1500, available_balance=22000)
-        void = f"{self.run}-order-void"
-        self._client.send("PUT", path, {"status": "void", "reference": void})
+        self._client.transactions.void_inflight(held.transaction_id, Settlement(reference=void))
         voided = self._decided(void, "VOID")
         self._show(
-            [held, {**committed, "description": "commit of a part"}, {**voided, "description": "void of the rest"}]
+            [
+                held,
+                replace(committed, description="commit of a part"),
+                replace(voided, description="void of the rest"),
+            ]
         )
         self._expect_balance("Ben", balance=23500, inflight_debit_balance=0, available_balance=23500)
-        settled = self._client.get(f"/transactions/{held['transaction_id']}")
-        self._expect("the hold, settled", "APPLIED", settled["status"])
-        told = {"committed": 4500, "voided": 1500, "remaining": 0}
-        self._expect("what became of the hold", told, settled["inflight_amounts"])
-        self._out.print("The order itself went " + ", ".join(step["status"] for step in settled["timeline"]) + ".\n")
+        settled = self._client.transactions.read(held.transaction_id)
+        self._expect("the hold, settled", "APPLIED", settled.status)
+        came = settled.inflight_amounts
+        found = (came.committed, came.voided, came.remaining) if came else None
+        self._expect("what was committed of the hold, voided, and left of it", (4500, 1500, 0), found)
+        self._out.print("The order itself went " + ", ".join(step.status for step in settled.timeline) + ".\n")
 
     def _close(self, accounts: list[Account]) -> None:
         """What this run changed, which is known to the cent, and what everything adds up to."""
@@ -251,25 +216,25 @@ class Story:
         right = ("debits", "credits", "change", "balance now")
         self.result = {"balances": [], "totals": {}}
         for currency in ("USD", "EUR"):
-            books = show.table("balance", *right, title=currency, right=right)
+            books = table("balance", *right, title=currency, right=right)
             sums = [0, 0, 0]
             for account in [account for account in accounts if account.currency == currency]:
                 now = self._read(account)
-                debits, credits = self._own_entries(account, now["balance_id"])
+                debits, credits = self._own_entries(account, now.balance_id)
                 change = credits - debits
                 self._expect(f"the change of {account.name} in {currency}", told[account.name, currency], change)
                 sums = [total + part for total, part in zip(sums, (debits, credits, change), strict=True)]
-                books.add_row(account.name, *(_cell(minor) for minor in (debits, credits, change, now["balance"])))
+                books.add_row(account.name, *(_cell(minor) for minor in (debits, credits, change, now.balance)))
                 self.result["balances"].append(
                     {
                         "name": account.name,
-                        "balance_id": now["balance_id"],
+                        "balance_id": now.balance_id,
                         "currency": currency,
                         "before": account.before,
                         "debits": debits,
                         "credits": credits,
                         "change": change,
-                        "now": now["balance"],
+                        "now": now.balance,
                     }
                 )
             self._expect(f"the sum of all changes in {currency}", 0, sums[2])
@@ -290,7 +255,7 @@ class Story:
                 return
             totals: dict[str, int] = {}
             for found in balances:
-                totals[found["currency"]] = totals.get(found["currency"], 0) + found["balance"]
+                totals[found.currency] = totals.get(found.currency, 0) + found.balance
             if not any(totals.values()):
                 break
             if balances == before:
@@ -303,35 +268,30 @@ class Story:
             return
         for currency, total in totals.items():
             self.result["totals"].setdefault(currency, {})["all_balances"] = total
-        sums = ", ".join(f"{show.plain(currency)} {total}" for currency, total in sorted(totals.items()))
+        sums = ", ".join(f"{plain(currency)} {total}" for currency, total in sorted(totals.items()))
         self._out.print(f"And all {len(balances):,} balances of the ledger, from whatever run, add up to: {sums}.\n")
 
-    def _walk(self) -> list[dict[str, Any]] | None:
-        found: list[dict[str, Any]] = []
-        after = ""
-        while len(found) <= WALKED:
-            page = self._client.get(f"/balances?limit=1000{after}")
-            found += page
-            if len(page) < 1000:
-                return found
-            after = f"&after={page[-1]['balance_id']}"
-        return None
+    def _walk(self) -> list[Balance] | None:
+        found = list(islice(self._client.balances.list(limit=1000), WALKED + 1))
+        return found if len(found) <= WALKED else None
 
     # Posting and reading
 
     def _request(
         self, suffix: str, source: str, destination: str, minor: int, text: str, **fields: Any
-    ) -> dict[str, Any]:
-        return {
-            "precise_amount": minor,
-            "precision": CENTS,
-            "currency": "USD",
-            "reference": f"{self.run}-{suffix}",
-            "source": self._customers.get(source, source),
-            "destination": self._customers.get(destination, destination),
-            "description": text,
-            **fields,
-        }
+    ) -> NewTransaction:
+        return NewTransaction(
+            **{
+                "precise_amount": minor,
+                "precision": CENTS,
+                "currency": "USD",
+                "reference": f"{self.run}-{suffix}",
+                "source": self._customers.get(source, source),
+                "destination": self._customers.get(destination, destination),
+                "description": text,
+                **fields,
+            }
+        )
 
     def _post(
         self,
@@ -343,58 +303,54 @@ class Story:
         *,
         status: str = "APPLIED",
         **fields: Any,
-    ) -> dict[str, Any]:
+    ) -> Transaction:
         """Submit one transaction, and see it decided as the story says."""
         asked = self._request(suffix, source, destination, minor, text, **fields)
-        answer = self._client.send("POST", "/transactions", asked, status=(201,)).json()
-        self._expect(f"the status of {asked['reference']} when it is accepted", "QUEUED", answer["status"])
-        return self._decided(str(asked["reference"]), status)
+        answer = self._client.transactions.create(asked)
+        self._expect(f"the status of {asked.reference} when it is accepted", "QUEUED", answer.status)
+        return self._decided(str(asked.reference), status)
 
-    def _decided(self, reference: str, status: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._client.get(f"/transactions/reference/{quote(reference)}")
-        found = self._client.decided(f"/transactions/{found['transaction_id']}")
-        self._expect(f"the status of {reference}", status, found["status"])
-        self.told.append(
-            {
-                name: found[name]
-                for name in ("reference", "transaction_id", "status", "precise_amount", "currency", "sequence")
-            }
-        )
+    def _decided(self, reference: str, status: str) -> Transaction:
+        """A transaction once it is no longer QUEUED."""
+        found = self._client.transactions.by_reference(reference)
+        deadline = time.monotonic() + DECIDED_TIMEOUT_S
+        while (found := self._client.transactions.read(found.transaction_id, wait_s=WAIT_S)).status == "QUEUED":
+            if time.monotonic() > deadline:
+                ahead = found.queue.ahead if found.queue else None
+                waits = f"QUEUED after {DECIDED_TIMEOUT_S:.0f} s, {ahead} ahead of it; does a worker run?"
+                raise NotAsTold(reference, "a decision", waits)
+            time.sleep(0.1)
+        self._expect(f"the status of {reference}", status, found.status)
+        self.told.append({name: getattr(found, name) for name in TOLD})
         return found
 
     def _account(self, name: str, currency: str) -> Account:
-        path = f"/balances/indicator/{quote(name)}/currency/{currency}"
-        response = self._client.send("GET", path, status=(200, 404))
-        if response.status_code == 404:
+        try:
+            found = self._client.balances.by_indicator(name, currency)
+        except NotFound:
             return Account(name, currency, None, 0, 1)
-        found = response.json()
-        return Account(name, currency, found["balance_id"], found["balance"], found["version"])
+        return Account(name, currency, found.balance_id, found.balance, found.version)
 
-    def _read(self, account: Account) -> Any:
+    def _read(self, account: Account) -> Balance:
         if account.balance_id is None:
-            found = self._client.get(f"/balances/indicator/{quote(account.name)}/currency/{account.currency}")
-            self._names[found["balance_id"]] = account.name
+            found = self._client.balances.by_indicator(account.name, account.currency)
+            self._names[found.balance_id] = account.name
             return found
-        return self._client.get(f"/balances/{account.balance_id}")
+        return self._client.balances.read(account.balance_id)
 
     def _own_entries(self, account: Account, balance_id: str) -> tuple[int, int]:
         """Debits and credits that this run has made, by the balance's statement since it began."""
         sums = {"debit": 0, "credit": 0}
-        after = account.version
-        while True:
-            page = self._client.get(f"/balances/{balance_id}/entries?limit=1000&after={after}")
-            for entry in page:
-                if entry["reference"].startswith(self.run):
-                    sums[entry["direction"]] += entry["precise_amount"]
-            if len(page) < 1000:
-                return sums["debit"], sums["credit"]
-            after = page[-1]["version"]
+        for entry in self._client.balances.entries(balance_id, after=account.version):
+            if entry.reference.startswith(self.run):
+                sums[entry.direction] += entry.precise_amount
+        return sums["debit"], sums["credit"]
 
     # Telling
 
     def _expect_balance(self, name: str, **told: int) -> None:
-        found = self._client.get(f"/balances/{self._customers[name]}")
-        self._expect(f"the balance of {name}", told, {field: found[field] for field in told})
+        found = self._client.balances.read(self._customers[name])
+        self._expect(f"the balance of {name}", told, {field: getattr(found, field) for field in told})
 
     def _expect(self, what: str, told: object, found: object) -> None:
         if told != found:
@@ -404,28 +360,19 @@ class Story:
         self._out.print(Text(title, style="bold"))
         self._out.print(f"{sentence}\n")
 
-    def _show(self, rows: list[dict[str, Any]]) -> None:
-        transactions = show.table("transaction", "from", "to", "amount", "status", right=("amount",))
+    def _show(self, rows: list[Transaction]) -> None:
+        transactions = table("transaction", "from", "to", "amount", "status", right=("amount",))
         for row in rows:
-            source, destination = (self._name(row[side]) for side in ("source", "destination"))
-            amount = f"{show.money(row['precise_amount'], CENTS)} {row['currency']}"
-            status = Text(row["status"], style=show.STATUS_STYLES[row["status"]])
-            transactions.add_row(row["description"], source, destination, amount, status)
+            amount = f"{money(row.precise_amount, CENTS)} {row.currency}"
+            sides = (self._name(row.source), self._name(row.destination))
+            transactions.add_row(row.description, *sides, amount, status_text(row.status))
         self._out.print(transactions)
 
     def _name(self, balance_id: str) -> str:
         if balance_id not in self._names:
-            found = self._client.get(f"/balances/{balance_id}")
-            self._names[balance_id] = found["indicator"] or balance_id
+            self._names[balance_id] = self._client.balances.read(balance_id).indicator or balance_id
         return self._names[balance_id]
 
 
 def _cell(minor: int) -> Text:
-    return Text(show.money(minor, CENTS), style="red" if minor < 0 else "")
-
-
-def _running_url(data: Path) -> str:
-    try:
-        return running(data, "web_url")
-    except Unavailable:
-        return DEFAULT_URL
+    return Text(money(minor, CENTS), style="red" if minor < 0 else "")

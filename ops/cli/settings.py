@@ -6,7 +6,7 @@ import click
 from msgspec import Struct
 
 from core.base.settings import SettingsError, read, variables
-from ops.cli import show
+from ops.cli.show.text import console, plain, print_json, table
 
 
 class Setting(Struct, frozen=True, kw_only=True):
@@ -47,11 +47,11 @@ def settings(as_json: bool) -> None:
     except SettingsError as error:
         faults = error.faults
     if as_json:
-        show.print_json({"settings": found, "faults": faults})
+        print_json({"settings": found, "faults": faults})
     else:
-        table = show.table("name", "value", "default", "meaning")
+        rows = table("name", "value", "default", "meaning")
         for each in found:
-            table.add_row(each.name, show.plain(each.value or ""), each.default or "", each.meaning)
-        show.console().print(table)
+            rows.add_row(each.name, plain(each.value or ""), each.default or "", each.meaning)
+        console().print(rows)
     if faults:
         raise click.ClickException("\n".join(faults))

@@ -15,9 +15,6 @@ from core.base.settings import Settings, SettingsError, chain_key, read
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-FORECAST_WITHIN_S = 10
-"""How long a look ahead at a funding job may take."""
-
 KEY_FILE = "chain.key"
 """The file in the data folder with the key that signs checkpoints, unless PACIOLI_CHAIN_KEY has it."""
 
@@ -60,13 +57,13 @@ def finds_database(command: Command) -> Command:
     return click.option(
         "--data",
         type=click.Path(path_type=Path),
-        default=_data_of_group,
+        default=data_folder,
         show_default=".pacioli",
         help="Data folder of the running instance; used when DATABASE_URL is not set.",
     )(command)
 
 
-def _data_of_group() -> Path:
+def data_folder() -> Path:
     """Take the option from before a subcommand, where it may stand too; else PACIOLI_DATA, else ``.pacioli``."""
     parent = click.get_current_context().parent
     given = parent.params.get("data") if parent is not None else None

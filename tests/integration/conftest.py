@@ -6,7 +6,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from ops.cli import service
 from tests.harness.api import Api
+from tests.harness.cli import Nearby, Run, runner
 from web.accept.doorbell import Doorbell
 from web.app import create_app
 
@@ -29,3 +31,12 @@ def client(app: Flask) -> FlaskClient:
 @pytest.fixture
 def api(app: Flask) -> Api:
     return Api(app, app.test_client())
+
+
+@pytest.fixture
+def run(database_url: str, app: Flask, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs ``pacioli`` against the test's database and the application on it."""
+    monkeypatch.setattr(service, "TRANSPORT", Nearby(app))
+    for name in ("PACIOLI_KEY", "PACIOLI_SECRET_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    return runner(database_url)

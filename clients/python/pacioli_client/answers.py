@@ -281,7 +281,7 @@ class Run(Struct, frozen=True, kw_only=True):
     rows_rejected: int | UnsetType = UNSET
     rejected_by_reason: dict[str, int] | UnsetType = UNSET
     rows_queued: int | UnsetType = UNSET
-    rows_unposted: int | UnsetType = UNSET
+    rows_unposted: int | UnsetType | None = UNSET
     amount_applied: Decimal | UnsetType = UNSET
     precise_amount_applied: int | UnsetType = UNSET
     progress: Decimal | UnsetType | None = UNSET

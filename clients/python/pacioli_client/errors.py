@@ -21,7 +21,7 @@ class PacioliError(Exception):
 
 
 class NotConfigured(PacioliError):
-    """No address was given, and no instance runs in the data folder."""
+    """No address was given, and no instance runs in the data folder; or what was given is no address."""
 
 
 class Unreachable(PacioliError):

@@ -12,7 +12,7 @@ import httpx
 import msgspec
 
 from pacioli_client import answers
-from pacioli_client.errors import Unreachable, refused
+from pacioli_client.errors import NotConfigured, Unreachable, refused
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ FIRST_PAUSE_S = 0.2
 TIMEOUT_S = 30.0
 """Of an answer. A long poll has its own time on top."""
 
-_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 _ONE = (
     answers.Transaction, answers.Accepted, answers.Batch, answers.Balance, answers.BalanceAt, answers.Ledger, answers.Job,
@@ -72,9 +72,14 @@ class Wire:
 
     def __init__(self, url: str, key: str | None, transport: httpx.BaseTransport | None) -> None:
         self.url = url.rstrip("/")
+        if not self.url.startswith(("http://", "https://")):
+            raise NotConfigured(f"{url} is not an address such as http://127.0.0.1:5001")
         headers = {"X-Blnk-Key": key} if key else {}
-        # What a proxy's variables say is for the open net; a ledger is near.
-        self._http = httpx.Client(base_url=self.url, headers=headers, transport=transport, trust_env=False)
+        try:
+            # What a proxy's variables say is for the open net; a ledger is near.
+            self._http = httpx.Client(base_url=self.url, headers=headers, transport=transport, trust_env=False)
+        except httpx.InvalidURL as error:
+            raise NotConfigured(f"{url} is not an address such as http://127.0.0.1:5001: {error}") from None
 
     def close(self) -> None:
         self._http.close()
@@ -118,7 +123,7 @@ class Wire:
                 response = self._send(request)
             except httpx.HTTPError as error:
                 sent = not isinstance(error, _NEVER_SENT)
-                if last or (sent and not request.safe) or isinstance(error, httpx.UnsupportedProtocol):
+                if last or (sent and not request.safe):
                     raise Unreachable(self.url, type(error).__name__, uncertain=sent) from error
             else:
                 again = response.status_code == 503 and request.safe and not last

@@ -2,55 +2,33 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from click.testing import CliRunner, Result
+from flask.testing import FlaskClient
+from pacioli_client.wire import Request, Wire
 from sqlalchemy import Engine, make_url, text
 from structlog.testing import capture_logs
-from werkzeug.serving import make_server
 
 from core.base.db import begin, reading
+from core.base.errors import TransientError
 from core.base.ids import new_id
 from core.ledger import append, drain, intake
 from core.ledger.append import Submission
 from core.ledger.intake import Batch
 from core.ledger.rules.requests import Leg
 from core.ledger.store import queues as queue_store
-from ops.cli import demo, show
+from ops.cli import demo
 from ops.cli import main as cli
 from ops.cli.main import main
+from ops.cli.show.text import money
+from tests.harness.cli import HERE, Run, failed, ok, served
 from tests.harness.factories import Ledger, transaction
 from web.app import create_app
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(database_url: str) -> Run:
-    """Runs ``pacioli`` against the test's database."""
-
-    def run(*arguments: str, **env: str) -> Result:
-        return CliRunner().invoke(main, arguments, env={"DATABASE_URL": database_url, **env})
-
-    return run
-
-
-def ok(result: Result) -> str:
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def failed(result: Result, status: int, *says: str) -> None:
-    """It failed as expected: this status, one line on standard error, no traceback."""
-    assert result.exit_code == status, result.output
-    assert isinstance(result.exception, SystemExit)
-    last = result.stderr.strip().splitlines()[-1]
-    assert last.startswith("Error: ")
-    for part in says:
-        assert part in last
 
 
 def test_the_help_teaches(run: Run) -> None:
@@ -62,7 +40,7 @@ def test_the_help_teaches(run: Run) -> None:
 
 
 def test_a_command_whose_module_is_missing_is_left_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cli.IMPORTED, "bench", "ops.no_such_module")
+    monkeypatch.setitem(cli.COMMANDS, "bench", "ops.no_such_module")
     assert "\n  bench " not in ok(run("--help"))
     failed(run("bench"), 2, "No such command 'bench'")
 
@@ -91,7 +69,7 @@ def test_a_balance_as_json_is_exact_beyond_any_float(ledger: Ledger, run: Run) -
     ledger.post(precise_amount=huge)
     ledger.drain()
     (body,) = json.loads(ok(run("balance", "@A", "--json")))
-    assert body["balance"] == body["available_balance"] == body["entries"][0]["amount"] == huge
+    assert body["balance"] == body["available_balance"] == body["entries"][0]["precise_amount"] == huge
     assert body["meta_data"] is None
     assert json.loads(ok(run("balance", body["balance_id"], "--json"))) == [body]
 
@@ -102,9 +80,9 @@ def test_the_last_entries_are_the_newest_and_in_order(ledger: Ledger, run: Run) 
         ledger.post(precise_amount=1, inflight=True)  # Takes a version, and makes no entry.
     ledger.drain()
     (body,) = json.loads(ok(run("balance", "@A", "--entries", "3", "--json")))
-    assert [entry["amount"] for entry in body["entries"]] == [5, 6, 7]
+    assert [entry["precise_amount"] for entry in body["entries"]] == [5, 6, 7]
     (body,) = json.loads(ok(run("balance", "@A", "--entries", "100", "--json")))
-    assert [entry["amount"] for entry in body["entries"]] == [1, 2, 3, 4, 5, 6, 7]
+    assert [entry["precise_amount"] for entry in body["entries"]] == [1, 2, 3, 4, 5, 6, 7]
     (body,) = json.loads(ok(run("balance", "@A", "--entries", "0", "--json")))
     assert body["entries"] == []
 
@@ -137,7 +115,7 @@ def test_a_queued_transaction_shows_its_place_in_line(ledger: Ledger, run: Run) 
     assert "QUEUED" in out
     assert f"1 ahead of it in queue {last.queue}" in out
     body = json.loads(ok(run("transaction", last.transaction_id, "--json")))
-    assert (body["queue"]["ahead"], body["queue"]["queue"]) == (1, last.queue)
+    assert (body["queue"]["ahead"], body["queue"]["number"]) == (1, last.queue)
 
 
 def test_a_split_shows_its_legs(ledger: Ledger, run: Run) -> None:
@@ -160,7 +138,8 @@ def test_a_batch_shows_its_transactions_by_status(ledger: Ledger, run: Run) -> N
     with begin(ledger.engine) as conn:
         append.append(conn, [Submission(drafts)])
     ledger.drain()
-    assert json.loads(ok(run("transaction", batch, "--json")))["by_status"] == {"APPLIED": 1, "REJECTED": 1}
+    counts = json.loads(ok(run("transaction", batch, "--json")))["counts"]
+    assert {status: count for status, count in counts.items() if count} == {"APPLIED": 1, "REJECTED": 1}
     shown = ok(run("transaction", batch))
     assert "APPLIED" in shown
     assert "REJECTED" in shown
@@ -335,7 +314,7 @@ def test_migrate_without_a_server_is_one_line(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_money_for_people(minor: int, precision: int | None, text: str) -> None:
-    assert show.money(minor, precision) == text
+    assert money(minor, precision) == text
 
 
 # The demo
@@ -345,7 +324,6 @@ def test_money_for_people(minor: int, precision: int | None, text: str) -> None:
 def service(database_url: str, engine: Engine) -> Iterator[str]:
     """The web application on a port of its own, and a thread that drains as workers would."""
     app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": "secret"})
-    server = make_server("127.0.0.1", 0, app, threaded=True)
     done = threading.Event()
 
     def work() -> None:
@@ -355,16 +333,12 @@ def service(database_url: str, engine: Engine) -> Iterator[str]:
             for queue in waiting:
                 drain.drain(engine, queue)
 
-    threads = [threading.Thread(target=server.serve_forever), threading.Thread(target=work)]
-    for thread in threads:
-        thread.start()
-    with capture_logs():  # They would end up in what the command prints.
-        yield f"http://127.0.0.1:{server.server_port}"
+    worker = threading.Thread(target=work)
+    worker.start()
+    with served(app) as url, capture_logs():  # They would end up in what the command prints.
+        yield url
     done.set()
-    server.shutdown()
-    for thread in threads:
-        thread.join()
-    server.server_close()
+    worker.join()
     app.extensions["pacioli"].engine.dispose()
 
 
@@ -398,15 +372,16 @@ def test_the_demo_is_not_led_astray_by_other_postings(service: str, ledger: Ledg
 
 
 def test_a_demo_that_is_not_as_told_exits_with_1(service: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    send = demo.Client.send
+    send = Wire.send
 
-    def lying(self: demo.Client, method: str, path: str, body: Any = None, **given: Any) -> Any:
-        response = send(self, method, path, body, **given)
-        if path.startswith("/transactions/") and b"tourist" in response.content:
-            response._content = response.content.replace(b'"APPLIED"', b'"REJECTED"')
+    def lying(self: Wire, request: Request) -> httpx.Response:
+        response = send(self, request)
+        if request.path.startswith("/transactions/") and b"tourist" in response.content:
+            content = response.content.replace(b'"APPLIED"', b'"REJECTED"')
+            return httpx.Response(response.status_code, content=content)
         return response
 
-    monkeypatch.setattr(demo.Client, "send", lying)
+    monkeypatch.setattr(Wire, "send", lying)
     failed(run("demo", "--url", service, "--key", "secret"), 1, "not as told", "tourist", "APPLIED", "REJECTED")
 
 
@@ -414,21 +389,64 @@ def test_the_demo_says_why_it_cannot_begin(service: str, run: Run, tmp_path: Pat
     failed(run("demo", "--url", service), 2, "wants a key")
     failed(run("demo", "--url", "http://127.0.0.1:1"), 2, "cannot reach http://127.0.0.1:1", "pacioli up")
     (tmp_path / "state.json").write_text(json.dumps({"web_url": service}))
-    failed(run("demo", "--data", str(tmp_path)), 2, f"{service} wants a key")
+    failed(run("demo", "--data", str(tmp_path), PACIOLI_URL=""), 2, f"{service} wants a key")
 
 
-def test_the_demo_says_when_no_worker_runs(database_url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_says_when_no_worker_runs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "DECIDED_TIMEOUT_S", 0.0)
-    monkeypatch.setattr(demo, "WAIT", "100ms")
-    app = create_app({"DATABASE_URL": database_url})
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        url = f"http://127.0.0.1:{server.server_port}"
-        failed(run("demo", "--url", url), 1, "does a worker run?")
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-        app.extensions["pacioli"].engine.dispose()
+    monkeypatch.setattr(demo, "WAIT_S", 0.1)
+    failed(run("demo"), 1, "does a worker run?")
+
+
+# Which service
+
+
+ASKING = (
+    ("balance", "@A"), ("transaction", "r"), ("queues",), ("funding",), ("funding", "show", "j"), ("demo",),
+    ("verify", "--since-checkpoint"), ("fund", "--ledger", "ldg_x", "--amount", "1", "--source", "bln_x"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", ASKING, ids=" ".join)
+def test_without_a_service_a_command_says_in_one_line_what_to_do(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("pacioli_client.wire.sleep", lambda _: None)
+    failed(run(*arguments, PACIOLI_URL="http://127.0.0.1:1"), 2, "cannot reach http://127.0.0.1:1", "`pacioli up`")
+    failed(run(*arguments, PACIOLI_URL="nonsense"), 2, "nonsense", "such as http://127.0.0.1:5001")
+    nowhere = run(*arguments, "--data", str(tmp_path), PACIOLI_URL="")
+    failed(nowhere, 2, f"no instance runs in {tmp_path}", "`pacioli up`", "--url or PACIOLI_URL")
+
+
+def test_the_service_of_the_running_instance_is_asked(run: Run, tmp_path: Path, ledger: Ledger) -> None:
+    ledger.post()
+    ledger.drain()
+    (tmp_path / "state.json").write_text(json.dumps({"web_url": HERE}))
+    for arguments in (("balance", "@A"), ("funding",), ("funding", "--data", str(tmp_path), "show", "nope")):
+        result = run(*arguments, *(() if "--data" in arguments else ("--data", str(tmp_path))), PACIOLI_URL="")
+        if "show" in arguments:
+            failed(result, 1, "there is no funding job nope")
+        else:
+            assert ok(result)
+
+
+def test_a_service_that_is_busy_or_at_fault_is_told_with_its_request(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*_: Any) -> None:
+        raise TransientError("gone")
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("pacioli_client.wire.sleep", lambda _: None)
+    monkeypatch.setattr(queue_store, "states", lost)
+    failed(run("queues"), 2, "cannot answer now (gone)", "then try again")
+    monkeypatch.setattr(queue_store, "states", broken)
+    failed(run("queues"), 2, "answered with status 500: internal server error", "in its log")
+
+
+def test_what_the_service_sends_is_what_json_prints(run: Run, ledger: Ledger, client: FlaskClient) -> None:
+    ledger.post(reference="r", precise_amount=10**40 + 1)
+    ledger.drain()
+    assert json.loads(ok(run("transaction", "r", "--json"))) == client.get("/transactions/reference/r").json
+    assert json.loads(ok(run("queues", "--json"))) == client.get("/queues").json
+    assert json.loads(ok(run("verify", "--since-checkpoint", "--json"))) == client.get("/verify").json

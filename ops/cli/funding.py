@@ -1,0 +1,190 @@
+"""``pacioli funding``: look at funding jobs, and stop them or have them go on."""
+
+import re
+from collections.abc import Callable
+from itertools import islice
+
+import click
+from pacioli_client import Client
+from pacioli_client.answers import Job, Run
+from pacioli_client.errors import NotFound
+from pacioli_client.funding import Replayed
+
+from ops.cli.service import Where, asks_service, service
+from ops.cli.show.funding import job_line, print_jobs, print_rows
+from ops.cli.show.text import console, print_json
+from ops.cli.watch import print_whole
+
+ROW_STATUSES = ("QUEUED", "APPLIED", "INFLIGHT", "REJECTED", "VOID", "UNPOSTED")
+
+_ID = re.compile(r"fund_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@click.group(invoke_without_command=True, short_help="Show funding jobs; pause, resume, cancel, run or retry one.")
+@click.option(
+    "--status",
+    type=click.Choice(["ACTIVE", "PAUSED", "CANCELLED", "FINISHED"], case_sensitive=False),
+    help="Only these jobs.",
+)
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="The newest jobs.")
+@asks_service
+@click.pass_context
+def funding(ctx: click.Context, status: str | None, limit: int, where: Where, as_json: bool) -> None:
+    """Show the funding jobs, the newest first, and how their last runs went.
+
+    JOB, in the commands below, is the id of a job or the reference that it was made with.
+
+    \b
+    Examples:
+      pacioli funding --status active
+      pacioli funding show fund_0199f2a4-8c3e-7d10-9a56-3f0e6f4c2b11
+      pacioli funding pause salaries-2026
+      pacioli funding rows salaries-2026 --status rejected
+      pacioli funding retry salaries-2026
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    with service(where) as client:
+        jobs = list(islice(client.funding.list(status=status, limit=min(limit, 100)), limit))
+        if as_json:
+            print_json(jobs)
+        else:
+            print_jobs(console(), [(job, _last_run(client, job.job_id)) for job in jobs])
+
+
+@funding.command("show")
+@click.argument("name", metavar="JOB")
+@asks_service
+def show_job(name: str, where: Where, as_json: bool) -> None:
+    """Show JOB: its terms, what its pool will be after the next run, its next ten runs, and the last ones.
+
+    \b
+    Example:
+      pacioli funding show fund_0199f2a4-8c3e-7d10-9a56-3f0e6f4c2b11
+    """
+    with service(where) as client:
+        print_whole(client, console(), _job(client, name), as_json)
+
+
+@funding.command("rows")
+@click.argument("name", metavar="JOB")
+@click.argument("run_id", metavar="[RUN]", required=False)
+@click.option("--status", type=click.Choice(ROW_STATUSES, case_sensitive=False), help="Only rows that are so now.")
+@click.option("--after", type=click.IntRange(0, 2**63 - 1), default=0, help="Only rows with a higher number.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
+@asks_service
+def rows_of_run(
+    name: str, run_id: str | None, status: str | None, after: int, limit: int, where: Where, as_json: bool
+) -> None:
+    """Show the rows of a RUN of JOB, or of its last run, and what became of each. A row has the number of its line.
+
+    \b
+    Examples:
+      pacioli funding rows salaries-2026 --status rejected
+      pacioli funding rows salaries-2026 run_0199f2a4-8c3e-7d10-9a56-3f0e6f4c2b11 --after 1000 --json
+    """
+    with service(where) as client:
+        job = _job(client, name)
+        run_id = run_id or _its_last_run(client, job.job_id)
+        found = client.funding.rows(job.job_id, run_id, status=status, after=after, limit=limit)
+        rows = list(islice(found, limit))
+    if as_json:
+        print_json(rows)
+        return
+    out = console()
+    print_rows(out, job, rows, title=run_id)
+    if len(rows) == limit:
+        out.print(f"there may be more: --after {rows[-1].row}")
+
+
+@funding.command("pause")
+@click.argument("name", metavar="JOB")
+@asks_service
+def pause_job(name: str, where: Where, as_json: bool) -> None:
+    """Stop JOB after the rows that are posted; nothing comes due until it is resumed."""
+    _change(where, as_json, name, lambda client, job_id: client.funding.pause(job_id))
+
+
+@funding.command("resume")
+@click.argument("name", metavar="JOB")
+@asks_service
+def resume_job(name: str, where: Where, as_json: bool) -> None:
+    """Go on with JOB: with the run it was at, and with its schedule from now on. What that had meanwhile is skipped."""
+    _change(where, as_json, name, lambda client, job_id: client.funding.resume(job_id))
+
+
+@funding.command("cancel")
+@click.argument("name", metavar="JOB")
+@asks_service
+def cancel_job(name: str, where: Where, as_json: bool) -> None:
+    """End JOB for good. What is posted stays; what is not stays unposted."""
+    _change(where, as_json, name, lambda client, job_id: client.funding.cancel(job_id))
+
+
+@funding.command("run")
+@click.argument("name", metavar="JOB")
+@click.option("--reference", help="Makes the same command harmless when repeated.")
+@asks_service
+def run_job(name: str, reference: str | None, where: Where, as_json: bool) -> None:
+    """Run JOB once more, now, beside its schedule."""
+    with service(where) as client:
+        started = client.funding.run(_job_id(client, name), reference)
+    _print_new_run(started, "was there before" if started.replayed else "is to come", as_json)
+
+
+@funding.command("retry")
+@click.argument("name", metavar="JOB")
+@click.argument("run_id", metavar="[RUN]", required=False)
+@asks_service
+def retry_run(name: str, run_id: str | None, where: Where, as_json: bool) -> None:
+    """Post the rejected rows of a RUN of JOB again, or of its last run. Each run is retried once."""
+    with service(where) as client:
+        job_id = _job_id(client, name)
+        run_id = run_id or _its_last_run(client, job_id)
+        started = client.funding.retry(job_id, run_id)
+    what = f"posts the rejected rows of {run_id} again"
+    _print_new_run(started, f"already {what}" if started.replayed else what, as_json)
+
+
+def _change(where: Where, as_json: bool, name: str, change: Callable[[Client, str], Job]) -> None:
+    with service(where) as client:
+        job = change(client, _job_id(client, name))
+    if as_json:
+        print_json(job)
+    else:
+        click.echo(job_line(job))
+
+
+def _print_new_run(started: Replayed, what: str, as_json: bool) -> None:
+    run = started.run
+    if as_json:
+        print_json(run)
+    else:
+        click.echo(f"{run.run_id} {what}: see `pacioli funding show {run.job_id}`")
+
+
+def _job_id(client: Client, name: str) -> str:
+    return name if _ID.fullmatch(name) else _job(client, name).job_id
+
+
+def _job(client: Client, name: str) -> Job:
+    """A job by its id or its reference."""
+    for read in (
+        (client.funding.read, client.funding.by_reference) if _ID.fullmatch(name) else (client.funding.by_reference,)
+    ):
+        try:
+            return read(name)
+        except NotFound:
+            continue
+    raise click.ClickException(f"there is no funding job {name}: give a fund_ id, or the reference it was made with")
+
+
+def _its_last_run(client: Client, job_id: str) -> str:
+    run = _last_run(client, job_id)
+    if run is None:
+        raise click.ClickException(f"{job_id} has not run yet")
+    return run.run_id
+
+
+def _last_run(client: Client, job_id: str) -> Run | None:
+    return next(client.funding.runs(job_id, limit=1), None)

@@ -1,0 +1,282 @@
+"""Funding jobs, their runs and the rows of these, as people read them."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from pacioli_client.answers import DryRun, Job, Row, RuleOf, Run
+from pacioli_client.errors import Problem
+from pacioli_client.requests import NewJob
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from core.base.money import to_minor
+from ops.cli.show.text import BAD, GOOD, QUIET, count, money, plain, status_text, table, time
+
+SHOWN_NAMES = 5
+
+Priced = Job | DryRun
+"""Whatever says the currency and the precision of its amounts."""
+
+
+def print_problems(out: Console, problems: Sequence[Problem], total: int) -> None:
+    """The bad rows of a file."""
+    rows = table("line", "field", "message", title=count(total, "problem"), right=("line",))
+    for problem in problems:
+        rows.add_row("" if problem.row is None else str(problem.row), plain(problem.field), plain(problem.message))
+    out.print(rows)
+    if total > len(problems):
+        out.print(f"and {total - len(problems):,} more")
+
+
+def print_dry_run(out: Console, asked: NewJob, found: DryRun) -> None:
+    """What a run would come to, and which rows would be rejected."""
+    would = Text("would run", style=GOOD) if found.would_run else Text("would be refused", style=BAD)
+    out.print(Text(f"{plain(found.name)}: ", style="bold") + would)
+    facts, pool = _facts(), plain(asked.source)
+    facts.add_row("rows", f"{found.rows_total:,}", _money(found.precise_amount_total, found))
+    if found.refusal is not None:
+        facts.add_row("why", "", plain(str(found.refusal["message"])))
+    else:
+        what = "held" if asked.inflight else "applied"
+        facts.add_row(what, f"{found.rows_applied:,}", _money(found.precise_amount_applied, found))
+        for reason, rows in found.rejected_by_reason.items():
+            facts.add_row("rejected", Text(f"{rows:,}", style=BAD), plain(reason))
+        if found.rows_beyond_limit:
+            facts.add_row("beyond the limit", Text(f"{found.rows_beyond_limit:,}", style=BAD), "would not be posted")
+    if found.new_balances:
+        names = found.new_names[:SHOWN_NAMES]
+        some = ", ".join(names) + (", ..." if found.new_balances > len(names) else "")
+        facts.add_row("new balances", f"{found.new_balances:,}", plain(some))
+    facts.add_row(f"{pool} now", "", _money(found.pool.balance, found))
+    facts.add_row(f"{pool} after it", "", _money(found.pool.balance_after, found))
+    out.print(facts)
+    if found.rejected:
+        rows_rejected = [(row.row, row.destination, row.precise_amount, row.message) for row in found.rejected]
+        _print_rejected(out, found, rows_rejected, title="would be rejected")
+        if (more := found.rows_rejected - len(found.rejected)) > 0:
+            out.print(f"and {more:,} more")
+    print_occurrences(out, found.next_runs, asked.timezone or "UTC")
+
+
+def print_occurrences(out: Console, next_runs: Sequence[datetime], zone: str) -> None:
+    """When a job runs next, on its own clock and in UTC."""
+    if not next_runs:
+        return
+    rows = table("next runs", *([zone] if zone != "UTC" else []), "UTC", right=("next runs",))
+    for number, at in enumerate(next_runs, 1):
+        clocks = [at.astimezone(ZoneInfo(name)) for name in dict.fromkeys((zone, "UTC"))]
+        rows.add_row(str(number), *(f"{clock:%a} {time(clock)} {clock:%Z}" for clock in clocks))
+    out.print(rows)
+
+
+def print_job(out: Console, job: Job) -> None:
+    """A job's terms, and what its pool will be after the next run."""
+    out.print(Text(f"{plain(job.name)}  ", style="bold") + status_text(job.status))
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style=QUIET)
+    facts.add_column(overflow="fold")
+    facts.add_row("id", job.job_id)
+    facts.add_row("reference", plain(job.reference))
+    facts.add_row("pool", f"{_pool(job)} in {plain(job.currency)}, precision {job.precision}")
+    facts.add_row("when", schedule_text(job))
+    facts.add_row("rows", _rows_text(job))
+    if job.allow_overdraft or job.overdraft_limit is not None:
+        limit = "" if job.overdraft_limit is None else f", down to {_major(-job.overdraft_limit, job)}"
+        facts.add_row("overdraft", f"yes{limit}{', as far as it goes' if job.until_limit else ''}")
+    named = {"atomic": job.atomic, "inflight": job.inflight, "duplicates allowed": job.allow_duplicates}
+    if any(named.values()):
+        facts.add_row("also", ", ".join(name for name, is_so in named.items() if is_so))
+    if job.cron is not None:
+        facts.add_row("came due", f"{count(job.runs_made, 'run')}, {job.skipped:,} skipped")
+    if job.status != "CANCELLED":
+        facts.add_row("the pool", forecast_text(job))
+    out.print(facts)
+
+
+def forecast_text(job: Job) -> str:
+    """What the pool will be after the next run, and how many it still carries."""
+    pool = job.pool
+    if not pool:
+        return "takes too long to foresee"
+    left = "" if pool.runs_left is None else f"; it carries {count(pool.runs_left, 'run')}"
+    now = _money(pool.balance, job)
+    if job.next_run_at is None:
+        return f"{now} now"
+    if pool.runs_left == 0 and not job.until_limit:
+        return f"{now} now; the next run, of {_money(pool.next_run_precise_amount, job)}, would be refused{left}"
+    return f"{now} now, {_money(pool.balance_after_next_run, job)} after the next run{left}"
+
+
+def print_jobs(out: Console, jobs: Sequence[tuple[Job, Run | None]]) -> None:
+    """Jobs, each with its last run."""
+    if not jobs:
+        out.print("no funding jobs: `pacioli fund --help` says how to make one")
+        return
+    rows = table("job", "name", "status", "pool", "when", "next run (UTC)", "last run", "rows", right=("rows",))
+    rows.columns[0].no_wrap = True  # It is there to be copied.
+    for job, run in jobs:
+        rows.add_row(
+            job.job_id,
+            plain(job.name),
+            status_text(job.status),
+            _pool(job),
+            schedule_text(job),
+            "" if job.next_run_at is None else time(job.next_run_at),
+            "" if run is None else status_text(run.status),
+            "by rule" if job.rows is None else f"{job.rows:,}",
+        )
+    out.print(rows)
+
+
+def print_runs(out: Console, job: Job, runs: Sequence[Run]) -> None:
+    """The runs of a job, with what their rows came to."""
+    if not runs:
+        out.print("no runs yet")
+        return
+    columns = ("run", "due (UTC)", "status", "rows", "accepted", "applied", "rejected", "not posted", "amount")
+    rows = table(*columns, right=columns[3:])
+    rows.columns[0].no_wrap = True
+    for run in runs:
+        rejected = run.rows_rejected or 0
+        rows.add_row(
+            run.run_id,
+            time(run.due_at),
+            status_text(run.status),
+            _number(run.rows_total),
+            _number(run.rows_accepted),
+            _number(run.rows_applied or 0),
+            Text(_number(rejected), style=BAD if rejected else ""),
+            _number(run.rows_unposted or 0),
+            _money(run.precise_amount_applied or 0, job),
+        )
+    out.print(rows)
+
+
+def print_rejected(out: Console, job: Job, rows: Sequence[Row], *, title: str) -> None:
+    """Rejected rows of a run, and why."""
+    told = [(row.row, row.destination, row.precise_amount, _why(row)) for row in rows]
+    _print_rejected(out, job, told, title=title)
+
+
+def print_run(out: Console, job: Job, run: Run, *, pool_before: int | None, pool: int) -> None:
+    """What a run came to. ``pool`` is the balance now; ``pool_before`` None when it is not known."""
+    out.print(Text(f"{plain(job.name)}  ", style="bold") + status_text(run.status))
+    facts = _facts()
+    total = run.precise_amount_total
+    facts.add_row("rows", _number(run.rows_total), "" if total is None else _money(total, job))
+    if run.refusal is not None:
+        facts.add_row("why", "", plain(str(run.refusal["message"])))
+    what = "held" if job.inflight else "applied"
+    facts.add_row(what, f"{run.rows_applied or 0:,}", _money(run.precise_amount_applied or 0, job))
+    for reason, rows in (run.rejected_by_reason or {}).items():
+        facts.add_row("rejected", Text(f"{rows:,}", style=BAD), plain(reason))
+    if run.rows_unposted:
+        why = "beyond the limit" if run.limit_reached and run.status == "COMPLETED" else ""
+        facts.add_row("not posted", Text(f"{run.rows_unposted:,}", style=BAD), why)
+    if pool_before is not None:
+        facts.add_row(f"{_pool(job)} before", "", _money(pool_before, job))
+    facts.add_row(f"{_pool(job)} now", "", _money(pool, job))
+    if run.started_at is not None and run.ended_at is not None:
+        took_s = (run.ended_at - run.started_at).total_seconds()
+        facts.add_row("took", "", f"{took_s:.1f} s, {run.rate_per_s or 0:,.0f} rows a second")
+    out.print(facts)
+
+
+def print_rows(out: Console, job: Job, rows: Sequence[Row], *, title: str) -> None:
+    """Rows of a run, and their transactions."""
+    if not rows:
+        out.print("no such rows")
+        return
+    retried = any(row.first_transaction_id for row in rows)
+    columns = ("row", "destination", "amount", "status", "transaction", *(("first",) if retried else ()), "why")
+    lines = table(*columns, title=title, right=("row", "amount"))
+    for row in rows:
+        lines.add_row(
+            str(row.row),
+            plain(row.destination),
+            _money(row.precise_amount, job),
+            status_text(row.status),
+            row.transaction_id,
+            *((row.first_transaction_id,) if retried else ()),
+            _why(row),
+        )
+    out.print(lines)
+
+
+def job_line(job: Job) -> str:
+    """How a job stands, in one line."""
+    if job.status == "CANCELLED":
+        return f"{job.job_id} is cancelled: what is posted stays, and nothing more will be"
+    if job.status == "PAUSED":
+        return f"{job.job_id} is paused: `pacioli funding resume {job.job_id}` goes on with it"
+    if job.next_run_at is not None:
+        return f"{job.job_id} is active: it runs next at {time(job.next_run_at)} UTC"
+    finished = job.status == "FINISHED"
+    return f"{job.job_id} is finished: `run` runs it once more" if finished else f"{job.job_id} is active"
+
+
+def schedule_text(job: Job) -> str:
+    """When a job runs: its cron expression, its time, or that it ran when it was made."""
+    if job.at is not None:
+        return f"at {time(job.at)} UTC"
+    if job.cron is None:
+        return "at once"
+    until = "" if job.ends_at is None else f" until {time(job.ends_at)} UTC"
+    times = "" if job.count is None else f", {count(job.count, 'time')}"
+    return f"{plain(job.cron)} {job.timezone}{until}{times}"
+
+
+def _rows_text(job: Job) -> str:
+    if job.rule is not None:
+        return _rule_text(job, job.rule)
+    return f"{job.rows or 0:,}, {_money(job.precise_amount or 0, job)} in all"
+
+
+def _rule_text(job: Job, rule: RuleOf) -> str:
+    if rule.precise_amount is not None:
+        each = f"{_money(rule.precise_amount, job)} each"
+    else:
+        each = f"up to {_money(rule.precise_top_up_to or 0, job)}"
+    clauses = f" {rule.logical_operator} ".join(
+        f"{clause.field} {clause.operator} {clause.value if clause.values is None else clause.values}"
+        for clause in rule.filters
+    )
+    return f"all balances with {plain(clauses)}, {each}"
+
+
+def _print_rejected(out: Console, job: Priced, rows: Iterable[tuple[int, str, int, str]], *, title: str) -> None:
+    lines = table("row", "destination", "amount", "why", title=title, right=("row", "amount"))
+    for row, destination, amount, why in rows:
+        lines.add_row(str(row), plain(destination), _money(amount, job), plain(why))
+    out.print(lines)
+
+
+def _facts() -> Table:
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style=QUIET)
+    facts.add_column(justify="right")
+    facts.add_column(overflow="fold")
+    return facts
+
+
+def _pool(job: Job) -> str:
+    return plain(job.indicator or job.source)
+
+
+def _why(row: Row) -> str:
+    return "" if row.rejection is None else plain(row.rejection.message)
+
+
+def _money(minor: int, job: Priced) -> str:
+    return f"{money(minor, job.precision)} {plain(job.currency)}"
+
+
+def _major(amount: Decimal, job: Priced) -> str:
+    return _money(to_minor(amount, job.precision), job)
+
+
+def _number(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"

@@ -1,0 +1,96 @@
+"""Text for people and JSON for programs: the console, tables, amounts, times, statuses."""
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+import msgspec
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from core.base.money import to_text
+
+PIPE_WIDTH = 160
+"""Columns where there is no terminal to ask."""
+
+GOOD, BAD, QUIET = "green", "bold red", "dim"
+STATUS_STYLES = {
+    "APPLIED": GOOD,
+    "INFLIGHT": "cyan",
+    "QUEUED": "yellow",
+    "SCHEDULED": "magenta",
+    "VOID": QUIET,
+    "REJECTED": BAD,
+    "UNPOSTED": QUIET,
+    # Of funding jobs and their runs.
+    "ACTIVE": GOOD,
+    "PAUSED": "yellow",
+    "CANCELLED": BAD,
+    "FINISHED": QUIET,
+    "PENDING": "magenta",
+    "RUNNING": "cyan",
+    "COMPLETED": GOOD,
+    "REFUSED": BAD,
+}
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def console(*, stderr: bool = False, quiet: bool = False) -> Console:
+    """A console that prints text as it is: brackets in a client's description are no markup."""
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else PIPE_WIDTH
+    return Console(markup=False, highlight=False, emoji=False, stderr=stderr, quiet=quiet, width=width)
+
+
+def table(*columns: str, title: str | None = None, right: Sequence[str] = ()) -> Table:
+    """A table with these headings; those in ``right`` hold numbers."""
+    new = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        new.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return new
+
+
+def status_text(status: str) -> Text:
+    """A status in its colour. One that a newer service invents has none."""
+    return Text(plain(status), style=STATUS_STYLES.get(status, ""))
+
+
+def money(minor: int, precision: int | None) -> str:
+    """An amount for people: ``-1,234.50`` at precision 100. Without a precision, minor units as they are."""
+    whole, point, fraction = to_text(minor, precision or 1).partition(".")
+    digits = str(precision or 1)
+    if digits == "1" + "0" * (len(digits) - 1) and len(digits) > 1:
+        point, fraction = ".", fraction.ljust(len(digits) - 1, "0")
+    sign = "-" if whole.startswith("-") else ""
+    return f"{sign}{int(whole.removeprefix('-')):,}{point}{fraction}"
+
+
+def plain(text: str) -> str:
+    """A client's text without what a terminal would obey."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def time(at: datetime) -> str:
+    """A moment, to the second."""
+    return f"{at:%Y-%m-%d %H:%M:%S}"
+
+
+def print_json(value: Any) -> None:
+    """JSON on standard output. What the service answered comes out as it was."""
+    click.echo(msgspec.json.format(_encode(value), indent=2).decode())
+
+
+def fields_of(answer: msgspec.Struct) -> dict[str, msgspec.Raw]:
+    """The fields of an answer as they were sent, to put others beside them."""
+    found: dict[str, msgspec.Raw] = msgspec.json.decode(_encode(answer), type=dict[str, msgspec.Raw])
+    return found

@@ -1,0 +1,58 @@
+"""``pacioli verify``: the whole ledger, from its database; or what came after the last checkpoint, from the service."""
+
+import click
+import msgspec
+from pacioli_client.answers import Verification
+
+from core.base.answers import fields_of
+from core.verification import checkpoints
+from core.verification.answers import verification_of
+from core.verification.verify import verify_all
+from ops.cli.service import Where, asks_service, service
+from ops.cli.show import bars
+from ops.cli.show.text import console, print_json
+from ops.cli.show.verification import print_report
+from ops.server.instance import chain_key_of, database
+
+
+@click.command(short_help="Recompute the whole ledger from its history.")
+@click.option(
+    "--since-checkpoint", is_flag=True, help="Ask the service to go on from the last one. Decides nothing anew."
+)
+@asks_service
+def verify(since_checkpoint: bool, where: Where, as_json: bool) -> None:
+    """Recompute the whole ledger from its history, and report what does not follow from it. Repairs nothing.
+
+    The log is decided once more, one transaction after the other, and every outcome, balance, hold and statement is
+    compared with it, and so is the hash chain. It reads one snapshot of the database, so nothing needs to be stopped. The exit
+    status is 1 if anything is wrong.
+
+    If nothing is, a checkpoint is written, which says what the hashes were, and signed with PACIOLI_CHAIN_KEY or the key
+    in the data folder. With --since-checkpoint the running service reads only what came after the last one, and writes nothing.
+
+    \b
+    Examples:
+      pacioli verify
+      pacioli verify --since-checkpoint
+      pacioli verify --json | jq .problems[0]
+    """
+    if since_checkpoint:
+        with service(where) as client:
+            found = client.verify()
+    else:
+        found = _verify_all(where)
+    if as_json:
+        print_json(found)
+    else:
+        print_report(console(), found)
+    if not found.ok:
+        raise click.exceptions.Exit(1)
+
+
+def _verify_all(where: Where) -> Verification:
+    key = chain_key_of(where.data)
+    with database(where.data) as engine, bars.verifying() as progress:
+        report = verify_all(engine, key=key, progress=progress)
+        if report.ok:
+            report.checkpoint = checkpoints.write(engine, report.reached, key) or report.checkpoint
+    return msgspec.convert(fields_of(verification_of(report)), Verification, from_attributes=True)

@@ -1,0 +1,149 @@
+"""A run of a funding job, watched to its end: the bar, what may be in its way, Ctrl-C, and what it came to."""
+
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from time import monotonic, sleep
+
+import click
+from msgspec.structs import replace
+from pacioli_client import Client
+from pacioli_client.answers import Job, Run
+from pacioli_client.errors import Unavailable as Busy
+from pacioli_client.errors import Unreachable
+from rich.console import Console
+
+from ops.cli.show import bars
+from ops.cli.show.funding import print_job, print_occurrences, print_rejected, print_run, print_runs
+from ops.cli.show.text import fields_of, print_json
+from ops.server.instance import Unavailable
+
+LEFT_GOING = 130
+"""Exit status after Ctrl-C, unless it was to cancel: the job goes on without us, or was not made."""
+
+POLL_S = 0.25
+"""How often a run is looked at, unless looking takes long: then the pause is ``PAUSES`` times as long as the look."""
+PAUSES = 4
+
+SILENT_S = 15
+"""What has not been heard of for so long is not there, and what has not moved for so long stands still."""
+
+SHOWN_REJECTED = 5
+SHOWN_RUNS = 10
+
+ENDED = ("COMPLETED", "REFUSED", "CANCELLED")
+
+
+def to_its_end(client: Client, job: Job, run: Run, err: Console) -> Run:
+    """See a run to its end, and let Ctrl-C cancel it.
+
+    Raises:
+        click.exceptions.Exit: Ctrl-C, and it goes on.
+        Unavailable: the service does not answer any more.
+    """
+    try:
+        try:
+            return _follow(client, job, run, err)
+        except KeyboardInterrupt:
+            if not _wants_to_cancel():
+                raise
+            client.funding.cancel(job.job_id)
+            return _follow(client, job, run, err)
+    except KeyboardInterrupt:
+        click.echo(f"{job.job_id} goes on by itself: see `pacioli funding show {job.job_id}`", err=True)
+        raise click.exceptions.Exit(LEFT_GOING) from None
+    except (Busy, Unreachable) as error:
+        raise Unavailable(
+            f"the service does not answer ({error}); the run goes on when it is back: `pacioli funding show {job.job_id}`"
+        ) from None
+
+
+def end(client: Client, out: Console, run: Run, *, pool_before: int | None, as_json: bool) -> None:
+    """Say what a run came to.
+
+    Raises:
+        click.exceptions.Exit: not every row was applied.
+    """
+    job = client.funding.read(run.job_id)
+    rejected = []
+    if run.rows_rejected:
+        rows = client.funding.rows(run.job_id, run.run_id, status="REJECTED", limit=SHOWN_REJECTED)
+        rejected = list(islice(rows, SHOWN_REJECTED))
+    if as_json:
+        print_json({**fields_of(replace(job, run=run)), "rejected": rejected})
+    else:
+        pool = client.balances.read(job.source).balance
+        print_run(out, job, run, pool_before=pool_before, pool=pool)
+        if rejected:
+            print_rejected(out, job, rejected, title="the first rejected rows")
+        for line in _next_steps(job, run):
+            out.print(line)
+    if run.status != "COMPLETED" or run.rows_applied != run.rows_total:
+        raise click.exceptions.Exit(1)
+
+
+def print_whole(client: Client, out: Console, job: Job, as_json: bool) -> None:
+    """Show a job, its pool, what is to come, and what was."""
+    runs = [
+        client.funding.read_run(job.job_id, run.run_id)
+        for run in islice(client.funding.runs(job.job_id, limit=SHOWN_RUNS), SHOWN_RUNS)
+    ]
+    if as_json:
+        print_json({**fields_of(job), "runs": runs})
+        return
+    print_job(out, job)
+    print_occurrences(out, job.next_runs or [], job.timezone)
+    print_runs(out, job, runs)
+
+
+def _follow(client: Client, job: Job, run: Run, err: Console) -> Run:
+    moved_at, last, said = monotonic(), -1, set[str]()
+    with bars.funding(err, job) as tell:
+        while True:
+            began = monotonic()
+            run = client.funding.read_run(job.job_id, run.run_id)
+            tell(run)
+            if run.status in ENDED and not run.rows_queued:
+                return run
+            if run.rows_accepted != last:
+                moved_at, last = began, run.rows_accepted
+            trouble = _trouble(client, run, still_s=began - moved_at)
+            if trouble is not None and trouble not in said:
+                err.print(trouble)
+                said.add(trouble)
+            sleep(max(POLL_S, PAUSES * (monotonic() - began)))
+
+
+def _trouble(client: Client, run: Run, *, still_s: float) -> str | None:
+    """Why a run that has not moved for so long may not be moving."""
+    if run.status == "PAUSED":
+        return f"the job is paused; `pacioli funding resume {run.job_id}` lets it go on"
+    if not client.health().checks.workers_alive:
+        return f"no worker was heard of for {SILENT_S} s: the run waits for one; `pacioli up` starts one"
+    if still_s > SILENT_S:
+        return f"a worker lives, but nothing has moved for {SILENT_S} s: see that beat runs, and what they log"
+    return None
+
+
+def _wants_to_cancel() -> bool:
+    if not sys.stdin.isatty():
+        return False
+    try:
+        return click.confirm("\nCancel what is not posted yet?", err=True)
+    except click.Abort:
+        return False
+
+
+def _next_steps(job: Job, run: Run) -> Iterator[str]:
+    """What can be done about a run that did not apply every row."""
+    job_id, run_id = job.job_id, run.run_id
+    if run.rows_rejected:
+        yield f"all rejected rows:     pacioli funding rows {job_id} {run_id} --status rejected"
+        yield f"the same as CSV:       GET /funding-jobs/{job_id}/runs/{run_id}/rows?status=REJECTED, Accept: text/csv"
+    if run.rows_unposted:
+        yield f"rows not posted:       pacioli funding rows {job_id} {run_id} --status unposted"
+    active = job.status in ("ACTIVE", "FINISHED")
+    if active and run.status == "REFUSED":
+        yield f"once the pool can pay: pacioli funding run {job_id}"
+    if active and run.rows_rejected:
+        yield f"once they can be paid: pacioli funding retry {job_id} {run_id}"
