@@ -12,12 +12,9 @@ from uuid_utils import uuid7
 from werkzeug.routing import BaseConverter
 
 from web import balances, docs, funding, history, ledgers, metadata, queues, settlements, transactions, verification
-from web.http import errors, openapi, parameters, wire
+from web.http import errors, openapi, operations, parameters, wire
 from web.http.lean import Lean, NoSessions
 from web.service import start
-
-OPEN_PATHS = frozenset({"/", "/health", "/openapi.json"}) | docs.PATHS
-"""Answered without a key."""
 
 _HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
@@ -46,8 +43,9 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     ):  # fmt: skip
         app.register_blueprint(module.blueprint)
     errors.install(app)
+    open_paths = operations.open_paths(app)
     if (secret_key := ledger.secret_key) is not None:
-        app.before_request(lambda: _check_key(secret_key))
+        app.before_request(lambda: _check_key(secret_key, open_paths))
     app.before_request(parameters.check)
     app.wsgi_app = _with_headers(app.wsgi_app)  # type: ignore[method-assign,assignment]
     return app
@@ -60,9 +58,9 @@ class _Rest(BaseConverter):
     part_isolating = False
 
 
-def _check_key(secret_key: str) -> Response | None:
+def _check_key(secret_key: str, open_paths: frozenset[str]) -> Response | None:
     """The header ``X-Blnk-Key``, compared in constant time."""
-    if request.path in OPEN_PATHS:
+    if request.path in open_paths:
         return None
     key = request.headers.get("X-Blnk-Key")
     if not key:

@@ -6,15 +6,17 @@ from sqlalchemy import Connection
 from core.base.db import begin, reading
 from core.base.errors import InvalidRequest, NotFound
 from core.funding import store as funding_store
-from core.funding.answers import funded
+from core.funding.answers import FundedBalance, funded
 from core.ledger import balances, history
-from core.ledger.balances import Entry, balance_of, entry_of
+from core.ledger.balances import Balance, BalancePage, Entry, balance_of, entry_of
 from core.ledger.rules.requests import BalanceRequest, IdentityLinkRequest
 from core.ledger.store import balances as balance_store
 from core.ledger.store.balance_list import BALANCES, find_balances
 from core.ledger.store.balances import BalanceRow
+from core.lists.requests import FilterRequest
+from web.http import operations, parameters, wire
 from web.http import pages as lists
-from web.http import parameters, wire
+from web.http.operations import operation
 from web.service import service
 
 blueprint = Blueprint("balances", __name__)
@@ -26,6 +28,7 @@ _INCLUDE = parameters.one_of(
 
 
 @blueprint.post("/balances")
+@operation({201: Balance}, 409, body=BalanceRequest)
 def create() -> Response:
     """A new balance in a ledger, or an internal one under its ``@Name``."""
     asked = wire.body(BalanceRequest)
@@ -35,6 +38,7 @@ def create() -> Response:
 
 
 @blueprint.get("/balances/<balance_id>")
+@operation({200: FundedBalance}, 404)
 @parameters.takes(parameters.WITH_QUEUED, parameters.FROM_SOURCE, _INCLUDE)
 def read(balance_id: str) -> Response:
     """One balance by its id.
@@ -51,6 +55,7 @@ def read(balance_id: str) -> Response:
 
 
 @blueprint.get("/balances/indicator/<path:indicator>/currency/<currency>")
+@operation({200: FundedBalance}, 404)
 @parameters.takes(parameters.WITH_QUEUED)
 def read_indicator(indicator: str, currency: str) -> Response:
     """An internal balance by ``@Name``. Looking does not create it."""
@@ -62,21 +67,24 @@ def read_indicator(indicator: str, currency: str) -> Response:
 
 
 @blueprint.get("/balances")
+@operation({200: list[Balance] | BalancePage})
 @parameters.takes(*parameters.page_of(BALANCES, example=_EXAMPLE), resource=BALANCES)
 def read_page() -> Response:
     """A page of balances, newest first. Any ``field_operator=value`` is a filter, such as ``currency_eq=USD``."""
     listing = lists.in_query(parameters.of_view(read_page), default=10, what="invalid")
-    return lists.answer(listing, find_balances, balance_of, lambda row: row.balance_id)
+    return lists.answer(listing, find_balances, balance_of, lambda row: row.balance_id, BalancePage)
 
 
 @blueprint.post("/balances/filter")
+@operation({200: list[Balance] | BalancePage}, body=FilterRequest)
 @parameters.takes(parameters.after(_EXAMPLE))
 def read_filtered() -> Response:
     """A page of the balances that match."""
-    return lists.answer(lists.in_body(BALANCES), find_balances, balance_of, lambda row: row.balance_id)
+    return lists.answer(lists.in_body(BALANCES), find_balances, balance_of, lambda row: row.balance_id, BalancePage)
 
 
 @blueprint.put("/balances/<balance_id>/identity")
+@operation({}, 404, body=IdentityLinkRequest)
 def link_identity(balance_id: str) -> Response:
     """Link a balance to an identity. There are no identities in this version, so none is found."""
     asked = wire.body(IdentityLinkRequest)
@@ -88,6 +96,7 @@ def link_identity(balance_id: str) -> Response:
 
 
 @blueprint.get("/balances/<balance_id>/lineage")
+@operation({}, 404)
 def read_lineage(balance_id: str) -> Response:
     """Where a balance's money came from. No balance tracks that in this version, as ``track_fund_lineage`` is refused."""
     with reading(service().engine) as conn:
@@ -103,6 +112,7 @@ def read_lineage(balance_id: str) -> Response:
     parameters.time("from", "Entries from this time on."),
     parameters.time("to", "Entries before this time."),
 )
+@operation({200: list[Entry]}, 404, media=operations.CSV)
 def read_entries(balance_id: str) -> Response:
     """The statement, oldest first: JSON, or CSV for ``Accept: text/csv``."""
     limit, _ = parameters.limit_offset(default=100, largest=10_000, what="invalid")

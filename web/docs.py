@@ -10,14 +10,14 @@ from importlib import resources
 
 from flask import Blueprint, Response, request
 
-from web.http import wire
+from web.http import operations, wire
+from web.http.operations import operation
 
 blueprint = Blueprint("docs", __name__)
 
-PATHS = frozenset({"/docs", "/docs/scalar.js", "/docs/start.js"})
-
 
 @blueprint.get("/")
+@operation({200: str}, media=operations.HTML, open=True)
 def index() -> Response:
     """Says that the server runs. A browser gets a page that says where to go."""
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html":
@@ -28,6 +28,7 @@ def index() -> Response:
 
 
 @blueprint.get("/docs")
+@operation({200: None}, media=operations.HTML, open=True)
 def page() -> Response:
     """The page that shows this document."""
     response = Response(_PAGE, mimetype="text/html")
@@ -36,12 +37,14 @@ def page() -> Response:
 
 
 @blueprint.get("/docs/start.js")
+@operation({200: None}, media=operations.SCRIPT, open=True)
 def start() -> Response:
     """The script that starts the viewer on that page."""
     return Response(_START, mimetype="text/javascript")
 
 
 @blueprint.get("/docs/scalar.js")
+@operation({200: None}, media=operations.SCRIPT, open=True)
 def viewer() -> Response:
     """The viewer of that page: Scalar's bundle (see ``web/static/README.md``)."""
     packed = _bundle()

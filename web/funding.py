@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from threading import BoundedSemaphore
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from flask import Blueprint, Response, request
 from msgspec import Struct
@@ -24,7 +24,13 @@ from core.funding import store as funding_store
 from core.funding import views as funding_views
 from core.funding.answers import (
     FORECAST_S,
+    CountedRun,
+    FundingDryRun,
+    FundingJob,
+    FundingJobRead,
     FundingRow,
+    FundingRun,
+    NewFundingJob,
     counted_run_of,
     dry_run_of,
     job_of,
@@ -38,14 +44,14 @@ from core.funding.requests import FundingRequest, RunRequest
 from core.funding.store import JOB_PREFIX, ROW_STATUSES, JobRow, RunRow
 from core.funding.terms import terms_problems
 from core.ledger.rules.model import RUN_PREFIX
+from web.http import operations, parameters, wire
 from web.http import pages as lists
-from web.http import parameters, wire
 from web.http.errors import Malformed
+from web.http.operations import MULTIPART, operation
 from web.service import service
 
 blueprint = Blueprint("funding", __name__)
 
-MULTIPART = "multipart/form-data"
 MAX_UPLOAD = 256 * 1024 * 1024
 PARTS = "one part job, the JSON without recipients, and one part recipients, a CSV file"
 
@@ -58,7 +64,27 @@ TURN_S = 120.0
 COUNTED_S = 30.0
 
 
+_UPLOAD: dict[str, Any] = {
+    "type": "object",
+    "required": ["job", "recipients"],
+    "additionalProperties": False,
+    "properties": {
+        "job": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "description": "FundingRequest without recipients or rule.",
+        },
+        "recipients": {
+            "type": "string",
+            "format": "binary",
+            "description": "A CSV file in UTF-8 with the header destination,amount,description, or precise_amount.",
+        },
+    },
+}
+
+
 @blueprint.post("/funding-jobs")
+@operation({201: NewFundingJob, 200: NewFundingJob | FundingDryRun}, 404, 409, body=FundingRequest, form=_UPLOAD)
 def create() -> Response:
     """Keep a funding job, and run it if it has no date: 201, or 200 when the same one was there before.
 
@@ -85,6 +111,7 @@ def create() -> Response:
     parameters.after("fund_01928ee1-7e5a-7000-8000-000000000000"),
     parameters.one_of("status", funding_views.JOB_STATUSES, "Only jobs that are so now."),
 )
+@operation({200: list[FundingJob]})
 def read_page() -> Response:
     """A page of funding jobs, newest first."""
     limit, _ = parameters.limit_offset(default=20, largest=100, what="invalid")
@@ -96,6 +123,7 @@ def read_page() -> Response:
 
 
 @blueprint.get("/funding-jobs/<job_id>")
+@operation({200: FundingJobRead}, 404)
 def read(job_id: str) -> Response:
     """One funding job, with its last run, the next ones, and what the pool will be after the next."""
     with reading(service().engine) as conn:
@@ -104,6 +132,7 @@ def read(job_id: str) -> Response:
 
 
 @blueprint.get("/funding-jobs/reference/<rest:reference>")
+@operation({200: FundingJobRead}, 404)
 def read_reference(reference: str) -> Response:
     """One funding job by the client's reference, as it is read by its id."""
     with reading(service().engine) as conn:
@@ -122,12 +151,14 @@ def _answer_job(job: JobRow) -> Response:
 
 
 @blueprint.post("/funding-jobs/<job_id>/pause")
+@operation({200: FundingJob}, 404, 409)
 def pause(job_id: str) -> Response:
     """Stop after the rows that are posted. Nothing comes due until it is resumed."""
     return wire.answer(job_of(funding_jobs.pause(service().engine, job_id)))
 
 
 @blueprint.post("/funding-jobs/<job_id>/resume")
+@operation({200: FundingJob}, 404, 409)
 def resume(job_id: str) -> Response:
     """Go on with the run that a paused job was at, and with its schedule from now on. What that had meanwhile is skipped."""
     ledger = service()
@@ -137,12 +168,14 @@ def resume(job_id: str) -> Response:
 
 
 @blueprint.post("/funding-jobs/<job_id>/cancel")
+@operation({200: FundingJob}, 404)
 def cancel(job_id: str) -> Response:
     """End a job for good. What is posted stays, and what is not stays unposted."""
     return wire.answer(job_of(funding_jobs.cancel(service().engine, job_id, datetime.now(UTC))))
 
 
 @blueprint.post("/funding-jobs/<job_id>/run")
+@operation({201: FundingRun, 200: FundingRun}, 404, 409, body=RunRequest)
 def run(job_id: str) -> Response:
     """Run a job now, beside its schedule. With a ``reference``, once however often it is asked."""
     asked = wire.body(RunRequest, optional=True)
@@ -151,6 +184,7 @@ def run(job_id: str) -> Response:
 
 
 @blueprint.get("/funding-jobs/<job_id>/runs")
+@operation({200: list[FundingRun]}, 404)
 @parameters.takes(parameters.LIMIT, parameters.after("run_01928ee1-7e5a-7000-8000-000000000000"))
 def read_runs(job_id: str) -> Response:
     """A page of a job's runs, newest first."""
@@ -164,6 +198,7 @@ def read_runs(job_id: str) -> Response:
 
 
 @blueprint.get("/funding-jobs/<job_id>/runs/<run_id>")
+@operation({200: CountedRun}, 404)
 @parameters.takes(parameters.WAIT)
 def read_run(job_id: str, run_id: str) -> Response:
     """One run, with what its rows have come to; with ``?wait=``, as soon as it is over: COMPLETED, REFUSED or CANCELLED."""
@@ -188,6 +223,7 @@ def read_run(job_id: str, run_id: str) -> Response:
 @parameters.takes(
     parameters.LIMIT, parameters.after("5"), parameters.one_of("status", ROW_STATUSES, "Only rows that are so now.")
 )
+@operation({200: list[FundingRow]}, 404, media=operations.CSV)
 def read_rows(job_id: str, run_id: str) -> Response:
     """The rows of a run and their transactions: JSON, or CSV for ``Accept: text/csv``. There are none before it starts."""
     limit, _ = parameters.limit_offset(default=100, largest=10_000, what="invalid")
@@ -201,6 +237,7 @@ def read_rows(job_id: str, run_id: str) -> Response:
 
 
 @blueprint.post("/funding-jobs/<job_id>/runs/<run_id>/retry")
+@operation({201: FundingRun, 200: FundingRun}, 404, 409)
 def retry(job_id: str, run_id: str) -> Response:
     """Post the rejected rows of a run once more, as a run of their own. Each run is retried once."""
     found, replayed = funding_jobs.retry(service().engine, job_id, run_id, datetime.now(UTC))

@@ -9,8 +9,9 @@ import celeryconfig
 from core.base.db import reading
 from core.base.errors import InvalidRequest
 from core.ledger import balances, history
-from core.ledger.history import BATCH, MAX_BATCH
+from core.ledger.history import BATCH, MAX_BATCH, HistoricalBalance
 from web.http import parameters, wire
+from web.http.operations import operation
 from web.http.parameters import Parameter
 from web.service import service
 
@@ -31,6 +32,7 @@ class Message(Struct, frozen=True):
 
 
 @blueprint.get("/balances/<balance_id>/at")
+@operation({200: HistoricalBalance}, 404)
 @parameters.takes(parameters.time("timestamp", "Now, unless told otherwise."), parameters.FROM_SOURCE)
 def read_at(balance_id: str) -> Response:
     """What a balance held at a time, by effective dates.
@@ -46,6 +48,7 @@ def read_at(balance_id: str) -> Response:
 
 
 @blueprint.post("/balances-snapshots")
+@operation({200: Message})
 @parameters.takes(_BATCH_SIZE)
 def take() -> Response:
     """Have a worker take snapshots of all balances that changed since their last one.

@@ -4,17 +4,20 @@ from flask import Blueprint, Response
 
 from core.base.db import begin, reading
 from core.ledger import ledgers
-from core.ledger.ledgers import ledger_of
+from core.ledger.ledgers import Ledger, LedgerPage, ledger_of
 from core.ledger.rules.requests import LedgerRequest
 from core.ledger.store.ledger_list import LEDGERS, find_ledgers
+from core.lists.requests import FilterRequest
 from web.http import pages as lists
 from web.http import parameters, wire
+from web.http.operations import operation
 from web.service import service
 
 blueprint = Blueprint("ledgers", __name__)
 
 
 @blueprint.post("/ledgers")
+@operation({201: Ledger}, body=LedgerRequest)
 def create() -> Response:
     """A new ledger, to put balances in."""
     asked = wire.body(LedgerRequest)
@@ -24,6 +27,7 @@ def create() -> Response:
 
 
 @blueprint.put("/ledgers/<ledger_id>")
+@operation({200: Ledger}, 404, body=LedgerRequest)
 def rename(ledger_id: str) -> Response:
     """Change the name of a ledger, and nothing else."""
     asked = wire.body(LedgerRequest)
@@ -33,6 +37,7 @@ def rename(ledger_id: str) -> Response:
 
 
 @blueprint.get("/ledgers/<ledger_id>")
+@operation({200: Ledger}, 404)
 def read(ledger_id: str) -> Response:
     """One ledger by its id."""
     with reading(service().engine) as conn:
@@ -41,15 +46,17 @@ def read(ledger_id: str) -> Response:
 
 
 @blueprint.get("/ledgers")
+@operation({200: list[Ledger] | LedgerPage})
 @parameters.takes(*parameters.page_of(LEDGERS, example="general_ledger_id"), resource=LEDGERS)
 def read_page() -> Response:
     """A page of ledgers, newest first. Any ``field_operator=value`` is a filter, such as ``name_ilike=cust%``."""
     listing = lists.in_query(parameters.of_view(read_page), default=10, what="Invalid")
-    return lists.answer(listing, find_ledgers, ledger_of, lambda row: row.ledger_id)
+    return lists.answer(listing, find_ledgers, ledger_of, lambda row: row.ledger_id, LedgerPage)
 
 
 @blueprint.post("/ledgers/filter")
+@operation({200: list[Ledger] | LedgerPage}, body=FilterRequest)
 @parameters.takes(parameters.after("general_ledger_id"))
 def read_filtered() -> Response:
     """A page of the ledgers that match."""
-    return lists.answer(lists.in_body(LEDGERS), find_ledgers, ledger_of, lambda row: row.ledger_id)
+    return lists.answer(lists.in_body(LEDGERS), find_ledgers, ledger_of, lambda row: row.ledger_id, LedgerPage)

@@ -10,12 +10,14 @@ from core.ledger.answers import Added
 from core.ledger.metadata import annotate
 from core.ledger.rules.requests import MetaDataRequest
 from web.http import wire
+from web.http.operations import operation
 from web.service import service
 
 blueprint = Blueprint("metadata", __name__)
 
 
 @blueprint.post("/<entity_id>/metadata")
+@operation({200: Added}, 404, body=MetaDataRequest)
 def add(entity_id: str) -> Response:
     """Add members to the metadata of a ledger, balance, transaction or batch, or replace them.
 

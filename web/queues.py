@@ -10,9 +10,10 @@ from redis import RedisError
 from core.base.db import reading
 from core.base.errors import InvalidRequest, TransientError
 from core.ledger import queues
-from core.ledger.answers import queue_of
+from core.ledger.answers import Queue, queue_of
 from core.ledger.store import queues as queue_store
 from web.http import durations, parameters, wire
+from web.http.operations import operation
 from web.http.parameters import Parameter
 from web.service import Service, service
 
@@ -62,6 +63,7 @@ _THRESHOLD = Parameter(
 
 
 @blueprint.get("/queues")
+@operation({200: list[Queue]})
 def read_all() -> Response:
     """Every queue: how much waits in it, how long already, and how fast it moves."""
     with reading(service().engine) as conn:
@@ -70,6 +72,7 @@ def read_all() -> Response:
 
 
 @blueprint.get("/health")
+@operation({200: Health, 503: Health}, open=True)
 def health() -> Response:
     """200 UP while transactions can be accepted; 503 DOWN when the database cannot be reached."""
     ledger = service()
@@ -100,6 +103,7 @@ def _broker(ledger: Service) -> Literal["UP", "DOWN", "UNKNOWN"]:
 
 
 @blueprint.post("/transactions/recover")
+@operation({200: Recovery})
 @parameters.takes(_THRESHOLD)
 def recover() -> Response:
     """Decide here and now what waits for longer than ``?threshold=``, two minutes or more, and take what is due.

@@ -1,7 +1,6 @@
 """What follows a transaction: commit and void of holds, refunds."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 from flask import Blueprint, Response
@@ -10,8 +9,9 @@ from msgspec import UNSET
 from core.base.db import reading
 from core.base.errors import InvalidRequest, LedgerError, ReferenceConflict
 from core.ledger import batches, dry_run_answers, holds, lookup, refunds
-from core.ledger.answers import Batch, Transaction, transaction_of
+from core.ledger.answers import Batch, SettledItem, Settlements, Transaction, transaction_of
 from core.ledger.append import Submission
+from core.ledger.dry_run_answers import BulkDryRun, DryRunAnswer
 from core.ledger.explain import CODES, blnk_text
 from core.ledger.rules.model import Draft, RejectReason, Status
 from core.ledger.rules.requests import BulkCommitRequest, BulkSettlement, BulkVoidRequest, RefundRequest, SettleRequest
@@ -19,6 +19,7 @@ from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
 from web.http import parameters, wire
 from web.http.errors import error_response
+from web.http.operations import operation
 from web.outcomes import (
     answer_outcome,
     drain_all,
@@ -48,6 +49,7 @@ _ITEM_CODES = {
 
 
 @blueprint.put("/transactions/inflight/<transaction_id>")
+@operation({200: Transaction | Batch | DryRunAnswer}, 404, 409, body=SettleRequest)
 @parameters.takes(parameters.WAIT)
 def settle(transaction_id: str) -> Response:
     """Commit a hold, in part or whole, or void what is left of it. A split or batch is settled whole, or in proportion."""
@@ -78,6 +80,7 @@ def settle(transaction_id: str) -> Response:
 
 
 @blueprint.post("/transactions/inflight/bulk/commit")
+@operation({200: Settlements | BulkDryRun}, 404, 409, body=BulkCommitRequest)
 def commit_bulk() -> Response:
     """Commit up to 100 holds, each by itself."""
     asked = wire.body(BulkCommitRequest)
@@ -88,6 +91,7 @@ def commit_bulk() -> Response:
 
 
 @blueprint.post("/transactions/inflight/bulk/void")
+@operation({200: Settlements | BulkDryRun}, 404, 409, body=BulkVoidRequest)
 def void_bulk() -> Response:
     """Void what is left of up to 100 holds, each by itself."""
     asked = wire.body(BulkVoidRequest)
@@ -98,6 +102,7 @@ def void_bulk() -> Response:
 
 
 @blueprint.post("/refund-transaction/<transaction_id>")
+@operation({201: Transaction, 200: Transaction | DryRunAnswer}, 404, 409, body=RefundRequest)
 @parameters.takes(parameters.WAIT)
 def refund(transaction_id: str) -> Response:
     """Give back what a transaction moved, whole or in part; never more than it moved, together."""
@@ -162,7 +167,7 @@ class _Item:
     def __init__(self, asked: BulkSettlement, status: str) -> None:
         self.asked, self.status = asked, status
         self.submission: Submission | None = None
-        self.result: dict[str, Any] = {}
+        self.result: SettledItem | None = None
 
     def draft(self, ledger: Service, skip_queue: bool) -> list[Draft]:
         """Its settlements; none, with a result, when the present state forbids them."""
@@ -183,18 +188,19 @@ class _Item:
 
     def fail(self, code: str, message: str) -> None:
         # A settlement that waits already is as good as this one, so Blnk counts it as a success.
-        status = "queued" if code == "ALREADY_QUEUED" else "failed"
-        self.result = {
-            "transaction_id": self.asked.transaction_id,
-            "status": status,
-            "code": code,
-            "message": message,
-        }
+        self.result = SettledItem(
+            transaction_id=self.asked.transaction_id,
+            status="queued" if code == "ALREADY_QUEUED" else "failed",
+            code=code,
+            message=message,
+        )
 
     def succeed(self, *, queued: bool) -> None:
-        self.result = {"transaction_id": self.asked.transaction_id, "status": "queued" if queued else "succeeded"}
-        if queued:
-            self.result["code"] = "QUEUED"
+        self.result = SettledItem(
+            transaction_id=self.asked.transaction_id,
+            status="queued" if queued else "succeeded",
+            code="QUEUED" if queued else UNSET,
+        )
 
     def judge(self, rows: Sequence[TransactionRow]) -> None:
         """The result, from the decided settlements."""
@@ -227,9 +233,9 @@ def _settle_bulk(items: Sequence[_Item], asked: BulkCommitRequest | BulkVoidRequ
             for item in items:
                 if item.submission is not None:
                     item.judge(transaction_store.find_seqs(conn, [one.seq for one in item.submission.accepted]))
-    results = [item.result for item in items]
-    failed = sum(result["status"] == "failed" for result in results)
-    return wire.answer({"succeeded": len(results) - failed, "failed": failed, "results": results})
+    results = [item.result for item in items if item.result is not None]
+    failed = sum(result.status == "failed" for result in results)
+    return wire.answer(Settlements(succeeded=len(results) - failed, failed=failed, results=results))
 
 
 def _check_size(items: Sequence[object] | None, what: str) -> None:

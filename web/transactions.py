@@ -11,11 +11,13 @@ from core.base.errors import Conflict, InvalidRequest, LedgerError
 from core.base.ids import new_id
 from core.base.money import to_text
 from core.base.problems import refusal
-from core.ledger import dry_run_answers, intake, lookup
+from core.ledger import answers, dry_run_answers, intake, lookup
 from core.ledger.answers import (
     BatchAccepted,
     BulkStatus,
     Lineage,
+    Transaction,
+    TransactionPage,
     accepted_of,
     balance_id,
     rejection_of,
@@ -24,6 +26,7 @@ from core.ledger.answers import (
 from core.ledger.append import Submission
 from core.ledger.batches import is_batch
 from core.ledger.dry_run import Imagined
+from core.ledger.dry_run_answers import BulkDryRun, DryRunAnswer
 from core.ledger.explain import CODES, blnk_text
 from core.ledger.intake import Batch
 from core.ledger.rules.model import BATCH_PREFIX, Status
@@ -31,9 +34,11 @@ from core.ledger.rules.requests import BulkRequest, TransactionRequest
 from core.ledger.store import due as due_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transaction_list import TRANSACTIONS, find_transactions
+from core.lists.requests import FilterRequest
 from web.http import pages as lists
 from web.http import parameters, wire
 from web.http.errors import error_response
+from web.http.operations import operation
 from web.outcomes import answer_outcome, drain_all, first_rejected, places_of, wait_all
 from web.service import Service, service
 
@@ -41,6 +46,7 @@ blueprint = Blueprint("transactions", __name__)
 
 
 @blueprint.post("/transactions")
+@operation({201: Transaction, 200: Transaction | DryRunAnswer}, 404, 409, body=TransactionRequest)
 @parameters.takes(parameters.WAIT)
 def create() -> Response:
     """Accept one transaction: 201 once it is in the log, 200 when the same one was there before."""
@@ -61,6 +67,7 @@ def create() -> Response:
 
 
 @blueprint.post("/transactions/bulk")
+@operation({201: BatchAccepted, 202: BatchAccepted, 200: BatchAccepted | BulkDryRun}, 404, 409, body=BulkRequest)
 def create_bulk() -> Response:
     """Accept up to 10,000 transactions in one commit: all, or none if one of them is wrong."""
     asked, unread = wire.read(BulkRequest)
@@ -104,6 +111,7 @@ def create_bulk() -> Response:
 
 
 @blueprint.get("/transactions/<transaction_id>")
+@operation({200: Transaction | answers.Batch}, 404)
 @parameters.takes(parameters.WAIT)
 def read(transaction_id: str) -> Response:
     """One transaction, or a whole batch, as it is now; with ``?wait=``, as soon as it is decided."""
@@ -119,6 +127,7 @@ def read(transaction_id: str) -> Response:
 
 
 @blueprint.get("/transactions/<transaction_id>/lineage")
+@operation({200: Lineage}, 404)
 def read_lineage(transaction_id: str) -> Response:
     """The shadow transactions of a transaction: none, as no balance tracks where its money came from in this version."""
     row = lookup.find(service().engine, transaction_id)
@@ -126,6 +135,7 @@ def read_lineage(transaction_id: str) -> Response:
 
 
 @blueprint.delete("/transactions/<transaction_id>")
+@operation({200: Transaction}, 404, 409)
 def cancel(transaction_id: str) -> Response:
     """Cancel a transaction that is SCHEDULED: it becomes VOID, and is never accepted into the log."""
     ledger = service()
@@ -139,6 +149,7 @@ def cancel(transaction_id: str) -> Response:
 
 
 @blueprint.get("/transactions/reference/<rest:reference>")
+@operation({200: Transaction}, 404)
 def read_reference(reference: str) -> Response:
     """By the client's reference. ``R_q`` finds ``R``, for clients that know Blnk's queue copies."""
     ledger = service()
@@ -147,6 +158,7 @@ def read_reference(reference: str) -> Response:
 
 
 @blueprint.get("/transactions")
+@operation({200: list[Transaction] | TransactionPage})
 @parameters.takes(*parameters.page_of(TRANSACTIONS, example="5"), resource=TRANSACTIONS)
 def read_page() -> Response:
     """A page, newest first, or with ``sort_order=asc`` a walk over the log in order of acceptance.
@@ -158,13 +170,14 @@ def read_page() -> Response:
 
 
 @blueprint.post("/transactions/filter")
+@operation({200: list[Transaction] | TransactionPage}, body=FilterRequest)
 @parameters.takes(parameters.after("5"))
 def read_filtered() -> Response:
     """A page of the transactions that match. What is SCHEDULED is listed when the filter's status names it."""
     return lists.answer(lists.in_body(TRANSACTIONS), *_LIST)
 
 
-_LIST = (find_transactions, transaction_of, lambda row: row.seq or row.transaction_id)
+_LIST = (find_transactions, transaction_of, lambda row: row.seq or row.transaction_id, TransactionPage)
 
 
 def _read_batch(ledger: Service, batch_id: str, wait_s: float) -> Response:
@@ -225,4 +238,4 @@ def _bulk_failure(ledger: Service, submission: Submission, batch_id: str) -> Res
         "rejected": sum(r.rejection is not None for r in rows),
         "first": rejection_of(row),
     }
-    return error_response(CODES[row.rejection.reason], text, details=details, extra={"batch_id": batch_id})
+    return error_response(CODES[row.rejection.reason], text, details=details, batch_id=batch_id)

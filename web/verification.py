@@ -5,9 +5,10 @@ from threading import Lock
 from flask import Blueprint, Response, request
 
 from core.base.errors import InvalidRequest, TransientError
-from core.verification.answers import verification_of
+from core.verification.answers import Verification, verification_of
 from core.verification.verify import verify_since_checkpoint
 from web.http import parameters, wire
+from web.http.operations import operation
 from web.service import service
 
 blueprint = Blueprint("verification", __name__)
@@ -20,6 +21,7 @@ _busy = Lock()
 
 
 @blueprint.get("/verify")
+@operation({200: Verification})
 @parameters.takes(parameters.one_of("full", ("false",), "Everything from the start takes the command: pacioli verify."))
 def verify() -> Response:
     """Verify the hash chain, and that balances follow from it, since the last checkpoint.

@@ -247,7 +247,7 @@ class RejectedRow(Struct, frozen=True, kw_only=True):
     message: str
 
 
-class FirstFailure(Struct, frozen=True, kw_only=True):
+class FirstFailedRow(Struct, frozen=True, kw_only=True):
     """The first row that would fail, whether it alone or the whole run."""
 
     row: int
@@ -291,7 +291,7 @@ class FundingDryRun(Struct, frozen=True, kw_only=True):
     """@Names that have no balance yet, and would get one."""
     new_names: list[str]
     """The first hundred of them, by the alphabet. One that is mistyped is among them."""
-    first_failure: FirstFailure | None
+    first_failure: FirstFailedRow | None
     pool: PoolAfter
     next_runs: list[Time]
 
@@ -513,9 +513,9 @@ def _rule(terms: FundingTerms) -> KeptRule | None:
     )
 
 
-def _first_failure(rejected: Sequence[RejectedRow], refusal: dict[str, Any] | None) -> FirstFailure | None:
+def _first_failure(rejected: Sequence[RejectedRow], refusal: dict[str, Any] | None) -> FirstFailedRow | None:
     if rejected:
-        return FirstFailure(**fields_of(rejected[0]))
+        return FirstFailedRow(**fields_of(rejected[0]))
     if refusal is None or "first_row" not in refusal:
         return None
-    return FirstFailure(row=refusal["first_row"], reason=refusal["reason"], message=refusal["message"])
+    return FirstFailedRow(row=refusal["first_row"], reason=refusal["reason"], message=refusal["message"])

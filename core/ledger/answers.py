@@ -173,6 +173,33 @@ class BatchAccepted(Struct, frozen=True, kw_only=True):
     message: str | UnsetType = UNSET
 
 
+class TransactionPage(Struct, frozen=True):
+    """A page of transactions, and how many there are in all."""
+
+    data: list[Transaction]
+    total_count: int
+
+
+class SettledItem(Struct, frozen=True, kw_only=True):
+    """What became of one hold of a bulk commit or void."""
+
+    transaction_id: str
+    status: Literal["succeeded", "queued", "failed"]
+    code: str | UnsetType = UNSET
+    """Blnk's code: QUEUED, or why it failed."""
+    message: str | UnsetType = UNSET
+
+
+class Settlements(Struct, frozen=True, kw_only=True):
+    """What became of a bulk commit or void."""
+
+    succeeded: int
+    """Those that wait in line are among them."""
+    failed: int
+    results: list[SettledItem]
+    """In the order asked."""
+
+
 class Lineage(Struct, frozen=True, kw_only=True):
     """The shadow transactions of a transaction."""
 

@@ -47,6 +47,13 @@ class Balance(Struct, frozen=True, kw_only=True):
     queued_credit_balance: int | UnsetType = UNSET
 
 
+class BalancePage(Struct, frozen=True):
+    """A page of balances, and how many there are in all."""
+
+    data: list[Balance]
+    total_count: int
+
+
 class Entry(Struct, frozen=True, kw_only=True):
     """One side of a posting that moved money: a line of a statement."""
 

@@ -91,8 +91,8 @@ class DryRunAnswer(Struct, frozen=True, kw_only=True):
     would_apply: bool
     rejection: WouldBeRejected | UnsetType = UNSET
     """Why it would not."""
-    operation: str | UnsetType = UNSET
-    """Of a hold: commit or void."""
+    operation: Literal["commit", "void"] | UnsetType = UNSET
+    """Of a hold."""
     status: Status | UnsetType = UNSET
     """That it would get."""
     reference: str | UnsetType = UNSET
@@ -206,13 +206,17 @@ def refused(error: LedgerError, operation: str | None = None) -> DryRunAnswer:
     return DryRunAnswer(
         would_apply=False,
         rejection=WouldBeRejected(code=error.code, reason="other", message=error.message),
-        operation=UNSET if operation is None else operation,
+        operation=UNSET if operation is None else _operation(operation),
         currency="",
         amount=Raw(b"0"),
         precise_amount="0",
         precision=1,
         balances=[],
     )
+
+
+def _operation(status: str | None) -> Literal["commit", "void"]:
+    return "void" if status == "void" else "commit"
 
 
 class _Balances:
@@ -297,7 +301,7 @@ def _settlement(balances: _Balances, asked: SettleRequest, found: Sequence[DryRu
     ignored = asked.status == "void" and (asked.amount or asked.precise_amount is not None)
     answer = msgspec.structs.replace(
         _answer(one, balances),
-        operation=asked.status or "",
+        operation=_operation(asked.status),
         reference=UNSET,
         notes=["amount is ignored when voiding; a void always releases the full remaining hold"] if ignored else UNSET,
     )

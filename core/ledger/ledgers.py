@@ -21,6 +21,13 @@ class Ledger(Struct, frozen=True, kw_only=True):
     meta_data: Members | None
 
 
+class LedgerPage(Struct, frozen=True):
+    """A page of ledgers, and how many there are in all."""
+
+    data: list[Ledger]
+    total_count: int
+
+
 def create(conn: Connection, asked: LedgerRequest) -> Ledger:
     """A new ledger.
 

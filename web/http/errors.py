@@ -4,6 +4,7 @@ from typing import Any
 
 import structlog
 from flask import Flask, Response, request
+from msgspec import UNSET, Struct, UnsetType
 from werkzeug.exceptions import HTTPException
 
 from core.base.errors import ErrorCode, InvalidRequest, LedgerError, TransientError
@@ -60,15 +61,35 @@ class Malformed(InvalidRequest):
         self.message = message
 
 
+class ErrorDetail(Struct, frozen=True, kw_only=True):
+    """What went wrong, for programs."""
+
+    code: ErrorCode
+    message: str
+    details: Any = UNSET
+
+
+class Error(Struct, frozen=True, kw_only=True):
+    """The body of every error, in Blnk's shape."""
+
+    error: str
+    errors: str | list[dict[str, Any]] | UnsetType = UNSET
+    """The same once more, where Blnk has it."""
+    error_detail: ErrorDetail
+    batch_id: str | UnsetType = UNSET
+
+
 def error_response(
-    code: str, message: str, *, details: Any = None, plural: bool = False, extra: dict[str, Any] | None = None
+    code: str,
+    message: str,
+    *,
+    details: Any = None,
+    errors: str | list[dict[str, Any]] | UnsetType = UNSET,
+    batch_id: str | UnsetType = UNSET,
 ) -> Response:
-    """The error body. ``plural`` adds ``errors``, as Blnk sends it for failed validations; ``extra`` adds top-level keys."""
-    detail: dict[str, Any] = {"code": code, "message": message}
-    if details is not None:
-        detail["details"] = details
-    body: dict[str, Any] = {"error": message, **({"errors": message} if plural else {}), "error_detail": detail}
-    return wire.answer({**body, **(extra or {})}, STATUS[code])
+    """The answer to what went wrong. ``errors`` is what Blnk sends beside it for failed validations."""
+    detail = ErrorDetail(code=ErrorCode(code), message=message, details=UNSET if details is None else details)
+    return wire.answer(Error(error=message, errors=errors, error_detail=detail, batch_id=batch_id), STATUS[code])
 
 
 def install(app: Flask) -> None:
@@ -87,9 +108,9 @@ def _ledger_error(error: LedgerError) -> Response:
     if STATUS.get(error.code, 500) >= 500:
         return _unexpected(error)
     # Of the parameters of a list, Blnk's ``errors`` is a list too.
-    extra = {"errors": error.details} if isinstance(error.details, list) else None
-    plural = isinstance(error, InvalidRequest)
-    return error_response(error.code, error.message, details=error.details, plural=plural, extra=extra)
+    beside = error.details if isinstance(error.details, list) else error.message
+    errors = beside if isinstance(error, InvalidRequest) else UNSET
+    return error_response(error.code, error.message, details=error.details, errors=errors)
 
 
 def _http_error(error: HTTPException) -> Response:

@@ -65,6 +65,7 @@ def answer(
     find: Callable[[Connection, Listing], tuple[list[T], int | None]],
     body_of: Callable[[T], Any],
     place_of: Callable[[T], object],
+    page: Callable[[list[Any], int], Struct],
 ) -> Response:
     """A page, as a list or with its count, and where the next one begins. For a body, that is where to send it again.
 
@@ -79,7 +80,7 @@ def answer(
         text = f"{error.message}: narrow the filter by one of {known}, or leave out include_count or sort_by"
         raise InvalidRequest([("", text)], error.code, {"indexed": listing.resource.indexed}) from error
     data = [body_of(row) for row in rows]
-    response = wire.answer(data if count is None else {"data": data, "total_count": count})
+    response = wire.answer(data if count is None else page(data, count))
     return parameters.next_link(response, place_of(rows[-1]) if len(rows) == listing.limit else None)
 
 
