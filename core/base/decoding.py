@@ -13,8 +13,10 @@ from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_origin
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-MALFORMED = "GEN_MALFORMED_REQUEST"
-UNKNOWN_FIELD = "GEN_VALIDATION_ERROR"
+from core.base.errors import ErrorCode
+
+MALFORMED = ErrorCode.GEN_MALFORMED_REQUEST
+UNKNOWN_FIELD = ErrorCode.GEN_VALIDATION_ERROR
 
 MAX_UNREAD = 100
 """Fields that are named. A list is read up to the item where there are as many, for a long one of junk would take its time."""

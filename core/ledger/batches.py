@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from core.base.errors import InvalidRequest, NotFound
+from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.ids import key_of
 from core.base.money import InexactAmount, to_minor
 from core.ledger.rules.model import BATCH_PREFIXES, Kind
@@ -43,7 +43,7 @@ def family(
     legs = transaction_store.legs_of(conn, transaction_id) if known else []
     # All that is in a batch may still wait for its date.
     if not legs and not (known and transaction_store.batch(conn, transaction_id)):
-        raise NotFound("TXN_NOT_FOUND", missing or f"Transaction with ID '{transaction_id}' not found")
+        raise NotFound(ErrorCode.TXN_NOT_FOUND, missing or f"Transaction with ID '{transaction_id}' not found")
     return row, legs
 
 
@@ -61,10 +61,10 @@ def precise_amount_of(request: SettleRequest | RefundRequest) -> int | None:
     """
     precise = whole(request.precise_amount) if request.precise_amount is not None else None
     if request.precise_amount is not None and (precise is None or precise <= 0):
-        raise InvalidRequest([("", "precise_amount must be positive")], code="TXN_INVALID_AMOUNT")
+        raise InvalidRequest([("", "precise_amount must be positive")], code=ErrorCode.TXN_INVALID_AMOUNT)
     if request.amount is not None and (request.amount.is_nan() or request.amount < 0):
         word = "commit" if isinstance(request, SettleRequest) else "refund"
-        raise InvalidRequest([("", f"{word} amount cannot be negative")], code="GEN_BAD_REQUEST")
+        raise InvalidRequest([("", f"{word} amount cannot be negative")], code=ErrorCode.GEN_BAD_REQUEST)
     return precise
 
 
@@ -81,7 +81,7 @@ def amount_of(request: SettleRequest | RefundRequest, precise: int | None, of: S
     try:
         return to_minor(request.amount, of[0].precision) if request.amount else 0
     except InexactAmount as error:
-        raise InvalidRequest([("amount", str(error))], code="TXN_INVALID_AMOUNT") from None
+        raise InvalidRequest([("amount", str(error))], code=ErrorCode.TXN_INVALID_AMOUNT) from None
 
 
 def check_reference(reference: str | None) -> None:

@@ -3,6 +3,7 @@
 from enum import StrEnum
 from typing import Protocol
 
+from core.base.errors import ErrorCode
 from core.base.money import to_text
 from core.ledger.rules.model import Rejection, RejectReason
 from core.ledger.store.transactions import Line
@@ -45,16 +46,16 @@ WIRE_NAMES = {
 }
 
 CODES = {
-    RejectReason.NOT_INFLIGHT: "TXN_NOT_INFLIGHT",
-    RejectReason.ALREADY_VOIDED: "TXN_ALREADY_VOIDED",
-    RejectReason.ALREADY_COMMITTED: "TXN_ALREADY_COMMITTED",
-    RejectReason.COMMIT_EXCEEDS_ORIGINAL: "TXN_COMMIT_AMOUNT_EXCEEDED",
-    RejectReason.COMMIT_EXCEEDS_REMAINDER: "TXN_COMMIT_AMOUNT_EXCEEDED",
-    RejectReason.ALREADY_REFUNDED: "TXN_ALREADY_REFUNDED",
-    RejectReason.REFUND_EXCEEDS_REMAINDER: "TXN_INVALID_AMOUNT",
-    RejectReason.INSUFFICIENT_FUNDS: "TXN_INSUFFICIENT_FUNDS",
-    RejectReason.OVERDRAFT_LIMIT: "TXN_VALIDATION_ERROR",
-    RejectReason.ATOMIC_GROUP: "TXN_VALIDATION_ERROR",
+    RejectReason.NOT_INFLIGHT: ErrorCode.TXN_NOT_INFLIGHT,
+    RejectReason.ALREADY_VOIDED: ErrorCode.TXN_ALREADY_VOIDED,
+    RejectReason.ALREADY_COMMITTED: ErrorCode.TXN_ALREADY_COMMITTED,
+    RejectReason.COMMIT_EXCEEDS_ORIGINAL: ErrorCode.TXN_COMMIT_AMOUNT_EXCEEDED,
+    RejectReason.COMMIT_EXCEEDS_REMAINDER: ErrorCode.TXN_COMMIT_AMOUNT_EXCEEDED,
+    RejectReason.ALREADY_REFUNDED: ErrorCode.TXN_ALREADY_REFUNDED,
+    RejectReason.REFUND_EXCEEDS_REMAINDER: ErrorCode.TXN_INVALID_AMOUNT,
+    RejectReason.INSUFFICIENT_FUNDS: ErrorCode.TXN_INSUFFICIENT_FUNDS,
+    RejectReason.OVERDRAFT_LIMIT: ErrorCode.TXN_VALIDATION_ERROR,
+    RejectReason.ATOMIC_GROUP: ErrorCode.TXN_VALIDATION_ERROR,
 }
 """The error code of a rejection that ``skip_queue`` answers with."""
 

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine
 
 from core.base.answers import Time
 from core.base.db import begin
-from core.base.errors import NotFound
+from core.base.errors import ErrorCode, NotFound
 from core.ledger.store import history as history_store
 from core.ledger.store import outcomes as outcome_store
 from core.ledger.store.balances import BalanceRow
@@ -88,7 +88,7 @@ def balance_at(conn: Connection, row: BalanceRow, at: datetime | None, *, from_s
     then = BalanceAt(base.credit + credit, base.debit + debit, at)
     # An amount is never 0, so sums of 0 say that there was no entry.
     if row.created_at > at and not (then.credit or then.debit):
-        raise NotFound("BAL_HISTORY_NOT_FOUND", "no balance data found for time")
+        raise NotFound(ErrorCode.BAL_HISTORY_NOT_FOUND, "no balance data found for time")
     return then
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from core.base.errors import Conflict, InvalidRequest, ReferenceConflict
+from core.base.errors import Conflict, ErrorCode, InvalidRequest, ReferenceConflict
 from core.base.ids import new_id
 from core.ledger.batches import amount_of, check_reference, family, precise_amount_of
 from core.ledger.explain import major
@@ -33,7 +33,7 @@ def draft_settlements(conn: Connection, transaction_id: str, request: SettleRequ
     commit = request.status == "commit"
     if not commit and request.status != "void":
         raise InvalidRequest(
-            [("", "status not supported. use either commit or void")], code="TXN_INVALID_STATUS_ACTION"
+            [("", "status not supported. use either commit or void")], code=ErrorCode.TXN_INVALID_STATUS_ACTION
         )
     precise = precise_amount_of(request)
     check_reference(request.reference)
@@ -41,7 +41,7 @@ def draft_settlements(conn: Connection, transaction_id: str, request: SettleRequ
     every = [leg for leg in legs if leg.kind == Kind.HOLD and leg.seq]  # What is scheduled holds nothing yet.
     holds = [hold for hold in every if hold.status is not Status.REJECTED]
     if not holds:
-        raise InvalidRequest([("", "transaction is not in inflight status")], code="TXN_NOT_INFLIGHT")
+        raise InvalidRequest([("", "transaction is not in inflight status")], code=ErrorCode.TXN_NOT_INFLIGHT)
     amount = amount_of(request, precise, holds) if commit else 0
     kind = Kind.COMMIT_INFLIGHT if commit else Kind.VOID_INFLIGHT
     references = _references(request.reference, every, alone=[row] == every)
@@ -50,7 +50,7 @@ def draft_settlements(conn: Connection, transaction_id: str, request: SettleRequ
         return _repeated(request.reference, list(first.values()), kind, amount, every)
     _check_settleable(holds, amount)
     if not request.skip_queue and transaction_store.undecided_settlements(conn, [hold.seq for hold in holds]):
-        raise Conflict("GEN_CONFLICT", "a commit or void is already queued for this transaction")
+        raise Conflict(ErrorCode.GEN_CONFLICT, "a commit or void is already queued for this transaction")
     # The legs of an atomic split stay together; others, and what is in a batch, have nothing to do with each other.
     together = row is not None and row.kind == Kind.SPLIT and row.group_first is not None
     return [
@@ -130,9 +130,9 @@ def _left(hold: TransactionRow) -> int:
 def _check_settleable(holds: Sequence[TransactionRow], amount: int) -> None:
     remaining, original = sum(map(_left, holds)), sum(hold.requested for hold in holds)
     if remaining == 0 and any(hold.hold is not None and hold.hold.voided for hold in holds):
-        raise Conflict("TXN_ALREADY_VOIDED", "transaction has already been voided")
+        raise Conflict(ErrorCode.TXN_ALREADY_VOIDED, "transaction has already been voided")
     if remaining == 0:
-        raise Conflict("TXN_ALREADY_COMMITTED", "cannot commit. Transaction already committed")
+        raise Conflict(ErrorCode.TXN_ALREADY_COMMITTED, "cannot commit. Transaction already committed")
     if amount > original:
         limit = f"original transaction amount. Original: {major(original, holds[0])}"
     elif amount > remaining:
@@ -140,4 +140,4 @@ def _check_settleable(holds: Sequence[TransactionRow], amount: int) -> None:
     else:
         return
     text = f"cannot commit more than the {limit}, Requested: {major(amount, holds[0])}"
-    raise InvalidRequest([("", text)], code="TXN_COMMIT_AMOUNT_EXCEEDED")
+    raise InvalidRequest([("", text)], code=ErrorCode.TXN_COMMIT_AMOUNT_EXCEEDED)

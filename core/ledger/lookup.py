@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Engine
 
 from core.base.db import reading
-from core.base.errors import NotFound
+from core.base.errors import ErrorCode, NotFound
 from core.ledger.answers import Batch, Transaction, batch_of, transaction_of, with_legs, with_place
 from core.ledger.rules.model import Kind, Status
 from core.ledger.store import transactions as transaction_store
@@ -21,7 +21,7 @@ def find(engine: Engine, transaction_id: str) -> TransactionRow:
     with reading(engine) as conn:
         row = transaction_store.find(conn, transaction_id)
     if row is None:
-        raise NotFound("TXN_NOT_FOUND", f"Transaction with ID '{transaction_id}' not found")
+        raise NotFound(ErrorCode.TXN_NOT_FOUND, f"Transaction with ID '{transaction_id}' not found")
     return row
 
 
@@ -36,7 +36,7 @@ def find_reference(engine: Engine, reference: str) -> TransactionRow:
         if row is None and reference.endswith("_q"):
             row = transaction_store.find_reference(conn, reference.removesuffix("_q"))
     if row is None:
-        raise NotFound("TXN_NOT_FOUND", f"Transaction with reference '{reference}' not found")
+        raise NotFound(ErrorCode.TXN_NOT_FOUND, f"Transaction with reference '{reference}' not found")
     return row
 
 
@@ -61,5 +61,5 @@ def batch(engine: Engine, batch_id: str) -> Batch:
     with reading(engine) as conn:
         found = transaction_store.batch(conn, batch_id)
     if found is None:
-        raise NotFound("TXN_NOT_FOUND", f"Transaction with ID '{batch_id}' not found")
+        raise NotFound(ErrorCode.TXN_NOT_FOUND, f"Transaction with ID '{batch_id}' not found")
     return batch_of(batch_id, found, datetime.now(UTC))

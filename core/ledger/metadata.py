@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection
 
-from core.base.errors import InvalidRequest, NotFound
+from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.ids import key_of
 from core.ledger.rules.model import BATCH_PREFIXES, GENERAL_LEDGER
 from core.ledger.store import metadata as metadata_store
@@ -36,9 +36,9 @@ def annotate(conn: Connection, entity_id: str, meta_data: str) -> str:
     else:
         known = f"{LEDGER_PREFIX}, {BALANCE_PREFIX}, {TRANSACTION_PREFIX}, {' or '.join(BATCH_PREFIXES)}"
         text = f"invalid entity ID: metadata belongs to an id that begins with {known}"
-        raise InvalidRequest([("", text)], "META_INVALID_ENTITY_ID")
+        raise InvalidRequest([("", text)], ErrorCode.META_INVALID_ENTITY_ID)
     if merged is None:
-        raise NotFound("META_ENTITY_NOT_FOUND", f"entity with ID '{entity_id}' not found")
+        raise NotFound(ErrorCode.META_ENTITY_NOT_FOUND, f"entity with ID '{entity_id}' not found")
     _check_size(len(merged.encode()))
     return merged
 
@@ -49,7 +49,7 @@ def _annotate_family(conn: Connection, entity_id: str, meta_data: str) -> str | 
         return None
     if len(keys) * len(meta_data) > MAX_WRITTEN:
         text = f"is too much for {len(keys)} transactions; together they take {MAX_WRITTEN} bytes at a time"
-        raise InvalidRequest([("meta_data", text)], "GEN_VALIDATION_ERROR")
+        raise InvalidRequest([("meta_data", text)], ErrorCode.GEN_VALIDATION_ERROR)
     _check_size(metadata_store.merge(conn, keys, meta_data))
     if entity_id.startswith(BATCH_PREFIXES):
         return meta_data
@@ -60,4 +60,4 @@ def _annotate_family(conn: Connection, entity_id: str, meta_data: str) -> str | 
 def _check_size(size: int) -> None:
     if size > MAX_MERGED:
         text = f"would come to {size} bytes with what is there already; at most {MAX_MERGED} are allowed"
-        raise InvalidRequest([("meta_data", text)], "GEN_VALIDATION_ERROR")
+        raise InvalidRequest([("meta_data", text)], ErrorCode.GEN_VALIDATION_ERROR)

@@ -7,7 +7,7 @@ queue of its balance could otherwise be overtaken by one in the new.
 from sqlalchemy import Engine
 
 from core.base.db import begin, reading
-from core.base.errors import InvalidRequest, InvariantBroken
+from core.base.errors import ErrorCode, InvalidRequest, InvariantBroken
 from core.ledger import due
 from core.ledger.drain import Announce, drain, drain_until
 from core.ledger.rules.routing import MAX_QUEUES
@@ -32,7 +32,7 @@ def resize(engine: Engine, count: int, *, announce: Announce = lambda cursors: N
         TransientError: a lock was not had in time, or the database went away. Nothing has changed.
     """
     if not 1 <= count <= MAX_QUEUES:
-        raise InvalidRequest([("queues", f"must be a number from 1 to {MAX_QUEUES}")], "GEN_VALIDATION_ERROR")
+        raise InvalidRequest([("queues", f"must be a number from 1 to {MAX_QUEUES}")], ErrorCode.GEN_VALIDATION_ERROR)
     with reading(engine) as conn:
         before = len(queue_store.cursors(conn))
     if before == count:

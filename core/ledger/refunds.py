@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from core.base.errors import Conflict, InvalidRequest, NotFound, ReferenceConflict
+from core.base.errors import Conflict, ErrorCode, InvalidRequest, NotFound, ReferenceConflict
 from core.base.ids import new_id
 from core.base.metadata import meta_data_problems, meta_data_text
 from core.ledger.batches import amount_of, check_reference, family, precise_amount_of
@@ -49,7 +49,7 @@ def draft_refund(conn: Connection, transaction_id: str, request: RefundRequest) 
     row, legs = family(conn, transaction_id, missing="no transaction to refund")
     moved = [each for leg in legs for each in _movements(conn, leg)]
     if not moved:
-        raise NotFound("TXN_NOT_FOUND", "no transaction to refund")
+        raise NotFound(ErrorCode.TXN_NOT_FOUND, "no transaction to refund")
     if len({(each.currency, each.precision) for each in moved}) > 1:
         raise InvalidRequest([("", "the batch has several currencies; refund its transactions one by one")])
     amount = amount_of(request, precise, moved)
@@ -146,13 +146,13 @@ def _check_refundable(
     if whole is not None or left == 0:
         details = {"refund_transaction_id": whole.transaction_id} if whole is not None else None
         text = f"transaction {transaction_id} has already been refunded"
-        raise Conflict("TXN_ALREADY_REFUNDED", text, details)
+        raise Conflict(ErrorCode.TXN_ALREADY_REFUNDED, text, details)
     if amount > left:
         text = (
             "cannot refund more than the remaining amount. "
             f"Available: {major(left, priced)}, Requested: {major(amount, priced)}"
         )
-        raise InvalidRequest([("", text)], code="TXN_INVALID_AMOUNT")
+        raise InvalidRequest([("", text)], code=ErrorCode.TXN_INVALID_AMOUNT)
 
 
 def _merged(meta_data: str | None, request: RefundRequest) -> str | None:

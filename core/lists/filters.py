@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from core.base.errors import InvalidRequest
+from core.base.errors import ErrorCode, InvalidRequest
 from core.lists import values
 from core.lists.fields import (
     ALIASES,
@@ -121,7 +121,7 @@ def _listing(resource: Resource, asked: Sequence[Callable[[], Filter]], page: _P
     if problems:
         # Blnk gives a list of what is wrong here, under these names.
         details = [{"Param": name, "Message": text} for name, text in problems]
-        raise InvalidRequest(problems, "GEN_VALIDATION_ERROR", details)
+        raise InvalidRequest(problems, ErrorCode.GEN_VALIDATION_ERROR, details)
     after = page.after or None
     return Listing(
         resource,
@@ -155,7 +155,7 @@ def _invalid_filters(wrong: Sequence[_Wrong], problems: Sequence[tuple[str, str]
     message = "; ".join(f"{name}: {text}" for name, text in every)
     listed = [{"field": name, "message": text} for name, text in every]
     return InvalidRequest(
-        [("", f"Invalid filter: {message}")], "GEN_BAD_REQUEST", {"field": every[0][0], "problems": listed}
+        [("", f"Invalid filter: {message}")], ErrorCode.GEN_BAD_REQUEST, {"field": every[0][0], "problems": listed}
     )
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from core.base.db import driver
-from core.base.errors import Conflict, NotFound
+from core.base.errors import Conflict, ErrorCode, NotFound
 from core.base.ids import key_of
 from core.ledger.rules.model import GENERAL_LEDGER, BalanceRef
 from core.ledger.rules.routing import route_of
@@ -125,7 +125,7 @@ def create(
     """
     found = conn.execute(text("SELECT id FROM ledgers WHERE ledger_id = :id"), {"id": ledger_id}).scalar_one_or_none()
     if found is None:
-        raise NotFound("LGR_NOT_FOUND", f"Ledger with ID '{ledger_id}' not found")
+        raise NotFound(ErrorCode.LGR_NOT_FOUND, f"Ledger with ID '{ledger_id}' not found")
     created = conn.execute(
         text(
             "INSERT INTO balances (balance_id, ledger, indicator, currency, meta_data) "
@@ -135,7 +135,9 @@ def create(
         {"key": key, "ledger": found, "indicator": indicator, "currency": currency, "meta_data": meta_data},
     ).scalar_one_or_none()
     if created is None:
-        raise Conflict("GEN_CONFLICT", f"a balance with indicator '{indicator}' and currency '{currency}' exists")
+        raise Conflict(
+            ErrorCode.GEN_CONFLICT, f"a balance with indicator '{indicator}' and currency '{currency}' exists"
+        )
     row = find(conn, f"{BALANCE_PREFIX}{key}")
     assert row is not None
     return row
