@@ -264,6 +264,13 @@ def test_a_split_has_legs_that_add_up(directory: Known) -> None:
     assert draft.legs[0].row.terms is None
 
 
+def test_a_date_that_has_come_is_not_waited_for(directory: Known) -> None:
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    draft = _one(directory, scheduled_for=past, inflight=True, inflight_commit_date=LATER)
+    assert (draft.due_at, terms_of(draft.row.terms).scheduled_for) == (None, past)
+    assert draft.settle_at == ((Kind.COMMIT_INFLIGHT, LATER),)
+
+
 def test_a_dry_run_imagines_what_a_request_would_create(directory: Known) -> None:
     imagined = Imagined(directory)
     request = transaction(source="@New", currency="XXX", precision=8)
