@@ -29,6 +29,8 @@ class ErrorCode(StrEnum):
     """The request makes no sense, or asks for too much."""
     GEN_NOT_FOUND = "GEN_NOT_FOUND"
     """No such path."""
+    GEN_METHOD_NOT_ALLOWED = "GEN_METHOD_NOT_ALLOWED"
+    """The path has other methods."""
     GEN_CONFLICT = "GEN_CONFLICT"
     """The present state does not allow it."""
     GEN_PAYLOAD_TOO_LARGE = "GEN_PAYLOAD_TOO_LARGE"

@@ -3,12 +3,12 @@
 from typing import Any
 
 import structlog
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from msgspec import UNSET, Struct, UnsetType
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from core.base.errors import ErrorCode, InvalidRequest, LedgerError, TransientError
-from web.http import wire
+from web.http import routes, wire
 
 logger = structlog.get_logger()
 
@@ -17,6 +17,7 @@ STATUS: dict[str, int] = {
     ErrorCode.GEN_VALIDATION_ERROR: 400,
     ErrorCode.GEN_BAD_REQUEST: 400,
     ErrorCode.GEN_NOT_FOUND: 404,
+    ErrorCode.GEN_METHOD_NOT_ALLOWED: 405,
     ErrorCode.GEN_CONFLICT: 409,
     ErrorCode.GEN_PAYLOAD_TOO_LARGE: 413,
     ErrorCode.GEN_UNSUPPORTED_MEDIA_TYPE: 415,
@@ -116,11 +117,28 @@ def _ledger_error(error: LedgerError) -> Response:
 def _http_error(error: HTTPException) -> Response:
     if error.code == 413:
         return error_response("GEN_PAYLOAD_TOO_LARGE", f"the body is larger than {request.max_content_length} bytes")
-    if error.code in (404, 405):
-        return Response("404 page not found", 404, mimetype="text/plain")
+    if isinstance(error, MethodNotAllowed):
+        return _no_method(sorted(set(error.valid_methods or ()) - {"OPTIONS"}))
+    if error.code == 404:
+        return _no_route()
     if error.code is not None and error.code < 500:
         return error_response("GEN_BAD_REQUEST", error.description or error.name)
     return _unexpected(error)
+
+
+def _no_route() -> Response:
+    asked = f"{request.method} {request.path[:200]}"
+    near = routes.nearest(current_app.url_map, request.method, request.path)
+    hint = f"; did you mean {near}?" if near is not None else "; GET /openapi.json lists all routes"
+    details = {"nearest": near} if near is not None else None
+    return error_response(ErrorCode.GEN_NOT_FOUND, f"no route {asked}{hint}", details=details)
+
+
+def _no_method(allowed: list[str]) -> Response:
+    text = f"no route {request.method} {request.path[:200]}; this path takes {', '.join(allowed)}"
+    response = error_response(ErrorCode.GEN_METHOD_NOT_ALLOWED, text, details={"allowed": allowed})
+    response.headers["Allow"] = ", ".join(allowed)
+    return response
 
 
 def _unexpected(error: Exception) -> Response:

@@ -194,8 +194,6 @@ def _answer(status: int, kind: Any, known: Operation, *, paged: bool) -> Json:
 
 def _error(status: int) -> Json:
     content: Json = {JSON: {"schema": _schema(Error)}}
-    if status == 404:
-        content["text/plain"] = {"schema": _TEXT}  # A path that is no route, as an id with a slash in it.
     return {"description": HTTPStatus(status).phrase, "headers": _REQUEST_ID, "content": content}
 
 

@@ -72,17 +72,44 @@ def test_other_methods_and_paths_are_answered_as_blnk_does(api: Api) -> None:
     options = api.client.options("/transactions")
     assert (options.status_code, options.data) == (200, b"")
     assert set(options.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}
-    for method, path in (
-        ("GET", "/nothing"),
-        ("DELETE", "/transactions"),
-        ("PATCH", "/ledgers/x"),
-        ("TRACE", "/health"),
-    ):
-        response = api.client.open(path, method=method)
-        assert (response.status_code, response.text) == (404, "404 page not found")
-        assert response.content_type == "text/plain; charset=utf-8"
     assert api.get("/ledgers/") == api.get("/ledgers")
     assert api.get("/ledgers", instance_id="instance_1") == api.get("/ledgers")
+
+
+def test_a_path_that_is_no_route_is_answered_with_the_nearest_one(api: Api) -> None:
+    for method, path, near in (
+        ("POST", "/transaction", "POST /transactions"),
+        ("GET", "/balance/bln_1/entries", "GET /balances/{balance_id}/entries"),
+        ("GET", "/balances/bln_1/entrys", "GET /balances/{balance_id}/entries"),
+        ("POST", "/transactions/bulks/now", "POST /transactions/bulk"),
+        ("POST", "/funding-job", "POST /funding-jobs"),
+        ("GET", "/helth", "GET /health"),
+        ("GET", "/nothing", None),
+    ):
+        response = api.client.open(path, method=method)
+        detail = response.get_json()["error_detail"]
+        assert (response.status_code, detail["code"]) == (404, "GEN_NOT_FOUND")
+        assert response.get_json()["error"] == detail["message"]
+        assert detail["message"].startswith(f"no route {method} {path}; ")
+        if near is not None:
+            assert detail["message"].endswith(f"did you mean {near}?"), detail["message"]
+            assert detail["details"] == {"nearest": near}
+        else:
+            assert "did you mean" not in detail["message"], detail["message"]
+
+
+def test_a_method_that_a_path_does_not_have_is_answered_with_those_it_has(api: Api) -> None:
+    for method, path, allowed in (
+        ("DELETE", "/transactions", ["GET", "HEAD", "POST"]),
+        ("PATCH", "/ledgers/x", ["GET", "HEAD", "PUT"]),
+        ("TRACE", "/health", ["GET", "HEAD"]),
+    ):
+        response = api.client.open(path, method=method)
+        detail = response.get_json()["error_detail"]
+        assert (response.status_code, detail["code"]) == (405, "GEN_METHOD_NOT_ALLOWED")
+        assert response.headers["Allow"] == ", ".join(allowed)
+        assert detail["details"] == {"allowed": allowed}
+        assert detail["message"] == f"no route {method} {path}; this path takes {', '.join(allowed)}"
 
 
 @pytest.mark.smoke
