@@ -84,7 +84,7 @@ def there(app: Flask) -> dict[str, str]:
         "funding.read_reference": job["reference"],
         "funding.cancel": client.post("/funding-jobs", json=_good_job()).get_json()["job_id"],
         "transaction_id": transactions[1]["transaction_id"],
-        "settlements.refund": transactions[0]["transaction_id"],
+        "refunds.refund": transactions[0]["transaction_id"],
         "transactions.cancel": transactions[4]["transaction_id"],
         "reference": "short",
         "balance_id": transactions[0]["source"],

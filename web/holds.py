@@ -1,4 +1,4 @@
-"""What follows a transaction: commit and void of holds, refunds."""
+"""``/transactions/inflight``: commit and void of holds, one by one or many at once."""
 
 from collections.abc import Sequence
 
@@ -7,18 +7,17 @@ from flask import Blueprint, Response
 from msgspec import UNSET
 
 from core.base.db import reading
-from core.base.errors import InvalidRequest, LedgerError, ReferenceConflict
-from core.ledger import batches, dry_run_answers, holds, lookup, refunds
+from core.base.errors import InvalidRequest, LedgerError
+from core.ledger import batches, dry_run_answers, holds, lookup
 from core.ledger.answers import Batch, SettledItem, Settlements, Transaction, transaction_of
 from core.ledger.append import Submission
 from core.ledger.dry_run_answers import BulkDryRun, DryRunAnswer
 from core.ledger.explain import CODES, blnk_text
 from core.ledger.rules.model import Draft, RejectReason, Status
-from core.ledger.rules.requests import BulkCommitRequest, BulkSettlement, BulkVoidRequest, RefundRequest, SettleRequest
+from core.ledger.rules.requests import BulkCommitRequest, BulkSettlement, BulkVoidRequest, SettleRequest
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
 from web.http import parameters, wire
-from web.http.errors import error_response
 from web.http.operations import operation
 from web.outcomes import (
     answer_outcome,
@@ -30,7 +29,7 @@ from web.outcomes import (
 )
 from web.service import Service, service
 
-blueprint = Blueprint("settlements", __name__)
+blueprint = Blueprint("holds", __name__)
 
 MAX_BULK_SETTLEMENTS = 100
 
@@ -99,38 +98,6 @@ def void_bulk() -> Response:
     _check_size(items, "transaction_ids")
     assert items is not None
     return _settle_bulk([_Item(BulkSettlement(item), "void") for item in items], asked)
-
-
-@blueprint.post("/refund-transaction/<transaction_id>")
-@operation({201: Transaction, 200: Transaction | DryRunAnswer}, 404, 409, body=RefundRequest)
-@parameters.takes(parameters.WAIT)
-def refund(transaction_id: str) -> Response:
-    """Give back what a transaction moved, whole or in part; never more than it moved, together."""
-    asked = wire.body(RefundRequest, optional=True)
-    wait_s = parameters.wait_s()
-    ledger = service()
-    try:
-        with reading(ledger.engine) as conn:
-            draft = refunds.draft_refund(conn, transaction_id, asked)
-    except LedgerError as error:
-        if asked.dry_run and error.code in dry_run_answers.FORBIDDEN_NOW:
-            return wire.answer(dry_run_answers.refused(error))
-        raise
-    if asked.dry_run:
-        return wire.answer(dry_run_answers.refund(ledger.engine, draft))
-    submission = Submission([draft])
-    try:
-        ledger.committer.submit(submission)
-        first = submission.accepted[0].transaction_id if submission.accepted[0].replayed else None
-    except ReferenceConflict as error:
-        if asked.reference is not None:
-            raise
-        first = error.details["transaction_id"]
-    if first is not None and asked.reference is None:
-        # Another refund of the whole came between the look and the append, in the same words or in others.
-        text = f"transaction {transaction_id} has already been refunded"
-        return error_response("TXN_ALREADY_REFUNDED", text, details={"refund_transaction_id": first})
-    return answer_outcome(ledger, submission, skip_queue=bool(asked.skip_queue), wait_s=wait_s)
 
 
 def _settled(ledger: Service, transaction_id: str, submission: Submission, *, queued: bool) -> Response:

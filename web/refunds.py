@@ -1,0 +1,50 @@
+"""``/refund-transaction``: give back what a transaction moved."""
+
+from flask import Blueprint, Response
+
+from core.base.db import reading
+from core.base.errors import LedgerError, ReferenceConflict
+from core.ledger import dry_run_answers, refunds
+from core.ledger.answers import Transaction
+from core.ledger.append import Submission
+from core.ledger.dry_run_answers import DryRunAnswer
+from core.ledger.rules.requests import RefundRequest
+from web.http import parameters, wire
+from web.http.errors import error_response
+from web.http.operations import operation
+from web.outcomes import answer_outcome
+from web.service import service
+
+blueprint = Blueprint("refunds", __name__)
+
+
+@blueprint.post("/refund-transaction/<transaction_id>")
+@operation({201: Transaction, 200: Transaction | DryRunAnswer}, 404, 409, body=RefundRequest)
+@parameters.takes(parameters.WAIT)
+def refund(transaction_id: str) -> Response:
+    """Give back what a transaction moved, whole or in part; never more than it moved, together."""
+    asked = wire.body(RefundRequest, optional=True)
+    wait_s = parameters.wait_s()
+    ledger = service()
+    try:
+        with reading(ledger.engine) as conn:
+            draft = refunds.draft_refund(conn, transaction_id, asked)
+    except LedgerError as error:
+        if asked.dry_run and error.code in dry_run_answers.FORBIDDEN_NOW:
+            return wire.answer(dry_run_answers.refused(error))
+        raise
+    if asked.dry_run:
+        return wire.answer(dry_run_answers.refund(ledger.engine, draft))
+    submission = Submission([draft])
+    try:
+        ledger.committer.submit(submission)
+        first = submission.accepted[0].transaction_id if submission.accepted[0].replayed else None
+    except ReferenceConflict as error:
+        if asked.reference is not None:
+            raise
+        first = error.details["transaction_id"]
+    if first is not None and asked.reference is None:
+        # Another refund of the whole came between the look and the append, in the same words or in others.
+        text = f"transaction {transaction_id} has already been refunded"
+        return error_response("TXN_ALREADY_REFUNDED", text, details={"refund_transaction_id": first})
+    return answer_outcome(ledger, submission, skip_queue=bool(asked.skip_queue), wait_s=wait_s)
