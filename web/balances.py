@@ -5,7 +5,7 @@ from sqlalchemy import Connection
 
 from core.base.db import begin, reading
 from core.base.errors import InvalidRequest, NotFound
-from core.funding import store as funding_store
+from core.funding import job_store
 from core.funding.answers import FundedBalance, funded
 from core.ledger import balances, history
 from core.ledger.balances import Balance, BalancePage, Entry, balance_of, entry_of
@@ -50,7 +50,7 @@ def read(balance_id: str) -> Response:
         queued = _queued(conn, row)
         if parameters.flag("from_source"):
             row = history.recomputed(conn, row)
-        jobs = funding_store.active_jobs_of(conn, row.key, 1)
+        jobs = job_store.active_jobs_of(conn, row.key, 1)
     return wire.answer(funded(service().engine, balance_of(row, queued), jobs))
 
 
@@ -62,7 +62,7 @@ def read_indicator(indicator: str, currency: str) -> Response:
     with reading(service().engine) as conn:
         row = balances.found_indicator(conn, indicator, currency)
         queued = _queued(conn, row)
-        jobs = funding_store.active_jobs_of(conn, row.key, 1)
+        jobs = job_store.active_jobs_of(conn, row.key, 1)
     return wire.answer(funded(service().engine, balance_of(row, queued), jobs))
 
 

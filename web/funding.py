@@ -18,9 +18,8 @@ from core.base.ids import key_of
 from core.base.problems import MAX_LISTED, refusal
 from core.funding import create as funding_create
 from core.funding import dry_run as funding_dry_run
-from core.funding import forecast
+from core.funding import forecast, job_store, posting_store, run_store
 from core.funding import jobs as funding_jobs
-from core.funding import store as funding_store
 from core.funding import views as funding_views
 from core.funding.answers import (
     FORECAST_S,
@@ -39,9 +38,11 @@ from core.funding.answers import (
     row_of,
     run_of,
 )
+from core.funding.job_store import JOB_PREFIX, JobRow
+from core.funding.posting_store import ROW_STATUSES
 from core.funding.recipients import Given, of_csv, of_list, row_problems
 from core.funding.requests import FundingRequest, RunRequest
-from core.funding.store import JOB_PREFIX, ROW_STATUSES, JobRow, RunRow
+from core.funding.run_store import RunRow
 from core.funding.terms import terms_problems
 from core.ledger.rules.model import RUN_PREFIX
 from web.http import operations, parameters, wire
@@ -117,7 +118,7 @@ def read_page() -> Response:
     limit, _ = parameters.limit_offset(default=20, largest=100, what="invalid")
     after, status = _after(JOB_PREFIX, "a funding job"), _status(funding_views.JOB_STATUSES)
     with reading(service().engine) as conn:
-        jobs = funding_store.list_jobs(conn, limit=limit, after=after, status=status)
+        jobs = job_store.list_jobs(conn, limit=limit, after=after, status=status)
     response = wire.answer([job_of(job) for job in jobs])
     return parameters.next_link(response, jobs[-1].job_id if len(jobs) == limit else None)
 
@@ -136,7 +137,7 @@ def read(job_id: str) -> Response:
 def read_reference(reference: str) -> Response:
     """One funding job by the client's reference, as it is read by its id."""
     with reading(service().engine) as conn:
-        job = funding_store.find_job_by_reference(conn, reference)
+        job = job_store.find_job_by_reference(conn, reference)
     if job is None:
         raise NotFound("FND_NOT_FOUND", f"Funding job with reference '{reference}' not found")
     return _answer_job(job)
@@ -145,7 +146,7 @@ def read_reference(reference: str) -> Response:
 def _answer_job(job: JobRow) -> Response:
     ledger = service()
     with reading(ledger.engine) as conn:
-        last = next(iter(funding_store.list_runs(conn, job.id, limit=1, after=None)), None)
+        last = next(iter(run_store.list_runs(conn, job.id, limit=1, after=None)), None)
     ahead = None if job.status == "CANCELLED" else forecast.forecast_within(ledger.engine, job, FORECAST_S)
     return wire.answer(job_read_of(job, last, ahead))
 
@@ -192,7 +193,7 @@ def read_runs(job_id: str) -> Response:
     after = _after(RUN_PREFIX, "a run")
     with reading(service().engine) as conn:
         job = funding_jobs.get_job(conn, job_id)
-        runs = funding_store.list_runs(conn, job.id, limit=limit, after=after)
+        runs = run_store.list_runs(conn, job.id, limit=limit, after=after)
     response = wire.answer([run_of(job, each) for each in runs])
     return parameters.next_link(response, runs[-1].run_id if len(runs) == limit else None)
 
@@ -215,7 +216,7 @@ def read_run(job_id: str, run_id: str) -> Response:
     with reading_within(ledger.engine, COUNTED_S) as conn:
         job = funding_jobs.get_job(conn, job_id)
         found = funding_jobs.get_run(conn, job, run_id)
-        counts = funding_views.counts_of(job, found, funding_store.tally(conn, found.id), datetime.now(UTC))
+        counts = funding_views.counts_of(job, found, posting_store.tally(conn, found.id), datetime.now(UTC))
     return wire.answer(counted_run_of(job, found, counts))
 
 

@@ -17,9 +17,11 @@ from core.funding import forecast as funding_forecast
 from core.funding import views as funding_views
 from core.funding.dry_run import DryRun
 from core.funding.forecast import Forecast
+from core.funding.job_store import JobRow
 from core.funding.missed import Missed
+from core.funding.posting_store import RowState
 from core.funding.requests import FundingTerms
-from core.funding.store import JobRow, RowState, RunRow
+from core.funding.run_store import RunRow
 from core.funding.terms import job_terms
 from core.funding.views import Counts
 from core.ledger.answers import RejectionAnswer, rejection_of

@@ -8,12 +8,13 @@ from sqlalchemy import Engine
 
 from core.base.db import begin, reading
 from core.base.errors import Conflict
-from core.funding import store as funding_store
+from core.funding import job_store, run_store
 from core.funding.draft import draft_job, keep_rows
+from core.funding.job_store import JobRow
 from core.funding.jobs import AT_ONCE, get_job, insert_run_now
 from core.funding.recipients import Given
 from core.funding.requests import FundingRequest, FundingTerms
-from core.funding.store import JobRow, RunRow
+from core.funding.run_store import RunRow
 from core.funding.terms import job_terms
 from core.ledger.directory import Directory
 from core.ledger.rules.validation import MAX_REFERENCE, text_problems
@@ -45,17 +46,17 @@ def create_job(
     asked_at = now
     if request.reference and not text_problems("reference", request.reference, MAX_REFERENCE):
         with reading(engine) as conn:
-            prior = funding_store.find_job_by_reference(conn, request.reference)
+            prior = job_store.find_job_by_reference(conn, request.reference)
         asked_at = prior.created_at if prior is not None else now
     draft = draft_job(request, given, directory, asked_at)
     with begin(engine) as conn:
         job, _ = keep_rows(conn, draft, directory, now)
-        if funding_store.insert_job(conn, job):
+        if job_store.insert_job(conn, job):
             run = insert_run_now(conn, job, now) if draft.runs_now else None
             return Created(get_job(conn, job.job_id), run, False)
         conn.rollback()
     with begin(engine) as conn:
-        first = funding_store.find_job_by_reference(conn, job.reference)
+        first = job_store.find_job_by_reference(conn, job.reference)
         assert first is not None
         if first.digest != job.digest:
             raise Conflict(
@@ -63,7 +64,7 @@ def create_job(
                 f"reference {job.reference} has already been used by a funding job whose {_difference(first, job)} differs",
                 {"reference": job.reference, "job_id": first.job_id},
             )
-        return Created(first, funding_store.find_run_of(conn, first.id, AT_ONCE), True)
+        return Created(first, run_store.find_run_of(conn, first.id, AT_ONCE), True)
 
 
 def _difference(first: JobRow, second: JobRow) -> str:

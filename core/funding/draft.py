@@ -11,13 +11,12 @@ from sqlalchemy import Connection
 
 from core.base.errors import InvalidRequest, NotFound
 from core.base.ids import new_key
-from core.funding import plan, recipients, schedule
-from core.funding import store as funding_store
+from core.funding import job_store, plan, recipients, row_store, schedule
+from core.funding.job_store import JobRow
 from core.funding.jobs import INVALID
 from core.funding.plan import listing_of
 from core.funding.recipients import Given
 from core.funding.requests import FundingRequest, FundingTerms
-from core.funding.store import JobRow
 from core.funding.terms import schedule_of, terms_from, terms_problems
 from core.ledger.directory import Directory
 from core.ledger.intake import check_precision, ref_of
@@ -91,7 +90,7 @@ def draft_job(request: FundingRequest, given: Iterable[Given] | None, directory:
     fix = fixed is None and asked is not None and directory.check_precision
     name = (request.name or "").strip()
     ledger_id = None if request.rule is None else request.rule.ledger_id
-    reference = request.reference or f"{funding_store.JOB_PREFIX}{new_key()}"
+    reference = request.reference or f"{job_store.JOB_PREFIX}{new_key()}"
     return JobDraft(name, reference, source, currency, precision, fix, terms, ledger_id, rows, next_due, runs_now)
 
 
@@ -171,7 +170,7 @@ def _create_balances(
         refs = balance_store.find_indicators(conn, pairs)
         keys = {stood: refs[name, draft.currency].key for name, stood in new_names.items()}
         if keys:
-            funding_store.rename_destinations(conn, list_id, keys)
+            row_store.rename_destinations(conn, list_id, keys)
         ref = ref or refs[draft.source, draft.currency]
     assert ref is not None
     return ref.key, names

@@ -10,12 +10,14 @@ from sqlalchemy import Connection, Engine
 
 from core.base.db import begin
 from core.base.ids import new_key
-from core.funding import store as funding_store
+from core.funding import row_store
 from core.funding.draft import draft_job, keep_rows
-from core.funding.plan import Plan, plan_of
+from core.funding.job_store import JobRow
+from core.funding.plan import plan_of
 from core.funding.recipients import Given
 from core.funding.requests import FundingRequest, FundingTerms
-from core.funding.store import FundingRow, JobRow
+from core.funding.row_store import FundingRow
+from core.funding.run_store import Plan
 from core.funding.terms import job_terms
 from core.ledger.directory import Directory
 from core.ledger.dry_run import decide_all
@@ -107,7 +109,7 @@ def _decide_rows(conn: Connection, job: JobRow, plan: Plan) -> DryRun:
 
 def _read_in_pieces(conn: Connection, plan: Plan, size: int) -> Iterator[list[FundingRow]]:
     after = 0
-    while rows := funding_store.read_rows(conn, plan.list, after=after, limit=max(size, 1)):
+    while rows := row_store.read_rows(conn, plan.list, after=after, limit=max(size, 1)):
         after = rows[-1].row
         if plan.last_row is not None:
             rows = [row for row in rows if row.row <= plan.last_row]

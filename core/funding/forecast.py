@@ -9,10 +9,9 @@ from sqlalchemy import Connection, Engine
 
 from core.base.db import reading_within
 from core.base.errors import TooSlow
-from core.funding import schedule
-from core.funding import store as funding_store
+from core.funding import row_store, schedule
+from core.funding.job_store import JobRow
 from core.funding.plan import room_of, rule_of
-from core.funding.store import JobRow
 from core.funding.terms import job_terms, schedule_of
 from core.ledger.store import outcomes as outcome_store
 
@@ -51,13 +50,13 @@ def forecast(conn: Connection, job: JobRow) -> Forecast:
     """Look ahead by one run of a job, as it would be now."""
     terms = job_terms(job)
     rule = rule_of(job, terms)
-    rows, amount = (job.row_count or 0, job.amount or 0) if rule is None else funding_store.totals_by_rule(conn, rule)
+    rows, amount = (job.row_count or 0, job.amount or 0) if rule is None else row_store.totals_by_rule(conn, rule)
     pool = outcome_store.read_balances(conn, [job.source])[job.source]
     room = room_of(conn, job, terms)
     runs_left = None if room is None or not amount else max(room, 0) // amount
     moved = amount if room is None or amount <= room else 0
     if room is not None and not moved and terms.until_limit:
-        moved = funding_store.amount_within(conn, job.id if rule is None else rule, room)
+        moved = row_store.amount_within(conn, job.id if rule is None else rule, room)
     return Forecast(rows, amount, pool.balance, pool.balance - (0 if terms.inflight else moved), runs_left)
 
 

@@ -8,10 +8,10 @@ from sqlalchemy import Connection, Engine
 from core.base.db import begin
 from core.base.errors import Conflict, InvalidRequest, NotFound
 from core.base.ids import new_key
-from core.funding import missed
-from core.funding import store as funding_store
+from core.funding import job_store, missed, posting_store, row_store, run_store
+from core.funding.job_store import JobRow
 from core.funding.missed import Missed
-from core.funding.store import JobRow, RunRow
+from core.funding.run_store import NewRun, RunRow
 from core.funding.terms import job_terms, schedule_of
 from core.ledger.rules.model import RUN_PREFIX
 from core.ledger.rules.validation import MAX_REFERENCE, text_problems
@@ -33,7 +33,7 @@ def pause(engine: Engine, job_id: str) -> JobRow:
         job = _lock_job(conn, job_id)
         if job.status == "CANCELLED":
             raise _conflict(job, "is cancelled, and so cannot be paused")
-        return _update_job(conn, job, status="PAUSED", next_due=job.next_due, skipped=job.skipped)
+        return _update_job(conn, job._replace(status="PAUSED"))
 
 
 def resume(engine: Engine, job_id: str, now: datetime) -> JobRow:
@@ -56,7 +56,7 @@ def resume(engine: Engine, job_id: str, now: datetime) -> JobRow:
             except ZoneInfoNotFoundError:
                 raise _conflict(job, f"has the time zone {terms.timezone}, which is not known any more") from None
             next_due, skipped = due.next_due, skipped + due.skipped + len(due.runs)
-        return _update_job(conn, job, status="ACTIVE", next_due=next_due, skipped=skipped)
+        return _update_job(conn, job._replace(status="ACTIVE", next_due=next_due, skipped=skipped))
 
 
 def cancel(engine: Engine, job_id: str, now: datetime) -> JobRow:
@@ -67,8 +67,8 @@ def cancel(engine: Engine, job_id: str, now: datetime) -> JobRow:
     """
     with begin(engine) as conn:
         job = _lock_job(conn, job_id)
-        funding_store.cancel_runs(conn, job.id, now)
-        return _update_job(conn, job, status="CANCELLED", next_due=None, skipped=job.skipped)
+        run_store.cancel_runs(conn, job.id, now)
+        return _update_job(conn, job._replace(status="CANCELLED", next_due=None))
 
 
 def run_now(engine: Engine, job_id: str, reference: str | None, now: datetime) -> tuple[RunRow, bool]:
@@ -84,12 +84,9 @@ def run_now(engine: Engine, job_id: str, reference: str | None, now: datetime) -
     with begin(engine) as conn:
         job = _lock_job(conn, job_id)
         occurrence = f"run_{reference or now.isoformat()}"
-        if (first := funding_store.find_run_of(conn, job.id, occurrence)) is not None:
+        if (first := run_store.find_run_of(conn, job.id, occurrence)) is not None:
             return first, True
-        if job.status != "ACTIVE":
-            raise _conflict(
-                job, "is cancelled; make a new one" if job.status == "CANCELLED" else "is paused; resume it"
-            )
+        _check_active(job)
         return insert_run_now(conn, job, now, occurrence), False
 
 
@@ -106,24 +103,20 @@ def retry(engine: Engine, job_id: str, run_id: str, now: datetime) -> tuple[RunR
         job = _lock_job(conn, job_id)
         run = get_run(conn, job, run_id)
         if run.retried_by is not None:
-            again = funding_store.find_run(conn, f"{RUN_PREFIX}{run.retried_by}")
+            again = run_store.find_run(conn, f"{RUN_PREFIX}{run.retried_by}")
             assert again is not None
             return again, True
-        if job.status != "ACTIVE":
-            raise _conflict(
-                job, "is cancelled; make a new one" if job.status == "CANCELLED" else "is paused; resume it"
-            )
+        _check_active(job)
         if run.status in ("PENDING", "POSTING") or any(
-            each.status is None for each in funding_store.tally(conn, run.id)
+            each.status is None for each in posting_store.tally(conn, run.id)
         ):
             raise Conflict("GEN_CONFLICT", "the run is not decided yet; retry it when it is", {"status": run.status})
         id = new_key()
-        funding_store.insert_run(
-            conn, id, job=job.id, occurrence=f"retry_{run.run_id}", due_at=now, created_at=now, retry_of=run.id
-        )
-        if not funding_store.fill_with_rejected(conn, id, run.id):
+        occurrence = f"retry_{run.run_id}"
+        run_store.insert_run(conn, NewRun(id, job.id, occurrence, due_at=now, created_at=now, retry_of=run.id))
+        if not row_store.fill_with_rejected(conn, id, run.id):
             raise Conflict("GEN_CONFLICT", "no row of the run was rejected; there is nothing to retry", {})
-        again = funding_store.find_run(conn, f"{RUN_PREFIX}{id}")
+        again = run_store.find_run(conn, f"{RUN_PREFIX}{id}")
         assert again is not None
         return again, False
 
@@ -134,7 +127,7 @@ def get_job(conn: Connection, job_id: str) -> JobRow:
     Raises:
         NotFound: there is none.
     """
-    job = funding_store.find_job(conn, job_id)
+    job = job_store.find_job(conn, job_id)
     if job is None:
         raise NotFound("FND_NOT_FOUND", f"Funding job with ID '{job_id}' not found")
     return job
@@ -146,27 +139,34 @@ def get_run(conn: Connection, job: JobRow, run_id: str) -> RunRow:
     Raises:
         NotFound: there is none.
     """
-    run = funding_store.find_run(conn, run_id)
+    run = run_store.find_run(conn, run_id)
     if run is None or run.job != job.id:
         raise NotFound("FND_NOT_FOUND", f"Run with ID '{run_id}' not found in funding job {job.job_id}")
     return run
 
 
 def _lock_job(conn: Connection, job_id: str) -> JobRow:
-    funding_store.find_job(conn, job_id, lock=True)
-    return get_job(conn, job_id)  # As it is now that whoever had it is done.
+    """Lock a job, and return it as it is once whoever had it is done."""
+    job_store.find_job(conn, job_id, lock=True)
+    return get_job(conn, job_id)
 
 
-def _update_job(conn: Connection, job: JobRow, *, status: str, next_due: datetime | None, skipped: int) -> JobRow:
-    funding_store.update_job(conn, job.id, status=status, next_due=next_due, runs_made=job.runs_made, skipped=skipped)
+def _update_job(conn: Connection, job: JobRow) -> JobRow:
+    job_store.update_job(conn, job)
     return get_job(conn, job.job_id)
 
 
 def insert_run_now(conn: Connection, job: JobRow, now: datetime, occurrence: str = AT_ONCE) -> RunRow:
-    funding_store.insert_run(conn, new_key(), job=job.id, occurrence=occurrence, due_at=now, created_at=now)
-    run = funding_store.find_run_of(conn, job.id, occurrence)
+    """Add a run that is due now, beside the schedule of its job."""
+    run_store.insert_run(conn, NewRun(new_key(), job.id, occurrence, due_at=now, created_at=now))
+    run = run_store.find_run_of(conn, job.id, occurrence)
     assert run is not None
     return run
+
+
+def _check_active(job: JobRow) -> None:
+    if job.status != "ACTIVE":
+        raise _conflict(job, "is cancelled; make a new one" if job.status == "CANCELLED" else "is paused; resume it")
 
 
 def _conflict(job: JobRow, text: str) -> Conflict:

@@ -1,14 +1,15 @@
 """Fix what a run will post: whom its job funds, and how far the money goes."""
 
-from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from core.base.money import to_text
-from core.funding import store as funding_store
+from core.funding import row_store, run_store
+from core.funding.job_store import JobRow
 from core.funding.requests import FundingTerms
-from core.funding.store import JobRow, Rule
+from core.funding.row_store import Rule
+from core.funding.run_store import Plan
 from core.funding.terms import job_terms
 from core.ledger.store import outcomes as outcome_store
 from core.ledger.store.balance_list import BALANCES
@@ -20,18 +21,6 @@ MAX_ATOMIC = 10_000
 """Rows of a run that are decided as one."""
 
 
-class Plan(NamedTuple):
-    """What a run will post, fixed when it starts. Amounts are minor units."""
-
-    list: UUID
-    rows: int
-    amount: int
-    last_row: int | None
-    """Rows after it are beyond the limit; None when there are none."""
-    refusal: dict[str, Any] | None
-    """Why the run is not to begin."""
-
-
 def plan_of(conn: Connection, job: JobRow, run: UUID, *, list: UUID | None = None) -> Plan:
     """Fix what a run will post: the job's list, or the balances that its rule names now, and how far the money goes.
 
@@ -40,12 +29,12 @@ def plan_of(conn: Connection, job: JobRow, run: UUID, *, list: UUID | None = Non
     terms = job_terms(job)
     rule = rule_of(job, terms)
     if list is None and rule is not None:
-        funding_store.fill_by_rule(conn, run, rule)
+        row_store.fill_by_rule(conn, run, rule)
         list = run
     elif list is not None and rule is not None and rule.top_up_to is not None:
-        funding_store.cut_to_missing(conn, list, rule.top_up_to)
+        row_store.cut_to_missing(conn, list, rule.top_up_to)
     # What a job's own list comes to was added up when it was loaded.
-    known = (job.row_count, job.amount) if list is None else funding_store.totals(conn, list)
+    known = (job.row_count, job.amount) if list is None else row_store.totals(conn, list)
     list = list or job.id
     rows, amount = (part or 0 for part in known)
     if terms.atomic and rows > MAX_ATOMIC:
@@ -56,10 +45,10 @@ def plan_of(conn: Connection, job: JobRow, run: UUID, *, list: UUID | None = Non
     if room is None or amount <= max(room, 0):
         return Plan(list, rows, amount, None, None)
     if terms.until_limit:
-        return Plan(list, rows, amount, funding_store.last_row_within(conn, list, room), None)
+        return Plan(list, rows, amount, row_store.last_row_within(conn, list, room), None)
     asked, able = to_text(amount, job.precision), to_text(room, job.precision)
-    (first,) = funding_store.read_rows(conn, list, after=funding_store.last_row_within(conn, list, room), limit=1)
-    under_way = funding_store.unposted_amount(conn, job.source)
+    (first,) = row_store.read_rows(conn, list, after=row_store.last_row_within(conn, list, room), limit=1)
+    under_way = run_store.unposted_amount(conn, job.source)
     beside = f" beside the {to_text(under_way, job.precision)} that other runs have yet to post" if under_way else ""
     refusal = {
         "reason": "LIMIT",
@@ -82,7 +71,7 @@ def room_of(conn: Connection, job: JobRow, terms: FundingTerms) -> int | None:
         return None
     pool = outcome_store.read_balances(conn, [job.source])[job.source]
     able = pool.balance - pool.inflight_debit + (terms.overdraft_limit or 0)
-    return able - funding_store.unposted_amount(conn, job.source)
+    return able - run_store.unposted_amount(conn, job.source)
 
 
 def rule_of(job: JobRow, terms: FundingTerms) -> Rule | None:

@@ -20,9 +20,9 @@ from core.base.errors import InvalidRequest
 from core.base.metadata import meta_data_problems, meta_data_text
 from core.base.money import MAX_DIGITS, InexactAmount, to_minor
 from core.base.problems import MAX_LISTED, ProblemList
-from core.funding import store as funding_store
+from core.funding import row_store
 from core.funding.requests import Recipient
-from core.funding.store import FundingRow
+from core.funding.row_store import FundingRow
 from core.ledger.rules.model import BalanceRef
 from core.ledger.rules.validation import indicator_problems, whole
 from core.ledger.store import balances as balance_store
@@ -221,11 +221,11 @@ def load(
                 kept.append(FundingRow(each.row, key, 1, None, None))
         rows += len(piece)
         amount += sum(row.amount for row in kept)
-        funding_store.copy_rows(conn, list_id, kept)
+        row_store.copy_rows(conn, list_id, kept)
     if not rows:
         raise InvalidRequest([("recipients", "cannot be empty")], "FND_INVALID_RECIPIENTS")
     if not allow_duplicates and rows > 1:
-        count, repeated = funding_store.repeated_destinations(conn, list_id, MAX_LISTED)
+        count, repeated = row_store.repeated_destinations(conn, list_id, MAX_LISTED)
         for row, first in repeated:
             problems.add(row, "destination", f"is in row {first} too; allow_duplicates permits that")
         problems.count += count - len(repeated)

@@ -24,12 +24,13 @@ from core.base.db import begin, reading
 from core.base.errors import TransientError
 from core.base.ids import new_id, new_key
 from core.base.locks import AdvisoryLock, try_take
-from core.funding import missed
+from core.funding import job_store, missed, posting_store, row_store, run_store
 from core.funding import plan as funding_plan
-from core.funding import store as funding_store
+from core.funding.job_store import JobRow
 from core.funding.missed import Due, Missed
 from core.funding.requests import FundingTerms
-from core.funding.store import FundingRow, JobRow, RunRow
+from core.funding.row_store import FundingRow
+from core.funding.run_store import NewRun, RunRow
 from core.funding.terms import job_terms, schedule_of
 from core.ledger import append, drain
 from core.ledger.append import Submission
@@ -90,7 +91,7 @@ def advance(
     progress = Progress()
     deadline = clock() + for_s
     with reading(engine) as conn:
-        due, unfinished = funding_store.waiting(conn, now or datetime.now(UTC))
+        due, unfinished = job_store.waiting(conn, now or datetime.now(UTC))
     while due and claim(engine, now or datetime.now(UTC), progress):
         unfinished = True
         if clock() >= deadline:
@@ -111,7 +112,7 @@ def claim(engine: Engine, now: datetime, progress: Progress) -> bool:
     A job of which that cannot be said, for its zone is not known any more, is paused: else it would be the first for ever.
     """
     with begin(engine) as conn:
-        job = funding_store.lock_due_job(conn, now)
+        job = job_store.lock_due_job(conn, now)
         if job is None or job.next_due is None:
             return False
         status = job.status
@@ -129,14 +130,10 @@ def claim(engine: Engine, now: datetime, progress: Progress) -> bool:
             progress.failures[job.id] = error
             status, due = "PAUSED", Due([], job.next_due, 0)
         for at in due.runs:
-            funding_store.insert_run(conn, new_key(), job=job.id, occurrence=_text(at), due_at=at, created_at=now)
-        funding_store.update_job(
-            conn,
-            job.id,
-            status=status,
-            next_due=due.next_due,
-            runs_made=job.runs_made + len(due.runs),
-            skipped=job.skipped + due.skipped,
+            run_store.insert_run(conn, NewRun(new_key(), job.id, _occurrence_of(at), due_at=at, created_at=now))
+        runs_made, skipped = job.runs_made + len(due.runs), job.skipped + due.skipped
+        job_store.update_job(
+            conn, job._replace(status=status, next_due=due.next_due, runs_made=runs_made, skipped=skipped)
         )
     return True
 
@@ -148,7 +145,7 @@ def step(engine: Engine, now: datetime, progress: Progress, announce: Announce =
         with begin(engine) as conn:
             if not try_take(conn, AdvisoryLock.FUND):
                 return False
-            found = funding_store.lock_next_run(conn, but=progress.failures)
+            found = run_store.lock_next_run(conn, but=progress.failures)
             if found is None:
                 return False
             job, run = found
@@ -160,7 +157,7 @@ def step(engine: Engine, now: datetime, progress: Progress, announce: Announce =
             raise
         # Whatever is wrong with it, it is not to keep the others waiting.
         with suppress(TransientError), begin(engine) as conn:
-            funding_store.touch_run(conn, run.id, now)
+            run_store.touch_run(conn, run.id, now)
         if isinstance(error, TransientError):
             raise
         progress.failures[run.id] = error
@@ -186,9 +183,9 @@ def _advance_run(conn: Connection, job: JobRow, run: RunRow, now: datetime, prog
         return {}
     if run.status == "POSTING":
         return _post(conn, job, terms, run, now, progress)
-    if any(each.status is None for each in funding_store.tally(conn, run.id)):
-        return funding_store.last_posted(conn, run.id)
-    funding_store.end_run(conn, run.id, status="COMPLETED", ended_at=now)
+    if any(each.status is None for each in posting_store.tally(conn, run.id)):
+        return posting_store.last_posted(conn, run.id)
+    run_store.end_run(conn, run.id, status="COMPLETED", ended_at=now)
     progress.ended.append(run._replace(status="COMPLETED", ended_at=now))
     return {}
 
@@ -204,12 +201,10 @@ def _depends_on_balances(terms: FundingTerms) -> bool:
 def _start(conn: Connection, job: JobRow, run: RunRow, now: datetime) -> bool:
     """Fix what the run posts. False when it is refused."""
     plan = funding_plan.plan_of(conn, job, run.id, list=None if run.retry_of is None else run.id)
-    funding_store.start_run(
-        conn, run.id, list=plan.list, rows=plan.rows, amount=plan.amount, last_row=plan.last_row, now=now
-    )
+    run_store.start_run(conn, run.id, plan, now)
     if plan.refusal is not None:
         refusal = msgspec.json.encode(plan.refusal).decode()
-        funding_store.end_run(conn, run.id, status="REFUSED", ended_at=now, refusal=refusal)
+        run_store.end_run(conn, run.id, status="REFUSED", ended_at=now, refusal=refusal)
     return plan.refusal is None
 
 
@@ -218,16 +213,16 @@ def _post(
 ) -> dict[int, int]:
     """The next rows, with the commit that says how far the run is. Returns the last seq, by its queue."""
     assert run.list is not None
-    if progress.last_seq is None and not funding_store.others_posted(conn, run, within_s=ALONE_AFTER_S):
+    if progress.last_seq is None and not posting_store.others_posted(conn, run, within_s=ALONE_AFTER_S):
         progress.company_at = -math.inf
     alone = time.monotonic() - progress.company_at >= ALONE_AFTER_S
     size = funding_plan.MAX_ATOMIC if terms.atomic else PIECE if alone else PIECE_IN_COMPANY
-    rows = funding_store.read_rows(conn, run.list, after=run.posted_row, limit=size + 1)
+    rows = row_store.read_rows(conn, run.list, after=run.posted_row, limit=size + 1)
     if run.last_row is not None:
         rows = [row for row in rows if row.row <= run.last_row]
     if len(rows) <= size:
         # With the last row and not after it, so that nobody cancels a run of which nothing is left.
-        funding_store.end_run(conn, run.id, status="POSTED")
+        run_store.end_run(conn, run.id, status="POSTED")
     rows = rows[:size]
     if not rows:
         return {}
@@ -235,7 +230,7 @@ def _post(
     _append(conn, submission)
     accepted = submission.accepted
     seqs = [one.seq for one in accepted]
-    funding_store.post_rows(conn, run.id, list(zip(rows, seqs, strict=True)), now)
+    posting_store.post_rows(conn, run.id, list(zip(rows, seqs, strict=True)), now)
     progress.posted += len(rows)
     if progress.last_seq is not None and seqs[0] != progress.last_seq + 1:
         progress.company_at = time.monotonic()
@@ -310,5 +305,5 @@ def _drafts(job: JobRow, terms: FundingTerms, run: RunRow, rows: list[FundingRow
     ]
 
 
-def _text(at: datetime) -> str:
+def _occurrence_of(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -6,10 +6,10 @@ from decimal import Decimal
 import msgspec
 
 from core.funding import schedule
+from core.funding.job_store import JobRow
 from core.funding.missed import Missed
 from core.funding.requests import FundingRequest, FundingRule, FundingTerms
 from core.funding.schedule import Schedule
-from core.funding.store import JobRow
 from core.ledger.intake import minor_of
 from core.ledger.rules.validation import (
     MAX_REFERENCE,

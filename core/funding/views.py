@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from core.funding import store as funding_store
-from core.funding.store import JobRow, RowState, RunRow, Tally
+from core.funding import posting_store
+from core.funding.job_store import JobRow
+from core.funding.posting_store import RowState, Tally
+from core.funding.run_store import RunRow
 from core.ledger.rules.model import RejectReason
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
@@ -50,7 +52,7 @@ class Counts(NamedTuple):
 
 
 def counts_of(job: JobRow, run: RunRow, tally: list[Tally], now: datetime) -> Counts:
-    """Count the rows of a run. ``tally`` is what ``funding_store.tally`` says."""
+    """Count the rows of a run. ``tally`` is what ``posting_store.tally`` says."""
     applied = [each for each in tally if each.status is not None and each.reason is None]
     undecided = sum(each.rows for each in tally if each.status is None)
     rejected = {RejectReason(each.reason): each.rows for each in tally if each.reason is not None}
@@ -75,6 +77,6 @@ def read_row_states(
     conn: Connection, run: RunRow, *, limit: int, after: int, status: str | None
 ) -> tuple[list[RowState], dict[int, TransactionRow]]:
     """Read a page of the rows of a run, as ``row_states`` of the store finds them, and their transactions by seq."""
-    rows = funding_store.row_states(conn, run, limit=limit, after=after, status=status)
+    rows = posting_store.row_states(conn, run, limit=limit, after=after, status=status)
     seqs = [seq for row in rows for seq in (row.seq, row.first_seq) if seq is not None]
     return rows, {found.seq: found for found in transaction_store.find_seqs(conn, seqs)}

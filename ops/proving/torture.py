@@ -31,10 +31,9 @@ from sqlalchemy import Engine
 from core.base.db import connect, reading
 from core.base.errors import TransientError
 from core.base.ids import new_id
-from core.funding import create, jobs
-from core.funding import store as funding_store
+from core.funding import create, job_store, jobs, run_store
+from core.funding.job_store import JobRow
 from core.funding.requests import FundingRequest, Recipient
-from core.funding.store import JobRow
 from core.ledger.directory import Directory
 from core.ledger.store import due as due_store
 from core.verification.verify import verify_all
@@ -345,7 +344,7 @@ def _create_job(engine: Engine) -> JobRow:
 def _check_runs(engine: Engine, job: JobRow, acknowledged: set[str], result: Result) -> None:
     """Every run that was acknowledged is there, and each is posted whole."""
     with reading(engine) as conn:
-        runs = funding_store.list_runs(conn, job.id, limit=1_000_000, after=None)
+        runs = run_store.list_runs(conn, job.id, limit=1_000_000, after=None)
     result.runs = len(runs)
     result.wrong += [f"lost: {run}" for run in acknowledged - {run.run_id for run in runs}]
     result.wrong += [
@@ -363,7 +362,7 @@ def _await_final(url: str, engine: Engine, last_date: datetime, result: Result) 
     while time.monotonic() < deadline:
         with suppress(requests.RequestException, KeyError, TransientError), reading(engine) as conn:
             now = datetime.now(UTC)
-            (job,) = funding_store.list_jobs(conn, limit=1, after=None, status=None)
+            (job,) = job_store.list_jobs(conn, limit=1, after=None, status=None)
             waiting = now < last_date or any(due_store.waiting(conn, now)) or job.unfinished
             # In this order: what is due no more is in a queue, until it is decided.
             if not waiting and not _is_anything_queued(url):

@@ -8,8 +8,8 @@ from sqlalchemy import Engine, text
 
 from core.base.db import connect, reading
 from core.funding import create
+from core.funding.job_store import JobRow
 from core.funding.requests import FundingRequest, Recipient
-from core.funding.store import JobRow
 from core.ledger.directory import Directory
 from core.verification.verify import verify_all
 from ops.server.temporary import running

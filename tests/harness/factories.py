@@ -12,10 +12,9 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from core.base.db import begin, reading
-from core.funding import create, runs
-from core.funding import store as funding_store
+from core.funding import create, run_store, runs
 from core.funding.requests import FundingRequest, Recipient
-from core.funding.store import RunRow
+from core.funding.run_store import RunRow
 from core.ledger import append, batches, drain, holds, intake, refunds
 from core.ledger.append import Submission
 from core.ledger.directory import Directory
@@ -133,7 +132,7 @@ def fund(ledger: Ledger, *destinations: str, amount: int = 5, **fields: Any) -> 
     assert run is not None
     runs.advance(ledger.engine, for_s=60)
     with reading(ledger.engine) as conn:
-        found = funding_store.find_run(conn, run.run_id)
+        found = run_store.find_run(conn, run.run_id)
     assert found is not None
     return found
 

@@ -14,13 +14,13 @@ from sqlalchemy import Connection, Engine, text
 from core.base.db import begin, reading
 from core.base.errors import InvalidRequest
 from core.base.ids import new_id, new_key
-from core.funding import create, dry_run, recipients, runs, views
+from core.funding import create, dry_run, posting_store, recipients, run_store, runs, views
 from core.funding import jobs as funding_jobs
-from core.funding import store as funding_store
 from core.funding.create import Created
+from core.funding.job_store import JobRow
 from core.funding.requests import FundingRequest, Recipient
+from core.funding.run_store import RunRow
 from core.funding.runs import Progress
-from core.funding.store import JobRow, RunRow
 from core.funding.views import Counts
 from core.ledger.directory import Directory
 from core.ledger.store import balances as balance_store
@@ -95,7 +95,7 @@ def read_job(ledger: Ledger, job: JobRow) -> JobRow:
 def read_runs(ledger: Ledger, job: JobRow) -> list[RunRow]:
     """Oldest first."""
     with reading(ledger.engine) as conn:
-        return funding_store.list_runs(conn, job.id, limit=1000, after=None)[::-1]
+        return run_store.list_runs(conn, job.id, limit=1000, after=None)[::-1]
 
 
 def read_run(ledger: Ledger, job: JobRow) -> RunRow:
@@ -128,7 +128,7 @@ def run_statuses(ledger: Ledger, job: JobRow) -> list[str]:
 
 def read_counts(ledger: Ledger, job: JobRow, run: RunRow, now: datetime = NOW) -> Counts:
     with reading(ledger.engine) as conn:
-        return views.counts_of(job, run, funding_store.tally(conn, run.id), now)
+        return views.counts_of(job, run, posting_store.tally(conn, run.id), now)
 
 
 def balance_of(ledger: Ledger, name: str) -> int:

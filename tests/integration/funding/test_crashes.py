@@ -22,9 +22,8 @@ from sqlalchemy import Connection, Engine, text
 
 from core.base.db import begin
 from core.base.errors import Conflict, TransientError
+from core.funding import job_store, runs
 from core.funding import jobs as funding_jobs
-from core.funding import runs
-from core.funding import store as funding_store
 from core.funding.requests import FundingRule
 from core.funding.runs import Progress
 from core.ledger import drain
@@ -212,7 +211,7 @@ def test_two_who_claim_at_once_make_one_run_of_an_occurrence(ledger: Ledger, thr
 def test_a_job_that_somebody_has_locked_does_not_keep_the_others_waiting(ledger: Ledger) -> None:
     first, second = (create_job(ledger, ("@A", 1), at=SOON.isoformat()) for _ in range(2))
     with begin(ledger.engine) as conn:
-        funding_store.find_job(conn, first.job_id, lock=True)
+        job_store.find_job(conn, first.job_id, lock=True)
         assert advance_all(ledger, SOON).claimed == 1
         assert (run_statuses(ledger, first), run_statuses(ledger, second)) == ([], ["COMPLETED"])
     advance_all(ledger, SOON)

@@ -8,9 +8,8 @@ import pytest
 
 from core.base.db import reading
 from core.funding import forecast as funding_forecast
+from core.funding import job_store, runs
 from core.funding import jobs as funding_jobs
-from core.funding import runs
-from core.funding import store as funding_store
 from core.funding.requests import FundingRule, Recipient
 from core.funding.runs import Progress
 from tests.harness.factories import Ledger
@@ -109,6 +108,6 @@ def test_what_waits_for_a_job_that_pays_from_a_pool_is_listed_in_the_order_in_wh
     for stop in (funding_jobs.pause, lambda engine, id: funding_jobs.cancel(engine, id, NOW)):
         stop(ledger.engine, create_job(ledger, ("@A", 1), at=SOON.isoformat()).job_id)
     with reading(ledger.engine) as conn:
-        found = funding_store.active_jobs_of(conn, soon.source, 9)
+        found = job_store.active_jobs_of(conn, soon.source, 9)
         assert [job.id for job in found] == [soon.id, later.id]
-        assert [job.id for job in funding_store.list_jobs(conn, limit=2, after=None, status="ACTIVE")][1] == soon.id
+        assert [job.id for job in job_store.list_jobs(conn, limit=2, after=None, status="ACTIVE")][1] == soon.id

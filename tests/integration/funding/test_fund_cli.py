@@ -25,8 +25,7 @@ from sqlalchemy import Engine
 from core.base.db import begin, reading
 from core.base.errors import TransientError
 from core.base.ids import new_key
-from core.funding import runs
-from core.funding import store as funding_store
+from core.funding import job_store, row_store, runs
 from core.funding.runs import Progress
 from core.ledger.store import balances as balance_store
 from core.ledger.store import ledgers as ledger_store
@@ -97,9 +96,9 @@ def body_of(result: Result, status: int = 0) -> Any:
     return json.loads(result.stdout)
 
 
-def jobs(engine: Engine) -> list[funding_store.JobRow]:
+def jobs(engine: Engine) -> list[job_store.JobRow]:
     with reading(engine) as conn:
-        return funding_store.list_jobs(conn, limit=100, after=None, status=None)
+        return job_store.list_jobs(conn, limit=100, after=None, status=None)
 
 
 def balance(ledger: Ledger, name: str) -> int:
@@ -275,7 +274,7 @@ def test_interrupted_while_it_reads_nothing_is_kept(
 def test_interrupted_while_the_service_looks_at_the_list_it_names_the_reference_to_repeat(
     ledger: Ledger, run: Run, file: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(funding_store, "copy_rows", lambda *_: _interrupt())
+    monkeypatch.setattr(row_store, "copy_rows", lambda *_: _interrupt())
     result = run("fund", file(many=5), *POOL)
     assert (result.exit_code, result.stdout) == (130, "")
     assert "it may make the job; the same command with --reference cli-" in result.stderr
@@ -434,7 +433,7 @@ def test_a_commit_that_may_be_lost_names_the_reference_to_repeat(
     def lost(*_: Any) -> None:
         raise TransientError("gone")
 
-    monkeypatch.setattr(funding_store, "insert_job", lost)
+    monkeypatch.setattr(job_store, "insert_job", lost)
     failed(run("fund", file("@Ana,1"), *POOL), 2, "the same command with --reference cli-", "makes it once")
 
 

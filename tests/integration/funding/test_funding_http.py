@@ -18,7 +18,7 @@ from core.base.db import begin, driver
 from core.base.errors import TransientError
 from core.funding import runs
 from core.funding.answers import FundingRow
-from core.funding.store import JobRow
+from core.funding.job_store import JobRow
 from tests.harness.api import Api
 from web import funding
 from web.accept.doorbell import Doorbell

@@ -9,15 +9,14 @@ from sqlalchemy import Connection
 
 from core.base.db import begin
 from core.base.errors import Conflict
-from core.funding import forecast, runs
+from core.funding import forecast, job_store, run_store, runs
 from core.funding import jobs as funding_jobs
 from core.funding import missed as missed_runs
-from core.funding import store as funding_store
 from core.funding import views as funding_views
+from core.funding.job_store import JobRow
 from core.funding.missed import Due
 from core.funding.runs import Progress
 from core.funding.schedule import Schedule
-from core.funding.store import JobRow
 from tests.harness.factories import Ledger, start_until_blocked
 from tests.harness.funding import (
     HOURLY,
@@ -180,7 +179,7 @@ def test_a_job_is_not_stopped_in_the_middle_of_a_piece_and_nothing_is_posted_aft
         return read_run(ledger, job).posted
 
     with begin(ledger.engine) as conn:
-        found = funding_store.lock_next_run(conn)
+        found = run_store.lock_next_run(conn)
         assert found is not None
         runs._advance_run(conn, *found, NOW, Progress())
         stopping = start_until_blocked(ledger.engine, threads, stop)
@@ -195,11 +194,11 @@ def test_a_run_that_meets_a_cancellation_in_the_making_posts_nothing(
 ) -> None:
     job, other = (create_job(ledger, *many_rows(5)) for _ in range(2))
     with begin(ledger.engine) as conn:
-        funding_store.find_job(conn, job.job_id, lock=True)
+        job_store.find_job(conn, job.job_id, lock=True)
         advancing = start_until_blocked(ledger.engine, threads, lambda: advance_all(ledger))
         assert [run.job for run in advancing.result().ended] == [other.id]
-        funding_store.cancel_runs(conn, job.id, NOW)
-        funding_store.update_job(conn, job.id, status="CANCELLED", next_due=None, runs_made=0, skipped=0)
+        run_store.cancel_runs(conn, job.id, NOW)
+        job_store.update_job(conn, job._replace(status="CANCELLED", next_due=None, runs_made=0, skipped=0))
     assert advance_all(ledger).posted == 0
     assert run_statuses(ledger, job) == ["CANCELLED"]
 

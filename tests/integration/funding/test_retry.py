@@ -7,8 +7,7 @@ import pytest
 from core.base.db import reading
 from core.base.errors import Conflict, InvalidRequest, NotFound
 from core.funding import jobs as funding_jobs
-from core.funding import runs
-from core.funding import store as funding_store
+from core.funding import posting_store, runs
 from core.funding.runs import Progress
 from core.ledger import drain
 from tests.harness.factories import Ledger
@@ -65,9 +64,9 @@ def test_only_rejected_rows_are_retried_once_under_new_references_linked_to_the_
     with reading(ledger.engine) as conn:
         for run, before in ((second, first), (third, second)):
             seqs = {
-                each.row: each.seq for each in funding_store.row_states(conn, before, limit=9, after=0, status=None)
+                each.row: each.seq for each in posting_store.row_states(conn, before, limit=9, after=0, status=None)
             }
-            states = funding_store.row_states(
+            states = posting_store.row_states(
                 conn,
                 read_runs(ledger, job)[[first, second, third].index(run)]
                 if run is not third
@@ -135,7 +134,7 @@ def test_the_states_of_rows_are_paged_and_narrowed(ledger: Ledger, monkeypatch: 
     with monkeypatch.context() as patched, reading(ledger.engine) as conn:
 
         def rows(status: str | None, after: int = 0, limit: int = 9) -> list[int]:
-            return [each.row for each in funding_store.row_states(conn, run, limit=limit, after=after, status=status)]
+            return [each.row for each in posting_store.row_states(conn, run, limit=limit, after=after, status=status)]
 
         assert (rows(None), rows(None, 2, 3)) == ([1, 2, 3, 4, 5, 6], [3, 4, 5])
         assert (rows("APPLIED"), rows("REJECTED"), rows("UNPOSTED"), rows("QUEUED")) == ([1, 2], [3, 4], [5, 6], [])

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from core.base.db import begin
-from core.funding import dry_run, runs
+from core.funding import dry_run, run_store, runs
 from core.funding import jobs as funding_jobs
-from core.funding import store as funding_store
 from core.funding.requests import FundingRule
 from core.funding.runs import Progress
 from core.ledger import drain
@@ -138,12 +137,12 @@ def test_what_another_job_has_yet_to_post_is_not_topped_up_once_more(
         progress.settled.add(run.id)
         take_steps(ledger, 2)
         with begin(ledger.engine) as conn:
-            funding_store.touch_run(conn, run.id, LATER)
+            run_store.touch_run(conn, run.id, LATER)
         with monkeypatch.context() as patched:
             patched.setattr(drain, "drain_until", lambda *arguments, **named: set())
             take_steps(ledger, 1)
         with begin(ledger.engine) as conn:
-            funding_store.touch_run(conn, run.id, NOW - timedelta(hours=1))
+            run_store.touch_run(conn, run.id, NOW - timedelta(hours=1))
         assert all(runs.step(ledger.engine, NOW, progress) for _ in range(2))
         assert (read_run(ledger, first).posted, read_run(ledger, second).row_count) == (2, 0)
     advance_all(ledger)

@@ -13,9 +13,8 @@ from msgspec import Raw
 from sqlalchemy import text
 
 from core.base.db import begin, reading
-from core.funding import create, recipients, runs
+from core.funding import create, job_store, posting_store, recipients, row_store, runs
 from core.funding import jobs as funding_jobs
-from core.funding import store as funding_store
 from core.funding.requests import Recipient
 from core.funding.runs import Progress
 from core.ledger import drain, due
@@ -122,9 +121,9 @@ def test_the_database_refuses_a_second_posting_of_a_row(ledger: Ledger) -> None:
     job = create_job(ledger, *many_rows(1))
     advance_all(ledger)
     run = read_run(ledger, job)
-    row = funding_store.FundingRow(1, 1, 1, None, None)
+    row = row_store.FundingRow(1, 1, 1, None, None)
     with pytest.raises(psycopg.errors.UniqueViolation), begin(ledger.engine) as conn:
-        funding_store.post_rows(conn, run.id, [(row, 99)], NOW)
+        posting_store.post_rows(conn, run.id, [(row, 99)], NOW)
 
 
 # Turns
@@ -254,6 +253,6 @@ def test_pieces_are_small_while_others_post_and_large_when_nobody_else_has_for_a
 
 
 def test_nothing_is_asked_for_twice_where_nothing_is_to_do(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(funding_store, "lock_due_job", None)
+    monkeypatch.setattr(job_store, "lock_due_job", None)
     monkeypatch.setattr(runs, "try_take", None)
     assert advance_all(ledger) == Progress(company_at=ANY)

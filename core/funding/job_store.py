@@ -1,0 +1,189 @@
+"""The table of funding jobs.
+
+Whoever changes a job or one of its runs holds the job's row, so a pause or a cancel is true once it is answered.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from core.base.db import driver
+from core.base.ids import key_of
+
+JOB_PREFIX = "fund_"
+
+
+class JobRow(NamedTuple):
+    """A job as it is kept. Amounts are minor units."""
+
+    id: UUID
+    reference: str
+    name: str
+    source: int
+    """Key of the pool's balance."""
+    source_id: str
+    indicator: str | None
+    currency: str
+    precision: int
+    terms: str
+    """JSON text of ``FundingTerms``."""
+    digest: bytes
+    row_count: int | None
+    """Rows of its list; None where a rule says whom to fund."""
+    amount: int | None
+    """Sum of its list."""
+    status: str
+    """ACTIVE, PAUSED or CANCELLED."""
+    next_due: datetime | None
+    runs_made: int
+    skipped: int
+    created_at: datetime
+    unfinished: int
+    """Runs that are not over."""
+
+    @property
+    def job_id(self) -> str:
+        return f"{JOB_PREFIX}{self.id}"
+
+
+_SELECT = """
+SELECT j.id, reference, name, j.source, 'bln_' || b.balance_id, b.indicator, j.currency, j.precision, terms::text,
+       digest, row_count, amount, status, next_due, runs_made, skipped, j.created_at,
+       (
+           SELECT count(*)
+           FROM funding_runs
+           WHERE job = j.id
+             AND funding_runs.status IN ('PENDING', 'POSTING', 'POSTED')
+       )
+FROM funding_jobs AS j
+JOIN balances AS b ON b.id = j.source
+"""
+
+_INSERT = """
+INSERT INTO funding_jobs (id, reference, name, source, currency, precision, terms, digest, row_count, amount,
+                          status, next_due, runs_made, skipped, created_at)
+VALUES (%(id)s, %(reference)s, %(name)s, %(source)s, %(currency)s, %(precision)s, %(terms)s, %(digest)s,
+        %(row_count)s, %(amount)s, %(status)s, %(next_due)s, %(runs_made)s, %(skipped)s, %(created_at)s)
+ON CONFLICT ON CONSTRAINT funding_jobs_reference_key DO NOTHING
+"""
+
+_FIND = f"""{_SELECT}
+WHERE j.id = %(id)s
+"""
+
+_LOCK = f"""{_SELECT}
+WHERE j.id = %(id)s
+FOR NO KEY UPDATE OF j
+"""
+
+_FIND_BY_REFERENCE = f"""{_SELECT}
+WHERE reference = %(reference)s
+"""
+
+# Two index probes.
+_WAITING = """
+SELECT EXISTS (SELECT FROM funding_jobs WHERE status = 'ACTIVE' AND next_due <= %(now)s),
+       EXISTS (SELECT FROM funding_runs WHERE status IN ('PENDING', 'POSTING', 'POSTED'))
+"""
+
+_LOCK_DUE = f"""{_SELECT}
+WHERE status = 'ACTIVE'
+  AND next_due <= %(now)s
+ORDER BY next_due, j.id
+LIMIT 1
+FOR NO KEY UPDATE OF j SKIP LOCKED
+"""
+
+_LIST = f"""{_SELECT}
+WHERE (%(after)s::uuid IS NULL OR j.id < %(after)s)
+  AND (
+      %(status)s::text IS NULL
+      OR %(status)s = CASE
+          WHEN status = 'ACTIVE'
+           AND next_due IS NULL
+           AND NOT EXISTS (
+               SELECT
+               FROM funding_runs
+               WHERE job = j.id
+                 AND funding_runs.status IN ('PENDING', 'POSTING', 'POSTED')
+           )
+          THEN 'FINISHED'
+          ELSE status
+      END
+  )
+ORDER BY j.id DESC
+LIMIT %(limit)s
+"""
+
+_ACTIVE_OF_SOURCE = f"""{_SELECT}
+WHERE j.source = %(source)s
+  AND status = 'ACTIVE'
+  AND next_due IS NOT NULL
+ORDER BY next_due, j.id
+LIMIT %(limit)s
+"""
+
+_UPDATE = """
+UPDATE funding_jobs
+SET status = %(status)s, next_due = %(next_due)s, runs_made = %(runs_made)s, skipped = %(skipped)s
+WHERE id = %(id)s
+"""
+
+
+def insert_job(conn: Connection, job: JobRow) -> bool:
+    """Add a job. Returns False when its reference is taken."""
+    return driver(conn).execute(_INSERT, job._asdict()).rowcount == 1
+
+
+def find_job(conn: Connection, job_id: str, *, lock: bool = False) -> JobRow | None:
+    """Find a job by its id. With ``lock`` nobody else changes it, or its runs, until the transaction ends."""
+    key = key_of(job_id, JOB_PREFIX)
+    return None if key is None else find_job_key(conn, key, lock=lock)
+
+
+def find_job_key(conn: Connection, id: UUID, *, lock: bool = False) -> JobRow | None:
+    """Find a job by its key, as ``find_job``."""
+    return _one(conn, _LOCK if lock else _FIND, {"id": id})
+
+
+def find_job_by_reference(conn: Connection, reference: str) -> JobRow | None:
+    return _one(conn, _FIND_BY_REFERENCE, {"reference": reference})
+
+
+def waiting(conn: Connection, now: datetime) -> tuple[bool, bool]:
+    """Whether a job is due, and whether a run is not over."""
+    row = driver(conn).execute(_WAITING, {"now": now}).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+def lock_due_job(conn: Connection, now: datetime) -> JobRow | None:
+    """Find and lock the job that has been due for longest. What another caller has locked is left to that one."""
+    return _one(conn, _LOCK_DUE, {"now": now})
+
+
+def list_jobs(conn: Connection, *, limit: int, after: str | None, status: str | None) -> list[JobRow]:
+    """Read a page of jobs, newest first, that begins after the job with this id.
+
+    ``status`` narrows them: ACTIVE, PAUSED, CANCELLED, or FINISHED for those that are active and have nothing left to do.
+    """
+    key = key_of(after, JOB_PREFIX) if after is not None else None
+    return [JobRow(*row) for row in driver(conn).execute(_LIST, {"after": key, "status": status, "limit": limit})]
+
+
+def active_jobs_of(conn: Connection, source: int, limit: int) -> list[JobRow]:
+    """Read the jobs that will draw on this balance, the next one first."""
+    return [JobRow(*row) for row in driver(conn).execute(_ACTIVE_OF_SOURCE, {"source": source, "limit": limit})]
+
+
+def update_job(conn: Connection, job: JobRow) -> None:
+    """Write a job's status, its next due time and what it counts. The caller has locked it."""
+    driver(conn).execute(_UPDATE, job._asdict())
+
+
+def _one(conn: Connection, sql: str, values: Mapping[str, Any]) -> JobRow | None:
+    row = driver(conn).execute(sql, values).fetchone()
+    return None if row is None else JobRow(*row)

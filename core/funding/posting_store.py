@@ -1,0 +1,136 @@
+"""The table that says which transaction each row of a run became, and what these have come to."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from core.base.db import copy_text, driver
+from core.funding.row_store import FundingRow
+from core.funding.run_store import RunRow
+
+
+class RowState(NamedTuple):
+    """A row of a run, and what became of it."""
+
+    row: int
+    destination: str
+    amount: int
+    description: str | None
+    seq: int | None
+    """Seq of its transaction; None when it is not posted."""
+    first_seq: int | None
+    """In a retry, the seq of the transaction that was rejected."""
+
+
+class Tally(NamedTuple):
+    """Posted rows that came to the same."""
+
+    status: int | None
+    """Number of the outcome's status; None while undecided."""
+    reason: int | None
+    rows: int
+    amount: int
+    """Minor units that moved or are held; 0 where undecided or rejected."""
+    decided_at: datetime | None
+
+
+_MOVE_ON = """
+UPDATE funding_runs
+SET posted_row = %(row)s, posted = posted + %(rows)s, posted_amount = posted_amount + %(amount)s, progressed_at = %(now)s
+WHERE id = %(run)s
+"""
+
+_OTHERS_POSTED = """
+SELECT EXISTS (
+    SELECT
+    FROM log
+    WHERE accepted_at > clock_timestamp() - make_interval(secs => %(within_s)s)
+      AND parent IS DISTINCT FROM %(run_id)s
+)
+"""
+
+_LAST_POSTED = """
+SELECT queue, seq
+FROM log
+WHERE queue IS NOT NULL
+  AND seq = (SELECT max(seq) FROM funding_postings WHERE run = %(run)s)
+"""
+
+_TALLY = """
+SELECT o.status, o.reason, count(*), coalesce(sum(o.amount), 0), max(o.decided_at)
+FROM funding_postings AS p
+LEFT JOIN outcomes AS o ON o.seq = p.seq
+WHERE p.run = %(run)s
+  AND p.row > %(after)s
+  AND p.row <= %(up_to)s
+GROUP BY 1, 2
+ORDER BY 1, 2
+"""
+
+_ROW_STATES = """
+SELECT f.row, coalesce(b.indicator, 'bln_' || b.balance_id), f.amount, f.description, p.seq, before.seq
+FROM funding_rows AS f
+JOIN balances AS b ON b.id = f.destination
+LEFT JOIN funding_postings AS p ON p.run = %(run)s AND p.row = f.row
+LEFT JOIN outcomes AS o ON o.seq = p.seq
+LEFT JOIN holds AS h ON h.seq = p.seq
+LEFT JOIN funding_postings AS before ON before.run = %(retry_of)s AND before.row = f.row
+WHERE f.list = %(list)s
+  AND f.row > %(after)s
+  AND ({condition})
+ORDER BY f.row
+LIMIT %(limit)s
+"""
+
+ROW_STATUSES = {
+    "UNPOSTED": "p.seq IS NULL",
+    "QUEUED": "p.seq IS NOT NULL AND o.seq IS NULL",
+    "INFLIGHT": "h.settled_at IS NULL AND h.seq IS NOT NULL",
+    "APPLIED": "o.status = 1 OR h.settled_at IS NOT NULL AND h.committed > 0",
+    "VOID": "h.voided = h.amount",
+    "REJECTED": "o.status = 4",
+}
+"""The statuses that a row may have, and the SQL that tells each. A hold is INFLIGHT, APPLIED or VOID as far as it is settled."""
+
+_ROW_STATES_BY_STATUS = {
+    status: _ROW_STATES.replace("{condition}", condition)
+    for status, condition in (ROW_STATUSES | {None: "true"}).items()
+}
+
+
+def post_rows(conn: Connection, id: UUID, rows: Sequence[tuple[FundingRow, int]], now: datetime) -> None:
+    """Note which seq each of these rows has got, and move the run on behind the last. The primary key refuses a second."""
+    run = str(id)
+    copy_text(conn, "funding_postings", "run, row, seq", (f"{run}\t{row.row}\t{seq}" for row, seq in rows))
+    values = {"row": rows[-1][0].row, "rows": len(rows), "amount": sum(row.amount for row, _ in rows)}
+    driver(conn).execute(_MOVE_ON, {"run": id, "now": now, **values})
+
+
+def others_posted(conn: Connection, run: RunRow, *, within_s: float) -> bool:
+    """Whether anything but this run was accepted in these last seconds."""
+    row = driver(conn).execute(_OTHERS_POSTED, {"within_s": within_s, "run_id": run.run_id}).fetchone()
+    assert row is not None
+    return bool(row[0])
+
+
+def last_posted(conn: Connection, run: UUID) -> dict[int, int]:
+    """The seq of a run's last posting, by the queue that it is in."""
+    return dict(driver(conn).execute(_LAST_POSTED, {"run": run}).fetchall())
+
+
+def tally(conn: Connection, run: UUID, *, after: int = 0, up_to: int = 2**63 - 1) -> list[Tally]:
+    """Count the posted rows of a run by status and reason. ``after`` and ``up_to`` are numbers of rows."""
+    return [*map(Tally._make, driver(conn).execute(_TALLY, {"run": run, "after": after, "up_to": up_to}))]
+
+
+def row_states(conn: Connection, run: RunRow, *, limit: int, after: int, status: str | None) -> list[RowState]:
+    """Read rows of a run, in order, that come after row number ``after``.
+
+    ``status`` narrows them to one of ``ROW_STATUSES``.
+    """
+    values = {"run": run.id, "retry_of": run.retry_of, "list": run.list, "after": after, "limit": limit}
+    rows = driver(conn).execute(_ROW_STATES_BY_STATUS[status], values, prepare=False)
+    return [*map(RowState._make, rows)]

@@ -1,0 +1,254 @@
+"""The table of lists: whom a run gives how much, row by row. A list belongs to a job, or to the run that made it."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Numeric,
+    Select,
+    Uuid,
+    cast,
+    column,
+    func,
+    insert,
+    literal,
+    literal_column,
+    select,
+    text,
+    type_coerce,
+)
+
+from core.base.db import copy_text, driver, plan_for_values
+from core.base.tables import balances, funding_rows
+from core.ledger.store.balance_list import BALANCE_ROWS, matching
+from core.ledger.store.log import escaped
+from core.lists.fields import Listing
+
+
+class FundingRow(NamedTuple):
+    """One row of a list: whom to give how much."""
+
+    row: int
+    destination: int
+    amount: int
+    description: str | None
+    meta_data: str | None
+
+
+class Rule(NamedTuple):
+    """Whom to fund, said without naming them. Amounts are minor units."""
+
+    listing: Listing
+    currency: str
+    but: int
+    """Key of the pool, which cannot fund itself."""
+    amount: int | None
+    """What each gets."""
+    top_up_to: int | None
+    """What each should have then, together with what is held for it, and what runs have yet to post to it."""
+
+
+_RENAME_DESTINATIONS = """
+UPDATE funding_rows
+SET destination = key
+FROM unnest(%(stood)s::bigint[], %(keys)s::bigint[]) AS made (stood, key)
+WHERE list = %(list)s
+  AND destination = stood
+"""
+
+_REPEATED_DESTINATIONS = """
+SELECT count(*) OVER (), row, first
+FROM (
+    SELECT row, min(row) OVER (PARTITION BY destination) AS first
+    FROM funding_rows
+    WHERE list = %(list)s
+) AS each
+WHERE row <> first
+ORDER BY row
+LIMIT %(limit)s
+"""
+
+# Served by the primary key.
+_READ = """
+SELECT row, destination, amount, description, meta_data::text
+FROM funding_rows
+WHERE list = %(list)s
+  AND row > %(after)s
+ORDER BY row
+LIMIT %(limit)s
+"""
+
+_TOTALS = """
+SELECT count(*), coalesce(sum(amount), 0)
+FROM funding_rows
+WHERE list = %(list)s
+"""
+
+_LAST_ROW_WITHIN = """
+SELECT coalesce(max(row), 0)
+FROM (
+    SELECT row, sum(amount) OVER (ORDER BY row) AS total
+    FROM funding_rows
+    WHERE list = %(list)s
+) AS each
+WHERE total <= %(room)s
+"""
+
+_COMING = """
+    SELECT f.destination, sum(f.amount) AS amount
+    FROM funding_runs AS r
+    JOIN funding_rows AS f ON f.list = r.list
+        AND f.row > r.posted_row
+        AND (r.last_row IS NULL OR f.row <= r.last_row)
+    WHERE r.status = 'POSTING'
+    GROUP BY f.destination
+"""
+"""What runs have yet to post to each balance."""
+
+_HELD = "(balances.balance + balances.inflight_credit_balance + coalesce(coming.amount, 0))"
+"""What a balance has, together with what is held for it and what runs have yet to post to it."""
+
+_CUT_TO_MISSING = f"""
+WITH now AS MATERIALIZED (
+    SELECT row, %(top_up_to)s::numeric - {_HELD} AS missing
+    FROM funding_rows
+    JOIN balances ON balances.id = funding_rows.destination
+    LEFT JOIN ({_COMING}) AS coming ON coming.destination = balances.id
+    WHERE funding_rows.list = %(list)s
+),
+gone AS (
+    DELETE FROM funding_rows AS f
+    USING now
+    WHERE f.list = %(list)s AND f.row = now.row AND missing <= 0
+)
+UPDATE funding_rows AS f
+SET amount = missing
+FROM now
+WHERE f.list = %(list)s AND f.row = now.row AND missing > 0 AND missing < f.amount
+"""
+
+# Status 4 is REJECTED.
+_FILL_WITH_REJECTED = """
+INSERT INTO funding_rows (list, row, destination, amount, description, meta_data)
+SELECT %(list)s, f.row, f.destination, f.amount, f.description, f.meta_data
+FROM funding_runs AS r
+JOIN funding_rows AS f ON f.list = r.list
+LEFT JOIN funding_postings AS p ON p.run = r.id AND p.row = f.row
+LEFT JOIN outcomes AS o ON o.seq = p.seq
+WHERE r.id = %(run)s
+  AND (o.status = 4 OR p.seq IS NULL AND r.retry_of IS NOT NULL)
+"""
+
+
+def copy_rows(conn: Connection, list: UUID, rows: Iterable[FundingRow]) -> None:
+    """Append rows to a list."""
+    name = str(list)
+    copy_text(
+        conn,
+        "funding_rows",
+        "list, row, destination, amount, description, meta_data",
+        (
+            f"{name}\t{row}\t{destination}\t{amount}\t{escaped(description)}\t{escaped(meta_data)}"
+            for row, destination, amount, description, meta_data in rows
+        ),
+    )
+
+
+def rename_destinations(conn: Connection, list: UUID, keys: dict[int, int]) -> None:
+    """Put real keys in the place of those that stood for balances which were not there yet."""
+    driver(conn).execute(_RENAME_DESTINATIONS, {"stood": [*keys], "keys": [*keys.values()], "list": list})
+
+
+def repeated_destinations(conn: Connection, list: UUID, limit: int) -> tuple[int, list[tuple[int, int]]]:
+    """Count the rows whose destination an earlier row has, and pair each of the first ones with that earlier row."""
+    rows = driver(conn).execute(_REPEATED_DESTINATIONS, {"list": list, "limit": limit}).fetchall()
+    return (rows[0][0] if rows else 0), [(row, first) for _, row, first in rows]
+
+
+def read_rows(conn: Connection, list: UUID, *, after: int, limit: int) -> list[FundingRow]:
+    """Read the next rows of a list."""
+    return [*map(FundingRow._make, driver(conn).execute(_READ, {"list": list, "after": after, "limit": limit}))]
+
+
+def totals(conn: Connection, list: UUID) -> tuple[int, int]:
+    """Count the rows of a list, and add up their amounts."""
+    row = driver(conn).execute(_TOTALS, {"list": list}).fetchone()
+    assert row is not None
+    return int(row[0]), int(row[1])
+
+
+def last_row_within(conn: Connection, list: UUID, room: int) -> int:
+    """Find the last row up to which, in order, the amounts come to no more than ``room``; 0 when the first is too much."""
+    row = driver(conn).execute(_LAST_ROW_WITHIN, {"list": list, "room": room}).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def amount_within(conn: Connection, of: UUID | Rule, room: int) -> int:
+    """Say how much of ``room`` the rows of a list, or those that a rule would make now, take up in order."""
+    rows = (_selected(conn, of) if isinstance(of, Rule) else _rows_of(of)).subquery("selected")
+    totals = (
+        select(func.sum(rows.c.amount).over(order_by=rows.c.key).label("total"))
+        .where(rows.c.amount > 0)
+        .subquery("each")
+    )
+    largest = select(func.coalesce(func.max(totals.c.total), 0)).where(totals.c.total <= literal(room, Numeric()))
+    return int(conn.execute(largest).scalar_one())
+
+
+def fill_by_rule(conn: Connection, list: UUID, rule: Rule) -> None:
+    """Make a list of the balances that a rule names, in the order in which they were created."""
+    found = _selected(conn, rule).subquery("selected")
+    rows = select(
+        literal(list, Uuid()), func.row_number().over(order_by=found.c.key), found.c.key, found.c.amount
+    ).where(found.c.amount > 0)
+    conn.execute(insert(funding_rows).from_select(["list", "row", "destination", "amount"], rows))
+
+
+def totals_by_rule(conn: Connection, rule: Rule) -> tuple[int, int]:
+    """Count the rows that ``fill_by_rule`` would make now, and add up their amounts."""
+    found = _selected(conn, rule).subquery("selected")
+    totals = select(func.count(), func.coalesce(func.sum(found.c.amount), 0)).where(found.c.amount > 0)
+    count, amount = conn.execute(totals).one()
+    return int(count), int(amount)
+
+
+def cut_to_missing(conn: Connection, list: UUID, top_up_to: int) -> None:
+    """Leave in a list that was made for this top-up no more than is missing by now, and only the rows that miss something."""
+    driver(conn).execute(_CUT_TO_MISSING, {"top_up_to": top_up_to, "list": list})
+
+
+def fill_with_rejected(conn: Connection, list: UUID, run: UUID) -> int:
+    """Make a list of the rows of a run that were rejected, under the numbers they had. Returns how many there are.
+
+    A retry's list also has the rows of the run that were not posted, as it was refused or the money did not go so far:
+    they are rejected still.
+    """
+    return driver(conn).execute(_FILL_WITH_REJECTED, {"list": list, "run": run}).rowcount
+
+
+def _selected(conn: Connection, rule: Rule) -> Select[Any]:
+    """Select the balances that a rule names, as ``key``, and the ``amount`` that each would get."""
+    plan_for_values(conn)
+    source, given = BALANCE_ROWS.source, rule.amount if rule.top_up_to is None else rule.top_up_to
+    amount: ColumnElement[Any] = cast(literal(given, Numeric()), Numeric())
+    if rule.top_up_to is not None:
+        coming = (
+            text(_COMING).columns(column("destination", BigInteger()), column("amount", Numeric())).subquery("coming")
+        )
+        source = source.outerjoin(coming, coming.c.destination == balances.c.id)
+        amount = amount - literal_column(_HELD, Numeric())
+    return (
+        select(balances.c.id.label("key"), amount.label("amount"))
+        .select_from(source)
+        .where(balances.c.currency == rule.currency, balances.c.id != rule.but, matching(conn, rule.listing))
+    )
+
+
+def _rows_of(list: UUID) -> Select[Any]:
+    amount = type_coerce(funding_rows.c.amount, Numeric())
+    return select(funding_rows.c.row.label("key"), amount.label("amount")).where(funding_rows.c.list == list)

@@ -1,0 +1,234 @@
+"""The table of runs: each time that a job came due, or was run by hand."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from msgspec import Struct, structs
+from sqlalchemy import Connection
+
+from core.base.db import driver
+from core.base.ids import key_of
+from core.funding.job_store import JobRow, find_job_key
+from core.ledger.rules.model import RUN_PREFIX
+
+
+class RunRow(NamedTuple):
+    """One time that a job came due, or was run by hand. Amounts are minor units."""
+
+    id: UUID
+    job: UUID
+    occurrence: str
+    due_at: datetime
+    retry_of: UUID | None
+    status: str
+    """PENDING, POSTING, POSTED (and not all decided), COMPLETED, REFUSED or CANCELLED."""
+    list: UUID | None
+    row_count: int | None
+    amount: int | None
+    last_row: int | None
+    """Rows after it are beyond the limit."""
+    posted_row: int
+    """Rows up to it are in the log."""
+    posted: int
+    posted_amount: int
+    refusal: str | None
+    """JSON text: why nothing of it was posted."""
+    created_at: datetime
+    started_at: datetime | None
+    progressed_at: datetime | None
+    ended_at: datetime | None
+    retried_by: UUID | None
+
+    @property
+    def run_id(self) -> str:
+        return f"{RUN_PREFIX}{self.id}"
+
+
+class NewRun(Struct, frozen=True):
+    """A run that is yet to start."""
+
+    id: UUID
+    job: UUID
+    occurrence: str
+    due_at: datetime
+    created_at: datetime
+    retry_of: UUID | None = None
+
+
+class Plan(Struct, frozen=True):
+    """What a run will post, fixed when it starts. Amounts are minor units."""
+
+    list: UUID
+    rows: int
+    amount: int
+    last_row: int | None = None
+    """Rows after it are beyond the limit; None when there are none."""
+    refusal: dict[str, Any] | None = None
+    """Why the run is not to begin."""
+
+
+_SELECT = """
+SELECT r.id, r.job, r.occurrence, r.due_at, r.retry_of, r.status, r.list, r.row_count, r.amount, r.last_row,
+       r.posted_row, r.posted, r.posted_amount, r.refusal::text, r.created_at, r.started_at, r.progressed_at, r.ended_at,
+       (SELECT id FROM funding_runs WHERE retry_of = r.id)
+FROM funding_runs AS r
+"""
+
+# A unique index refuses a second run of an occurrence, and another one a second retry.
+_INSERT = """
+INSERT INTO funding_runs (id, job, occurrence, due_at, created_at, retry_of, status)
+VALUES (%(id)s, %(job)s, %(occurrence)s, %(due_at)s, %(created_at)s, %(retry_of)s, 'PENDING')
+ON CONFLICT DO NOTHING
+"""
+
+_FIND = f"""{_SELECT}
+WHERE r.id = %(id)s
+"""
+
+_FIND_OF_JOB = f"""{_SELECT}
+WHERE r.job = %(job)s
+  AND r.occurrence = %(occurrence)s
+"""
+
+_LIST = f"""{_SELECT}
+WHERE r.job = %(job)s
+  AND (%(after)s::uuid IS NULL OR r.id < %(after)s)
+ORDER BY r.id DESC
+LIMIT %(limit)s
+"""
+
+# The job's row is locked, and with it all of its runs.
+_LOCK_NEXT = """
+SELECT r.id
+FROM funding_runs AS r
+JOIN funding_jobs AS j ON j.id = r.job
+WHERE (r.status = 'POSTED' OR r.status IN ('PENDING', 'POSTING') AND j.status = 'ACTIVE')
+  AND r.id <> ALL(%(but)s)
+  AND NOT EXISTS (
+      SELECT
+      FROM funding_runs AS e
+      WHERE e.job = r.job
+        AND e.status IN ('PENDING', 'POSTING', 'POSTED')
+        AND (e.status = 'PENDING', e.due_at, e.id) < (r.status = 'PENDING', r.due_at, r.id)
+  )
+ORDER BY r.progressed_at NULLS FIRST, r.due_at, r.id
+LIMIT 1
+FOR NO KEY UPDATE OF j SKIP LOCKED
+"""
+
+_START = """
+UPDATE funding_runs
+SET status = 'POSTING', list = %(list)s, row_count = %(rows)s, amount = %(amount)s, last_row = %(last_row)s,
+    started_at = %(now)s
+WHERE id = %(id)s
+"""
+
+_TOUCH = """
+UPDATE funding_runs
+SET progressed_at = %(now)s
+WHERE id = %(id)s
+"""
+
+_END = """
+UPDATE funding_runs
+SET status = %(status)s, ended_at = %(ended_at)s, refusal = %(refusal)s
+WHERE id = %(id)s
+"""
+
+_CANCEL = """
+UPDATE funding_runs
+SET status = 'CANCELLED', ended_at = %(now)s
+WHERE job = %(job)s
+  AND status IN ('PENDING', 'POSTING')
+"""
+
+_UNPOSTED_AMOUNT = """
+SELECT coalesce(sum(
+    CASE
+        WHEN last_row IS NULL THEN r.amount - posted_amount
+        ELSE (
+            SELECT coalesce(sum(f.amount), 0)
+            FROM funding_rows AS f
+            WHERE f.list = r.list
+              AND f.row > posted_row
+              AND f.row <= last_row
+        )
+    END
+), 0)
+FROM funding_runs AS r
+JOIN funding_jobs AS j ON j.id = r.job
+WHERE r.status = 'POSTING'
+  AND j.source = %(source)s
+"""
+
+
+def insert_run(conn: Connection, run: NewRun) -> bool:
+    """Add a run that is yet to start. Returns False when there is one for this occurrence, or this retry, already."""
+    return driver(conn).execute(_INSERT, structs.asdict(run)).rowcount == 1
+
+
+def find_run(conn: Connection, run_id: str) -> RunRow | None:
+    """Find a run by its id."""
+    key = key_of(run_id, RUN_PREFIX)
+    return None if key is None else _one(conn, _FIND, {"id": key})
+
+
+def find_run_of(conn: Connection, job: UUID, occurrence: str) -> RunRow | None:
+    """Find the run of one occurrence of a job."""
+    return _one(conn, _FIND_OF_JOB, {"job": job, "occurrence": occurrence})
+
+
+def list_runs(conn: Connection, job: UUID, *, limit: int, after: str | None) -> list[RunRow]:
+    """Read a page of a job's runs, newest first, that begins after the run with this id."""
+    key = key_of(after, RUN_PREFIX) if after is not None else None
+    return [RunRow(*row) for row in driver(conn).execute(_LIST, {"job": job, "after": key, "limit": limit})]
+
+
+def lock_next_run(conn: Connection, *, but: Collection[UUID] = ()) -> tuple[JobRow, RunRow] | None:
+    """Find the run to go on with, and its job, which is locked. Runs of one job follow each other, those of many take turns.
+
+    One that has begun goes first, though what was due before it may be claimed after it: what a run comes to depends on
+    what the one before it did. What another caller has locked is left to that one. ``but`` are runs that are not to have a turn.
+    """
+    found = driver(conn).execute(_LOCK_NEXT, {"but": list(but)}).fetchone()
+    # Read once more, under the lock: what was found may have moved on while it was waited for.
+    run = None if found is None else _one(conn, _FIND, {"id": found[0]})
+    job = None if run is None else find_job_key(conn, run.job)
+    return None if job is None or run is None else (job, run)
+
+
+def start_run(conn: Connection, id: UUID, plan: Plan, now: datetime) -> None:
+    """Write down what the run will post."""
+    values = {"list": plan.list, "rows": plan.rows, "amount": plan.amount, "last_row": plan.last_row}
+    driver(conn).execute(_START, {"id": id, "now": now, **values})
+
+
+def touch_run(conn: Connection, id: UUID, now: datetime) -> None:
+    """Let another run have its turn."""
+    driver(conn).execute(_TOUCH, {"id": id, "now": now})
+
+
+def end_run(
+    conn: Connection, id: UUID, *, status: str, ended_at: datetime | None = None, refusal: str | None = None
+) -> None:
+    """Give a run a status after which nothing more is posted of it."""
+    driver(conn).execute(_END, {"id": id, "status": status, "ended_at": ended_at, "refusal": refusal})
+
+
+def cancel_runs(conn: Connection, job: UUID, now: datetime) -> None:
+    """Leave unposted whatever is not posted of a job's runs. The caller has locked the job."""
+    driver(conn).execute(_CANCEL, {"job": job, "now": now})
+
+
+def unposted_amount(conn: Connection, source: int) -> int:
+    """Add up what the runs under way have yet to post out of a pool, those of paused jobs included."""
+    row = driver(conn).execute(_UNPOSTED_AMOUNT, {"source": source}).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _one(conn: Connection, sql: str, values: Mapping[str, Any]) -> RunRow | None:
+    row = driver(conn).execute(sql, values).fetchone()
+    return None if row is None else RunRow(*row)
