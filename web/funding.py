@@ -40,8 +40,9 @@ from core.funding.answers import (
 )
 from core.funding.job_store import JOB_PREFIX, JobRow
 from core.funding.posting_store import ROW_STATUSES
-from core.funding.recipients import Given, of_csv, of_list, row_problems
+from core.funding.recipients import Given, of_csv, of_list
 from core.funding.requests import FundingRequest, RunRequest
+from core.funding.row_check import row_problems
 from core.funding.run_store import RunRow
 from core.funding.terms import terms_problems
 from core.ledger.rules.model import RUN_PREFIX

@@ -11,12 +11,13 @@ from sqlalchemy import Connection
 
 from core.base.errors import InvalidRequest, NotFound
 from core.base.ids import new_key
-from core.funding import job_store, plan, recipients, row_store, schedule
+from core.funding import job_store, plan, recipients, row_check, row_store, schedule
 from core.funding.job_store import JobRow
 from core.funding.jobs import INVALID
 from core.funding.plan import listing_of
 from core.funding.recipients import Given
 from core.funding.requests import FundingRequest, FundingTerms
+from core.funding.row_check import Pool
 from core.funding.terms import schedule_of, terms_from, terms_problems
 from core.ledger.directory import Directory
 from core.ledger.intake import check_precision, ref_of
@@ -115,15 +116,8 @@ def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: date
     rows = amount = None
     new_names: dict[str, int] = {}
     if draft.given is not None:
-        loaded = recipients.load(
-            conn,
-            id,
-            draft.given,
-            source=draft.source,
-            currency=draft.currency,
-            precision=draft.precision,
-            allow_duplicates=terms.allow_duplicates,
-        )
+        pool = Pool(draft.source, draft.currency, draft.precision)
+        loaded = row_check.load(conn, id, draft.given, pool, allow_duplicates=terms.allow_duplicates)
         rows, amount, new_names = loaded.rows, loaded.amount, loaded.new_names
         digest.update(loaded.digest)
         if terms.atomic and rows > plan.MAX_ATOMIC:
@@ -132,14 +126,14 @@ def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: date
         fixed = currency_store.fix_precision(conn, draft.currency, draft.precision)
         check_precision(draft.currency, draft.precision, fixed)
     source, created = _create_balances(conn, draft, new_names, id, directory)
-    pool = balance_store.find_keys(conn, [source])[source]
+    balance = balance_store.find_keys(conn, [source])[source]
     job = JobRow(
         id,
         draft.reference,
         draft.name,
         source,
-        pool.balance_id,
-        pool.indicator,
+        balance.balance_id,
+        balance.indicator,
         draft.currency,
         draft.precision,
         _encode(terms).decode(),

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from core.base.db import begin
 from core.base.errors import Conflict, NotFound
 from core.base.ids import new_id
-from core.funding import create, recipients
+from core.funding import create, row_check
 from core.funding.create import Created
 from core.funding.recipients import Given
 from core.funding.requests import FundingRule, Recipient
@@ -210,7 +210,7 @@ def test_a_new_name_is_made_once_for_many_rows(ledger: Ledger) -> None:
 
 
 def test_a_list_makes_no_more_new_names_than_allowed(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recipients, "MAX_NEW_NAMES", 3)
+    monkeypatch.setattr(row_check, "MAX_NEW_NAMES", 3)
     rows = [("@N1", 1), ("@N2", 1), ("@N3", 1), ("@N4", 1), ("@N1", 1), ("@N5", 1)]
     assert bad_rows(refused(ledger, *rows, allow_duplicates=True)) == [(4, "destination"), (6, "destination")]
     give(ledger, N4=1, N5=1)

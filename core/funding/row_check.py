@@ -1,0 +1,183 @@
+"""Check the rows of a funding job, and keep them as a list if every one is right.
+
+The first hundred problems are listed, and all are counted, so that one look mends the whole file.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from uuid import UUID
+
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from core.base.errors import InvalidRequest
+from core.base.money import InexactAmount, to_minor
+from core.base.problems import MAX_LISTED, ProblemList
+from core.funding import row_store
+from core.funding.recipients import Given
+from core.funding.row_store import FundingRow
+from core.ledger.rules.model import BalanceRef
+from core.ledger.rules.validation import indicator_problems
+from core.ledger.store import balances as balance_store
+
+MAX_NEW_NAMES = 10_000
+"""Internal balances that one list may create."""
+PIECE = 1_000
+"""Rows that are looked up and written at once."""
+
+INVALID_RECIPIENTS = "FND_INVALID_RECIPIENTS"
+
+_AMOUNTS = ("amount", "precise_amount")
+
+
+class Pool(Struct, frozen=True):
+    """What rows are paid out of, and in."""
+
+    source: str
+    """Balance id or ``@Name``."""
+    currency: str
+    precision: int
+
+
+class Loaded(Struct, frozen=True):
+    """A list that is right, and kept."""
+
+    rows: int
+    amount: int
+    digest: bytes
+    new_names: dict[str, int]
+    """Internal balances that are not there yet, and the negative keys that stand for them in the list."""
+
+
+def load(conn: Connection, list_id: UUID, given: Iterable[Given], pool: Pool, *, allow_duplicates: bool) -> Loaded:
+    """Check all rows, and keep them as a list.
+
+    Raises:
+        InvalidRequest: some row is wrong (FND_INVALID_RECIPIENTS); ``details`` has the first problems, and their number.
+    """
+    source = _look_up(conn, {pool.source}, pool.currency).get(pool.source)
+    check, digest = _Check(pool, source.key if source else None), hashlib.sha256()
+    rows = amount = 0
+    remaining = iter(given)
+    while piece := list(islice(remaining, PIECE)):
+        # Asked for here and then forgotten: a million of them would drive all else out of a directory's memory.
+        refs = _look_up(conn, {each.destination for each in piece}, pool.currency)
+        kept = []
+        for each in piece:
+            before = check.problems.count
+            minor, key = check.row(each, refs)
+            if check.problems.count == before:
+                kept.append(FundingRow(each.row, key, minor, each.description, each.meta_data))
+                text = f"{each.row}\t{each.destination}\t{minor}\t{each.description!r}\t{each.meta_data!r}\n"
+                digest.update(text.encode())
+            elif key:
+                # It goes with the whole list, and until then it shows which destinations are there twice.
+                kept.append(FundingRow(each.row, key, 1, None, None))
+        rows += len(piece)
+        amount += sum(row.amount for row in kept)
+        row_store.copy_rows(conn, list_id, kept)
+    if not rows:
+        raise InvalidRequest([("recipients", "cannot be empty")], INVALID_RECIPIENTS)
+    if not allow_duplicates and rows > 1:
+        count, repeated = row_store.repeated_destinations(conn, list_id, MAX_LISTED)
+        for row, first in repeated:
+            check.problems.add(row, "destination", f"is in row {first} too; allow_duplicates permits that")
+        check.problems.count += count - len(repeated)
+    if check.problems.count:
+        raise _refusal(check.problems)
+    return Loaded(rows, amount, digest.digest(), check.new_names)
+
+
+def row_problems(given: Given) -> Sequence[tuple[str, str]]:
+    """List what is wrong with a row by itself, as fields and texts."""
+    if not given.is_read:
+        return given.problems
+    problems = list(given.problems)
+    if given.description is not None and "\x00" in given.description:
+        problems.append(("description", "must not contain the NUL character"))
+    are_amounts_read = all(name not in _AMOUNTS for name, _ in given.problems)
+    if are_amounts_read and (given.amount is None) == (given.precise_amount is None):
+        which = "is required, or precise_amount" if given.amount is None else "and precise_amount cannot both be given"
+        problems.append(("amount", which))
+    if not given.destination:
+        problems.append(("destination", "cannot be blank"))
+    elif given.destination[0] == "@":
+        problems += indicator_problems("destination", given.destination)
+    return problems
+
+
+def _refusal(problems: ProblemList) -> InvalidRequest:
+    details = problems.details()
+    first = problems.listed[0]
+    where = f"row {first['row']}{', ' if first['field'] else ''}{first['field']}"
+    more = f", and {problems.count - 1} more" if problems.count > 1 else ""
+    return InvalidRequest([("recipients", f"{where}: {first['message']}{more}")], INVALID_RECIPIENTS, details)
+
+
+def _look_up(conn: Connection, names: set[str], currency: str) -> dict[str, BalanceRef]:
+    """Find the balances that are there, by id or ``@Name``. What cannot be a name is not looked for."""
+    pairs = [(name, currency) for name in names if name[:1] == "@" and not indicator_problems("", name)]
+    refs = balance_store.find_refs(conn, [name for name in names if name[:1] != "@"])
+    if pairs:
+        refs |= {name: ref for (name, _), ref in balance_store.find_indicators(conn, pairs).items()}
+    return refs
+
+
+class _Check:
+    """Checks the rows of one list one by one, and notes what is wrong."""
+
+    def __init__(self, pool: Pool, pool_key: int | None) -> None:
+        self.problems = ProblemList("row")
+        self.new_names: dict[str, int] = {}
+        self._pool, self._pool_key = pool, pool_key
+
+    def row(self, given: Given, refs: Mapping[str, BalanceRef]) -> tuple[int, int]:
+        """Check a row. Returns its amount in minor units and the key of its balance, each 0 if it cannot be told.
+
+        A balance that is to be created has a negative key.
+        """
+        wrong = row_problems(given)
+        for name, text in wrong:
+            self.problems.add(given.row, name, text)
+        if not given.is_read:
+            return 0, 0
+        named = {name for name, _ in wrong}
+        minor = self._amount(given) if named.isdisjoint(_AMOUNTS) else 0
+        key = self._destination(given, refs.get(given.destination)) if "destination" not in named else 0
+        return minor, key
+
+    def _amount(self, given: Given) -> int:
+        name = "amount" if given.precise_amount is None else "precise_amount"
+        try:
+            minor = given.precise_amount if given.amount is None else to_minor(given.amount, self._pool.precision)
+        except InexactAmount as error:
+            self.problems.add(given.row, name, str(error))
+            return 0
+        assert minor is not None
+        if minor <= 0:
+            self.problems.add(given.row, name, "must be greater than zero")
+        return minor
+
+    def _destination(self, given: Given, ref: BalanceRef | None) -> int:
+        name = given.destination
+        if text := self._destination_problem(name, ref):
+            self.problems.add(given.row, "destination", text)
+            return 0
+        return ref.key if ref is not None else self.new_names[name]
+
+    def _destination_problem(self, name: str, ref: BalanceRef | None) -> str:
+        """Say what is wrong with a destination; blank when nothing is, and then a new name has a key."""
+        if name == self._pool.source or (ref is not None and ref.key == self._pool_key):
+            return "is the source; a pool cannot fund itself"
+        if ref is not None:
+            wrong_currency = ref.currency != self._pool.currency
+            return f"is in {ref.currency}, and the job is in {self._pool.currency}" if wrong_currency else ""
+        if name[0] != "@":
+            return f"there is no balance {name[:100]!r}"
+        self.new_names.setdefault(name, -1 - len(self.new_names))
+        if len(self.new_names) > MAX_NEW_NAMES:
+            text = f"would be the {len(self.new_names)}th new balance; a list may create {MAX_NEW_NAMES}"
+            del self.new_names[name]
+            return text
+        return ""
