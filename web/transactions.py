@@ -184,7 +184,7 @@ def _read_batch(ledger: Service, batch_id: str, wait_s: float) -> Response:
     batch = lookup.batch(ledger.engine, batch_id)
     if wait_s and batch.counts[Status.QUEUED]:
         with reading(ledger.engine) as conn:
-            places = transaction_store.last_places(conn, batch_id)
+            places = transaction_store.last_positions(conn, batch_id)
         wait_all(ledger, places, wait_s)
         batch = lookup.batch(ledger.engine, batch_id)
     return wire.answer(batch)

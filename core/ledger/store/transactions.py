@@ -21,12 +21,12 @@ class TransactionRow(NamedTuple):
     """A transaction as it is now. Amounts are minor units."""
 
     seq: int
-    """0 of one that waits for its date, or was cancelled before that (``settled_at``)."""
+    """0 where it waits for its date, or was cancelled before that (``settled_at``)."""
     id: UUID
     reference: str
     kind: int
     queue: int | None
-    """None of a split."""
+    """None for a split."""
     source_key: int | None
     """None where a split has several."""
     source: UUID | None
@@ -60,7 +60,7 @@ class TransactionRow(NamedTuple):
     voided: int | None
     settled_at: datetime | None
     legs_status: int | None = None
-    """Of a split: the number of its status as its legs make it; None while one of them is undecided."""
+    """The number of a split's status as its legs make it; None while one of them is undecided."""
     legs_settled_at: datetime | None = None
 
     @property
@@ -87,7 +87,7 @@ class TransactionRow(NamedTuple):
 
     @property
     def amount(self) -> int:
-        """Of a settlement of all that was left, what it came to."""
+        """The amount; for a settlement of all that was left, what it came to."""
         return self.requested or self.decided_amount or 0
 
     @property
@@ -129,153 +129,253 @@ class Line(NamedTuple):
     """Other queues with an earlier posting that would credit its source."""
 
 
-_META_DATA = (
-    "CASE WHEN a.id IS NULL THEN {0}.meta_data::text "
-    "ELSE (coalesce({0}.meta_data::jsonb, '{{}}') || a.meta_data)::text END"
-)
+# A one-time filter on the kind, so that it costs nothing for anything but a split. The status of a split is what its legs
+# make it: money held (2), moved (1) or released (3) by any of them, else rejected (4).
+LEGS = """
+LEFT JOIN LATERAL (
+    SELECT CASE
+               WHEN count(leg_o.seq) < count(*) THEN NULL
+               WHEN bool_or(leg_h.seq IS NOT NULL AND leg_h.settled_at IS NULL) THEN 2
+               WHEN bool_or(leg_o.status = 1 OR leg_h.committed > 0) THEN 1
+               WHEN bool_or(leg_h.seq IS NOT NULL) THEN 3
+               ELSE 4
+           END AS status,
+           max(leg_o.decided_at) AS decided_at,
+           max(leg_h.settled_at) AS settled_at
+    FROM log AS leg
+    LEFT JOIN outcomes AS leg_o ON leg_o.seq = leg.seq
+    LEFT JOIN holds AS leg_h ON leg_h.seq = leg.seq
+    WHERE log.kind = 5
+      AND leg.parent = 'txn_' || log.id
+      AND leg.kind IN (1, 2, 6)
+) AS l ON true
+"""
 
-LEGS = (
-    # A one-time filter on the kind, so that it costs nothing for anything but a split.
-    "LEFT JOIN LATERAL (SELECT CASE WHEN count(leg_o.seq) < count(*) THEN NULL "
-    "WHEN bool_or(leg_h.seq IS NOT NULL AND leg_h.settled_at IS NULL) THEN 2 "
-    "WHEN bool_or(leg_o.status = 1 OR leg_h.committed > 0) THEN 1 WHEN bool_or(leg_h.seq IS NOT NULL) THEN 3 "
-    "ELSE 4 END AS status, max(leg_o.decided_at) AS decided_at, max(leg_h.settled_at) AS settled_at "
-    "FROM log AS leg LEFT JOIN outcomes AS leg_o ON leg_o.seq = leg.seq LEFT JOIN holds AS leg_h ON leg_h.seq = leg.seq "
-    "WHERE log.kind = 5 AND leg.parent = 'txn_' || log.id AND leg.kind IN (1, 2, 6)) AS l ON true "
-)
-"""The status of a split is what its legs make it: money held, moved or released by any of them, else rejected."""
+_FROM = f"""
+FROM log
+LEFT JOIN balances AS s ON s.id = log.source
+LEFT JOIN balances AS d ON d.id = log.destination
+LEFT JOIN outcomes AS o ON o.seq = log.seq
+LEFT JOIN holds AS h ON h.seq = log.seq
+LEFT JOIN annotations AS a ON a.id = log.id
+{LEGS}
+"""
 
-STATUS = (
-    "CASE WHEN log.kind = 5 THEN l.status WHEN h.seq IS NULL THEN o.status WHEN h.settled_at IS NULL THEN 2 "
-    "WHEN h.committed > 0 THEN 1 ELSE 3 END"
-)
-"""The number of a transaction's status; null is QUEUED. Over ``FROM``."""
+_SELECT = f"""
+SELECT log.seq, log.id, reference, kind, queue,
+       log.source, s.balance_id, s.indicator, log.destination, d.balance_id,
+       log.amount, log.currency, log.precision, description, allow_overdraft, overdraft_limit,
+       parent, group_first, effective_date,
+       CASE
+           WHEN a.id IS NULL THEN log.meta_data::text
+           ELSE (coalesce(log.meta_data::jsonb, '{{}}') || a.meta_data)::text
+       END,
+       log.terms::text, log.digest, accepted_at,
+       o.status, o.amount, o.reason, o.rejection, coalesce(o.decided_at, l.decided_at),
+       h.amount, h.committed, h.voided, h.settled_at, l.status, l.settled_at
+{_FROM}
+"""
 
-FROM = (
-    "FROM log LEFT JOIN balances s ON s.id = log.source LEFT JOIN balances d ON d.id = log.destination "
-    "LEFT JOIN outcomes o ON o.seq = log.seq LEFT JOIN holds h ON h.seq = log.seq "
-    f"LEFT JOIN annotations a ON a.id = log.id {LEGS}"
-)
+# The same columns; seq 0 says that it is not in the log.
+_SELECT_SCHEDULED = """
+SELECT 0, w.id, reference, kind, NULL,
+       w.source, s.balance_id, s.indicator, w.destination, d.balance_id,
+       w.amount, w.currency, w.precision, description, allow_overdraft, overdraft_limit,
+       parent, NULL, effective_date,
+       CASE
+           WHEN a.id IS NULL THEN w.meta_data::text
+           ELSE (coalesce(w.meta_data::jsonb, '{}') || a.meta_data)::text
+       END,
+       w.terms::text, NULL, scheduled_at,
+       NULL, NULL, NULL, NULL, NULL,
+       NULL, NULL, NULL, cancelled_at, NULL, NULL
+FROM scheduled AS w
+LEFT JOIN balances AS s ON s.id = w.source
+LEFT JOIN balances AS d ON d.id = w.destination
+LEFT JOIN annotations AS a ON a.id = w.id
+"""
 
-_SELECT = (
-    "SELECT log.seq, log.id, reference, kind, queue, log.source, s.balance_id, s.indicator, log.destination, "
-    "d.balance_id, log.amount, log.currency, log.precision, description, allow_overdraft, overdraft_limit, parent, "
-    f"group_first, effective_date, {_META_DATA.format('log')}, log.terms::text, log.digest, accepted_at, o.status, "
-    "o.amount, o.reason, o.rejection, coalesce(o.decided_at, l.decided_at), h.amount, h.committed, h.voided, h.settled_at, "
-    f"l.status, l.settled_at {FROM}"
-)
+_FIND = f"{_SELECT} WHERE log.id = %(value)s"
+_FIND_SCHEDULED = f"{_SELECT_SCHEDULED} WHERE w.id = %(value)s"
+_FIND_REFERENCE = f"{_SELECT} WHERE reference = %(value)s"
+_FIND_SCHEDULED_REFERENCE = f"{_SELECT_SCHEDULED} WHERE reference = %(value)s"
 
-_SELECT_SCHEDULED = (
-    "SELECT 0, w.id, reference, kind, NULL, w.source, s.balance_id, s.indicator, w.destination, d.balance_id, w.amount, "
-    "w.currency, w.precision, description, allow_overdraft, overdraft_limit, parent, NULL, effective_date, "
-    f"{_META_DATA.format('w')}, w.terms::text, NULL, scheduled_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, "
-    "cancelled_at, NULL, NULL FROM scheduled w LEFT JOIN balances s ON s.id = w.source "
-    "LEFT JOIN balances d ON d.id = w.destination LEFT JOIN annotations a ON a.id = w.id"
+_LEGS_OF_SPLIT = f"""{_SELECT}
+WHERE parent = %(id)s
+  AND kind IN (1, 2, 6)
+ORDER BY log.seq
+"""
+
+_LEGS_OF_BATCH = f"""{_SELECT}
+WHERE kind IN (1, 2)
+  AND (
+      parent = %(id)s
+      OR parent IN (
+          SELECT 'txn_' || id
+          FROM log AS split
+          WHERE split.parent = %(id)s
+            AND split.kind = 5
+      )
+  )
+ORDER BY log.seq
+"""
+
+_COUNT_MEMBERS = """
+SELECT count(*)
+FROM log
+WHERE parent = %(id)s
+  AND kind IN (1, 2)
+"""
+
+_SETTLEMENTS = f"""{_SELECT}
+WHERE hold_seq = %(hold_seq)s
+  AND o.status <> 4
+ORDER BY log.seq
+"""
+
+_UNREFUNDED = """
+SELECT o.seq, o.amount - coalesce(refunded, 0)
+FROM outcomes AS o
+LEFT JOIN refunds AS r ON r.seq = o.seq
+WHERE o.seq = ANY(%(seqs)s)
+  AND o.status = 1
+"""
+
+_FIND_SEQS = f"""{_SELECT}
+WHERE log.seq = ANY(%(seqs)s)
+ORDER BY log.seq
+"""
+
+_FIND_SCHEDULED_KEYS = f"{_SELECT_SCHEDULED} WHERE w.id = ANY(%(keys)s)"
+
+_UNDECIDED_SETTLEMENTS = """
+SELECT EXISTS (
+    SELECT
+    FROM log
+    JOIN queues ON queues.number = log.queue
+    WHERE hold_seq = ANY(%(hold_seqs)s)
+      AND log.seq > queues.cursor
 )
+"""
+
+_LINE = f"""
+SELECT count(*) FILTER (WHERE line.seq < %(seq)s),
+       coalesce(extract(epoch FROM clock_timestamp() - min(accepted_at)), 0)::float
+FROM queues
+CROSS JOIN LATERAL (
+    SELECT seq, accepted_at
+    FROM log
+    WHERE {WAITING}
+      AND seq <= %(seq)s
+    ORDER BY queue, seq
+) AS line
+WHERE number = %(queue)s
+"""
+
+# A row without a status waits; 0 and 3 are scheduled and cancelled before its date.
+_BATCH = f"""
+SELECT CASE
+           WHEN log.kind = 5 THEN l.status
+           WHEN h.seq IS NULL THEN o.status
+           WHEN h.settled_at IS NULL THEN 2
+           WHEN h.committed > 0 THEN 1
+           ELSE 3
+       END AS number,
+       count(*), bool_or(kind = 2 OR log.terms->>'inflight' = 'true'),
+       min(accepted_at), max(coalesce(o.decided_at, l.decided_at))
+{_FROM}
+WHERE parent = %(id)s
+  AND kind IN (1, 2, 5)
+  AND log.terms->>'refund' IS NULL
+GROUP BY number
+
+UNION ALL
+SELECT CASE WHEN cancelled_at IS NULL THEN 0 ELSE 3 END, count(*), bool_or(kind = 2), min(scheduled_at), NULL
+FROM scheduled
+WHERE parent = %(id)s
+GROUP BY 1
+"""
+
+_LAST_POSITIONS = """
+SELECT queue, max(seq)
+FROM log
+WHERE queue IS NOT NULL
+  AND (
+      parent = %(id)s
+      OR parent IN (
+          SELECT 'txn_' || id
+          FROM log AS split
+          WHERE split.parent = %(id)s
+            AND split.kind = 5
+      )
+  )
+GROUP BY queue
+"""
 
 
 def find(conn: Connection, transaction_id: str) -> TransactionRow | None:
-    """By ``txn_`` id. One statement, and more for one that is scheduled or unknown."""
+    """Find a transaction by its ``txn_`` id. One statement, and more for one that is scheduled or unknown."""
     key = key_of(transaction_id, TRANSACTION_PREFIX)
-    return _find(conn, "log.id = %s", "w.id = %s", key) if key is not None else None
+    return _find(conn, key, accepted=_FIND, scheduled=_FIND_SCHEDULED) if key is not None else None
 
 
 def find_reference(conn: Connection, reference: str) -> TransactionRow | None:
-    return _find(conn, "reference = %s", "reference = %s", reference)
+    return _find(conn, reference, accepted=_FIND_REFERENCE, scheduled=_FIND_SCHEDULED_REFERENCE)
 
 
-def _find(conn: Connection, accepted: str, scheduled: str, value: object) -> TransactionRow | None:
-    """In the log, else among what is scheduled; and in the log again, for it may have moved there between the looks."""
-    in_log = f"{_SELECT} WHERE {accepted}"
-    found = _one(conn, in_log, value) or _one(conn, f"{_SELECT_SCHEDULED} WHERE {scheduled}", value)
-    return found or _one(conn, in_log, value)
+def _find(conn: Connection, value: object, *, accepted: str, scheduled: str) -> TransactionRow | None:
+    """Look in the log, else among what is scheduled; and in the log again, for it may have moved there between the looks."""
+    return _one(conn, accepted, value) or _one(conn, scheduled, value) or _one(conn, accepted, value)
 
 
 def _one(conn: Connection, sql: str, value: object) -> TransactionRow | None:
-    row = driver(conn).execute(sql, (value,)).fetchone()
+    row = driver(conn).execute(sql, {"value": value}).fetchone()
     return TransactionRow(*row) if row is not None else None
 
 
 def legs_of(conn: Connection, transaction_id: str) -> list[TransactionRow]:
-    """The postings of a split or batch, in order of acceptance: of a batch, those of the splits in it too."""
-    if transaction_id.startswith(TRANSACTION_PREFIX):
-        rows = driver(conn).execute(
-            f"{_SELECT} WHERE parent = %s AND kind IN (1, 2, 6) ORDER BY log.seq", (transaction_id,)
-        )
-    else:
-        rows = driver(conn).execute(
-            f"{_SELECT} WHERE kind IN (1, 2) AND (parent = %(id)s OR parent IN (SELECT 'txn_' || id FROM log AS split "
-            "WHERE split.parent = %(id)s AND split.kind = 5)) ORDER BY log.seq",
-            {"id": transaction_id},
-        )
-    return [TransactionRow(*row) for row in rows]
-
-
-_COUNT_MEMBERS = """
-    SELECT count(*)
-    FROM log
-    WHERE parent = %s AND kind IN (1, 2)
-"""
+    """Read the postings of a split or batch, in order of acceptance. Those of a batch include those of the splits in it."""
+    sql = _LEGS_OF_SPLIT if transaction_id.startswith(TRANSACTION_PREFIX) else _LEGS_OF_BATCH
+    return [TransactionRow(*row) for row in driver(conn).execute(sql, {"id": transaction_id})]
 
 
 def count_members(conn: Connection, batch_id: str) -> int:
     """Count the transfers and holds of a batch; the legs of splits in it do not count."""
-    (count,) = driver(conn).execute(_COUNT_MEMBERS, (batch_id,)).fetchone()  # type: ignore[misc]
+    (count,) = driver(conn).execute(_COUNT_MEMBERS, {"id": batch_id}).fetchone()  # type: ignore[misc]
     return int(count)
 
 
 def settlements_of(conn: Connection, hold_seq: int) -> list[TransactionRow]:
-    """The commits and voids of a hold that were not rejected, in order of acceptance."""
-    rows = driver(conn).execute(f"{_SELECT} WHERE hold_seq = %s AND o.status <> 4 ORDER BY log.seq", (hold_seq,))
-    return [TransactionRow(*row) for row in rows]
+    """Read the commits and voids of a hold that were not rejected, in order of acceptance."""
+    return [TransactionRow(*row) for row in driver(conn).execute(_SETTLEMENTS, {"hold_seq": hold_seq})]
 
 
 def unrefunded(conn: Connection, seqs: list[int]) -> dict[int, int]:
-    """What is not yet given back of what these postings moved, in minor units."""
-    rows = driver(conn).execute(
-        "SELECT o.seq, o.amount - coalesce(refunded, 0) FROM outcomes o LEFT JOIN refunds r ON r.seq = o.seq "
-        "WHERE o.seq = ANY(%s) AND o.status = 1",
-        (seqs,),
-    )
-    return dict(rows.fetchall())
+    """Read what is not yet given back of what these postings moved, in minor units."""
+    return dict(driver(conn).execute(_UNREFUNDED, {"seqs": seqs}).fetchall())
 
 
 def find_seqs(conn: Connection, seqs: list[int]) -> list[TransactionRow]:
-    """In order of acceptance."""
-    rows = driver(conn).execute(f"{_SELECT} WHERE log.seq = ANY(%s) ORDER BY log.seq", (seqs,))
-    return [TransactionRow(*row) for row in rows]
+    """Find transactions by their seqs, in order of acceptance."""
+    return [TransactionRow(*row) for row in driver(conn).execute(_FIND_SEQS, {"seqs": seqs})]
 
 
 def find_scheduled(conn: Connection, keys: list[UUID]) -> list[TransactionRow]:
-    """Those that wait for their date, or were cancelled before it, in no order."""
-    return [TransactionRow(*row) for row in driver(conn).execute(f"{_SELECT_SCHEDULED} WHERE w.id = ANY(%s)", (keys,))]
+    """Find those that wait for their date, or were cancelled before it, in no order."""
+    return [TransactionRow(*row) for row in driver(conn).execute(_FIND_SCHEDULED_KEYS, {"keys": keys})]
 
 
 def undecided_settlements(conn: Connection, hold_seqs: list[int]) -> bool:
     """Whether a commit or void of one of these holds waits in its queue."""
-    row = driver(conn).execute(
-        "SELECT EXISTS (SELECT FROM log JOIN queues ON queues.number = log.queue "
-        "WHERE hold_seq = ANY(%s) AND log.seq > queues.cursor)",
-        (hold_seqs,),
-    )
-    (found,) = row.fetchone()  # type: ignore[misc]
-    return bool(found)
+    row = driver(conn).execute(_UNDECIDED_SETTLEMENTS, {"hold_seqs": hold_seqs}).fetchone()
+    assert row is not None
+    return bool(row[0])
 
 
 def line_of(conn: Connection, row: TransactionRow) -> Line:
-    """Where an undecided transaction, not a split, stands in line, and which queues have money on the way to its source."""
+    """Say where an undecided transaction, not a split, stands in line, and which queues have money on the way to its source."""
     assert row.queue is not None and row.source_key is not None
-    line = (
-        driver(conn)
-        .execute(
-            "SELECT count(*) FILTER (WHERE line.seq < %(seq)s), "
-            "coalesce(extract(epoch FROM clock_timestamp() - min(accepted_at)), 0)::float FROM queues CROSS JOIN LATERAL ("
-            f"SELECT seq, accepted_at FROM log WHERE {WAITING} AND seq <= %(seq)s ORDER BY queue, seq) AS line "
-            "WHERE number = %(queue)s",
-            {"seq": row.seq, "queue": row.queue},
-        )
-        .fetchone()
-    )
+    line = driver(conn).execute(_LINE, {"seq": row.seq, "queue": row.queue}).fetchone()
     assert line is not None
     ahead, oldest_age_s = line
     waiting = first_waiting(conn, but=[row.queue])
@@ -295,19 +395,8 @@ class Batch(NamedTuple):
 
 
 def batch(conn: Connection, batch_id: str) -> Batch | None:
-    """The transactions of a bulk, counted by status. None when there is no such batch."""
-    rows = (
-        driver(conn)
-        .execute(
-            f"SELECT {STATUS} AS number, count(*), bool_or(kind = 2 OR log.terms->>'inflight' = 'true'), "
-            f"min(accepted_at), max(coalesce(o.decided_at, l.decided_at)) {FROM} "
-            "WHERE parent = %(id)s AND kind IN (1, 2, 5) AND log.terms->>'refund' IS NULL GROUP BY number "
-            "UNION ALL SELECT CASE WHEN cancelled_at IS NULL THEN 0 ELSE 3 END, count(*), bool_or(kind = 2), "
-            "min(scheduled_at), NULL FROM scheduled WHERE parent = %(id)s GROUP BY 1",
-            {"id": batch_id},
-        )
-        .fetchall()
-    )
+    """Count the transactions of a bulk by status. None when there is no such batch."""
+    rows = driver(conn).execute(_BATCH, {"id": batch_id}).fetchall()
     if not rows:
         return None
     by_status: dict[Status, int] = {}
@@ -323,11 +412,6 @@ def batch(conn: Connection, batch_id: str) -> Batch | None:
     )
 
 
-def last_places(conn: Connection, batch_id: str) -> dict[int, int]:
-    """The queues that a batch is in, and the seq of its last posting in each. Those of splits in it come as well."""
-    rows = driver(conn).execute(
-        "SELECT queue, max(seq) FROM log WHERE queue IS NOT NULL AND (parent = %(id)s OR parent IN ("
-        "SELECT 'txn_' || id FROM log AS split WHERE split.parent = %(id)s AND split.kind = 5)) GROUP BY queue",
-        {"id": batch_id},
-    )
-    return dict(rows.fetchall())
+def last_positions(conn: Connection, batch_id: str) -> dict[int, int]:
+    """Read the queues that a batch is in, and the seq of its last posting in each. Those of splits in it come as well."""
+    return dict(driver(conn).execute(_LAST_POSITIONS, {"id": batch_id}).fetchall())
