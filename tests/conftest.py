@@ -20,6 +20,7 @@ QUICK = ("tests/unit/", "tests/test_wiring.py")
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("pacioli")
     group.addoption("--quick", action="store_true", help="Only unit tests, and a smoke test of each feature.")
+    group.addoption("--update-docs", action="store_true", help="Write the reference pages of docs/ anew.")
     group.addoption("--long", action="store_true", help="Let Hypothesis and the random tests search for long.")
     group.addoption(
         "--strict-programs", action="store_true", help="A test that needs a program which is missing fails."

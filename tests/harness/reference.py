@@ -1,0 +1,208 @@
+"""Generates the reference pages of the book from the code that they describe."""
+
+import ast
+import inspect
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any, NamedTuple
+
+import blnk_sdk.services
+import click
+
+from core.base.errors import ErrorCode
+from core.base.settings import variables
+from core.ledger.rules.model import RejectReason
+
+Json = dict[str, Any]
+
+_NOTE = "<!-- Generated: `ops/pacioli test tests/integration/docs --update-docs` writes this page. -->\n"
+
+
+def command_line(root: click.Group) -> str:
+    """The page of the command line: the help text of each command."""
+    parts = [f"# Command line\n\n{_NOTE}\n`pacioli COMMAND --help` says the same.\n"]
+    for context in _contexts(root, None):
+        parts.append(f"## {context.command_path}\n\n```text\n{context.get_help().rstrip()}\n```\n")
+    return "\n".join(parts)
+
+
+def _contexts(command: click.Command, parent: click.Context | None) -> Iterator[click.Context]:
+    """A context for a command and each of its subcommands. They inherit how help is asked for."""
+    name = command.name if parent else "pacioli"
+    width = {"terminal_width": 100, "max_content_width": 100} if parent is None else {}
+    context = click.Context(command, parent=parent, info_name=name, **{**command.context_settings, **width})
+    yield context
+    if isinstance(command, click.Group):
+        for child in command.list_commands(context):
+            found = command.get_command(context, child)
+            assert found is not None
+            yield from _contexts(found, context)
+
+
+def settings() -> str:
+    """The page of the settings: every environment variable."""
+    rows = [
+        f"| `{each.name}` | {f'`{each.default}`' if each.default else ''} | {_cell(each.meaning)} |"
+        for each in variables().values()
+    ]
+    return (
+        f"# Settings\n\n{_NOTE}\nSettings are environment variables. Each door checks all of them when it starts, and names "
+        "every fault. `pacioli settings` prints the values that count, without secrets.\n\n"
+        "| name | default | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+    )
+
+
+def errors(status_of: Mapping[str, int]) -> str:
+    """The page of error codes, and of the reasons of rejections."""
+    codes = "\n".join(f"| `{code}` | {status_of[code]} | {_cell(text)} |" for code, text in _members(ErrorCode))
+    reasons = "\n".join(f"| `{reason}` | {_cell(text)} |" for reason, text in _members(RejectReason))
+    return (
+        f"# Error codes\n\n{_NOTE}\nEvery error is answered as `{{error, error_detail: {{code, message, details}}}}`. "
+        "The message says what is wrong and what would be right. A program looks at the code.\n\n"
+        f"| code | status | |\n|---|---|---|\n{codes}\n\n## Reasons of rejections\n\n"
+        "A rejected transaction is no error: it is accepted, decided and kept. `rejection.reason` says which check it "
+        "failed. The engine checks in this order.\n\n"
+        f"| reason | |\n|---|---|\n{reasons}\n"
+    )
+
+
+def _members(kind: type[Enum]) -> Iterator[tuple[str, str]]:
+    """The values of an enum, each with the text under it."""
+    (tree,) = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(tree, ast.ClassDef)
+    for member, note in itertools.pairwise([*tree.body, None]):
+        if isinstance(member, ast.Assign) and isinstance(member.targets[0], ast.Name):
+            text = note.value.value if isinstance(note, ast.Expr) and isinstance(note.value, ast.Constant) else ""
+            value = kind[member.targets[0].id].value
+            yield value if isinstance(value, str) else member.targets[0].id.lower(), str(text)
+
+
+def http_api(document: Json) -> str:
+    """The page of the HTTP API: its endpoints, then its objects with every field."""
+    parts = [
+        f"# HTTP API\n\n{_NOTE}\n{document['info']['description']}\n",
+        "`/docs` of a running service shows the same with examples, and calls every endpoint. `/openapi.json` is for "
+        "programs.\n",
+    ]
+    tags: dict[str, list[str]] = {}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            row = f"| `{method.upper()} {path}` | {_cell(operation['summary'])} |"
+            tags.setdefault(operation["tags"][0], []).append(row)
+    for tag, rows in tags.items():
+        parts.append(f"## {tag.capitalize()}\n\n| endpoint | |\n|---|---|\n" + "\n".join(rows) + "\n")
+    parts.append("## Objects\n\nA field with a star is always there.\n")
+    for name, schema in document["components"]["schemas"].items():
+        rows = [
+            f"| `{field}`{'*' if field in schema.get('required', ()) else ''} | {_type(kind)} | "
+            f"{_cell(kind.get('description', ''))} |"
+            for field, kind in schema.get("properties", {}).items()
+        ]
+        if rows:
+            parts.append(f"### {name}\n\n| field | type | |\n|---|---|---|\n" + "\n".join(rows) + "\n")
+        elif "enum" in schema:
+            parts.append(f"### {name}\n\nOne of {', '.join(f'`{one}`' for one in schema['enum'])}.\n")
+    return "\n".join(parts)
+
+
+def _type(schema: Json) -> str:
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    for both in ("anyOf", "oneOf"):
+        if both in schema:
+            return " or ".join(dict.fromkeys(_type(one) for one in schema[both]))
+    if "enum" in schema:
+        return ", ".join(f"`{one}`" for one in schema["enum"])
+    kind = schema.get("type", "anything")
+    if isinstance(kind, list):
+        return " or ".join(kind)
+    return f"list of {_type(schema.get('items', {}))}" if kind == "array" else str(schema.get("format", kind))
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+class Method(NamedTuple):
+    """One method of Blnk's Python client, and the endpoint that it calls."""
+
+    service: str
+    name: str
+    verb: str
+    path: str
+
+
+def blnk_methods() -> list[Method]:
+    """Every method of Blnk's Python client, read from its source. Parts of a path that vary are ``{}``."""
+    found = []
+    for service, kind in blnk_sdk.services.default_services_map().items():
+        (tree,) = ast.parse(inspect.getsource(kind)).body
+        assert isinstance(tree, ast.ClassDef)
+        for function in tree.body:
+            if isinstance(function, ast.FunctionDef) and not function.name.startswith("_"):
+                verb, path = _endpoint(function)
+                found.append(Method(service, function.name, verb, f"/{path}"))
+    return found
+
+
+def _endpoint(function: ast.FunctionDef) -> tuple[str, str]:
+    """The verb, and the path without its query, of the request that a method makes."""
+    assigned: dict[str, ast.expr] = {}
+    call: ast.Call | None = None
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    assigned.setdefault(target.id, node.value)
+                elif isinstance(target, ast.Tuple) and isinstance(target.elts[-1], ast.Name):
+                    assigned.setdefault(target.elts[-1].id, node.value)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "_request":
+            call = node
+    assert call is not None, function.name
+    where = call.args[0]
+    if isinstance(where, ast.Name):
+        where = assigned[where.id]
+    if isinstance(where, ast.IfExp):
+        where = where.orelse
+    if isinstance(where, ast.Call):  # list_endpoint("balances", options)
+        where = where.args[0]
+    verb = call.args[2]
+    assert isinstance(verb, ast.Constant), function.name
+    if isinstance(where, ast.Constant):
+        path = str(where.value)
+    else:
+        assert isinstance(where, ast.JoinedStr), (function.name, ast.dump(where))
+        path = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in where.values)
+    return str(verb.value), path.partition("?")[0]
+
+
+def clients(document: Json) -> str:
+    """The page of client libraries: which method of Blnk's client has an endpoint here."""
+    methods = blnk_methods()
+    rows, there = [], 0
+    for method in methods:
+        known = has_endpoint(document, method)
+        there += known
+        rows.append(
+            f"| {method.service} | `{method.name}` | `{method.verb} {method.path}` | {'yes' if known else ''} |"
+        )
+    return (
+        f"# Client libraries\n\n{_NOTE}\n## Blnk's clients\n\n"
+        f"Of the {len(methods)} methods of `blnk-python`, {there} have an endpoint here. A test makes this table from the "
+        "client's source and from the routes. The TypeScript client calls the same endpoints.\n\n"
+        "| service | method | endpoint | here |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+    )
+
+
+def has_endpoint(document: Json, method: Method) -> bool:
+    """Whether a route answers a method of Blnk's client."""
+    if method.name == "filter":
+        return all(f"/{name}/filter" in document["paths"] for name in ("transactions", "balances", "ledgers"))
+    pattern = re.escape(method.path).replace(r"\{\}", r"[^/]+")
+    return any(
+        re.fullmatch(pattern, path) and method.verb.lower() in operations
+        for path, operations in document["paths"].items()
+    )
