@@ -11,6 +11,7 @@ from structlog.contextvars import bind_contextvars
 from uuid_utils import uuid7
 from werkzeug.routing import BaseConverter
 
+from core.base.errors import ErrorCode
 from web import balances, docs, funding, history, holds, ledgers, metadata, queues, refunds, transactions, verification
 from web.http import errors, openapi, operations, parameters, wire
 from web.http.lean import Lean, NoSessions
@@ -64,9 +65,9 @@ def _check_key(secret_key: str, open_paths: frozenset[str]) -> Response | None:
         return None
     key = request.headers.get("X-Blnk-Key")
     if not key:
-        return errors.error_response("AUTH_MISSING_API_KEY", "Authentication required. Use X-Blnk-Key header")
+        return errors.error_response(ErrorCode.AUTH_MISSING_API_KEY, "Authentication required. Use X-Blnk-Key header")
     if not hmac.compare_digest(key.encode(), secret_key.encode()):
-        return errors.error_response("AUTH_INVALID_API_KEY", "Invalid API key")
+        return errors.error_response(ErrorCode.AUTH_INVALID_API_KEY, "Invalid API key")
     return None
 
 
@@ -86,10 +87,10 @@ def _with_headers(wsgi: Wsgi) -> Wsgi:
 
         # No text column of Postgres can hold NUL, so no such path or parameter names anything.
         if "\x00" in environ.get("PATH_INFO", ""):
-            return errors.error_response("GEN_NOT_FOUND", "no path has the NUL character in it")(environ, start)
+            return errors.error_response(ErrorCode.GEN_NOT_FOUND, "no path has the NUL character in it")(environ, start)
         if "%00" in environ.get("QUERY_STRING", ""):
             text = "a parameter must not contain the NUL character"
-            return errors.error_response("GEN_BAD_REQUEST", text)(environ, start)
+            return errors.error_response(ErrorCode.GEN_BAD_REQUEST, text)(environ, start)
         return wsgi(environ, start)
 
     return app

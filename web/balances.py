@@ -4,7 +4,7 @@ from flask import Blueprint, Response
 from sqlalchemy import Connection
 
 from core.base.db import begin, reading
-from core.base.errors import InvalidRequest, NotFound
+from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.funding import job_store
 from core.funding.answers import FundedBalance, funded
 from core.ledger import balances, history
@@ -89,10 +89,10 @@ def link_identity(balance_id: str) -> Response:
     """Link a balance to an identity. There are no identities in this version, so none is found."""
     asked = wire.body(IdentityLinkRequest)
     if not asked.identity_id:
-        raise InvalidRequest([("identity_id", "cannot be blank")], "GEN_MALFORMED_REQUEST")
+        raise InvalidRequest([("identity_id", "cannot be blank")], ErrorCode.GEN_MALFORMED_REQUEST)
     with reading(service().engine) as conn:
         balances.found(conn, balance_id)
-    raise NotFound("IDT_NOT_FOUND", f"Identity with ID '{asked.identity_id}' not found")
+    raise NotFound(ErrorCode.IDT_NOT_FOUND, f"Identity with ID '{asked.identity_id}' not found")
 
 
 @blueprint.get("/balances/<balance_id>/lineage")
@@ -102,7 +102,7 @@ def read_lineage(balance_id: str) -> Response:
     with reading(service().engine) as conn:
         balances.found(conn, balance_id)
     text = f"balance {balance_id} does not have fund lineage tracking enabled"
-    raise InvalidRequest([("", text)], "GEN_BAD_REQUEST")
+    raise InvalidRequest([("", text)], ErrorCode.GEN_BAD_REQUEST)
 
 
 @blueprint.get("/balances/<balance_id>/entries")

@@ -13,7 +13,7 @@ from msgspec import Struct
 import celeryconfig
 from core.base.db import reading, reading_within
 from core.base.decoding import Decoded
-from core.base.errors import InvalidRequest, NotFound, TransientError
+from core.base.errors import ErrorCode, InvalidRequest, NotFound, TransientError
 from core.base.ids import key_of
 from core.base.problems import MAX_LISTED, refusal
 from core.funding import create as funding_create
@@ -140,7 +140,7 @@ def read_reference(reference: str) -> Response:
     with reading(service().engine) as conn:
         job = job_store.find_job_by_reference(conn, reference)
     if job is None:
-        raise NotFound("FND_NOT_FOUND", f"Funding job with reference '{reference}' not found")
+        raise NotFound(ErrorCode.FND_NOT_FOUND, f"Funding job with reference '{reference}' not found")
     return _answer_job(job)
 
 
@@ -319,7 +319,7 @@ def _checked(asked: Decoded[FundingRequest], *, has_file: bool) -> FundingReques
             for given in of_list(asked.value.recipients or ())
             for name, text in row_problems(given)
         )
-        raise refusal(asked.unread, [*terms, *islice(rows, MAX_LISTED)], "GEN_VALIDATION_ERROR")
+        raise refusal(asked.unread, [*terms, *islice(rows, MAX_LISTED)], ErrorCode.GEN_VALIDATION_ERROR)
     return asked.value
 
 
@@ -329,12 +329,12 @@ def _checked(asked: Decoded[FundingRequest], *, has_file: bool) -> FundingReques
 def _after(prefix: str, what: str) -> str | None:
     text = request.args.get("after")
     if text is not None and key_of(text, prefix) is None:
-        raise InvalidRequest([("after", f"must be the id of {what}")], "GEN_VALIDATION_ERROR")
+        raise InvalidRequest([("after", f"must be the id of {what}")], ErrorCode.GEN_VALIDATION_ERROR)
     return text
 
 
 def _status(known: tuple[str, ...]) -> str | None:
     text = request.args.get("status")
     if text is not None and text not in known:
-        raise InvalidRequest([("status", f"must be one of {', '.join(known)}")], "GEN_VALIDATION_ERROR")
+        raise InvalidRequest([("status", f"must be one of {', '.join(known)}")], ErrorCode.GEN_VALIDATION_ERROR)
     return text

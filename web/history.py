@@ -7,7 +7,7 @@ from msgspec import Struct
 
 import celeryconfig
 from core.base.db import reading
-from core.base.errors import InvalidRequest
+from core.base.errors import ErrorCode, InvalidRequest
 from core.ledger import balances, history
 from core.ledger.history import BATCH, MAX_BATCH, HistoricalBalance
 from web.http import parameters, wire
@@ -39,7 +39,7 @@ def read_at(balance_id: str) -> Response:
 
     With ``from_source=true`` it is recomputed from all entries; else from the newest snapshot on, which comes to the same.
     """
-    at = parameters.time_arg("timestamp", code="BAL_INVALID_TIMESTAMP")
+    at = parameters.time_arg("timestamp", code=ErrorCode.BAL_INVALID_TIMESTAMP)
     from_source = parameters.flag("from_source")
     with reading(service().engine) as conn:
         row = balances.found(conn, balance_id)
@@ -58,6 +58,6 @@ def take() -> Response:
     text = request.args.get("batch_size", str(BATCH))
     if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= MAX_BATCH:
         problem = f"invalid batch_size value: must be a whole number from 1 to {MAX_BATCH}"
-        raise InvalidRequest([("batch_size", problem)], "GEN_VALIDATION_ERROR")
+        raise InvalidRequest([("batch_size", problem)], ErrorCode.GEN_VALIDATION_ERROR)
     service().doorbell.send(celeryconfig.SNAPSHOT, int(text))
     return wire.answer(Message("Snapshotting in progress. should be completed shortly"))

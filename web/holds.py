@@ -7,7 +7,7 @@ from flask import Blueprint, Response
 from msgspec import UNSET
 
 from core.base.db import reading
-from core.base.errors import InvalidRequest, LedgerError
+from core.base.errors import ErrorCode, InvalidRequest, LedgerError
 from core.ledger import batches, dry_run_answers, holds, lookup
 from core.ledger.answers import Batch, SettledItem, Settlements, Transaction, transaction_of
 from core.ledger.append import Submission
@@ -34,15 +34,15 @@ blueprint = Blueprint("holds", __name__)
 MAX_BULK_SETTLEMENTS = 100
 
 _ITEM_CODES = {
-    "TXN_NOT_FOUND": "NOT_FOUND",
-    "TXN_ALREADY_VOIDED": "ALREADY_VOIDED",
-    "TXN_ALREADY_COMMITTED": "ALREADY_COMMITTED",
-    "TXN_NOT_INFLIGHT": "NOT_INFLIGHT",
-    "TXN_COMMIT_AMOUNT_EXCEEDED": "INVALID_AMOUNT",
-    "TXN_INVALID_AMOUNT": "INVALID_AMOUNT",
-    "GEN_BAD_REQUEST": "INVALID_AMOUNT",
-    "TXN_VALIDATION_ERROR": "INVALID_AMOUNT",
-    "GEN_CONFLICT": "ALREADY_QUEUED",
+    ErrorCode.TXN_NOT_FOUND: "NOT_FOUND",
+    ErrorCode.TXN_ALREADY_VOIDED: "ALREADY_VOIDED",
+    ErrorCode.TXN_ALREADY_COMMITTED: "ALREADY_COMMITTED",
+    ErrorCode.TXN_NOT_INFLIGHT: "NOT_INFLIGHT",
+    ErrorCode.TXN_COMMIT_AMOUNT_EXCEEDED: "INVALID_AMOUNT",
+    ErrorCode.TXN_INVALID_AMOUNT: "INVALID_AMOUNT",
+    ErrorCode.GEN_BAD_REQUEST: "INVALID_AMOUNT",
+    ErrorCode.TXN_VALIDATION_ERROR: "INVALID_AMOUNT",
+    ErrorCode.GEN_CONFLICT: "ALREADY_QUEUED",
 }
 """The codes that Blnk gives the items of a bulk commit or void."""
 
@@ -207,6 +207,8 @@ def _settle_bulk(items: Sequence[_Item], asked: BulkCommitRequest | BulkVoidRequ
 
 def _check_size(items: Sequence[object] | None, what: str) -> None:
     if not items:
-        raise InvalidRequest([("", f"{what} cannot be empty")], "TXN_BULK_EMPTY")
+        raise InvalidRequest([("", f"{what} cannot be empty")], ErrorCode.TXN_BULK_EMPTY)
     if len(items) > MAX_BULK_SETTLEMENTS:
-        raise InvalidRequest([("", f"too many {what}; max is {MAX_BULK_SETTLEMENTS}")], "TXN_BULK_LIMIT_EXCEEDED")
+        raise InvalidRequest(
+            [("", f"too many {what}; max is {MAX_BULK_SETTLEMENTS}")], ErrorCode.TXN_BULK_LIMIT_EXCEEDED
+        )

@@ -4,7 +4,7 @@ import msgspec
 from flask import Blueprint, Response
 
 from core.base.db import begin
-from core.base.errors import InvalidRequest
+from core.base.errors import ErrorCode, InvalidRequest
 from core.base.metadata import meta_data_problems, meta_data_text
 from core.ledger.answers import Added
 from core.ledger.metadata import annotate
@@ -26,10 +26,10 @@ def add(entity_id: str) -> Response:
     """
     given = bytes(wire.body(MetaDataRequest).meta_data)
     if problems := meta_data_problems(given) if given else []:
-        raise InvalidRequest(problems, "GEN_VALIDATION_ERROR")
+        raise InvalidRequest(problems, ErrorCode.GEN_VALIDATION_ERROR)
     text = meta_data_text(given)
     if text is None:
-        raise InvalidRequest([("meta_data", "is required, an object")], "GEN_MALFORMED_REQUEST")
+        raise InvalidRequest([("meta_data", "is required, an object")], ErrorCode.GEN_MALFORMED_REQUEST)
     with begin(service().engine) as conn:
         merged = msgspec.Raw(annotate(conn, entity_id, text).encode())
     return wire.answer(Added(meta_data=merged, metadata=merged))

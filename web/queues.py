@@ -8,7 +8,7 @@ from msgspec import UNSET, Struct, UnsetType
 from redis import RedisError
 
 from core.base.db import reading
-from core.base.errors import InvalidRequest, TransientError
+from core.base.errors import ErrorCode, InvalidRequest, TransientError
 from core.ledger import queues
 from core.ledger.answers import Queue, queue_of
 from core.ledger.store import queues as queue_store
@@ -114,7 +114,7 @@ def recover() -> Response:
     try:
         threshold = durations.parse(text)
     except ValueError as error:
-        raise InvalidRequest([("", f"invalid threshold duration: {error}")], "GEN_VALIDATION_ERROR") from None
+        raise InvalidRequest([("", f"invalid threshold duration: {error}")], ErrorCode.GEN_VALIDATION_ERROR) from None
     ledger = service()
     recovered, touched = queues.recover(
         ledger.engine, older_than_s=max(threshold / 10**9, RECOVER_AFTER_S), announce=ledger.announce

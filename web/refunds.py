@@ -3,7 +3,7 @@
 from flask import Blueprint, Response
 
 from core.base.db import reading
-from core.base.errors import LedgerError, ReferenceConflict
+from core.base.errors import ErrorCode, LedgerError, ReferenceConflict
 from core.ledger import dry_run_answers, refunds
 from core.ledger.answers import Transaction
 from core.ledger.append import Submission
@@ -46,5 +46,5 @@ def refund(transaction_id: str) -> Response:
     if first is not None and asked.reference is None:
         # Another refund of the whole came between the look and the append, in the same words or in others.
         text = f"transaction {transaction_id} has already been refunded"
-        return error_response("TXN_ALREADY_REFUNDED", text, details={"refund_transaction_id": first})
+        return error_response(ErrorCode.TXN_ALREADY_REFUNDED, text, details={"refund_transaction_id": first})
     return answer_outcome(ledger, submission, skip_queue=bool(asked.skip_queue), wait_s=wait_s)

@@ -7,7 +7,7 @@ from msgspec import UNSET
 
 from core.base.db import begin, reading
 from core.base.decoding import Unread
-from core.base.errors import Conflict, InvalidRequest, LedgerError
+from core.base.errors import Conflict, ErrorCode, InvalidRequest, LedgerError
 from core.base.ids import new_id
 from core.base.money import to_text
 from core.base.problems import refusal
@@ -144,7 +144,7 @@ def cancel(transaction_id: str) -> Response:
     row = lookup.find(ledger.engine, transaction_id)
     if row.seq:
         text = f"only a SCHEDULED transaction can be cancelled, and this one is {row.status}"
-        raise Conflict("GEN_CONFLICT", text, {"status": row.status})
+        raise Conflict(ErrorCode.GEN_CONFLICT, text, {"status": row.status})
     return wire.answer(transaction_of(row))
 
 
@@ -201,11 +201,13 @@ def _bulk_status(asked: BulkRequest) -> BulkStatus:
 def _bulk_requests(asked: BulkRequest, unread: Sequence[Unread]) -> list[TransactionRequest | None]:
     """The requests of a bulk, each inflight or not as the bulk says, if it says so."""
     if unread and not asked.transactions:
-        raise refusal(unread, [("transactions", "cannot be empty")], "TXN_BULK_EMPTY")
+        raise refusal(unread, [("transactions", "cannot be empty")], ErrorCode.TXN_BULK_EMPTY)
     if not asked.transactions:
-        raise InvalidRequest([("", "transactions cannot be empty")], "TXN_BULK_EMPTY")
+        raise InvalidRequest([("", "transactions cannot be empty")], ErrorCode.TXN_BULK_EMPTY)
     if len(asked.transactions) > intake.MAX_BULK:
-        raise InvalidRequest([("", f"too many transactions; max is {intake.MAX_BULK}")], "TXN_BULK_LIMIT_EXCEEDED")
+        raise InvalidRequest(
+            [("", f"too many transactions; max is {intake.MAX_BULK}")], ErrorCode.TXN_BULK_LIMIT_EXCEEDED
+        )
     if asked.inflight is not None:
         for request in asked.transactions:
             if request is not None:

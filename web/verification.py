@@ -4,7 +4,7 @@ from threading import Lock
 
 from flask import Blueprint, Response, request
 
-from core.base.errors import InvalidRequest, TransientError
+from core.base.errors import ErrorCode, InvalidRequest, TransientError
 from core.verification.answers import Verification, verification_of
 from core.verification.verify import verify_since_checkpoint
 from web.http import parameters, wire
@@ -31,10 +31,10 @@ def verify() -> Response:
     """
     full = request.args.get("full", "false")
     if full not in ("true", "false"):
-        raise InvalidRequest([("full", "must be true or false")], "GEN_VALIDATION_ERROR")
+        raise InvalidRequest([("full", "must be true or false")], ErrorCode.GEN_VALIDATION_ERROR)
     if full == "true":
         text = "is too much for a request; run `pacioli verify`, which recomputes the whole ledger"
-        raise InvalidRequest([("full", text)], "GEN_VALIDATION_ERROR")
+        raise InvalidRequest([("full", text)], ErrorCode.GEN_VALIDATION_ERROR)
     if not _busy.acquire(blocking=False):
         raise TransientError("the ledger is being verified for another request; try again")
     try:

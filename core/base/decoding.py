@@ -37,7 +37,7 @@ class Unread(NamedTuple):
     field: str
     """Such as ``transactions[3].amount``; empty for the whole body."""
     text: str
-    code: str | None = MALFORMED
+    code: ErrorCode | None = MALFORMED
     """The error code; None for that of the request's own rules."""
 
 

@@ -102,7 +102,7 @@ class ErrorCode(StrEnum):
 class LedgerError(Exception):
     """Base of all. ``code`` is the wire's code (see web/http/errors.py for its HTTP status)."""
 
-    def __init__(self, code: str, message: str, details: Any = None) -> None:
+    def __init__(self, code: ErrorCode, message: str, details: Any = None) -> None:
         super().__init__(message)
         self.code, self.message, self.details = code, message, details
         self.problems: list[tuple[str, str]] = [("", message)]
@@ -113,7 +113,7 @@ class InvalidRequest(LedgerError):
     """One or more fields are wrong."""
 
     def __init__(
-        self, problems: Sequence[tuple[str, str]], code: str = ErrorCode.TXN_VALIDATION_ERROR, details: Any = None
+        self, problems: Sequence[tuple[str, str]], code: ErrorCode = ErrorCode.TXN_VALIDATION_ERROR, details: Any = None
     ):
         ordered = sorted(problems)
         joined = "; ".join(f"{field}: {text}" if field else text for field, text in ordered)
@@ -124,7 +124,7 @@ class InvalidRequest(LedgerError):
 class NotFound(LedgerError):
     """``details`` is the empty object, as Blnk sends it."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(code, message, {})
 
 

@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import Any
 
 from core.base.decoding import MALFORMED, UNKNOWN_FIELD, Unread
-from core.base.errors import InvalidRequest, LedgerError
+from core.base.errors import ErrorCode, InvalidRequest, LedgerError
 
 MAX_LISTED = 100
 """Problems that are listed. All are counted."""
@@ -34,7 +34,7 @@ class ProblemList:
         return {"problems": self.listed, "problem_count": self.count}
 
 
-def refusal(unread: Sequence[Unread], problems: Problems, code: str, *, within: str = "") -> InvalidRequest:
+def refusal(unread: Sequence[Unread], problems: Problems, code: ErrorCode, *, within: str = "") -> InvalidRequest:
     """The error of a request that has problems, or fields that cannot be read, or both.
 
     ``within`` is where the request stands in a larger body, such as ``transactions[3]``. The fields that cannot be read are

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import Engine
 
 from core.base.db import begin, reading
-from core.base.errors import Conflict
+from core.base.errors import Conflict, ErrorCode
 from core.funding import job_store, run_store
 from core.funding.draft import draft_job, keep_rows
 from core.funding.job_store import JobRow
@@ -60,7 +60,7 @@ def create_job(
         assert first is not None
         if first.digest != job.digest:
             raise Conflict(
-                "FND_DUPLICATE_REFERENCE",
+                ErrorCode.FND_DUPLICATE_REFERENCE,
                 f"reference {job.reference} has already been used by a funding job whose {_difference(first, job)} differs",
                 {"reference": job.reference, "job_id": first.job_id},
             )

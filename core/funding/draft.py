@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection
 
-from core.base.errors import InvalidRequest, NotFound
+from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_key
 from core.funding import job_store, plan, recipients, row_check, row_store, schedule
 from core.funding.job_store import JobRow
@@ -59,10 +59,10 @@ def draft_job(request: FundingRequest, given: Iterable[Given] | None, directory:
         directory.know([source])
         ref = directory.balance(source)
         if ref is None:
-            raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{source}' not found")
+            raise NotFound(ErrorCode.BAL_NOT_FOUND, f"Balance with ID '{source}' not found")
         if request.currency not in (None, ref.currency):
             text = f"is {request.currency}, but the source balance is in {ref.currency}"
-            raise InvalidRequest([("currency", text)], "TXN_CURRENCY_MISMATCH")
+            raise InvalidRequest([("currency", text)], ErrorCode.TXN_CURRENCY_MISMATCH)
         currency = ref.currency
     elif request.currency is None:
         raise InvalidRequest([("currency", "cannot be blank, as an @Name may have several")], INVALID)
@@ -111,7 +111,7 @@ def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: date
     """
     id, terms = new_key(), draft.terms
     if draft.ledger_id is not None and ledger_store.find(conn, draft.ledger_id) is None:
-        raise NotFound("LGR_NOT_FOUND", "Ledger not found")
+        raise NotFound(ErrorCode.LGR_NOT_FOUND, "Ledger not found")
     digest = hashlib.sha256(_fingerprint(draft))
     rows = amount = None
     new_names: dict[str, int] = {}

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfoNotFoundError
 from sqlalchemy import Connection, Engine
 
 from core.base.db import begin
-from core.base.errors import Conflict, InvalidRequest, NotFound
+from core.base.errors import Conflict, ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_key
 from core.funding import job_store, missed, posting_store, row_store, run_store
 from core.funding.job_store import JobRow
@@ -16,7 +16,7 @@ from core.funding.terms import job_terms, schedule_of
 from core.ledger.rules.model import RUN_PREFIX
 from core.ledger.rules.validation import MAX_REFERENCE, text_problems
 
-INVALID = "GEN_VALIDATION_ERROR"
+INVALID = ErrorCode.GEN_VALIDATION_ERROR
 
 AT_ONCE = "now"
 """The occurrence of a job that runs when it is made."""
@@ -110,12 +110,14 @@ def retry(engine: Engine, job_id: str, run_id: str, now: datetime) -> tuple[RunR
         if run.status in ("PENDING", "POSTING") or any(
             each.status is None for each in posting_store.tally(conn, run.id)
         ):
-            raise Conflict("GEN_CONFLICT", "the run is not decided yet; retry it when it is", {"status": run.status})
+            raise Conflict(
+                ErrorCode.GEN_CONFLICT, "the run is not decided yet; retry it when it is", {"status": run.status}
+            )
         id = new_key()
         occurrence = f"retry_{run.run_id}"
         run_store.insert_run(conn, NewRun(id, job.id, occurrence, due_at=now, created_at=now, retry_of=run.id))
         if not row_store.fill_with_rejected(conn, id, run.id):
-            raise Conflict("GEN_CONFLICT", "no row of the run was rejected; there is nothing to retry", {})
+            raise Conflict(ErrorCode.GEN_CONFLICT, "no row of the run was rejected; there is nothing to retry", {})
         again = run_store.find_run(conn, f"{RUN_PREFIX}{id}")
         assert again is not None
         return again, False
@@ -129,7 +131,7 @@ def get_job(conn: Connection, job_id: str) -> JobRow:
     """
     job = job_store.find_job(conn, job_id)
     if job is None:
-        raise NotFound("FND_NOT_FOUND", f"Funding job with ID '{job_id}' not found")
+        raise NotFound(ErrorCode.FND_NOT_FOUND, f"Funding job with ID '{job_id}' not found")
     return job
 
 
@@ -141,7 +143,7 @@ def get_run(conn: Connection, job: JobRow, run_id: str) -> RunRow:
     """
     run = run_store.find_run(conn, run_id)
     if run is None or run.job != job.id:
-        raise NotFound("FND_NOT_FOUND", f"Run with ID '{run_id}' not found in funding job {job.job_id}")
+        raise NotFound(ErrorCode.FND_NOT_FOUND, f"Run with ID '{run_id}' not found in funding job {job.job_id}")
     return run
 
 
@@ -170,4 +172,4 @@ def _check_active(job: JobRow) -> None:
 
 
 def _conflict(job: JobRow, text: str) -> Conflict:
-    return Conflict("GEN_CONFLICT", f"the job {text}", {"status": job.status})
+    return Conflict(ErrorCode.GEN_CONFLICT, f"the job {text}", {"status": job.status})

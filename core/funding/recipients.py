@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import BinaryIO, NamedTuple
 
-from core.base.errors import InvalidRequest
+from core.base.errors import ErrorCode, InvalidRequest
 from core.base.metadata import meta_data_problems, meta_data_text
 from core.base.money import MAX_DIGITS
 from core.funding.requests import Recipient
@@ -127,7 +127,7 @@ def _header(values: list[str]) -> list[str]:
 
 def _bad_header(text: str) -> InvalidRequest:
     example = "the first line must be a header such as destination,amount,description"
-    return InvalidRequest([("recipients", f"{text}: {example}")], "FND_INVALID_RECIPIENTS")
+    return InvalidRequest([("recipients", f"{text}: {example}")], ErrorCode.FND_INVALID_RECIPIENTS)
 
 
 def _of_line(row: int, names: list[str], values: list[str]) -> Given:

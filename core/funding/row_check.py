@@ -11,7 +11,7 @@ from uuid import UUID
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from core.base.errors import InvalidRequest
+from core.base.errors import ErrorCode, InvalidRequest
 from core.base.money import InexactAmount, to_minor
 from core.base.problems import MAX_LISTED, ProblemList
 from core.funding import row_store
@@ -26,7 +26,7 @@ MAX_NEW_NAMES = 10_000
 PIECE = 1_000
 """Rows that are looked up and written at once."""
 
-INVALID_RECIPIENTS = "FND_INVALID_RECIPIENTS"
+INVALID_RECIPIENTS = ErrorCode.FND_INVALID_RECIPIENTS
 
 _AMOUNTS = ("amount", "precise_amount")
 

@@ -6,7 +6,7 @@ from msgspec import UNSET, Struct, UnsetType
 from sqlalchemy import Connection
 
 from core.base.answers import NO_TIME, Major, Members, Time, major, members
-from core.base.errors import InvalidRequest, NotFound
+from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_key
 from core.base.metadata import meta_data_problems, meta_data_text
 from core.ledger.rules.model import GENERAL_LEDGER
@@ -85,10 +85,10 @@ def create(conn: Connection, asked: BalanceRequest) -> Balance:
     """
     indicator = asked.indicator.strip() if asked.indicator else None
     if problems := _problems_of(asked, indicator):
-        raise InvalidRequest(problems, "GEN_VALIDATION_ERROR")
+        raise InvalidRequest(problems, ErrorCode.GEN_VALIDATION_ERROR)
     assert asked.ledger_id is not None and asked.currency is not None
     if ledger_store.find(conn, asked.ledger_id) is None:
-        raise InvalidRequest([("", "Invalid ledger ID")], "GEN_BAD_REQUEST", {"ledger_id": asked.ledger_id})
+        raise InvalidRequest([("", "Invalid ledger ID")], ErrorCode.GEN_BAD_REQUEST, {"ledger_id": asked.ledger_id})
     row = balance_store.create(
         conn,
         key=new_key(),
@@ -108,7 +108,7 @@ def found(conn: Connection, balance_id: str) -> BalanceRow:
     """
     row = balance_store.find(conn, balance_id)
     if row is None:
-        raise NotFound("BAL_NOT_FOUND", f"Balance with ID '{balance_id}' not found")
+        raise NotFound(ErrorCode.BAL_NOT_FOUND, f"Balance with ID '{balance_id}' not found")
     return row
 
 
@@ -120,7 +120,7 @@ def found_indicator(conn: Connection, indicator: str, currency: str) -> BalanceR
     """
     row = balance_store.find_indicator(conn, indicator, currency)
     if row is None:
-        raise NotFound("BAL_NOT_FOUND", f"balance with indicator '{indicator}' not found")
+        raise NotFound(ErrorCode.BAL_NOT_FOUND, f"balance with indicator '{indicator}' not found")
     return row
 
 

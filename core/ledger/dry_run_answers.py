@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 
 from core.base.answers import Major, major
 from core.base.db import snapshot
-from core.base.errors import LedgerError
+from core.base.errors import ErrorCode, LedgerError
 from core.ledger import dry_run, holds
 from core.ledger.answers import balance_id
 from core.ledger.dry_run import DryRun, Imagined
@@ -24,13 +24,13 @@ from core.ledger.store import balances as balance_store
 
 FORBIDDEN_NOW = frozenset(
     {
-        "TXN_NOT_INFLIGHT",
-        "TXN_ALREADY_COMMITTED",
-        "TXN_ALREADY_VOIDED",
-        "TXN_COMMIT_AMOUNT_EXCEEDED",
-        "TXN_ALREADY_REFUNDED",
-        "TXN_DUPLICATE_REFERENCE",
-        "GEN_CONFLICT",
+        ErrorCode.TXN_NOT_INFLIGHT,
+        ErrorCode.TXN_ALREADY_COMMITTED,
+        ErrorCode.TXN_ALREADY_VOIDED,
+        ErrorCode.TXN_COMMIT_AMOUNT_EXCEEDED,
+        ErrorCode.TXN_ALREADY_REFUNDED,
+        ErrorCode.TXN_DUPLICATE_REFERENCE,
+        ErrorCode.GEN_CONFLICT,
     }
 )
 """What the present state answers to a commit, void or refund that is well formed: a dry run shows it, with 200."""
@@ -358,7 +358,7 @@ def _rejection_of(one: DryRun) -> WouldBeRejected | None:
     row = one.draft.row
     if one.taken_by is not None:
         text = f"transaction validation failed: reference {row.reference} has already been used"
-        return WouldBeRejected(code="TXN_DUPLICATE_REFERENCE", reason="other", message=text)
+        return WouldBeRejected(code=ErrorCode.TXN_DUPLICATE_REFERENCE, reason="other", message=text)
     outcome = one.rejected
     if outcome is None or outcome.rejection is None:
         return None

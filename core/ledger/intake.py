@@ -20,7 +20,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from core.base.decoding import Unread
-from core.base.errors import InvalidRequest, LedgerError, NotFound
+from core.base.errors import ErrorCode, InvalidRequest, LedgerError, NotFound
 from core.base.ids import new_id
 from core.base.metadata import meta_data_text
 from core.base.money import InexactAmount, to_minor
@@ -34,7 +34,7 @@ from core.ledger.rules.validation import Checked, check
 
 MAX_BULK = 10_000
 
-BAD = "TXN_VALIDATION_ERROR"
+BAD = ErrorCode.TXN_VALIDATION_ERROR
 
 
 class Batch(Struct, frozen=True):
@@ -103,13 +103,13 @@ class _Failures:
         self.batch = batch
         self.errors: dict[int, LedgerError] = {}
 
-    def add(self, index: int, problems: Problems, code: str = BAD, unread: Sequence[Unread] = ()) -> None:
+    def add(self, index: int, problems: Problems, code: ErrorCode = BAD, unread: Sequence[Unread] = ()) -> None:
         within = "" if self.batch is None or index < 0 else f"transactions[{index}]"
         self.errors[index] = refusal(unread, problems, code, within=within)
 
     def add_unknown(self, index: int, problems: Problems) -> None:
         """``problems`` name balances that are not there."""
-        error = self.errors[index] = NotFound("BAL_NOT_FOUND", problems[0][1])
+        error = self.errors[index] = NotFound(ErrorCode.BAL_NOT_FOUND, problems[0][1])
         error.problems = list(problems)
 
     def raise_any(self) -> None:
@@ -208,7 +208,7 @@ def _check_balances(row: Resolved, failures: _Failures) -> bool:
         if unknown:
             failures.add_unknown(index, [*unknown, *(problem for problem in unsuitable if problem not in unknown)])
         else:
-            failures.add(index, unsuitable, "TXN_CURRENCY_MISMATCH")
+            failures.add(index, unsuitable, ErrorCode.TXN_CURRENCY_MISMATCH)
     elif not currency:
         failures.add(index, [("currency", "cannot be blank")])
     elif _is_on_both_sides(row, are_known):
@@ -279,7 +279,9 @@ def _priced(row: Resolved, precision: int) -> Priced:
     if amount is None:
         amount = minor_of("amount", request.amount or Decimal(0), precision)
     if amount == 0:
-        raise InvalidRequest([("amount", "transaction precise amount must be positive")], code="TXN_INVALID_AMOUNT")
+        raise InvalidRequest(
+            [("amount", "transaction precise amount must be positive")], code=ErrorCode.TXN_INVALID_AMOUNT
+        )
     limit = request.overdraft_limit
     limit_minor = None if limit is None else minor_of("overdraft_limit", limit, precision)
     split = request.sources or request.destinations
@@ -305,7 +307,9 @@ def _shares_of(side: str, legs: list[Leg] | None, amount: int, precision: int) -
         field = side
         return splits.amounts(amount, shares)
     except splits.BadSplit as error:
-        raise InvalidRequest([(field, f"failed to split transaction: {error}")], "TXN_INVALID_DISTRIBUTION") from None
+        raise InvalidRequest(
+            [(field, f"failed to split transaction: {error}")], ErrorCode.TXN_INVALID_DISTRIBUTION
+        ) from None
 
 
 def check_precision(currency: str, asked: int | None, fixed: int | None) -> None:
@@ -315,7 +319,7 @@ def check_precision(currency: str, asked: int | None, fixed: int | None) -> None
     """
     if asked is not None and asked != fixed:
         text = f"is {asked}, but {currency} has precision {fixed}"
-        raise InvalidRequest([("precision", text)], "TXN_PRECISION_MISMATCH", {"precision": fixed})
+        raise InvalidRequest([("precision", text)], ErrorCode.TXN_PRECISION_MISMATCH, {"precision": fixed})
 
 
 def minor_of(field: str, amount: Decimal, precision: int) -> int:
@@ -327,7 +331,7 @@ def minor_of(field: str, amount: Decimal, precision: int) -> int:
     try:
         return to_minor(amount, precision)
     except InexactAmount as error:
-        raise InvalidRequest([(field, str(error))], code="TXN_INVALID_AMOUNT") from None
+        raise InvalidRequest([(field, str(error))], code=ErrorCode.TXN_INVALID_AMOUNT) from None
 
 
 def _check_references(rows: Sequence[Priced], failures: _Failures) -> None:
@@ -339,7 +343,7 @@ def _check_references(rows: Sequence[Priced], failures: _Failures) -> None:
         for one in (reference, *legs):
             if (first := seen.setdefault(one, index)) != index:
                 text = f"reference {one} is used by transactions[{first}] too"
-                failures.add(index, [("", text)], "TXN_DUPLICATE_REFERENCE")
+                failures.add(index, [("", text)], ErrorCode.TXN_DUPLICATE_REFERENCE)
 
 
 # Drafted

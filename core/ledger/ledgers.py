@@ -4,7 +4,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from core.base.answers import Members, Time, members
-from core.base.errors import InvalidRequest, NotFound
+from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_id
 from core.base.metadata import meta_data_problems, meta_data_text
 from core.ledger.rules.requests import LedgerRequest
@@ -70,11 +70,11 @@ def _checked_name(asked: LedgerRequest) -> str:
     elif "\x00" in name:
         problems.append(("name", "must not contain the NUL character"))
     if problems or name is None:
-        raise InvalidRequest(problems, "GEN_VALIDATION_ERROR")
+        raise InvalidRequest(problems, ErrorCode.GEN_VALIDATION_ERROR)
     return name
 
 
 def _found(row: LedgerRow | None) -> LedgerRow:
     if row is None:
-        raise NotFound("LGR_NOT_FOUND", "Ledger not found")
+        raise NotFound(ErrorCode.LGR_NOT_FOUND, "Ledger not found")
     return row

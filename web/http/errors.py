@@ -12,7 +12,7 @@ from web.http import routes, wire
 
 logger = structlog.get_logger()
 
-STATUS: dict[str, int] = {
+STATUS: dict[ErrorCode, int] = {
     ErrorCode.GEN_MALFORMED_REQUEST: 400,
     ErrorCode.GEN_VALIDATION_ERROR: 400,
     ErrorCode.GEN_BAD_REQUEST: 400,
@@ -57,7 +57,7 @@ STATUS: dict[str, int] = {
 class Malformed(InvalidRequest):
     """The body is not the JSON that this endpoint reads."""
 
-    def __init__(self, message: str, details: Any = None, code: str = "GEN_MALFORMED_REQUEST") -> None:
+    def __init__(self, message: str, details: Any = None, code: ErrorCode = ErrorCode.GEN_MALFORMED_REQUEST) -> None:
         super().__init__([("", message)], code, details)
         self.message = message
 
@@ -81,7 +81,7 @@ class Error(Struct, frozen=True, kw_only=True):
 
 
 def error_response(
-    code: str,
+    code: ErrorCode,
     message: str,
     *,
     details: Any = None,
@@ -89,7 +89,7 @@ def error_response(
     batch_id: str | UnsetType = UNSET,
 ) -> Response:
     """The answer to what went wrong. ``errors`` is what Blnk sends beside it for failed validations."""
-    detail = ErrorDetail(code=ErrorCode(code), message=message, details=UNSET if details is None else details)
+    detail = ErrorDetail(code=code, message=message, details=UNSET if details is None else details)
     return wire.answer(Error(error=message, errors=errors, error_detail=detail, batch_id=batch_id), STATUS[code])
 
 
@@ -116,13 +116,15 @@ def _ledger_error(error: LedgerError) -> Response:
 
 def _http_error(error: HTTPException) -> Response:
     if error.code == 413:
-        return error_response("GEN_PAYLOAD_TOO_LARGE", f"the body is larger than {request.max_content_length} bytes")
+        return error_response(
+            ErrorCode.GEN_PAYLOAD_TOO_LARGE, f"the body is larger than {request.max_content_length} bytes"
+        )
     if isinstance(error, MethodNotAllowed):
         return _no_method(sorted(set(error.valid_methods or ()) - {"OPTIONS"}))
     if error.code == 404:
         return _no_route()
     if error.code is not None and error.code < 500:
-        return error_response("GEN_BAD_REQUEST", error.description or error.name)
+        return error_response(ErrorCode.GEN_BAD_REQUEST, error.description or error.name)
     return _unexpected(error)
 
 
@@ -144,4 +146,4 @@ def _no_method(allowed: list[str]) -> Response:
 def _unexpected(error: Exception) -> Response:
     request_id = request.environ.get(wire.REQUEST_ID)
     logger.error("internal server error", request_id=request_id, path=request.path, exc_info=error)
-    return error_response("GEN_INTERNAL", "internal server error", details={"request_id": request_id})
+    return error_response(ErrorCode.GEN_INTERNAL, "internal server error", details={"request_id": request_id})

@@ -13,7 +13,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from core.base.db import reading_within
-from core.base.errors import InvalidRequest, TooSlow
+from core.base.errors import ErrorCode, InvalidRequest, TooSlow
 from core.ledger.answers import RejectionAnswer
 from core.lists import filters
 from core.lists.fields import Listing, Resource
@@ -49,9 +49,9 @@ def in_query(declared: Parameters, *, default: int, what: str = "") -> Listing:
 
 def _page_number(page: str, given: Mapping[str, str]) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,14}", page):
-        raise InvalidRequest([("page", "must be the number of a page, from 1 on")], "GEN_BAD_REQUEST")
+        raise InvalidRequest([("page", "must be the number of a page, from 1 on")], ErrorCode.GEN_BAD_REQUEST)
     if beside := [name for name in ("offset", "after") if name in given]:
-        raise InvalidRequest([("page", f"cannot be given together with {beside[0]}")], "GEN_BAD_REQUEST")
+        raise InvalidRequest([("page", f"cannot be given together with {beside[0]}")], ErrorCode.GEN_BAD_REQUEST)
     return int(page)
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from flask import Response, current_app, request
 from msgspec import Struct
 
-from core.base.errors import InvalidRequest
+from core.base.errors import ErrorCode, InvalidRequest
 from core.lists.fields import Field, Resource, Type
 
 Json = dict[str, Any]
@@ -152,7 +152,7 @@ def check() -> None:
             problems.append((name, f"is given {names.count(name)} times; give it once"))
     if problems:
         listed = [{"field": name, "message": text} for name, text in problems]
-        raise InvalidRequest(problems, "GEN_BAD_REQUEST", {"field": problems[0][0], "problems": listed})
+        raise InvalidRequest(problems, ErrorCode.GEN_BAD_REQUEST, {"field": problems[0][0], "problems": listed})
 
 
 def arguments(declared: Parameters) -> list[tuple[str, str]]:
@@ -206,7 +206,7 @@ def _number(given: Mapping[str, str], name: str, least: int, default: int, what:
     if re.fullmatch(r"[0-9]{1,15}", text) and int(text) >= least:
         return int(text)
     if what:
-        raise InvalidRequest([("", f"{what} {name} value")], "GEN_VALIDATION_ERROR")
+        raise InvalidRequest([("", f"{what} {name} value")], ErrorCode.GEN_VALIDATION_ERROR)
     return default
 
 
@@ -220,7 +220,7 @@ def after_number(what: str) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise InvalidRequest([("after", f"must be the {what}")], "GEN_VALIDATION_ERROR")
+        raise InvalidRequest([("after", f"must be the {what}")], ErrorCode.GEN_VALIDATION_ERROR)
     return int(text)
 
 
@@ -246,7 +246,7 @@ def wait_s() -> float:
         return 0.0
     found = re.fullmatch(DURATION, text)
     if not found:
-        raise InvalidRequest([("wait", "must be a duration such as 500ms, 10s or 1m")], "GEN_VALIDATION_ERROR")
+        raise InvalidRequest([("wait", "must be a duration such as 500ms, 10s or 1m")], ErrorCode.GEN_VALIDATION_ERROR)
     unit_s = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}[found.group(2)]
     return min(float(found.group(1)) * unit_s, MAX_WAIT_S)
 
@@ -259,11 +259,11 @@ def flag(name: str) -> bool:
     """
     text = request.args.get(name, "")
     if text.lower() not in ("true", "1", "false", "0", ""):
-        raise InvalidRequest([(name, "must be true or false")], "GEN_BAD_REQUEST")
+        raise InvalidRequest([(name, "must be true or false")], ErrorCode.GEN_BAD_REQUEST)
     return text.lower() in ("true", "1")
 
 
-def time_arg(name: str, code: str = "GEN_VALIDATION_ERROR") -> datetime | None:
+def time_arg(name: str, code: ErrorCode = ErrorCode.GEN_VALIDATION_ERROR) -> datetime | None:
     """A query parameter that is an RFC 3339 time.
 
     Raises:

@@ -9,6 +9,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from core.base import decoding
 from core.base.answers import encode
 from core.base.decoding import UNKNOWN_FIELD, Decoded, exact
+from core.base.errors import ErrorCode
 from core.base.problems import refusal
 from core.funding.requests import FundingRequest, RunRequest
 from core.ledger.rules.requests import (
@@ -76,7 +77,7 @@ def read(kind: type[T], *, optional: bool = False, or_else: str = "") -> Decoded
     content_type = environ.get("CONTENT_TYPE") or "application/json"
     if content_type.partition(";")[0].strip().lower() != "application/json":
         text = f"Content-Type must be application/json{or_else}, not {content_type}"
-        raise Malformed(text, code="GEN_UNSUPPORTED_MEDIA_TYPE")
+        raise Malformed(text, code=ErrorCode.GEN_UNSUPPORTED_MEDIA_TYPE)
     data = _read(environ)
     return Decoded(kind(), []) if not data and optional else decoded(kind, data)
 
