@@ -85,6 +85,7 @@ worker_soft_shutdown_timeout = 10
 worker_enable_soft_shutdown_on_idle = False
 worker_cancel_long_running_tasks_on_connection_loss = False
 worker_hijack_root_logger = False
+worker_redirect_stdouts = False  # A line of our log has a time and a level already, and would get Celery's in front.
 worker_send_task_events = False
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None

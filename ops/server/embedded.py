@@ -67,6 +67,8 @@ class Child:
     stop_signals: tuple[signal.Signals, ...] = (signal.SIGTERM,)
     orphan_signal = signal.SIGTERM
     grace_s = 10.0
+    unlogged: tuple[str, ...] = ()
+    """The log leaves out a line with one of these texts. It is for warnings that a newcomer can do nothing about."""
 
     def __init__(
         self, name: str, command: Sequence[str], *, env: Mapping[str, str] | None = None, log: Log = _discard
@@ -160,7 +162,8 @@ class Child:
         with output:
             for line in output:
                 self.last_lines.append(line.rstrip())
-                self.log(self.name, line.rstrip())
+                if not any(text in line for text in self.unlogged):
+                    self.log(self.name, line.rstrip())
 
 
 class Postgres(Child):
@@ -282,6 +285,8 @@ class Redis(Child):
     Raises:
         StartError: there is no Redis on this machine (`find_redis` tells beforehand).
     """
+
+    unlogged = ("Memory overcommit must be enabled",)  # It is about saving to disk, which this Redis does not do.
 
     def __init__(self, data: Path, *, log: Log = _discard) -> None:
         program = find_redis()

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import signal
 import socket
 import sys
@@ -65,21 +66,40 @@ Parts = Callable[[Options, Mapping[str, str], Log], Sequence[Child]]
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address the web server listens on.")
-@click.option("--port", default=5001, show_default=True, help="Port it listens on; 0 takes a free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address that the web server listens on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=5001,
+    show_default=True,
+    help="The port that it listens on; 0 takes a free one.",
+)
 @click.option(
     "--data",
     envvar="PACIOLI_DATA",
-    type=click.Path(path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     default=".pacioli",
     show_default=True,
-    help="Data folder.",
+    help="The folder that keeps the database and the key; it is made when it is missing.",
 )
-@click.option("--workers", default=min(4, os.cpu_count() or 1), show_default=True, help="Processes of the worker.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=min(4, os.cpu_count() or 1),
+    show_default=True,
+    help="How many processes decide transactions.",
+)
 def up(host: str, port: int, data: Path, workers: int) -> None:
     """Run everything here: Postgres, Redis, web, worker and beat.
 
-    With DATABASE_URL or REDIS_URL (or BROKER_URL) set, that server is used and no private one is started.
+    A server that DATABASE_URL, REDIS_URL or BROKER_URL names is used, and no private one is started for it. Ctrl-C stops
+    everything; the data stays in the data folder, and the next `pacioli up` goes on from there.
+
+    \b
+    Examples:
+      pacioli up
+      pacioli up --port 0 --data /var/lib/pacioli
+      DATABASE_URL=postgresql://user:password@host/ledger pacioli up --host 0.0.0.0 --workers 8
     """
     sys.exit(run(host=host, port=port, data=data, workers=workers))
 
@@ -128,7 +148,9 @@ def web_command(host: str, port: int) -> list[str]:
 
 
 def worker_command(workers: int) -> list[str]:
-    celery = [sys.executable, "-m", "celery", "--quiet", "-A", "worker.app", "worker"]
+    # Celery warns root. A container's only user is root, and all that root runs here is a child of its own.
+    quiet = ["-W", "ignore:You're running the worker with superuser privileges"]
+    celery = [sys.executable, *quiet, "-m", "celery", "--quiet", "-A", "worker.app", "worker"]
     return [*celery, "--loglevel", "INFO", "--concurrency", str(workers), "--without-mingle", "--without-gossip"]
 
 
@@ -139,6 +161,8 @@ def beat_command(data: Path) -> list[str]:
 
 class Web(Child):
     """The web server. It is ready when GET /health has an answer, whatever its status."""
+
+    unlogged = ("Configuration allows spawning up to",)  # granian; `web_command` says why there are so many threads.
 
     def __init__(self, options: Options, *, env: Mapping[str, str], log: Log) -> None:
         super().__init__("web", web_command(options.host, options.port), env=env, log=log)
@@ -298,7 +322,7 @@ def _supervise(options: Options, parts: Parts, migrate: Sequence[str]) -> None:
             ("web", options.web_url),
             ("API", f"{options.web_url}/docs"),
             ("log", "the lines of this terminal"),
-            ("next", "`pacioli demo` plays a shop's day, and `pacioli docs` serves the book, each in another terminal"),
+            ("next", _next_step(options.data, Path(settings.data))),
         ):
             _print(f"{name:<8} {without_password(place)}")
         _print(f"ready {options.web_url}")
@@ -309,6 +333,12 @@ def _supervise(options: Options, parts: Parts, migrate: Sequence[str]) -> None:
     finally:
         supervisor.stop()
         state.unlink(missing_ok=True)
+
+
+def _next_step(data: Path, usual: Path) -> str:
+    """What a newcomer can do now. The commands find the instance by themselves where its data folder is the usual one."""
+    where = "" if data == usual.resolve() else f" --data {shlex.quote(str(data))}"
+    return f"`pacioli demo{where}` plays a shop's day, and `pacioli docs` serves the book, each in another terminal"
 
 
 def _private_servers(data: Path, env: dict[str, str]) -> dict[str, Redis | Postgres]:

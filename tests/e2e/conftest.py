@@ -22,6 +22,8 @@ from tests.harness.sharing import shared
 
 READY_WITHIN_S = 120
 STOPPED_WITHIN_S = 60
+NOT_SHOWN = ("Memory overcommit", "Python threads", "superuser privileges", "WARNING")
+"""Texts of warnings that a newcomer cannot act on. The lines of a start have none of them."""
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +47,7 @@ def _running(data: Path) -> Iterator[str]:
     parts: set[psutil.Process] = set()
     try:
         url = log.ready()
+        assert not [text for text in NOT_SHOWN if text in log.text()], log.text()
         parts |= set(psutil.Process(process.pid).children(recursive=True))
         yield url
         parts |= set(psutil.Process(process.pid).children(recursive=True))

@@ -240,7 +240,8 @@ class Hopeless(Child):
 def test_up_is_ready_and_starts_again_what_died(start: Start) -> None:
     up = start().wait_ready()
     assert f"ready {up.state()['web_url']}" in up.lines
-    assert any("pacioli demo" in line for line in up.lines) and f"API      {up.state()['web_url']}/docs" in up.lines
+    assert any(f"`pacioli demo --data {up.data}`" in line for line in up.lines)
+    assert f"API      {up.state()['web_url']}/docs" in up.lines
     remember(up.state()["database_url"])
     family = up.processes()
 
@@ -333,3 +334,17 @@ def test_granian_knows_every_option_it_is_given(tmp_path: Path) -> None:
     web.command = [*web_command(options.host, port)[:-2], "--working-dir", str(tmp_path), "stub:app"]
     with web:  # Starting it waits for an answer; an unknown option would have ended it.
         assert web.running
+
+
+def test_a_warning_that_nobody_can_act_on_is_not_logged() -> None:
+    logged: list[str] = []
+    code = "print('Configuration allows spawning up to 32 Python threads'); print('at work')"
+    web = Web(
+        Options("127.0.0.1", 1, data=Path(), workers=1), env=os.environ, log=lambda name, line: logged.append(line)
+    )
+    web.command = [sys.executable, "-c", code]
+    web.launch()
+    wait_until(lambda: "at work" in logged)
+    web.stop()
+    assert logged == ["at work"]
+    assert len(web.last_lines) == 2
