@@ -14,7 +14,7 @@ import celeryconfig
 from core.base.db import reading, reading_within
 from core.base.decoding import Decoded
 from core.base.errors import ErrorCode, InvalidRequest, NotFound, TransientError
-from core.base.ids import key_of
+from core.base.ids import uuid_of
 from core.base.problems import MAX_LISTED, refusal
 from core.funding import create as funding_create
 from core.funding import dry_run as funding_dry_run
@@ -328,7 +328,7 @@ def _checked(asked: Decoded[FundingRequest], *, has_file: bool) -> FundingReques
 
 def _after(prefix: str, what: str) -> str | None:
     text = request.args.get("after")
-    if text is not None and key_of(text, prefix) is None:
+    if text is not None and uuid_of(text, prefix) is None:
         raise InvalidRequest([("after", f"must be the id of {what}")], ErrorCode.GEN_VALIDATION_ERROR)
     return text
 

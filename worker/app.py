@@ -90,4 +90,4 @@ def _beat(sender: Any = None, **_: Any) -> None:
     """Say in the database that this worker lives. `/health` reads it."""
     name = getattr(sender, "hostname", None) or getattr(getattr(sender, "eventer", None), "hostname", None)
     with suppress(TransientError), begin(engine()) as conn:
-        queue_store.beat(conn, name or f"pid {os.getpid()}")
+        queue_store.record_heartbeat(conn, name or f"pid {os.getpid()}")

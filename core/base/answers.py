@@ -1,7 +1,7 @@
-"""The types that answers are made of, for what JSON has and Python has not.
+"""Defines the types of answers that JSON has and Python has not, and the encoder of all answers.
 
-An answer is a frozen struct in the folder of its feature. Its fields go out in their order, and one that is UNSET is left
-out. The text under a field describes it in the OpenAPI document.
+An answer is a frozen struct in the folder of its feature. Its fields go out in their order, and a field that is UNSET
+is left out. The text under a field describes it in the OpenAPI document.
 """
 
 from datetime import UTC, datetime
@@ -14,27 +14,27 @@ from core.base.money import to_text
 
 Time = Annotated[datetime, Meta(tz=True)]
 Major = Annotated[Raw, Meta(extra_json_schema={"type": "number"})]
-"""Major units, as a JSON number that is written from its decimal digits, so it is exact."""
+"""Major units as an exact JSON number, written from its decimal digits."""
 Members = Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
-"""An object that a client sent, whose text passes through as it is."""
+"""The text of a JSON object that a client sent. It goes out unchanged."""
 
 NO_TIME = datetime.min.replace(tzinfo=UTC)
-"""What Blnk's clients expect where there is no time: ``0001-01-01T00:00:00Z``."""
+"""The time ``0001-01-01T00:00:00Z``, which Blnk's clients expect where there is none."""
 
 encode = msgspec.json.Encoder(decimal_format="number").encode
-"""Everything that goes out goes through this encoder."""
+"""The encoder of every answer."""
 
 
 def major(minor: int, precision: int) -> Raw:
-    """Minor units as a number of major units."""
+    """Write minor units as a JSON number of major units."""
     return Raw(to_text(minor, precision).encode())
 
 
 def members(text: str | None) -> Raw:
-    """The JSON text of an object, or null."""
+    """Pass on the JSON text of an object. None becomes null."""
     return Raw((text or "null").encode())
 
 
 def fields_of(answer: Struct) -> dict[str, Any]:
-    """The fields that go out, by name."""
+    """Collect the fields of an answer that go out, by name."""
     return {name: value for name in answer.__struct_fields__ if (value := getattr(answer, name)) is not UNSET}

@@ -1,4 +1,4 @@
-"""Opens connections and transactions. The driver's errors stop here: they become ours."""
+"""Opens connections and transactions, and turns the driver's errors into ours."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -18,19 +18,20 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from core.base.errors import TooSlow, TransientError
 
 _PIECE = 250
-"""Rows of a COPY that are sent at once."""
+"""The number of rows of a COPY that are sent at once."""
 
 _TRANSIENT = re.compile(r"^(08|53|57|40001|40P01|55P03|25P03)")
-"""SQLSTATEs worth another try: connection, resources, shutdown or timeout, serialization, deadlock, lock timeout."""
+"""The SQLSTATEs that are worth another try: connection, resources, shutdown or timeout, serialization, deadlock, locks."""
 
 
 def connect(
     url: str, *, pool_size: int = 8, readers: int = 8, statement_timeout_s: int = 60, lock_timeout_s: int = 10
 ) -> Engine:
-    """Make an engine for the ledger's database. ``postgres://`` and ``postgresql://`` mean psycopg 3.
+    """Make an engine for the ledger's database.
 
-    ``begin`` takes one of ``pool_size`` connections, and ``reading`` one of ``readers``. Both kinds open on demand. All
-    that the ledger needs of a session is set as it connects.
+    ``begin`` takes one of ``pool_size`` connections, and ``reading`` one of ``readers``. Both kinds open on demand.
+    Each session gets all the settings that the ledger needs when it connects. ``postgres://`` and ``postgresql://``
+    mean psycopg 3.
     """
     url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
     options = (
@@ -43,8 +44,8 @@ def connect(
         "connect_args": {"options": options, "connect_timeout": 5, "application_name": "pacioli"},
     }
     engine = create_engine(url, pool_size=pool_size, **arguments)
-    # Readers have a pool of their own. To switch a connection to autocommit and back costs as much as a small query, and
-    # a thread that waits for its turn at a pool costs more.
+    # Readers have a pool of their own, because switching a connection to autocommit and back costs as much as a small
+    # query. A thread that waits for a connection costs more.
     reader = create_engine(
         url, pool_size=readers, isolation_level="AUTOCOMMIT", pool_reset_on_return=None, skip_autocommit_rollback=True,
         **arguments,
@@ -57,7 +58,7 @@ def connect(
 
 
 _readers: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
-"""The pool for ``reading`` that belongs to each engine. It goes when the engine goes."""
+"""The pool of ``reading`` connections of each engine. It goes when the engine goes."""
 
 
 @contextmanager
@@ -65,7 +66,7 @@ def begin(engine: Engine) -> Iterator[Connection]:
     """Open a transaction that commits at the end of the block.
 
     Raises:
-        TransientError: the database was busy, gone or restarting. Whether a commit took place is then not known.
+        TransientError: the database was busy, gone or restarting. A commit may or may not have happened.
     """
     with _translating(), engine.begin() as conn, _noticing_loss(conn, engine):
         yield conn
@@ -73,7 +74,7 @@ def begin(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """Open a connection without a transaction, for a statement or two that only read. It saves BEGIN and COMMIT.
+    """Open a connection without a transaction, for a few statements that only read. It saves BEGIN and COMMIT.
 
     Raises:
         TransientError: as ``begin``.
@@ -89,12 +90,12 @@ _READ_WITHIN = sql.SQL(
     SET LOCAL plan_cache_mode = force_custom_plan
     """
 )
-"""Three settings in one message. Why plans are custom, ``plan_for_values`` says."""
+"""Three settings that go out in one message. ``plan_for_values`` says why plans are custom."""
 
 
 @contextmanager
 def reading_within(engine: Engine, seconds: float) -> Iterator[Connection]:
-    """Open a transaction that only reads, sees one state of the database, and has each statement cut short after a while.
+    """Open a transaction that only reads, sees one state of the database, and cancels a statement after ``seconds``.
 
     Raises:
         TooSlow: a statement took longer.
@@ -112,17 +113,17 @@ def reading_within(engine: Engine, seconds: float) -> Iterator[Connection]:
 
 
 def plan_for_values(conn: Connection) -> None:
-    """Have each statement planned for its values, until the transaction ends.
+    """Make Postgres plan each statement for its values, until the transaction ends.
 
     A plan that is right for a busy balance is wrong for a quiet one. The driver prepares a statement that it has seen a
-    few times, and Postgres then may plan it once for all values.
+    few times, and Postgres may then plan it once for all values.
     """
     driver(conn).execute("SET LOCAL plan_cache_mode = force_custom_plan")
 
 
 @contextmanager
 def snapshot(engine: Engine) -> Iterator[Connection]:
-    """Open a transaction that only reads, sees the database as it is now, and has no limit in time.
+    """Open a transaction that only reads, sees one state of the database, and has no time limit.
 
     Raises:
         TransientError: as ``begin``.
@@ -135,7 +136,7 @@ def snapshot(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def _translating() -> Iterator[None]:
-    """Raise TransientError for what may work next time. Any other error of the driver is a bug, and shows as one."""
+    """Turn driver errors that may pass into TransientError. Any other driver error is a bug, and passes through."""
     try:
         yield
     except (DBAPIError, psycopg.Error, PoolTimeout) as error:
@@ -146,7 +147,7 @@ def _translating() -> Iterator[None]:
 
 @contextmanager
 def _noticing_loss(conn: Connection, engine: Engine) -> Iterator[None]:
-    """Drop a broken connection, and the idle ones with it. A server that restarted has cut them all."""
+    """Drop a broken connection and all idle ones, because a server that restarted has cut them all."""
     try:
         yield
     except (DBAPIError, psycopg.Error):
@@ -157,7 +158,7 @@ def _noticing_loss(conn: Connection, engine: Engine) -> Iterator[None]:
 
 
 def driver(conn: Connection) -> psycopg.Connection[Any]:
-    """The psycopg connection under this one, for COPY and for statements whose rows are read by the ten thousand."""
+    """Return the psycopg connection under this one, which is faster for COPY and for thousands of rows."""
     connection = conn.connection.driver_connection
     assert isinstance(connection, psycopg.Connection)
     return connection
@@ -166,8 +167,8 @@ def driver(conn: Connection) -> psycopg.Connection[Any]:
 def copy_text(conn: Connection, table: str, columns: str, lines: Iterable[str]) -> None:
     """Append rows with COPY, which costs a fraction of INSERT for each row.
 
-    ``lines`` are in COPY's text format: tabs between, ``\\N`` for null, nothing that needs an escape. They go out in
-    pieces, so that the server writes the first rows while the next are being made.
+    ``lines`` are in COPY's text format: tabs between columns, ``\\N`` for null, and escaped texts. They go out in pieces,
+    so that the server writes the first rows while the next are being made.
     """
     with driver(conn).cursor() as cursor, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
         for piece in _batched(lines, _PIECE):
@@ -182,24 +183,26 @@ def _batched(lines: Iterable[str], size: int) -> Iterator[list[str]]:
 
 
 def array(values: Iterable[int]) -> str:
-    """Write integers as the text of a Postgres array, for a parameter that is cast. It is ten times as fast as a list."""
+    """Write integers as the text of a Postgres array, for a parameter with a cast. It is ten times as fast as a list."""
     return f"{{{','.join(map(str, values))}}}"
 
 
 class _JsonTextLoader(Loader):
-    """Loads jsonb as its text. Metadata passes through unread, so no number in it turns into a float."""
+    """Loads jsonb as text, so that no number in metadata turns into a float."""
 
     def load(self, data: Buffer) -> str:
         return bytes(data).decode()
 
 
 def _adapt(connection: psycopg.Connection[Any], _record: object) -> None:
-    # NUMERIC is an int of any size, for the domain allows whole numbers alone.
+    """Set the loaders of a new connection."""
+    # NUMERIC becomes an int of any size, because the domain allows whole numbers only.
     connection.adapters.register_loader("numeric", IntLoader)
     connection.adapters.register_loader("jsonb", _JsonTextLoader)
 
 
 def _is_transient(error: Exception) -> bool:
+    """Tell whether the same call may work next time."""
     if isinstance(error, PoolTimeout):
         return True
     cause = error.orig if isinstance(error, DBAPIError) else error

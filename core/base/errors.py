@@ -1,11 +1,11 @@
-"""The exceptions, and the codes that clients are told. A rejection is no exception: it is stored and polled.
+"""Defines the exceptions and the error codes. A rejection is no exception, because it is stored and polled.
 
 LedgerError
-├── InvalidRequest      the request cannot be accepted; names the fields
-├── NotFound            no ledger, balance, transaction or job of that id
-├── Conflict            it is at odds with what is already there
+├── InvalidRequest      the request cannot be accepted; it names the fields
+├── NotFound            there is no ledger, balance, transaction or job of that ID
+├── Conflict            the request is at odds with what is already there
 │   └── ReferenceConflict   the reference names another transaction
-├── TooSlow             what was asked would read more than it may
+├── TooSlow             the request would read more than it may
 ├── TransientError      the database was busy, gone or restarting; the same call may work next time
 └── InvariantBroken     a bug or damaged data; never retried
 """
@@ -16,69 +16,69 @@ from typing import Any
 
 
 class ErrorCode(StrEnum):
-    """The codes that clients are told. ``web/http/errors.py`` has the HTTP status of each.
+    """The error codes that clients get. ``web/http/errors.py`` has the HTTP status of each.
 
-    A code begins with what it is about, as Blnk's do.
+    A code begins with its subject, as Blnk's codes do.
     """
 
     GEN_MALFORMED_REQUEST = "GEN_MALFORMED_REQUEST"
-    """The body is not the JSON that is read here."""
+    """The body is not JSON, or a field cannot be read."""
     GEN_VALIDATION_ERROR = "GEN_VALIDATION_ERROR"
     """A field or parameter is wrong."""
     GEN_BAD_REQUEST = "GEN_BAD_REQUEST"
     """The request makes no sense, or asks for too much."""
     GEN_NOT_FOUND = "GEN_NOT_FOUND"
-    """No such path."""
+    """There is no such path."""
     GEN_METHOD_NOT_ALLOWED = "GEN_METHOD_NOT_ALLOWED"
     """The path has other methods."""
     GEN_CONFLICT = "GEN_CONFLICT"
-    """The present state does not allow it."""
+    """The present state does not allow the request."""
     GEN_PAYLOAD_TOO_LARGE = "GEN_PAYLOAD_TOO_LARGE"
     """The body is too large."""
     GEN_UNSUPPORTED_MEDIA_TYPE = "GEN_UNSUPPORTED_MEDIA_TYPE"
     """The body is not JSON."""
     GEN_INTERNAL = "GEN_INTERNAL"
-    """A bug or damaged data; the log has more."""
+    """The service found a bug or damaged data. Its log has more."""
     GEN_UNAVAILABLE = "GEN_UNAVAILABLE"
-    """The database or the broker is away; try again."""
+    """The database or the broker is away. Try again."""
     AUTH_MISSING_API_KEY = "AUTH_MISSING_API_KEY"
     """The request has no key."""
     AUTH_INVALID_API_KEY = "AUTH_INVALID_API_KEY"
     """The key is not the right one."""
     LGR_NOT_FOUND = "LGR_NOT_FOUND"
-    """No ledger of that id."""
+    """There is no ledger of that ID."""
     IDT_NOT_FOUND = "IDT_NOT_FOUND"
-    """No identity of that id."""
+    """There is no identity of that ID."""
     BAL_NOT_FOUND = "BAL_NOT_FOUND"
-    """No balance of that id or name."""
+    """There is no balance of that ID or name."""
     BAL_HISTORY_NOT_FOUND = "BAL_HISTORY_NOT_FOUND"
     """The balance did not exist then."""
     BAL_INVALID_TIMESTAMP = "BAL_INVALID_TIMESTAMP"
-    """The time that is asked about is none."""
+    """The time in the request cannot be read."""
     TXN_NOT_FOUND = "TXN_NOT_FOUND"
-    """No transaction of that id or reference."""
+    """There is no transaction of that ID or reference."""
     TXN_VALIDATION_ERROR = "TXN_VALIDATION_ERROR"
     """A field of a transaction is wrong."""
     TXN_INVALID_AMOUNT = "TXN_INVALID_AMOUNT"
     """An amount is negative, zero, inexact or too large."""
     TXN_CURRENCY_MISMATCH = "TXN_CURRENCY_MISMATCH"
-    """The balances are in other currencies."""
+    """A balance has another currency than the transaction."""
     TXN_PRECISION_MISMATCH = "TXN_PRECISION_MISMATCH"
     """The currency has another precision."""
     TXN_INSUFFICIENT_FUNDS = "TXN_INSUFFICIENT_FUNDS"
-    """The source has too little, and may not be overdrawn."""
+    """The source has too little, and must not be overdrawn."""
     TXN_INVALID_DISTRIBUTION = "TXN_INVALID_DISTRIBUTION"
     """The shares of a split do not add up."""
     TXN_NOT_INFLIGHT = "TXN_NOT_INFLIGHT"
-    """There is nothing held to commit or void."""
+    """The transaction holds nothing to commit or void."""
     TXN_INVALID_STATUS_ACTION = "TXN_INVALID_STATUS_ACTION"
     """The status asked for is neither commit nor void."""
     TXN_COMMIT_AMOUNT_EXCEEDED = "TXN_COMMIT_AMOUNT_EXCEEDED"
     """More is committed than is held."""
     TXN_BULK_EMPTY = "TXN_BULK_EMPTY"
-    """A bulk has nothing in it."""
+    """The batch has no transactions."""
     TXN_BULK_LIMIT_EXCEEDED = "TXN_BULK_LIMIT_EXCEEDED"
-    """A bulk has too much in it."""
+    """The batch has too many transactions."""
     TXN_ALREADY_COMMITTED = "TXN_ALREADY_COMMITTED"
     """The hold is committed already."""
     TXN_ALREADY_VOIDED = "TXN_ALREADY_VOIDED"
@@ -88,29 +88,29 @@ class ErrorCode(StrEnum):
     TXN_DUPLICATE_REFERENCE = "TXN_DUPLICATE_REFERENCE"
     """The reference names another transaction."""
     FND_NOT_FOUND = "FND_NOT_FOUND"
-    """No funding job or run of that id or reference."""
+    """There is no funding job or run of that ID or reference."""
     FND_INVALID_RECIPIENTS = "FND_INVALID_RECIPIENTS"
-    """The list of whom to fund is wrong."""
+    """The list of recipients is wrong."""
     FND_DUPLICATE_REFERENCE = "FND_DUPLICATE_REFERENCE"
     """The reference names another funding job."""
     META_INVALID_ENTITY_ID = "META_INVALID_ENTITY_ID"
-    """An id that metadata cannot be added to."""
+    """The ID is of a kind that has no metadata."""
     META_ENTITY_NOT_FOUND = "META_ENTITY_NOT_FOUND"
-    """Nothing of that id to add metadata to."""
+    """There is nothing of that ID to add metadata to."""
 
 
 class LedgerError(Exception):
-    """Base of all. ``code`` is the wire's code (see web/http/errors.py for its HTTP status)."""
+    """The base of all exceptions. ``code`` is the error code that clients get."""
 
     def __init__(self, code: ErrorCode, message: str, details: Any = None) -> None:
         super().__init__(message)
         self.code, self.message, self.details = code, message, details
         self.problems: list[tuple[str, str]] = [("", message)]
-        """Pairs of field and text; an empty field is the whole request."""
+        """Pairs of field and text. An empty field stands for the whole request."""
 
 
 class InvalidRequest(LedgerError):
-    """One or more fields are wrong."""
+    """One or more fields of the request are wrong."""
 
     def __init__(
         self, problems: Sequence[tuple[str, str]], code: ErrorCode = ErrorCode.TXN_VALIDATION_ERROR, details: Any = None
@@ -122,18 +122,18 @@ class InvalidRequest(LedgerError):
 
 
 class NotFound(LedgerError):
-    """``details`` is the empty object, as Blnk sends it."""
+    """What the request names does not exist. ``details`` is the empty object, as Blnk sends it."""
 
     def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(code, message, {})
 
 
 class Conflict(LedgerError):
-    """The request is well formed, but what is there does not allow it."""
+    """The request is well formed, but the present state does not allow it."""
 
 
 class ReferenceConflict(Conflict):
-    """The reference is taken by a transaction whose ``field`` differs."""
+    """A transaction whose ``field`` differs has the reference already."""
 
     def __init__(self, reference: str, field: str, transaction_id: str) -> None:
         super().__init__(
@@ -145,21 +145,21 @@ class ReferenceConflict(Conflict):
 
 
 class TooSlow(LedgerError):
-    """A list would have to look at too much."""
+    """The request would read more than it may."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(ErrorCode.GEN_BAD_REQUEST, f"the list would take longer than {seconds:g} seconds")
 
 
 class TransientError(LedgerError):
-    """Deadlock, lock timeout, lost connection, server restart. Whether a commit happened is not known."""
+    """The database was busy, gone or restarting. The same call may work next time. A commit may or may not have happened."""
 
     def __init__(self, message: str) -> None:
         super().__init__(ErrorCode.GEN_UNAVAILABLE, message)
 
 
 class InvariantBroken(LedgerError):
-    """Something that cannot be, is. The message is for the log, never for the client."""
+    """A bug or damaged data broke an invariant. The message is for the log, never for the client."""
 
     def __init__(self, message: str) -> None:
         super().__init__(ErrorCode.GEN_INTERNAL, message)

@@ -1,4 +1,4 @@
-"""Ids: a prefix that says of what, and a UUID version 7. Those are time-ordered, which a B-tree rewards."""
+"""Makes and reads IDs. An ID is a prefix that tells its kind, and a UUID version 7, which is ordered by time."""
 
 from uuid import UUID
 
@@ -6,16 +6,17 @@ from uuid_utils import uuid7  # The standard library has version 7 only from Pyt
 
 
 def new_id(prefix: str) -> str:
-    """For example ``new_id("txn_")``."""
+    """Make a new ID with a prefix, such as ``new_id("txn_")``."""
     return f"{prefix}{uuid7()}"
 
 
 def new_key() -> UUID:
+    """Make a new UUID, as a database stores it."""
     return UUID(int=uuid7().int)
 
 
-def key_of(text: str, prefix: str) -> UUID | None:
-    """The key in an id with this prefix; None for anything that is not exactly one."""
+def uuid_of(text: str, prefix: str) -> UUID | None:
+    """Read the UUID of an ID with this prefix. Returns None for any other text."""
     if not text.startswith(prefix):
         return None
     try:

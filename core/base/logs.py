@@ -1,4 +1,4 @@
-"""The log: structlog, configured once by each door."""
+"""Configures structlog, which writes the log of a process. Each door calls it once."""
 
 import sys
 from typing import TextIO
@@ -8,10 +8,11 @@ from structlog.typing import Processor
 
 
 def configure(log_format: str | None = None, stream: TextIO | None = None) -> None:
-    """Write lines for people where ``stream`` is a terminal, else JSON; or what ``log_format`` says.
+    """Configure the log of this process.
 
-    ``stream`` is the standard output that the process was started with, unless told otherwise: Celery puts a logger in
-    place of the other one. Each line has the context that its task or request has bound (``structlog.contextvars``).
+    It writes lines for people when ``stream`` is a terminal, and JSON otherwise, unless ``log_format`` decides.
+    The default stream is the standard output that the process started with, because Celery replaces ``sys.stdout``.
+    Each line has the context that its task or request has bound (``structlog.contextvars``).
     """
     stream = stream or sys.__stdout__ or sys.stdout
     for_people = log_format == "console" if log_format else stream.isatty()
@@ -20,7 +21,7 @@ def configure(log_format: str | None = None, stream: TextIO | None = None) -> No
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    # Tracebacks do without the values of variables, which may be secrets.
+    # Tracebacks leave out the values of variables, which may be secrets.
     if for_people:
         plain = structlog.dev.plain_traceback
         processors.append(structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain))

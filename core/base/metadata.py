@@ -1,4 +1,4 @@
-"""The JSON text of ``meta_data``: what the database can store and give back as it was."""
+"""Checks that the database can store the JSON text of ``meta_data`` and give it back unchanged."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from typing import Any
 from core.base.money import MAX_DIGITS
 
 _SUSPECT_JSON = re.compile(rb"[\x00-\x1f]|\\u0000|\\u[dD][89a-fA-F]|[0-9][eE][+-]?[0-9]{3}|[0-9]{400}")
-"""Signs of JSON that Postgres may refuse; only what shows one is parsed and looked at closely."""
+"""The signs of JSON that Postgres may refuse. Only a text that shows one is parsed."""
 
 _SURROGATE_OR_NUL = re.compile("[\x00\ud800-\udfff]")
 _MAX_DEPTH = 100
@@ -17,7 +17,7 @@ Problems = list[tuple[str, str]]
 
 
 def meta_data_problems(raw: bytes) -> Problems:
-    """What the database could not store in the JSON text of ``meta_data``, or would not give back as it was."""
+    """List what the database could not store in the JSON text of ``meta_data``, or would not give back unchanged."""
     text = raw.strip()
     if text == b"null":
         return []
@@ -32,7 +32,7 @@ def meta_data_problems(raw: bytes) -> Problems:
         return []
     try:
         return _value_problems(json.loads(text, parse_float=Decimal, parse_int=Decimal), 1)
-    except ArithmeticError:  # An exponent that not even Decimal can hold.
+    except ArithmeticError:  # Not even Decimal can hold such an exponent.
         return [("meta_data", f"has a number of more than {MAX_DIGITS} digits")]
     except (ValueError, RecursionError):
         return [("meta_data", "is not valid JSON")]
@@ -53,6 +53,6 @@ def _value_problems(value: Any, depth: int) -> Problems:
 
 
 def meta_data_text(raw: bytes) -> str | None:
-    """The text to store of ``meta_data`` that has no problems."""
+    """Make the text to store from ``meta_data`` that has no problems. Returns None when there is none."""
     text = bytes(raw).strip()
     return None if text in (b"", b"null") else text.decode()

@@ -1,4 +1,4 @@
-"""Decimal amounts to minor units and back.
+"""Converts decimal amounts to minor units and back.
 
 An *amount* is the decimal that a person wrote. *Minor units* are an ``int``. *Precision* is the number of minor units
 in one major unit (100 for cents): any positive integer, not only powers of ten.
@@ -8,13 +8,13 @@ from decimal import Decimal
 from functools import lru_cache
 
 MAX_DIGITS = 1000
-"""Digits of the longest amount that is accepted. It keeps a request from costing more than it says."""
+"""The number of digits of the longest amount that is accepted. It bounds what a short request can cost."""
 
 MAX_PRECISION = 10**18
-"""The largest precision: the strictest client reads it into a signed 64-bit integer."""
+"""The largest precision. The strictest client reads it into a signed 64-bit integer."""
 
 DISPLAY_PLACES = 16
-"""Decimal places shown for a precision that has no finite decimal expansion, as Blnk shows them."""
+"""The decimal places shown for a precision without a finite decimal expansion, as Blnk shows them."""
 
 
 class InexactAmount(ValueError):
@@ -22,10 +22,10 @@ class InexactAmount(ValueError):
 
 
 def to_minor(amount: Decimal, precision: int) -> int:
-    """Minor units of a decimal amount, exactly.
+    """Convert a decimal amount to minor units, exactly.
 
     Raises:
-        InexactAmount: it is not finite, has more than ``MAX_DIGITS`` digits, or does not come out whole.
+        InexactAmount: the amount is not finite, has more than ``MAX_DIGITS`` digits, or is no whole number of minor units.
     """
     if not amount.is_finite():
         raise InexactAmount("must be a finite number")
@@ -39,7 +39,10 @@ def to_minor(amount: Decimal, precision: int) -> int:
 
 
 def to_text(minor: int, precision: int) -> str:
-    """The decimal text of ``minor``, without trailing zeros or an exponent: 75023 at 100 is ``750.23``."""
+    """Write minor units as a decimal text of major units: 75023 at precision 100 is ``750.23``.
+
+    The text has no trailing zeros and no exponent.
+    """
     places = _decimal_places(precision)
     if places == 0 or minor == 0:
         return str(minor) if places == 0 else "0"
@@ -56,7 +59,7 @@ def to_text(minor: int, precision: int) -> str:
 
 @lru_cache(maxsize=256)
 def _decimal_places(precision: int) -> int | None:
-    """Places that show every multiple of 1/precision exactly; None when no number of places does."""
+    """Count the decimal places that show every multiple of 1/precision exactly. None means that no number does."""
     twos = fives = 0
     rest = precision
     while rest % 2 == 0:

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a request, in one answer: by field, and by row where there are many."""
+"""Makes one error of everything that is wrong with a request, by field and by row."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,36 +9,38 @@ from core.base.decoding import MALFORMED, UNKNOWN_FIELD, Unread
 from core.base.errors import ErrorCode, InvalidRequest, LedgerError
 
 MAX_LISTED = 100
-"""Problems that are listed. All are counted."""
+"""The largest number of problems that are listed. All of them are counted."""
 
 Problems = Sequence[tuple[str, str]]
-"""Pairs of field and text. An empty field is the whole request."""
+"""Pairs of field and text. An empty field stands for the whole request."""
 
 
 @dataclass
 class ProblemList:
-    """The first problems of many rows, and how many there are."""
+    """Collects the first problems of many rows, and counts all of them."""
 
-    place: str
-    """What a row's number is called: ``row`` or ``index``."""
+    number_name: str
+    """The name of a row's number: ``row`` or ``index``."""
     listed: list[dict[str, Any]] = field(default_factory=list)
     count: int = 0
 
     def add(self, number: int, name: str, text: str) -> None:
+        """Add a problem of a row: the name of its field, and what is wrong."""
         self.count += 1
         if len(self.listed) < MAX_LISTED:
-            self.listed.append({self.place: number, "field": name, "message": text})
+            self.listed.append({self.number_name: number, "field": name, "message": text})
 
     def details(self) -> dict[str, Any]:
-        self.listed.sort(key=itemgetter(self.place))
+        """Make the ``details`` of an error: the listed problems in order of their rows, and the count of all."""
+        self.listed.sort(key=itemgetter(self.number_name))
         return {"problems": self.listed, "problem_count": self.count}
 
 
 def refusal(unread: Sequence[Unread], problems: Problems, code: ErrorCode, *, within: str = "") -> InvalidRequest:
-    """The error of a request that has problems, or fields that cannot be read, or both.
+    """Make the error of a request that has problems, or fields that cannot be read, or both.
 
-    ``within`` is where the request stands in a larger body, such as ``transactions[3]``. The fields that cannot be read are
-    named from the top of the body, and the others from the request.
+    ``within`` is the path of the request in a larger body, such as ``transactions[3]``. The names of unreadable fields
+    begin at the top of the body, and the names of other fields begin at the request.
     """
     problems = sorted(unexplained(unread, problems, within))
     fields = [(each.field or "body", each.text) for each in unread]
@@ -58,9 +60,9 @@ def refusal(unread: Sequence[Unread], problems: Problems, code: ErrorCode, *, wi
 
 
 def refusal_of_batch(failures: Mapping[int, LedgerError]) -> LedgerError:
-    """The error of a batch: that of the first row that has one, with the problems of all in ``details``.
+    """Make the error of a batch: the error of its first wrong row, with the problems of all rows in ``details``.
 
-    ``failures`` are by index. What is wrong with the body around the rows has -1.
+    ``failures`` has the error of each wrong row, by index. The index -1 is the body around the rows.
     """
     problems = ProblemList("index")
     for index in sorted(failures):
@@ -82,7 +84,7 @@ def refusal_of_batch(failures: Mapping[int, LedgerError]) -> LedgerError:
 
 
 def unexplained(unread: Iterable[Unread], problems: Problems, within: str = "") -> list[tuple[str, str]]:
-    """Problems of fields that were read. A field that was not has no value, and is not missing for that."""
+    """Leave out the problems of fields that could not be read, because such a field only seems to be missing."""
     names = [_inside(each.field, within) for each in unread if each.code != UNKNOWN_FIELD]
     if "" in names:
         return []
@@ -95,12 +97,12 @@ def unexplained(unread: Iterable[Unread], problems: Problems, within: str = "") 
 
 
 def _head(name: str) -> str:
-    """The field at the top of the body that this one is, or is a part of. A rule names ``source`` also for ``sources``."""
+    """Return the top-level field of a path, in the singular, because a rule names ``source`` also for ``sources``."""
     return name.partition("[")[0].partition(".")[0].removesuffix("s")
 
 
 def _other_of_two(name: str) -> str:
-    """The field that a rule names when it and this one are both missing: ``amount`` for ``precise_amount``."""
+    """Return the field that a rule names when both of two are missing: ``amount`` for ``precise_amount``."""
     above, dot, last = name.rpartition(".")
     return f"{above}{dot}{last.removeprefix('precise_')}"
 

@@ -1,7 +1,7 @@
-"""The settings: every environment variable there is, with its check, its default and its meaning.
+"""Defines the settings: every environment variable with its check, its default and its meaning.
 
-A door (web, worker, command line) hands its environment to ``read`` once, and is told all faults together. The core
-itself never reads the environment. ``pacioli settings`` and the documentation print this table.
+A door (web, worker, command line) hands its environment to ``read`` once, and gets all faults together. The core itself
+never reads the environment. ``pacioli settings`` and the documentation print this table.
 """
 
 import re
@@ -19,7 +19,7 @@ _PASSWORD = re.compile(r"(//[^:@/]*):[^@/]*@")
 
 
 class SettingsError(Exception):
-    """Some variables cannot be used. ``faults`` has one sentence for each, which begins with its name."""
+    """Some variables are wrong or missing. ``faults`` has one sentence for each, which begins with its name."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
@@ -32,13 +32,13 @@ class Variable(Struct, frozen=True, kw_only=True):
     name: str
     meaning: str
     parse: Callable[[str], Any] = str
-    """Makes the value of the text, or raises ValueError with the end of a sentence that begins with the name."""
+    """Converts the text to the value. It raises ValueError with the end of a sentence that begins with the name."""
     default: str = ""
-    """The text that stands for it when it is not set."""
+    """The text that counts when the variable is not set."""
     is_secret: bool = False
 
     def shown(self, environ: Mapping[str, str]) -> str | None:
-        """The text that counts, without what nobody should see; None when there is none."""
+        """Return the text that counts, with secrets hidden. Returns None when there is none."""
         text = environ.get(self.name) or self.default
         if not text:
             return None
@@ -76,10 +76,10 @@ def _log_format(text: str) -> str:
 
 
 def chain_key(text: str) -> bytes:
-    """The key that signs checkpoints, from its hexadecimal digits.
+    """Read the key that signs checkpoints from its hexadecimal digits.
 
     Raises:
-        ValueError: what it must be.
+        ValueError: the text is no such key.
     """
     try:
         key = bytes.fromhex(text)
@@ -93,7 +93,7 @@ def chain_key(text: str) -> bytes:
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """The environment's variables, checked. None stands for one that is not set."""
+    """The checked values of all environment variables. None means that a variable is not set."""
 
     database_url: Annotated[
         str | None,
@@ -196,16 +196,16 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 @cache
 def variables() -> dict[str, Variable]:
-    """Every environment variable, by the field of ``Settings`` that holds its value."""
+    """List every environment variable, by the field of ``Settings`` that holds its value."""
     hints = get_type_hints(Settings, include_extras=True)
     return {field: hints[field].__metadata__[0] for field in Settings.__struct_fields__}
 
 
 def read(environ: Mapping[str, str], *, required: Collection[str] = ()) -> Settings:
-    """Read and check all settings. ``required`` are names of variables that this door cannot do without.
+    """Read and check all settings. ``required`` names the variables that this door needs.
 
     Raises:
-        SettingsError: with every fault there is.
+        SettingsError: some variables are wrong or missing. It lists all of them.
     """
     values: dict[str, Any] = {}
     faults: list[str] = []
@@ -228,11 +228,11 @@ def read(environ: Mapping[str, str], *, required: Collection[str] = ()) -> Setti
 
 
 def missing(name: str) -> str:
-    """The fault of a door that cannot do without a variable."""
+    """Write the fault of a required variable that is not set."""
     (variable,) = (each for each in variables().values() if each.name == name)
     return f"{name} is not set: {variable.meaning}"
 
 
 def without_password(url: str) -> str:
-    """A URL that may be shown."""
+    """Hide the password in a URL."""
     return _PASSWORD.sub(r"\1:***@", url)

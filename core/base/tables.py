@@ -1,7 +1,7 @@
-"""The tables, as the statements see them. The migrations make them; a test holds the two equal.
+"""Defines the tables as the statements see them. The migrations make them, and a test compares the two.
 
-Foreign keys from the hot tables to ``balances`` are left out on purpose: each would take a share lock on the balance
-row that every drain wants, and cost a trigger per row. ``pacioli verify`` checks those links instead.
+The hot tables have no foreign keys to ``balances``. Each would take a share lock on the balance row that every drain
+wants, and would cost a trigger for each row. ``pacioli verify`` checks those links instead.
 """
 
 from sqlalchemy import (
@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import DOMAIN, JSON, JSONB
 metadata = MetaData()
 
 MinorUnits = DOMAIN("minor_units", Numeric(), create_type=False)
-"""Whole numbers of any size: the domain refuses fractions, NaN and infinity."""
+"""The type of whole numbers of any size. The domain refuses fractions, NaN and infinity."""
 
 Timestamp = DateTime(timezone=True)
 
@@ -108,7 +108,7 @@ Index("balances_created_at_idx", balances.c.created_at, balances.c.id)
 log = Table(
     "log",
     metadata,
-    Column("seq", BigInteger, primary_key=True, autoincrement=False, comment="place in the order of acceptance"),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False, comment="position in the order of acceptance"),
     Column("id", Uuid, nullable=False),
     Column("reference", Text, nullable=False),
     Column("kind", SmallInteger, nullable=False),
@@ -322,7 +322,7 @@ funding_rows = Table(
     "funding_rows",
     metadata,
     Column("list", Uuid, nullable=False, comment="the job that has this list, or the run that it was made for"),
-    Column("row", BigInteger, nullable=False, comment="line of the CSV, or place in the list, from 1"),
+    Column("row", BigInteger, nullable=False, comment="line of the CSV, or position in the list, from 1"),
     Column("destination", BigInteger, nullable=False),
     Column("amount", MinorUnits, nullable=False),
     Column("description", Text, comment="null is the job's"),

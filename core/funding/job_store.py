@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.base.db import driver
-from core.base.ids import key_of
+from core.base.ids import uuid_of
 
 JOB_PREFIX = "fund_"
 
@@ -140,7 +140,7 @@ def insert_job(conn: Connection, job: JobRow) -> bool:
 
 def find_job(conn: Connection, job_id: str, *, lock: bool = False) -> JobRow | None:
     """Find a job by its id. With ``lock`` nobody else changes it, or its runs, until the transaction ends."""
-    key = key_of(job_id, JOB_PREFIX)
+    key = uuid_of(job_id, JOB_PREFIX)
     return None if key is None else find_job_key(conn, key, lock=lock)
 
 
@@ -170,7 +170,7 @@ def list_jobs(conn: Connection, *, limit: int, after: str | None, status: str | 
 
     ``status`` narrows them: ACTIVE, PAUSED, CANCELLED, or FINISHED for those that are active and have nothing left to do.
     """
-    key = key_of(after, JOB_PREFIX) if after is not None else None
+    key = uuid_of(after, JOB_PREFIX) if after is not None else None
     return [JobRow(*row) for row in driver(conn).execute(_LIST, {"after": key, "status": status, "limit": limit})]
 
 

@@ -9,7 +9,7 @@ from msgspec import Struct, structs
 from sqlalchemy import Connection
 
 from core.base.db import driver
-from core.base.ids import key_of
+from core.base.ids import uuid_of
 from core.funding.job_store import JobRow, find_job_key
 from core.ledger.rules.model import RUN_PREFIX
 
@@ -171,7 +171,7 @@ def insert_run(conn: Connection, run: NewRun) -> bool:
 
 def find_run(conn: Connection, run_id: str) -> RunRow | None:
     """Find a run by its id."""
-    key = key_of(run_id, RUN_PREFIX)
+    key = uuid_of(run_id, RUN_PREFIX)
     return None if key is None else _one(conn, _FIND, {"id": key})
 
 
@@ -182,7 +182,7 @@ def find_run_of(conn: Connection, job: UUID, occurrence: str) -> RunRow | None:
 
 def list_runs(conn: Connection, job: UUID, *, limit: int, after: str | None) -> list[RunRow]:
     """Read a page of a job's runs, newest first, that begins after the run with this id."""
-    key = key_of(after, RUN_PREFIX) if after is not None else None
+    key = uuid_of(after, RUN_PREFIX) if after is not None else None
     return [RunRow(*row) for row in driver(conn).execute(_LIST, {"job": job, "after": key, "limit": limit})]
 
 

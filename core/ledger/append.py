@@ -17,7 +17,7 @@ from core.ledger.rules.requests import Terms, terms_of
 from core.ledger.rules.routing import queue_of
 from core.ledger.store import due as due_store
 from core.ledger.store import log as log_store
-from core.ledger.store.log import Head
+from core.ledger.store.log import LogHead
 
 _SPLIT = int(Kind.SPLIT)
 """As a plain integer: comparing with an enum's member costs several times as much."""
@@ -89,7 +89,7 @@ def append(conn: Connection, submissions: Sequence[Submission]) -> None:
 class _Writer:
     """Collects what one append writes."""
 
-    head: Head
+    head: LogHead
     prior: dict[str, LogRow]
     rows: list[LogRow] = field(default_factory=list)
     scheduled: list[Draft] = field(default_factory=list)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
-from core.base.ids import key_of
+from core.base.ids import uuid_of
 from core.base.money import InexactAmount, to_minor
 from core.ledger.rules.model import BATCH_PREFIXES, Kind
 from core.ledger.rules.requests import RefundRequest, SettleRequest
@@ -19,7 +19,7 @@ MAX_SETTLED = 10_000
 
 def is_batch(transaction_id: str) -> bool:
     """Say whether this is the ID of a batch, which names all that is in it."""
-    return any(key_of(transaction_id, prefix) is not None for prefix in BATCH_PREFIXES)
+    return any(uuid_of(transaction_id, prefix) is not None for prefix in BATCH_PREFIXES)
 
 
 def family(

@@ -126,7 +126,7 @@ def drain_batch(conn: Connection, queues: set[int], *, limit: int, wait: bool) -
     if not postings:
         return Batch(queues)
     if postings[-1].group_last is not None and postings[-1].group_last > postings[-1].seq:
-        postings += log_store.read_range(conn, queues, postings[-1].seq + 1, postings[-1].group_last)
+        postings += log_store.read_range(conn, queues, first=postings[-1].seq + 1, last=postings[-1].group_last)
 
     book = _open_book(conn, postings)
     before = dict(book.balances)
@@ -177,7 +177,7 @@ def _decide_all(
     for group in _groups(postings):
         first = group[0]
         if first.group_first is not None and first.group_last is not None:
-            if needs := log_store.queues_of_range(conn, first.group_first, first.group_last) - held:
+            if needs := log_store.queues_of_range(conn, first=first.group_first, last=first.group_last) - held:
                 return outcomes, needs
             decided = decide_group(group, book)
             short = next((member for member, o in zip(group, decided, strict=True) if _is_short(o)), None)
@@ -191,7 +191,7 @@ def _decide_all(
         if short is not None:
             if waiting is None:
                 waiting = queue_store.first_waiting(conn, but=held)
-            if needs := log_store.queues_that_may_credit(conn, short.source, short.seq, waiting):
+            if needs := log_store.queues_that_may_credit(conn, short.source, before=short.seq, waiting=waiting):
                 return outcomes, needs
         outcomes += decided  # A rejected one has nothing to write, and a group has written itself.
     return outcomes, set()

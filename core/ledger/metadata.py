@@ -3,7 +3,7 @@
 from sqlalchemy import Connection
 
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
-from core.base.ids import key_of
+from core.base.ids import uuid_of
 from core.ledger.rules.model import BATCH_PREFIXES, GENERAL_LEDGER
 from core.ledger.store import metadata as metadata_store
 from core.ledger.store import transactions as transaction_store
@@ -30,7 +30,7 @@ def annotate(conn: Connection, entity_id: str, meta_data: str) -> str:
     if entity_id.startswith(LEDGER_PREFIX) or entity_id == GENERAL_LEDGER:
         merged = metadata_store.merge_ledger(conn, entity_id, meta_data)
     elif entity_id.startswith(BALANCE_PREFIX):
-        merged = metadata_store.merge_balance(conn, key_of(entity_id, BALANCE_PREFIX), meta_data)
+        merged = metadata_store.merge_balance(conn, uuid_of(entity_id, BALANCE_PREFIX), meta_data)
     elif entity_id.startswith((TRANSACTION_PREFIX, *BATCH_PREFIXES)):
         merged = _annotate_family(conn, entity_id, meta_data)
     else:
@@ -44,13 +44,13 @@ def annotate(conn: Connection, entity_id: str, meta_data: str) -> str:
 
 
 def _annotate_family(conn: Connection, entity_id: str, meta_data: str) -> str | None:
-    keys = metadata_store.family(conn, entity_id)
+    keys = metadata_store.with_descendants(conn, entity_id)
     if not keys:
         return None
     if len(keys) * len(meta_data) > MAX_WRITTEN:
         text = f"is too much for {len(keys)} transactions; together they take {MAX_WRITTEN} bytes at a time"
         raise InvalidRequest([("meta_data", text)], ErrorCode.GEN_VALIDATION_ERROR)
-    _check_size(metadata_store.merge(conn, keys, meta_data))
+    _check_size(metadata_store.merge_transactions(conn, keys, meta_data))
     if entity_id.startswith(BATCH_PREFIXES):
         return meta_data
     row = transaction_store.find(conn, entity_id)

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import TypeEngine
 
-from core.base.ids import key_of
+from core.base.ids import uuid_of
 from core.lists.fields import Condition, Filter, Member, Relation, Span, Type
 
 _TIME = DateTime(timezone=True)
@@ -109,7 +109,7 @@ def _bounds(asked: Filter, relation: Relation) -> list[ColumnElement[Any]]:
 
 def _of_key(asked: Filter, column: ColumnElement[Any]) -> Condition:
     """By the UUID in an id. What is no id equals none."""
-    keys = [key for value in asked.values if (key := key_of(value, asked.field.prefix)) is not None]
+    keys = [key for value in asked.values if (key := uuid_of(value, asked.field.prefix)) is not None]
     given = literal(keys, ARRAY(Uuid()))
     return not_(column == any_(given)) if asked.operator == "ne" else column == any_(given)
 

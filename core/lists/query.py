@@ -29,7 +29,7 @@ from sqlalchemy import (
     union,
 )
 
-from core.base.ids import key_of
+from core.base.ids import uuid_of
 from core.lists.conditions import alternatives
 from core.lists.fields import Condition, Listing, Relation
 
@@ -171,7 +171,7 @@ def _position(conn: Connection, listing: Listing, relations: Sequence[Relation])
             return _Position(after, int(after), None)
         return _position_of(conn, listing, first, first.place == literal(int(after), BigInteger()))
     field = listing.resource.fields[listing.resource.id]
-    value = key_of(after, field.prefix) if field.key is not None else after
+    value = uuid_of(after, field.prefix) if field.key is not None else after
     for relation in relations:
         column = field.key(relation.table) if field.key is not None else field.column_of(relation)
         found = _position_of(conn, listing, relation, column == literal(value, column.type))

@@ -1,4 +1,4 @@
-"""What waits for its date: scheduled transactions, and holds to commit or void."""
+"""Keeps what waits for its date: scheduled transactions, and holds to commit or void."""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from msgspec.structs import asdict, replace
 from sqlalchemy import Connection
 
 from core.base.db import driver
-from core.base.ids import key_of
+from core.base.ids import uuid_of
 from core.base.tables import scheduled
 from core.ledger.rules.log_row import COLUMNS, LogRow
 from core.ledger.rules.model import Draft
@@ -17,7 +17,7 @@ from core.ledger.rules.routing import route_of
 from core.ledger.store.log import selected
 
 _KEPT = [name for name in COLUMNS if name in scheduled.c]
-"""The columns of a row that are known before it is accepted."""
+"""The columns of a ``LogRow`` that are known before it is accepted."""
 
 _SCHEDULE = f"""
     INSERT INTO scheduled ({", ".join(_KEPT)}, legs, due_at, scheduled_at)
@@ -37,9 +37,69 @@ _TAKE = f"""
     RETURNING due_at, legs::text, {", ".join(map(selected, _KEPT))}
 """
 
+_BALANCE_IDS = """
+    SELECT id, 'bln_' || balance_id
+    FROM balances
+    WHERE id = ANY(%(keys)s)
+"""
+
+_CANCEL = """
+    UPDATE scheduled
+    SET cancelled_at = clock_timestamp()
+    WHERE id = %(id)s AND cancelled_at IS NULL
+"""
+
+_ADD = """
+    INSERT INTO due (transaction, action, at)
+    VALUES (%s, %s, %s)
+"""
+
+# A posting is decided when it has an outcome, and a split (which is in no queue) when all its legs are.
+_TAKE_SETTLEMENTS = """
+    DELETE FROM due
+    USING (
+        SELECT transaction, action
+        FROM due
+        JOIN log ON log.id = transaction
+        WHERE at <= %(now)s
+          AND CASE
+              WHEN queue IS NOT NULL THEN EXISTS (
+                  SELECT
+                  FROM outcomes
+                  WHERE outcomes.seq = log.seq
+              )
+              ELSE NOT EXISTS (
+                  SELECT
+                  FROM log AS leg
+                  LEFT JOIN outcomes USING (seq)
+                  WHERE leg.parent = 'txn_' || log.id AND leg.kind IN (1, 2) AND outcomes.seq IS NULL
+              )
+          END
+        ORDER BY at, transaction, action
+        LIMIT %(limit)s
+        FOR UPDATE OF due SKIP LOCKED
+    ) AS ready
+    WHERE due.transaction = ready.transaction AND due.action = ready.action
+    RETURNING 'txn_' || due.transaction, due.action, due.at
+"""
+
+_WAITING = """
+    SELECT
+        EXISTS (
+            SELECT
+            FROM scheduled
+            WHERE cancelled_at IS NULL AND due_at <= %(now)s
+        ),
+        EXISTS (
+            SELECT
+            FROM due
+            WHERE at <= %(now)s
+        )
+"""
+
 
 def schedule(conn: Connection, drafts: Sequence[Draft], now: datetime) -> None:
-    """Put transactions aside until they are due. The caller holds the append lock and has checked the references."""
+    """Store transactions until they are due. The caller holds the append lock and has checked the references."""
     with driver(conn).cursor() as cursor:
         cursor.executemany(
             _SCHEDULE,
@@ -61,7 +121,10 @@ def _leg_values(leg: LogRow) -> tuple[Any, ...]:
 
 
 def take_scheduled(conn: Connection, now: datetime, limit: int) -> list[Draft]:
-    """Remove what is due, oldest date first, and return it. What another caller is taking is left to that one."""
+    """Remove the scheduled transactions that are due and return them, oldest date first.
+
+    Rows that another caller is taking are left to that caller.
+    """
     found = driver(conn).execute(_TAKE, {"now": now, "limit": limit}).fetchall()
     taken = [
         (due_at, LogRow(**dict(zip(_KEPT, values, strict=True))), json.loads(legs)) for due_at, legs, *values in found
@@ -69,7 +132,7 @@ def take_scheduled(conn: Connection, now: datetime, limit: int) -> list[Draft]:
     taken.sort(key=lambda each: (each[0], each[1].id))
     keys = {row.source for _, row, _ in taken if row.source is not None}
     keys |= {leg[2] for _, _, legs in taken for leg in legs}
-    names = driver(conn).execute("SELECT id, 'bln_' || balance_id FROM balances WHERE id = ANY(%s)", (list(keys),))
+    names = driver(conn).execute(_BALANCE_IDS, {"keys": list(keys)})
     routes = {key: route_of(balance_id) for key, balance_id in names.fetchall()}
     return [_draft(row, legs, routes) for _, row, legs in taken]
 
@@ -93,52 +156,31 @@ def _draft(row: LogRow, legs: list[list[Any]], routes: dict[int, int]) -> Draft:
 
 
 def cancel(conn: Connection, transaction_id: str) -> bool:
-    """Cancel a scheduled transaction. False when there is none, or it was cancelled before."""
-    key = key_of(transaction_id, "txn_")
-    done = driver(conn).execute(
-        "UPDATE scheduled SET cancelled_at = clock_timestamp() WHERE id = %s AND cancelled_at IS NULL", (key,)
-    )
-    return done.rowcount == 1
+    """Cancel a scheduled transaction. Returns False when there is none, or it was cancelled before."""
+    return driver(conn).execute(_CANCEL, {"id": uuid_of(transaction_id, "txn_")}).rowcount == 1
 
 
 def add(conn: Connection, settle_at: Sequence[tuple[str, int, datetime]]) -> None:
-    """Remember when to commit or void holds: triples of transaction id, kind and time."""
+    """Store when to commit or void holds, as triples of transaction id, kind and time."""
     with driver(conn).cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO due (transaction, action, at) VALUES (%s, %s, %s)",
+            _ADD,
             [(transaction_id[4:], action, at) for transaction_id, action, at in settle_at],
         )
 
 
 def take_settlements(conn: Connection, now: datetime, limit: int) -> list[tuple[str, int]]:
-    """Remove the dates that have come of transactions that are decided, and return pairs of id and kind, oldest first,
-    and a commit before a void of the same time.
+    """Remove the dates of decided holds that have come, and return pairs of transaction id and kind.
 
-    One that is not decided yet keeps its date: what there is to settle is known only then.
+    The oldest date is first, and a commit_inflight comes before a void_inflight of the same time. A transaction that is
+    not decided keeps its date, because only its outcome tells what there is to settle.
     """
-    rows = (
-        driver(conn)
-        .execute(
-            "DELETE FROM due USING (SELECT transaction, action FROM due JOIN log ON log.id = transaction "
-            "WHERE at <= %s AND CASE WHEN queue IS NOT NULL THEN EXISTS (SELECT FROM outcomes WHERE outcomes.seq = log.seq) "
-            "ELSE NOT EXISTS (SELECT FROM log AS leg LEFT JOIN outcomes USING (seq) WHERE leg.parent = 'txn_' || log.id "
-            "AND leg.kind IN (1, 2) AND outcomes.seq IS NULL) END "
-            "ORDER BY at, transaction, action LIMIT %s FOR UPDATE OF due SKIP LOCKED) AS ready "
-            "WHERE due.transaction = ready.transaction AND due.action = ready.action "
-            "RETURNING 'txn_' || due.transaction, due.action, due.at",
-            (now, limit),
-        )
-        .fetchall()
-    )
+    rows = driver(conn).execute(_TAKE_SETTLEMENTS, {"now": now, "limit": limit}).fetchall()
     return [(row[0], row[1]) for row in sorted(rows, key=lambda row: (row[2], row[0], row[1]))]
 
 
 def waiting(conn: Connection, now: datetime) -> tuple[bool, bool]:
-    """Whether a scheduled transaction is due, and whether a date of a hold has come. Two index probes."""
-    row = driver(conn).execute(
-        "SELECT EXISTS (SELECT FROM scheduled WHERE cancelled_at IS NULL AND due_at <= %(now)s), "
-        "EXISTS (SELECT FROM due WHERE at <= %(now)s)",
-        {"now": now},
-    ).fetchone()  # fmt: skip
+    """Tell whether a scheduled transaction is due, and whether a date of a hold has come. It costs two index probes."""
+    row = driver(conn).execute(_WAITING, {"now": now}).fetchone()
     assert row is not None
     return row[0], row[1]

@@ -1,16 +1,14 @@
-"""Ledgers: groups of balances. The General Ledger is there from the first migration."""
+"""Reads and writes ledgers, which are groups of balances. The first migration makes the General Ledger."""
 
 from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Row, text
 
-from core.ledger.rules.model import GENERAL_LEDGER
-
-__all__ = ["GENERAL_LEDGER", "LedgerRow", "create", "find", "find_keys", "rename"]
-
 
 class LedgerRow(NamedTuple):
+    """A ledger as it is read."""
+
     ledger_id: str
     name: str
     meta_data: str | None
@@ -18,39 +16,59 @@ class LedgerRow(NamedTuple):
     created_at: datetime
 
 
-_COLUMNS = "ledger_id, name, meta_data, created_at"
+_CREATE = text(
+    """
+    INSERT INTO ledgers (ledger_id, name, meta_data)
+    VALUES (:ledger_id, :name, CAST(:meta_data AS jsonb))
+    RETURNING ledger_id, name, meta_data, created_at
+    """
+)
+
+_FIND = text(
+    """
+    SELECT ledger_id, name, meta_data, created_at
+    FROM ledgers
+    WHERE ledger_id = :id
+    """
+)
+
+_RENAME = text(
+    """
+    UPDATE ledgers
+    SET name = :name
+    WHERE ledger_id = :id
+    RETURNING ledger_id, name, meta_data, created_at
+    """
+)
+
+_FIND_KEYS = text(
+    """
+    SELECT id, ledger_id, name, meta_data, created_at
+    FROM ledgers
+    WHERE id = ANY(:keys)
+    """
+)
 
 
 def create(conn: Connection, ledger_id: str, name: str, meta_data: str | None) -> LedgerRow:
-    """``meta_data`` is the JSON text of an object."""
-    row = conn.execute(
-        text(
-            "INSERT INTO ledgers (ledger_id, name, meta_data) VALUES (:ledger_id, :name, CAST(:meta_data AS jsonb)) "
-            f"RETURNING {_COLUMNS}"
-        ),
-        {"ledger_id": ledger_id, "name": name, "meta_data": meta_data},
-    ).one()
+    """Create a ledger. ``meta_data`` is the JSON text of an object."""
+    row = conn.execute(_CREATE, {"ledger_id": ledger_id, "name": name, "meta_data": meta_data}).one()
     return LedgerRow(*row)
 
 
 def find(conn: Connection, ledger_id: str) -> LedgerRow | None:
-    row = conn.execute(text(f"SELECT {_COLUMNS} FROM ledgers WHERE ledger_id = :id"), {"id": ledger_id}).one_or_none()
-    return _ledger(row)
+    """Find a ledger by its ID. Returns None when there is none."""
+    return _ledger(conn.execute(_FIND, {"id": ledger_id}).one_or_none())
 
 
 def rename(conn: Connection, ledger_id: str, name: str) -> LedgerRow | None:
-    """None when there is no such ledger."""
-    row = conn.execute(
-        text(f"UPDATE ledgers SET name = :name WHERE ledger_id = :id RETURNING {_COLUMNS}"),
-        {"id": ledger_id, "name": name},
-    ).one_or_none()
-    return _ledger(row)
+    """Give a ledger another name. Returns None when there is no such ledger."""
+    return _ledger(conn.execute(_RENAME, {"id": ledger_id, "name": name}).one_or_none())
 
 
 def find_keys(conn: Connection, keys: list[int]) -> dict[int, LedgerRow]:
-    """By their keys."""
-    sql = text(f"SELECT id, {_COLUMNS} FROM ledgers WHERE id = ANY(:keys)")
-    return {row[0]: LedgerRow(*row[1:]) for row in conn.execute(sql, {"keys": keys})}
+    """Find ledgers by their internal keys."""
+    return {row[0]: LedgerRow(*row[1:]) for row in conn.execute(_FIND_KEYS, {"keys": keys})}
 
 
 def _ledger(row: "Row[tuple[str, str, str | None, datetime]] | None") -> LedgerRow | None:

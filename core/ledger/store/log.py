@@ -1,4 +1,4 @@
-"""The log: what was accepted, in the order in which it was."""
+"""Appends to the log, which holds accepted transactions in order, and reads it."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
@@ -19,32 +19,96 @@ _COLUMNS = ", ".join(COLUMNS)
 
 
 def selected(name: str) -> str:
-    """A column of ``log`` as a row has it: JSON and IDs as the text that the digest covers."""
+    """Write the expression that selects a column of ``log``. JSON and IDs come as the text that the digest covers."""
     return f"{name}::text" if isinstance(log.c[name].type, JSON | Uuid) else name
 
 
 SELECTED = [selected(name) for name in COLUMNS]
 """The columns of a ``LogRow``, in its order."""
 
-_FIND_IN_LOG = f"SELECT {', '.join(SELECTED)} FROM log WHERE reference = ANY(%(names)s)"
-
 _SCHEDULED_AS = {"seq": "0", "accepted_at": "scheduled_at"}
-"""What stands in for columns that a scheduled transaction does not have; NULL for the others."""
+"""The values of columns that a scheduled transaction does not have. The others are NULL."""
 
-_FIND_SCHEDULED = f"""
+# It is one statement, so that thousands of references are sent once.
+_FIND_REFERENCES = f"""
+    SELECT {", ".join(SELECTED)}
+    FROM log
+    WHERE reference = ANY(%(references)s)
+    UNION ALL
     SELECT {", ".join(selected(n) if n in scheduled.c else _SCHEDULED_AS.get(n, "NULL") for n in COLUMNS)}
     FROM scheduled
-    WHERE reference = ANY(%(names)s)
+    WHERE reference = ANY(%(references)s)
 """
 
-_FIND_REFERENCES = f"{_FIND_IN_LOG} UNION ALL {_FIND_SCHEDULED}"
-"""One statement, so that thousands of references are sent once."""
+_LOCK = """
+    SELECT pg_advisory_xact_lock(%(lock)s)
+"""
+
+_READ_HEAD = """
+    SELECT coalesce(seq, 0), coalesce(digest, %(start)s), (SELECT count(*) FROM queues), clock_timestamp()
+    FROM (VALUES (0)) AS one
+    LEFT JOIN (
+        SELECT seq, digest
+        FROM log
+        ORDER BY seq DESC
+        LIMIT 1
+    ) AS last ON true
+"""
 
 _POSTING = ", ".join(Posting._fields)
 
+# The condition is a position in log_queue_seq_idx, as in ``WAITING``.
+_READ_QUEUE = f"""
+    SELECT {_POSTING}
+    FROM log
+    WHERE (queue, seq) > (%(queue)s, %(cursor)s) AND queue <= %(queue)s
+    ORDER BY queue, seq
+    LIMIT %(limit)s
+"""
 
-class Head(NamedTuple):
-    """Where the log ends, for whoever holds the append lock."""
+# Each queue has an index scan that stops at the limit, so that not everything that waits is sorted.
+_READ_QUEUES = f"""
+    SELECT next.*
+    FROM unnest(%(queues)s::int[], %(cursors)s::bigint[]) AS held (number, cursor)
+    CROSS JOIN LATERAL (
+        SELECT {_POSTING}
+        FROM log
+        WHERE {WAITING}
+        ORDER BY queue, seq
+        LIMIT %(limit)s
+    ) AS next
+    ORDER BY seq
+    LIMIT %(limit)s
+"""
+
+_READ_RANGE = f"""
+    SELECT {_POSTING}
+    FROM log
+    WHERE seq BETWEEN %(first)s AND %(last)s AND queue = ANY(%(queues)s)
+    ORDER BY seq
+"""
+
+_QUEUES_OF_RANGE = """
+    SELECT DISTINCT queue
+    FROM log
+    WHERE seq BETWEEN %(first)s AND %(last)s AND queue IS NOT NULL
+"""
+
+# log_destination_seq_idx is walked only from the oldest posting that waits. A hold (2) and a void_inflight (4) credit nothing.
+_QUEUES_THAT_MAY_CREDIT = """
+    SELECT DISTINCT log.queue
+    FROM log
+    JOIN unnest(%(queues)s::int[], %(firsts)s::bigint[]) AS line (number, first)
+        ON log.queue = line.number AND log.seq >= line.first
+    WHERE log.destination = %(balance)s
+      AND log.seq >= %(oldest)s
+      AND log.seq < %(before)s
+      AND log.kind IN (1, 3, 6)
+"""
+
+
+class LogHead(NamedTuple):
+    """The end of the log, as the holder of the append lock reads it."""
 
     seq: int
     digest: bytes
@@ -52,37 +116,33 @@ class Head(NamedTuple):
     now: datetime
 
 
-def lock_head(conn: Connection, references: Collection[str] = ()) -> tuple[Head, dict[str, LogRow]]:
-    """Take the append lock until the transaction ends; read where the log ends, and the rows with these references.
+def lock_head(conn: Connection, references: Collection[str] = ()) -> tuple[LogHead, dict[str, LogRow]]:
+    """Take the append lock until the transaction ends, and read the log's end and the rows with these references.
 
-    What is read has a snapshot of its own, taken under the lock, so it sees every append there ever was. All of it is
-    one round trip.
+    Each read has a snapshot of its own that is taken under the lock, so it sees every append before it. The three
+    statements take one round trip.
 
     Raises:
         TransientError: the lock was not had in time.
     """
     connection = driver(conn)
     with connection.pipeline():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (AdvisoryLock.APPEND,))
-        head = connection.execute(
-            "SELECT coalesce(seq, 0), coalesce(digest, %s), (SELECT count(*) FROM queues), clock_timestamp() "
-            "FROM (VALUES (0)) AS one LEFT JOIN (SELECT seq, digest FROM log ORDER BY seq DESC LIMIT 1) AS last ON true",
-            (chain.START,),
-        )
-        prior = connection.execute(_FIND_REFERENCES, {"names": list(references)})
+        connection.execute(_LOCK, {"lock": AdvisoryLock.APPEND})
+        head = connection.execute(_READ_HEAD, {"start": chain.START})
+        prior = connection.execute(_FIND_REFERENCES, {"references": list(references)})
     row = head.fetchone()
     assert row is not None
-    return Head(*row), {found.reference: found for found in map(row_of, prior.fetchall())}
+    return LogHead(*row), {found.reference: found for found in map(row_of, prior.fetchall())}
 
 
 def find_references(conn: Connection, references: Collection[str | None]) -> dict[str, LogRow]:
-    """The rows that have one of these references, accepted or scheduled."""
-    rows = driver(conn).execute(_FIND_REFERENCES, {"names": list(references)}).fetchall()
+    """Find accepted and scheduled transactions by their references. Unknown references are left out."""
+    rows = driver(conn).execute(_FIND_REFERENCES, {"references": list(references)}).fetchall()
     return {found.reference: found for found in map(row_of, rows)}
 
 
 def append(conn: Connection, rows: Iterable[LogRow]) -> None:
-    """Write sealed rows. The caller holds the append lock and has checked the references."""
+    """Write rows that have their seq and digest. The caller holds the append lock and has checked the references."""
     copy_text(conn, "log", _COLUMNS, map(_line, rows))
 
 
@@ -90,14 +150,14 @@ _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
 def escaped(text: str | None) -> str:
-    """A text in COPY's format."""
+    """Write a text in COPY's text format, or the mark for NULL."""
     return r"\N" if text is None else text.translate(_ESCAPES)
 
 
 def _compiled_line() -> Callable[[LogRow], str]:
-    """The function that writes a row in COPY's text format, made once from the types of the columns.
+    """Compile the function that writes a row in COPY's text format, from the types of the columns.
 
-    One f-string over all columns costs half as much as a loop over them, and less still than the driver's adapting.
+    One f-string over all columns costs half as much as a loop over them, and even less than the driver's adapters.
     """
     forms = {bool: "'t' if {0} else 'f'", datetime: "{0}.isoformat()", bytes: "HEX + {0}.hex()"}
     texts, values = [], []
@@ -127,50 +187,44 @@ _line = _compiled_line()
 
 
 def read_batch(conn: Connection, cursors: dict[int, int], limit: int) -> list[Posting]:
-    """The next postings of these queues after their cursors, in seq order, at most ``limit``."""
+    """Read the next postings of these queues after their cursors, in seq order, at most ``limit``."""
     if len(cursors) == 1:
         ((queue, cursor),) = cursors.items()
-        # Said as a place in the index, as in queues.py.
-        sql = f"SELECT {_POSTING} FROM log WHERE (queue, seq) > (%s, %s) AND queue <= %s ORDER BY queue, seq LIMIT %s"
-        rows = driver(conn).execute(sql, (queue, cursor, queue, limit))
+        rows = driver(conn).execute(_READ_QUEUE, {"queue": queue, "cursor": cursor, "limit": limit})
     else:
-        # One index scan for each queue, which stops at the limit, and not a sort of everything that waits.
-        sql = (
-            f"SELECT next.* FROM unnest(%s::int[], %s::bigint[]) AS held (number, cursor) CROSS JOIN LATERAL ("
-            f"SELECT {_POSTING} FROM log WHERE {WAITING} ORDER BY queue, seq LIMIT %s"
-            f") AS next ORDER BY seq LIMIT %s"
-        )
-        rows = driver(conn).execute(sql, (list(cursors), list(cursors.values()), limit, limit))
+        parameters = {"queues": list(cursors), "cursors": list(cursors.values()), "limit": limit}
+        rows = driver(conn).execute(_READ_QUEUES, parameters)
     return list(map(Posting._make, rows.fetchall()))
 
 
-def read_range(conn: Connection, queues: Collection[int], first: int, last: int) -> list[Posting]:
-    """The postings of these queues from ``first`` to ``last``, both included, in seq order."""
-    sql = f"SELECT {_POSTING} FROM log WHERE seq BETWEEN %s AND %s AND queue = ANY(%s) ORDER BY seq"
-    return list(map(Posting._make, driver(conn).execute(sql, (first, last, list(queues))).fetchall()))
+def read_range(conn: Connection, queues: Collection[int], *, first: int, last: int) -> list[Posting]:
+    """Read the postings of these queues from ``first`` to ``last``, both included, in seq order."""
+    rows = driver(conn).execute(_READ_RANGE, {"first": first, "last": last, "queues": list(queues)})
+    return list(map(Posting._make, rows.fetchall()))
 
 
-def queues_of_range(conn: Connection, first: int, last: int) -> set[int]:
-    """The queues that the rows from ``first`` to ``last`` are in."""
-    rows = driver(conn).execute(
-        "SELECT DISTINCT queue FROM log WHERE seq BETWEEN %s AND %s AND queue IS NOT NULL", (first, last)
-    )
+def queues_of_range(conn: Connection, *, first: int, last: int) -> set[int]:
+    """List the queues of the rows from ``first`` to ``last``, both included."""
+    rows = driver(conn).execute(_QUEUES_OF_RANGE, {"first": first, "last": last})
     return {queue for (queue,) in rows}
 
 
 def queues_that_may_credit(conn: Connection, balance: int, before: int, waiting: Mapping[int, int]) -> set[int]:
-    """Which queues have an undecided posting before this seq that would credit the balance.
+    """List the queues that have an undecided posting before this seq that would credit the balance.
 
-    ``waiting`` is the first undecided seq of each queue to look at. Holds and voids credit nothing.
+    ``waiting`` is the first undecided seq of each queue to search.
     """
     late = {queue: first for queue, first in waiting.items() if first < before}
     if not late:
         return set()
-    # The index on destination and seq is walked only from the oldest posting that waits.
     rows = driver(conn).execute(
-        "SELECT DISTINCT log.queue FROM log JOIN unnest(%s::int[], %s::bigint[]) AS line (number, first) "
-        "ON log.queue = line.number AND log.seq >= line.first "
-        "WHERE log.destination = %s AND log.seq >= %s AND log.seq < %s AND log.kind IN (1, 3, 6)",
-        (list(late), list(late.values()), balance, min(late.values()), before),
+        _QUEUES_THAT_MAY_CREDIT,
+        {
+            "queues": list(late),
+            "firsts": list(late.values()),
+            "balance": balance,
+            "oldest": min(late.values()),
+            "before": before,
+        },
     )
     return {queue for (queue,) in rows}

@@ -1,4 +1,4 @@
-"""What a drain reads and writes besides the log: balances, holds, outcomes."""
+"""Reads and writes what a drain needs besides the log: balances, holds, refunds and outcomes."""
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -15,7 +15,75 @@ OUTCOME = (
     "seq, status, amount, source, source_version, source_balance, destination, destination_version, "
     "destination_balance, reason, rejection, decided_at, hash"
 )
-"""The columns in their order, of which the chain covers all but itself."""
+"""The columns of an outcome in their order. The chain covers all of them but its own hash."""
+
+# Balances are sorted by id before they are locked, so that two drains cannot deadlock. The primary key finds them.
+_READ_BALANCES = """
+    SELECT id, credit_balance, debit_balance, inflight_credit_balance, inflight_debit_balance, version, last_credit_seq
+    FROM balances
+    WHERE id = ANY(%(ids)s::bigint[])
+    ORDER BY id
+"""
+
+_LOCK_BALANCES = f"""
+    {_READ_BALANCES.strip()}
+    FOR NO KEY UPDATE
+"""
+
+# log_destination_seq_idx serves this. Only a posting (1), a commit_inflight (3) and a refund (6) credit a balance.
+_LATER_CREDITS = """
+    SELECT log.destination, outcomes.seq, outcomes.amount
+    FROM unnest(%(balances)s::bigint[], %(seqs)s::bigint[]) AS b (id, seq)
+    JOIN log ON log.destination = b.id AND log.seq > b.seq AND log.kind IN (1, 3, 6)
+    JOIN outcomes ON outcomes.seq = log.seq AND outcomes.status = 1
+"""
+
+_FIND_HOLDS = """
+    SELECT seq, amount, committed, voided
+    FROM holds
+    WHERE seq = ANY(%(seqs)s::bigint[])
+"""
+
+_FIND_REFUNDS = """
+    SELECT o.seq, o.amount, coalesce(r.refunded, 0)
+    FROM outcomes o
+    LEFT JOIN refunds r ON r.seq = o.seq
+    WHERE o.seq = ANY(%(seqs)s::bigint[])
+"""
+
+# The parameters of the next three are arrays, one for each field of the model in its order.
+_WRITE_BALANCES = """
+    UPDATE balances
+    SET balance = c - d,
+        credit_balance = c,
+        debit_balance = d,
+        inflight_credit_balance = ic,
+        inflight_debit_balance = id_,
+        version = v,
+        last_credit_seq = s
+    FROM unnest(
+        %s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::bigint[], %s::bigint[]
+    ) AS new (key, c, d, ic, id_, v, s)
+    WHERE balances.id = key
+"""
+
+_WRITE_HOLDS = """
+    INSERT INTO holds (seq, amount, committed, voided, settled_at)
+    SELECT s, a, c, v, CASE WHEN c + v = a THEN %s::timestamptz END
+    FROM unnest(%s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[]) AS new (s, a, c, v)
+    ON CONFLICT (seq) DO UPDATE
+    SET committed = excluded.committed,
+        voided = excluded.voided,
+        settled_at = excluded.settled_at
+"""
+
+_WRITE_REFUNDS = """
+    INSERT INTO refunds (seq, amount, refunded)
+    SELECT s, a, r
+    FROM unnest(%s::bigint[], %s::numeric[], %s::numeric[]) AS new (s, a, r)
+    ON CONFLICT (seq) DO UPDATE
+    SET refunded = excluded.refunded
+"""
 
 
 def lock_balances(conn: Connection, ids: Collection[int]) -> dict[int, Balance]:
@@ -27,68 +95,57 @@ def lock_balances(conn: Connection, ids: Collection[int]) -> dict[int, Balance]:
     Raises:
         TransientError: a lock was not had in time (55P03), or a deadlock (40P01).
     """
-    return _balances(conn, ids, " FOR NO KEY UPDATE")
+    return _balances(conn, _LOCK_BALANCES, ids)
 
 
 def read_balances(conn: Connection, ids: Collection[int]) -> dict[int, Balance]:
     """Read balances without locking them."""
-    return _balances(conn, ids, "")
+    return _balances(conn, _READ_BALANCES, ids)
 
 
-def _balances(conn: Connection, ids: Collection[int], lock: str) -> dict[int, Balance]:
-    rows = (
-        driver(conn)
-        .execute(
-            "SELECT id, credit_balance, debit_balance, inflight_credit_balance, inflight_debit_balance, version, "
-            f"last_credit_seq FROM balances WHERE id = ANY(%s::bigint[]) ORDER BY id{lock}",
-            (array(ids),),
-        )
-        .fetchall()
-    )
+def _balances(conn: Connection, statement: str, ids: Collection[int]) -> dict[int, Balance]:
+    rows = driver(conn).execute(statement, {"ids": array(ids)}).fetchall()
     return {row[0]: Balance._make(row) for row in rows}
 
 
 def clock(conn: Connection) -> datetime:
-    """The database's time now. Read under the balances' locks, it never runs backwards for a balance."""
+    """Read the database's clock.
+
+    A caller that holds the balances' locks gets times that never run backwards for a balance.
+    """
     (now,) = driver(conn).execute("SELECT clock_timestamp()").fetchone()  # type: ignore[misc]
     assert isinstance(now, datetime)
     return now
 
 
 def later_credits(conn: Connection, after: dict[int, int]) -> dict[int, list[tuple[int, int]]]:
-    """For each balance, the credits it got from postings with a seq above the given one: pairs of seq and amount."""
+    """Find the applied credits of each balance that have a seq above the one given for it.
+
+    Returns pairs of seq and amount, by balance.
+    """
     found: dict[int, list[tuple[int, int]]] = {}
-    rows = driver(conn).execute(
-        "SELECT log.destination, outcomes.seq, outcomes.amount FROM unnest(%s::bigint[], %s::bigint[]) AS b (id, seq) "
-        "JOIN log ON log.destination = b.id AND log.seq > b.seq AND log.kind IN (1, 3, 6) "
-        "JOIN outcomes ON outcomes.seq = log.seq AND outcomes.status = 1",
-        (array(after), array(after.values())),
-    )
+    rows = driver(conn).execute(_LATER_CREDITS, {"balances": array(after), "seqs": array(after.values())})
     for balance, seq, amount in rows.fetchall():
         found.setdefault(balance, []).append((seq, amount))
     return found
 
 
 def find_holds(conn: Connection, seqs: Collection[int]) -> dict[int, Hold]:
-    """Holds by seq. Their rows need no lock: a hold is settled only by its own queue, whose cursor is locked."""
-    rows = (
-        driver(conn)
-        .execute("SELECT seq, amount, committed, voided FROM holds WHERE seq = ANY(%s::bigint[])", (array(seqs),))
-        .fetchall()
-    )
+    """Read holds, by seq.
+
+    Their rows need no lock, because only a hold's own queue settles it, and the drain has locked its cursor.
+    """
+    rows = driver(conn).execute(_FIND_HOLDS, {"seqs": array(seqs)}).fetchall()
     return {row[0]: Hold(*row) for row in rows}
 
 
 def find_refunds(conn: Connection, seqs: Collection[int]) -> dict[int, Refunded]:
-    """How far these have been given back. Like holds they need no lock: all refunds of one thing are in one queue.
+    """Read how much of these postings has been refunded, by seq.
 
-    What they moved is final, for nothing else is accepted as what a refund gives back.
+    The rows need no lock, because all refunds of one posting are in one queue.
+    The amount that a posting moved is final, because only an applied posting can be refunded.
     """
-    rows = driver(conn).execute(
-        "SELECT o.seq, o.amount, coalesce(r.refunded, 0) FROM outcomes o "
-        "LEFT JOIN refunds r ON r.seq = o.seq WHERE o.seq = ANY(%s::bigint[])",
-        (array(seqs),),
-    )
+    rows = driver(conn).execute(_FIND_REFUNDS, {"seqs": array(seqs)})
     return {row[0]: Refunded(*row) for row in rows.fetchall()}
 
 
@@ -99,7 +156,10 @@ def write(
     decided_at: datetime,
     heads: dict[int, bytes],
 ) -> None:
-    """Append outcomes, of these postings in this order, to the chains of their queues. ``heads`` moves on with them."""
+    """Write outcomes and link each to the chain of its queue.
+
+    ``postings`` are those of the outcomes, in the same order. ``heads`` holds the last hash of each queue, and is updated.
+    """
     copy_text(conn, "outcomes", OUTCOME, _lines(outcomes, postings, decided_at.isoformat(), heads))
 
 
@@ -113,42 +173,24 @@ def _lines(
 
 
 def write_balances(conn: Connection, balances: Collection[Balance]) -> None:
-    """Store new sums of balances that are locked."""
-    driver(conn).execute(
-        "UPDATE balances SET balance = c - d, credit_balance = c, debit_balance = d, inflight_credit_balance = ic, "
-        "inflight_debit_balance = id_, version = v, last_credit_seq = s "
-        "FROM unnest(%s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::bigint[], "
-        "%s::bigint[]) AS new (key, c, d, ic, id_, v, s) WHERE balances.id = key",
-        [array(column) for column in zip(*balances, strict=True)],
-    )
+    """Store the new sums of locked balances."""
+    driver(conn).execute(_WRITE_BALANCES, [array(column) for column in zip(*balances, strict=True)])
 
 
 def write_holds(conn: Connection, holds: Collection[Hold], settled_at: datetime) -> None:
-    """Store new holds, and what was committed or voided of old ones."""
-    driver(conn).execute(
-        "INSERT INTO holds (seq, amount, committed, voided, settled_at) "
-        "SELECT s, a, c, v, CASE WHEN c + v = a THEN %s::timestamptz END "
-        "FROM unnest(%s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[]) AS new (s, a, c, v) "
-        "ON CONFLICT (seq) DO UPDATE SET committed = excluded.committed, voided = excluded.voided, "
-        "settled_at = excluded.settled_at",
-        [settled_at, *(array(column) for column in zip(*holds, strict=True))],
-    )
+    """Store new holds, and update how much of an old one is committed or voided."""
+    driver(conn).execute(_WRITE_HOLDS, [settled_at, *(array(column) for column in zip(*holds, strict=True))])
 
 
 def write_refunds(conn: Connection, refunds: Collection[Refunded]) -> None:
-    """Store how far things have been given back."""
-    driver(conn).execute(
-        "INSERT INTO refunds (seq, amount, refunded) SELECT * "
-        "FROM unnest(%s::bigint[], %s::numeric[], %s::numeric[]) AS new (s, a, r) "
-        "ON CONFLICT (seq) DO UPDATE SET refunded = excluded.refunded",
-        [array(column) for column in zip(*refunds, strict=True)],
-    )
+    """Store how much of each posting has been refunded."""
+    driver(conn).execute(_WRITE_REFUNDS, [array(column) for column in zip(*refunds, strict=True)])
 
 
 def line_of(outcome: Outcome, decided_at: str) -> str:
-    """A row but for its hash, in COPY's text format. All of it is numbers and JSON of numbers: nothing needs an escape.
+    """Write an outcome's row in COPY's text format, without its hash. The chain hashes this text.
 
-    ``decided_at`` is an ISO 8601 time in UTC. The chain hashes this text.
+    ``decided_at`` is an ISO 8601 time in UTC. No column needs an escape, for all of them are numbers or JSON of numbers.
     """
     seq, status, amount, source, destination, _, rejection, _ = outcome
     if source is None or destination is None:
@@ -164,7 +206,7 @@ def line_of(outcome: Outcome, decided_at: str) -> str:
 
 
 def line_of_row(columns: Sequence[Any]) -> str:
-    """The same text, of a row that is stored: its columns in that order, ``rejection`` as the text of its JSON."""
+    """Write a stored row as ``line_of`` wrote it. The columns come in the order of ``OUTCOME``, ``rejection`` as JSON text."""
     *numbers, rejection, decided_at = columns
     return "\t".join(
         [
@@ -176,7 +218,7 @@ def line_of_row(columns: Sequence[Any]) -> str:
 
 
 def _as_written(rejection: Any) -> str:
-    """The database puts the names in an order of its own."""
+    """Write a rejection with its names in their first order, which the database does not keep."""
     if isinstance(rejection, dict):
         rejection = {name: rejection[name] for name in Rejection._fields if name in rejection} | rejection
     return json.dumps(rejection)

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from core.base.ids import key_of
+from core.base.ids import uuid_of
 from core.base.tables import annotations, balances, holds, log, outcomes, scheduled
 from core.ledger.rules.model import Status
 from core.ledger.store import queues as queue_store
@@ -118,7 +118,7 @@ def _of_balances(conn: Connection, asked: Filter, sides: Sequence[ColumnElement[
     if asked.operator in ("isnull", "isnotnull"):
         tests = [compared(side, asked.operator, []) for side in sides]
         return [and_(*tests)] if asked.operator == "isnull" else tests
-    ids = [key for value in asked.values if (key := key_of(value, BALANCE_PREFIX)) is not None]
+    ids = [key for value in asked.values if (key := uuid_of(value, BALANCE_PREFIX)) is not None]
     named = balances.c.balance_id == any_(literal(ids, ARRAY(Uuid())))
     return _among(_keys_where(conn, named), sides, negative=asked.operator == "ne")
 

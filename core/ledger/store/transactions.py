@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.base.db import driver
-from core.base.ids import key_of
+from core.base.ids import uuid_of
 from core.ledger.rules.model import STATUS_OF_NUMBER, Hold, Kind, Rejection, RejectReason, Status
 from core.ledger.rules.requests import terms_of
 from core.ledger.store.log import queues_that_may_credit
@@ -315,7 +315,7 @@ GROUP BY queue
 
 def find(conn: Connection, transaction_id: str) -> TransactionRow | None:
     """Find a transaction by its ``txn_`` id. One statement, and more for one that is scheduled or unknown."""
-    key = key_of(transaction_id, TRANSACTION_PREFIX)
+    key = uuid_of(transaction_id, TRANSACTION_PREFIX)
     return _find(conn, key, accepted=_FIND, scheduled=_FIND_SCHEDULED) if key is not None else None
 
 

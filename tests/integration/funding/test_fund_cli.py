@@ -218,7 +218,7 @@ def test_a_worker_that_lives_and_does_nothing_is_mentioned(
     ledger: Ledger, run: Run, file: Callable[..., str], steps: Steps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with begin(ledger.engine) as conn:
-        queue_store.beat(conn, "worker")
+        queue_store.record_heartbeat(conn, "worker")
     result = run("fund", file(many=3), *POOL)
     assert ok(result)
     assert result.stderr == ""

@@ -116,7 +116,7 @@ def test_a_posting_of_a_clock_that_was_ahead_is_decided_at_once(
     """As after the server moved to a host whose clock is behind."""
     lock_head = log_store.lock_head
 
-    def ahead(conn: Connection, references: Collection[str]) -> tuple[log_store.Head, dict[str, LogRow]]:
+    def ahead(conn: Connection, references: Collection[str]) -> tuple[log_store.LogHead, dict[str, LogRow]]:
         head, prior = lock_head(conn, references)
         return head._replace(now=head.now + timedelta(hours=1)), prior
 
