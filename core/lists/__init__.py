@@ -1,5 +1,5 @@
-"""The filter language and its pages, the same for every list of the API.
+"""The lists folder holds the filter language and the pages, which are the same for every list of the API.
 
-Read ``filters.py`` first: it checks what a client asked for. ``query.py`` turns that into SQL. A feature owns the table
-of its own fields; this folder may not know what a balance or a transaction is.
+Read ``filters.py`` first. It checks a request for a list, and ``query.py`` finds the rows. ``fields.py`` has the words
+in which a feature describes the fields of its list. This folder may not know what a balance or a transaction is.
 """

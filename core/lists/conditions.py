@@ -1,4 +1,4 @@
-"""One filter to SQL: conditions of which any suffices, each of a kind that an index answers."""
+"""Turns one filter into SQL conditions. A row needs to meet one of them, and an index answers each."""
 
 from collections.abc import Sequence
 from typing import Any, assert_never
@@ -29,28 +29,28 @@ _TIME = DateTime(timezone=True)
 
 
 def alternatives(conn: Connection, asked: Filter, relation: Relation) -> Sequence[Condition]:
-    """Conditions of which any suffices, for one filter."""
+    """List the conditions of one filter. A row needs to meet one of them."""
     field = asked.field
     if field.find is not None:
         return field.find(conn, asked, relation)
     column = field.column_of(relation)
     match asked.type:
         case Type.OBJECT:
-            return [_of_object(asked, column)]
+            return [_object_condition(asked, column)]
         case Type.MEMBER:
-            return [_of_member(asked, column)]
+            return [_member_condition(asked, column)]
         case Type.TIME:
-            return [of_time(asked, column)]
+            return [time_condition(asked, column)]
         case Type.TEXT | Type.NUMBER | Type.NAME | Type.LINK | Type.CHOICE:
             if field.key is not None and asked.operator in ("eq", "ne", "in"):
-                return [_of_key(asked, field.key(relation.table))]
+                return [_uuid_condition(asked, field.key(relation.table))]
             return [compared(column, asked.operator, _bounds(asked, relation))]
         case _:
             assert_never(asked.type)
 
 
 def compared(column: ColumnElement[Any], operator: str, bounds: Sequence[ColumnElement[Any]]) -> Condition:
-    """A column that is compared in the words of the filter language."""
+    """Compare a column by an operator of the filter language."""
     match operator:
         case "isnull":
             return column.is_(None)
@@ -79,8 +79,8 @@ def compared(column: ColumnElement[Any], operator: str, bounds: Sequence[ColumnE
     raise AssertionError(operator)
 
 
-def of_time(asked: Filter, column: ColumnElement[Any]) -> Condition:
-    """A time equals all of the unit that was given; for other operators its start counts."""
+def time_condition(asked: Filter, column: ColumnElement[Any]) -> Condition:
+    """Compare a time. It equals all of the unit that was given, and the unit's start counts for other operators."""
     spans: tuple[Span, ...] = asked.values
     if asked.operator in ("eq", "in"):
         return or_(*(and_(column >= _time(span.start), column < _time(span.end)) for span in spans))
@@ -90,7 +90,7 @@ def of_time(asked: Filter, column: ColumnElement[Any]) -> Condition:
 
 
 def texts(asked: Filter) -> list[ColumnElement[Any]]:
-    """The values of a filter on text."""
+    """Return the values of a filter on text, as SQL."""
     return [literal(value, Text()) for value in asked.values]
 
 
@@ -99,6 +99,7 @@ def _time(value: Any) -> ColumnElement[Any]:
 
 
 def _bounds(asked: Filter, relation: Relation) -> list[ColumnElement[Any]]:
+    """Return the values of a filter as SQL, multiplied by the factor of its field."""
     factor = asked.field.factor
     if factor is None:
         # A number goes without a cast, so that an index on integers answers for an integer.
@@ -107,8 +108,8 @@ def _bounds(asked: Filter, relation: Relation) -> list[ColumnElement[Any]]:
     return [cast(literal(value, Numeric()), Numeric()) * factor(relation.table) for value in asked.values]
 
 
-def _of_key(asked: Filter, column: ColumnElement[Any]) -> Condition:
-    """By the UUID in an id. What is no id equals none."""
+def _uuid_condition(asked: Filter, column: ColumnElement[Any]) -> Condition:
+    """Compare the UUIDs of IDs. A text that is no ID equals none."""
     keys = [key for value in asked.values if (key := uuid_of(value, asked.field.prefix)) is not None]
     given = literal(keys, ARRAY(Uuid()))
     return not_(column == any_(given)) if asked.operator == "ne" else column == any_(given)
@@ -117,15 +118,20 @@ def _of_key(asked: Filter, column: ColumnElement[Any]) -> Condition:
 # Metadata
 
 
-def _of_object(asked: Filter, column: ColumnElement[Any]) -> Condition:
+def _object_condition(asked: Filter, column: ColumnElement[Any]) -> Condition:
+    """Compare all of the metadata: equal means that it contains the object."""
     if asked.operator in ("isnull", "isnotnull"):
         return compared(column, asked.operator, [])
     held = _contains(column, cast(literal(asked.values[0], Text()), JSONB()))
     return held if asked.operator == "eq" else not_(held)
 
 
-def _of_member(asked: Filter, column: ColumnElement[Any]) -> Condition:
-    """Equality is that of JSON, so 1 is not "1". What is in order with a number is a number, or text that reads as one."""
+def _member_condition(asked: Filter, column: ColumnElement[Any]) -> Condition:
+    """Compare one member of the metadata.
+
+    Equality is that of JSON, so 1 does not equal "1". An order with a number is that of numbers, and of texts that read
+    as numbers.
+    """
     key = literal(asked.key, Text())
     text: ColumnElement[Any] = column.op("->>", return_type=Text())(key)
     members: tuple[Member, ...] = asked.values

@@ -1,4 +1,4 @@
-"""The words of a list: what its fields are, where its rows are found, and which of them a client asks for.
+"""Defines the words of a list: its fields, where its rows are found, and the page that a client asks for.
 
 A feature describes its resource once, as a ``Resource`` of ``Field``s over ``Relation``s. Parsing, SQL, the API's
 documentation and its errors all read that one description.
@@ -15,18 +15,18 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Uuid, cast, null
 
 
 class Type(Enum):
-    """What a field holds, and so what it may be compared with."""
+    """The type of a field, which decides its operators. Its text is the end of an error message."""
 
     TEXT = "text"
     NUMBER = "a number"
     TIME = "a time such as 2026-04-22T15:28:03Z, or a whole day, hour or minute of it"
     CHOICE = "one of a few words"
     LINK = "an id"
-    """The id of another row, which is compared as a whole."""
+    """The ID of another row, which is compared as a whole."""
     NAME = "a name"
     """The name of a row that this one links to."""
     OBJECT = "an object"
-    """All of ``meta_data``."""
+    """The whole of ``meta_data``."""
     MEMBER = "text, a number, true or false"
     """One member of ``meta_data``."""
 
@@ -52,47 +52,48 @@ ALIASES = {"neq": "ne", "gteq": "gte", "lteq": "lte"}
 
 
 class Span(Struct, frozen=True):
-    """A time as exactly as it was given: 2026-04-22 is the whole of that day."""
+    """The span of time that a text names. The text 2026-04-22 names the whole of that day."""
 
     start: datetime
     end: datetime
-    """The first moment after it."""
+    """The first moment after the span."""
 
 
 class Member(Struct, frozen=True):
-    """What a member of ``meta_data`` is compared with."""
+    """A value that a member of ``meta_data`` is compared with."""
 
     json: tuple[str, ...]
-    """JSON texts that it may equal. Text from a query may stand for a number too."""
+    """The JSON texts that the member may equal. A text from a query may also stand for a number."""
     number: Decimal | None
     text: str
 
 
 class Filter(Struct, frozen=True):
-    """One condition. Its values are ``str``, ``int`` or ``Decimal``, ``Span``, a choice, JSON text or ``Member``."""
+    """One condition of a list. Its values are ``str``, ``int``, ``Decimal``, ``Span``, a choice, JSON text or ``Member``."""
 
     field: "Field"
     key: str
-    """The member of ``meta_data`` that is meant; empty for any other field."""
+    """The name of a member of ``meta_data``. It is empty for any other field."""
     operator: str
     values: tuple[Any, ...]
 
     @property
     def type(self) -> Type:
+        """The type that the values are compared as."""
         return Type.MEMBER if self.key else self.field.type
 
 
 class Listing(Struct, frozen=True):
-    """A page of a list."""
+    """A checked request for a page of a list."""
 
     resource: "Resource"
     filters: tuple[Filter, ...]
     any_of: bool
-    """Rows match when one filter holds, instead of only when all hold."""
+    """A row matches when one filter holds. Otherwise all filters must hold."""
     limit: int
     offset: int
     after: str | None
-    """What the page before ended with; ``offset`` is 0 then."""
+    """The row that ended the page before: its ID or position. ``offset`` is then 0."""
     sort_by: str
     descending: bool
     include_count: bool
@@ -104,76 +105,81 @@ class Listing(Struct, frozen=True):
 Condition = ColumnElement[bool]
 Choices = type[StrEnum]
 Expression = Callable[[FromClause], ColumnElement[Any]]
-"""An expression over the table of a relation."""
+"""A function that makes an expression over the table of a relation."""
 
 
 class Relation(Struct, frozen=True):
-    """Where rows are found. All relations of a resource have the columns that its fields need."""
+    """A table in which rows of a resource are found. It has the columns that the fields need."""
 
     table: FromClause
-    """The rows themselves. Fields take their columns from it."""
+    """The table of the rows, from which fields take their columns."""
     source: FromClause
-    """What stands after FROM: the table, or a join with it."""
-    place: ColumnElement[int]
-    """The column that orders rows which are equal otherwise."""
+    """The FROM clause: the table, or a join with it."""
+    position: ColumnElement[int]
+    """The column that orders rows with equal sort keys."""
     name: ColumnElement[Any] = cast(null(), Uuid)
-    """A second such column, where the place is not unique."""
-    place_is_unique: bool = True
+    """A second such column, for rows whose position is not unique."""
+    position_is_unique: bool = True
 
 
 class Field(Struct, frozen=True):
-    """One field of a resource: what it means, what it may be compared with, and where it is stored."""
+    """One field of a resource: its meaning, its type, and where it is stored."""
 
     name: str
     type: Type
     description: str = ""
     column: Expression | None = None
-    """What it is compared by. Unless told otherwise it is the table's column of its own name."""
+    """The expression that is compared. The default is the table's column of the field's name."""
     sort_key: Callable[[FromClause, Listing], ColumnElement[Any]] | None = None
-    """What it sorts by, where that is something else than its column. A sort key is never null."""
+    """The expression that rows are sorted by, if it is not the column. A sort key is never null."""
     indexed: bool = False
-    """An index finds rows by it without looking at all of them."""
+    """An index finds rows by this field, so that not all rows are read."""
     choices: Choices | None = None
     prefix: str = ""
-    """What stands before the UUID of an id. ``key`` is the column of that UUID."""
+    """The prefix of an ID, before its UUID. ``key`` is the column of that UUID."""
     key: Expression | None = None
     factor: Expression | None = None
-    """What a given value is multiplied by before it is compared."""
+    """The factor by which a given value is multiplied before it is compared."""
     find: Callable[[Connection, Filter, Relation], Sequence[Condition]] | None = None
-    """Conditions of which any suffices, where it is not simply a column that is compared."""
+    """A function that lists the conditions of a filter, for a field that is no simple column. A row needs to meet one."""
 
     def column_of(self, relation: Relation) -> ColumnElement[Any]:
+        """Return the expression that is compared."""
         return relation.table.c[self.name] if self.column is None else self.column(relation.table)
 
     @property
     def operators(self) -> tuple[str, ...]:
+        """The operators that a filter on this field may have."""
         return OPERATORS[self.type]
 
     @property
     def sortable(self) -> bool:
+        """Whether rows can be sorted by this field."""
         return self.type in (Type.TEXT, Type.NUMBER, Type.TIME)
 
 
 class Resource(Struct, frozen=True):
-    """What is listed. Its id is the field that ``after`` names a row by."""
+    """A list of the API and its fields. ``id`` is the field whose value ``after`` has."""
 
     name: str
     fields: dict[str, Field]
     id: str
     numbered: bool = False
-    """``after`` may also be the place of a row, and can be nothing but a place or an id."""
+    """Whether ``after`` may also be the position of a row. It must then be a position or an ID."""
 
     @property
     def sortable(self) -> list[str]:
+        """The names of the fields that rows can be sorted by."""
         return [field.name for field in self.fields.values() if field.sortable]
 
     @property
     def indexed(self) -> list[str]:
+        """The names of the fields that have an index."""
         return [field.name for field in self.fields.values() if field.indexed]
 
     @property
     def parameters(self) -> list[str]:
-        """All names that a query may give a filter, but for members of ``meta_data``."""
+        """The names that a filter may have in a query, except members of ``meta_data``."""
         return [
             name
             for field in self.fields.values()
@@ -182,10 +188,10 @@ class Resource(Struct, frozen=True):
 
 
 def resource(name: str, *fields: Field, id: str, numbered: bool = False) -> Resource:
-    """A resource of these fields."""
+    """Make a resource of these fields."""
     return Resource(name, {field.name: field for field in fields}, id, numbered)
 
 
-def relation(table: FromClause, place: ColumnElement[int], *, source: FromClause | None = None) -> Relation:
-    """The rows of a table, which ``place`` tells apart."""
-    return Relation(table, table if source is None else source, place)
+def relation(table: FromClause, position: ColumnElement[int], *, source: FromClause | None = None) -> Relation:
+    """Make a relation of a table whose rows have a unique ``position``."""
+    return Relation(table, table if source is None else source, position)

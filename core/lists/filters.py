@@ -1,7 +1,7 @@
-"""What a list is asked for: which rows, in which order, how many. It is checked here, without SQL.
+"""Checks a request for a list: which rows, in which order, and how many. It needs no SQL.
 
-Two forms mean the same: the body of ``POST /transactions/filter``, and the query ``?status_eq=APPLIED`` of a list. A
-request that cannot be meant is refused, and the answer lists everything that is wrong with it, and what is right.
+A request comes as the body of ``POST /transactions/filter`` or as the query ``?status_eq=APPLIED``, with the same meaning.
+The answer to a wrong request lists everything that is wrong with it, and what would be right.
 """
 
 import re
@@ -33,14 +33,14 @@ MAX_FILTERS = 20
 MAX_VALUES = 1_000
 MAX_LIMIT = 1_000
 MAX_OFFSET = 10**15
-"""Beyond every row there will ever be, and within what Postgres can count."""
+"""The largest offset. It is beyond every row there will ever be, and Postgres can count it."""
 
 CONTROLS = ("limit", "offset", "after", "sort_by", "sort_order", "logical_operator", "include_count")
-"""Parameters of a list that are no filters."""
+"""The parameters of a list that are no filters."""
 
 
 class _Wrong(Exception):
-    """One filter that cannot be meant."""
+    """One filter is wrong."""
 
     def __init__(self, name: str, text: str) -> None:
         super().__init__(text)
@@ -48,7 +48,7 @@ class _Wrong(Exception):
 
 
 class _Order(Struct, frozen=True):
-    """How the rows of a page are put together, as it was asked for."""
+    """The unchecked controls that decide the order of rows and how filters combine."""
 
     logical_operator: str | None
     sort_by: str | None
@@ -57,7 +57,7 @@ class _Order(Struct, frozen=True):
 
 
 class _Page(Struct, frozen=True):
-    """Which rows of the list make the page."""
+    """The unchecked controls that decide which rows of the list make the page."""
 
     limit: int
     offset: int
@@ -65,39 +65,39 @@ class _Page(Struct, frozen=True):
 
 
 def of_request(resource: Resource, request: FilterRequest, *, default: int, after: str | None = None) -> Listing:
-    """The page that a body asks for. A limit below 1 is the default, as in Blnk.
+    """Check the body of a request for a page. A limit below 1 becomes the default, as in Blnk.
 
     Raises:
-        InvalidRequest: naming all that is wrong.
+        InvalidRequest: it lists everything that is wrong.
     """
     limit, after = request.limit or 0, after or (None if request.after is None else str(request.after))
     clauses = request.filters or []
     return _listing(
         resource,
-        [partial(_of_clause, resource, clause) for clause in clauses],
+        [partial(_clause_filter, resource, clause) for clause in clauses],
         _Page(limit if limit > 0 else default, max(request.offset or 0, 0), after),
         _Order(request.logical_operator, request.sort_by, request.sort_order, request.include_count),
     )
 
 
 def of_query(resource: Resource, arguments: Iterable[tuple[str, str]], *, limit: int, offset: int) -> Listing:
-    """The page that a query string asks for. Each name that is none of ``CONTROLS`` is a filter.
+    """Check the query string of a request for a page. Each name that is not in ``CONTROLS`` is a filter.
 
     Raises:
-        InvalidRequest: naming all that is wrong.
+        InvalidRequest: it lists everything that is wrong.
     """
     pairs = list(arguments)
     controls = {name: value for name, value in pairs if name in CONTROLS}
     return _listing(
         resource,
-        [partial(_of_text, resource, name, value) for name, value in pairs if name not in CONTROLS],
+        [partial(_parameter_filter, resource, name, value) for name, value in pairs if name not in CONTROLS],
         _Page(limit, offset, controls.get("after")),
         _Order(*(controls.get(name) for name in _Order.__struct_fields__)),
     )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name, which says what was probably meant."""
+    """Write the end of a sentence about an unknown name: the name that was probably meant, or all known names."""
     known = list(known)
     close = get_close_matches(name.lower(), known, 1, 0.5)
     if close:
@@ -106,6 +106,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _listing(resource: Resource, asked: Sequence[Callable[[], Filter]], page: _Page, order: _Order) -> Listing:
+    """Read all filters and controls, and raise one error with all that is wrong."""
     filters: list[Filter] = []
     wrong: list[_Wrong] = []
     for read in asked[:MAX_FILTERS]:
@@ -119,7 +120,7 @@ def _listing(resource: Resource, asked: Sequence[Callable[[], Filter]], page: _P
     if wrong:
         raise _invalid_filters(wrong, problems)
     if problems:
-        # Blnk gives a list of what is wrong here, under these names.
+        # Blnk lists what is wrong under these names.
         details = [{"Param": name, "Message": text} for name, text in problems]
         raise InvalidRequest(problems, ErrorCode.GEN_VALIDATION_ERROR, details)
     after = page.after or None
@@ -137,20 +138,21 @@ def _listing(resource: Resource, asked: Sequence[Callable[[], Filter]], page: _P
 
 
 def _problems_of(resource: Resource, page: _Page, order: _Order) -> Iterable[tuple[str, str]]:
+    """List what is wrong with the controls, as pairs of parameter and text."""
     if (order.logical_operator or "and").lower() not in ("and", "or"):
         yield "logical_operator", "must be and or or"
     if (order.sort_order or "desc").lower() not in ("asc", "desc"):
         yield "sort_order", "must be asc or desc"
     if order.sort_by and order.sort_by not in resource.sortable:
         yield "sort_by", f"must be one of {', '.join(resource.sortable)}"
-    if page.after and resource.numbered and not _PLACE.fullmatch(page.after):
+    if page.after and resource.numbered and not _POSITION_OR_ID.fullmatch(page.after):
         yield "after", f"must be the sequence of a {resource.name.removesuffix('s')}, or its id"
     if order.include_count not in (None, True, False, "", "true", "1", "false", "0"):
         yield "include_count", "must be true or false"
 
 
 def _invalid_filters(wrong: Sequence[_Wrong], problems: Sequence[tuple[str, str]]) -> InvalidRequest:
-    """All bad filters, in the order in which they were given, and what else is wrong beside them."""
+    """Make the error of all wrong filters, in their order, and of what else is wrong."""
     every = [*((error.name, error.text) for error in wrong), *problems]
     message = "; ".join(f"{name}: {text}" for name, text in every)
     listed = [{"field": name, "message": text} for name, text in every]
@@ -162,21 +164,22 @@ def _invalid_filters(wrong: Sequence[_Wrong], problems: Sequence[tuple[str, str]
 # One filter
 
 
-def _of_clause(resource: Resource, clause: FilterClause) -> Filter:
+def _clause_filter(resource: Resource, clause: FilterClause) -> Filter:
+    """Read a filter of a body."""
     field, key = _field_named(resource, clause.field)
     operator = _operator(field, key, clause.field, clause.operator)
     given = clause.values if operator in ("in", "between") else [] if clause.value is None else [clause.value]
     return _filter(field, key, operator, given or [], values.of_json)
 
 
-def _of_text(resource: Resource, name: str, value: str) -> Filter:
-    """``status_eq=APPLIED``, or ``status=APPLIED``, which means the same."""
+def _parameter_filter(resource: Resource, name: str, value: str) -> Filter:
+    """Read a filter of a query, such as ``status_eq=APPLIED``, or ``status=APPLIED``, which means the same."""
     stem, _, operator = name.rpartition("_")
     if name in resource.fields:
         stem, operator = name, "eq"
     elif ALIASES.get(operator, operator) in ALL_OPERATORS:
         pass
-    elif _is_field(resource, name):  # A member of the metadata, whose key may look like anything.
+    elif _is_field(resource, name):  # It is a member of the metadata, whose key may look like anything.
         stem, operator = name, "eq"
     else:
         raise _Wrong(name, f"unknown parameter; {nearest(name, [*resource.parameters, *CONTROLS])}")
@@ -188,12 +191,14 @@ def _of_text(resource: Resource, name: str, value: str) -> Filter:
 
 
 def _is_field(resource: Resource, name: str) -> bool:
+    """Tell whether this is the name of a field, or of a member of the metadata."""
     field, dot, key = name.partition(".")
     known = resource.fields.get(field)
     return known is not None and (not dot or (known.type is Type.OBJECT and _KEY.fullmatch(key) is not None))
 
 
 def _field_named(resource: Resource, name: str) -> tuple[Field, str]:
+    """Find a field by its name. The second value is the key of a member of the metadata, or empty."""
     if not _is_field(resource, name):
         known = ", ".join(resource.fields)
         close = get_close_matches(name.lower(), resource.fields, 1)
@@ -204,6 +209,7 @@ def _field_named(resource: Resource, name: str) -> tuple[Field, str]:
 
 
 def _operator(field: Field, key: str, name: str, operator: str) -> str:
+    """Check the operator of a filter, and return it without its aliases."""
     known = OPERATORS[Type.MEMBER] if key else field.operators
     found = ALIASES.get(operator, operator)
     if found not in known:
@@ -212,6 +218,7 @@ def _operator(field: Field, key: str, name: str, operator: str) -> str:
 
 
 def _filter(field: Field, key: str, operator: str, given: Sequence[Any], read: Any) -> Filter:
+    """Make a filter from its given values, each of which ``read`` checks."""
     name = f"{field.name}.{key}" if key else field.name
     kind = Type.MEMBER if key else field.type
     if operator in NULL:
@@ -226,15 +233,16 @@ def _filter(field: Field, key: str, operator: str, given: Sequence[Any], read: A
         found = tuple(read(field, kind, value) for value in given)
     except ValueError as error:
         raise _Wrong(name, f"must be compared with {error}") from None
-    if operator in LIKE and any(_ENDS_IN_ESCAPE.search(_text_of(value)) for value in found):
+    if operator in LIKE and any(_ENDS_IN_ESCAPE.search(_pattern(value)) for value in found):
         raise _Wrong(name, "a pattern must not end in an escape character")
     return Filter(field, key, operator, found)
 
 
-_PLACE = re.compile(r"[0-9]{1,18}|[a-z]+_[0-9a-f-]{36}", re.ASCII)
+_POSITION_OR_ID = re.compile(r"[0-9]{1,18}|[a-z]+_[0-9a-f-]{36}", re.ASCII)
 _KEY = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*", re.ASCII)
 _ENDS_IN_ESCAPE = re.compile(r"(?<!\\)(\\\\)*\\\Z")
 
 
-def _text_of(value: str | Member) -> str:
+def _pattern(value: str | Member) -> str:
+    """Return the text that a LIKE compares with."""
     return value.text if isinstance(value, Member) else value

@@ -1,8 +1,8 @@
-"""A page of a list: from filters to the places of its rows.
+"""Finds the positions of the rows of a page, from the filters of a list.
 
-Each filter becomes one or more conditions of which any suffices, each of a kind that an index answers. The conditions
-of all filters are multiplied out, so that a page is the first rows of a few lists which are each in order already. To
-look for one name among millions of rows, at either of two sides, takes two short walks along two indexes.
+Each filter becomes one or more conditions. A row needs to meet one of them, and an index answers each. The conditions
+of all filters are multiplied out, so that a page is the first rows of a few branches, each of which is in order already.
+A search for one name among millions of rows, on either of two sides, takes two short walks along two indexes.
 """
 
 from collections.abc import Sequence
@@ -34,45 +34,46 @@ from core.lists.conditions import alternatives
 from core.lists.fields import Condition, Listing, Relation
 
 MAX_BRANCHES = 24
-"""Lists that a page is put together from."""
+"""The largest number of branches that a page is put together from."""
 
-Place = tuple[int, UUID]
-"""The place and the name of a row in its relation."""
+Position = tuple[int, UUID]
+"""The position and the name of a row in its relation."""
 
 _Branch = tuple[Relation, Condition]
 
 
-class _Position(Struct, frozen=True):
-    """Where the page before ended."""
+class _Bookmark(Struct, frozen=True):
+    """The row at which the page before ended."""
 
     key: str
     """The sort key as text."""
-    place: int
+    position: int
     name: UUID | None
 
 
-_NOWHERE = _Position("", -1, None)
+_NOWHERE = _Bookmark("", -1, None)
+"""The bookmark of a row that does not exist."""
 
 
-def find(conn: Connection, listing: Listing, relations: Sequence[Relation]) -> tuple[list[Place], int | None]:
-    """A page's places, and the number of all rows that were asked for, if that is wanted.
+def find(conn: Connection, listing: Listing, relations: Sequence[Relation]) -> tuple[list[Position], int | None]:
+    """Find the positions and names of a page's rows, and count all matching rows if the listing wants it.
 
-    It must run where statements are planned for their values, as in ``reading_within``: what is right for a busy
-    balance is wrong for a quiet one.
+    The connection must plan statements for their values, as in ``reading_within``, because a plan that is right for a
+    busy balance is wrong for a quiet one.
     """
     branches = [(each, condition) for each in relations for condition in conditions(conn, listing, each)]
     if not branches:
         return [], 0 if listing.include_count else None
     count = _count(conn, branches) if listing.include_count else None
-    position = _position(conn, listing, relations)
-    if position is _NOWHERE:
+    bookmark = _bookmark(conn, listing, relations)
+    if bookmark is _NOWHERE:
         return [], count
-    rows = _execute(conn, _page(listing, branches, position))
-    return [(place, name) for place, name in rows], count
+    rows = _execute(conn, _page(listing, branches, bookmark))
+    return [(position, name) for position, name in rows], count
 
 
 def conditions(conn: Connection, listing: Listing, relation: Relation) -> Sequence[Condition]:
-    """Conditions of which any suffices, for all filters together. There are none where nothing can match."""
+    """List the conditions of all filters together. A row needs to meet one of them. An empty list matches no row."""
     each = [alternatives(conn, one, relation) for one in listing.filters]
     if not each:
         return [true()]
@@ -91,42 +92,43 @@ def conditions(conn: Connection, listing: Listing, relation: Relation) -> Sequen
 # A page
 
 
-def _page(listing: Listing, branches: Sequence[_Branch], position: _Position | None) -> Select[Any]:
+def _page(listing: Listing, branches: Sequence[_Branch], bookmark: _Bookmark | None) -> Select[Any]:
+    """Make the statement that finds a page: the first rows of all branches, in order."""
     if len(branches) == 1:
         ((relation, condition),) = branches
-        rows = select(relation.place, relation.name)
-        return _cut(_in_order(rows, listing, relation, condition, position), listing.limit, listing.offset)
+        rows = select(relation.position, relation.name)
+        return _cut(_in_order(rows, listing, relation, condition, bookmark), listing.limit, listing.offset)
     firsts = [
         _cut(
-            _in_order(_keyed(listing, relation), listing, relation, condition, position), listing.limit + listing.offset
+            _in_order(_keyed(listing, relation), listing, relation, condition, bookmark), listing.limit + listing.offset
         )
         for relation, condition in branches
     ]
     found = union(*firsts).subquery("found")
-    order = [_directed(column, listing) for column in (found.c.key, found.c.place, found.c.name)]
-    return _cut(select(found.c.place, found.c.name).order_by(*order), listing.limit, listing.offset)
+    order = [_directed(column, listing) for column in (found.c.key, found.c.position, found.c.name)]
+    return _cut(select(found.c.position, found.c.name).order_by(*order), listing.limit, listing.offset)
 
 
 def _keyed(listing: Listing, relation: Relation) -> Select[Any]:
-    """Places and names, and what they are in order by."""
+    """Select the sort key, position and name of rows."""
     key = _sort_key(listing, relation)
-    return select(key.label("key"), relation.place.label("place"), relation.name.label("name"))
+    return select(key.label("key"), relation.position.label("position"), relation.name.label("name"))
 
 
 def _in_order(
-    rows: Select[Any], listing: Listing, relation: Relation, condition: Condition, position: _Position | None
+    rows: Select[Any], listing: Listing, relation: Relation, condition: Condition, bookmark: _Bookmark | None
 ) -> Select[Any]:
-    """The rows of one branch, in order, from where the page before ended."""
+    """Restrict rows to one branch, and sort them from the end of the page before."""
     key = _sort_key(listing, relation)
-    # A place that sorts by itself needs no second look, nor one that is unique.
-    used = slice(int(key is relation.place), 2 if relation.place_is_unique else 3)
-    order: list[ColumnElement[Any]] = [key, relation.place, relation.name][used]
+    # A sort key that is the position comes once, and a unique position needs no name after it.
+    used = slice(int(key is relation.position), 2 if relation.position_is_unique else 3)
+    order: list[ColumnElement[Any]] = [key, relation.position, relation.name][used]
     rows = rows.select_from(relation.source).where(condition)
-    if position is not None:
+    if bookmark is not None:
         bounds: list[ColumnElement[Any]] = [
-            cast(literal(position.key, Text()), key.type),
-            literal(position.place, BigInteger()),
-            literal(position.name, Uuid()),
+            cast(literal(bookmark.key, Text()), key.type),
+            literal(bookmark.position, BigInteger()),
+            literal(bookmark.name, Uuid()),
         ][used]
         ours, theirs = (order[0], bounds[0]) if len(order) == 1 else (tuple_(*order), tuple_(*bounds))
         rows = rows.where(ours < theirs if listing.descending else ours > theirs)
@@ -143,8 +145,9 @@ def _directed(column: ColumnElement[Any], listing: Listing) -> ColumnElement[Any
 
 
 def _count(conn: Connection, branches: Sequence[_Branch]) -> int:
+    """Count the rows of all branches. A row in several branches counts once."""
     parts = [
-        select(each.place.label("place"), each.name.label("name")).select_from(each.source).where(condition)
+        select(each.position.label("position"), each.name.label("name")).select_from(each.source).where(condition)
         for each, condition in branches
     ]
     found = (parts[0] if len(parts) == 1 else union(*parts)).subquery("found")
@@ -154,37 +157,40 @@ def _count(conn: Connection, branches: Sequence[_Branch]) -> int:
 
 
 def _sort_key(listing: Listing, relation: Relation) -> ColumnElement[Any]:
-    """What a page is ordered by."""
+    """Return the expression that a page is sorted by."""
     field = listing.resource.fields[listing.sort_by]
     return field.column_of(relation) if field.sort_key is None else field.sort_key(relation.table, listing)
 
 
-def _position(conn: Connection, listing: Listing, relations: Sequence[Relation]) -> _Position | None:
-    """Where the row is that ``after`` names: by its id or, where rows are numbered, by its place. An unknown one ends
-    the list."""
+def _bookmark(conn: Connection, listing: Listing, relations: Sequence[Relation]) -> _Bookmark | None:
+    """Find the row that ``after`` names by its ID, or by its position where rows are numbered.
+
+    Returns ``_NOWHERE`` for an unknown row, which ends the list.
+    """
     after = listing.after
     if after is None:
         return None
     first = relations[0]
     if listing.resource.numbered and after.isascii() and after.isdigit():
-        if _sort_key(listing, first) is first.place:  # Then a place needs no row.
-            return _Position(after, int(after), None)
-        return _position_of(conn, listing, first, first.place == literal(int(after), BigInteger()))
+        if _sort_key(listing, first) is first.position:  # The bookmark then needs no row.
+            return _Bookmark(after, int(after), None)
+        return _bookmark_where(conn, listing, first, first.position == literal(int(after), BigInteger()))
     field = listing.resource.fields[listing.resource.id]
     value = uuid_of(after, field.prefix) if field.key is not None else after
     for relation in relations:
         column = field.key(relation.table) if field.key is not None else field.column_of(relation)
-        found = _position_of(conn, listing, relation, column == literal(value, column.type))
+        found = _bookmark_where(conn, listing, relation, column == literal(value, column.type))
         if found is not _NOWHERE:
             return found
     return _NOWHERE
 
 
-def _position_of(conn: Connection, listing: Listing, relation: Relation, condition: Condition) -> _Position:
+def _bookmark_where(conn: Connection, listing: Listing, relation: Relation, condition: Condition) -> _Bookmark:
+    """Find the bookmark of the row that meets a condition."""
     key = _sort_key(listing, relation)
-    row = select(cast(key, Text()), relation.place, relation.name).select_from(relation.source).where(condition)
+    row = select(cast(key, Text()), relation.position, relation.name).select_from(relation.source).where(condition)
     rows = _execute(conn, row)
-    return _Position(*rows[0]) if rows else _NOWHERE
+    return _Bookmark(*rows[0]) if rows else _NOWHERE
 
 
 def _execute(conn: Connection, statement: Select[Any]) -> Sequence[Any]:

@@ -1,4 +1,4 @@
-"""What a list may be asked for in a body."""
+"""Defines the body of a request for a list."""
 
 from typing import Annotated, Any
 
@@ -8,24 +8,24 @@ from msgspec import Meta, Struct
 class FilterClause(Struct, forbid_unknown_fields=True):
     """One condition of a filter."""
 
-    field: Annotated[str, Meta(description="A field of what is listed, or meta_data.<key>.")]
+    field: Annotated[str, Meta(description="A field of the list, or meta_data.<key>.")]
     operator: Annotated[
         str, Meta(description="eq, ne, gt, gte, lt, lte, in, between, like, ilike, isnull or isnotnull.")
     ]
-    value: Annotated[Any, Meta(description="What to compare with.")] = None
-    values: Annotated[list[Any], Meta(description="Of in and between.")] | None = None
+    value: Annotated[Any, Meta(description="The value to compare with.")] = None
+    values: Annotated[list[Any], Meta(description="The values of in and between.")] | None = None
 
 
 class FilterRequest(Struct, forbid_unknown_fields=True):
-    """``POST /transactions/filter``, and the same of balances and ledgers."""
+    """The body of ``POST /transactions/filter``, and of the same for balances and ledgers."""
 
     filters: list[FilterClause] | None = None
-    logical_operator: Annotated[str, Meta(description="and, unless told otherwise, or or.")] | None = None
+    logical_operator: Annotated[str, Meta(description="and (the default) or or.")] | None = None
     limit: int | None = None
     offset: int | None = None
-    after: Annotated[str | int, Meta(description="Where the page before ended, as its Link header has it.")] | None = (
-        None
-    )
+    after: (
+        Annotated[str | int, Meta(description="The row that ended the page before. Its Link header has it.")] | None
+    ) = None
     sort_by: str | None = None
-    sort_order: Annotated[str, Meta(description="desc, unless told otherwise, or asc.")] | None = None
+    sort_order: Annotated[str, Meta(description="desc (the default) or asc.")] | None = None
     include_count: Annotated[bool, Meta(description="Answer with data and total_count.")] | None = None

@@ -1,4 +1,4 @@
-"""One value that a field is compared with, out of a body or a query. A ValueError says what would be right."""
+"""Reads one value that a field is compared with, from a body or a query. A ValueError says what would be right."""
 
 import json
 import re
@@ -16,7 +16,7 @@ MAX_TEXT = 1_000
 
 
 def of_json(field: Field, kind: Type, value: Any) -> Any:
-    """A value of a body."""
+    """Read a value of a body."""
     if kind is Type.NUMBER:
         if isinstance(value, bool) or not isinstance(value, (int, Decimal, str)):
             raise ValueError(kind.value)
@@ -28,49 +28,51 @@ def of_json(field: Field, kind: Type, value: Any) -> Any:
     if kind is Type.MEMBER:
         member = _storable(_encode(value))
         number = _number(str(value)) if isinstance(value, (int, Decimal)) and not isinstance(value, bool) else None
-        text = _text(value) if isinstance(value, str) else member
+        text = _checked_text(value) if isinstance(value, str) else member
         return Member((member,), None if number is None else Decimal(number), text)
     if not isinstance(value, str):
         raise ValueError(kind.value)
-    return _of_text_value(field, kind, value)
+    return _parsed(field, kind, value)
 
 
 def of_text(field: Field, kind: Type, value: str) -> Any:
-    """A value of a query."""
+    """Read a value of a query."""
     if kind is Type.OBJECT:
         try:
             return of_json(field, kind, json.loads(value, parse_float=Decimal))
         except (ValueError, RecursionError):
             raise ValueError("a JSON object") from None
     if kind is Type.MEMBER:
-        texts, number = [_storable(_encode(_text(value)))], None
+        texts, number = [_storable(_encode(_checked_text(value)))], None
         if value in ("true", "false"):
             texts.append(value)
         elif _DECIMAL.fullmatch(value):
             number = Decimal(_number(value))
             texts.append(f"{number:f}")
         return Member(tuple(texts), number, value)
-    return _number(value) if kind is Type.NUMBER else _of_text_value(field, kind, value)
+    return _number(value) if kind is Type.NUMBER else _parsed(field, kind, value)
 
 
-def _of_text_value(field: Field, kind: Type, value: str) -> Any:
+def _parsed(field: Field, kind: Type, value: str) -> Any:
+    """Read a text as a time, a choice or a checked text."""
     if kind is Type.TIME:
         return _span(value)
     if field.choices is not None:
         if value.upper() not in field.choices.__members__:
             raise ValueError(f"one of {', '.join(field.choices)}")
         return field.choices(value.upper())
-    return _text(value)
+    return _checked_text(value)
 
 
-def _text(value: str) -> str:
+def _checked_text(value: str) -> str:
+    """Refuse a text that is too long or that Postgres cannot hold."""
     if len(value) > MAX_TEXT or "\x00" in value:
         raise ValueError(f"text of at most {MAX_TEXT} characters, none of them NUL")
     return value
 
 
 def _number(text: str) -> int | Decimal:
-    """A whole number as ``int``, which an index can be asked for."""
+    """Read a number. A whole number becomes an ``int``, so that an index on integers can answer for it."""
     number = Decimal(text) if len(text) <= 2 * MAX_DIGITS and _NUMBER.fullmatch(text) else Decimal("NaN")
     if not number.is_finite() or abs(number.adjusted()) > MAX_DIGITS or len(number.as_tuple().digits) > MAX_DIGITS:
         raise ValueError(f"a number of at most {MAX_DIGITS} digits")
@@ -78,7 +80,7 @@ def _number(text: str) -> int | Decimal:
 
 
 def _storable(text: str) -> str:
-    """JSON text that Postgres can hold, and so compare with."""
+    """Refuse a JSON text that is too long or that Postgres cannot hold."""
     if len(text) > MAX_TEXT or meta_data_problems(f'{{"v":{text}}}'.encode()):
         raise ValueError(f"a value of at most {MAX_TEXT} characters that could be in meta_data")
     return text
@@ -95,10 +97,11 @@ _TIME = re.compile(
     r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[Tt ](\d\d)(?::(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?)?([Zz]|[-+ ]\d\d:\d\d)?)?)?)?",
     re.ASCII,
 )
-"""A plus sign that was not escaped in a query arrives as a space."""
+"""The form of a time. Its zone may begin with a space, because an unescaped plus sign of a query arrives so."""
 
 
 def _span(text: str) -> Span:
+    """Read a time, or a unit of time such as a day, as its span."""
     found = _TIME.fullmatch(text)
     if found is None:
         raise ValueError(Type.TIME.value)
@@ -114,6 +117,7 @@ def _span(text: str) -> Span:
 
 
 def _zone(text: str | None) -> timezone:
+    """Read a time zone. The default is UTC."""
     if text is None or text in "Zz":
         return UTC
     offset = timedelta(hours=int(text[1:3]), minutes=int(text[4:6]))
@@ -121,7 +125,7 @@ def _zone(text: str | None) -> timezone:
 
 
 def _end(start: datetime, parts: int, digits: int) -> datetime:
-    """The end of the unit that is given last: year, month, day, hour, minute, second, or a decimal of one."""
+    """Compute the end of the smallest unit that was given: year, month, day, hour, minute, second, or a decimal of one."""
     try:
         if parts == 1:
             return start.replace(year=start.year + 1)

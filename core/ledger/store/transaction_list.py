@@ -35,7 +35,7 @@ from core.ledger.store import transactions as transaction_store
 from core.ledger.store.balances import BALANCE_PREFIX
 from core.ledger.store.transactions import LEGS, TRANSACTION_PREFIX, TransactionRow
 from core.lists import query
-from core.lists.conditions import compared, of_time, texts
+from core.lists.conditions import compared, texts, time_condition
 from core.lists.fields import Condition, Field, Filter, Listing, Relation, Type, resource
 
 _LAST = 2**63 - 1
@@ -49,7 +49,7 @@ _WAITING = select(
     *(scheduled.c[name] for name in ("description", "parent", "effective_date", "meta_data", "cancelled_at")),
     scheduled.c.scheduled_at.label("accepted_at"),
 ).subquery("log")
-SCHEDULED_ROWS = Relation(_WAITING, _WAITING, _WAITING.c.seq, _WAITING.c.id, place_is_unique=False)
+SCHEDULED_ROWS = Relation(_WAITING, _WAITING, _WAITING.c.seq, _WAITING.c.id, position_is_unique=False)
 
 
 def find_transactions(conn: Connection, listing: Listing) -> tuple[list[TransactionRow], int | None]:
@@ -94,8 +94,8 @@ def _of_effective_date(_: Connection, asked: Filter, relation: Relation) -> Sequ
     if asked.operator in ("isnull", "isnotnull"):
         return [true()] if asked.operator == "isnotnull" else []
     table = relation.table
-    accepted = and_(table.c.effective_date.is_(None), of_time(asked, table.c.accepted_at))
-    return [of_time(asked, table.c.effective_date), accepted]
+    accepted = and_(table.c.effective_date.is_(None), time_condition(asked, table.c.accepted_at))
+    return [time_condition(asked, table.c.effective_date), accepted]
 
 
 # Sides
