@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis.internal.conjecture import engine as conjecture
 from sqlalchemy import Engine, create_engine
 
 from core.base.db import connect
 from core.ledger.directory import Directory
-from tests.harness import programs
+from tests.harness import programs, searching
 from tests.harness.databases import QuickPostgres, empty, new_database
 from tests.harness.factories import Ledger
 
@@ -29,10 +28,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     programs.strict = config.getoption("--strict-programs")
-    # Hypothesis has no setting for it. A red test is of use within a minute, also with an example that is not minimal.
-    conjecture.MAX_SHRINKING_SECONDS = 300 if config.getoption("--long") else 20
+    searching.load_profile(long=config.getoption("--long"))
     if config.getoption("--long"):
-        os.environ.setdefault("PACIOLI_EXAMPLES", "500")
         os.environ.setdefault("PACIOLI_OPERATIONS", "50000")
         config.option.timeout = 0
 

@@ -6,11 +6,12 @@ from io import BytesIO
 import msgspec
 import pytest
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bad_input import assert_still_works, counts, encode, object_of, prepare, send
 from tests.harness.junk import TARGETS, good_transaction
+from tests.harness.searching import search
 from web.http.errors import STATUS
 from web.http.wire import MAX_BODY
 from web.service import Service
@@ -124,9 +125,7 @@ _json = st.recursive(
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@settings(
-    max_examples=120, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@search(120)
 @given(data=st.data())
 def test_any_json_is_answered_and_what_is_refused_writes_nothing(
     client: FlaskClient, service: Service, target: str, data: st.DataObject

@@ -1,8 +1,8 @@
 """Each row is posted once, whatever dies, and however many advance at once.
 
-To hunt longer:
+To search longer:
 
-    PACIOLI_EXAMPLES=1000 pytest --timeout=0 tests/integration/funding/test_crashes.py -k any
+    PACIOLI_EXAMPLES=1000 pytest --long tests/integration/funding/test_crashes.py -k any
 """
 
 import itertools

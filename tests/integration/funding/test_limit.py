@@ -1,18 +1,17 @@
 """A run goes no further than the money, and a dry run says so before.
 
-To hunt longer:
+To search longer:
 
-    PACIOLI_EXAMPLES=1000 pytest --timeout=0 tests/integration/funding/test_limit.py -k any
+    PACIOLI_EXAMPLES=1000 pytest --long tests/integration/funding/test_limit.py -k any
 """
 
 import itertools
 import json
-import os
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
@@ -50,19 +49,11 @@ from tests.harness.funding import (
     set_piece,
     take_steps,
 )
+from tests.harness.searching import search
 
 pytestmark = pytest.mark.usefixtures("sound")
 
-FRESH = "PACIOLI_EXAMPLES" in os.environ
-EXAMPLES = int(os.environ.get("PACIOLI_EXAMPLES", "25"))
-SEARCH = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=not FRESH,
-    database=None,
-    phases=[Phase.generate, Phase.shrink] if FRESH else [Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
+SEARCH = search(25)
 
 _numbers = itertools.count(1)
 

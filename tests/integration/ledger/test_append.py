@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 from sqlalchemy import Engine, text
@@ -24,6 +24,7 @@ from core.ledger.store import log as log_store
 from core.ledger.store import queues as queue_store
 from core.ledger.store import transactions as transaction_store
 from tests.harness.factories import Ledger, start_until_blocked, transaction
+from tests.harness.searching import search
 
 
 @pytest.fixture
@@ -233,7 +234,7 @@ def test_names_are_created_in_one_order_so_that_two_requests_cannot_deadlock(
     assert ledger.directory.balance(high) is not None
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@search(60)
 @given(
     description=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1),
     reference=st.text("\\\t\n\r\vNnt.é\u2028", min_size=1, max_size=8),

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, event, text
 
@@ -26,6 +26,7 @@ from core.ledger.store import balances as balance_store
 from core.ledger.store.balances import BalanceRow
 from tests.harness.dated import HOUR, JUST, YEAR_2020, YEAR_2021, YEAR_2100, runs, sums_at
 from tests.harness.factories import Ledger, transaction
+from tests.harness.searching import search
 
 
 @dataclass
@@ -144,14 +145,7 @@ _STEPS = st.one_of(
 # What it comes to
 
 
-@settings(
-    max_examples=20,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
+@search(20)
 @given(steps=st.lists(_STEPS, min_size=12, max_size=24))
 def test_a_balance_at_any_time_is_what_its_entries_come_to(ledger: Ledger, steps: list[tuple[Any, ...]]) -> None:
     past = Past(ledger)

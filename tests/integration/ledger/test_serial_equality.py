@@ -1,9 +1,9 @@
 """One order, one outcome: whatever the queues, workers and batches, it ends as if decided one at a time.
 
-The suite draws the same interleavings every time. To look further, draw fresh ones, more of them, and longer runs; what is
-found is then made as small as it can be, which takes minutes:
+The suite draws the same interleavings every time. ``--long`` draws new ones, more of them, and makes longer runs. These
+variables go further:
 
-    PACIOLI_EXAMPLES=2000 PACIOLI_OPERATIONS=100000 PACIOLI_SEED=2 pytest --timeout=0 tests/integration/test_serial_equality.py
+    PACIOLI_EXAMPLES=2000 PACIOLI_OPERATIONS=100000 PACIOLI_SEED=2 pytest --long tests/integration/ledger/test_serial_equality.py
 """
 
 import itertools
@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -45,23 +45,14 @@ from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
 from core.verification.verify import verify_all
 from tests import strategies
+from tests.harness.searching import search
 from tests.oracle import Operation, Oracle, Split, Sums, Verdict
 from tests.strategies import ACCOUNTS, Account, Group, groups, moves, refunds, resolve, seeded_group, settlements
 
-FRESH = "PACIOLI_EXAMPLES" in os.environ
-EXAMPLES = int(os.environ.get("PACIOLI_EXAMPLES", "25"))
 OPERATIONS = int(os.environ.get("PACIOLI_OPERATIONS", "5000"))
 SEED = int(os.environ.get("PACIOLI_SEED", "1"))
 
-SEARCH = settings(
-    max_examples=EXAMPLES,
-    stateful_step_count=25,
-    deadline=None,
-    derandomize=not FRESH,
-    database=None,
-    phases=[Phase.generate, Phase.shrink] if FRESH else [Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
+SEARCH = settings(search(25), stateful_step_count=25)
 
 _runs = itertools.count(1)
 

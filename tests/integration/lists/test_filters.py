@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.ledger.store.balance_list import BALANCES
@@ -18,6 +18,7 @@ from core.ledger.store.ledger_list import LEDGERS
 from core.ledger.store.transaction_list import TRANSACTIONS
 from core.lists.fields import OPERATORS, Type
 from tests.harness.lists import Row, ok
+from tests.harness.searching import search
 
 
 def test_any_filter_finds_what_a_loop_over_all_transactions_finds(
@@ -79,7 +80,7 @@ def _compare(client: FlaskClient, things: str, everything: list[Row]) -> None:
             }
         return {"field": field, "operator": operator, "value": value}
 
-    @settings(max_examples=120, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @search(120)
     @given(
         asked=st.lists(clauses(), max_size=3),
         logic=st.sampled_from(["and", "or"]),

@@ -4,7 +4,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.base.money import MAX_DIGITS, MAX_PRECISION, InexactAmount, to_minor, to_text
@@ -115,18 +115,15 @@ def test_minor_units_are_shown_without_trailing_zeros_or_an_exponent(minor: int,
     assert to_text(minor, precision) == shown
 
 
-steady = settings(deadline=None, derandomize=True)
 huge = st.integers(-(10**30), 10**30)
 
 
 @given(minor=huge, precision=st.builds(lambda twos, fives: 2**twos * 5**fives, st.integers(0, 20), st.integers(0, 20)))
-@steady
 def test_an_amount_survives_the_way_there_and_back(minor: int, precision: int) -> None:
     assert to_minor(Decimal(to_text(minor, precision)), precision) == minor
 
 
 @given(minor=huge, precision=st.integers(1, MAX_PRECISION))
-@steady
 def test_the_text_is_never_off_by_more_than_half_of_its_last_place(minor: int, precision: int) -> None:
     shown = to_text(minor, precision)
     assert "e" not in shown.lower()
@@ -134,7 +131,6 @@ def test_the_text_is_never_off_by_more_than_half_of_its_last_place(minor: int, p
 
 
 @given(amount=st.decimals(allow_nan=True, allow_infinity=True), precision=st.integers(1, 10**8))
-@steady
 def test_whatever_the_amount_it_is_exact_or_refused(amount: Decimal, precision: int) -> None:
     try:
         minor = to_minor(amount, precision)

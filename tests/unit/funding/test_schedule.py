@@ -7,7 +7,7 @@ from itertools import accumulate, islice, takewhile
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.funding.missed import MOST, MOST_SKIPPED, Due, Missed, due
@@ -496,7 +496,6 @@ def _asked(schedule: Schedule, next_due: datetime | None, now: datetime, missed:
     return Due(runs, next_due, skipped)
 
 
-@settings(deadline=None)  # A busy machine is slow, and that is no fault of the schedule.
 @given(case=_cases(), missed=st.sampled_from(Missed), data=st.data())
 def test_every_run_is_that_of_the_plain_enumeration(
     case: tuple[Schedule, datetime, list[datetime]], missed: Missed, data: st.DataObject

@@ -3,7 +3,7 @@
 import copy
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from core.ledger.rules.engine import Book, decide, decide_group
 from core.ledger.rules.model import Balance, Hold, Kind, Outcome, Posting, Refunded, Rejection, RejectReason, Status
@@ -456,7 +456,6 @@ def test_deciding_does_not_change_the_book(posting: Posting) -> None:
 
 
 @given(histories())
-@settings(deadline=None, derandomize=True)
 def test_the_engine_agrees_with_the_oracle_and_keeps_all_money(history: list[Group]) -> None:
     oracle = Oracle()
     open_book = Book({id: balance(id) for id in range(len(ACCOUNTS))}, {})
