@@ -47,6 +47,6 @@ def verify() -> Response:
 
 
 _UNFINISHED = (
-    "stopped after sequence {}; ask again when a worker has written the next checkpoint, to go on from there, or run "
-    "`pacioli verify`, which reads everything"
+    "stopped after sequence {}; run `pacioli verify --since-checkpoint`, or ask again when a worker has written the next "
+    "checkpoint, to go on from there"
 )

@@ -1,4 +1,7 @@
-"""``pacioli verify``: the whole ledger, from its database; or what came after the last checkpoint, from the service."""
+"""``pacioli verify``: recomputes the ledger from its database, and writes a checkpoint when it is sound."""
+
+from collections.abc import Callable
+from pathlib import Path
 
 import click
 import msgspec
@@ -7,20 +10,18 @@ from pacioli_client.answers import Verification
 from core.base.answers import fields_of
 from core.verification import checkpoints
 from core.verification.answers import verification_of
-from core.verification.verify import verify_all
-from ops.cli.service import Where, asks_service, service
+from core.verification.report import Report
+from core.verification.verify import verify_all, verify_since_checkpoint
 from ops.cli.show import bars
 from ops.cli.show.text import console, print_json
 from ops.cli.show.verification import print_report
-from ops.server.instance import chain_key_of, database
+from ops.server.instance import chain_key_of, database, reads_ledger
 
 
 @click.command(short_help="Recompute the whole ledger from its history.")
-@click.option(
-    "--since-checkpoint", is_flag=True, help="Ask the service to go on from the last one. Decides nothing anew."
-)
-@asks_service
-def verify(since_checkpoint: bool, where: Where, as_json: bool) -> None:
+@click.option("--since-checkpoint", is_flag=True, help="Go on from the last checkpoint. Quick; decides nothing anew.")
+@reads_ledger
+def verify(since_checkpoint: bool, data: Path, as_json: bool) -> None:
     """Recompute the whole ledger from its history, and report what does not follow from it. Repairs nothing.
 
     The log is decided once more, one transaction after the other, and every outcome, balance, hold and statement is
@@ -28,7 +29,7 @@ def verify(since_checkpoint: bool, where: Where, as_json: bool) -> None:
     status is 1 if anything is wrong.
 
     If nothing is, a checkpoint is written, which says what the hashes were, and signed with PACIOLI_CHAIN_KEY or the key
-    in the data folder. With --since-checkpoint the running service reads only what came after the last one, and writes nothing.
+    in the data folder. With --since-checkpoint it reads only what came after the last one.
 
     \b
     Examples:
@@ -36,11 +37,7 @@ def verify(since_checkpoint: bool, where: Where, as_json: bool) -> None:
       pacioli verify --since-checkpoint
       pacioli verify --json | jq .problems[0]
     """
-    if since_checkpoint:
-        with service(where) as client:
-            found = client.verify()
-    else:
-        found = _verify_all(where)
+    found = _verify(data, verify_since_checkpoint if since_checkpoint else verify_all)
     if as_json:
         print_json(found)
     else:
@@ -49,10 +46,10 @@ def verify(since_checkpoint: bool, where: Where, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _verify_all(where: Where) -> Verification:
-    key = chain_key_of(where.data)
-    with database(where.data) as engine, bars.verifying() as progress:
-        report = verify_all(engine, key=key, progress=progress)
+def _verify(data: Path, run: Callable[..., Report]) -> Verification:
+    key = chain_key_of(data)
+    with database(data) as engine, bars.verifying() as progress:
+        report = run(engine, key=key, progress=progress)
         if report.ok:
             report.checkpoint = checkpoints.write(engine, report.reached, key) or report.checkpoint
     return msgspec.convert(fields_of(verification_of(report)), Verification, from_attributes=True)
