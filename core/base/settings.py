@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import Annotated, Any, get_type_hints
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -46,7 +47,11 @@ class Variable(Struct, frozen=True, kw_only=True):
 
 
 def _database_url(text: str) -> str:
-    if not re.match(r"postgres(ql)?(\+psycopg)?://", text):
+    try:
+        is_url = re.match(r"postgres(ql)?(\+psycopg)?://", text) and urlsplit(text).port != 0
+    except ValueError:  # The host or the port is none.
+        is_url = False
+    if not is_url:
         raise ValueError("is not a URL such as postgresql://user:password@host/database")
     return text
 

@@ -52,6 +52,9 @@ class Main(click.Group):
             raise click.UsageError(error.message) from None
         except LedgerError as error:
             raise click.ClickException(error.message) from None
+        except UnicodeEncodeError as error:
+            text = f"{error.object!a} is not text in UTF-8, so it cannot be sent: see the locale of the terminal"
+            raise click.UsageError(text) from None
         except ArgumentError:
             raise Unavailable("DATABASE_URL is not a URL such as postgresql://user:password@host/database") from None
         except (DBAPIError, psycopg.Error) as error:

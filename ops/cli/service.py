@@ -14,6 +14,7 @@ from pacioli_client.errors import (
     Conflict,
     Invalid,
     KeyRefused,
+    KeyUnusable,
     NotConfigured,
     NotFound,
     Refused,
@@ -69,6 +70,8 @@ def service(where: Where) -> Iterator[Client]:
     """
     try:
         client = connect(where.url, where.key, data=where.data, transport=TRANSPORT)
+    except KeyUnusable as error:
+        raise Unavailable(f"{error}: give another with --key or PACIOLI_KEY") from None
     except NotConfigured as error:
         raise Unavailable(f"{error}: start one with `pacioli up`, name its folder with --data, {WHERE}") from None
     with client:

@@ -22,9 +22,9 @@ from ops.server.temporary import running
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="A tenth of the work: shows that it runs, not how fast.")
-@click.option("--only", type=click.Choice(["core", "http"]), help="Leave out the other half.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--quick", is_flag=True, help="Do a tenth of the work, which shows that the bench runs.")
+@click.option("--only", type=click.Choice(["core", "http"]), help="Measure only this half.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.option(
     "--checkout",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -33,10 +33,18 @@ from ops.server.temporary import running
 def bench(quick: bool, only: str | None, as_json: bool, checkout: Path | None) -> None:
     """Measure the hot paths: floors, append, drain, single and bulk POSTs, funding, time to applied.
 
-    Starts a Postgres, a Redis and the whole service of its own, in a temporary folder, and takes some minutes.
+    The command starts a service of its own in a temporary folder, and takes some minutes.
+
+    \b
+    Examples:
+      pacioli bench
+      pacioli bench --quick --only core
+      pacioli bench --checkout ../pacioli-before --json
     """
     if checkout is not None and only == "core":
         raise click.UsageError("another checkout is measured over HTTP only")
+    if checkout is not None and not (checkout / ".venv" / "bin" / "python").exists():
+        raise click.UsageError(f"{checkout} has no .venv: run {checkout}/ops/pacioli --help once, which makes it")
     scale = 0.1 if quick else 1.0
     console = Console(stderr=True)
     rows: list[Row] = []

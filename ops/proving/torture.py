@@ -63,13 +63,23 @@ class Result:
 
 
 @click.command()
-@click.option("--seconds", default=60, show_default=True, help="How long the blows go on.")
-@click.option("--seed", default=None, type=int, help="Of the random blows and postings; printed when not given.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option(
+    "--seconds", type=click.IntRange(min=1), default=60, show_default=True, help="How long processes are killed."
+)
+@click.option(
+    "--seed", type=int, help="The same seed repeats the random choices. [default: a new one, which is printed]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def torture(seconds: int, seed: int | None, as_json: bool) -> None:
     """Kill web, worker and beat, flush and stop Redis, restart Postgres, while four clients post.
 
-    Runs on a service of its own, in a temporary folder. Exits with 1 if anything acknowledged is lost, twice or not final.
+    The command starts a service of its own in a temporary folder. The exit status is 1 if an acknowledged transaction is
+    lost, is there twice, or is not final.
+
+    \b
+    Examples:
+      pacioli torture
+      pacioli torture --seconds 600 --seed 7 --json
     """
     seed = random.randrange(2**32) if seed is None else seed
     console = Console(stderr=True)

@@ -65,8 +65,23 @@ class Options:
 Parts = Callable[[Options, Mapping[str, str], Log], Sequence[Child]]
 
 
+def _known_host(ctx: click.Context, param: click.Parameter, host: str) -> str:
+    """Refuse a host that has no address, before anything is started for it."""
+    try:
+        socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise click.BadParameter(f"{host!a} has no address: give one such as 127.0.0.1 or 0.0.0.0") from None
+    return host
+
+
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address that the web server listens on.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    callback=_known_host,
+    help="The address that the web server listens on.",
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),

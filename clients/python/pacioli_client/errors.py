@@ -2,6 +2,7 @@
 
 PacioliError
 ├── NotConfigured       nothing says where the service is
+│   └── KeyUnusable         the key cannot be sent
 ├── Unreachable         there was no answer
 └── Refused             the service answered with an error: status, code, message, details
     ├── Invalid             400, 413, 415: the request is wrong, or cannot be done as things stand
@@ -22,6 +23,10 @@ class PacioliError(Exception):
 
 class NotConfigured(PacioliError):
     """No address was given, and no instance runs in the data folder; or what was given is no address."""
+
+
+class KeyUnusable(NotConfigured):
+    """The key has characters that a header of a request cannot carry."""
 
 
 class Unreachable(PacioliError):

@@ -12,7 +12,7 @@ import httpx
 import msgspec
 
 from pacioli_client import answers
-from pacioli_client.errors import NotConfigured, Unreachable, refused
+from pacioli_client.errors import KeyUnusable, NotConfigured, Unreachable, refused
 
 T = TypeVar("T")
 
@@ -74,6 +74,8 @@ class Wire:
         self.url = url.rstrip("/")
         if not self.url.startswith(("http://", "https://")):
             raise NotConfigured(f"{url} is not an address such as http://127.0.0.1:5001")
+        if key and not (key.isascii() and key.isprintable()):
+            raise KeyUnusable("the key has a character that is not printable ASCII, so no request can carry it")
         headers = {"X-Blnk-Key": key} if key else {}
         try:
             # What a proxy's variables say is for the open net; a ledger is near.
