@@ -1,6 +1,6 @@
-"""The rules of money: ``decide(posting, book) -> outcome``. Pure: no clock, no I/O, no SQL.
+"""Decides postings: ``decide(posting, book) -> outcome``. It is pure, without a clock, I/O or SQL.
 
-Web, worker, verifier and tests all call this one function, so there is one truth about what a posting does.
+The web server, the workers, dry runs, the verifier and the tests all call this one function.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,27 +9,27 @@ from dataclasses import dataclass, field
 from core.ledger.rules.model import Balance, Hold, Kind, Outcome, Posting, Refunded, Rejection, RejectReason, Status
 
 _TRANSFER, _HOLD, _VOID_INFLIGHT, _REFUND = map(int, (Kind.TRANSFER, Kind.HOLD, Kind.VOID_INFLIGHT, Kind.REFUND))
-"""As plain integers: comparing with an enum's member costs several times as much."""
+"""Kinds as plain integers, because a comparison with an enum's member costs several times as much."""
 
 
 @dataclass(slots=True)
 class Book:
-    """What a batch of postings is decided over. The caller puts each outcome's values back with ``write``."""
+    """Holds the balances, holds and refunds over which a batch of postings is decided."""
 
     balances: dict[int, Balance]
     holds: dict[int, Hold]
     later_credits: Mapping[int, list[tuple[int, int]]] = field(default_factory=dict)
-    """Per balance: pairs of seq and amount that are already in it, but may be later than a posting to decide."""
+    """Credits, by balance, that are already in it but may be later than a posting to decide: pairs of seq and amount."""
     refunds: dict[int, Refunded] = field(default_factory=dict)
-    """Of everything that a posting in the batch gives back."""
+    """How much is refunded of each posting that a refund in the batch gives back, by seq."""
 
     def credited_after(self, balance: int, seq: int) -> int:
-        """Money in the balance that was accepted after ``seq``: an earlier posting must not spend it."""
+        """Sum the money in the balance that was accepted after ``seq``. An earlier posting must not spend it."""
         later = self.later_credits.get(balance)
         return sum(amount for credit_seq, amount in later if credit_seq > seq) if later else 0
 
     def write(self, outcome: Outcome) -> None:
-        """Take over the values of an outcome."""
+        """Put the new values of an outcome into the book."""
         if outcome.source is not None and outcome.destination is not None:
             self.balances[outcome.source.id] = outcome.source
             self.balances[outcome.destination.id] = outcome.destination
@@ -40,9 +40,10 @@ class Book:
 
 
 def decide(posting: Posting, book: Book) -> Outcome:
-    """The outcome of one posting over the book as it is. Does not change the book.
+    """Decide one posting over the book. The book does not change until its ``write`` is called.
 
-    Both balances must be in the book, the hold of a commit or void unless there is none, and what a refund gives back.
+    The book must have both balances. It must also have the hold of a commit_inflight or void_inflight, if there is one,
+    and the posting that a refund gives back.
     """
     kind = posting.kind
     if kind in (_TRANSFER, _HOLD):
@@ -53,7 +54,7 @@ def decide(posting: Posting, book: Book) -> Outcome:
 def decide_group(group: Sequence[Posting], book: Book) -> list[Outcome]:
     """Decide the members of an atomic group in order, all or none.
 
-    A group that succeeds is written to the book. Of a group that fails, the book shows nothing.
+    A group that succeeds is written to the book. A group that fails leaves the book as it was.
     """
     balances: dict[int, Balance] = {}
     holds: dict[int, Hold | None] = {}
@@ -73,7 +74,7 @@ def decide_group(group: Sequence[Posting], book: Book) -> list[Outcome]:
             rejected = [Outcome(member.seq, Status.REJECTED, 0, rejection=others) for member in group]
             rejected[len(outcomes)] = outcome
             return rejected
-        # What the group found is put back if a later member fails.
+        # These values are put back if a later member fails.
         balances.setdefault(posting.source, book.balances[posting.source])
         balances.setdefault(posting.destination, book.balances[posting.destination])
         if outcome.hold is not None:
@@ -86,11 +87,12 @@ def decide_group(group: Sequence[Posting], book: Book) -> list[Outcome]:
 
 
 def _transfer(posting: Posting, book: Book) -> Outcome:
+    """Decide a transfer or a hold."""
     seq, kind, _, source_id, destination_id, amount, allow_overdraft, limit, *_ = posting
     source, destination = book.balances[source_id], book.balances[destination_id]
     _, credit, debit, inflight_credit, inflight_debit, version, last_credit_seq = source
 
-    # Unlimited overdraft is the flag without a limit. A limit counts with the flag (0 too), and without it when above 0.
+    # The flag without a limit allows any overdraft. A limit counts with the flag (0 too), and without it when above 0.
     if not allow_overdraft or limit is not None:
         available = credit - debit - inflight_debit
         if last_credit_seq > seq:
@@ -132,7 +134,7 @@ def _transfer(posting: Posting, book: Book) -> Outcome:
 
 
 def _refund(posting: Posting, book: Book) -> Outcome:
-    """Give back what another posting moved. The source may go below zero for it, as in Blnk."""
+    """Decide a refund. The source may go below zero for it, as in Blnk."""
     seq = posting.seq
     state = book.refunds[posting.refund_of or 0]
     remaining = state.remaining
@@ -159,14 +161,14 @@ def _refund(posting: Posting, book: Book) -> Outcome:
 
 
 def _settle(posting: Posting, book: Book) -> Outcome:
-    """Commit a hold, in part or whole, or void what is left of it."""
+    """Decide a commit_inflight of a hold, in part or whole, or a void_inflight of what is left of it."""
     seq = posting.seq
     hold = book.holds.get(posting.hold_seq or 0)
     rejection = _why_not_settle(posting, hold)
     if rejection is not None or hold is None:
         return Outcome(seq, Status.REJECTED, 0, rejection=rejection)
 
-    # From here on it succeeds: a hold is backed on both sides until it is settled.
+    # From here on it succeeds, because a hold is backed on both sides until it is settled.
     amount = posting.amount or hold.remaining
     source, destination = book.balances[posting.source], book.balances[posting.destination]
     assert source.inflight_debit >= amount and destination.inflight_credit >= amount, "a hold lost its backing"
@@ -187,6 +189,7 @@ def _settle(posting: Posting, book: Book) -> Outcome:
 
 
 def _why_not_settle(posting: Posting, hold: Hold | None) -> Rejection | None:
+    """Check whether a hold can be settled. Returns None when it can."""
     if hold is None:
         return Rejection(RejectReason.NOT_INFLIGHT)
     remaining = hold.remaining

@@ -1,7 +1,7 @@
-"""The row of the log: one definition of its columns, and of what the ledger does with each.
+"""Defines the row of the log: its columns, and what the ledger does with each.
 
-The order of the fields is that of the columns in COPY, in every statement that reads a row, and in the digest. A test
-compares them with the table.
+The fields have the order of the columns in COPY, in every statement that reads a row, and in the digest. A test compares
+them with the table.
 """
 
 from collections.abc import Sequence
@@ -14,84 +14,85 @@ import msgspec
 from core.ledger.rules import chain
 
 DIGEST_VERSION = 1
-"""The digest of rows that are appended now. A column that is added later is covered from the next version on."""
+"""The version of the digest of new rows. A column that is added later is covered from the next version on."""
 
 
 class Column(msgspec.Struct, frozen=True):
-    """What the ledger does with a column besides storing it."""
+    """What the ledger does with a column, besides storing it."""
 
     digest_since: int | None
-    """The first version of the digest that covers the column; None when none does."""
+    """The first version of the digest that covers the column. None means that no version does."""
     repeated_as: str | None = None
-    """A repeated reference must repeat the value. This is the name that the client gave it."""
+    """The client's name of the value, if a repeated reference must repeat it."""
 
 
 _COVERED = Column(1)
 
 
 class LogRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """A transaction as the log stores it. Before it is accepted, its position has the defaults.
+    """A transaction as the log stores it. Amounts are minor units.
 
-    Amounts are minor units. A scheduled transaction is read as a row without a position, too.
+    A transaction that is not accepted yet, such as a scheduled one, has the defaults as its position.
     """
 
     seq: Annotated[int, _COVERED] = 0
     """Position in the order of acceptance, from 1."""
     id: Annotated[str, _COVERED]
-    """Text of a time-ordered UUID."""
+    """The text of a time-ordered UUID."""
     reference: Annotated[str, _COVERED]
     kind: Annotated[int, Column(1, "inflight")]
     """A ``Kind``."""
     queue: Annotated[int | None, _COVERED] = None
-    """None in a split: its legs are in queues."""
+    """None for a split, whose legs are in queues."""
     source: Annotated[int | None, Column(1, "source")]
-    """Key of the balance that is debited. None where a split has several."""
+    """The key of the debited balance. None for a split that has several."""
     destination: Annotated[int | None, Column(1, "destination")]
-    """Key of the balance that is credited. None where a split has several."""
+    """The key of the credited balance. None for a split that has several."""
     amount: Annotated[int, Column(1, "amount")]
-    """0 in a commit, void or refund: all that is left."""
+    """The amount. In a commit_inflight, void_inflight or refund, 0 stands for all that is left."""
     currency: Annotated[str, Column(1, "currency")]
     precision: Annotated[int, Column(1, "precision")]
     description: Annotated[str, Column(1, "description")]
     allow_overdraft: Annotated[bool, Column(1, "allow_overdraft")] = False
     overdraft_limit: Annotated[int | None, Column(1, "overdraft_limit")] = None
     hold_seq: Annotated[int | None, Column(1, "transaction")] = None
-    """The hold that a commit or void settles."""
+    """The hold that a commit_inflight or void_inflight settles."""
     refund_of: Annotated[int | None, Column(1, "transaction")] = None
     """The posting that a refund gives back."""
     group_first: Annotated[int | None, _COVERED] = None
-    """First seq of the atomic group; None outside one."""
+    """The first seq of the atomic group. None outside of a group."""
     group_last: Annotated[int | None, _COVERED] = None
     parent: Annotated[str | None, _COVERED] = None
-    """ID of the transaction or batch that this belongs to."""
+    """The ID of the transaction or batch that this belongs to."""
     effective_date: Annotated[datetime | None, Column(1, "effective_date")] = None
     meta_data: Annotated[str | None, Column(1, "meta_data")] = None
-    """JSON text of an object. A repetition may write the same object differently."""
+    """The JSON text of an object. A repetition may write the same object differently."""
     terms: Annotated[str | None, _COVERED] = None
-    """JSON text of ``Terms``, which a repetition compares field by field."""
+    """The JSON text of ``Terms``, which a repetition compares field by field."""
     accepted_at: Annotated[datetime | None, _COVERED] = None
     digest: Annotated[bytes | None, Column(None)] = None
-    """Hash over the covered columns and the digest of the row before. None in rows older than the chain."""
+    """The hash over the covered columns and the digest of the row before. None in rows older than the chain."""
 
     @property
     def transaction_id(self) -> str:
+        """The ID that clients use."""
         return f"txn_{self.id}"
 
 
 HINTS: dict[str, Any] = get_type_hints(LogRow)
-"""The type of each column, in order."""
+"""The type of each column, in the order of columns."""
 
 COLUMNS: dict[str, Column] = {
     name: hint.__metadata__[0] for name, hint in get_type_hints(LogRow, include_extras=True).items()
 }
-"""What the ledger does with each column, in order."""
+"""What the ledger does with each column, in the order of columns."""
 
 REPEATED = [(name, column.repeated_as) for name, column in COLUMNS.items() if column.repeated_as is not None]
-"""What a repeated reference must repeat: the column, and the name that the client gave it."""
+"""The columns that a repeated reference must repeat, each with the client's name of it."""
 
 
 def covered_by(version: int) -> list[str]:
-    """The columns that this version of the digest covers, in its order."""
+    """List the columns that a version of the digest covers, in its order."""
     return [name for name, column in COLUMNS.items() if (column.digest_since or version + 1) <= version]
 
 
@@ -99,10 +100,10 @@ _covered = attrgetter(*covered_by(DIGEST_VERSION))
 
 
 def digest_of(row: LogRow, before: bytes) -> bytes:
-    """The digest that a row must have after one with the digest ``before``."""
+    """Compute the digest of a row that follows a row with the digest ``before``."""
     return chain.digest(before, _covered(row))
 
 
 def row_of(values: Sequence[Any]) -> LogRow:
-    """A row from its values in the order of the columns."""
+    """Make a row from its values in the order of the columns."""
     return msgspec.convert(values, LogRow)

@@ -1,6 +1,6 @@
-"""The values that the ledger is about. Amounts are minor units (``int``) throughout.
+"""Defines the values of the ledger: postings, balances, holds, outcomes and drafts. Amounts are minor units (``int``).
 
-They are named tuples and not dataclasses because tens of thousands are made a second, straight from rows.
+Most are named tuples instead of dataclasses, because tens of thousands are made from rows each second.
 """
 
 from datetime import datetime
@@ -14,18 +14,18 @@ from core.ledger.rules.log_row import LogRow
 
 
 class Kind(IntEnum):
-    """What a posting does. Stored as its number."""
+    """What a posting does. The database stores its number."""
 
     TRANSFER = 1
     """Moves money at once."""
     HOLD = 2
-    """Reserves money on both sides (``inflight``)."""
+    """Reserves money on both sides. Clients call it ``inflight``."""
     COMMIT_INFLIGHT = 3
     """Moves held money, in part or whole."""
     VOID_INFLIGHT = 4
     """Releases what is left of a hold."""
     SPLIT = 5
-    """Moves nothing itself: its legs do, which follow it in the log. It is in no queue and has no outcome."""
+    """Groups the legs that follow it in the log, which move the money. It is in no queue and has no outcome."""
     REFUND = 6
     """Gives back what another posting moved, in part or whole."""
 
@@ -42,31 +42,31 @@ class Status(StrEnum):
 
 
 STATUS_NUMBERS = {Status.APPLIED: 1, Status.INFLIGHT: 2, Status.VOID: 3, Status.REJECTED: 4}
-"""How an outcome's status is stored. QUEUED has no number: it is the absence of an outcome."""
+"""The number by which an outcome's status is stored. QUEUED has none, because it is the absence of an outcome."""
 
 STATUS_OF_NUMBER = {number: status for status, number in STATUS_NUMBERS.items()}
 
 FINAL = frozenset({Status.INFLIGHT, Status.APPLIED, Status.VOID, Status.REJECTED})
-"""Statuses that a wait ends at. INFLIGHT is decided: it moves on only when the client commits or voids."""
+"""The statuses that end a wait. INFLIGHT is one of them, because it moves on only when the client settles the hold."""
 
 
 class RejectReason(IntEnum):
-    """Why a posting was rejected, in the order in which the engine checks. Stored as its number."""
+    """Why a posting was rejected, in the order in which the engine checks. The database stores its number."""
 
     NOT_INFLIGHT = 1
-    """The transaction to commit or void holds nothing: it is not a hold, or was itself rejected."""
+    """The transaction to settle holds nothing, because it is no hold or was itself rejected."""
     ALREADY_VOIDED = 2
-    """The hold's remainder has been released."""
+    """A void_inflight has released what was left of the hold."""
     ALREADY_COMMITTED = 3
-    """The hold has been committed whole."""
+    """The whole hold has been committed."""
     COMMIT_EXCEEDS_ORIGINAL = 4
-    """More than the hold ever held."""
+    """The amount is more than the hold ever held."""
     COMMIT_EXCEEDS_REMAINDER = 5
-    """More than is left of the hold."""
+    """The amount is more than is left of the hold."""
     ALREADY_REFUNDED = 9
-    """All of it has been given back."""
+    """All of the posting has been refunded."""
     REFUND_EXCEEDS_REMAINDER = 10
-    """More than was not yet given back."""
+    """The amount is more than is left to refund."""
     INSUFFICIENT_FUNDS = 6
     """The source's available balance is too small and no overdraft was asked for."""
     OVERDRAFT_LIMIT = 7
@@ -76,33 +76,33 @@ class RejectReason(IntEnum):
 
 
 SHORT_OF_MONEY = frozenset({RejectReason.INSUFFICIENT_FUNDS, RejectReason.OVERDRAFT_LIMIT})
-"""The reasons that an earlier credit could remove, so the drain looks for one before it rejects."""
+"""The reasons that an earlier credit could remove. The drain looks for such a credit before it rejects."""
 
 
 class Posting(NamedTuple):
     """One accepted row of the log, as the engine needs it."""
 
     seq: int
-    """Place in the order of acceptance. Outcomes follow it."""
+    """The position in the order of acceptance. Outcomes follow it."""
     kind: int
     """A ``Kind``."""
     queue: int
     source: int
-    """Key of the balance that is debited."""
+    """The key of the debited balance."""
     destination: int
-    """Key of the balance that is credited."""
+    """The key of the credited balance."""
     amount: int
-    """0 in a commit, void or refund: all that is left."""
+    """The amount. In a commit_inflight, void_inflight or refund, 0 stands for all that is left."""
     allow_overdraft: bool
     overdraft_limit: int | None
-    """How far below zero the source may go; None with ``allow_overdraft`` is unlimited."""
+    """How far below zero the source may go. None with ``allow_overdraft`` is unlimited."""
     hold_seq: int | None
-    """The hold that a commit or void settles."""
+    """The hold that a commit_inflight or void_inflight settles."""
     group_first: int | None
-    """First and last seq of the atomic group; None outside one."""
+    """The first seq of the atomic group, and then the last. None outside of a group."""
     group_last: int | None
     refund_of: int | None = None
-    """What a refund gives back."""
+    """The posting that a refund gives back."""
 
 
 class Balance(NamedTuple):
@@ -114,17 +114,18 @@ class Balance(NamedTuple):
     inflight_credit: int
     inflight_debit: int
     version: int
-    """Goes up by one with each posting that touches the balance."""
+    """A number that goes up by one with each posting that touches the balance."""
     last_credit_seq: int
-    """Highest seq that credited it."""
+    """The highest seq that credited the balance."""
 
     @property
     def balance(self) -> int:
+        """Credits less debits."""
         return self.credit - self.debit
 
 
 class Hold(NamedTuple):
-    """How far a hold is settled."""
+    """A hold, and how far it is settled."""
 
     seq: int
     amount: int
@@ -133,56 +134,61 @@ class Hold(NamedTuple):
 
     @property
     def remaining(self) -> int:
+        """The amount that is neither committed nor voided."""
         return self.amount - self.committed - self.voided
 
     @property
     def status(self) -> Status:
-        """APPLIED once settled with any money moved, VOID once settled with none."""
+        """INFLIGHT until all is settled. Then APPLIED if any money moved, and VOID if none did."""
         if self.remaining:
             return Status.INFLIGHT
         return Status.APPLIED if self.committed else Status.VOID
 
 
 class Refunded(NamedTuple):
-    """How far something that moved money has been given back."""
+    """A posting that moved money, and how much of it is refunded."""
 
     seq: int
     amount: int
-    """That it moved."""
+    """The amount that the posting moved."""
     refunded: int
 
     @property
     def remaining(self) -> int:
+        """The amount that is not refunded."""
         return self.amount - self.refunded
 
 
 class Rejection(NamedTuple):
-    """Why not, with the sum that did not work out. Of a hold or refund, ``available`` is what is left of it."""
+    """Why a posting was rejected, and the sum that did not work out.
+
+    For a settlement or refund, ``available`` is what is left of the hold or posting.
+    """
 
     reason: RejectReason
     available: int | None = None
     requested: int | None = None
     held: int | None = None
-    """Money of the source that holds reserve."""
+    """The money of the source that holds reserve."""
     overdraft_limit: int | None = None
     short_by: int | None = None
     culprit: int | None = None
-    """Seq of the member that made an atomic group fail."""
+    """The seq of the member that made an atomic group fail."""
 
 
 class Outcome(NamedTuple):
-    """What the engine decided. A rejected posting changes nothing; else the new values are here."""
+    """What the engine decided about a posting, with the new values. A rejected posting changes nothing."""
 
     seq: int
     status: Status
     amount: int
-    """Moved, held or released; 0 when rejected."""
+    """The amount that was moved, held or released. It is 0 for a rejected posting."""
     source: Balance | None = None
     destination: Balance | None = None
     hold: Hold | None = None
     rejection: Rejection | None = None
     refunded: Refunded | None = None
-    """Of what a refund gives back, after it."""
+    """The new value of the posting that a refund gives back."""
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,29 +196,29 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
     row: LogRow
     route: int
-    """The source's part in routing: it decides the queue when the row is appended."""
+    """The route of the source balance. It decides the queue when the row is appended."""
     legs: tuple["Draft", ...] = ()
     """The legs of a split, which follow it in the log."""
     atomic: bool = False
-    """A split decides its legs together; a settlement is decided together with the others of its request."""
+    """Whether a split's legs, or the settlements of one request, are decided together."""
     due_at: datetime | None = None
-    """When to accept it into the log; None is now."""
+    """The time at which to accept it into the log. None is now."""
     settle_at: tuple[tuple[int, datetime], ...] = ()
-    """When to settle a hold: pairs of COMMIT_INFLIGHT or VOID_INFLIGHT and the time."""
+    """The dates at which to settle a hold: pairs of COMMIT_INFLIGHT or VOID_INFLIGHT and the time."""
 
     def with_row(self, **values: Any) -> "Draft":
-        """The draft with other values in some columns."""
+        """Copy the draft with other values in some columns."""
         return replace(self, row=replace(self.row, **values))
 
 
 class Accepted(NamedTuple):
-    """A draft that is in the log for good, or was there before (``replayed``), or waits for its due date."""
+    """A draft that was put into the log, was there before (``replayed``), or waits for its date."""
 
     transaction_id: str
     seq: int
-    """0 of one that is scheduled."""
+    """The position in the log. It is 0 for a scheduled transaction."""
     queue: int
-    """-1 of a split and of one that is scheduled: they are in no queue."""
+    """The number of the queue. It is -1 for a split or a scheduled transaction, which are in no queue."""
     accepted_at: datetime
     parent: str | None
     replayed: bool
@@ -221,7 +227,7 @@ class Accepted(NamedTuple):
 
 
 class BalanceRef(NamedTuple):
-    """What never changes about a balance, so it may be remembered for ever."""
+    """What never changes about a balance. A process may remember it for ever."""
 
     key: int
     balance_id: str
@@ -231,9 +237,9 @@ class BalanceRef(NamedTuple):
 
 
 GENERAL_LEDGER = "general_ledger_id"
-"""The ledger of all internal balances."""
+"""The ID of the General Ledger, which holds all internal balances."""
 
 BATCH_PREFIX, RUN_PREFIX = BATCH_PREFIXES = ("bulk_", "run_")
-"""The ID of a batch begins with one of these: that of a bulk, and that of a run, which is posted little by little."""
+"""The prefixes of batch IDs: a batch that was sent together, and a funding run, which is posted little by little."""
 
 Json = dict[str, Any]

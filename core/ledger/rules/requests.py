@@ -1,7 +1,7 @@
-"""What may be asked of the ledger, whoever asks. JSON decodes straight into these, exactly and without floats.
+"""Defines the requests of the ledger. JSON decodes into them exactly, without floats.
 
-Everything is optional here, for ``intake`` says in one answer what is missing. A field that is not listed is refused, as
-a misspelt ``allow_overdrft`` must not pass. Fields that Blnk's clients send for nothing are listed and ignored.
+Most fields are optional, because ``intake`` says in one answer which ones are missing. An unknown field is refused, so
+that a misspelt ``allow_overdrft`` does not pass. Fields that Blnk's clients send without effect are listed and ignored.
 """
 
 from datetime import datetime
@@ -27,7 +27,7 @@ DueDate = Annotated[
         tz=True, extra={UNREADABLE: _NO_TIME_TEXT, BLANK_IS_NONE: True}, extra_json_schema={"format": "time or blank"}
     ),
 ]
-"""An RFC 3339 time. Blnk's clients write none as an empty text, or as the year 1."""
+"""An RFC 3339 time. Blnk's clients write an empty text or the year 1 when there is none."""
 
 NO_META_DATA = Raw(b"")
 
@@ -43,37 +43,40 @@ class Leg(Struct, forbid_unknown_fields=True, omit_defaults=True):
         Annotated[int | str, Meta(description='Minor units, or "left". Wins over distribution.')] | None
     ) = None
 
-    # Sent by Blnk's clients for nothing.
+    # Blnk's clients send these without effect.
     narration: str | None = None
     transaction_id: str | None = None
 
 
 class Terms(Struct, omit_defaults=True):
-    """What was agreed on beside the movement itself. Stored with the transaction, as JSON."""
+    """The terms of a transaction beside the movement itself. They are stored with it, as JSON."""
 
     sources: list[Leg] | None = None
     destinations: list[Leg] | None = None
     atomic: bool = False
     inflight: bool = False
-    """Of a split: its legs are holds."""
+    """Whether the legs of a split are holds."""
     refund: bool = False
-    """Of a split: its legs are refunds."""
+    """Whether the legs of a split are refunds."""
     scheduled_for: datetime | None = None
     scheduled_at: datetime | None = None
-    """When it was asked for, of one that waited for its date."""
+    """The time of the request, for a transaction that waits for its date."""
     inflight_expiry_date: datetime | None = None
     inflight_commit_date: datetime | None = None
 
 
 class TransactionRequest(Struct, forbid_unknown_fields=True):
-    """``POST /transactions``, and one item of a bulk."""
+    """The body of ``POST /transactions``, and one item of a batch."""
 
     amount: Amount | None = None
     precise_amount: PreciseAmount | None = None
     precision: Annotated[Decimal, Meta(description="Minor units in a major unit: 100 for cents.")] | None = None
     currency: str | None = None
     reference: (
-        Annotated[str, Meta(description="Yours, unique for ever; the same one again is answered, not repeated.")] | None
+        Annotated[
+            str, Meta(description="A unique text of yours. A repeated one gets the first transaction as its answer.")
+        ]
+        | None
     ) = None
     description: str | None = None
     source: Annotated[str, Meta(description="Balance id, or the @Name of an internal balance.")] | None = None
@@ -88,15 +91,15 @@ class TransactionRequest(Struct, forbid_unknown_fields=True):
     effective_date: Timestamp | None = None
     meta_data: Raw = NO_META_DATA
 
-    sources: Annotated[list[Leg], Meta(description="Several, in place of source.")] | None = None
-    destinations: Annotated[list[Leg], Meta(description="Several, in place of destination.")] | None = None
-    atomic: Annotated[bool, Meta(description="Of a split: all legs or none.")] | None = None
+    sources: Annotated[list[Leg], Meta(description="Several sources, in place of source.")] | None = None
+    destinations: Annotated[list[Leg], Meta(description="Several destinations, in place of destination.")] | None = None
+    atomic: Annotated[bool, Meta(description="Whether a split applies all its legs or none.")] | None = None
     scheduled_for: Annotated[DueDate, Meta(description="When to accept it: an RFC 3339 time.")] | None = None
     inflight_expiry_date: Annotated[DueDate, Meta(description="When to void what is left of the hold.")] | None = None
     inflight_commit_date: Annotated[DueDate, Meta(description="When to commit what is left of the hold.")] | None = None
-    dry_run: Annotated[bool, Meta(description="Answer what would happen, and do nothing.")] | None = None
+    dry_run: Annotated[bool, Meta(description="Answer with what would happen, and change nothing.")] | None = None
 
-    # Sent by Blnk's clients for nothing.
+    # Blnk's clients send these without effect.
     status: str | None = None
     balance_id: str | None = None
     rate: Any = None
@@ -106,23 +109,25 @@ _decode_terms = json.Decoder(Terms).decode
 
 
 def terms_of(text: str | None) -> Terms:
-    """Terms as they are stored."""
+    """Read the stored terms of a transaction. No text means the default terms."""
     return _decode_terms(text) if text else Terms()
 
 
 class BulkRequest(Struct, forbid_unknown_fields=True):
-    """``POST /transactions/bulk``."""
+    """The body of ``POST /transactions/bulk``."""
 
     transactions: list[TransactionRequest | None] | None = None
     inflight: bool | None = None
-    atomic: Annotated[bool, Meta(description="All or none, decided in one commit.")] | None = None
+    atomic: Annotated[bool, Meta(description="Whether all transactions are applied or none, in one commit.")] | None = (
+        None
+    )
     run_async: bool | None = None
     skip_queue: bool | None = None
     dry_run: bool | None = None
 
 
 class SettleRequest(Struct, forbid_unknown_fields=True):
-    """``PUT /transactions/inflight/<id>``."""
+    """The body of ``PUT /transactions/inflight/<id>``."""
 
     status: Annotated[str, Meta(description="commit or void")] | None = None
     amount: Amount | None = None
@@ -131,7 +136,7 @@ class SettleRequest(Struct, forbid_unknown_fields=True):
     skip_queue: bool | None = None
     dry_run: bool | None = None
 
-    # Sent by Blnk's clients for nothing.
+    # Blnk's clients send these without effect.
     meta_data: Raw = NO_META_DATA
 
 
@@ -144,7 +149,7 @@ class BulkSettlement(Struct, forbid_unknown_fields=True):
 
 
 class BulkCommitRequest(Struct, forbid_unknown_fields=True):
-    """``POST /transactions/inflight/bulk/commit``."""
+    """The body of ``POST /transactions/inflight/bulk/commit``."""
 
     transactions: list[BulkSettlement] | None = None
     skip_queue: bool | None = None
@@ -152,7 +157,7 @@ class BulkCommitRequest(Struct, forbid_unknown_fields=True):
 
 
 class BulkVoidRequest(Struct, forbid_unknown_fields=True):
-    """``POST /transactions/inflight/bulk/void``."""
+    """The body of ``POST /transactions/inflight/bulk/void``."""
 
     transaction_ids: list[str] | None = None
     skip_queue: bool | None = None
@@ -160,7 +165,7 @@ class BulkVoidRequest(Struct, forbid_unknown_fields=True):
 
 
 class RefundRequest(Struct, forbid_unknown_fields=True):
-    """``POST /refund-transaction/<id>``."""
+    """The body of ``POST /refund-transaction/<id>``."""
 
     amount: Amount | None = None
     precise_amount: PreciseAmount | None = None
@@ -172,21 +177,21 @@ class RefundRequest(Struct, forbid_unknown_fields=True):
 
 
 class LedgerRequest(Struct, forbid_unknown_fields=True):
-    """``POST /ledgers`` and ``PUT /ledgers/<id>``."""
+    """The body of ``POST /ledgers`` and ``PUT /ledgers/<id>``."""
 
     name: str | None = None
     meta_data: Raw = NO_META_DATA
 
 
 class BalanceRequest(Struct, forbid_unknown_fields=True):
-    """``POST /balances``."""
+    """The body of ``POST /balances``."""
 
     ledger_id: str | None = None
     currency: str | None = None
     indicator: Annotated[str, Meta(description="@Name, only in the General Ledger.")] | None = None
     meta_data: Raw = NO_META_DATA
 
-    # Sent by Blnk's clients for nothing.
+    # Blnk's clients send these without effect.
     identity_id: str | None = None
     allocation_strategy: str | None = None
     track_fund_lineage: bool | None = None
@@ -194,12 +199,12 @@ class BalanceRequest(Struct, forbid_unknown_fields=True):
 
 
 class IdentityLinkRequest(Struct, forbid_unknown_fields=True):
-    """``PUT /balances/<id>/identity``."""
+    """The body of ``PUT /balances/<id>/identity``."""
 
     identity_id: str | None = None
 
 
 class MetaDataRequest(Struct, forbid_unknown_fields=True):
-    """``POST /<id>/metadata``."""
+    """The body of ``POST /<id>/metadata``."""
 
     meta_data: Annotated[Raw, Meta(description="Members to add, or to replace.")] = NO_META_DATA

@@ -1,18 +1,18 @@
-"""Balance to queue. Every debit of a balance is in one queue, so its order is kept."""
+"""Finds the queue of a balance. Every debit of a balance is in one queue, which keeps their order."""
 
 from zlib import crc32
 
 MAX_QUEUES = 64
-"""The most queues a ledger may have. Workers listen to all of them, so ``resize`` needs no restart."""
+"""The largest number of queues. Workers listen to all of them, so that ``resize`` needs no restart."""
 
 DEFAULT_QUEUES = 8
 
 
 def route_of(balance_id: str) -> int:
-    """The part of a balance that routing looks at. CRC-32, since ``hash()`` differs between processes."""
+    """Compute the route of a balance, which decides its queue. It is a CRC-32, as ``hash()`` differs between processes."""
     return crc32(balance_id.encode())
 
 
 def queue_of(route: int, queues: int) -> int:
-    """The number, from 0, of the queue that decides what this source balance pays."""
+    """Return the number, from 0, of the queue that decides the debits of a balance with this route."""
     return route % queues

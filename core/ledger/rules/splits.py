@@ -1,7 +1,7 @@
-"""Several sources or destinations into legs that add up, to the minor unit. Pure.
+"""Splits an amount between several sources or destinations, exactly to the minor unit. It is pure.
 
-A share is fixed, a percentage of the total, or ``left``: all that the others leave. Percentages are cut to whole minor
-units, and what that leaves over goes to ``left``, else to the last percentage; never to a fixed share.
+A share is fixed, a percentage of the total, or ``left``, which is all that the others leave. Percentages are cut to whole
+minor units. The remainder goes to ``left``, or to the last percentage if there is no ``left``, and never to a fixed share.
 """
 
 import re
@@ -24,19 +24,19 @@ class BadSplit(ValueError):
 
 
 class Share(NamedTuple):
-    """One of these is set; none of them means ``left``."""
+    """The share of one leg. One of the fields is set, or none for ``left``."""
 
     fixed: int | None = None
-    """Minor units."""
+    """An amount in minor units."""
     percent: Fraction | None = None
-    """Of the total; 1 is all of it."""
+    """A part of the total, where 1 is all of it."""
 
 
 def share_of(distribution: str | None, precise_distribution: int | str | None, precision: int) -> Share:
-    """What a leg asks for. ``precise_distribution`` is in minor units, and wins.
+    """Read the share of a leg. ``precise_distribution`` is in minor units, and wins.
 
     Raises:
-        BadSplit: saying what would be right.
+        BadSplit: it says what would be right.
     """
     if precise_distribution is not None:
         text = str(precise_distribution)
@@ -66,13 +66,13 @@ def share_of(distribution: str | None, precise_distribution: int | str | None, p
 
 
 def amounts(total: int, shares: Sequence[Share]) -> list[int]:
-    """Minor units of each share, in their order, that add up to ``total``. A remainder of nothing is 0.
+    """Compute the minor units of each share, which add up to ``total``. A ``left`` share may get 0.
 
     Raises:
-        BadSplit: they are more or less than the total, or more than one is ``left``.
+        BadSplit: the shares are more or less than the total, or more than one is ``left``.
     """
-    left = [place for place, share in enumerate(shares) if share == Share()]
-    percentages = [place for place, share in enumerate(shares) if share.percent is not None]
+    left = [position for position, share in enumerate(shares) if share == Share()]
+    percentages = [position for position, share in enumerate(shares) if share.percent is not None]
     if len(left) > 1:
         raise BadSplit("multiple identifiers with 'left' distribution")
     asked = sum((share.fixed or 0) + (share.percent or 0) * total for share in shares)
@@ -87,13 +87,13 @@ def amounts(total: int, shares: Sequence[Share]) -> list[int]:
 
 
 def pairs(sources: Sequence[int], destinations: Sequence[int]) -> list[tuple[int, int, int]]:
-    """Legs from amounts that leave to amounts that arrive: place of the source, of the destination, and amount.
+    """Pair the amounts of sources and destinations into legs: position of the source, of the destination, and amount.
 
-    Both sides add up to the same, and keep their order: each source pays the destinations in turn until it has paid its
-    own. Amounts of 0 take no part.
+    Both sides must add up to the same. Each source pays the destinations in turn until it has paid its own amount, so
+    both keep their order. Amounts of 0 take no part.
     """
     legs: list[tuple[int, int, int]] = []
-    owing = [(place, amount) for place, amount in enumerate(destinations) if amount]
+    owing = [(position, amount) for position, amount in enumerate(destinations) if amount]
     for source, amount in enumerate(sources):
         while amount:
             destination, open_amount = owing[0]
@@ -108,7 +108,7 @@ def pairs(sources: Sequence[int], destinations: Sequence[int]) -> list[tuple[int
 
 
 def proportional(amount: int, of: Sequence[int]) -> list[int]:
-    """``amount`` shared in proportion to ``of``, never more than each, and adding up exactly. Some may get 0."""
+    """Share ``amount`` in proportion to ``of``. The shares add up exactly, and none is more than its part. Some may be 0."""
     total, before = sum(of), 0
     assert 0 <= amount <= total
     shares = []

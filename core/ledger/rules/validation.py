@@ -1,4 +1,4 @@
-"""What can be said of a request without looking anything up: every problem, each with its field."""
+"""Checks a request without looking anything up, and lists every problem with its field."""
 
 import re
 from datetime import UTC, datetime
@@ -12,14 +12,14 @@ from core.ledger.rules.requests import Leg, Terms, TransactionRequest
 
 MAX_NAME = 255
 MAX_REFERENCE = 512
-"""Characters. What is unique must fit into a page of a B-tree."""
+"""The largest number of characters of a reference. A unique text must fit into a page of a B-tree."""
 MAX_LEGS = 1_000
-"""Sources, or destinations, of one split."""
+"""The largest number of sources, or of destinations, of one split."""
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
-"""What Blnk's clients send for no time."""
+"""The text that Blnk's clients send when there is no time."""
 NO_TIME = datetime(1, 1, 1, tzinfo=UTC)
-"""The same, once it is read."""
+"""The time that Blnk's clients send when there is none."""
 
 _INDICATOR = re.compile(r"@\S+")
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -28,23 +28,23 @@ Problems = list[tuple[str, str]]
 
 
 class Checked(Struct, frozen=True):
-    """A transaction that breaks no rule, as far as that can be said without looking anything up."""
+    """A transaction that breaks no rule that can be checked without looking anything up."""
 
     index: int
     """Its position among those that were sent together."""
     request: TransactionRequest
     sources: list[str]
-    """The balances that are named, in order: ids, or ``@Names``."""
+    """The balances that are named, in order: IDs or ``@Names``."""
     destinations: list[str]
     minor: int | None
-    """The amount in minor units, if it was sent in those."""
+    """The amount in minor units, if it was sent in minor units."""
     effective_date: datetime | None
     terms: Terms | None
-    """What is agreed on beside a plain transfer, with dates in UTC."""
+    """The terms beside a plain transfer, with dates in UTC."""
 
 
 def check(index: int, request: TransactionRequest, now: datetime, problems: Problems) -> Checked:
-    """Check one transaction. All that is wrong is added to ``problems``; the result counts only when nothing was."""
+    """Check one transaction, and add all that is wrong to ``problems``. The result counts only when nothing was wrong."""
     amount, minor = request.amount, None
     if request.precise_amount is not None:
         if amount:
@@ -92,6 +92,7 @@ def check(index: int, request: TransactionRequest, now: datetime, problems: Prob
 
 
 def _terms(request: TransactionRequest, now: datetime, problems: Problems) -> Terms | None:
+    """Check the dates of a transaction, and collect its terms. Returns None for a plain transfer."""
     dates: dict[str, datetime] = {}
     for name in ("scheduled_for", "inflight_expiry_date", "inflight_commit_date"):
         date = getattr(request, name)
@@ -118,7 +119,7 @@ def _terms(request: TransactionRequest, now: datetime, problems: Problems) -> Te
 
 
 def precision_problems(precision: Decimal | None) -> Problems:
-    """What is wrong with the number of minor units in a major unit."""
+    """Check the number of minor units in a major unit."""
     if not precision:
         return []
     if not precision.is_finite() or precision.adjusted() > 20 or precision.adjusted() < -20:
@@ -131,7 +132,7 @@ def precision_problems(precision: Decimal | None) -> Problems:
 
 
 def _side(side: str, name: str | None, legs: list[Leg] | None, problems: Problems) -> list[str]:
-    """The balances that one side names, in its order."""
+    """Check one side, and return the balances that it names, in its order."""
     if bool(name) == bool(legs):
         problems.append((side, f"either {side} or {side}s is required, not both"))
     if not legs:
@@ -155,7 +156,7 @@ def _side(side: str, name: str | None, legs: list[Leg] | None, problems: Problem
 
 
 def indicator_problems(field: str, name: str) -> Problems:
-    """What is wrong with an ``@Name``."""
+    """Check an ``@Name``."""
     if len(name) > MAX_NAME:
         return [(field, f"an @Name has at most {MAX_NAME} characters")]
     if not _INDICATOR.fullmatch(name) or "\x00" in name:
@@ -164,6 +165,7 @@ def indicator_problems(field: str, name: str) -> Problems:
 
 
 def text_problems(field: str, value: str | None, longest: int) -> Problems:
+    """Check a text that must not be blank, nor longer than ``longest`` characters."""
     if value is None or not value.strip():
         return [(field, "cannot be blank")]
     if len(value) > longest:
@@ -172,15 +174,15 @@ def text_problems(field: str, value: str | None, longest: int) -> Problems:
 
 
 def time_of(text: str | None) -> datetime | None:
-    """A time that has no problems, in UTC; None for none, also as Blnk's clients write that."""
+    """Read a time that has no problems, in UTC. Returns None for no time, and for the year 1 of Blnk's clients."""
     if not text or text == ZERO_TIME:
         return None
-    # Postgres keeps microseconds; what is finer is cut.
+    # Postgres keeps microseconds, so finer digits are cut.
     return datetime.fromisoformat(text.upper()).astimezone(UTC)
 
 
 def time_problems(field: str, text: str) -> Problems:
-    """What is wrong with an RFC 3339 time."""
+    """Check an RFC 3339 time."""
     if _RFC_3339.fullmatch(text):
         try:
             problems: Problems = []
@@ -193,7 +195,7 @@ def time_problems(field: str, text: str) -> Problems:
 
 
 def in_utc(field: str, value: datetime, problems: Problems) -> datetime | None:
-    """A time in UTC. Where that is beyond the calendar, it is a problem."""
+    """Convert a time to UTC. A time beyond the calendar is added to ``problems``."""
     try:
         return value.astimezone(UTC)
     except OverflowError:
@@ -202,7 +204,7 @@ def in_utc(field: str, value: datetime, problems: Problems) -> datetime | None:
 
 
 def whole(value: int | str) -> int | None:
-    """An integer, or a string of its digits; None for anything else or longer than allowed."""
+    """Read an integer, or the text of its digits. Returns None for anything else, or if it is longer than allowed."""
     if isinstance(value, int) and value.bit_length() <= 64:
         return value
     text = str(value)
