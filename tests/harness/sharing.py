@@ -1,49 +1,37 @@
 """One of something for all test processes, however many pytest-xdist has started."""
 
 import fcntl
-import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from uuid import uuid4
-
-import psutil
 
 
 @contextmanager
 def shared(folder: Path, start: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
-    """What ``start`` gives, in a folder that all processes know.
+    """Yield the string that ``start`` yields, the same one in all processes that name this folder.
 
-    The first who asks starts it. The same one stops it, when nobody uses it any more.
+    The first process that asks starts it. The same process stops it when nobody uses it any more. A user holds a shared
+    lock, which ends with its process; the value is removed only under the exclusive one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    value, user = folder / "value", folder / f"user-{os.getpid()}-{uuid4()}"
-    with ExitStack() as stack:
-        with _locked(folder):
+    value = folder / "value"
+    with ExitStack() as owner, ExitStack() as user:
+        with _locked(folder / "start", fcntl.LOCK_EX):
+            user.enter_context(_locked(folder / "users", fcntl.LOCK_SH))
             if not value.exists():
-                value.write_text(stack.enter_context(start()))
-                stack.callback(_wait_until_unused, folder)
-            user.touch()
+                value.write_text(owner.enter_context(start()))
+                owner.callback(_wait_until_unused, folder)
             found = value.read_text()
-        try:
-            yield found
-        finally:
-            user.unlink()
+        yield found
 
 
 def _wait_until_unused(folder: Path) -> None:
-    while True:
-        with _locked(folder):
-            users = [int(user.name.split("-")[1]) for user in folder.glob("user-*")]
-            if not any(map(psutil.pid_exists, users)):
-                (folder / "value").unlink()
-                return
-        time.sleep(0.05)
+    with _locked(folder / "users", fcntl.LOCK_EX):
+        (folder / "value").unlink()
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def _locked(file: Path, how: int) -> Iterator[None]:
+    with file.open("w") as lock:
+        fcntl.flock(lock, how)
         yield

@@ -1,7 +1,7 @@
 """One bad request does not fail the good ones that share its commit."""
 
 import threading
-import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -58,15 +58,23 @@ def _together(service: Service, calls: list[Callable[[], Any]]) -> list[Any]:
     """The results of calls that go into one commit: the committer is made to wait until all are there."""
     committer = service.committer
     gather = committer._gather
-    are_all_there = threading.Event()
+    arrived = threading.Semaphore(0)
+    are_all_there = False
+
+    class Waiting(deque[Any]):
+        def append(self, submitted: Any) -> None:
+            super().append(submitted)
+            arrived.release()
 
     def gather_all() -> Any:
-        deadline = time.monotonic() + 5
-        while not are_all_there.is_set() and len(committer._waiting) < len(calls) and time.monotonic() < deadline:
-            time.sleep(0.005)
-        are_all_there.set()
+        nonlocal are_all_there
+        if not are_all_there:
+            are_all_there = all(arrived.acquire(timeout=20) for _ in calls)
         return gather()
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(len(calls)) as pool:
         patch.setattr(committer, "_gather", gather_all)
-        return [future.result(timeout=20) for future in [pool.submit(call) for call in calls]]
+        patch.setattr(committer, "_waiting", Waiting())
+        results = [future.result(timeout=60) for future in [pool.submit(call) for call in calls]]
+    assert are_all_there
+    return results

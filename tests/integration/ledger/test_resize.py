@@ -2,7 +2,6 @@
 
 import random
 import threading
-import time
 
 import pytest
 from sqlalchemy import Engine
@@ -23,6 +22,7 @@ def test_resize_while_threads_append_and_drain_loses_and_reorders_nothing(ledger
     done = threading.Event()
     failures: list[BaseException] = []
     posted = [0, 0]
+    steps = threading.Semaphore(0)
 
     def append(number: int) -> None:
         rng = random.Random(number)
@@ -30,6 +30,7 @@ def test_resize_while_threads_append_and_drain_loses_and_reorders_nothing(ledger
             source, destination = rng.sample(names, 2)
             ledger.post(source=source, destination=destination, precise_amount=rng.randint(1, 9), allow_overdraft=False)
             posted[number] += 1
+            steps.release()
 
     def work(number: int) -> None:
         rng = random.Random(number)
@@ -47,15 +48,18 @@ def test_resize_while_threads_append_and_drain_loses_and_reorders_nothing(ledger
         thread.start()
     sizes = [3, MAX_QUEUES, 1, 16, 5]
     before = 8
-    for count in sizes:
-        at = sum(posted)
-        while sum(posted) < at + 15 and not failures:
-            time.sleep(0.005)
-        assert queues.resize(ledger.engine, count) == before
-        before = count
-    done.set()
-    for thread in threads:
-        thread.join()
+    try:
+        for count in sizes:
+            while steps.acquire(blocking=False):
+                pass
+            for _ in range(15):
+                assert steps.acquire(timeout=60), failures
+            assert queues.resize(ledger.engine, count) == before
+            before = count
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
     assert failures == []
 
     with reading(ledger.engine) as conn:
