@@ -6,8 +6,8 @@ from core.ledger.rules import chain
 from core.ledger.rules.log_row import digest_of
 from core.ledger.store import outcomes as outcome_store
 from core.verification.checkpoints import Checkpoint, Heads
+from core.verification.history_store import HistoryRow, Queue
 from core.verification.report import Report, hash_text, seq_key
-from core.verification.store import HistoryRow, Queue
 
 _NO_HEAD = (0, chain.START)
 """The head of a queue that has decided nothing yet."""

@@ -7,11 +7,10 @@ from sqlalchemy import Connection
 
 from core.ledger.rules import chain
 from core.ledger.rules.model import STATUS_OF_NUMBER, Status
-from core.verification import state_store
-from core.verification import store as history_store
+from core.verification import history_store, state_store
 from core.verification.checkpoints import Heads
+from core.verification.history_store import HistoryRow, Queue, Recorded
 from core.verification.report import Report, hash_text, seq_key
-from core.verification.store import HistoryRow, Queue, Recorded
 from core.verification.walk import check_log_reaches
 
 FIRST_VERSION = 1

@@ -14,9 +14,9 @@ from sqlalchemy import Connection
 
 from core.ledger.rules.engine import Book, decide, decide_group
 from core.ledger.rules.model import STATUS_NUMBERS, STATUS_OF_NUMBER, Balance, Kind, Outcome, Posting, Refunded, Status
-from core.verification import store as history_store
+from core.verification import history_store
+from core.verification.history_store import HistoryRow, Queue, Recorded
 from core.verification.report import Report, reason_text, seq_key, status_text
-from core.verification.store import HistoryRow, Queue, Recorded
 
 
 @dataclass(slots=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import Kind
+from core.verification.history_store import HistoryRow
 from core.verification.report import Report, seq_key
-from core.verification.store import HistoryRow
 
 
 @dataclass(slots=True)

@@ -16,12 +16,12 @@ from core.ledger.rules.model import Kind
 from core.ledger.rules.routing import queue_of, route_of
 from core.ledger.store import balances as balance_store
 from core.ledger.store.balances import BALANCE_PREFIX
-from core.verification import store as history_store
+from core.verification import history_store
 from core.verification.chains import Chains
 from core.verification.checkpoints import Checkpoint, Heads
+from core.verification.history_store import HistoryRow, Queue
 from core.verification.report import Report, TellProgress, seq_key, status_text
 from core.verification.splits import Splits
-from core.verification.store import HistoryRow, Queue
 
 ROWS_AT_A_TIME = 5_000
 """Rows of the log that one statement reads."""

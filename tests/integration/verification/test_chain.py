@@ -7,8 +7,8 @@ from core.base.db import begin, reading
 from core.ledger import queues
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import COLUMNS, digest_of
-from core.verification import store as audit_store
-from core.verification.store import Recorded
+from core.verification import history_store
+from core.verification.history_store import Recorded
 from core.verification.verify import verify_all
 from tests.harness.factories import Ledger
 from tests.harness.history import KEY, NO_TRIGGERS, both, checkpoint, named, tamper
@@ -61,9 +61,9 @@ def test_an_edit_of_the_log_with_a_digest_to_match_is_named_at_the_next_row(chai
     tamper(chained, f"UPDATE log SET {edit}")
     seq = int(edit.rpartition(" ")[2])
     with begin(chained.engine) as conn:
-        (row,) = audit_store.history(conn, first=seq, last=seq)
+        (row,) = history_store.history(conn, first=seq, last=seq)
         assert row.logged is not None
-        digest = digest_of(row.logged, audit_store.digest_at(conn, seq - 1) or chain.START)
+        digest = digest_of(row.logged, history_store.digest_at(conn, seq - 1) or chain.START)
         conn.execute(text(NO_TRIGGERS))
         conn.execute(text("UPDATE log SET digest = :digest WHERE seq = :seq"), {"digest": digest, "seq": seq})
     for report in both(chained):

@@ -11,8 +11,7 @@ from core.ledger.rules import chain
 from core.ledger.rules.log_row import digest_of
 from core.ledger.rules.requests import Leg
 from core.ledger.store import outcomes as outcome_store
-from core.verification import checkpoint_store, checkpoints, walk
-from core.verification import store as audit_store
+from core.verification import checkpoint_store, checkpoints, history_store, walk
 from core.verification.verify import verify_all, verify_since_checkpoint
 from tests.harness.factories import Ledger
 from tests.harness.history import KEY, NO_TRIGGERS, OTHER_KEY, both, checkpoint, mix, named, tamper
@@ -76,7 +75,7 @@ def forge(conn: Connection) -> None:
     conn.execute(text(NO_TRIGGERS))
     heads: dict[int, bytes] = {}
     digest = chain.START
-    for row in audit_store.history(conn, first=1, last=100):
+    for row in history_store.history(conn, first=1, last=100):
         assert row.logged is not None
         digest = digest_of(row.logged, digest)
         conn.execute(text("UPDATE log SET digest = :d WHERE seq = :s"), {"d": digest, "s": row.seq})

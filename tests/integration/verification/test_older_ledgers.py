@@ -19,7 +19,7 @@ from core.base.db import begin, connect, driver, reading
 from core.ledger.directory import Directory
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import digest_of
-from core.verification.store import history
+from core.verification.history_store import history
 from core.verification.verify import verify_all, verify_since_checkpoint
 from tests.harness.factories import Ledger
 from tests.harness.history import KEY, NO_TRIGGERS
