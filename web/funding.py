@@ -48,7 +48,6 @@ from core.funding.terms import terms_problems
 from core.ledger.rules.model import RUN_PREFIX
 from web.http import operations, parameters, wire
 from web.http import pages as lists
-from web.http.errors import Malformed
 from web.http.operations import MULTIPART, operation
 from web.service import service
 
@@ -298,11 +297,11 @@ def _parts() -> tuple[FundingRequest, BinaryIO]:
     if len(jobs) != 1 or len(files) != 1 or len(found) != 2:
         names = ", ".join(name or "one without a name" for name in found[:10])
         text = f"{MULTIPART} must have {PARTS}, and nothing else; there is {names[:200] or 'nothing that can be read'}"
-        raise Malformed(text)
+        raise wire.Malformed(text)
     if len(jobs[0]) > wire.MAX_BODY:
-        raise Malformed(f"the part job is larger than {wire.MAX_BODY} bytes")
+        raise wire.Malformed(f"the part job is larger than {wire.MAX_BODY} bytes")
     if "\ufffd".encode() in jobs[0]:  # What became of bytes that are no text.
-        raise Malformed("the part job must be UTF-8")
+        raise wire.Malformed("the part job must be UTF-8")
     return _checked(wire.decoded(FundingRequest, jobs[0]), has_file=True), cast(BinaryIO, files[0].stream)
 
 

@@ -54,14 +54,6 @@ STATUS: dict[ErrorCode, int] = {
 }
 
 
-class Malformed(InvalidRequest):
-    """The body is not the JSON that this endpoint reads."""
-
-    def __init__(self, message: str, details: Any = None, code: ErrorCode = ErrorCode.GEN_MALFORMED_REQUEST) -> None:
-        super().__init__([("", message)], code, details)
-        self.message = message
-
-
 class ErrorDetail(Struct, frozen=True, kw_only=True):
     """What went wrong, for programs."""
 

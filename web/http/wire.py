@@ -9,7 +9,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from core.base import decoding
 from core.base.answers import encode
 from core.base.decoding import UNKNOWN_FIELD, Decoded, exact
-from core.base.errors import ErrorCode
+from core.base.errors import ErrorCode, InvalidRequest
 from core.base.problems import refusal
 from core.funding.requests import FundingRequest, RunRequest
 from core.ledger.rules.requests import (
@@ -53,6 +53,14 @@ DECODERS: "dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]" = {
 """Made here, by one thread. Two that make the first decoder of a struct at the same moment crash the process (0.22)."""
 
 
+class Malformed(InvalidRequest):
+    """The body is not the JSON that this endpoint reads."""
+
+    def __init__(self, message: str, details: Any = None, code: ErrorCode = ErrorCode.GEN_MALFORMED_REQUEST) -> None:
+        super().__init__([("", message)], code, details)
+        self.message = message
+
+
 def body(kind: type[T], *, optional: bool = False, or_else: str = "") -> T:
     """The request's JSON body. With ``optional`` an empty one is the default. ``or_else`` names what else is taken.
 
@@ -71,8 +79,6 @@ def read(kind: type[T], *, optional: bool = False, or_else: str = "") -> Decoded
     Raises:
         InvalidRequest: not JSON.
     """
-    from web.http.errors import Malformed
-
     environ = request.environ
     content_type = environ.get("CONTENT_TYPE") or "application/json"
     if content_type.partition(";")[0].strip().lower() != "application/json":
@@ -88,8 +94,6 @@ def decoded(kind: type[T], data: bytes) -> Decoded[T]:
     Raises:
         InvalidRequest: as ``read``.
     """
-    from web.http.errors import Malformed
-
     try:
         return decoding.read(DECODERS[kind], data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
