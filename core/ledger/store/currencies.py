@@ -2,6 +2,15 @@
 
 from sqlalchemy import Connection, text
 
+# The index on destination and seq finds one row for each balance, so the log is not walked through.
+_USED_PRECISION = """
+    SELECT log.precision
+    FROM balances
+    JOIN log ON log.destination = balances.id
+    WHERE balances.currency = :currency
+    LIMIT 1
+"""
+
 
 def precision_of(conn: Connection, currency: str) -> int | None:
     """The currency's precision; None while nothing has fixed it."""
@@ -23,11 +32,7 @@ def fix_precision(conn: Connection, currency: str, precision: int) -> int:
 
 def used_precision(conn: Connection, currency: str) -> int | None:
     """The precision of a transaction in this currency; None when there is none. Looks at its balances, not the whole log."""
-    sql = text(
-        "SELECT log.precision FROM balances JOIN log ON log.destination = balances.id "
-        "WHERE balances.currency = :currency LIMIT 1"
-    )
-    precision: int | None = conn.execute(sql, {"currency": currency}).scalar_one_or_none()
+    precision: int | None = conn.execute(text(_USED_PRECISION), {"currency": currency}).scalar_one_or_none()
     return precision
 
 
