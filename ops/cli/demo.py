@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 from msgspec.structs import replace
-from pacioli_client import Bulk, Client, NewBalance, NewTransaction, Settlement
-from pacioli_client.answers import Balance, Transaction
+from pacioli_client import Client, NewBalance, NewBatch, NewTransaction, Settlement
+from pacioli_client.answers.balances import Balance
+from pacioli_client.answers.transactions import Transaction
 from pacioli_client.errors import Conflict, Invalid, NotFound
 from rich.console import Console
 from rich.text import Text
@@ -137,7 +138,7 @@ class Story:
         )
         sale = self._request("sale", "Ana", "@Revenue", 4250, "Two novels and a lamp")
         fee = self._request("sale-fee", "@Revenue", "@Fees", 128, "Card fee")
-        self._client.transactions.create_bulk(Bulk(transactions=[sale, fee], atomic=True))
+        self._client.transactions.create_batch(NewBatch(transactions=[sale, fee], atomic=True))
         rows = [self._decided(str(asked.reference), "APPLIED") for asked in (sale, fee)]
         self._show(rows)
 

@@ -7,10 +7,11 @@ from typing import Any, BinaryIO, TypeVar
 
 import click
 from pacioli_client import Client, NewJob, Rule
-from pacioli_client.answers import Balance, DryRun
+from pacioli_client.answers.balances import Balance
+from pacioli_client.answers.funding import DryRun
 from pacioli_client.errors import Invalid, NotFound, Unreachable
 from pacioli_client.errors import Unavailable as Busy
-from pacioli_client.funding import Created, Sent
+from pacioli_client.funding import CreatedJob, Sent
 from rich.console import Console
 
 from core.base.ids import new_key
@@ -223,7 +224,7 @@ def _stopped() -> click.exceptions.Exit:
     return click.exceptions.Exit(LEFT_GOING)
 
 
-def _create(client: Client, asked: NewJob, file: BinaryIO | None, err: Console) -> Created:
+def _create(client: Client, asked: NewJob, file: BinaryIO | None, err: Console) -> CreatedJob:
     again = f"the same command with --reference {asked.reference} makes it once"
     try:
         return _with_bar(err, file, lambda sent: client.funding.create(asked, file, sent=sent))

@@ -6,9 +6,9 @@ from itertools import islice
 
 import click
 from pacioli_client import Client
-from pacioli_client.answers import Job, Run
+from pacioli_client.answers.funding import Job, Run
 from pacioli_client.errors import NotFound
-from pacioli_client.funding import Replayed
+from pacioli_client.funding import StartedRun
 
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show.funding import job_line, print_jobs, print_rows
@@ -155,7 +155,7 @@ def _change(where: Where, as_json: bool, name: str, change: Callable[[Client, st
         click.echo(job_line(job))
 
 
-def _print_new_run(started: Replayed, what: str, as_json: bool) -> None:
+def _print_new_run(started: StartedRun, what: str, as_json: bool) -> None:
     run = started.run
     if as_json:
         print_json(run)

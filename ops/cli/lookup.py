@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 from pacioli_client import Client
-from pacioli_client.answers import Balance, Batch, Entry, Job, Transaction
+from pacioli_client.answers.balances import Balance, Entry
+from pacioli_client.answers.funding import Job
+from pacioli_client.answers.transactions import Batch, Transaction
 from pacioli_client.errors import NotFound
 
 from ops.cli.service import Where, asks_service, service

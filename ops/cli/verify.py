@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 import msgspec
-from pacioli_client.answers import Verification
+from pacioli_client.answers.service import Verification
 
 from core.base.answers import fields_of
 from core.verification import checkpoints

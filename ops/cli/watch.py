@@ -8,7 +8,7 @@ from time import monotonic, sleep
 import click
 from msgspec.structs import replace
 from pacioli_client import Client
-from pacioli_client.answers import Job, Run
+from pacioli_client.answers.funding import Job, Run
 from pacioli_client.errors import Unavailable as Busy
 from pacioli_client.errors import Unreachable
 from rich.console import Console

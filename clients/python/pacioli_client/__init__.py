@@ -1,14 +1,13 @@
-"""Speaks HTTP with Pacioli. ``connect()`` gives a ``Client``; start reading in ``client.py``.
+"""A client of Pacioli over HTTP. ``connect()`` returns a ``Client``; start reading in ``client.py``.
 
-The names below are what a program needs to name: this is the front door of a distribution of its own. The package knows nothing
-of the ledger's code, only what goes over the wire.
+The package is a distribution of its own, so it exports the names that a program needs. It knows nothing of the ledger's code.
 """
 
 from pacioli_client.client import Client as Client
 from pacioli_client.errors import PacioliError as PacioliError
 from pacioli_client.local import connect as connect
-from pacioli_client.requests import Bulk as Bulk
 from pacioli_client.requests import NewBalance as NewBalance
+from pacioli_client.requests import NewBatch as NewBatch
 from pacioli_client.requests import NewJob as NewJob
 from pacioli_client.requests import NewTransaction as NewTransaction
 from pacioli_client.requests import Recipient as Recipient

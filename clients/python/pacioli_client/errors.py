@@ -1,4 +1,4 @@
-"""What can go wrong with a request.
+"""The errors that a request can raise.
 
 PacioliError
 ├── NotConfigured       nothing says where the service is
@@ -8,7 +8,7 @@ PacioliError
     ├── Invalid             400, 413, 415: the request is wrong, or cannot be done as things stand
     ├── KeyRefused          401, 403: the key is missing or wrong
     ├── NotFound            404
-    ├── Conflict            409: it is at odds with what is already there
+    ├── Conflict            409: something that is already there is in the way
     └── Unavailable         503: the same request may work next time
 """
 
@@ -18,11 +18,11 @@ import msgspec
 
 
 class PacioliError(Exception):
-    """Base of all."""
+    """Base of all errors of the client."""
 
 
 class NotConfigured(PacioliError):
-    """No address was given, and no instance runs in the data folder; or what was given is no address."""
+    """There is no usable address: none is given and no instance runs in the data folder, or the given one is not a URL."""
 
 
 class KeyUnusable(NotConfigured):
@@ -30,7 +30,7 @@ class KeyUnusable(NotConfigured):
 
 
 class Unreachable(PacioliError):
-    """There was no answer. ``uncertain`` says whether the request may have been carried out all the same."""
+    """The service did not answer. ``uncertain`` says whether it may have carried out the request."""
 
     def __init__(self, url: str, reason: str, *, uncertain: bool) -> None:
         super().__init__(f"cannot reach {url} ({reason})")
@@ -54,11 +54,11 @@ class Refused(PacioliError):
         self.status, self.message, self.code = status, message, code
         self.details: Any = details
         self.request_id = request_id
-        """Also in the log of the service."""
+        """The log of the service names the request by it."""
 
     @property
     def problems(self) -> list[Problem]:
-        """What is wrong with which field, as far as the service lists it."""
+        """The problems that the service lists, each with its field."""
         if not isinstance(self.details, dict):
             return []
         if isinstance(listed := self.details.get("problems"), list):
@@ -77,11 +77,11 @@ class KeyRefused(Refused):
 
 
 class NotFound(Refused):
-    """There is nothing of that name."""
+    """Nothing has that name."""
 
 
 class Conflict(Refused):
-    """It is at odds with what is already there, such as a reference that names something else."""
+    """Something that is already there is in the way, such as a reference that names another transaction."""
 
 
 class Unavailable(Refused):
@@ -109,10 +109,10 @@ _decode = msgspec.json.Decoder(_Body).decode
 
 
 def refused(status: int, body: bytes, request_id: str) -> Refused:
-    """The error that an answer says."""
+    """Make the error that an answer describes."""
     try:
         found = _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):  # Something before the service answered, in its own words.
+    except (msgspec.MsgspecError, UnicodeDecodeError):  # A proxy in front of the service answered, in its own words.
         found = _Body()
     detail = found.error_detail
     message = detail.message or found.error or body[:200].decode(errors="replace") or f"status {status}"

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 import msgspec
 
-from pacioli_client.answers import DryRun, Job, Row, Run
+from pacioli_client.answers.funding import DryRun, Job, Row, Run
 from pacioli_client.requests import NewJob, Recipient
 from pacioli_client.wire import Request, Wire, decoded, encode, escaped, new_reference, seconds
 
@@ -20,47 +20,48 @@ Recipients = BinaryIO | Iterable[Recipient]
 """A CSV file, opened in binary, or rows."""
 
 Sent = Callable[[int, int], None]
-"""Is told how many bytes of the list were sent, and how many there are."""
+"""A function that is called with how many bytes of the list are sent, and how many there are."""
 
 CHECKED_S = 300.0
-"""How long the service may take to look at a list."""
+"""The service may take so long to check a list."""
 
 IN_MEMORY = 4 * 1024 * 1024
 
 
-class Replayed(msgspec.Struct, frozen=True):
-    """What was created, or was there before under the same reference."""
+class StartedRun(msgspec.Struct, frozen=True):
+    """A run, and whether an earlier request with the same reference started it."""
 
     run: Run
     replayed: bool
 
 
-class Created(msgspec.Struct, frozen=True):
-    """A job, and whether it was there before under the same reference."""
+class CreatedJob(msgspec.Struct, frozen=True):
+    """A job, and whether an earlier request with the same reference created it."""
 
     job: Job
     replayed: bool
 
 
 class Funding:
-    """``/funding-jobs``."""
+    """The requests of ``/funding-jobs``."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
 
-    def create(self, asked: NewJob, recipients: Recipients | None = None, *, sent: Sent | None = None) -> Created:
-        """Keep a funding job, and run it if it has no date. Its recipients are a CSV file, rows, or its rule's.
+    def create(self, asked: NewJob, recipients: Recipients | None = None, *, sent: Sent | None = None) -> CreatedJob:
+        """Create a funding job, and run it now if it has no date. A CSV file, rows or its rule name the recipients.
 
-        The list is sent piece by piece, up to 256 MiB, and never held in memory. What cannot be read twice is first copied to a
-        temporary file, so that a lost answer can be asked for again; the reference sees to it that there is one job.
+        The list is sent piece by piece, up to 256 MiB, and is never held in memory. A list that cannot be read twice is first
+        copied to a temporary file, so that the request can be repeated when its answer is lost. The reference makes sure that
+        only one job is created.
         """
         if asked.reference is None:
             asked = msgspec.structs.replace(asked, reference=new_reference())
         response = self._create(asked, recipients, sent)
-        return Created(decoded(Job, response), _replayed(response))
+        return CreatedJob(decoded(Job, response), _replayed(response))
 
     def dry_run(self, asked: NewJob, recipients: Recipients | None = None, *, sent: Sent | None = None) -> DryRun:
-        """What a run would come to over the balances as they are. Nothing is kept."""
+        """Return what a run would do to the balances as they are now. Nothing is kept."""
         body = msgspec.json.decode(encode(asked), type=dict[str, msgspec.Raw])
         return decoded(DryRun, self._create({**body, "dry_run": True}, recipients, sent))
 
@@ -73,64 +74,64 @@ class Funding:
             return self._wire.send(dataclasses.replace(request, files=files))
 
     def read(self, job_id: str) -> Job:
-        """One job by its id, with its last run, the next ones, and what the pool will be after the next."""
+        """Return a job by its id, with its last run, its next runs, and what its pool will hold after the next one."""
         return self._wire.ask(Job, Request("GET", _path(job_id)))
 
     def by_reference(self, reference: str) -> Job:
-        """One job by your reference."""
+        """Return a job by your reference."""
         return self._wire.ask(Job, Request("GET", f"/funding-jobs/reference/{escaped(reference)}"))
 
     def list(self, *, status: str | None = None, limit: int = 100) -> Iterator[Job]:
-        """All jobs, newest first; a page has ``limit``."""
+        """Iterate over all jobs, newest first. Each request fetches ``limit`` of them."""
         return self._wire.rows(Job, "/funding-jobs", {"status": status, "limit": limit})
 
     def pause(self, job_id: str) -> Job:
-        """Stop after the rows that are posted. Nothing comes due until it is resumed."""
+        """Pause a job after the rows that are posted. It has no more runs until it is resumed."""
         return self._change(job_id, "pause")
 
     def resume(self, job_id: str) -> Job:
-        """Go on with the run that it was at, and with its schedule from now on."""
+        """Resume a job: its unfinished run goes on, and so does its schedule from now on."""
         return self._change(job_id, "resume")
 
     def cancel(self, job_id: str) -> Job:
-        """End a job for good. What is posted stays."""
+        """Cancel a job for good. Rows that are posted stay posted."""
         return self._change(job_id, "cancel")
 
-    def run(self, job_id: str, reference: str | None = None) -> Replayed:
+    def run(self, job_id: str, reference: str | None = None) -> StartedRun:
         """Run a job now, beside its schedule."""
         body = {"reference": reference or new_reference()}
         return self._started(Request("POST", _path(job_id, "run"), body))
 
-    def retry(self, job_id: str, run_id: str) -> Replayed:
-        """Post the rejected rows of a run once more, as a run of their own. Each run is retried once."""
+    def retry(self, job_id: str, run_id: str) -> StartedRun:
+        """Start a run that posts the rejected rows of another run again. Each run can be retried once."""
         return self._started(Request("POST", _path(job_id, "runs", run_id, "retry")))
 
     def runs(self, job_id: str, *, limit: int = 100) -> Iterator[Run]:
-        """All runs of a job, newest first; a page has ``limit``."""
+        """Iterate over all runs of a job, newest first. Each request fetches ``limit`` of them."""
         return self._wire.rows(Run, _path(job_id, "runs"), {"limit": limit})
 
     def read_run(self, job_id: str, run_id: str, *, wait_s: float = 0.0) -> Run:
-        """One run, with what its rows have come to; with ``wait_s``, as soon as it is over."""
+        """Return a run with its counts. With ``wait_s``, wait so long for its end."""
         params = {"wait": seconds(wait_s)}
         return self._wire.ask(Run, Request("GET", _path(job_id, "runs", run_id), params=params, wait_s=wait_s + 30))
 
     def rows(
         self, job_id: str, run_id: str, *, status: str | None = None, after: int = 0, limit: int = 1000
     ) -> Iterator[Row]:
-        """The rows of a run and their transactions, after the one of that number; a page has ``limit``."""
+        """Iterate over the rows of a run that follow row ``after``. Each request fetches ``limit`` of them."""
         params = {"status": status, "after": after or None, "limit": limit}
         return self._wire.rows(Row, _path(job_id, "runs", run_id, "rows"), params)
 
     def _change(self, job_id: str, action: str) -> Job:
         return self._wire.ask(Job, Request("POST", _path(job_id, action)))
 
-    def _started(self, request: Request) -> Replayed:
+    def _started(self, request: Request) -> StartedRun:
         response = self._wire.send(request)
-        return Replayed(decoded(Run, response), _replayed(response))
+        return StartedRun(decoded(Run, response), _replayed(response))
 
 
 class _Upload:
-    """A list as a file that can be sent again, and that tells how far it is read."""
+    """A file of recipients that can be sent again, and that reports how far it is read."""
 
     def __init__(self, recipients: Recipients, sent: Sent | None) -> None:
         self._sent = sent or (lambda done, of: None)
@@ -167,7 +168,7 @@ class _Upload:
 
 
 def _copied(write: Callable[[BinaryIO], Any]) -> BinaryIO:
-    """A temporary file with what ``write`` writes."""
+    """Return a temporary file that ``write`` has filled."""
     file = cast(BinaryIO, tempfile.SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115
     try:
         write(file)
@@ -179,7 +180,7 @@ def _copied(write: Callable[[BinaryIO], Any]) -> BinaryIO:
 
 
 def _write_rows(file: BinaryIO, recipients: Iterable[Recipient]) -> None:
-    """Rows as the CSV that the service reads. It has one kind of amount, that of the first row."""
+    """Write rows as the CSV that the service reads. All rows have the kind of amount that the first row has."""
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     lines = csv.writer(text, lineterminator="\n")
     name = ""
@@ -189,7 +190,7 @@ def _write_rows(file: BinaryIO, recipients: Iterable[Recipient]) -> None:
             lines.writerow(("destination", name, "description"))
         amount = getattr(row, name)
         if amount is None:
-            raise ValueError(f"all rows must have {name}, as the first one has; that of {row.destination} has not")
+            raise ValueError(f"the row of {row.destination} has no {name}: give each row the same kind of amount")
         lines.writerow((row.destination, format(amount, "f") if name == "amount" else amount, row.description))
     text.detach()
 

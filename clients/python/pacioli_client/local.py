@@ -1,4 +1,4 @@
-"""Where the service is, and with which key to ask: arguments, else the environment, else the instance on this machine."""
+"""Finds the service: by arguments, else by the environment, else by the data folder of an instance on this machine."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pacioli_client.client import Client
 from pacioli_client.errors import NotConfigured
 
 DATA = Path(".pacioli")
-"""The data folder of ``pacioli up``, unless told otherwise."""
+"""The default data folder of ``pacioli up``."""
 
 
 def connect(
@@ -20,12 +20,12 @@ def connect(
     data: Path = DATA,
     transport: httpx.BaseTransport | None = None,
 ) -> Client:
-    """A client of the service at ``url``, of the one that PACIOLI_URL names, or of the one that runs in the data folder.
+    """Return a client of the service at ``url``, else at PACIOLI_URL, else of the instance that runs in the data folder.
 
-    The key is ``key``, or that of PACIOLI_KEY, or of PACIOLI_SECRET_KEY, which is what the server itself reads.
+    The key is ``key``, else PACIOLI_KEY, else PACIOLI_SECRET_KEY, which the server itself reads.
 
     Raises:
-        NotConfigured: there is none of them.
+        NotConfigured: none of these gives an address, or the address or the key cannot be used.
     """
     url = url or os.environ.get("PACIOLI_URL") or running(data)
     key = key or os.environ.get("PACIOLI_KEY") or os.environ.get("PACIOLI_SECRET_KEY")
@@ -33,7 +33,7 @@ def connect(
 
 
 def running(data: Path) -> str:
-    """The address of the instance that runs in the data folder, as its ``state.json`` says.
+    """Return the address of the instance that runs in the data folder, from its ``state.json``.
 
     Raises:
         NotConfigured: nothing runs there, or it does not say where.

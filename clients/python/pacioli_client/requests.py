@@ -1,4 +1,4 @@
-"""What is asked for. Fields that are left out are not sent. Amounts are major units, ``precise_`` ones minor units."""
+"""The bodies of requests. A field that is left out is not sent. An ``amount`` is major units, ``precise_amount`` minor units."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -41,29 +41,29 @@ class NewTransaction(Struct, frozen=True, kw_only=True, omit_defaults=True):
     meta_data: dict[str, Any] | None = None
 
 
-class Bulk(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Transactions to create together: all are accepted, or none."""
+class NewBatch(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A batch of transactions to create together. All are accepted, or none."""
 
     transactions: list[NewTransaction]
     atomic: bool | None = None
-    """Decide them together too: all are applied, or none."""
+    """All are applied, or none."""
     inflight: bool | None = None
     skip_queue: bool | None = None
     run_async: bool | None = None
 
 
 class Settlement(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How to commit or void a hold. Without an amount, all that is left of it."""
+    """A commit or void of a hold. Without an amount it takes all that is left of the hold."""
 
     amount: Decimal | None = None
     precise_amount: int | None = None
     reference: str | None = None
-    """Makes a repeated request harmless."""
+    """A repeated request with the same reference does nothing twice."""
     skip_queue: bool | None = None
 
 
 class Refund(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What to refund. Without an amount, all of it. Without a reference the client makes one."""
+    """A refund. Without an amount it gives back all. A partial refund without a reference gets one from the client."""
 
     amount: Decimal | None = None
     precise_amount: int | None = None
@@ -79,12 +79,12 @@ class NewBalance(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ledger_id: str
     currency: str
     indicator: str | None = None
-    """``@Name``, only in the General Ledger."""
+    """An ``@Name``, which only a balance of the General Ledger can have."""
     meta_data: dict[str, Any] | None = None
 
 
 class Recipient(Struct, frozen=True, kw_only=True):
-    """One row of a funding job: an amount, or minor units."""
+    """One row of a funding job. It has an amount in major or in minor units."""
 
     destination: str
     amount: Decimal | None = None
@@ -102,7 +102,7 @@ class Clause(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Whom a funding job funds, said without naming them."""
+    """A rule that finds the balances that a funding job funds."""
 
     ledger_id: str | None = None
     filters: list[Clause] | None = None

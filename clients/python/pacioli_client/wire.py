@@ -1,4 +1,4 @@
-"""Requests and answers as bytes: sending, repeating what may be repeated, and JSON with exact numbers."""
+"""Sends requests, repeats those that may be repeated, and decodes answers. Numbers in JSON stay exact."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,49 +11,50 @@ from uuid import uuid4
 import httpx
 import msgspec
 
-from pacioli_client import answers
+from pacioli_client.answers import balances, funding, ledgers, service, transactions
 from pacioli_client.errors import KeyUnusable, NotConfigured, Unreachable, refused
 
 T = TypeVar("T")
 
 TRIES = 4
-"""Of a request that may be repeated."""
+"""A request that may be repeated is sent at most so often."""
 FIRST_PAUSE_S = 0.2
-"""Before the second try. Each pause is twice as long as the one before."""
+"""The pause before the second try. Each later pause is twice as long as the one before."""
 TIMEOUT_S = 30.0
-"""Of an answer. A long poll has its own time on top."""
+"""An answer may take so long. A long poll adds its own time."""
 
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 _ONE = (
-    answers.Transaction, answers.Accepted, answers.Batch, answers.Balance, answers.BalanceAt, answers.Ledger, answers.Job,
-    answers.Run, answers.DryRun, answers.Health, answers.Verification, dict[str, Any],
+    transactions.Transaction, transactions.BatchAccepted, transactions.Batch, balances.Balance, balances.BalanceAt,
+    ledgers.Ledger, funding.Job, funding.Run, funding.DryRun, service.Health, service.Verification, dict[str, Any],
 )  # fmt: skip
 _MANY = (
-    answers.Transaction, answers.Balance, answers.Entry, answers.Ledger, answers.Job, answers.Run, answers.Row, answers.Queue,
+    transactions.Transaction, balances.Balance, balances.Entry, ledgers.Ledger, funding.Job, funding.Run, funding.Row,
+    service.Queue,
 )  # fmt: skip
 _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {
     kind: msgspec.json.Decoder(kind, float_hook=Decimal)
     for kind in (*_ONE, *(list[one] for one in _MANY))  # type: ignore[valid-type]
 }
-"""Made once and by one thread: msgspec 0.22 crashes when two threads make the first decoder of a struct at a time."""
+"""One thread makes all decoders once, because msgspec 0.22 crashes when two threads make the first one of a struct together."""
 
 encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def escaped(name: str) -> str:
-    """A name as one step of a path."""
+    """Escape a name as one step of a path."""
     return quote(name, safe="")
 
 
 def new_reference() -> str:
-    """A reference that nobody else uses."""
+    """Make a reference that nobody else uses."""
     return f"client-{uuid4()}"
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request. ``safe`` says that it does nothing twice when it is sent twice."""
+    """A request. When it is ``safe``, sending it twice does nothing twice."""
 
     method: str
     path: str
@@ -61,10 +62,10 @@ class Request:
     params: Mapping[str, Any] = field(default_factory=dict)
     safe: bool = True
     wait_s: float = 0.0
-    """How long the service may take to answer because it was asked to."""
+    """The request asks the service to wait so long before it answers."""
     files: Mapping[str, Any] | None = None
     also: frozenset[int] = frozenset()
-    """Statuses above 399 that are answers too."""
+    """These statuses above 399 are answers, and no errors."""
 
 
 class Wire:
@@ -78,7 +79,7 @@ class Wire:
             raise KeyUnusable("the key has a character that is not printable ASCII, so no request can carry it")
         headers = {"X-Blnk-Key": key} if key else {}
         try:
-            # What a proxy's variables say is for the open net; a ledger is near.
+            # The environment's proxy is for the internet, and a ledger is near.
             self._http = httpx.Client(base_url=self.url, headers=headers, transport=transport, trust_env=False)
         except httpx.InvalidURL as error:
             raise NotConfigured(f"{url} is not an address such as http://127.0.0.1:5001: {error}") from None
@@ -95,7 +96,7 @@ class Wire:
         return decoded(kind, self.send(request))
 
     def pages(self, kind: type[T], path: str, params: Mapping[str, Any]) -> Iterator[list[T]]:
-        """The pages of a list, one request each, as their Link headers lead."""
+        """Iterate over the pages of a list, one request each, by their Link headers."""
         request = Request("GET", path, params=params)
         while True:
             response = self.send(request)
@@ -108,7 +109,7 @@ class Wire:
             request = Request("GET", following["url"])
 
     def rows(self, kind: type[T], path: str, params: Mapping[str, Any]) -> Iterator[T]:
-        """All of a list."""
+        """Iterate over all rows of a list."""
         for page in self.pages(kind, path, params):
             yield from page
 
@@ -150,10 +151,10 @@ class Wire:
 
 
 def decoded(kind: type[T], response: httpx.Response) -> T:
-    """The JSON of an answer.
+    """Decode the JSON of an answer.
 
     Raises:
-        Refused: it is not what was to be expected, such as the page of a proxy.
+        Refused: it is something else, such as the page of a proxy.
     """
     try:
         found: T = _DECODERS[kind].decode(response.content)
@@ -164,7 +165,7 @@ def decoded(kind: type[T], response: httpx.Response) -> T:
 
 
 def seconds(wait_s: float) -> str | None:
-    """A ``wait`` parameter."""
+    """Format a ``wait`` parameter."""
     return f"{round(wait_s * 1000)}ms" if wait_s else None
 
 

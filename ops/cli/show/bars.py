@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from pacioli_client.answers import Job, Run
+from pacioli_client.answers.funding import Job, Run
 from rich.console import Console
 from rich.progress import (
     BarColumn,

@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from msgspec import UNSET
-from pacioli_client.answers import Balance, Batch, Entry, Job, Place, Queue, Transaction
+from pacioli_client.answers.balances import Balance, Entry
+from pacioli_client.answers.funding import Job
+from pacioli_client.answers.service import Queue
+from pacioli_client.answers.transactions import Batch, QueuePosition, Transaction
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -130,7 +133,7 @@ def print_currencies(out: Console, precisions: Mapping[str, int]) -> None:
     out.print(rows)
 
 
-def _line_text(place: Place) -> str:
+def _line_text(place: QueuePosition) -> str:
     """Where an undecided transaction stands, and what it waits for."""
     oldest = f"the oldest waits {place.oldest_age_s:.1f} s"
     return f"{place.position} in queue {place.number}, waiting for {plain(place.waiting_for)}; {oldest}"

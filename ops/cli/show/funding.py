@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from pacioli_client.answers import DryRun, Job, Row, RuleOf, Run
+from pacioli_client.answers.funding import DryRun, Job, KeptRule, Row, Run
 from pacioli_client.errors import Problem
 from pacioli_client.requests import NewJob
 from rich.console import Console
@@ -235,7 +235,7 @@ def _rows_text(job: Job) -> str:
     return f"{job.rows or 0:,}, {_money(job.precise_amount or 0, job)} in all"
 
 
-def _rule_text(job: Job, rule: RuleOf) -> str:
+def _rule_text(job: Job, rule: KeptRule) -> str:
     if rule.precise_amount is not None:
         each = f"{_money(rule.precise_amount, job)} each"
     else:

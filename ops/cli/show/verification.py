@@ -1,6 +1,6 @@
 """What the verifier found."""
 
-from pacioli_client.answers import Verification
+from pacioli_client.answers.service import Verification
 from rich.console import Console
 from rich.text import Text
 

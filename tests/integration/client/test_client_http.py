@@ -11,9 +11,9 @@ import httpx
 import pytest
 from flask import Flask
 from pacioli_client import (
-    Bulk,
     Client,
     NewBalance,
+    NewBatch,
     NewJob,
     NewTransaction,
     Recipient,
@@ -137,10 +137,10 @@ def test_holds_are_committed_voided_and_payments_refunded(client: Client, noting
 
 
 def test_a_bulk_is_accepted_read_and_settled(client: Client, noting: Noting) -> None:
-    bulk = Bulk(
+    bulk = NewBatch(
         transactions=[new(skip_queue=None), new(skip_queue=None, precise_amount=2)], inflight=True, skip_queue=True
     )
-    accepted = client.transactions.create_bulk(bulk)
+    accepted = client.transactions.create_batch(bulk)
     same(accepted, noting)
     batch = client.transactions.read_batch(accepted.batch_id)
     same(batch, noting)

@@ -5,7 +5,9 @@ from typing import get_args, get_type_hints
 import pytest
 from msgspec import Struct, UnsetType
 from msgspec.structs import fields
-from pacioli_client import answers
+from pacioli_client.answers import balances, service, transactions
+from pacioli_client.answers import funding as client_funding
+from pacioli_client.answers import ledgers as client_ledgers
 
 from core.funding import answers as funding
 from core.ledger import answers as ledger
@@ -15,34 +17,34 @@ from core.verification.answers import CheckpointUsed, Verification
 from core.verification.report import Problem
 
 PAIRS: list[tuple[type[Struct], type[Struct]]] = [
-    (ledger.Step, answers.Step),
-    (ledger.Place, answers.Place),
-    (ledger.RejectionAnswer, answers.Rejection),
-    (ledger.Settled, answers.HoldAmounts),
-    (ledger.SplitLeg, answers.LegOf),
-    (ledger.Transaction, answers.Transaction),
-    (ledger.Batch, answers.Batch),
-    (ledger.BatchAccepted, answers.Accepted),
-    (ledger.Queue, answers.Queue),
-    (Balance, answers.Balance),
-    (funding.FundedBalance, answers.Balance),
-    (funding.PoolWatch, answers.NextRun),
-    (Entry, answers.Entry),
-    (Ledger, answers.Ledger),
-    (funding.FundingJob, answers.Job),
-    (funding.NewFundingJob, answers.Job),
-    (funding.FundingJobRead, answers.Job),
-    (funding.FundingRun, answers.Run),
-    (funding.CountedRun, answers.Run),
-    (funding.PoolForecast, answers.Outlook),
-    (funding.KeptRule, answers.RuleOf),
-    (funding.FundingRow, answers.Row),
-    (funding.FundingDryRun, answers.DryRun),
-    (funding.RejectedRow, answers.RejectedRow),
-    (funding.PoolAfter, answers.PoolThen),
-    (Verification, answers.Verification),
-    (CheckpointUsed, answers.CheckpointOf),
-    (Problem, answers.Damage),
+    (ledger.Step, transactions.Step),
+    (ledger.Place, transactions.QueuePosition),
+    (ledger.RejectionAnswer, transactions.Rejection),
+    (ledger.Settled, transactions.HoldAmounts),
+    (ledger.SplitLeg, transactions.SplitLeg),
+    (ledger.Transaction, transactions.Transaction),
+    (ledger.Batch, transactions.Batch),
+    (ledger.BatchAccepted, transactions.BatchAccepted),
+    (ledger.Queue, service.Queue),
+    (Balance, balances.Balance),
+    (funding.FundedBalance, balances.Balance),
+    (funding.PoolWatch, balances.NextRun),
+    (Entry, balances.Entry),
+    (Ledger, client_ledgers.Ledger),
+    (funding.FundingJob, client_funding.Job),
+    (funding.NewFundingJob, client_funding.Job),
+    (funding.FundingJobRead, client_funding.Job),
+    (funding.FundingRun, client_funding.Run),
+    (funding.CountedRun, client_funding.Run),
+    (funding.PoolForecast, client_funding.PoolForecast),
+    (funding.KeptRule, client_funding.KeptRule),
+    (funding.FundingRow, client_funding.Row),
+    (funding.FundingDryRun, client_funding.DryRun),
+    (funding.RejectedRow, client_funding.RejectedRow),
+    (funding.PoolAfter, client_funding.PoolAfter),
+    (Verification, service.Verification),
+    (CheckpointUsed, service.CheckpointUsed),
+    (Problem, service.Damage),
 ]
 
 

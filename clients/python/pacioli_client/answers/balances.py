@@ -1,0 +1,80 @@
+"""Answers about balances and their statements."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from msgspec import UNSET, Struct, UnsetType
+
+
+class NextRun(Struct, frozen=True, kw_only=True):
+    """The next run of a funding job that draws on a balance. A field is None where it takes too long to compute."""
+
+    job_id: str
+    next_run_at: datetime | None
+    balance_after_next_run: int | None
+    runs_left: int | None
+
+
+class Balance(Struct, frozen=True, kw_only=True):
+    """A balance, in minor units."""
+
+    balance: int
+    version: int
+    inflight_balance: int
+    credit_balance: int
+    inflight_credit_balance: int
+    debit_balance: int
+    inflight_debit_balance: int
+    available_balance: int
+    ledger_id: str
+    identity_id: str
+    balance_id: str
+    indicator: str
+    currency: str
+    created_at: datetime
+    inflight_expires_at: datetime
+    meta_data: dict[str, Any] | None
+    track_fund_lineage: bool
+    allocation_strategy: str
+    queued_debit_balance: int | UnsetType = UNSET
+    queued_credit_balance: int | UnsetType = UNSET
+    funding: NextRun | UnsetType = UNSET
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """One line of a statement."""
+
+    version: int
+    at: datetime
+    effective_date: datetime
+    direction: str
+    """``debit`` or ``credit``."""
+    amount: Decimal
+    precise_amount: int
+    precise_balance_after: int
+    currency: str
+    counterparty: str
+    transaction_id: str
+    parent_transaction: str
+    reference: str
+    description: str
+    sequence: int
+
+
+class Sums(Struct, frozen=True, kw_only=True):
+    """The sums of a balance at a time, in minor units."""
+
+    balance: int
+    debit_balance: int
+    credit_balance: int
+    currency: str
+    balance_id: str
+
+
+class BalanceAt(Struct, frozen=True, kw_only=True):
+    """A balance as it was at a time."""
+
+    balance: Sums
+    timestamp: datetime
+    from_source: bool

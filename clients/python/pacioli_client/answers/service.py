@@ -1,0 +1,74 @@
+"""Answers about the whole service: queues, health and verification."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from msgspec import UNSET, Struct, UnsetType
+
+
+class Queue(Struct, frozen=True, kw_only=True):
+    """A queue: how much waits in it, and how fast it moves."""
+
+    number: int
+    depth: int
+    oldest_age_s: Decimal | None
+    cursor: int
+    last_drained_at: datetime | None
+    rate_per_s: Decimal
+    decided: int
+
+
+class Checks(Struct, frozen=True, kw_only=True):
+    """The state of each part of the service."""
+
+    database: str
+    broker: str | UnsetType = UNSET
+    workers: str | UnsetType = UNSET
+    workers_alive: list[str] | UnsetType = UNSET
+    oldest_queued_age_s: Decimal | UnsetType | None = UNSET
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """The health of the service. ``status`` is UP while it accepts transactions."""
+
+    status: str
+    reason: str | UnsetType = UNSET
+    checks: Checks
+
+
+class Damage(Struct, frozen=True, kw_only=True):
+    """A value that does not follow from the history."""
+
+    table: str
+    key: str
+    what: str
+    expected: str
+    found: str
+
+
+class CheckpointUsed(Struct, frozen=True, kw_only=True):
+    """A checkpoint, which vouches for the log up to a sequence."""
+
+    id: int
+    sequence: int
+    at: datetime
+
+
+class Verification(Struct, frozen=True, kw_only=True):
+    """The result of a verification."""
+
+    ok: bool
+    from_sequence: int
+    to_sequence: int
+    complete: bool
+    transactions: int
+    undecided: int
+    rejected: int
+    balances: int
+    holds: int | None
+    currencies: int
+    problem_count: int
+    problems: list[Damage]
+    checkpoint: CheckpointUsed | None
+    signed: bool
+    note: str | UnsetType = UNSET
