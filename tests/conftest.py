@@ -1,4 +1,4 @@
-"""What tests stand on: one private Postgres for the session, and a fresh migrated database for each test that asks."""
+"""The fixtures of all tests: one private Postgres for the session, and an empty migrated database for each test that asks."""
 
 import os
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a running server. Its own database ``pacioli`` is left as it is: empty."""
+    """The URL of a running server. Its own database ``pacioli`` stays empty."""
     folder: Path = tmp_path_factory.mktemp("postgres")
     with QuickPostgres(folder) as server:
         yield server.url
@@ -51,7 +51,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _shared(postgres: str) -> Iterator[tuple[str, Engine]]:
-    """A database for one test after the other, and a connection of its own that empties it in between."""
+    """The URL of a database that tests use one after the other, and an engine that empties it in between."""
     url = new_database(postgres)
     engine = create_engine(url, pool_pre_ping=True)
     yield url, engine
@@ -60,7 +60,7 @@ def _shared(postgres: str) -> Iterator[tuple[str, Engine]]:
 
 @pytest.fixture
 def database_url(_shared: tuple[str, Engine]) -> str:
-    """URL of a migrated database with nothing in it. The same one for all tests, emptied, which is far faster."""
+    """The URL of an empty migrated database. All tests use the same one, as emptying is far faster than creating."""
     url, engine = _shared
     empty(engine)
     return url
@@ -68,7 +68,7 @@ def database_url(_shared: tuple[str, Engine]) -> str:
 
 @pytest.fixture
 def own_database_url(postgres: str) -> str:
-    """URL of a migrated database of this test's own, for one that changes the schema."""
+    """The URL of a migrated database of its own, for a test that changes the schema."""
     return new_database(postgres)
 
 

@@ -1,6 +1,6 @@
-"""A ledger in a dictionary and a loop: what every operation must come to, one at a time, in the order of acceptance.
+"""A ledger in a dictionary and a loop. It decides operations one at a time, in the order of acceptance.
 
-It knows no queues, batches or database, and shares nothing with ``core.engine`` but the words of its answers.
+It knows no queues, batches or database, and shares nothing with ``core.ledger.rules.engine`` but the words of its answers.
 """
 
 from collections.abc import Hashable, Sequence
@@ -18,9 +18,9 @@ class Operation(NamedTuple):
     allow_overdraft: bool = False
     overdraft_limit: int | None = None
     hold: int | None = None
-    """Place of what a commit or void settles. It names both balances."""
+    """The position of the hold that a commit or void settles. The hold names both balances."""
     refund_of: int | None = None
-    """Place of what a refund gives back. It names both balances, the other way round."""
+    """The position of the operation that a refund gives back. It names both balances, the other way round."""
 
 
 Share = tuple[Hashable, int]
@@ -31,7 +31,7 @@ class Split(NamedTuple):
     """One transaction of several sources or destinations. Both sides add up to the same."""
 
     kind: Kind
-    """Of its legs."""
+    """The kind of all its legs."""
     sources: tuple[Share, ...]
     destinations: tuple[Share, ...]
     allow_overdraft: bool = False
@@ -39,9 +39,9 @@ class Split(NamedTuple):
     atomic: bool = False
 
     def legs(self) -> list[Operation]:
-        """Unit by unit: the first that leaves is the first to arrive."""
-        leaving = [place for place, (_, amount) in enumerate(self.sources) for _ in range(amount)]
-        arriving = [place for place, (_, amount) in enumerate(self.destinations) for _ in range(amount)]
+        """Cut the split into legs unit by unit: the first unit that leaves is the first to arrive."""
+        leaving = [position for position, (_, amount) in enumerate(self.sources) for _ in range(amount)]
+        arriving = [position for position, (_, amount) in enumerate(self.destinations) for _ in range(amount)]
         return [
             Operation(
                 self.kind,
@@ -71,7 +71,7 @@ class Sums(NamedTuple):
 
 
 UNDECIDED = Verdict(Status.QUEUED)
-"""Of a split for ever: its legs are decided."""
+"""The verdict of a split itself, which never changes. Its legs are decided in its place."""
 
 
 class Oracle:
@@ -80,39 +80,39 @@ class Oracle:
         self.verdicts: list[Verdict] = []
         self.sums: dict[Hashable, Sums] = {}
         self.held: dict[int, tuple[int, int, int]] = {}
-        """Of each hold: amount, committed, voided."""
+        """Amount, committed and voided, by the position of the hold."""
         self.moved: dict[int, tuple[int, int]] = {}
-        """Of each operation that moved money: how much, and how much of it was given back."""
+        """The amount moved and the amount given back, by the position of the operation that moved it."""
         self.legs: dict[int, range] = {}
-        """Places of the legs of each split, which has a place before them."""
+        """The positions of the legs, by the position of their split, which comes before them."""
 
     def accept(self, *group: Operation | Split) -> None:
         """Decide one transaction, or the members of an atomic group: all or none."""
         rows: list[Operation] = []
         for each in group:
-            place = len(self.operations) + len(rows)
+            position = len(self.operations) + len(rows)
             rows.append(Operation(Kind.SPLIT) if isinstance(each, Split) else each)
             if isinstance(each, Split):
                 rows += each.legs()
-                self.legs[place] = range(place + 1, len(self.operations) + len(rows))
+                self.legs[position] = range(position + 1, len(self.operations) + len(rows))
         if len(group) == 1 and isinstance(group[0], Split) and not group[0].atomic:
             for row in rows:
                 self._decide_group([row])
         else:
             self._decide_group(rows)
 
-    def status(self, place: int) -> Status:
-        """As a client reads it in the end: a hold moves on when it is settled, a split is what its legs are."""
-        if place in self.legs:
-            statuses = {self.status(leg) for leg in self.legs[place]}
+    def status(self, position: int) -> Status:
+        """Return the status that a client reads in the end. A settled hold moves on; a split has the status of its legs."""
+        if position in self.legs:
+            statuses = {self.status(leg) for leg in self.legs[position]}
             return next(s for s in (Status.INFLIGHT, Status.APPLIED, Status.VOID, Status.REJECTED) if s in statuses)
-        amount, committed, voided = self.held.get(place, (0, 0, 0))
+        amount, committed, voided = self.held.get(position, (0, 0, 0))
         if amount == 0 or amount > committed + voided:
-            return self.verdicts[place].status
+            return self.verdicts[position].status
         return Status.APPLIED if committed else Status.VOID
 
     def sides(self, op: Operation) -> tuple[Hashable, Hashable]:
-        """Source and destination."""
+        """Return source and destination."""
         if op.hold is not None:
             return self.sides(self.operations[op.hold])
         if op.refund_of is not None:
@@ -124,23 +124,23 @@ class Oracle:
         first = len(self.operations)
         self.operations += group
         before = dict(self.sums), dict(self.held), dict(self.moved)
-        for place in range(first, first + len(group)):
-            verdict = self._decide(place, self.operations[place])
+        for position in range(first, first + len(group)):
+            verdict = self._decide(position, self.operations[position])
             if verdict.status is Status.REJECTED:
                 self.sums, self.held, self.moved = before
-                others = Verdict(Status.REJECTED, reason=RejectReason.ATOMIC_GROUP, culprit=place)
+                others = Verdict(Status.REJECTED, reason=RejectReason.ATOMIC_GROUP, culprit=position)
                 self.verdicts[first:] = [others] * len(group)
-                self.verdicts[place] = verdict
+                self.verdicts[position] = verdict
                 return
             self.verdicts.append(verdict)
 
-    def _decide(self, place: int, op: Operation) -> Verdict:
+    def _decide(self, position: int, op: Operation) -> Verdict:
         if op.kind is Kind.SPLIT:
             return UNDECIDED
         if op.hold is not None:
-            return self._settle(place, op, op.hold)
+            return self._settle(position, op, op.hold)
         if op.refund_of is not None:
-            return self._refund(place, op, op.refund_of)
+            return self._refund(position, op, op.refund_of)
         has = self.sums.get(op.source, Sums())
         available = has.credit - has.debit - has.inflight_debit
         limited = bool(op.overdraft_limit) or (op.allow_overdraft and op.overdraft_limit is not None)
@@ -149,13 +149,13 @@ class Oracle:
             reason = RejectReason.OVERDRAFT_LIMIT if limited else RejectReason.INSUFFICIENT_FUNDS
             return Verdict(Status.REJECTED, reason=reason, available=available)
         if op.kind is Kind.HOLD:
-            self.held[place] = (op.amount, 0, 0)
+            self.held[position] = (op.amount, 0, 0)
             self._add(op.source, inflight_debit=op.amount)
             self._add(op.destination, inflight_credit=op.amount)
             return Verdict(Status.INFLIGHT, op.amount)
-        return self._move(place, op, op.amount)
+        return self._move(position, op, op.amount)
 
-    def _settle(self, place: int, op: Operation, hold: int) -> Verdict:
+    def _settle(self, position: int, op: Operation, hold: int) -> Verdict:
         if hold not in self.held:
             return Verdict(Status.REJECTED, reason=RejectReason.NOT_INFLIGHT)
         held, committed, voided = self.held[hold]
@@ -174,10 +174,10 @@ class Oracle:
             self.held[hold] = (held, committed, voided + amount)
             return Verdict(Status.VOID, amount)
         self.held[hold] = (held, committed + amount, voided)
-        return self._move(place, op, amount)
+        return self._move(position, op, amount)
 
-    def _refund(self, place: int, op: Operation, what: int) -> Verdict:
-        """Whoever got the money gives it back, whether it is still there or not."""
+    def _refund(self, position: int, op: Operation, what: int) -> Verdict:
+        """Take the money back from the balance that got it, even if it is no longer there."""
         moved, given_back = self.moved[what]
         left = moved - given_back
         if left == 0:
@@ -186,13 +186,13 @@ class Oracle:
             return Verdict(Status.REJECTED, reason=RejectReason.REFUND_EXCEEDS_REMAINDER, available=left)
         amount = op.amount or left
         self.moved[what] = (moved, given_back + amount)
-        return self._move(place, op, amount)
+        return self._move(position, op, amount)
 
-    def _move(self, place: int, op: Operation, amount: int) -> Verdict:
+    def _move(self, position: int, op: Operation, amount: int) -> Verdict:
         source, destination = self.sides(op)
         self._add(source, debit=amount)
         self._add(destination, credit=amount)
-        self.moved[place] = (amount, 0)
+        self.moved[position] = (amount, 0)
         return Verdict(Status.APPLIED, amount)
 
     def _add(self, name: Hashable, **changes: int) -> None:

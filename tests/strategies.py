@@ -12,7 +12,7 @@ Account = tuple[str, str]
 """Indicator and currency."""
 
 Group = tuple[Operation | Split, ...]
-"""What is accepted together: one transaction, or the members of an atomic group."""
+"""Operations that are accepted together: one transaction, or the members of an atomic group."""
 
 ACCOUNTS: list[Account] = [
     *((name, "USD") for name in ("@World", "@A", "@B", "@C")),
@@ -27,10 +27,10 @@ _OVERDRAFTS: list[tuple[bool, int | None]] = [
     (False, 0),
     (False, 4),
 ]
-"""Flag and limit of whoever is not the world. Most ask for nothing that would help a source that is short."""
+"""Overdraft flag and limit of a source other than the world. Most help no source that is short."""
 
 _PARTS = [0, 0, 1, 1, 2, 3, 5, 7]
-"""What is committed of a hold, or refunded of a transfer; 0 is all that is left."""
+"""The amount to commit of a hold, or to refund of a transfer. 0 means all that is left."""
 
 _KINDS = [Kind.TRANSFER, Kind.HOLD]
 
@@ -77,9 +77,9 @@ def _split(
     atomic: bool,
     accounts: Sequence[Account] = ACCOUNTS,
 ) -> Split:
-    """The sides take different balances, cut ``amounts`` at different places, and name one twice when there are few."""
+    """Draw two sides of different balances, which cut ``amounts`` at different positions. A short list names one twice."""
     own = [account for account in accounts if account[1] == currency]
-    own = [own[place] for place in order if place < len(own)]
+    own = [own[position] for position in order if position < len(own)]
     total = sum(amounts)
     paying, paid = own[: len(own) // 2], own[len(own) // 2 :]
     if paying[0][0] == "@World":
@@ -94,7 +94,7 @@ def _split(
 
 
 def _cut(total: int, amounts: Sequence[int], parts: int) -> list[int]:
-    """The first amounts as they are, and the rest in one."""
+    """Keep the first amounts, and add up the rest in one."""
     first = list(amounts[: parts - 1])
     rest = total - sum(first)
     return [*first, rest] if rest else first
@@ -106,36 +106,40 @@ def groups() -> st.SearchStrategy[Group]:
 
 
 def settlements(hold: st.SearchStrategy[int]) -> st.SearchStrategy[Operation]:
-    """Commits and voids of one of these places: of all that is left, of a part, or of too much."""
+    """Commits and voids of a hold at one of these positions: of all that is left, a part, or too much."""
     commits = st.builds(
-        lambda place, amount: Operation(Kind.COMMIT_INFLIGHT, amount=amount, hold=place), hold, st.sampled_from(_PARTS)
+        lambda position, amount: Operation(Kind.COMMIT_INFLIGHT, amount=amount, hold=position),
+        hold,
+        st.sampled_from(_PARTS),
     )
-    return commits | hold.map(lambda place: Operation(Kind.VOID_INFLIGHT, hold=place))
+    return commits | hold.map(lambda position: Operation(Kind.VOID_INFLIGHT, hold=position))
 
 
 def refunds(what: st.SearchStrategy[int]) -> st.SearchStrategy[Operation]:
-    """Refunds of one of these places: of all that is left, of a part, or of too much."""
+    """Refunds of an operation at one of these positions: of all that is left, a part, or too much."""
     return st.builds(
-        lambda place, amount: Operation(Kind.REFUND, amount=amount, refund_of=place), what, st.sampled_from(_PARTS)
+        lambda position, amount: Operation(Kind.REFUND, amount=amount, refund_of=position),
+        what,
+        st.sampled_from(_PARTS),
     )
 
 
-_PLACES = st.integers(0, 20)
+_POSITIONS = st.integers(0, 20)
 
-_ANY = moves() | moves() | splits() | settlements(_PLACES) | settlements(_PLACES) | refunds(_PLACES)
+_ANY = moves() | moves() | splits() | settlements(_POSITIONS) | settlements(_POSITIONS) | refunds(_POSITIONS)
 
 
 def histories(max_size: int = 25) -> st.SearchStrategy[list[Group]]:
-    """What is accepted, in order: single transactions, and atomic groups of any kinds as longer tuples.
+    """Operations in the order of acceptance: single transactions, and atomic groups of any kinds as longer tuples.
 
-    Settlements and refunds have numbers that ``resolve`` turns into places.
+    Settlements and refunds have numbers that ``resolve`` turns into positions.
     """
     any_group = st.tuples(_ANY) | st.tuples(_ANY) | st.lists(_ANY, min_size=2, max_size=4).map(tuple)
     return st.lists(any_group, min_size=1, max_size=max_size)
 
 
 def resolve(group: Group, holds: Sequence[int], moved: Sequence[int]) -> Group:
-    """Let each settlement mean one of these holds, and each refund one of these movements, or leave it out."""
+    """Point each settlement at one of these holds, and each refund at one of these movements, or leave it out."""
     members: list[Operation | Split] = []
     for each in group:
         if isinstance(each, Operation) and each.hold is not None:
@@ -150,7 +154,7 @@ def resolve(group: Group, holds: Sequence[int], moved: Sequence[int]) -> Group:
 
 
 def seeded_group(random: Random, accounts: list[Account]) -> Group:
-    """The same mix at about the same odds, to be resolved as well, for runs that are too long for Hypothesis to draw."""
+    """Draw the same mix at about the same odds, for runs that are too long for Hypothesis. It must be resolved as well."""
 
     def move() -> Operation:
         kind = random.choice([Kind.TRANSFER, Kind.TRANSFER, Kind.HOLD])

@@ -1,4 +1,4 @@
-"""What must fit together across files: imports, migrations, queues, routes."""
+"""Imports, settings, migrations, queues and routes fit together across files."""
 
 import ast
 import re
@@ -86,7 +86,7 @@ def test_every_variable_that_is_written_about_is_a_setting() -> None:
 
 
 def _is_environment(node: ast.expr) -> bool:
-    """Whether it is ``os.environ``, or a copy of it for a process of ours."""
+    """Return whether the node is ``os.environ``, or a copy of it for a process of ours."""
     return ast.unparse(node) in ("os.environ", "env")
 
 
@@ -110,7 +110,7 @@ def test_every_error_code_is_raised_or_answered_somewhere() -> None:
 
 
 def _lists_codes(node: ast.AST) -> bool:
-    """Whether it is a table of all codes, which uses none of them."""
+    """Return whether the node is a table of all codes, which uses none of them."""
     match node:
         case ast.ClassDef(name="ErrorCode") | ast.AnnAssign(target=ast.Name(id="STATUS")):
             return True

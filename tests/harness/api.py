@@ -25,16 +25,16 @@ class Api:
     client: FlaskClient
 
     def post(self, **fields: Any) -> TestResponse:
-        """A transaction of one USD cent from @World to @A by overdraft, unless told otherwise. None leaves a field out."""
+        """Post one USD cent from @World to @A by overdraft, or what the fields say. None leaves a field out."""
         return self.client.post("/transactions", json=_item(**fields))
 
     def done(self, **fields: Any) -> dict[str, Any]:
-        """The same with ``skip_queue``, which must succeed."""
+        """Post with ``skip_queue``, which must succeed."""
         applied: dict[str, Any] = ok(self.post(skip_queue=True, **fields), 201)
         return applied
 
     def spend(self, **fields: Any) -> TestResponse:
-        """From @A to @B without an overdraft, decided at once."""
+        """Post from @A to @B without an overdraft, decided at once."""
         asked = {"source": "@A", "destination": "@B", "allow_overdraft": None, "skip_queue": True}
         return self.post(**{**asked, **fields})
 
@@ -63,7 +63,7 @@ class Api:
         return tuple(found[name] for name in names)
 
     def drain(self) -> None:
-        """What workers do."""
+        """Decide all that waits, as workers do."""
         service: Service = self.app.extensions["pacioli"]
         with reading(service.engine) as conn:
             numbers = list(queue_store.cursors(conn))
@@ -77,7 +77,7 @@ class Api:
 
 
 def _item(**fields: Any) -> dict[str, Any]:
-    """One USD cent from @World to @A by overdraft, unless told otherwise."""
+    """Return a body: one USD cent from @World to @A by overdraft, or what the fields say."""
     return _given(
         {
             "precise_amount": None if "amount" in fields else 1,

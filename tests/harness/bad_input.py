@@ -1,4 +1,4 @@
-"""Sends bad input, and looks at what came of it."""
+"""Sends bad input and checks the answer."""
 
 import itertools
 import json
@@ -32,7 +32,7 @@ def encode(fields: dict[str, Any]) -> dict[str, bytes]:
 
 
 def object_of(fields: dict[str, bytes]) -> bytes:
-    """An object whose values are JSON already, or are meant not to be."""
+    """Write an object whose values are JSON already, or are meant to be no JSON."""
     return b"{" + b", ".join(json.dumps(name).encode() + b": " + value for name, value in fields.items()) + b"}"
 
 
@@ -45,7 +45,7 @@ def status_of(app: Flask, fields: dict[str, Any]) -> int:
 
 
 def prepare(client: FlaskClient, target: Target) -> tuple[str, dict[str, bytes]]:
-    """The path, and a body that is good once; with a fresh hold if it takes one."""
+    """Return the path, and a body that is good once. A new hold is made if the body names one."""
     fields = encode(target.good)
     if target.struct is TransactionRequest:
         fields["reference"] = f'"good {next(_references)}"'.encode()
@@ -79,7 +79,7 @@ def send(client: FlaskClient, target: Target, path: str, body: bytes) -> TestRes
 
 
 def assert_refused(response: TestResponse, field: str) -> None:
-    """The answer says what was wrong in the shape of errors, and names the field unless it could not be read at all."""
+    """Check that the answer is an error of the usual shape, and names the field if the body could be read."""
     assert 400 <= response.status_code < 500, response.text[:500]
     detail = response.get_json()["error_detail"]
     message = detail["message"]
@@ -93,7 +93,7 @@ def assert_refused(response: TestResponse, field: str) -> None:
 
 
 def counts(service: Service) -> dict[str, int]:
-    """What any write would change."""
+    """Count the rows of each table that a write would change."""
     tables = ("log", "outcomes", "balances", "ledgers", "currencies", "holds", "refunds", "scheduled", "due")
     tables += ("funding_jobs", "funding_rows", "funding_runs")
     what = [f"(SELECT count(*) FROM {table})" for table in tables]

@@ -1,4 +1,4 @@
-"""Blnk's own Python client, unchanged, and what the tests do with it again and again."""
+"""Blnk's own Python client, unchanged, and the steps that tests repeat with it."""
 
 import itertools
 import time
@@ -17,7 +17,7 @@ UNKNOWN = "00000000-0000-0000-0000-000000000000"
 
 
 class _Silent:
-    """Its own logger prints."""
+    """A logger that prints nothing, in place of the client's own."""
 
     def info(self, message: str, *meta: Any) -> None: ...
 
@@ -25,7 +25,7 @@ class _Silent:
 
 
 class Client:
-    """The client, and what these tests do with it again and again."""
+    """The client, with methods for the steps that tests repeat."""
 
     def __init__(self, url: str) -> None:
         options = blnk_sdk.BlnkClientOptions(base_url=url, timeout=30_000, logger=_Silent())
@@ -48,11 +48,11 @@ class Client:
         return self.transactions.create(CreateTransactions(**{**given, **fields}))
 
     def done(self, source: str | None, destination: str | None, amount: Any, **fields: Any) -> dict[str, Any]:
-        """Posted through the queue, and polled until it is decided."""
+        """Post through the queue, and poll until it is decided."""
         return self.poll(data_of(self.post(source, destination, amount, **fields), 201)["transaction_id"])
 
     def poll(self, transaction_id: str, *, but: tuple[str, ...] = ("QUEUED",)) -> dict[str, Any]:
-        """Until its status is none of these."""
+        """Read the transaction until its status is none of these."""
         deadline = time.monotonic() + 30
         while True:
             found: dict[str, Any] = data_of(self.transactions.get(transaction_id), 200)

@@ -61,13 +61,13 @@ def served(app: Flask) -> Iterator[str]:
 
 
 def ok(result: Result) -> str:
-    """What it printed. It succeeded."""
+    """Check that the command succeeded, and return what it printed."""
     assert result.exit_code == 0, result.output
     return result.stdout
 
 
 def failed(result: Result, status: int, *says: str) -> None:
-    """It failed as expected: this status, one line on standard error, no traceback."""
+    """Check that the command failed with this status, one line on standard error and no traceback."""
     assert result.exit_code == status, result.output
     assert isinstance(result.exception, SystemExit)
     last = result.stderr.strip().splitlines()[-1]

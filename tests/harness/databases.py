@@ -15,7 +15,7 @@ SEED = importlib.import_module("core.migrations.versions.0001_ledger").SEED
 
 _numbers = itertools.count(1)
 _templates: dict[str, str] = {}
-"""By the URL of a server, the database on it that others are copied from."""
+"""The database that others are copied from, by the URL of its server."""
 
 
 class QuickPostgres(Postgres):
@@ -38,7 +38,7 @@ class QuickPostgres(Postgres):
 
 
 def new_database(server: str) -> str:
-    """URL of a migrated database that nobody else uses, copied from one that is migrated once for each server."""
+    """Create a migrated database and return its URL. It is copied from one that is migrated once for each server."""
     if server not in _templates:
         template = _create(server, "")
         engine = connect(template)

@@ -22,7 +22,7 @@ runs = itertools.count(1)
 def sums_at(
     conn: Connection, row: BalanceRow, at: datetime | None, *, from_source: bool = False
 ) -> tuple[int, int] | None:
-    """Credit and debit; None when there is nothing by then."""
+    """Return credit and debit, or None if nothing had been posted by then."""
     try:
         then = history.balance_at(conn, row, at, from_source=from_source)
     except NotFound:
@@ -32,7 +32,7 @@ def sums_at(
 
 
 def post_dated(client: FlaskClient, **fields: Any) -> dict[str, Any]:
-    """One USD cent from @World to @A, unless told otherwise."""
+    """Post one USD cent from @World to @A, or what the fields say."""
     body = {
         "precise_amount": 1,
         "precision": 100,

@@ -31,7 +31,7 @@ _references = itertools.count(1)
 
 
 def transaction(**fields: Any) -> TransactionRequest:
-    """One USD cent from @World to @A by overdraft, unless told otherwise."""
+    """Return a request: one USD cent from @World to @A by overdraft, or what the fields say."""
     given: dict[str, Any] = {
         "reference": f"ref-{next(_references)}",
         "source": "@World",
@@ -83,7 +83,7 @@ class Ledger:
         return self._append(Submission(drafts))[0]
 
     def settle_all(self, transaction_id: str, status: str, **fields: Any) -> list[Accepted]:
-        """Accept commits or voids of all holds of a split, which are decided together, or of a batch."""
+        """Accept commits or voids of all holds of a split or of a batch. Those of a split are decided together."""
         with reading(self.engine) as conn:
             drafts = holds.draft_settlements(conn, transaction_id, SettleRequest(status=status, **fields))
         of_batch = batches.is_batch(transaction_id)
@@ -123,7 +123,7 @@ class Ledger:
 
 
 def fund(ledger: Ledger, *destinations: str, amount: int = 5, **fields: Any) -> RunRow:
-    """A funding job that gives so many cents to each, from @Pool by overdraft unless told otherwise, run to its end."""
+    """Run a funding job to its end: it gives so many cents to each, from @Pool by overdraft, or as the fields say."""
     given: dict[str, Any] = {"name": "a job", "source": "@Pool", "currency": "USD", "precision": Decimal(100)}
     given |= {"allow_overdraft": True} | fields
     recipients = [Recipient(name, precise_amount=amount) for name in destinations]
@@ -138,7 +138,7 @@ def fund(ledger: Ledger, *destinations: str, amount: int = 5, **fields: Any) -> 
 
 
 def start_until_blocked(engine: Engine, threads: ThreadPoolExecutor, job: Callable[[], Any]) -> Future[Any]:
-    """Run the job in a thread, and return when it waits for a lock, or is done because it did not have to."""
+    """Run the job in a thread. Return when it waits for a lock, or is done because it did not have to wait."""
     future = threads.submit(job)
     blocked = text(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"

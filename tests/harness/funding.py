@@ -46,7 +46,7 @@ APPLIED, INFLIGHT, REJECTED = 1, 2, 4
 
 
 def funding_request(*rows: tuple[str, int], **fields: Any) -> FundingRequest:
-    """From @Pool, by unlimited overdraft, now, unless told otherwise. Rows are destinations and cents."""
+    """Create a job that pays from @Pool, by unlimited overdraft, now, or as the fields say. Rows are destinations and cents."""
     given: dict[str, Any] = {
         "name": "wallets",
         "source": "@Pool",
@@ -77,7 +77,7 @@ def set_piece(patched: pytest.MonkeyPatch, rows: int) -> None:
 
 
 def advance_all(ledger: Ledger, now: datetime = NOW) -> Progress:
-    """All that there is to do."""
+    """Advance runs until nothing is left to do."""
     return runs.advance(ledger.engine, now=now, for_s=600)
 
 
@@ -93,7 +93,7 @@ def read_job(ledger: Ledger, job: JobRow) -> JobRow:
 
 
 def read_runs(ledger: Ledger, job: JobRow) -> list[RunRow]:
-    """Oldest first."""
+    """Read the runs of a job, oldest first."""
     with reading(ledger.engine) as conn:
         return run_store.list_runs(conn, job.id, limit=1000, after=None)[::-1]
 
@@ -104,7 +104,7 @@ def read_run(ledger: Ledger, job: JobRow) -> RunRow:
 
 
 def posted_by_run(ledger: Ledger, run: RunRow) -> list[Posted]:
-    """What a run has posted, in order."""
+    """Read the rows that a run has posted, in order."""
     sql = text(
         "SELECT reference, coalesce(indicator, 'bln_' || balance_id), log.amount, status FROM log "
         "JOIN balances ON balances.id = log.destination LEFT JOIN outcomes USING (seq) WHERE parent = :run ORDER BY seq"
@@ -118,7 +118,7 @@ def posted_by_job(ledger: Ledger, job: JobRow) -> list[Posted]:
 
 
 def paid_pairs(ledger: Ledger, job: JobRow) -> list[tuple[str, int]]:
-    """Destination and amount of all that a job has posted."""
+    """Return destination and amount of each row that a job has posted."""
     return [(row.destination, row.amount) for row in posted_by_job(ledger, job)]
 
 
@@ -136,7 +136,7 @@ def balance_of(ledger: Ledger, name: str) -> int:
 
 
 def give(ledger: Ledger, **sums: int) -> None:
-    """Cents for internal balances, from @World."""
+    """Fund internal balances from @World, in cents."""
     for name, amount in sums.items():
         ledger.post(destination=f"@{name}", precise_amount=amount)
     ledger.drain()
@@ -161,13 +161,13 @@ TABLES = ("funding_jobs", "funding_rows", "funding_runs", "funding_postings", "b
 
 
 def count_kept_rows(ledger: Ledger) -> list[int]:
-    """How many rows there are in every table that a job might change."""
+    """Count the rows of every table that a job might change."""
     with reading(ledger.engine) as conn:
         return [conn.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() for table in TABLES]
 
 
 def refused(ledger: Ledger, *rows: tuple[str, int], csv: str | None = None, **fields: Any) -> InvalidRequest:
-    """What is wrong with a job. Nothing of it is kept, and its dry run is refused alike."""
+    """Return what is wrong with a job. Check that nothing of it is kept, and that its dry run is refused alike."""
     before = count_kept_rows(ledger)
     request = funding_request(*rows, **fields)
     found = []

@@ -21,7 +21,7 @@ from tests.harness.factories import Ledger, transaction
 KEY, OTHER_KEY = bytes(range(32)), bytes(32)
 
 NO_TRIGGERS = "SET LOCAL session_replication_role = replica"
-"""What a superuser may do. The guards do not fire until the end of the transaction."""
+"""A statement that turns the guards off until the end of the transaction, as a superuser can."""
 
 
 def mix(ledger: Ledger, rng: random.Random, *, steps: int) -> None:
@@ -99,7 +99,7 @@ def refund(ledger: Ledger, transaction_id: str, **fields: Any) -> Accepted:
 
 
 def tamper(ledger: Ledger, *statements: str) -> None:
-    """As a superuser may, who turns the guards off."""
+    """Run statements with the guards turned off, as a superuser can."""
     with begin(ledger.engine) as conn:
         conn.execute(text(NO_TRIGGERS))
         for statement in statements:

@@ -1,4 +1,4 @@
-"""What no client should send, by the endpoint that it is sent to, and what of it is taken all the same."""
+"""Values that no client should send, by endpoint and field, and those of them that are accepted all the same."""
 
 import json
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from core.lists.requests import FilterClause
 
 
 class Target(NamedTuple):
-    """An endpoint, the struct it reads, and a body that it takes, into which one thing is put that it must not take."""
+    """An endpoint, the struct that it reads, and a body that it accepts. A test puts one bad value into the body."""
 
     method: str
     path: str
@@ -30,9 +30,9 @@ class Target(NamedTuple):
     good: dict[str, Any]
     required: str
     around: tuple[bytes, bytes] = (b"", b"")
-    """What the body is wrapped in."""
-    place: str = ""
-    """Where in that it is."""
+    """A template that the body is put into."""
+    position: str = ""
+    """The position of the body in it, as errors name it."""
 
 
 def good_transaction() -> dict[str, Any]:
@@ -320,7 +320,7 @@ ACCEPTED: dict[type[msgspec.Struct], dict[str, str]] = {
     FilterClause: {"field": "", "operator": ""},
     RunRequest: {"reference": f"null, {SHORT_TEXT}"},
 }
-"""What of the junk is none for a field. Fields not listed here are only held to answer well."""
+"""The values that a field accepts. A field that is not listed may accept or refuse any."""
 
 ODD = [
     "%00",

@@ -1,4 +1,4 @@
-"""What the tests of filtered lists send, and take as an answer."""
+"""Requests and answers of the tests of filtered lists."""
 
 import itertools
 from typing import Any
@@ -10,7 +10,7 @@ Row = dict[str, Any]
 
 
 def transaction(**fields: Any) -> Row:
-    """One cent from @World to @A by overdraft, unless told otherwise. None leaves a field out."""
+    """Post one cent from @World to @A by overdraft, or what the fields say. None leaves a field out."""
     body = {
         "precise_amount": 1,
         "precision": {"TRD": 3}.get(fields.get("currency", ""), 100),

@@ -1,4 +1,4 @@
-"""What tests do to a running service from outside: kill its parts, and wait for what must become so."""
+"""Steps on a running service from outside: kill its parts, and wait for a state."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ WITHIN_S = 60
 
 
 def kill(service: Running, part: str) -> None:
-    """A part, with all its children."""
+    """Kill a part, with all its children."""
     with suppress(psutil.NoSuchProcess):  # It is being started again just now.
         process = psutil.Process(service.state["pids"][part])
         for each in [process, *process.children(recursive=True)]:

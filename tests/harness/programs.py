@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 strict = False
-"""Whether a missing program fails a test in place of skipping it: ``--strict-programs``."""
+"""True with ``--strict-programs``: a missing program fails a test in place of skipping it."""
 
 
 def needs_program(name: str) -> str:

@@ -20,7 +20,7 @@ def applied(ledger: Ledger, **fields: Any) -> str:
 
 
 def split_of(ledger: Ledger, amount: int, *parts: tuple[str, str | int], **fields: Any) -> str:
-    """From @World, decided."""
+    """Post from @World and decide it."""
     return applied(ledger, precise_amount=amount, destination=None, destinations=shares(*parts), **fields)
 
 

@@ -1,4 +1,4 @@
-"""The steps that Blnk's acceptance cases are told in."""
+"""The steps of Blnk's acceptance cases."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +12,7 @@ UNKNOWN = "txn_00000000-0000-0000-0000-000000000000"
 
 
 def give(api: Api, name: str, amount: int) -> None:
-    """Minor units of USD from @World."""
+    """Fund a balance from @World, in minor units of USD."""
     api.done(destination=name, precise_amount=amount)
 
 
@@ -21,7 +21,7 @@ def post_raw(api: Api, body: str) -> TestResponse:
 
 
 def decide(api: Api, **fields: Any) -> dict[str, Any]:
-    """Posted through the queue, and read once workers have been at it."""
+    """Post through the queue, and read the transaction when workers have decided it."""
     accepted = ok(api.post(**fields), 201)
     api.drain()
     return api.transaction(accepted["transaction_id"])
@@ -60,7 +60,7 @@ def legs_of(*shares: tuple[str, str]) -> list[dict[str, str]]:
 
 
 def post_split(api: Api, amount: int, *shares: tuple[str, str], **fields: Any) -> TestResponse:
-    """From @World to several, at once."""
+    """Fund several balances from @World, decided at once."""
     asked = {"precise_amount": amount, "destination": None, "destinations": legs_of(*shares), "skip_queue": True}
     return api.post(**{**asked, **fields})
 
@@ -75,7 +75,7 @@ def ahead(seconds: float) -> tuple[datetime, str]:
 
 
 def beat(api: Api, now: datetime) -> None:
-    """What beat and the workers do at that time."""
+    """Do what beat and the workers do at that time."""
     due.accept_due(api.app.extensions["pacioli"].engine, now)
     api.drain()
 
@@ -85,5 +85,5 @@ def balances_of(api: Api, *names: str) -> list[int]:
 
 
 def is_empty(api: Api) -> bool:
-    """Whether no transaction and no balance was ever made."""
+    """Return whether no transaction and no balance was ever made."""
     return not api.get("/transactions") and not api.get("/balances")

@@ -118,7 +118,7 @@ def test_legs_add_up_whatever_the_shares(
     api: Api, total: int, shares: list[str], amounts: list[int], side: str
 ) -> None:
     # Blnk gives the remainder to the largest leg, be it a fixed one.
-    legs = legs_of(*[(f"@P{place}", share) for place, share in enumerate(shares)])
+    legs = legs_of(*[(f"@P{position}", share) for position, share in enumerate(shares)])
     split = api.done(precise_amount=total, reference="R", **{side[:-1]: None, side: legs})
     assert leg_amounts(split) == amounts
     assert sum(amounts) == total

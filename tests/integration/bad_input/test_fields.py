@@ -60,7 +60,7 @@ def test_a_misspelt_field_is_refused_with_the_right_spelling(
     response = send(client, TARGETS[target], path, object_of({**fields, misspelt: b"null"}))
     assert response.status_code == 400
     detail = response.get_json()["error_detail"]
-    assert detail["details"]["field"] == TARGETS[target].place + misspelt
+    assert detail["details"]["field"] == TARGETS[target].position + misspelt
     assert f"did you mean {field}?" in detail["message"] or "amount" in field  # amunt is near to more than one
     assert counts(service) == before
 

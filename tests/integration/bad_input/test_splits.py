@@ -83,7 +83,7 @@ def test_shares_that_do_not_add_up_are_refused(
 ) -> None:
     before = counts(service)
     for side in ("source", "destination"):
-        legs = [{"identifier": f"@New{place}", "distribution": share} for place, share in enumerate(shares)]
+        legs = [{"identifier": f"@New{position}", "distribution": share} for position, share in enumerate(shares)]
         asked = {**good_transaction(), "precise_amount": 10_000, side: None, f"{side}s": legs}
         response = post(client, asked)
         assert_refused(response, f"{side}s")
@@ -94,7 +94,7 @@ def test_shares_that_do_not_add_up_are_refused(
 
 @pytest.mark.parametrize("side", ["source", "destination"])
 def test_a_split_has_at_most_a_thousand_legs(client: FlaskClient, service: Service, side: str) -> None:
-    legs = [{"identifier": f"@{side}{place}", "precise_distribution": 1} for place in range(1001)]
+    legs = [{"identifier": f"@{side}{position}", "precise_distribution": 1} for position in range(1001)]
     asked = {**good_transaction(), side: None, "precise_amount": 1001}
     before = counts(service)
     response = post(client, {**asked, f"{side}s": legs})

@@ -198,7 +198,7 @@ def test_any_run_funds_what_plain_arithmetic_says_and_its_dry_run_says_the_same(
         move(amount)
 
     room = None if allow and most is None else decided - held + sum(in_line) + (most or 0)
-    fitting = [place for place in range(len(amounts)) if room is None or sum(amounts[: place + 1]) <= room]
+    fitting = [position for position in range(len(amounts)) if room is None or sum(amounts[: position + 1]) <= room]
     whole = len(fitting) == len(amounts)
     expected = amounts[: len(fitting)] if whole or until_limit else []
 

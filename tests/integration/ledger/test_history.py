@@ -115,7 +115,7 @@ def _enumerated(entries: list[tuple[datetime, int, int]], row: BalanceRow, at: d
 
 
 _DATES = st.sampled_from([None, None, None, "2020", "2021", "an hour ago", "in an hour", "2100"])
-_PLACES = st.integers(0, 9)
+_POSITIONS = st.integers(0, 9)
 
 
 def _date(name: str | None) -> datetime | None:
@@ -135,7 +135,7 @@ _STEPS = st.one_of(
     st.tuples(st.just("post"), st.lists(_MOVES, min_size=1, max_size=3), st.booleans()),
     st.tuples(st.just("post"), st.lists(_MOVES, min_size=1, max_size=1), st.just(False)),
     st.tuples(st.just("split"), _MOVES, st.booleans()),
-    *[st.tuples(st.sampled_from(["commit", "void", "refund"]), _PLACES, st.sampled_from([None, 1, 2]))] * 3,
+    *[st.tuples(st.sampled_from(["commit", "void", "refund"]), _POSITIONS, st.sampled_from([None, 1, 2]))] * 3,
     st.tuples(st.just("drain"), st.sets(st.integers(0, 7), min_size=1), st.none()),
     st.tuples(st.just("drain"), st.just(frozenset(range(8))), st.none()),
     st.tuples(st.just("snapshot"), st.none(), st.none()),
@@ -185,8 +185,8 @@ def _take(past: Past, what: str, argument: Any, option: Any) -> None:
                 past.settle(some[argument % len(some)], what, option if what == "commit" else None)
 
 
-def _request(past: Past, places: list[int], amount: int, inflight: bool, date: str | None) -> TransactionRequest:
-    source, destination = list(dict.fromkeys(places))[:2]
+def _request(past: Past, positions: list[int], amount: int, inflight: bool, date: str | None) -> TransactionRequest:
+    source, destination = list(dict.fromkeys(positions))[:2]
     return transaction(
         source=past.names[source],
         destination=past.names[destination],

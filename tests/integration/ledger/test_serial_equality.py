@@ -75,7 +75,7 @@ class Run:
         self.keys = {account: refs[names[account], account[1]].key for account in routes}
 
     def accept(self, *submitted: Group) -> list[int]:
-        """Append all in one commit, longer tuples as atomic groups. Returns the places of the holds."""
+        """Append all in one commit, longer tuples as atomic groups. Returns the positions of the holds."""
         return self.accept_all(submitted)
 
     def accept_all(self, submitted: Iterable[Group]) -> list[int]:
@@ -88,11 +88,11 @@ class Run:
         with begin(self.engine) as conn:
             append.append(conn, submissions)
         seqs = [row.seq for each in submissions for accepted in each.accepted for row in (accepted, *accepted.legs)]
-        assert seqs == [self.seq(place) for place in range(first, len(self.oracle.operations))]
-        return [place for place, op in enumerate(self.oracle.operations[first:], first) if op.kind is Kind.HOLD]
+        assert seqs == [self.seq(position) for position in range(first, len(self.oracle.operations))]
+        return [position for position, op in enumerate(self.oracle.operations[first:], first) if op.kind is Kind.HOLD]
 
     def moved(self, last: int = 20) -> list[int]:
-        """Places of what has moved money and is decided, so that it may be refunded: the latest, in their order."""
+        """Positions of what has moved money and is decided, so that it may be refunded: the latest, in their order."""
         with reading(self.engine) as conn:
             seqs = conn.execute(
                 text(
@@ -103,8 +103,8 @@ class Run:
             ).scalars()
             return [seq - self.seq(0) for seq in reversed(seqs.all())]
 
-    def seq(self, place: int) -> int:
-        return self.log_before + 1 + place
+    def seq(self, position: int) -> int:
+        return self.log_before + 1 + position
 
     def drain(self) -> None:
         with reading(self.engine) as conn:
@@ -115,22 +115,26 @@ class Run:
     def compare_decided(self) -> int:
         """What is decided is decided as the oracle did. Returns how many still are not."""
         rows = self._rows()
-        for place, row in enumerate(rows):
+        for position, row in enumerate(rows):
             if row.outcome is not None:
-                _compare(f"{self.oracle.operations[place]} at {place}", self._verdict(row), self.oracle.verdicts[place])
+                _compare(
+                    f"{self.oracle.operations[position]} at {position}",
+                    self._verdict(row),
+                    self.oracle.verdicts[position],
+                )
         return sum(row.outcome is None and row.kind != Kind.SPLIT for row in rows)
 
     def compare_all(self) -> None:
         _compare("undecided", self.compare_decided(), 0)
-        for place, row in enumerate(self._rows()):
-            _compare(f"status at {place}", row.status, self.oracle.status(place))
+        for position, row in enumerate(self._rows()):
+            _compare(f"status at {position}", row.status, self.oracle.status(position))
         seqs = list(map(self.seq, range(len(self.oracle.operations))))
         with reading(self.engine) as conn:
             balances = outcome_store.read_balances(conn, self.keys.values())
             holds = {hold.seq - self.seq(0): hold[1:] for hold in outcome_store.find_holds(conn, seqs).values()}
             refunds = {each.seq - self.seq(0): each[1:] for each in outcome_store.find_refunds(conn, seqs).values()}
         _compare("holds", holds, self.oracle.held)
-        _compare("refunds", {place: refunds[place] for place in self.oracle.moved}, self.oracle.moved)
+        _compare("refunds", {position: refunds[position] for position in self.oracle.moved}, self.oracle.moved)
         for account, key in self.keys.items():
             _compare(f"sums of {account}", Sums(*balances[key][1:5]), self.oracle.sums.get(account, Sums()))
 
@@ -258,10 +262,10 @@ class Interleaving(RuleBasedStateMachine):
         self, move: Operation, settlement: Operation, refunded: Operation, split: Split, order: list[int], size: int
     ) -> None:
         members = (move, settlement, refunded, split)
-        self._accept_resolved([tuple(members[place] for place in order[:size])])
+        self._accept_resolved([tuple(members[position] for position in order[:size])])
 
     def _accept_resolved(self, submitted: list[Group]) -> None:
-        """Refunds of what is drawn from all that can be refunded now. The holds named are places already."""
+        """Refunds of what is drawn from all that can be refunded now. The holds named are positions already."""
         moved = self.run.moved()
         resolved = [resolve(group, range(len(self.run.oracle.operations)), moved) for group in submitted]
         self.run.accept(*[group for group in resolved if group])
@@ -353,7 +357,9 @@ def test_a_long_run_with_threads_at_every_queue_ends_as_the_serial_run_does(engi
         """Settlements of the latest holds, and refunds of the latest that could be refunded before these."""
         moved = run.moved()
         for _ in range(count):
-            holds = [place for place, op in enumerate(run.oracle.operations[-60:], _last(60)) if op.kind is Kind.HOLD]
+            holds = [
+                position for position, op in enumerate(run.oracle.operations[-60:], _last(60)) if op.kind is Kind.HOLD
+            ]
             if group := resolve(seeded_group(random, accounts), holds, moved):
                 yield group
 

@@ -254,11 +254,11 @@ def _sort_key(row: Row, sort_by: str | None, things: str) -> tuple[Any, ...]:
         values = _values_of(row, sort_by or "created_at")
         created_at = datetime.fromisoformat(row["created_at"])
         return (values[0] if values else "", created_at)
-    place = (row["sequence"] or 10**19, row["transaction_id"])
+    position = (row["sequence"] or 10**19, row["transaction_id"])
     if sort_by in (None, "created_at", "sequence"):
-        return place
+        return position
     values = _values_of(row, sort_by or "")
-    return (values[0] if values else "", *place)
+    return (values[0] if values else "", *position)
 
 
 def test_a_filter_by_status_agrees_with_every_transaction_as_it_is_read(

@@ -117,5 +117,7 @@ def test_a_row_with_a_field_that_cannot_be_read_is_named_by_its_path() -> None:
 
 def test_a_batch_lists_a_hundred_problems_and_counts_all() -> None:
     row = [(f"field {number}", "is wrong") for number in range(60)]
-    error = refusal_of_batch({place: refusal([], row, "OWN", within=f"transactions[{place}]") for place in range(3)})
+    error = refusal_of_batch(
+        {position: refusal([], row, "OWN", within=f"transactions[{position}]") for position in range(3)}
+    )
     assert (len(error.details["problems"]), error.details["problem_count"]) == (MAX_LISTED, 180)

@@ -370,25 +370,25 @@ _NAMES = {
 }
 
 
-def _values(text: str, place: int) -> set[int]:
-    low, high = _LIMITS[place]
+def _values(text: str, position: int) -> set[int]:
+    low, high = _LIMITS[position]
     found: set[int] = set()
     for term in text.upper().split(","):
         span, _, step = term.partition("/")
         first, _, last = ("*", "", "") if span == "*" else span.partition("-")
-        start, end = (low, high) if span == "*" else (_value(first, place), _value(last or first, place))
+        start, end = (low, high) if span == "*" else (_value(first, position), _value(last or first, position))
         found.update(range(start, (high if step and not last else end) + 1, int(step or 1)))
-    return {value % 7 for value in found} if place == 4 else found
+    return {value % 7 for value in found} if position == 4 else found
 
 
-def _value(text: str, place: int) -> int:
-    return int(text) if text.isdigit() else _NAMES[place].index(text)
+def _value(text: str, position: int) -> int:
+    return int(text) if text.isdigit() else _NAMES[position].index(text)
 
 
 def _enumerated(cron: str, zone: str, *, after: datetime, until: datetime) -> list[datetime]:
     """Every minute after a moment at which the clock on the wall first shows or passes a time of the expression."""
     fields = cron.split()
-    minutes, hours, days, months, weekdays = (_values(text, place) for place, text in enumerate(fields))
+    minutes, hours, days, months, weekdays = (_values(text, position) for position, text in enumerate(fields))
     both = fields[2].startswith("*") or fields[4].startswith("*")
 
     @cache
@@ -421,11 +421,11 @@ def _changes(zone: str, year: int) -> list[datetime]:
 
 
 @st.composite
-def _terms(draw: st.DrawFn, place: int, near: list[int]) -> str:
-    low, high = _LIMITS[place]
+def _terms(draw: st.DrawFn, position: int, near: list[int]) -> str:
+    low, high = _LIMITS[position]
 
     def written(value: int) -> str:
-        names = _NAMES.get(place, [])
+        names = _NAMES.get(position, [])
         name = names[value] if value < len(names) and draw(st.booleans()) else str(value)
         return name.lower() if draw(st.booleans()) else name
 
@@ -453,11 +453,11 @@ def _expressions(draw: st.DrawFn, start: datetime) -> str:
         [day.isoweekday() % 7 for day in days],
     )
     fields = []
-    for place, near in enumerate(nearby):
-        if place >= 2 and draw(st.integers(0, 2)):
+    for position, near in enumerate(nearby):
+        if position >= 2 and draw(st.integers(0, 2)):
             fields.append("*")
         else:
-            fields.append(",".join(draw(st.lists(_terms(place, near), min_size=1, max_size=3))))
+            fields.append(",".join(draw(st.lists(_terms(position, near), min_size=1, max_size=3))))
     return " ".join(fields)
 
 

@@ -466,7 +466,9 @@ def test_the_engine_agrees_with_the_oracle_and_keeps_all_money(history: list[Gro
         # A leg of a split that is not atomic is decided alone.
         whole = len(group) > 1 or (first in oracle.legs and group[0].atomic)  # type: ignore[union-attr]
         postings = [
-            _posting(oracle, place) for place in range(first, len(oracle.operations)) if place not in oracle.legs
+            _posting(oracle, position)
+            for position in range(first, len(oracle.operations))
+            if position not in oracle.legs
         ]
         for some in [postings] if whole else [[posting] for posting in postings]:
             for posting in some:
@@ -487,12 +489,12 @@ def test_the_engine_agrees_with_the_oracle_and_keeps_all_money(history: list[Gro
         assert Sums(*open_book.balances[id][1:5]) == oracle.sums.get(account, Sums())
 
 
-def _posting(oracle: Oracle, place: int) -> Posting:
-    """Seqs are places, counted from 1."""
-    operation = oracle.operations[place]
+def _posting(oracle: Oracle, position: int) -> Posting:
+    """Seqs are positions, counted from 1."""
+    operation = oracle.operations[position]
     source, destination = oracle.sides(operation)
     return Posting(
-        place + 1,
+        position + 1,
         operation.kind,
         0,
         ACCOUNTS.index(source),  # type: ignore[arg-type]

@@ -205,12 +205,14 @@ def _sides(draw: st.DrawFn) -> tuple[list[int], list[int]]:
 def test_legs_are_what_leaves_and_arrives_in_order_unit_by_unit(drawn: tuple[list[int], list[int]]) -> None:
     sources, destinations = drawn
     legs = pairs(sources, destinations)
-    assert [sum(amount for s, _, amount in legs if s == place) for place in range(len(sources))] == sources
-    assert [sum(amount for _, d, amount in legs if d == place) for place in range(len(destinations))] == destinations
+    assert [sum(amount for s, _, amount in legs if s == position) for position in range(len(sources))] == sources
+    assert [
+        sum(amount for _, d, amount in legs if d == position) for position in range(len(destinations))
+    ] == destinations
     assert legs == sorted(legs)
     units = zip(
-        (place for place, amount in enumerate(sources) for _ in range(amount)),
-        (place for place, amount in enumerate(destinations) for _ in range(amount)),
+        (position for position, amount in enumerate(sources) for _ in range(amount)),
+        (position for position, amount in enumerate(destinations) for _ in range(amount)),
         strict=True,
     )
     assert legs == [(*pair, len(list(alike))) for pair, alike in groupby(units)]
