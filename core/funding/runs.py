@@ -8,70 +8,31 @@ Every piece is decided before the next one is posted. A run is never far ahead o
 meanwhile waits for one piece, and not for a hundred thousand rows.
 """
 
-import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from datetime import UTC, datetime
 
 import msgspec
-from msgspec.structs import replace
 from sqlalchemy import Connection, Engine
 
 from core.base.db import begin, reading
 from core.base.errors import TransientError
-from core.base.ids import new_id, new_key
+from core.base.ids import new_key
 from core.base.locks import AdvisoryLock, try_take
-from core.funding import job_store, missed, posting_store, row_store, run_store
+from core.funding import job_store, missed, posting_store, run_store
 from core.funding import plan as funding_plan
 from core.funding.job_store import JobRow
 from core.funding.missed import Due, Missed
+from core.funding.posting import post_piece
+from core.funding.progress import Progress
 from core.funding.requests import FundingTerms
-from core.funding.row_store import FundingRow
 from core.funding.run_store import NewRun, RunRow
 from core.funding.terms import job_terms, schedule_of
-from core.ledger import append, drain
-from core.ledger.append import Submission
+from core.ledger import drain
 from core.ledger.drain import Announce
-from core.ledger.rules.log_row import LogRow
-from core.ledger.rules.model import RUN_PREFIX, Draft, Kind
-from core.ledger.rules.requests import Terms
-from core.ledger.rules.routing import route_of
-from core.ledger.store import log as log_store
+from core.ledger.rules.model import RUN_PREFIX
 from core.ledger.store import queues as queue_store
-
-PIECE = 1_000
-"""Rows that one commit posts while nobody else does."""
-PIECE_IN_COMPANY = 100
-"""Rows that one commit posts while others post too, who wait for their place in the log until it is done."""
-ALONE_AFTER_S = 1.0
-"""Nobody else has posted for so long: then it does not."""
-
-
-@dataclass
-class Progress:
-    """What one call did."""
-
-    claimed: int = 0
-    posted: int = 0
-    ended: list[RunRow] = field(default_factory=list)
-    """Runs that are over."""
-    touched: set[int] = field(default_factory=set)
-    """Queues that were held, and may have got work meanwhile: whoever calls rings for them."""
-    settled: set[UUID] = field(default_factory=set)
-    """Runs before which everything has been decided, so that they may start."""
-    last_seq: int | None = None
-    """That the last piece ended with."""
-    company_at: float = field(default_factory=time.monotonic)
-    """When somebody else has last posted, or may have."""
-    settling: bool = False
-    """Whether the last step was that. The next one is then due whatever the time: else it might never come."""
-    failures: dict[UUID, Exception] = field(default_factory=dict)
-    """What went wrong with a job that was due, or a run. The others have their turn all the same."""
-    more: bool = False
-    """Whether there is something left to do at once."""
 
 
 def advance(
@@ -182,7 +143,7 @@ def _advance_run(conn: Connection, job: JobRow, run: RunRow, now: datetime, prog
             progress.ended.append(run._replace(status="REFUSED"))
         return {}
     if run.status == "POSTING":
-        return _post(conn, job, terms, run, now, progress)
+        return post_piece(conn, job, run, now, progress)
     if any(each.status is None for each in posting_store.tally(conn, run.id)):
         return posting_store.last_posted(conn, run.id)
     run_store.end_run(conn, run.id, status="COMPLETED", ended_at=now)
@@ -206,103 +167,6 @@ def _start(conn: Connection, job: JobRow, run: RunRow, now: datetime) -> bool:
         refusal = msgspec.json.encode(plan.refusal).decode()
         run_store.end_run(conn, run.id, status="REFUSED", ended_at=now, refusal=refusal)
     return plan.refusal is None
-
-
-def _post(
-    conn: Connection, job: JobRow, terms: FundingTerms, run: RunRow, now: datetime, progress: Progress
-) -> dict[int, int]:
-    """The next rows, with the commit that says how far the run is. Returns the last seq, by its queue."""
-    assert run.list is not None
-    if progress.last_seq is None and not posting_store.others_posted(conn, run, within_s=ALONE_AFTER_S):
-        progress.company_at = -math.inf
-    alone = time.monotonic() - progress.company_at >= ALONE_AFTER_S
-    size = funding_plan.MAX_ATOMIC if terms.atomic else PIECE if alone else PIECE_IN_COMPANY
-    rows = row_store.read_rows(conn, run.list, after=run.posted_row, limit=size + 1)
-    if run.last_row is not None:
-        rows = [row for row in rows if row.row <= run.last_row]
-    if len(rows) <= size:
-        # With the last row and not after it, so that nobody cancels a run of which nothing is left.
-        run_store.end_run(conn, run.id, status="POSTED")
-    rows = rows[:size]
-    if not rows:
-        return {}
-    submission = Submission(_drafts(job, terms, run, rows), atomic=terms.atomic)
-    _append(conn, submission)
-    accepted = submission.accepted
-    seqs = [one.seq for one in accepted]
-    posting_store.post_rows(conn, run.id, list(zip(rows, seqs, strict=True)), now)
-    progress.posted += len(rows)
-    if progress.last_seq is not None and seqs[0] != progress.last_seq + 1:
-        progress.company_at = time.monotonic()
-    progress.last_seq = max(seqs)
-    return {accepted[0].queue: max(seqs)}
-
-
-def _append(conn: Connection, submission: Submission) -> None:
-    """Append all, in order. Where somebody has used a row's reference, which is not theirs, it is called by its id.
-
-    A row that was posted before cannot be here: the run's place moves in the commit that posts it.
-
-    Raises:
-        TransientError: somebody has used one in this moment. Next time it is seen.
-    """
-    attempt = conn.begin_nested()
-    append.append(conn, [submission])
-    if _is_ours(submission):
-        attempt.commit()
-        return
-    attempt.rollback()
-    taken = log_store.find_references(conn, [draft.row.reference for draft in submission.drafts])
-    submission.drafts = [
-        append.called_by_id(draft) if draft.row.reference in taken else draft for draft in submission.drafts
-    ]
-    append.append(conn, [submission])
-    if not _is_ours(submission):
-        raise TransientError("somebody has used the reference of a row; try again")
-
-
-def _is_ours(submission: Submission) -> bool:
-    return submission.error is None and not any(one.replayed for one in submission.accepted)
-
-
-def _drafts(job: JobRow, terms: FundingTerms, run: RunRow, rows: list[FundingRow]) -> list[Draft]:
-    commit_at = terms.inflight_commit_date
-    if terms.inflight_commit_after_s is not None:
-        commit_at = run.due_at + timedelta(seconds=terms.inflight_commit_after_s)
-    prefix = f"{job.job_id}_{run.occurrence}_"
-    first = LogRow(
-        id="",
-        reference=prefix,
-        kind=int(Kind.HOLD if terms.inflight else Kind.TRANSFER),
-        source=job.source,
-        destination=None,
-        amount=0,
-        currency=job.currency,
-        precision=job.precision,
-        description=terms.description,
-        allow_overdraft=terms.allow_overdraft,
-        overdraft_limit=terms.overdraft_limit,
-        parent=run.run_id,
-        terms=None if commit_at is None else msgspec.json.encode(Terms(inflight_commit_date=commit_at)).decode(),
-    )
-    route = route_of(job.source_id)
-    settle_at = () if commit_at is None else ((int(Kind.COMMIT_INFLIGHT), commit_at),)
-    return [
-        Draft(
-            row=replace(
-                first,
-                id=new_id(""),
-                reference=f"{prefix}{row.row}",
-                destination=row.destination,
-                amount=row.amount,
-                description=row.description or terms.description,
-                meta_data=row.meta_data,
-            ),
-            route=route,
-            settle_at=settle_at,
-        )
-        for row in rows
-    ]
 
 
 def _occurrence_of(at: datetime) -> str:

@@ -26,6 +26,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from core.funding import runs
+from core.funding.progress import Progress
 from tests.harness.searching import search
 from web.accept.doorbell import Doorbell
 from web.app import create_app
@@ -231,7 +232,7 @@ def _job_with_a_rejected_row(app: Flask) -> dict[str, Any]:
     asked = {**_good_job(), "source": "@Pool", "allow_overdraft": False}
     job: dict[str, Any] = client.post("/funding-jobs", json=asked).get_json()
     run = f"/funding-jobs/{job['job_id']}/runs/{job['run']['run_id']}"
-    progress = runs.Progress()
+    progress = Progress()
     while client.get(run).get_json()["started_at"] is None:
         assert runs.step(engine, datetime.now(UTC), progress)
     assert client.post("/transactions", json=spend).status_code == 201

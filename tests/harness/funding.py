@@ -14,13 +14,13 @@ from sqlalchemy import Connection, Engine, text
 from core.base.db import begin, reading
 from core.base.errors import InvalidRequest
 from core.base.ids import new_id, new_key
-from core.funding import create, dry_run, posting_store, recipients, run_store, runs, views
+from core.funding import create, dry_run, posting, posting_store, recipients, run_store, runs, views
 from core.funding import jobs as funding_jobs
 from core.funding.create import Created
 from core.funding.job_store import JobRow
+from core.funding.progress import Progress
 from core.funding.requests import FundingRequest, Recipient
 from core.funding.run_store import RunRow
-from core.funding.runs import Progress
 from core.funding.views import Counts
 from core.ledger.directory import Directory
 from core.ledger.store import balances as balance_store
@@ -73,7 +73,7 @@ def many_rows(count: int, amount: int = 1) -> list[tuple[str, int]]:
 
 def set_piece(patched: pytest.MonkeyPatch, rows: int) -> None:
     for name in ("PIECE", "PIECE_IN_COMPANY"):
-        patched.setattr(runs, name, rows)
+        patched.setattr(posting, name, rows)
 
 
 def advance_all(ledger: Ledger, now: datetime = NOW) -> Progress:

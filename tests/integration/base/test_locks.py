@@ -9,7 +9,7 @@ from core import migrations
 from core.base.db import begin, connect
 from core.base.errors import TransientError
 from core.base.locks import AdvisoryLock, take
-from core.funding import runs
+from core.funding import posting
 from core.ledger.directory import Directory
 from core.verification import checkpoints
 from core.verification.verify import verify_since_checkpoint
@@ -60,7 +60,7 @@ def impatient(ledger: Ledger) -> Iterator[Ledger]:
 def test_whoever_holds_a_lock_keeps_out_its_own_work_alone(
     engine: Engine, impatient: Ledger, monkeypatch: pytest.MonkeyPatch, held: AdvisoryLock
 ) -> None:
-    monkeypatch.setattr(runs, "ALONE_AFTER_S", 0.0)
+    monkeypatch.setattr(posting, "ALONE_AFTER_S", 0.0)
     with begin(engine) as conn:
         take(conn, held)
         kept_out = {lock for lock, work in WORKS.items() if not _is_done(work, impatient)}

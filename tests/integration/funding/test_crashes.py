@@ -24,8 +24,8 @@ from core.base.db import begin
 from core.base.errors import Conflict, TransientError
 from core.funding import job_store, runs
 from core.funding import jobs as funding_jobs
+from core.funding.progress import Progress
 from core.funding.requests import FundingRule
-from core.funding.runs import Progress
 from core.ledger import drain
 from core.ledger.rules.model import RejectReason
 from core.lists.requests import FilterClause

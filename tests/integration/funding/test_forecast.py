@@ -10,8 +10,8 @@ from core.base.db import reading
 from core.funding import forecast as funding_forecast
 from core.funding import job_store, runs
 from core.funding import jobs as funding_jobs
+from core.funding.progress import Progress
 from core.funding.requests import FundingRule, Recipient
-from core.funding.runs import Progress
 from tests.harness.factories import Ledger
 from tests.harness.funding import (
     HOURLY,

@@ -25,8 +25,8 @@ from sqlalchemy import Engine
 from core.base.db import begin, reading
 from core.base.errors import TransientError
 from core.base.ids import new_key
-from core.funding import job_store, row_store, runs
-from core.funding.runs import Progress
+from core.funding import job_store, posting, row_store, runs
+from core.funding.progress import Progress
 from core.ledger.store import balances as balance_store
 from core.ledger.store import ledgers as ledger_store
 from core.ledger.store import queues as queue_store
@@ -85,8 +85,8 @@ class Steps:
 def steps(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Steps:
     steps = Steps(engine)
     monkeypatch.setattr(watch, "sleep", steps.sleep)
-    monkeypatch.setattr(runs, "PIECE_IN_COMPANY", 2)
-    monkeypatch.setattr(runs, "PIECE", 2)
+    monkeypatch.setattr(posting, "PIECE_IN_COMPANY", 2)
+    monkeypatch.setattr(posting, "PIECE", 2)
     return steps
 
 
@@ -348,8 +348,8 @@ def terminal(ledger: Ledger, file: Callable[..., str], address: str) -> Iterator
     try:
         terminal.wait_for("not started")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(runs, "PIECE", 2)
-            patch.setattr(runs, "PIECE_IN_COMPANY", 2)
+            patch.setattr(posting, "PIECE", 2)
+            patch.setattr(posting, "PIECE_IN_COMPANY", 2)
             progress = Progress()
             while progress.posted < 2:
                 runs.step(ledger.engine, datetime.now(UTC), progress)

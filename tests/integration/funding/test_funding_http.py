@@ -19,6 +19,7 @@ from core.base.errors import TransientError
 from core.funding import runs
 from core.funding.answers import FundingRow
 from core.funding.job_store import JobRow
+from core.funding.progress import Progress
 from tests.harness.api import Api
 from web import funding
 from web.accept.doorbell import Doorbell
@@ -495,7 +496,7 @@ def test_a_wait_ends_when_the_run_is_over(api: Api, monkeypatch: pytest.MonkeyPa
 
     def funded_meanwhile(self: Waiting, is_over: Any, timeout_s: float) -> None:
         asked.append(is_over())
-        assert runs.step(self._engine, datetime.now(UTC), runs.Progress())
+        assert runs.step(self._engine, datetime.now(UTC), Progress())
         asked.append(is_over())  # It has started.
         fund(api)
         until(self, is_over, timeout_s)
@@ -669,7 +670,7 @@ def _with_a_rejected_row(api: Api, service: Service, recipients: list[dict[str, 
     """A run whose second row was rejected: somebody spent from the pool while the run was on its way."""
     api.done(destination="@Pool", precise_amount=300)
     body = created(api, recipients=recipients, allow_overdraft=None)
-    progress = runs.Progress()
+    progress = Progress()
     while api.get(path_of(body["run"]))["started_at"] is None:
         assert runs.step(service.engine, datetime.now(UTC), progress)
     api.done(source="@Pool", destination="@C", precise_amount=100, allow_overdraft=None)

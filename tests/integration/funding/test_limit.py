@@ -20,8 +20,8 @@ from core.base.errors import Conflict
 from core.funding import create, plan, runs
 from core.funding import dry_run as funding_dry_run
 from core.funding import jobs as funding_jobs
+from core.funding.progress import Progress
 from core.funding.requests import FundingRule
-from core.funding.runs import Progress
 from core.ledger import drain
 from core.ledger.directory import Directory
 from core.ledger.rules.model import RejectReason

@@ -15,7 +15,7 @@ from core.funding import missed as missed_runs
 from core.funding import views as funding_views
 from core.funding.job_store import JobRow
 from core.funding.missed import Due
-from core.funding.runs import Progress
+from core.funding.progress import Progress
 from core.funding.schedule import Schedule
 from tests.harness.factories import Ledger, start_until_blocked
 from tests.harness.funding import (
@@ -248,7 +248,7 @@ def test_a_run_that_fails_does_not_stop_the_others_and_is_told(ledger: Ledger, m
     set_piece(monkeypatch, 2)
     bad = create_job(ledger, *many_rows(9))
     others = [create_job(ledger, *many_rows(9)) for _ in range(2)]
-    real = runs._post
+    real = runs.post_piece
 
     def post_or_fail(conn: Connection, job: JobRow, *rest: Any) -> Any:
         if job.id == bad.id:
@@ -256,7 +256,7 @@ def test_a_run_that_fails_does_not_stop_the_others_and_is_told(ledger: Ledger, m
         return real(conn, job, *rest)
 
     with monkeypatch.context() as patched:
-        patched.setattr(runs, "_post", post_or_fail)
+        patched.setattr(runs, "post_piece", post_or_fail)
         with pytest.raises(ZeroDivisionError):
             advance_all(ledger)
     assert [run_statuses(ledger, job) for job in (bad, *others)] == [["POSTING"], ["COMPLETED"], ["COMPLETED"]]

@@ -8,7 +8,7 @@ from core.base.db import reading
 from core.base.errors import Conflict, InvalidRequest, NotFound
 from core.funding import jobs as funding_jobs
 from core.funding import posting_store, runs
-from core.funding.runs import Progress
+from core.funding.progress import Progress
 from core.ledger import drain
 from tests.harness.factories import Ledger
 from tests.harness.funding import (

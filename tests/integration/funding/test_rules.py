@@ -9,8 +9,8 @@ import pytest
 from core.base.db import begin
 from core.funding import dry_run, run_store, runs
 from core.funding import jobs as funding_jobs
+from core.funding.progress import Progress
 from core.funding.requests import FundingRule
-from core.funding.runs import Progress
 from core.ledger import drain
 from core.lists.requests import FilterClause
 from tests.harness.factories import Ledger

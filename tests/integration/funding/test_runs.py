@@ -13,10 +13,10 @@ from msgspec import Raw
 from sqlalchemy import text
 
 from core.base.db import begin, reading
-from core.funding import create, job_store, posting_store, recipients, row_store, runs
+from core.funding import create, job_store, posting, posting_store, recipients, row_store, runs
 from core.funding import jobs as funding_jobs
+from core.funding.progress import Progress
 from core.funding.requests import Recipient
-from core.funding.runs import Progress
 from core.ledger import drain, due
 from tests.harness.factories import Ledger
 from tests.harness.funding import (
@@ -227,13 +227,13 @@ def test_a_job_may_hold_the_money_until_a_date(ledger: Ledger, how: str) -> None
 def test_pieces_are_small_while_others_post_and_large_when_nobody_else_has_for_a_while(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "PIECE", 10)
-    monkeypatch.setattr(runs, "PIECE_IN_COMPANY", 2)
+    monkeypatch.setattr(posting, "PIECE", 10)
+    monkeypatch.setattr(posting, "PIECE_IN_COMPANY", 2)
     job = create_job(ledger, *many_rows(42))
 
     def pieces(count: int, alone_after_s: float) -> None:
         """One call of so many pieces, which takes others to be gone after so long."""
-        monkeypatch.setattr(runs, "ALONE_AFTER_S", alone_after_s)
+        monkeypatch.setattr(posting, "ALONE_AFTER_S", alone_after_s)
         progress = Progress()
         for _ in range(count):
             runs.step(ledger.engine, NOW, progress)
@@ -242,7 +242,7 @@ def test_pieces_are_small_while_others_post_and_large_when_nobody_else_has_for_a
     ledger.post()
     pieces(2, 1e6)  # Somebody was.
     pieces(1, 0.0)  # That was long ago.
-    monkeypatch.setattr(runs, "ALONE_AFTER_S", 1e6)
+    monkeypatch.setattr(posting, "ALONE_AFTER_S", 1e6)
     progress = Progress(last_seq=0, company_at=-math.inf)
     for _ in range(2):  # The first of these pieces sees by its place that somebody came, the next one is small.
         runs.step(ledger.engine, NOW, progress)

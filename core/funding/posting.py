@@ -1,0 +1,130 @@
+"""Posts a piece of a run: appends its next rows to the log and says how far the run is, in one commit."""
+
+import math
+import time
+from datetime import datetime, timedelta
+
+import msgspec
+from msgspec.structs import replace
+from sqlalchemy import Connection
+
+from core.base.errors import TransientError
+from core.base.ids import new_id
+from core.funding import plan as funding_plan
+from core.funding import posting_store, row_store, run_store
+from core.funding.job_store import JobRow
+from core.funding.progress import Progress
+from core.funding.requests import FundingTerms
+from core.funding.row_store import FundingRow
+from core.funding.run_store import RunRow
+from core.funding.terms import job_terms
+from core.ledger import append
+from core.ledger.append import Submission
+from core.ledger.rules.log_row import LogRow
+from core.ledger.rules.model import Draft, Kind
+from core.ledger.rules.requests import Terms
+from core.ledger.rules.routing import route_of
+from core.ledger.store import log as log_store
+
+PIECE = 1_000
+"""Rows that one commit posts while nobody else does."""
+PIECE_IN_COMPANY = 100
+"""Rows that one commit posts while others post too, who wait for their place in the log until it is done."""
+ALONE_AFTER_S = 1.0
+"""Nobody else has posted for so long: then it does not."""
+
+
+def post_piece(conn: Connection, job: JobRow, run: RunRow, now: datetime, progress: Progress) -> dict[int, int]:
+    """Post the next rows of a run, in the commit that says how far it is. Returns the last seq, by its queue."""
+    assert run.list is not None
+    terms = job_terms(job)
+    if progress.last_seq is None and not posting_store.others_posted(conn, run, within_s=ALONE_AFTER_S):
+        progress.company_at = -math.inf
+    alone = time.monotonic() - progress.company_at >= ALONE_AFTER_S
+    size = funding_plan.MAX_ATOMIC if terms.atomic else PIECE if alone else PIECE_IN_COMPANY
+    rows = row_store.read_rows(conn, run.list, after=run.posted_row, limit=size + 1)
+    if run.last_row is not None:
+        rows = [row for row in rows if row.row <= run.last_row]
+    if len(rows) <= size:
+        # With the last row and not after it, so that nobody cancels a run of which nothing is left.
+        run_store.end_run(conn, run.id, status="POSTED")
+    rows = rows[:size]
+    if not rows:
+        return {}
+    submission = Submission(_drafts(job, terms, run, rows), atomic=terms.atomic)
+    _append(conn, submission)
+    accepted = submission.accepted
+    seqs = [one.seq for one in accepted]
+    posting_store.post_rows(conn, run.id, list(zip(rows, seqs, strict=True)), now)
+    progress.posted += len(rows)
+    if progress.last_seq is not None and seqs[0] != progress.last_seq + 1:
+        progress.company_at = time.monotonic()
+    progress.last_seq = max(seqs)
+    return {accepted[0].queue: max(seqs)}
+
+
+def _append(conn: Connection, submission: Submission) -> None:
+    """Append all, in order. Where somebody has used a row's reference, which is not theirs, it is called by its id.
+
+    A row that was posted before cannot be here: the run's place moves in the commit that posts it.
+
+    Raises:
+        TransientError: somebody has used one in this moment. Next time it is seen.
+    """
+    attempt = conn.begin_nested()
+    append.append(conn, [submission])
+    if _is_ours(submission):
+        attempt.commit()
+        return
+    attempt.rollback()
+    taken = log_store.find_references(conn, [draft.row.reference for draft in submission.drafts])
+    submission.drafts = [
+        append.called_by_id(draft) if draft.row.reference in taken else draft for draft in submission.drafts
+    ]
+    append.append(conn, [submission])
+    if not _is_ours(submission):
+        raise TransientError("somebody has used the reference of a row; try again")
+
+
+def _is_ours(submission: Submission) -> bool:
+    return submission.error is None and not any(one.replayed for one in submission.accepted)
+
+
+def _drafts(job: JobRow, terms: FundingTerms, run: RunRow, rows: list[FundingRow]) -> list[Draft]:
+    commit_at = terms.inflight_commit_date
+    if terms.inflight_commit_after_s is not None:
+        commit_at = run.due_at + timedelta(seconds=terms.inflight_commit_after_s)
+    prefix = f"{job.job_id}_{run.occurrence}_"
+    first = LogRow(
+        id="",
+        reference=prefix,
+        kind=int(Kind.HOLD if terms.inflight else Kind.TRANSFER),
+        source=job.source,
+        destination=None,
+        amount=0,
+        currency=job.currency,
+        precision=job.precision,
+        description=terms.description,
+        allow_overdraft=terms.allow_overdraft,
+        overdraft_limit=terms.overdraft_limit,
+        parent=run.run_id,
+        terms=None if commit_at is None else msgspec.json.encode(Terms(inflight_commit_date=commit_at)).decode(),
+    )
+    route = route_of(job.source_id)
+    settle_at = () if commit_at is None else ((int(Kind.COMMIT_INFLIGHT), commit_at),)
+    return [
+        Draft(
+            row=replace(
+                first,
+                id=new_id(""),
+                reference=f"{prefix}{row.row}",
+                destination=row.destination,
+                amount=row.amount,
+                description=row.description or terms.description,
+                meta_data=row.meta_data,
+            ),
+            route=route,
+            settle_at=settle_at,
+        )
+        for row in rows
+    ]
