@@ -7,7 +7,7 @@ from core.base.db import begin
 from core.base.errors import ErrorCode, InvalidRequest
 from core.base.metadata import meta_data_problems, meta_data_text
 from core.ledger.answers import Added
-from core.ledger.metadata import annotate
+from core.ledger.metadata import add_metadata
 from core.ledger.rules.requests import MetaDataRequest
 from web.http import wire
 from web.http.operations import operation
@@ -31,5 +31,5 @@ def add(entity_id: str) -> Response:
     if text is None:
         raise InvalidRequest([("meta_data", "is required, an object")], ErrorCode.GEN_MALFORMED_REQUEST)
     with begin(service().engine) as conn:
-        merged = msgspec.Raw(annotate(conn, entity_id, text).encode())
+        merged = msgspec.Raw(add_metadata(conn, entity_id, text).encode())
     return wire.answer(Added(meta_data=merged, metadata=merged))

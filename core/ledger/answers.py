@@ -1,6 +1,6 @@
-"""Transactions, balances, ledgers and queues as they go out. Amounts are minor units, unless a field says otherwise.
+"""Makes the answers about transactions, batches and queues. Amounts are minor units, unless a field says otherwise.
 
-Read ``Transaction`` first. Nothing here reads the database: each answer is made from a row that a store has read.
+Read ``Transaction`` first. Each answer is made from a row that a store has read, so nothing here reads the database.
 """
 
 from collections.abc import Sequence
@@ -23,31 +23,31 @@ _members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class Step(Struct, frozen=True):
-    """A status that a transaction had, and since when."""
+    """A status of a transaction, and the time from which it had it."""
 
     status: Status
     at: Time
 
 
 class Place(Struct, frozen=True, kw_only=True):
-    """Where a transaction stands in line."""
+    """The position of a transaction in the line of its queue."""
 
     number: int
-    """Of the queue."""
+    """The number of the queue."""
     position: int
-    """From 1, which is next."""
+    """The position in line. The next transaction has 1."""
     ahead: int
     oldest_age_s: float
     waiting_for: str
 
 
 class RejectionAnswer(Struct, frozen=True, kw_only=True):
-    """The sum that did not work out."""
+    """Why a transaction was rejected, with the sum that did not work out."""
 
     reason: RejectionName
     message: str
     available: int | None
-    """Of a commit, void or refund it is what is left."""
+    """The available amount, or what is left of the hold or transaction for a commit, void or refund."""
     requested: int | None
     held: int | None
     overdraft_limit: int | None
@@ -55,7 +55,7 @@ class RejectionAnswer(Struct, frozen=True, kw_only=True):
 
 
 class Settled(Struct, frozen=True):
-    """How far a hold is settled."""
+    """The amounts of a hold that are committed, voided and left."""
 
     committed: int
     voided: int
@@ -63,7 +63,7 @@ class Settled(Struct, frozen=True):
 
 
 class SplitLeg(Struct, frozen=True, kw_only=True):
-    """One posting of a split. The answer to a fresh submission has no more than its id, reference and amount."""
+    """One posting of a split. The answer to a new submission has only its ID, reference and amount."""
 
     transaction_id: str
     reference: str
@@ -78,28 +78,28 @@ class Transaction(Struct, frozen=True, kw_only=True):
     """Blnk's transaction object, with what Pacioli adds at its end."""
 
     precise_amount: int
-    """Minor units, of any size."""
+    """The amount in minor units, of any size."""
     amount: Major
-    """Major units."""
+    """The amount in major units."""
     amount_string: str
-    """The same, for clients whose numbers are floats."""
+    """The amount in major units, as text for clients whose numbers are floats."""
     precision: int
-    """Minor units in a major unit."""
+    """The number of minor units in a major unit."""
     overdraft_limit: Major | None
-    """Major units."""
+    """How far below zero the source may go, in major units."""
     transaction_id: str
     parent_transaction: str
-    """The hold or batch that it belongs to; empty for none."""
+    """The ID of the hold, transaction or batch that it belongs to. It is empty for none."""
     source: str
-    """Balance id. The answer to a fresh submission has it as it was sent."""
+    """The balance ID. The answer to a new submission has the name that was sent."""
     destination: str
     reference: str
     currency: str
     description: str
     status: Status
-    """QUEUED until it is decided. An INFLIGHT hold becomes APPLIED or VOID."""
+    """The status is QUEUED until the transaction is decided. An INFLIGHT hold becomes APPLIED or VOID."""
     hash: str
-    """SHA-256 over what was accepted, and over the hash of the transaction accepted before it."""
+    """The SHA-256 over what was accepted, and over the hash of the transaction accepted before it."""
     allow_overdraft: bool
     inflight: bool
     skip_queue: bool = False
@@ -110,53 +110,53 @@ class Transaction(Struct, frozen=True, kw_only=True):
     inflight_expiry_date: Time
     inflight_commit_date: Time
     sources: list[Leg] | UnsetType = UNSET
-    """As they were sent. A split with a leg for each names its transaction."""
+    """The sources as they were sent, with the ID of the leg of each if there is one."""
     destinations: list[Leg] | UnsetType = UNSET
     meta_data: Members | UnsetType = UNSET
     sequence: int
-    """Place in the order of acceptance, which outcomes follow."""
+    """The position in the order of acceptance, which outcomes follow."""
     rejection: RejectionAnswer | UnsetType = UNSET
-    """When it is REJECTED: the sum that did not work out."""
+    """Why it is REJECTED, with the sum that did not work out."""
     inflight_amounts: Settled | UnsetType = UNSET
-    """Of a decided hold."""
+    """The amounts of a decided hold."""
     timeline: list[Step]
     legs: list[SplitLeg] | UnsetType = UNSET
-    """Of a split: its postings."""
+    """The postings of a split."""
     queue: Place | UnsetType = UNSET
-    """While it is QUEUED: where it stands."""
+    """The position in line of a QUEUED transaction."""
     queued: bool | UnsetType = UNSET
-    """Of a settlement: it is in line."""
+    """Whether a settlement is in line."""
     child_transaction: str | UnsetType = UNSET
-    """Of a settlement: its own id."""
+    """The ID of a settlement."""
     child_transactions: list[str] | UnsetType = UNSET
-    """Of several settlements: their ids."""
+    """The IDs of several settlements."""
 
 
 class Batch(Struct, frozen=True, kw_only=True):
-    """What was sent together, or belongs to one run of a funding job, as it is now."""
+    """The transactions that were sent together, or that belong to one run of a funding job, as they are now."""
 
     batch_id: str
     transaction_id: str
-    """The same, for clients that read a transaction here."""
+    """The ID of the batch again, for clients that read a transaction here."""
     status: Status
-    """The first of QUEUED, SCHEDULED, INFLIGHT, APPLIED, VOID and REJECTED that one of its transactions has."""
+    """The first status of QUEUED, SCHEDULED, INFLIGHT, APPLIED, VOID and REJECTED that one of its transactions has."""
     inflight: bool
     """Whether one of them is a hold."""
     transaction_count: int
     counts: dict[Status, int]
-    """Its transactions by status."""
+    """The number of its transactions with each status."""
     decided: int
     progress: float
-    """From 0 to 1."""
+    """The part that is decided, from 0 to 1."""
     rate: float
-    """Transactions decided a second."""
+    """The number of transactions that are decided in a second."""
     created_at: Time
     decided_at: Time | None
-    """When the last of them was; null before that."""
+    """The time when the last transaction was decided. It is null before that."""
     queued: bool | UnsetType = UNSET
-    """Of settlements: they are in line."""
+    """Whether settlements are in line."""
     child_transaction: str | UnsetType = UNSET
-    """Of settlements: the id of the first."""
+    """The ID of the first settlement."""
     child_transactions: list[str] | UnsetType = UNSET
 
 
@@ -164,11 +164,11 @@ BulkStatus = Literal["queued", "applied", "inflight", "processing"]
 
 
 class BatchAccepted(Struct, frozen=True, kw_only=True):
-    """A bulk that was accepted."""
+    """A batch that was accepted."""
 
     batch_id: str
     status: BulkStatus
-    """applied or inflight with skip_queue, processing with run_async."""
+    """The status: queued, applied or inflight with skip_queue, or processing with run_async."""
     transaction_count: int
     message: str | UnsetType = UNSET
 
@@ -181,23 +181,23 @@ class TransactionPage(Struct, frozen=True):
 
 
 class SettledItem(Struct, frozen=True, kw_only=True):
-    """What became of one hold of a bulk commit or void."""
+    """The result for one hold of a commit or void of a batch."""
 
     transaction_id: str
     status: Literal["succeeded", "queued", "failed"]
     code: str | UnsetType = UNSET
-    """Blnk's code: QUEUED, or why it failed."""
+    """Blnk's code: QUEUED, or the reason why it failed."""
     message: str | UnsetType = UNSET
 
 
 class Settlements(Struct, frozen=True, kw_only=True):
-    """What became of a bulk commit or void."""
+    """The results of a commit or void of a batch."""
 
     succeeded: int
-    """Those that wait in line are among them."""
+    """The number of holds that were settled, or wait in line for it."""
     failed: int
     results: list[SettledItem]
-    """In the order asked."""
+    """The results in the order of the request."""
 
 
 class Lineage(Struct, frozen=True, kw_only=True):
@@ -212,25 +212,25 @@ class Added(Struct, frozen=True, kw_only=True):
 
     meta_data: Members
     metadata: Members
-    """The same once more, for clients that look for it here."""
+    """The same metadata, for clients that look for it here."""
 
 
 class Queue(Struct, frozen=True, kw_only=True):
-    """A queue, as an operator wants to see it."""
+    """The state of a queue, as an operator sees it."""
 
     number: int
     depth: int
-    """Transactions that wait in it."""
+    """The number of transactions that wait in the queue."""
     oldest_age_s: float | None
     cursor: int
-    """Everything in it up to this sequence is decided."""
+    """The sequence up to which everything in the queue is decided."""
     last_drained_at: Time | None
     rate_per_s: float
     decided: int
 
 
 def transaction_of(row: TransactionRow) -> Transaction:
-    """A transaction, from its row alone."""
+    """Make the answer of a transaction from its row alone."""
     terms = terms_of(row.terms)
     text = to_text(row.amount, row.precision)
     rejection, hold = row.rejection, row.hold
@@ -272,7 +272,7 @@ def transaction_of(row: TransactionRow) -> Transaction:
 
 
 def accepted_of(draft: Draft, accepted: Accepted, asked: TransactionRequest) -> Transaction:
-    """A fresh submission, made without reading it back. Names stay as they were sent, as in Blnk."""
+    """Make the answer of a new submission, without reading it back. Names stay as they were sent, as in Blnk."""
     row = draft.row
     terms = terms_of(row.terms)
     status = Status.QUEUED if accepted.seq else Status.SCHEDULED
@@ -314,17 +314,17 @@ def accepted_of(draft: Draft, accepted: Accepted, asked: TransactionRequest) -> 
 
 
 def with_legs(transaction: Transaction, legs: Sequence[TransactionRow]) -> Transaction:
-    """A split with its postings. Each source or destination that has one of its own names it, as in Blnk."""
+    """Add the postings of a split to its answer. A source or destination with a leg of its own names it, as in Blnk."""
     return msgspec.structs.replace(
         transaction,
-        sources=_named(transaction.sources, legs),
-        destinations=_named(transaction.destinations, legs),
+        sources=_with_leg_ids(transaction.sources, legs),
+        destinations=_with_leg_ids(transaction.destinations, legs),
         legs=[_leg(leg) for leg in legs],
     )
 
 
-def with_place(transaction: Transaction, line: Line) -> Transaction:
-    """A transaction that is not decided yet, with where it stands."""
+def with_line(transaction: Transaction, line: Line) -> Transaction:
+    """Add the position in line to the answer of an undecided transaction."""
     place = Place(
         number=line.queue,
         position=line.ahead + 1,
@@ -336,7 +336,7 @@ def with_place(transaction: Transaction, line: Line) -> Transaction:
 
 
 def batch_of(batch_id: str, batch: transaction_store.Batch, now: datetime) -> Batch:
-    """What a batch has come to: its transactions by status, progress and rate."""
+    """Make the answer of a batch: its transactions by status, progress and rate."""
     waiting = batch.by_status.get(Status.QUEUED, 0) + batch.by_status.get(Status.SCHEDULED, 0)
     decided = batch.transactions - waiting
     until = batch.decided_at if not waiting and batch.decided_at is not None else now
@@ -357,11 +357,11 @@ def batch_of(batch_id: str, batch: transaction_store.Batch, now: datetime) -> Ba
 
 
 _BATCH_STATUS = (Status.QUEUED, Status.SCHEDULED, Status.INFLIGHT, Status.APPLIED, Status.VOID, Status.REJECTED)
-"""What is still to come first; then what moved money."""
+"""The order of statuses for that of a batch: first those that are to come, and then those that moved money."""
 
 
 def queue_of(state: QueueState) -> Queue:
-    """A queue, from its state."""
+    """Make the answer of a queue from its state."""
     return Queue(
         number=state.number,
         depth=state.depth,
@@ -374,7 +374,7 @@ def queue_of(state: QueueState) -> Queue:
 
 
 def rejection_of(row: TransactionRow) -> RejectionAnswer:
-    """Why a rejected transaction was rejected."""
+    """Make the answer of a rejection from the row of its transaction."""
     rejection = row.rejection
     assert rejection is not None
     return RejectionAnswer(
@@ -389,7 +389,7 @@ def rejection_of(row: TransactionRow) -> RejectionAnswer:
 
 
 def balance_id(key: object) -> str:
-    """The public id of a balance."""
+    """Write the public ID of a balance."""
     return f"bln_{key}"
 
 
@@ -405,7 +405,7 @@ def _leg(row: TransactionRow) -> SplitLeg:
     )
 
 
-def _named(shares: list[Leg] | UnsetType, legs: Sequence[TransactionRow]) -> list[Leg] | UnsetType:
+def _with_leg_ids(shares: list[Leg] | UnsetType, legs: Sequence[TransactionRow]) -> list[Leg] | UnsetType:
     if not shares or len(shares) != len(legs):
         return shares
     return [

@@ -1,4 +1,4 @@
-"""Drafts -> rows of the log: each gets its position in the order, in one commit for as many as there are."""
+"""Appends drafts to the log. Each gets its position in the order, in one commit for all that wait."""
 
 import json
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ from core.ledger.store import log as log_store
 from core.ledger.store.log import LogHead
 
 _SPLIT = int(Kind.SPLIT)
-"""As a plain integer: comparing with an enum's member costs several times as much."""
+"""The kind as a plain integer, because a comparison with an enum's member costs several times as much."""
 
 
 @dataclass
 class Submission:
-    """Drafts that are accepted together or not at all. ``atomic`` ones are also decided whole."""
+    """Drafts that are accepted together or not at all. If ``atomic``, they are also decided together."""
 
     drafts: list[Draft]
     atomic: bool = False
@@ -33,20 +33,20 @@ class Submission:
     error: Exception | None = None
 
     def postings(self) -> list[Accepted]:
-        """What was accepted into queues: legs in place of their splits, and nothing of what waits for its date."""
+        """List what was accepted into queues: legs in place of their splits, without scheduled transactions."""
         return [one for each in self.accepted for one in (each.legs or [each]) if one.queue >= 0]
 
     def queues(self) -> set[int]:
-        """Those that got work by it."""
+        """List the queues that got work."""
         return {one.queue for one in self.postings() if not one.replayed}
 
 
 def append(conn: Connection, submissions: Sequence[Submission]) -> None:
-    """Give the drafts of all submissions their places in the log, and note in each what became of it.
+    """Append the drafts of all submissions to the log, and record in each submission what became of it.
 
-    A draft whose reference is taken is answered with the first transaction when the content is the same; else the whole
-    submission gets a ``ReferenceConflict``, and the others are not touched. One with a due date to come is put aside
-    until then. Holds the append lock until the commit.
+    A draft whose reference is taken gets the first transaction if the content is the same. Otherwise its whole submission
+    gets a ``ReferenceConflict``, and the other submissions go on. A draft with a future due date is stored until then.
+    The append lock is held until the commit.
 
     Raises:
         TransientError: the lock was not had in time.
@@ -87,7 +87,7 @@ def append(conn: Connection, submissions: Sequence[Submission]) -> None:
 
 @dataclass
 class _Writer:
-    """Collects what one append writes."""
+    """Collects the rows that one append writes."""
 
     head: LogHead
     prior: dict[str, LogRow]
@@ -99,7 +99,7 @@ class _Writer:
         self.seq, self.digest = self.head.seq, self.head.digest
 
     def add(self, draft: Draft, group: tuple[int, int] | None) -> Accepted:
-        """A draft whose reference is new, with its legs."""
+        """Add a draft whose reference is new, and its legs."""
         if draft.due_at is not None and draft.due_at > self.head.now:
             self.scheduled.append(draft)
             row = self.prior[draft.row.reference] = replace(draft.row, accepted_at=self.head.now)
@@ -114,6 +114,7 @@ class _Writer:
         return accepted
 
     def _row(self, draft: Draft, group: tuple[int, int] | None) -> Accepted:
+        """Give a draft its position, queue and digest."""
         head = self.head
         first, last = group or (None, None)
         seq = self.seq = self.seq + 1
@@ -126,17 +127,18 @@ class _Writer:
 
 
 def _accepted(row: LogRow, at: datetime, *, replayed: bool = False) -> Accepted:
+    """Describe a row that was accepted, now or before."""
     queue = -1 if row.queue is None else row.queue
     return Accepted(row.transaction_id, row.seq, queue, at, row.parent, replayed, row.digest)
 
 
 def called_by_id(draft: Draft) -> Draft:
-    """A draft of the ledger's own making whose reference somebody has used, which nobody kept free."""
+    """Name a draft of the ledger's own making by its ID, because somebody else has used its reference."""
     return draft.with_row(reference=draft.row.transaction_id)
 
 
 def _replay(ours: LogRow, first: LogRow) -> Accepted:
-    """The first transaction of a repeated reference, if the content is the same."""
+    """Answer a repeated reference with its first transaction, if the content is the same."""
     for name, called in REPEATED:
         asked, found = getattr(ours, name), getattr(first, name)
         if asked != found and (name != "meta_data" or _parsed(asked) != _parsed(found)):
@@ -148,6 +150,7 @@ def _replay(ours: LogRow, first: LogRow) -> Accepted:
 
 
 def _compare_terms(ours: LogRow, first: LogRow) -> None:
+    """Raise ReferenceConflict if the terms differ, except in the time of the request."""
     asked, found = terms_of(ours.terms), terms_of(first.terms)
     for name in Terms.__struct_fields__:
         if name != "scheduled_at" and getattr(asked, name) != getattr(found, name):

@@ -1,4 +1,4 @@
-"""Balances: create, read, and their statements. Amounts are minor units, unless a field says otherwise."""
+"""Creates and reads balances, and their statements. Amounts are minor units, unless a field says otherwise."""
 
 from typing import Literal
 
@@ -23,19 +23,19 @@ class Balance(Struct, frozen=True, kw_only=True):
     balance: int
     """credit_balance - debit_balance, in minor units of any size."""
     version: int
-    """Goes up with each posting that touches the balance."""
+    """A number that goes up with each posting that touches the balance."""
     inflight_balance: int
     credit_balance: int
     inflight_credit_balance: int
     debit_balance: int
     inflight_debit_balance: int
     available_balance: int
-    """What may be spent: balance - inflight_debit_balance, less what is queued if asked."""
+    """The amount that may be spent: balance - inflight_debit_balance, less queued debits with with_queued."""
     ledger_id: str
     identity_id: str = ""
     balance_id: str
     indicator: str
-    """The @Name of an internal balance; empty for others."""
+    """The @Name of an internal balance. It is empty for others."""
     currency: str
     created_at: Time
     inflight_expires_at: Time = NO_TIME
@@ -43,7 +43,7 @@ class Balance(Struct, frozen=True, kw_only=True):
     track_fund_lineage: bool = False
     allocation_strategy: str = "FIFO"
     queued_debit_balance: int | UnsetType = UNSET
-    """With with_queued: what is accepted and not decided yet."""
+    """The debits that are accepted and not decided. It is there with with_queued only."""
     queued_credit_balance: int | UnsetType = UNSET
 
 
@@ -55,13 +55,13 @@ class BalancePage(Struct, frozen=True):
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """One side of a posting that moved money: a line of a statement."""
+    """One side of a posting that moved money. It is a line of a statement."""
 
     version: int
-    """Of the balance after the entry. The page after begins beyond it."""
+    """The version of the balance after the entry. The next page begins after it."""
     at: Time
     effective_date: Time
-    """From when it counts in the balance at a time."""
+    """The time from which the entry counts in the balance at a time."""
     direction: Literal["debit", "credit"]
     amount: Major
     """Major units."""
@@ -77,10 +77,10 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 
 def create(conn: Connection, asked: BalanceRequest) -> Balance:
-    """A new balance in a ledger, or an internal one under its ``@Name``.
+    """Create a balance in a ledger, or an internal balance with an ``@Name``.
 
     Raises:
-        InvalidRequest: with every problem, or there is no such ledger.
+        InvalidRequest: it lists every problem, or there is no such ledger.
         Conflict: the indicator has a balance in this currency.
     """
     indicator = asked.indicator.strip() if asked.indicator else None
@@ -101,7 +101,7 @@ def create(conn: Connection, asked: BalanceRequest) -> Balance:
 
 
 def found(conn: Connection, balance_id: str) -> BalanceRow:
-    """A balance by its id.
+    """Find a balance by its ID.
 
     Raises:
         NotFound: there is none.
@@ -113,7 +113,7 @@ def found(conn: Connection, balance_id: str) -> BalanceRow:
 
 
 def found_indicator(conn: Connection, indicator: str, currency: str) -> BalanceRow:
-    """An internal balance by its ``@Name``.
+    """Find an internal balance by its ``@Name`` and currency.
 
     Raises:
         NotFound: there is none.
@@ -125,7 +125,7 @@ def found_indicator(conn: Connection, indicator: str, currency: str) -> BalanceR
 
 
 def balance_of(row: BalanceRow, queued: tuple[int, int] | None = None) -> Balance:
-    """A balance, from its row. ``queued`` are debits and credits that are not decided yet."""
+    """Make the answer of a balance from its row. ``queued`` has the debits and credits that are not decided."""
     debits, credits = queued or (0, 0)
     return Balance(
         balance=row.balance,
@@ -148,7 +148,7 @@ def balance_of(row: BalanceRow, queued: tuple[int, int] | None = None) -> Balanc
 
 
 def entry_of(entry: balance_store.Entry) -> Entry:
-    """A line of a statement."""
+    """Make the answer of an entry, which is a line of a statement."""
     return Entry(
         version=entry.version,
         at=entry.at,
@@ -168,6 +168,7 @@ def entry_of(entry: balance_store.Entry) -> Entry:
 
 
 def _problems_of(asked: BalanceRequest, indicator: str | None) -> Problems:
+    """List what is wrong with the request for a new balance."""
     problems = meta_data_problems(bytes(asked.meta_data)) if asked.meta_data else []
     if not asked.ledger_id:
         problems.append(("ledger_id", "cannot be blank"))

@@ -1,4 +1,4 @@
-"""Batches, and what an ID names that a request settles or refunds: one transaction, a split's legs, or a whole batch."""
+"""Finds the transactions that a settlement or refund names: one transaction, the legs of a split, or a whole batch."""
 
 from collections.abc import Sequence
 
@@ -14,23 +14,23 @@ from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
 
 MAX_SETTLED = 10_000
-"""Transactions of one batch that one request settles or refunds. A bulk never has more."""
+"""The largest number of transactions that one request settles or refunds. A batch that was sent together has no more."""
 
 
 def is_batch(transaction_id: str) -> bool:
-    """Say whether this is the ID of a batch, which names all that is in it."""
+    """Tell whether an ID is that of a batch. It names all transactions of the batch."""
     return any(uuid_of(transaction_id, prefix) is not None for prefix in BATCH_PREFIXES)
 
 
-def family(
+def find_members(
     conn: Connection, transaction_id: str, missing: str | None = None
 ) -> tuple[TransactionRow | None, list[TransactionRow]]:
-    """Find what an ID stands for: its own row, and that row again, the legs of a split, or what is in a batch.
+    """Find the row of an ID, and the transactions that the ID names: that row, the legs of a split, or those of a batch.
 
-    A batch has no row of its own. A split that waits for its date stands for itself: its legs are not there yet.
+    A batch has no row of its own. A split that waits for its date names itself, because its legs are not there yet.
 
     Raises:
-        NotFound: there is no such transaction or batch. ``missing`` is the text to say instead.
+        NotFound: there is no such transaction or batch. ``missing`` replaces the message.
         InvalidRequest: the batch is too large for one request.
     """
     row = transaction_store.find(conn, transaction_id)
@@ -41,7 +41,7 @@ def family(
         known = True
         _check_size(transaction_store.count_members(conn, transaction_id))
     legs = transaction_store.legs_of(conn, transaction_id) if known else []
-    # All that is in a batch may still wait for its date.
+    # All transactions of a batch may still wait for their dates.
     if not legs and not (known and transaction_store.batch(conn, transaction_id)):
         raise NotFound(ErrorCode.TXN_NOT_FOUND, missing or f"Transaction with ID '{transaction_id}' not found")
     return row, legs
@@ -54,7 +54,9 @@ def _check_size(count: int) -> None:
 
 
 def precise_amount_of(request: SettleRequest | RefundRequest) -> int | None:
-    """Minor units that were asked for as such. Blnk makes these checks before it looks for the hold, also for a void.
+    """Check the amounts of a request, and return its ``precise_amount`` in minor units, if it has one.
+
+    Blnk makes these checks before it looks for the hold, also for a void.
 
     Raises:
         InvalidRequest: an amount is not positive.
@@ -69,10 +71,12 @@ def precise_amount_of(request: SettleRequest | RefundRequest) -> int | None:
 
 
 def amount_of(request: SettleRequest | RefundRequest, precise: int | None, of: Sequence[TransactionRow]) -> int:
-    """Minor units that were asked of some transactions; 0 is all that is left. ``precise`` is of ``precise_amount_of``.
+    """Return the minor units that a request asks of some transactions, where 0 stands for all that is left.
+
+    ``precise`` is the result of ``precise_amount_of``.
 
     Raises:
-        InvalidRequest: the transactions have several currencies, or the amount does not come out whole.
+        InvalidRequest: the transactions have several currencies, or the amount is no whole number of minor units.
     """
     if (precise or request.amount) and len({(each.currency, each.precision) for each in of}) > 1:
         raise InvalidRequest([("amount", "has no meaning for a batch of several currencies; leave it out")])
@@ -85,9 +89,10 @@ def amount_of(request: SettleRequest | RefundRequest, precise: int | None, of: S
 
 
 def check_reference(reference: str | None) -> None:
-    """
+    """Check the reference of a request, if it has one.
+
     Raises:
-        InvalidRequest: the reference is no good.
+        InvalidRequest: the reference is blank, too long, or has a NUL character.
     """
     if reference is not None and (problems := text_problems("reference", reference, MAX_REFERENCE)):
         raise InvalidRequest(problems)

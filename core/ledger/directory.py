@@ -1,7 +1,7 @@
-"""Who is who: balance ids, ``@Names`` and the precision of currencies.
+"""Finds balances by ID or ``@Name``, and the precision of currencies, and remembers them.
 
-None of it ever changes once it is there, so each process remembers what it has seen, and a busy one asks the database
-only about the new. What was not found is not remembered.
+None of these ever changes once it is there. Each process remembers what it has found, and asks the database only about
+the rest. It does not remember what it did not find.
 """
 
 import threading
@@ -17,35 +17,38 @@ from core.ledger.store import balances as balance_store
 from core.ledger.store import currencies as currency_store
 
 CAPACITY = 500_000
-"""Names remembered by a process, some 300 bytes each. The older half is forgotten when they are too many."""
+"""The number of names that a process remembers, at some 300 bytes each. The older half goes when they are too many."""
 
 
 Name = str | tuple[str, str]
-"""What names a balance: its id, or an indicator and a currency."""
+"""The name of a balance: its ID, or a pair of indicator and currency."""
 
 
 class Names(Protocol):
-    """What a request needs of a directory. A dry run brings one that only says what it would create."""
+    """The part of a directory that a request needs. A dry run has one that creates nothing."""
 
     @property
     def check_precision(self) -> bool:
         """Whether a currency has one precision for all its transactions."""
 
     def know(self, names: Iterable[Name]) -> dict[Name, BalanceRef]:
-        """Find balances. What is not there is left out."""
+        """Find balances. Unknown names are left out."""
 
     def create(self, names: Collection[tuple[str, str]]) -> dict[Name, BalanceRef]:
         """Create internal balances, and find them."""
 
     def precision(self, currency: str) -> int | None:
-        """The currency's precision, if anything has fixed it."""
+        """Return the currency's precision, if anything has fixed it."""
 
     def fix_precision(self, currency: str, precision: int) -> int:
         """Fix the precision by first use. Returns the one that holds."""
 
 
 class Directory:
-    """Safe to share between threads: a dictionary's operations are atomic, and two who look up the same agree."""
+    """Finds balances and precisions, and remembers them for the whole process.
+
+    Threads may share it, because a dictionary's operations are atomic, and two threads that look up one name agree.
+    """
 
     def __init__(self, engine: Engine, *, check_precision: bool = True) -> None:
         self.engine = engine
@@ -56,11 +59,11 @@ class Directory:
         self._precisions: dict[str, int] = {}
 
     def balance(self, name: Name) -> BalanceRef | None:
-        """A balance by id, or by indicator and currency, if ``know`` has found it."""
+        """Return a balance that ``know`` has found."""
         return self._balances.get(name) or self._older.get(name)
 
     def precision(self, currency: str) -> int | None:
-        """The currency's precision, if anything has fixed it."""
+        """Return the currency's precision, if anything has fixed it."""
         known = self._precisions.get(currency)
         if known is None:
             with reading(self.engine) as conn:
@@ -70,7 +73,7 @@ class Directory:
         return known
 
     def know(self, names: Iterable[Name]) -> dict[Name, BalanceRef]:
-        """Find balances, with at most two statements for those that are not known yet, however many there are."""
+        """Find balances. It takes at most two statements for all that are not remembered."""
         found: dict[Name, BalanceRef] = {}
         unknown: set[Name] = set()
         newer, older = self._balances, self._older
@@ -90,7 +93,7 @@ class Directory:
         return found
 
     def create(self, names: Collection[tuple[str, str]]) -> dict[Name, BalanceRef]:
-        """Create the internal balances that are not there, and find all. Many callers at once create each one once."""
+        """Create the internal balances that do not exist, and find all. Several callers at once create each only once."""
         missing = [name for name in names if self.balance(name) is None]
         if missing:
             with begin(self.engine) as conn:
@@ -98,14 +101,14 @@ class Directory:
         return self.know(names)
 
     def fix_precision(self, currency: str, precision: int) -> int:
-        """Fix the precision by first use. Returns the one that holds, which another caller may have fixed first."""
+        """Fix the precision by first use. Returns the valid one, which another caller may have fixed first."""
         with begin(self.engine) as conn:
             fixed = currency_store.fix_precision(conn, currency, precision)
         self._precisions[currency] = fixed
         return fixed
 
     def _remember(self, refs: dict[str, BalanceRef], indicators: dict[tuple[str, str], BalanceRef]) -> None:
-        # What another thread has just looked up must stay until it has used it.
+        # A name that another thread has just looked up must stay until that thread has used it.
         with self._making_room:
             if len(self._balances) + len(refs) + len(indicators) > CAPACITY // 2:
                 self._older, self._balances = self._balances, {}

@@ -1,9 +1,9 @@
-"""The log after the cursor -> outcomes.
+"""Drains queues: decides the postings of the log after the cursors, and writes their outcomes.
 
-A drain holds the cursors of one or more queues, decides the next postings in memory, in the order of acceptance, and
-writes everything in one commit. Two rules make the outcome equal to deciding all postings one at a time, in that order:
+A drain locks the cursors of one or more queues, decides the next postings in memory in the order of acceptance, and
+writes everything in one commit. Two rules make the result equal to deciding all postings one at a time, in that order:
 
-* A later credit does not count. What a higher seq has already credited is left out of what a posting may spend.
+* A later credit does not count. A posting must not spend what a higher seq has already credited.
 * An earlier credit is waited for. A posting that is short while an earlier one, undecided in another queue, would credit
   its source is not rejected: the drain commits what it has and goes on with both queues. What it needs is always earlier,
   so there are no circles.
@@ -25,23 +25,23 @@ from core.ledger.store import outcomes as outcome_store
 from core.ledger.store import queues as queue_store
 
 BATCH = 5000
-"""Postings decided in one commit. More gains little and holds the balances' locks for longer."""
+"""The number of postings decided in one commit. More gains little and holds the balances' locks for longer."""
 
 Announce = Callable[[dict[int, int]], None]
-"""Told the new cursor of each queue, after the commit."""
+"""A function that gets the new cursor of each queue, after the commit."""
 
 
 @dataclass
 class Batch:
-    """What one transaction did."""
+    """What one transaction of a drain did."""
 
     held: set[int] = field(default_factory=set)
-    """The queues whose cursors it had locked; none when others are at all of them."""
+    """The queues whose cursors it locked. It is empty when other drains hold all of them."""
     cursors: dict[int, int] = field(default_factory=dict)
-    """The cursor of each, after a batch that decided something."""
+    """The new cursor of each queue, if the batch decided something."""
     decided: int = 0
     needs: set[int] = field(default_factory=set)
-    """Queues that must be held as well before the next posting can be decided."""
+    """The queues that must be locked as well before the next posting can be decided."""
 
 
 def drain(
@@ -52,16 +52,16 @@ def drain(
     batch: int = BATCH,
     together: int = 0,
 ) -> set[int]:
-    """Decide everything in ``queue``, and return the other queues that were held for it and may have got work.
+    """Decide everything in ``queue``, and return the other queues that were locked for it and may have got work.
 
-    If another drain is at the queue, leave it to that one: it looks again after it lets go, and so sees what was
-    accepted meanwhile. The queues returned were closed to others for a moment; whoever calls rings their doorbells.
+    A queue that another drain holds is left to that drain. It looks again after it lets go, so it sees what was accepted
+    meanwhile. The returned queues were closed to others for a moment, so the caller rings their doorbells.
 
-    ``together`` takes along every other queue that waits and is free, while one commit can hold what waits: with little in
-    each of many queues, that is one commit in place of many. Given as the number of postings at which it stops.
+    ``together`` also drains every other free queue that has work, until a commit has decided so many postings. One commit
+    then does the work of many when there is little in each queue.
 
     Raises:
-        TransientError: a lock was not had in time or the database went away. What was committed stays.
+        TransientError: a lock was not had in time, or the database went away. Earlier commits stay.
     """
     touched: set[int] = set()
     while True:
@@ -69,20 +69,20 @@ def drain(
             waiting = set(queue_store.with_work(conn, numbers=None if together else [queue]))
         held, decided = _drain_once(engine, waiting, announce, together or batch, wait=False) if waiting else (set(), 0)
         if not held:
-            # Together, it has looked again at every queue itself.
+            # With ``together``, it has looked again at every queue itself.
             return set() if together else touched - {queue}
         touched |= held
         if decided >= together:
-            together = 0  # Enough for a commit of its own. The other queues are for other workers.
+            together = 0  # The queue has enough for commits of its own. The other queues are for other workers.
 
 
 def drain_until(
     engine: Engine, queue: int, seq: int, *, announce: Announce = lambda cursors: None, batch: int = BATCH
 ) -> set[int]:
-    """Decide ``queue`` up to ``seq``, a posting of its own, waiting for another drain that is at it.
+    """Decide ``queue`` up to ``seq``, which is a posting of that queue, and wait for another drain that holds it.
 
-    Returns the queues to ring, this one among them: it may go on after ``seq``, and whoever was turned away meanwhile
-    counts on that.
+    Returns the queues to ring. This one is among them, because it may have more after ``seq``, and a drain that was
+    turned away meanwhile counts on that.
 
     Raises:
         TransientError: as ``drain``.
@@ -99,9 +99,9 @@ def drain_until(
 def _drain_once(
     engine: Engine, queues: set[int], announce: Announce, batch: int, *, wait: bool
 ) -> tuple[set[int], int]:
-    """Commit until those of the queues that are free have moved, with as many others as that takes.
+    """Drain the free ones of these queues once, with as many other queues as that takes.
 
-    Returns the queues that were held, and how many postings were decided.
+    Returns the queues that were locked, and how many postings were decided.
     """
     decided = 0
     while True:
@@ -116,9 +116,9 @@ def _drain_once(
 
 
 def drain_batch(conn: Connection, queues: set[int], *, limit: int, wait: bool) -> Batch:
-    """Decide the next postings of these queues in the transaction of ``conn``. Locks their cursors, then balances.
+    """Decide the next postings of these queues, in the transaction of ``conn``.
 
-    Without ``wait``, queues that another drain holds are left out.
+    It locks their cursors, and then the balances. Without ``wait``, queues that another drain holds are left out.
     """
     heads = queue_store.lock_heads(conn, queues, wait=wait)
     queues, cursors = set(heads), {queue: head.cursor for queue, head in heads.items()}
@@ -149,7 +149,7 @@ def drain_batch(conn: Connection, queues: set[int], *, limit: int, wait: bool) -
 
 
 def _open_book(conn: Connection, postings: list[Posting]) -> Book:
-    """Lock and read all that the postings touch, and the credits that some of them must not spend."""
+    """Lock and read everything that the postings touch, and the credits that some of them must not spend."""
     balances = outcome_store.lock_balances(
         conn, {posting.source for posting in postings} | {posting.destination for posting in postings}
     )
@@ -171,7 +171,7 @@ def _open_book(conn: Connection, postings: list[Posting]) -> Book:
 def _decide_all(
     conn: Connection, postings: list[Posting], book: Book, held: set[int]
 ) -> tuple[list[Outcome], set[int]]:
-    """Decide in order, until the end or until a posting needs a queue that is not held."""
+    """Decide postings in order, until the end or until one needs a queue that is not locked."""
     outcomes: list[Outcome] = []
     waiting: dict[int, int] | None = None
     for group in _groups(postings):
@@ -193,12 +193,12 @@ def _decide_all(
                 waiting = queue_store.first_waiting(conn, but=held)
             if needs := log_store.queues_that_may_credit(conn, short.source, before=short.seq, waiting=waiting):
                 return outcomes, needs
-        outcomes += decided  # A rejected one has nothing to write, and a group has written itself.
+        outcomes += decided  # A rejected posting has nothing to write, and a group has written itself.
     return outcomes, set()
 
 
 def _groups(postings: list[Posting]) -> Iterator[list[Posting]]:
-    """Each posting alone, and the members of an atomic group together. They are neighbours in the log."""
+    """Cut postings into groups: each posting alone, and the members of an atomic group, which are neighbours, together."""
     position = 0
     while position < len(postings):
         last = postings[position].group_last
@@ -210,4 +210,5 @@ def _groups(postings: list[Posting]) -> Iterator[list[Posting]]:
 
 
 def _is_short(outcome: Outcome) -> bool:
+    """Tell whether an earlier credit could remove the rejection."""
     return outcome.rejection is not None and outcome.rejection.reason in SHORT_OF_MONEY

@@ -1,4 +1,4 @@
-"""What would happen: the engine over the balances as they are now, and nothing written."""
+"""Decides drafts in a dry run: by the engine, over the balances as they are now, and without writing anything."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from core.ledger.store import log as log_store
 from core.ledger.store import outcomes as outcome_store
 
 _LATEST = 2**62
-"""A dry run comes after everything that was accepted."""
+"""The seq of a dry run's first posting. It comes after everything that was accepted."""
 
 
 class Imagined:
-    """A directory for a dry run: what a request would create or fix, it only imagines.
+    """A directory for a dry run. It only imagines what a request would create or fix.
 
-    Balances that are not there have negative keys, and their names for IDs.
+    Balances that do not exist have negative keys, and their names are their IDs.
     """
 
     def __init__(self, directory: Names) -> None:
@@ -48,32 +48,32 @@ class Imagined:
 
 @dataclass
 class DryRun:
-    """One draft, and what it would come to."""
+    """One draft, and what would become of it."""
 
     draft: Draft
     postings: list[Posting]
     outcomes: list[Outcome]
-    """Of the draft, or of each leg of a split."""
+    """The outcome of the draft, or of each leg of a split."""
     before: dict[int, Balance]
     after: dict[int, Balance]
-    """The balances that it touches, by key."""
+    """The balances that the draft touches, by key, as they would be. ``before`` has them as they are."""
     taken_by: str | None
-    """The transaction that has its reference already."""
+    """The ID of the transaction that has the reference already."""
 
     @property
     def rejected(self) -> Outcome | None:
-        """The first outcome that is a rejection for a reason of its own, if there is any."""
+        """The first outcome that is a rejection, if there is any. A reason of its own goes before that of the group."""
         found = [outcome for outcome in self.outcomes if outcome.rejection is not None]
         own = (o for o in found if o.rejection is not None and o.rejection.culprit is None)
         return next(own, found[0] if found else None)
 
 
 def decide_drafts(conn: Connection, drafts: Sequence[Draft], *, atomic: bool = False) -> list[DryRun]:
-    """Decide drafts one after the other, each over what the ones before it would leave.
+    """Decide drafts one after the other, each over the balances that the ones before it would leave.
 
-    ``conn`` should see one state of the ledger throughout. Balances with negative keys do not exist yet, and have nothing.
+    ``conn`` should see one state of the ledger throughout. Balances with negative keys do not exist, and are empty.
     """
-    postings = [_postings_of(draft, place) for place, draft in enumerate(drafts)]
+    postings = [_postings_of(draft, position) for position, draft in enumerate(drafts)]
     every = [posting for each in postings for posting in each]
     book = _book(conn, every)
     taken = log_store.find_references(conn, [draft.row.reference for draft in drafts])
@@ -92,7 +92,7 @@ def decide_drafts(conn: Connection, drafts: Sequence[Draft], *, atomic: bool = F
 
 
 def decide_all(postings: Sequence[Posting], book: Book, *, atomic: bool) -> list[Outcome]:
-    """Decide postings one after the other, or as a group, and leave in the book what they leave."""
+    """Decide postings one after the other, or as a group, and write their new values to the book."""
     if atomic:
         return decide_group(postings, book)
     outcomes = []
@@ -103,7 +103,7 @@ def decide_all(postings: Sequence[Posting], book: Book, *, atomic: bool) -> list
 
 
 def _before(found: Sequence[DryRun], one: DryRun) -> dict[int, Balance]:
-    """The balances of one draft as they were before any of the drafts."""
+    """Find the balances of one draft as they were before the first of all drafts."""
     first: dict[int, Balance] = {}
     for each in reversed(found):
         first.update(each.before)
@@ -117,10 +117,11 @@ def _decide_draft(draft: Draft, postings: list[Posting], book: Book, taken_by: s
     return DryRun(draft, postings, outcomes, before, {key: book.balances[key] for key in keys}, taken_by)
 
 
-def _postings_of(draft: Draft, place: int) -> list[Posting]:
+def _postings_of(draft: Draft, position: int) -> list[Posting]:
+    """Make the postings of a draft. ``position`` is that of the draft among all drafts."""
     return [
         Posting(
-            _LATEST + 10_000 * place + number,
+            _LATEST + 10_000 * position + number,
             one.kind,
             0,
             one.source or 0,
@@ -139,6 +140,7 @@ def _postings_of(draft: Draft, place: int) -> list[Posting]:
 
 
 def _book(conn: Connection, postings: Sequence[Posting]) -> Book:
+    """Read everything that the postings touch, without a lock."""
     keys = {key for posting in postings for key in (posting.source, posting.destination)}
     balances = outcome_store.read_balances(conn, keys)
     for key in keys:

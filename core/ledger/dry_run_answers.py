@@ -1,6 +1,6 @@
-"""What a dry run answers: Blnk's preview of what a request would come to. Nothing is written, and no reference used up.
+"""Makes the answers of dry runs, in Blnk's form. A dry run writes nothing, and uses no reference up.
 
-``core/ledger/dry_run.py`` decides; here each resource asks it for its kind of request.
+``dry_run.py`` decides. Here is one function for each kind of request.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,13 +33,13 @@ FORBIDDEN_NOW = frozenset(
         ErrorCode.GEN_CONFLICT,
     }
 )
-"""What the present state answers to a commit, void or refund that is well formed: a dry run shows it, with 200."""
+"""The codes of refusals by the present state. A dry run of a commit, void or refund answers them with 200."""
 
 _REASONS: dict[RejectReason, Literal["insufficient_funds", "overdraft_limit"]] = {
     RejectReason.INSUFFICIENT_FUNDS: "insufficient_funds",
     RejectReason.OVERDRAFT_LIMIT: "overdraft_limit",
 }
-"""The reasons that Blnk tells apart; all else is ``other``."""
+"""The reasons that Blnk tells apart. Any other reason is ``other``."""
 
 
 class WouldBeRejected(Struct, frozen=True, kw_only=True):
@@ -52,13 +52,13 @@ class WouldBeRejected(Struct, frozen=True, kw_only=True):
 
 
 class Projection(Struct, frozen=True, kw_only=True):
-    """A balance as it is and as it would be: minor units, as strings."""
+    """A balance as it is and as it would be, in minor units as strings."""
 
     balance_id: str
     role: Literal["source", "destination"]
     currency: str
     virtual: bool | UnsetType = UNSET
-    """true: it does not exist yet, and would be made."""
+    """true means that the balance does not exist yet, and would be created."""
     current_balance: str
     current_available: str
     current_credit_balance: str
@@ -83,32 +83,32 @@ class LegProjection(Struct, frozen=True, kw_only=True):
 
 
 class DryRunAnswer(Struct, frozen=True, kw_only=True):
-    """What one request would come to."""
+    """The result that one request would have."""
 
     transaction_id: str | UnsetType = UNSET
-    """Of a bulk commit or void: the hold."""
+    """The ID of the hold, in a commit or void of a batch."""
     dry_run: bool = True
     would_apply: bool
     rejection: WouldBeRejected | UnsetType = UNSET
-    """Why it would not."""
+    """Why it would be rejected."""
     operation: Literal["commit", "void"] | UnsetType = UNSET
-    """Of a hold."""
+    """The operation on a hold."""
     status: Status | UnsetType = UNSET
-    """That it would get."""
+    """The status that it would get."""
     reference: str | UnsetType = UNSET
     currency: str
     amount: Major
-    """Major units."""
+    """The amount in major units."""
     precise_amount: str
     precision: int
     balances: list[Projection]
-    """Each as it is (current_) and as it would be (resulting_)."""
+    """Each balance as it is (current_) and as it would be (resulting_)."""
     legs: list[LegProjection] | UnsetType = UNSET
     notes: list[str] | UnsetType = UNSET
 
 
 class FirstFailure(Struct, frozen=True, kw_only=True):
-    """The first of a bulk that would fail."""
+    """The first transaction of a batch that would fail."""
 
     index: int
     reference: str
@@ -116,23 +116,23 @@ class FirstFailure(Struct, frozen=True, kw_only=True):
 
 
 class BulkDryRun(Struct, frozen=True, kw_only=True):
-    """What a bulk would come to."""
+    """The results that a batch would have."""
 
     dry_run: bool = True
     would_apply: bool
     cumulative: bool
-    """Whether each is decided over what the ones before it would leave."""
+    """Whether each transaction is decided over what the ones before it would leave."""
     atomic: bool | UnsetType = UNSET
     results: list[DryRunAnswer]
-    """One for each."""
+    """One result for each transaction."""
     balances: list[Projection] | UnsetType = UNSET
-    """Each once, from before the first to after the last."""
+    """Each balance once, from before the first transaction to after the last."""
     first_failure: FirstFailure | UnsetType = UNSET
     notes: list[str] | UnsetType = UNSET
 
 
 def transaction(engine: Engine, draft: Draft, imagined: Imagined) -> DryRunAnswer:
-    """What one transaction would come to. It was drafted with the balances in ``imagined``."""
+    """Dry-run one transaction, which was drafted with the balances in ``imagined``."""
     with snapshot(engine) as conn:
         (one,) = dry_run.decide_drafts(conn, [draft])
         answer = _answer(one, _Balances(conn, [one], imagined))
@@ -142,7 +142,7 @@ def transaction(engine: Engine, draft: Draft, imagined: Imagined) -> DryRunAnswe
 
 
 def bulk(engine: Engine, drafts: Sequence[Draft], imagined: Imagined, *, atomic: bool) -> BulkDryRun:
-    """What a bulk would come to: each transaction over what the ones before it would leave, as the ledger decides them."""
+    """Dry-run a batch: each transaction over what the ones before it would leave, as the ledger decides them."""
     with snapshot(engine) as conn:
         found = dry_run.decide_drafts(conn, drafts, atomic=atomic)
         balances = _Balances(conn, found, imagined)
@@ -159,14 +159,14 @@ def bulk(engine: Engine, drafts: Sequence[Draft], imagined: Imagined, *, atomic:
 
 
 def settlement(engine: Engine, asked: SettleRequest, drafts: Sequence[Draft]) -> DryRunAnswer:
-    """What a commit or void would come to, of one hold or of several."""
+    """Dry-run a commit_inflight or void_inflight of one hold, or of several."""
     with snapshot(engine) as conn:
         found = dry_run.decide_drafts(conn, drafts, atomic=drafts[0].atomic)
         return _settlement(_Balances(conn, found), asked, found)
 
 
 def settlements(engine: Engine, items: Sequence[tuple[BulkSettlement, str]]) -> BulkDryRun:
-    """What a bulk commit or void would come to. Each is over the ledger as it is: they are settled each by itself."""
+    """Dry-run the settlements of several holds, each over the ledger as it is, because each is settled by itself."""
     results: list[DryRunAnswer] = []
     seen: set[str] = set()
     notes: list[str] = []
@@ -195,14 +195,14 @@ def settlements(engine: Engine, items: Sequence[tuple[BulkSettlement, str]]) -> 
 
 
 def refund(engine: Engine, draft: Draft) -> DryRunAnswer:
-    """What a refund would come to."""
+    """Dry-run a refund."""
     with snapshot(engine) as conn:
         (one,) = dry_run.decide_drafts(conn, [draft])
         return _answer(one, _Balances(conn, [one]))
 
 
 def refused(error: LedgerError, operation: str | None = None) -> DryRunAnswer:
-    """What the present state forbids."""
+    """Make the answer of a request that the present state forbids."""
     return DryRunAnswer(
         would_apply=False,
         rejection=WouldBeRejected(code=error.code, reason="other", message=error.message),
@@ -220,7 +220,7 @@ def _operation(status: str | None) -> Literal["commit", "void"]:
 
 
 class _Balances:
-    """Names of the balances that a dry run touches."""
+    """Knows the names of the balances that a dry run touches."""
 
     def __init__(self, conn: Connection, found: Sequence[DryRun], imagined: Imagined | None = None) -> None:
         keys = {key for one in found for key in one.before}
@@ -228,10 +228,11 @@ class _Balances:
         self._imagined = {} if imagined is None else {ref.key: ref.balance_id for ref in imagined.balances.values()}
 
     def name(self, key: int) -> str:
+        """Return the ID of a balance, or the ``@Name`` of one that does not exist yet."""
         return self._imagined[key] if key < 0 else balance_id(self._ids[key])
 
     def projections(self, one: DryRun) -> list[Projection]:
-        """Each balance as it is and as it would be, sources first."""
+        """List each balance of a draft as it is and as it would be, sources first."""
         sources = {posting.source for posting in one.postings}
         keys = dict.fromkeys([p.destination for p in one.postings] + [p.source for p in one.postings])
         return [
@@ -259,6 +260,7 @@ def _sums(when: str, balance: Balance) -> dict[str, str]:
 
 
 def _answer(one: DryRun, balances: _Balances) -> DryRunAnswer:
+    """Make the answer of one draft."""
     draft, row = one.draft, one.draft.row
     amount = row.amount if draft.legs else one.outcomes[0].amount or row.amount
     rejection = _rejection_of(one)
@@ -279,7 +281,7 @@ def _answer(one: DryRun, balances: _Balances) -> DryRunAnswer:
 
 
 def _legs(one: DryRun, balances: _Balances) -> list[LegProjection]:
-    """The side that has several balances, or both."""
+    """List the legs of each side that has several balances."""
     sources = [(posting.source, "source", posting.amount) for posting in one.postings]
     destinations = [(posting.destination, "destination", posting.amount) for posting in one.postings]
     sides = [side for side in (sources, destinations) if len({key for key, _, _ in side}) > 1] or [destinations]
@@ -327,7 +329,7 @@ def _settlement(balances: _Balances, asked: SettleRequest, found: Sequence[DryRu
 
 
 def _in_total(found: Sequence[DryRun], balances: _Balances) -> list[Projection]:
-    """Each balance once, from before the first to after the last."""
+    """List each balance once, from before the first draft to after the last."""
     total: dict[str, Projection] = {}
     for one in found:
         for projection in balances.projections(one):
@@ -341,7 +343,7 @@ _RESULTING = [name for name in Projection.__struct_fields__ if name.startswith("
 
 
 def _first_failure(found: Sequence[DryRun], results: Sequence[DryRunAnswer]) -> FirstFailure | UnsetType:
-    """The first to fail for a reason of its own, instead of because of another of an atomic batch."""
+    """Find the first draft that fails for a reason of its own, instead of that of another in an atomic batch."""
     for index, (one, result) in enumerate(zip(found, results, strict=True)):
         if one.taken_by or _fails_by_itself(one):
             rejection, reference = cast(WouldBeRejected, result.rejection), cast(str, result.reference)
@@ -355,6 +357,7 @@ def _fails_by_itself(one: DryRun) -> bool:
 
 
 def _rejection_of(one: DryRun) -> WouldBeRejected | None:
+    """Explain why a draft would be rejected. Returns None when it would be applied."""
     row = one.draft.row
     if one.taken_by is not None:
         text = f"transaction validation failed: reference {row.reference} has already been used"

@@ -1,7 +1,7 @@
-"""What is due now: scheduled transactions into the log, and holds whose expiry or commit date has come.
+"""Accepts what is due: scheduled transactions, and settlements of holds whose expiry or commit date has come.
 
-The dates are in Postgres. Beat only asks, often, so a late or doubled question does no harm: what is taken leaves its
-table in the same commit that brings it into the log.
+The dates are in Postgres, and beat only asks often what is due. A late or doubled question does no harm, because what is
+taken leaves its table in the same commit that appends it to the log.
 """
 
 from collections.abc import Callable
@@ -19,14 +19,14 @@ from core.ledger.rules.requests import terms_of
 from core.ledger.store import due as due_store
 
 BATCH = 1_000
-"""Transactions that one commit takes."""
+"""The number of due transactions that one commit takes."""
 
 
 def accept_due(engine: Engine, now: datetime | None = None) -> set[int]:
     """Accept all that is due, and return the queues that got work.
 
     Raises:
-        TransientError: the database was busy or gone. What was committed stays, the rest stays due.
+        TransientError: the database was busy or gone. Earlier commits stay, and the rest stays due.
     """
     now = now or datetime.now(UTC)
     queues: set[int] = set()
@@ -45,13 +45,13 @@ def accept_due(engine: Engine, now: datetime | None = None) -> set[int]:
 def _accept_scheduled(engine: Engine, now: datetime, queues: set[int]) -> int:
     with begin(engine) as conn:
         drafts = [_restored(draft) for draft in due_store.take_scheduled(conn, now, BATCH)]
-        # All references were kept free, but for those of legs: one that is taken now may be called like one of them.
+        # All references were kept free, except those of legs. A transaction that is taken now may have one of those.
         names = {draft.row.reference for draft in drafts}
         drafts = [
             _with_legs_called_by_id(draft) if any(leg.row.reference in names for leg in draft.legs) else draft
             for draft in drafts
         ]
-        # Each by itself, for each was accepted by itself.
+        # Each is a submission of its own, because each was accepted by itself.
         _append(conn, [Submission([draft]) for draft in drafts], _with_legs_called_by_id, queues)
     return len(drafts)
 
@@ -61,7 +61,7 @@ def _settle_due(engine: Engine, now: datetime, queues: set[int]) -> int:
         due = due_store.take_settlements(conn, now, BATCH)
         kinds: dict[str, int] = {}
         for transaction_id, kind in due:
-            # Of two dates of one hold the earlier one settles all of it, and leaves nothing to the other.
+            # The earlier of two dates of a hold settles all of it, and leaves nothing to the other.
             kinds.setdefault(transaction_id, kind)
         submissions = []
         for transaction_id, kind in kinds.items():
@@ -75,7 +75,7 @@ def _settle_due(engine: Engine, now: datetime, queues: set[int]) -> int:
 def _append(
     conn: Connection, submissions: list[Submission], renamed: Callable[[Draft], Draft], queues: set[int]
 ) -> None:
-    """Append all. What somebody has taken the reference of, which nobody kept free, is called otherwise."""
+    """Append all submissions. One whose reference somebody else has taken is appended again under another."""
     append.append(conn, submissions)
     if taken := [each for each in submissions if isinstance(each.error, ReferenceConflict)]:
         for each in taken:
@@ -87,11 +87,11 @@ def _append(
 
 
 def _restored(draft: Draft) -> Draft:
-    """A scheduled draft with what is kept only in its terms."""
+    """Restore the parts of a scheduled draft that only its terms keep."""
     terms = terms_of(draft.row.terms)
     return replace(draft, atomic=terms.atomic, settle_at=intake.settle_at(terms))
 
 
 def _with_legs_called_by_id(draft: Draft) -> Draft:
-    """Somebody has taken the reference of a leg while the split waited for its date."""
+    """Name the legs by their IDs, because somebody has taken the reference of a leg meanwhile."""
     return replace(draft, legs=tuple(map(append.called_by_id, draft.legs)))

@@ -1,4 +1,4 @@
-"""What a rejection, or a place in line, says to people and programs."""
+"""Explains a rejection, or a wait in line, to people and programs."""
 
 from enum import StrEnum
 from typing import Protocol
@@ -19,7 +19,7 @@ class Priced(Protocol):
 
 
 class RejectionName(StrEnum):
-    """Why a transaction was rejected, as programs read it."""
+    """The name of a reason for a rejection, as programs read it."""
 
     NOT_INFLIGHT = "not_inflight"
     ALREADY_VOIDED = "already_voided"
@@ -71,13 +71,13 @@ _TEXTS = {
 
 
 def major(minor: int, priced: Priced) -> str:
-    """For people: ``USD12.50``. At least two decimal places, as Blnk's texts have them."""
+    """Write minor units for people, such as ``USD12.50``, with at least two decimal places, as in Blnk's texts."""
     whole, _, fraction = to_text(minor, priced.precision).partition(".")
     return f"{priced.currency}{whole}.{fraction.ljust(2, '0')}"
 
 
 def blnk_text(rejection: Rejection, priced: Priced) -> str:
-    """The reason in Blnk's words, which its clients may look for."""
+    """Write the reason of a rejection in Blnk's words, which its clients may look for."""
     if rejection.reason is RejectReason.COMMIT_EXCEEDS_ORIGINAL:
         return f"cannot commit more than the original transaction amount. {_available(rejection, priced)}"
     if rejection.reason is RejectReason.COMMIT_EXCEEDS_REMAINDER:
@@ -88,7 +88,7 @@ def blnk_text(rejection: Rejection, priced: Priced) -> str:
 
 
 def sum_text(rejection: Rejection, priced: Priced) -> str:
-    """The sum that did not work out, for people: available, held, limit, asked, short by."""
+    """Write the sum that did not work out, for people: available, held, limit, asked, short by."""
     text = blnk_text(rejection, priced)
     if rejection.reason not in (RejectReason.INSUFFICIENT_FUNDS, RejectReason.OVERDRAFT_LIMIT):
         return text
@@ -102,7 +102,7 @@ def sum_text(rejection: Rejection, priced: Priced) -> str:
 
 
 def waiting_text(line: Line) -> str:
-    """Why a posting that is in line is not decided yet."""
+    """Write why a posting in line is not decided yet."""
     if line.ahead:
         return f"the {line.ahead} ahead of it in queue {line.queue}"
     if line.waits_for_queues:

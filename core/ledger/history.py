@@ -1,8 +1,8 @@
-"""What a balance held at a time, and the snapshots that make the question cheap.
+"""Finds what a balance held at a time, and takes the snapshots that make the question cheap.
 
-An entry counts from the effective date of its transaction, which may be past or to come; without one, from when the
-transaction was accepted. What was decided later than a snapshot may have been accepted earlier, and may be dated before
-it. So a snapshot says up to which version of the balance it goes, and leaves out every entry that has an effective date:
+An entry counts from the effective date of its transaction, which may be past or to come. Without that date it counts from
+the acceptance. An entry that was decided after a snapshot may have been accepted before it, and may be dated before it. So
+a snapshot tells up to which version of the balance it goes, and leaves out every entry that has an effective date:
 
     balance at t = newest snapshot taken by t                          all of it was accepted before it was taken
                  + entries without an effective date beyond its version, accepted by t
@@ -26,7 +26,7 @@ from core.ledger.store.balances import BalanceRow
 from core.ledger.store.history import Snapshot
 
 BATCH = 1_000
-"""Balances that one commit takes snapshots of, unless told otherwise."""
+"""The default number of balances that one commit takes snapshots of."""
 
 MAX_BATCH = 10_000
 
@@ -42,11 +42,12 @@ class BalanceAt(NamedTuple):
 
     @property
     def balance(self) -> int:
+        """Credits less debits."""
         return self.credit - self.debit
 
 
 class SumsAt(Struct, frozen=True, kw_only=True):
-    """What a balance held. Amounts are minor units."""
+    """The sums that a balance held. Amounts are minor units."""
 
     balance: int
     debit_balance: int
@@ -64,7 +65,7 @@ class HistoricalBalance(Struct, frozen=True, kw_only=True):
 
 
 def answer_of(row: BalanceRow, then: BalanceAt, *, from_source: bool) -> HistoricalBalance:
-    """What a balance held, as it goes out."""
+    """Make the answer of what a balance held."""
     sums = SumsAt(
         balance=then.balance,
         debit_balance=then.debit,
@@ -76,24 +77,26 @@ def answer_of(row: BalanceRow, then: BalanceAt, *, from_source: bool) -> Histori
 
 
 def balance_at(conn: Connection, row: BalanceRow, at: datetime | None, *, from_source: bool = False) -> BalanceAt:
-    """What is decided by now of what counts by ``at``, or by now. With ``from_source`` no snapshot is used.
+    """Compute what a balance held at a time, from all entries decided by now. The default time is now.
+
+    With ``from_source``, no snapshot is used.
 
     Raises:
-        NotFound: the balance was not there yet, and nothing counts by then (BAL_HISTORY_NOT_FOUND).
+        NotFound: the balance did not exist at the time, and no entry counts by then (BAL_HISTORY_NOT_FOUND).
     """
     at = at or outcome_store.clock(conn)
     found = None if from_source else history_store.newest_snapshot(conn, row.key, upto=row.version, at=at)
     base = found or _NOTHING
     credit, debit = history_store.sums(conn, row.key, after=base.version, upto=row.version, at=at)
     then = BalanceAt(base.credit + credit, base.debit + debit, at)
-    # An amount is never 0, so sums of 0 say that there was no entry.
+    # An amount is never 0, so sums of 0 mean that there was no entry.
     if row.created_at > at and not (then.credit or then.debit):
         raise NotFound(ErrorCode.BAL_HISTORY_NOT_FOUND, "no balance data found for time")
     return then
 
 
 def recomputed(conn: Connection, row: BalanceRow) -> BalanceRow:
-    """A balance with the sums and the version that its outcomes make, and not those that are stored with it."""
+    """Compute the sums and the version of a balance from its outcomes, instead of those that are stored with it."""
     sums = history_store.recomputed(conn, row.key)
     return row._replace(
         balance=sums.balance,
@@ -108,10 +111,10 @@ def recomputed(conn: Connection, row: BalanceRow) -> BalanceRow:
 def take_batch(engine: Engine, *, after: int = 0, size: int = BATCH) -> tuple[int, int | None]:
     """Take snapshots of the next ``size`` balances beyond the key ``after`` that changed since their last one.
 
-    Returns how many, and the key that the next batch begins after; None at the end.
+    Returns how many were taken, and the key after which the next batch begins, which is None at the end.
 
     Raises:
-        TransientError: the database was busy or gone. What was committed stays.
+        TransientError: the database was busy or gone. Earlier commits stay.
     """
     with begin(engine) as conn:
         last = history_store.last_of_batch(conn, after, size)

@@ -1,6 +1,6 @@
-"""Settle holds: commit or void one, every one of a split, or every one of a batch.
+"""Drafts the settlement of holds: commit_inflight or void_inflight of one, or of all holds of a split or batch.
 
-What the present state already forbids is refused here. What happens until its turn comes, the engine decides.
+A request that the present state forbids is refused here. The engine decides when the turn of the settlement comes.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from core.base.errors import Conflict, ErrorCode, InvalidRequest, ReferenceConflict
 from core.base.ids import new_id
-from core.ledger.batches import amount_of, check_reference, family, precise_amount_of
+from core.ledger.batches import amount_of, check_reference, find_members, precise_amount_of
 from core.ledger.explain import major
 from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import Draft, Kind, Status
@@ -23,12 +23,12 @@ from core.ledger.store.transactions import TransactionRow
 
 
 def draft_settlements(conn: Connection, transaction_id: str, request: SettleRequest) -> list[Draft]:
-    """Commits or voids of a hold, or of every hold that is not settled of a split or batch.
+    """Draft the settlements of a hold, or of every open hold of a split or batch.
 
-    A partial amount of several is shared in proportion to what is left of each.
+    A partial amount is shared between several holds in proportion to what is left of each.
 
     Raises:
-        InvalidRequest, NotFound, Conflict: with Blnk's codes and texts.
+        InvalidRequest, NotFound, Conflict: they have Blnk's codes and texts.
     """
     commit = request.status == "commit"
     if not commit and request.status != "void":
@@ -37,21 +37,21 @@ def draft_settlements(conn: Connection, transaction_id: str, request: SettleRequ
         )
     precise = precise_amount_of(request)
     check_reference(request.reference)
-    row, legs = family(conn, transaction_id)
-    every = [leg for leg in legs if leg.kind == Kind.HOLD and leg.seq]  # What is scheduled holds nothing yet.
+    row, legs = find_members(conn, transaction_id)
+    every = [leg for leg in legs if leg.kind == Kind.HOLD and leg.seq]  # A scheduled transaction holds nothing yet.
     holds = [hold for hold in every if hold.status is not Status.REJECTED]
     if not holds:
         raise InvalidRequest([("", "transaction is not in inflight status")], code=ErrorCode.TXN_NOT_INFLIGHT)
     amount = amount_of(request, precise, holds) if commit else 0
     kind = Kind.COMMIT_INFLIGHT if commit else Kind.VOID_INFLIGHT
     references = _references(request.reference, every, alone=[row] == every)
-    # A repeated reference is answered with the first settlement, which the hold's state may show already.
+    # A repeated reference gets the first settlement, which the hold's state may show already.
     if request.reference is not None and (first := log_store.find_references(conn, references.values())):
         return _repeated(request.reference, list(first.values()), kind, amount, every)
     _check_settleable(holds, amount)
     if not request.skip_queue and transaction_store.undecided_settlements(conn, [hold.seq for hold in holds]):
         raise Conflict(ErrorCode.GEN_CONFLICT, "a commit or void is already queued for this transaction")
-    # The legs of an atomic split stay together; others, and what is in a batch, have nothing to do with each other.
+    # The legs of an atomic split are settled together. Other legs, and those of a batch, are independent.
     together = row is not None and row.kind == Kind.SPLIT and row.group_first is not None
     return [
         replace(settlement(hold, kind, share, references[hold.seq]), atomic=together)
@@ -61,8 +61,8 @@ def draft_settlements(conn: Connection, transaction_id: str, request: SettleRequ
 
 
 def due_settlements(conn: Connection, transaction_id: str, kind: Kind) -> list[Draft]:
-    """Commits or voids of what is left of a hold, or of the holds of a split, whose date has come."""
-    _, legs = family(conn, transaction_id)
+    """Draft the settlements of all that is left of a hold, or of the holds of a split, when their date has come."""
+    _, legs = find_members(conn, transaction_id)
     name = "committed_when_due" if kind == Kind.COMMIT_INFLIGHT else "expired"
     return [
         settlement(leg, kind, 0, f"{leg.transaction_id}_{name}")
@@ -72,7 +72,7 @@ def due_settlements(conn: Connection, transaction_id: str, kind: Kind) -> list[D
 
 
 def settlement(hold: TransactionRow, kind: Kind, amount: int, reference: str | None) -> Draft:
-    """One commit or void. An amount of 0 is all that is left."""
+    """Draft one settlement of a hold. An amount of 0 stands for all that is left."""
     settlement_id = new_id("")
     action = "commit" if kind == Kind.COMMIT_INFLIGHT else "void"
     row = LogRow(
@@ -95,7 +95,7 @@ def settlement(hold: TransactionRow, kind: Kind, amount: int, reference: str | N
 def _repeated(
     reference: str, first: Sequence[LogRow], kind: Kind, amount: int, holds: Sequence[TransactionRow]
 ) -> list[Draft]:
-    """What was accepted under a reference, if it was the same."""
+    """Return the settlements that were accepted under a reference, if their content is the same."""
     same = {prior.hold_seq for prior in first} <= {hold.seq for hold in holds}
     for field, differs in (
         ("transaction", not same),
@@ -108,15 +108,15 @@ def _repeated(
 
 
 def _shares(amount: int, of: Sequence[int]) -> list[int]:
-    """What to ask of each; 0 is all that is left, which is meant when there is no amount."""
+    """Share an amount between holds. No amount gives each 0, which stands for all that is left."""
     return proportional(amount, of) if amount else [0] * len(of)
 
 
 def _references(reference: str | None, holds: Sequence[TransactionRow], *, alone: bool) -> dict[int, str | None]:
-    """A reference for each of several settlements that were asked for under one, by the seq of the hold.
+    """Make a reference for each settlement of one request, by the seq of the hold.
 
-    They are numbered by the place of the hold among all there ever were, so that a repeated request finds them: a leg may
-    have been rejected since, and a batch may have grown.
+    The number in a reference is the position of the hold among all holds there ever were. So a repeated request finds the
+    settlements, even if a leg has been rejected since, or a batch has grown.
     """
     if reference is None or alone:
         return {hold.seq: reference for hold in holds}
@@ -124,10 +124,12 @@ def _references(reference: str | None, holds: Sequence[TransactionRow], *, alone
 
 
 def _left(hold: TransactionRow) -> int:
+    """Return the minor units that are left of a hold. A hold that is not decided has all of them left."""
     return hold.requested if hold.hold is None else hold.hold.remaining
 
 
 def _check_settleable(holds: Sequence[TransactionRow], amount: int) -> None:
+    """Refuse a settlement that the present state of the holds forbids."""
     remaining, original = sum(map(_left, holds)), sum(hold.requested for hold in holds)
     if remaining == 0 and any(hold.hold is not None and hold.hold.voided for hold in holds):
         raise Conflict(ErrorCode.TXN_ALREADY_VOIDED, "transaction has already been voided")

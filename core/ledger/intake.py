@@ -1,13 +1,13 @@
-"""Requests -> drafts of rows of the log, in five values, each made from the one before by one function.
+"""Turns requests into drafts of rows of the log, in five steps. Each step makes its value from the one before.
 
     decoded    ``TransactionRequest``: JSON with its types
-    checked    ``Checked``: breaks no rule that can be told from the request alone
+    checked    ``Checked``: breaks no rule that can be checked from the request alone
     resolved   ``Resolved``: balances in place of names, and a currency
     priced     ``Priced``: minor units, and the legs of a split
     drafted    ``Draft``: a row of the log that has no position yet
 
-A batch goes through each step whole. What has a problem stays behind, and the others go on, so that one answer names the
-problems of all. Nothing is written until there are none. ``append.py`` takes the drafts from there.
+A batch goes through each step whole. A request with a problem stays behind and the others go on, so that one answer names
+all problems. Nothing is written until there are none. ``append.py`` takes the drafts from there.
 """
 
 import re
@@ -42,11 +42,11 @@ class Batch(Struct, frozen=True):
 
     id: str
     decided_at_once: bool = False
-    """As one, or before the answer. Nothing in such a batch can wait for a date."""
+    """Whether it is decided together, or before the answer. Nothing in such a batch can wait for a date."""
 
 
 class Resolved(Struct, frozen=True):
-    """A request whose balances are known. Where an internal balance is to be created, it is None."""
+    """A request whose balances are known. None stands for an internal balance that is to be created."""
 
     checked: Checked
     currency: str
@@ -55,14 +55,14 @@ class Resolved(Struct, frozen=True):
 
 
 class Priced(Struct, frozen=True):
-    """A request in minor units."""
+    """A request whose amounts are minor units."""
 
     resolved: Resolved
     precision: int
     amount: int
     overdraft_limit: int | None
     legs: list[tuple[int, int, int]] | None
-    """Of a split: place of the source, of the destination, and amount."""
+    """The legs of a split: position of the source, of the destination, and amount."""
 
 
 def draft_all(
@@ -72,15 +72,15 @@ def draft_all(
     batch: Batch | None = None,
     unread: Sequence[Unread] = (),
 ) -> list[Draft]:
-    """Drafts of some requests, in their order. Names are resolved, and created only when all is right.
+    """Draft requests, in their order. New internal balances are created only when nothing is wrong.
 
-    ``unread`` are the fields of the body that could not be read, named as they are in it. A batch may have None where there
-    should be a request.
+    ``unread`` has the fields of the body that could not be read, with their paths in it. A batch may have None in place of
+    a request.
 
     Raises:
-        InvalidRequest: with every problem of the request, or of all requests of the batch: then the message is that of the
-            first, ``details`` has its index, and the others too if there are any.
-        NotFound: a balance id is not known (BAL_NOT_FOUND), and nothing is wrong with a request before that one.
+        InvalidRequest: it lists every problem of the request, or of all requests of the batch. The message for a batch is
+            that of the first wrong request, and ``details`` has its index and the other problems.
+        NotFound: there is no balance of an ID (BAL_NOT_FOUND), and nothing is wrong with an earlier request.
     """
     failures = _Failures(batch)
     checked = _check(requests, unread, failures)
@@ -97,22 +97,24 @@ def draft_all(
 
 
 class _Failures:
-    """The requests that have problems, and the error of each."""
+    """Collects the error of each request that has problems, by index."""
 
     def __init__(self, batch: Batch | None) -> None:
         self.batch = batch
         self.errors: dict[int, LedgerError] = {}
 
     def add(self, index: int, problems: Problems, code: ErrorCode = BAD, unread: Sequence[Unread] = ()) -> None:
+        """Add the problems of a request, and its fields that cannot be read."""
         within = "" if self.batch is None or index < 0 else f"transactions[{index}]"
         self.errors[index] = refusal(unread, problems, code, within=within)
 
     def add_unknown(self, index: int, problems: Problems) -> None:
-        """``problems`` name balances that are not there."""
+        """Add the error of a request that names unknown balances."""
         error = self.errors[index] = NotFound(ErrorCode.BAL_NOT_FOUND, problems[0][1])
         error.problems = list(problems)
 
     def raise_any(self) -> None:
+        """Raise one error for all requests, if any has problems."""
         if self.errors:
             raise self.errors[min(self.errors)] if self.batch is None else refusal_of_batch(self.errors)
 
@@ -149,7 +151,7 @@ _ITEM = re.compile(r"transactions\[([0-9]+)\]")
 
 
 def _by_index(unread: Sequence[Unread], batch: Batch | None) -> dict[int, list[Unread]]:
-    """The fields of each request that could not be read; under -1 those of the body around a batch."""
+    """Group unreadable fields by the index of their request. The index -1 has those of the body around a batch."""
     found: dict[int, list[Unread]] = {}
     for each in unread:
         item = _ITEM.match(each.field)
@@ -162,6 +164,7 @@ def _by_index(unread: Sequence[Unread], batch: Batch | None) -> dict[int, list[U
 
 
 def _resolve(rows: Sequence[Checked], directory: Names, failures: _Failures) -> list[Resolved]:
+    """Find the balances that requests name, and the currency of each request."""
     ids = [name for row in rows for name in row.sources if name[0] != "@"]
     ids += [name for row in rows for name in row.destinations if name[0] != "@"]
     known = directory.know(ids)
@@ -185,9 +188,10 @@ def _resolve(rows: Sequence[Checked], directory: Names, failures: _Failures) -> 
 
 
 def _currency_of(row: Checked, known: dict[Name, BalanceRef]) -> str:
-    """The request's currency, or, left out, that of the other side when exactly one side has balance ids only.
+    """Return the currency of a request.
 
-    Blank when there is none, which ``_check_balances`` refuses.
+    A request without one has the currency of its balances, if exactly one side has balance IDs only. Otherwise it is
+    blank, which ``_check_balances`` refuses.
     """
     if row.request.currency is not None:
         return row.request.currency
@@ -197,7 +201,7 @@ def _currency_of(row: Checked, known: dict[Name, BalanceRef]) -> str:
 
 
 def _check_balances(row: Resolved, failures: _Failures) -> bool:
-    """All balances are there, or are names to be created, in one currency, and none on both sides under two names."""
+    """Check that all balances exist or can be created, have one currency, and that none is on both sides."""
     index, currency = row.checked.index, row.currency
     are_known = True
     for ref in row.sources + row.destinations:
@@ -219,13 +223,14 @@ def _check_balances(row: Resolved, failures: _Failures) -> bool:
 
 
 def _is_on_both_sides(row: Resolved, are_known: bool) -> bool:
+    """Tell whether a balance is a source and a destination, even under two names."""
     if are_known and len(row.sources) == len(row.destinations) == 1:
         return row.sources == row.destinations
     return not {ref.key for ref in row.sources if ref}.isdisjoint([ref.key for ref in row.destinations if ref])
 
 
 def _unsuitable(row: Resolved) -> list[tuple[str, str]]:
-    """The IDs that name no balance, and the first balance that is in another currency."""
+    """List the IDs of unknown balances, and the first balance that has another currency."""
     problems: list[tuple[str, str]] = []
     other: dict[str, str] = {}
     checked, currency = row.checked, row.currency
@@ -242,7 +247,7 @@ def _unsuitable(row: Resolved) -> list[tuple[str, str]]:
 
 
 def ref_of(name: str, currency: str, directory: Directory) -> BalanceRef | None:
-    """The balance that an id, or an ``@Name`` in this currency, stands for, if ``directory.know`` has found it."""
+    """Return the balance of an ID, or of an ``@Name`` in this currency, if ``directory.know`` has found it."""
     return directory.balance((name, currency) if name[0] == "@" else name)
 
 
@@ -250,7 +255,10 @@ def ref_of(name: str, currency: str, directory: Directory) -> BalanceRef | None:
 
 
 def _price(rows: Sequence[Resolved], directory: Names, first_uses: dict[str, int], failures: _Failures) -> list[Priced]:
-    """Precisions that are to be fixed, because a currency is used for the first time, are added to ``first_uses``."""
+    """Compute the minor units and legs of requests.
+
+    ``first_uses`` gets the precision of each currency that is used for the first time.
+    """
     priced = []
     for row in rows:
         try:
@@ -263,6 +271,7 @@ def _price(rows: Sequence[Resolved], directory: Names, first_uses: dict[str, int
 
 
 def _precision_of(row: Resolved, directory: Names, first_uses: dict[str, int]) -> int:
+    """Return the precision of a request: its own, that of its currency, or 1."""
     asked = int(row.checked.request.precision) if row.checked.request.precision else None
     if not directory.check_precision:
         return asked or 1
@@ -274,6 +283,7 @@ def _precision_of(row: Resolved, directory: Names, first_uses: dict[str, int]) -
 
 
 def _priced(row: Resolved, precision: int) -> Priced:
+    """Compute the minor units and legs of one request."""
     checked, request = row.checked, row.checked.request
     amount = checked.minor
     if amount is None:
@@ -289,6 +299,7 @@ def _priced(row: Resolved, precision: int) -> Priced:
 
 
 def _legs_of(request: TransactionRequest, amount: int, precision: int) -> list[tuple[int, int, int]]:
+    """Split an amount into legs: position of the source, of the destination, and amount."""
     return splits.pairs(
         _shares_of("sources", request.sources, amount, precision),
         _shares_of("destinations", request.destinations, amount, precision),
@@ -296,6 +307,7 @@ def _legs_of(request: TransactionRequest, amount: int, precision: int) -> list[t
 
 
 def _shares_of(side: str, legs: list[Leg] | None, amount: int, precision: int) -> list[int]:
+    """Share an amount between the balances of one side."""
     if not legs:
         return [amount]
     field = side
@@ -313,9 +325,10 @@ def _shares_of(side: str, legs: list[Leg] | None, amount: int, precision: int) -
 
 
 def check_precision(currency: str, asked: int | None, fixed: int | None) -> None:
-    """
+    """Refuse a precision that is not that of the currency.
+
     Raises:
-        InvalidRequest: what is asked is not what the currency has (TXN_PRECISION_MISMATCH).
+        InvalidRequest: the currency has another precision (TXN_PRECISION_MISMATCH).
     """
     if asked is not None and asked != fixed:
         text = f"is {asked}, but {currency} has precision {fixed}"
@@ -323,10 +336,10 @@ def check_precision(currency: str, asked: int | None, fixed: int | None) -> None
 
 
 def minor_of(field: str, amount: Decimal, precision: int) -> int:
-    """Minor units.
+    """Convert the amount of a field to minor units.
 
     Raises:
-        InvalidRequest: naming the field; it does not come out whole (TXN_INVALID_AMOUNT).
+        InvalidRequest: the field's amount is no whole number of minor units (TXN_INVALID_AMOUNT).
     """
     try:
         return to_minor(amount, precision)
@@ -335,7 +348,7 @@ def minor_of(field: str, amount: Decimal, precision: int) -> int:
 
 
 def _check_references(rows: Sequence[Priced], failures: _Failures) -> None:
-    """Within one batch, a reference may name one transaction only. That of a leg is made from its split's."""
+    """Refuse a reference that two transactions of one batch have. A leg's reference is made from its split's."""
     seen: dict[str | None, int] = {}
     for row in rows:
         index, reference = row.resolved.checked.index, row.resolved.checked.request.reference
@@ -350,7 +363,7 @@ def _check_references(rows: Sequence[Priced], failures: _Failures) -> None:
 
 
 def _create(rows: list[Priced], directory: Names) -> list[Priced]:
-    """Create the internal balances that are named and not there, and put them in their places."""
+    """Create the internal balances that do not exist yet, and put them into the requests."""
     incomplete = [row.resolved for row in rows if None in row.resolved.sources or None in row.resolved.destinations]
     if not incomplete:
         return rows
@@ -365,6 +378,7 @@ def _create(rows: list[Priced], directory: Names) -> list[Priced]:
 
 
 def _completed(row: Resolved, created: dict[Name, BalanceRef]) -> Resolved:
+    """Put created balances into a request."""
     sides = ((row.checked.sources, row.sources), (row.checked.destinations, row.destinations))
     completed: list[list[BalanceRef | None]] = [
         [ref or created[name, row.currency] for name, ref in zip(names, refs, strict=True)] for names, refs in sides
@@ -373,6 +387,7 @@ def _completed(row: Resolved, created: dict[Name, BalanceRef]) -> Resolved:
 
 
 def _draft(priced: Priced, parent: str | None) -> Draft:
+    """Draft the row of a request, and the legs of a split."""
     resolved = priced.resolved
     checked, request = resolved.checked, resolved.checked.request
     assert request.reference and request.description
@@ -434,6 +449,6 @@ def _leg(split: LogRow, number: int, sides: tuple[BalanceRef | None, BalanceRef 
 
 
 def settle_at(terms: Terms) -> tuple[tuple[int, datetime], ...]:
-    """When to void or commit a hold by itself: pairs of kind and time."""
+    """List when to settle a hold without a request, as pairs of kind and time."""
     dates = ((Kind.VOID_INFLIGHT, terms.inflight_expiry_date), (Kind.COMMIT_INFLIGHT, terms.inflight_commit_date))
     return tuple((int(kind), at) for kind, at in dates if at is not None)

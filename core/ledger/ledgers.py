@@ -1,4 +1,4 @@
-"""Ledgers: groups of balances. Create, rename, read."""
+"""Creates, renames and reads ledgers, which are groups of balances."""
 
 from msgspec import Struct
 from sqlalchemy import Connection
@@ -29,10 +29,10 @@ class LedgerPage(Struct, frozen=True):
 
 
 def create(conn: Connection, asked: LedgerRequest) -> Ledger:
-    """A new ledger.
+    """Create a ledger.
 
     Raises:
-        InvalidRequest: with every problem.
+        InvalidRequest: it lists every problem.
     """
     name = _checked_name(asked)
     return ledger_of(ledger_store.create(conn, new_id("ldg_"), name, meta_data_text(bytes(asked.meta_data))))
@@ -42,14 +42,14 @@ def rename(conn: Connection, ledger_id: str, asked: LedgerRequest) -> Ledger:
     """Change the name of a ledger, and nothing else.
 
     Raises:
-        InvalidRequest: with every problem.
+        InvalidRequest: it lists every problem.
         NotFound: there is no such ledger.
     """
     return ledger_of(_found(ledger_store.rename(conn, ledger_id, _checked_name(asked))))
 
 
 def read(conn: Connection, ledger_id: str) -> Ledger:
-    """A ledger by its id.
+    """Find a ledger by its ID.
 
     Raises:
         NotFound: there is none.
@@ -58,11 +58,12 @@ def read(conn: Connection, ledger_id: str) -> Ledger:
 
 
 def ledger_of(row: LedgerRow) -> Ledger:
-    """A ledger, from its row."""
+    """Make the answer of a ledger from its row."""
     return Ledger(ledger_id=row.ledger_id, name=row.name, created_at=row.created_at, meta_data=members(row.meta_data))
 
 
 def _checked_name(asked: LedgerRequest) -> str:
+    """Check a request, and return the name in it."""
     problems = meta_data_problems(bytes(asked.meta_data)) if asked.meta_data else []
     name = asked.name
     if name is None or not name.strip():

@@ -1,4 +1,4 @@
-"""Transactions and batches as they are now, for whoever asks by id or reference."""
+"""Finds transactions and batches by ID or reference, as they are now."""
 
 from datetime import UTC, datetime
 
@@ -6,14 +6,14 @@ from sqlalchemy import Engine
 
 from core.base.db import reading
 from core.base.errors import ErrorCode, NotFound
-from core.ledger.answers import Batch, Transaction, batch_of, transaction_of, with_legs, with_place
+from core.ledger.answers import Batch, Transaction, batch_of, transaction_of, with_legs, with_line
 from core.ledger.rules.model import Kind, Status
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
 
 
 def find(engine: Engine, transaction_id: str) -> TransactionRow:
-    """A transaction by its id.
+    """Find a transaction by its ID.
 
     Raises:
         NotFound: there is none.
@@ -26,7 +26,7 @@ def find(engine: Engine, transaction_id: str) -> TransactionRow:
 
 
 def find_reference(engine: Engine, reference: str) -> TransactionRow:
-    """A transaction by the client's reference. ``R_q`` finds ``R``, for clients that know Blnk's queue copies.
+    """Find a transaction by its reference. ``R_q`` also finds ``R``, for clients that know Blnk's queue copies.
 
     Raises:
         NotFound: there is none.
@@ -41,19 +41,19 @@ def find_reference(engine: Engine, reference: str) -> TransactionRow:
 
 
 def whole(engine: Engine, row: TransactionRow) -> Transaction:
-    """A transaction with the legs of a split, and with its place in line while it has no outcome."""
+    """Make the answer of a transaction, with the legs of a split, and with its position in line while it is QUEUED."""
     answer = transaction_of(row)
     if row.kind == Kind.SPLIT and row.seq:
         with reading(engine) as conn:
             return with_legs(answer, transaction_store.legs_of(conn, row.transaction_id))
     if row.status is Status.QUEUED:
         with reading(engine) as conn:
-            return with_place(answer, transaction_store.line_of(conn, row))
+            return with_line(answer, transaction_store.line_of(conn, row))
     return answer
 
 
 def batch(engine: Engine, batch_id: str) -> Batch:
-    """What a bulk, or a run of a funding job, has come to.
+    """Make the answer of a batch or of a funding run: its transactions by status, progress and rate.
 
     Raises:
         NotFound: there is no such batch.

@@ -1,4 +1,4 @@
-"""Metadata that is added later. It is outside of what the digest covers, and changes nothing else."""
+"""Adds metadata later. The digest does not cover it, and it changes nothing else."""
 
 from sqlalchemy import Connection
 
@@ -12,27 +12,27 @@ from core.ledger.store.transactions import TRANSACTION_PREFIX
 
 LEDGER_PREFIX = "ldg_"
 MAX_MERGED = 1_000_000
-"""Bytes of JSON text, of what has come together."""
+"""The largest number of bytes of merged metadata, as JSON text."""
 MAX_WRITTEN = 64_000_000
-"""Bytes of JSON text that one request may add, to all transactions of a batch together."""
+"""The largest number of bytes that one request may add to all transactions of a batch together, as JSON text."""
 
 
-def annotate(conn: Connection, entity_id: str, meta_data: str) -> str:
+def add_metadata(conn: Connection, entity_id: str, meta_data: str) -> str:
     """Merge an object's JSON text into the metadata of a ledger, balance, transaction or batch. New members win.
 
-    A batch passes it on to its transactions, and each transaction to what came of it: legs, settlements, refunds. Returns
-    all that is there now; of a batch, what was added.
+    A batch passes it on to its transactions, and each transaction to all that came of it: legs, settlements and refunds.
+    Returns all metadata that is there now, or what was added to a batch.
 
     Raises:
-        InvalidRequest: it is no such id (META_INVALID_ENTITY_ID), or too much has come together.
-        NotFound: META_ENTITY_NOT_FOUND.
+        InvalidRequest: the ID is of no such kind (META_INVALID_ENTITY_ID), or the merged metadata is too large.
+        NotFound: there is nothing of that ID (META_ENTITY_NOT_FOUND).
     """
     if entity_id.startswith(LEDGER_PREFIX) or entity_id == GENERAL_LEDGER:
         merged = metadata_store.merge_ledger(conn, entity_id, meta_data)
     elif entity_id.startswith(BALANCE_PREFIX):
         merged = metadata_store.merge_balance(conn, uuid_of(entity_id, BALANCE_PREFIX), meta_data)
     elif entity_id.startswith((TRANSACTION_PREFIX, *BATCH_PREFIXES)):
-        merged = _annotate_family(conn, entity_id, meta_data)
+        merged = _add_to_transactions(conn, entity_id, meta_data)
     else:
         known = f"{LEDGER_PREFIX}, {BALANCE_PREFIX}, {TRANSACTION_PREFIX}, {' or '.join(BATCH_PREFIXES)}"
         text = f"invalid entity ID: metadata belongs to an id that begins with {known}"
@@ -43,7 +43,8 @@ def annotate(conn: Connection, entity_id: str, meta_data: str) -> str:
     return merged
 
 
-def _annotate_family(conn: Connection, entity_id: str, meta_data: str) -> str | None:
+def _add_to_transactions(conn: Connection, entity_id: str, meta_data: str) -> str | None:
+    """Merge into the metadata of a transaction or batch. Returns None when there is none."""
     keys = metadata_store.with_descendants(conn, entity_id)
     if not keys:
         return None

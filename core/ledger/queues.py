@@ -1,7 +1,7 @@
-"""What an operator does with the queues: change their number, and decide what waits too long.
+"""Does an operator's work on the queues: changes their number, and decides what has waited too long.
 
-A balance's queue depends on their number, so all queues must be empty when it changes: a posting that waits in the old
-queue of its balance could otherwise be overtaken by one in the new.
+The queue of a balance depends on the number of queues, so all queues must be empty when it changes. Otherwise a posting in
+the new queue of its balance could overtake one in the old.
 """
 
 from sqlalchemy import Engine
@@ -15,21 +15,21 @@ from core.ledger.store import log as log_store
 from core.ledger.store import queues as queue_store
 
 LITTLE = 2_000
-"""Undecided postings with which appends may be held back: a drain takes a fraction of a second for them."""
+"""The number of undecided postings that a drain decides in a fraction of a second, while appends wait."""
 
 _ROUNDS = 20
-"""Rounds of draining without the lock. Where appends keep outrunning them, the lock is taken all the same."""
+"""The largest number of rounds of draining without the lock. After them the lock is taken, even if appends were faster."""
 
 
 def resize(engine: Engine, count: int, *, announce: Announce = lambda cursors: None) -> int:
-    """Have ``count`` queues, and return how many there were.
+    """Change the number of queues to ``count``, and return how many there were.
 
-    Everything is drained first while appends go on; for the rest, and the change itself, appends wait. Needs two
-    connections. Workers need not stop.
+    Most is drained while appends go on. Appends wait for the rest, and for the change itself. It needs two connections,
+    and workers need not stop.
 
     Raises:
-        InvalidRequest: not a number from 1 to ``MAX_QUEUES``.
-        TransientError: a lock was not had in time, or the database went away. Nothing has changed.
+        InvalidRequest: ``count`` is not from 1 to ``MAX_QUEUES``.
+        TransientError: a lock was not had in time, or the database went away. The number has not changed.
     """
     if not 1 <= count <= MAX_QUEUES:
         raise InvalidRequest([("queues", f"must be a number from 1 to {MAX_QUEUES}")], ErrorCode.GEN_VALIDATION_ERROR)
@@ -48,7 +48,7 @@ def resize(engine: Engine, count: int, *, announce: Announce = lambda cursors: N
     with begin(engine) as conn:
         log_store.lock_head(conn)  # Nothing is accepted from here to the commit.
         _drain_all(engine, queue_store.last_waiting(conn), announce)
-        # Cursors are locked in order of number, as drains do, lest one that still wants two of them deadlocks.
+        # Cursors are locked in order of number, as drains do, so that a drain that wants two of them cannot deadlock.
         queue_store.lock_heads(conn, queue_store.cursors(conn), wait=True)
         if waiting := queue_store.with_work(conn):
             raise InvariantBroken(f"queues {waiting} are not empty after all was drained")
@@ -57,15 +57,14 @@ def resize(engine: Engine, count: int, *, announce: Announce = lambda cursors: N
 
 
 def recover(engine: Engine, *, older_than_s: float, announce: Announce) -> tuple[int, set[int]]:
-    """Take what is due, and drain the queues in which something waits for longer than this.
+    """Accept what is due, and drain the queues in which a posting has waited for longer than this.
 
-    It is for when workers or beat are gone, or a doorbell and the sweep failed: everything is decided here and now.
+    An operator uses it when workers or beat are gone, or when a doorbell and the sweep failed.
 
-    Returns how many transactions waited so long and are decided now, the legs of a split each counted, and the queues to
-    ring, in which more may wait.
+    Returns how many postings waited so long and are decided now, and the queues to ring, in which more may wait.
 
     Raises:
-        TransientError: the database was busy or gone. What was committed stays.
+        TransientError: the database was busy or gone. Earlier commits stay.
     """
     with reading(engine) as conn:
         overdue = queue_store.overdue(conn, older_than_s)
@@ -78,6 +77,6 @@ def recover(engine: Engine, *, older_than_s: float, announce: Announce) -> tuple
 
 
 def _drain_all(engine: Engine, last: dict[int, int], announce: Announce) -> None:
-    """Drain each queue up to the given seq, waiting for whoever is at it."""
+    """Drain each queue up to its given seq, and wait for other drains that hold it."""
     for queue, seq in last.items():
         drain_until(engine, queue, seq, announce=announce)

@@ -1,6 +1,6 @@
-"""Refund what a transaction, a split or a batch moved, in part or whole.
+"""Drafts the refund of a transaction, a split or a batch, in part or whole.
 
-What the present state already forbids is refused here. What happens until its turn comes, the engine decides.
+A request that the present state forbids is refused here. The engine decides when the turn of the refund comes.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from core.base.errors import Conflict, ErrorCode, InvalidRequest, NotFound, ReferenceConflict
 from core.base.ids import new_id
 from core.base.metadata import meta_data_problems, meta_data_text
-from core.ledger.batches import amount_of, check_reference, family, precise_amount_of
+from core.ledger.batches import amount_of, check_reference, find_members, precise_amount_of
 from core.ledger.explain import major
 from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import Draft, Kind, Status
@@ -30,13 +30,13 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def draft_refund(conn: Connection, transaction_id: str, request: RefundRequest) -> Draft:
-    """A refund of what a transaction moved: the other way round, and never more than it moved, together.
+    """Draft a refund, which moves back what a transaction moved. All its refunds together never move more than that.
 
-    What moved money in several postings, as a split does, a batch, or a hold committed in parts, is refunded by a split,
-    all or nothing, a partial amount in proportion.
+    A split, a batch, and a hold that was committed in parts moved money in several postings. An atomic split refunds
+    them, and shares a partial amount in proportion.
 
     Raises:
-        InvalidRequest: the amount is wrong, or more than is left (TXN_INVALID_AMOUNT).
+        InvalidRequest: the amount is wrong, or is more than what is left (TXN_INVALID_AMOUNT).
         NotFound: there is nothing to refund.
         Conflict: all of it has been refunded (TXN_ALREADY_REFUNDED).
     """
@@ -46,7 +46,7 @@ def draft_refund(conn: Connection, transaction_id: str, request: RefundRequest) 
     if problems:
         raise InvalidRequest(problems)
     check_reference(request.reference)
-    row, legs = family(conn, transaction_id, missing="no transaction to refund")
+    row, legs = find_members(conn, transaction_id, missing="no transaction to refund")
     moved = [each for leg in legs for each in _movements(conn, leg)]
     if not moved:
         raise NotFound(ErrorCode.TXN_NOT_FOUND, "no transaction to refund")
@@ -62,7 +62,7 @@ def draft_refund(conn: Connection, transaction_id: str, request: RefundRequest) 
     reference = request.reference or (f"{whole_reference}_{new_id('')}" if amount or whole else whole_reference)
     meta_data = _merged(row.meta_data if row is not None else None, request)
     alone = len(moved) == 1 and (row is None or row.kind != Kind.SPLIT)
-    # Legs have their amounts, for a split is what they add up to. Alone, all that is left is known when its turn comes.
+    # Legs need amounts, because a split is their sum. A single refund can leave "all that is left" to the engine.
     shares = [amount] if alone else proportional(amount or sum(left.values()), [left[each.seq] for each in moved])
     drafts = [
         _refund(each, share, reference, transaction_id, request.description or each.description, meta_data)
@@ -73,8 +73,8 @@ def draft_refund(conn: Connection, transaction_id: str, request: RefundRequest) 
 
 
 def _repeated_refund(first: LogRow, transaction_id: str, amount: int) -> Draft:
-    """What was accepted under a reference, if it was the same."""
-    # A split has the sum of its legs, whether that was asked for or was all there was.
+    """Return the refund that was accepted under a reference, if its content is the same."""
+    # A split has the sum of its legs as its amount, even when no amount was asked for.
     whole_split = first.kind == Kind.SPLIT and not amount
     for field, differs in (
         ("transaction", first.parent != transaction_id),
@@ -107,7 +107,7 @@ def _refund(
 
 
 def _refund_of_many(drafts: Sequence[Draft], amount: int) -> Draft:
-    """The refunds as legs of a split."""
+    """Draft a split whose legs are these refunds."""
     first, split_id = drafts[0].row, new_id("")
     sources, destinations = {draft.row.source for draft in drafts}, {draft.row.destination for draft in drafts}
     row = replace(
@@ -128,7 +128,7 @@ def _refund_of_many(drafts: Sequence[Draft], amount: int) -> Draft:
 
 
 def _movements(conn: Connection, row: TransactionRow) -> list[TransactionRow]:
-    """The postings that moved the money of a transaction, if all of it has its final state."""
+    """Find the postings that moved the money of a transaction. There are none until it is applied."""
     if row.status is not Status.APPLIED:
         return []
     if row.kind != Kind.HOLD:
@@ -139,7 +139,10 @@ def _movements(conn: Connection, row: TransactionRow) -> list[TransactionRow]:
 def _check_refundable(
     whole: TransactionRow | None, transaction_id: str, priced: TransactionRow, amount: int, left: int
 ) -> None:
-    """``whole`` is what has the reference of a whole refund: one that waits, is done or was rejected, or a stranger."""
+    """Refuse a refund that the present state forbids.
+
+    ``whole`` is the transaction with the reference of a whole refund. It may be such a refund in any state, or unrelated.
+    """
     is_refund = whole is not None and whole.kind in (Kind.REFUND, Kind.SPLIT) and whole.parent == transaction_id
     if whole is not None and (not is_refund or whole.status is Status.REJECTED):
         whole = None
@@ -156,7 +159,7 @@ def _check_refundable(
 
 
 def _merged(meta_data: str | None, request: RefundRequest) -> str | None:
-    """The original's metadata with the caller's over it."""
+    """Merge the metadata of a request over that of the original."""
     own = meta_data_text(bytes(request.meta_data))
     if meta_data is None or own is None:
         return own or meta_data

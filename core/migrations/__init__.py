@@ -1,4 +1,8 @@
-"""Alembic migrations, configured in code: there is no ini file to find."""
+"""The migrations folder makes and upgrades the database's tables, with Alembic.
+
+Read ``upgrade`` first. ``versions/`` has one file for each change, in order. Alembic is configured in code, so there is no
+ini file. A landed migration never changes, and ``core/base/tables.py`` must describe what all of them make.
+"""
 
 from pathlib import Path
 
@@ -11,10 +15,10 @@ from core.base.locks import AdvisoryLock, take
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Bring the database up to date, in one transaction. A second caller waits and then finds nothing to do.
+    """Bring the database up to date in one transaction. A second caller waits, and then finds nothing to do.
 
     Raises:
-        TransientError: another migration took longer than a lock is waited for, or the database was gone.
+        TransientError: another migration took too long, or the database was gone.
     """
     with begin(engine) as conn:
         take(conn, AdvisoryLock.MIGRATE)
@@ -22,7 +26,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
 
 
 def config(conn: Connection | None = None) -> Config:
-    """Alembic's configuration over an open connection."""
+    """Make Alembic's configuration over an open connection."""
     alembic = Config()
     alembic.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     alembic.attributes["connection"] = conn

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs on the connection that ``upgrade`` hands over, inside its transaction."""
+"""Runs the migrations for Alembic, on the connection of ``upgrade`` and inside its transaction."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""The list of balances: its fields, and where they are stored."""
+"""Describes the list of balances: its fields, and where they are stored."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ from core.lists.fields import Field, Listing, Type, relation, resource
 
 
 def _sum(name: str, description: str) -> Field:
-    """A sum in minor units."""
+    """Describe a field that is a sum in minor units."""
     return Field(name, Type.NUMBER, description, lambda table: type_coerce(table.c[name], Numeric()))
 
 
@@ -76,12 +76,12 @@ BALANCE_ROWS = relation(balances, balances.c.id, source=balances.join(ledgers, l
 
 
 def find_balances(conn: Connection, listing: Listing) -> tuple[list[BalanceRow], int | None]:
-    """A page of balances, and the number of all that were asked for, if that is wanted."""
-    places, count = query.find(conn, listing, [BALANCE_ROWS])
-    rows = balance_store.find_keys(conn, [place for place, _ in places])
-    return [rows[place] for place, _ in places], count
+    """Find a page of balances, and count all that match if the listing wants it."""
+    found, count = query.find(conn, listing, [BALANCE_ROWS])
+    rows = balance_store.find_keys(conn, [key for key, _ in found])
+    return [rows[key] for key, _ in found], count
 
 
 def matching(conn: Connection, listing: Listing) -> ColumnElement[bool]:
-    """The condition that all balances of a list meet, whatever the page. It is about the rows of ``BALANCE_ROWS``."""
+    """Make the condition of all balances of a list, without pages. It is about the rows of ``BALANCE_ROWS``."""
     return or_(false(), *query.conditions(conn, listing, BALANCE_ROWS))

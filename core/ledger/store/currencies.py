@@ -1,41 +1,63 @@
-"""Currencies: the precision each has, fixed by its first use or by an operator."""
+"""Reads and fixes the precision of currencies. The first use fixes it, or an operator."""
 
 from sqlalchemy import Connection, text
 
-# The index on destination and seq finds one row for each balance, so the log is not walked through.
-_USED_PRECISION = """
+_PRECISION = text(
+    """
+    SELECT precision
+    FROM currencies
+    WHERE currency = :currency
+    """
+)
+
+_FIX_PRECISION = text(
+    """
+    INSERT INTO currencies
+    VALUES (:currency, :precision)
+    ON CONFLICT DO NOTHING
+    """
+)
+
+# log_destination_seq_idx finds one row for each balance, so that the whole log is not read.
+_USED_PRECISION = text(
+    """
     SELECT log.precision
     FROM balances
     JOIN log ON log.destination = balances.id
     WHERE balances.currency = :currency
     LIMIT 1
-"""
+    """
+)
+
+_ALL_PRECISIONS = text(
+    """
+    SELECT currency, precision
+    FROM currencies
+    ORDER BY currency
+    """
+)
 
 
 def precision_of(conn: Connection, currency: str) -> int | None:
-    """The currency's precision; None while nothing has fixed it."""
-    sql = text("SELECT precision FROM currencies WHERE currency = :currency")
-    precision: int | None = conn.execute(sql, {"currency": currency}).scalar_one_or_none()
+    """Read a currency's precision. Returns None while nothing has fixed it."""
+    precision: int | None = conn.execute(_PRECISION, {"currency": currency}).scalar_one_or_none()
     return precision
 
 
 def fix_precision(conn: Connection, currency: str, precision: int) -> int:
-    """Fix the currency's precision, unless it is already. Returns the one that holds."""
-    conn.execute(
-        text("INSERT INTO currencies VALUES (:currency, :precision) ON CONFLICT DO NOTHING"),
-        {"currency": currency, "precision": precision},
-    )
+    """Fix a currency's precision, unless it is fixed already. Returns the valid one."""
+    conn.execute(_FIX_PRECISION, {"currency": currency, "precision": precision})
     fixed = precision_of(conn, currency)
     assert fixed is not None
     return fixed
 
 
 def used_precision(conn: Connection, currency: str) -> int | None:
-    """The precision of a transaction in this currency; None when there is none. Looks at its balances, not the whole log."""
-    precision: int | None = conn.execute(text(_USED_PRECISION), {"currency": currency}).scalar_one_or_none()
+    """Read the precision of any transaction in a currency. Returns None when there is no transaction."""
+    precision: int | None = conn.execute(_USED_PRECISION, {"currency": currency}).scalar_one_or_none()
     return precision
 
 
 def all_precisions(conn: Connection) -> dict[str, int]:
-    rows = conn.execute(text("SELECT currency, precision FROM currencies ORDER BY currency"))
-    return {row[0]: row[1] for row in rows}
+    """Read the precision of every currency that has one."""
+    return {row[0]: row[1] for row in conn.execute(_ALL_PRECISIONS)}

@@ -1,4 +1,4 @@
-"""The list of ledgers: its fields, and where they are stored."""
+"""Describes the list of ledgers: its fields, and where they are stored."""
 
 from sqlalchemy import Connection
 
@@ -20,7 +20,7 @@ LEDGER_ROWS = relation(ledgers, ledgers.c.id)
 
 
 def find_ledgers(conn: Connection, listing: Listing) -> tuple[list[LedgerRow], int | None]:
-    """A page of ledgers, and the number of all that were asked for, if that is wanted."""
-    places, count = query.find(conn, listing, [LEDGER_ROWS])
-    rows = ledger_store.find_keys(conn, [place for place, _ in places])
-    return [rows[place] for place, _ in places], count
+    """Find a page of ledgers, and count all that match if the listing wants it."""
+    found, count = query.find(conn, listing, [LEDGER_ROWS])
+    rows = ledger_store.find_keys(conn, [key for key, _ in found])
+    return [rows[key] for key, _ in found], count

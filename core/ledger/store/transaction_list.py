@@ -1,4 +1,4 @@
-"""The list of transactions: its fields, where they are stored, and how a status or a side is found by an index."""
+"""Describes the list of transactions: its fields, where they are stored, and how an index finds a status or a side."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -39,7 +39,7 @@ from core.lists.conditions import compared, texts, time_condition
 from core.lists.fields import Condition, Field, Filter, Listing, Relation, Type, resource
 
 _LAST = 2**63 - 1
-"""The sequence of what is scheduled, in the order of lists: it will be accepted after all that is in the log."""
+"""The sequence of scheduled transactions in lists. They come after all of the log, as they will be accepted later."""
 
 LOG_ROWS = Relation(log, log, log.c.seq, log.c.id)
 _WAITING = select(
@@ -53,44 +53,44 @@ SCHEDULED_ROWS = Relation(_WAITING, _WAITING, _WAITING.c.seq, _WAITING.c.id, pos
 
 
 def find_transactions(conn: Connection, listing: Listing) -> tuple[list[TransactionRow], int | None]:
-    """A page of transactions, and the number of all that were asked for, if that is wanted.
+    """Find a page of transactions, and count all that match if the listing wants it.
 
-    They are those of the log. What waits for its date is not in it, and is listed, after all of it, when and only when a
-    filter on the status names SCHEDULED; what was cancelled before its date, when another value names VOID as well.
+    The list has the transactions of the log. Scheduled transactions come after them, but only when a filter on the status
+    names SCHEDULED. A cancelled scheduled transaction needs a filter that names VOID as well.
     """
     asks = any(Status.SCHEDULED in each.values and each.operator in ("eq", "in") for each in listing.filters)
-    places, count = query.find(conn, listing, [LOG_ROWS, SCHEDULED_ROWS] if asks else [LOG_ROWS])
-    rows = {row.seq: row for row in transaction_store.find_seqs(conn, [place for place, _ in places if place != _LAST])}
-    names = [name for place, name in places if place == _LAST]
+    found, count = query.find(conn, listing, [LOG_ROWS, SCHEDULED_ROWS] if asks else [LOG_ROWS])
+    rows = {row.seq: row for row in transaction_store.find_seqs(conn, [seq for seq, _ in found if seq != _LAST])}
+    names = [name for seq, name in found if seq == _LAST]
     waiting = {row.id: row for row in transaction_store.find_scheduled(conn, names)} if names else {}
-    return [waiting[name] if place == _LAST else rows[place] for place, name in places], count
+    return [waiting[name] if seq == _LAST else rows[seq] for seq, name in found], count
 
 
 # Columns
 
 
 def _amount(table: FromClause) -> ColumnElement[Any]:
-    """The amount in minor units. The outcome says what a settlement of all that was left came to."""
+    """Make the expression of the amount. The outcome has that of a settlement or refund of all that was left."""
     amount = type_coerce(table.c.amount, Numeric())
     decided = select(type_coerce(outcomes.c.amount, Numeric())).where(outcomes.c.seq == table.c.seq).scalar_subquery()
     return case((amount > literal_column("0"), amount), else_=func.coalesce(decided, literal_column("0")))
 
 
 def _meta_data(table: FromClause) -> ColumnElement[Any]:
-    """The metadata with what was added to it, but without the reason of a rejection, which answers make."""
+    """Make the expression of the metadata with later additions. It lacks the reason of a rejection, which answers add."""
     given = cast(table.c.meta_data, JSONB())
     added = select(annotations.c.meta_data).where(annotations.c.id == table.c.id).scalar_subquery()
     return func.coalesce(given.op("||", return_type=JSONB())(added), given, added)
 
 
 def _order_of_acceptance(table: FromClause, listing: Listing) -> ColumnElement[Any]:
-    """The sequence. Where a time is asked for as well, the index that knows it gives the same order."""
+    """Make the sort key, which is the sequence. With a filter on a time, the index on times gives the same order."""
     by_time = any(each.type is Type.TIME for each in listing.filters)
     return table.c.accepted_at if by_time else table.c.seq
 
 
-def _of_effective_date(_: Connection, asked: Filter, relation: Relation) -> Sequence[Condition]:
-    """Where no effective date was given, it is the time of acceptance."""
+def _effective_date_conditions(_: Connection, asked: Filter, relation: Relation) -> Sequence[Condition]:
+    """Compare the effective date, which is the time of acceptance for a transaction without one."""
     if asked.operator in ("isnull", "isnotnull"):
         return [true()] if asked.operator == "isnotnull" else []
     table = relation.table
@@ -101,20 +101,20 @@ def _of_effective_date(_: Connection, asked: Filter, relation: Relation) -> Sequ
 # Sides
 
 
-def _of_source(conn: Connection, asked: Filter, relation: Relation) -> Sequence[Condition]:
-    return _of_balances(conn, asked, [relation.table.c.source])
+def _source_conditions(conn: Connection, asked: Filter, relation: Relation) -> Sequence[Condition]:
+    return _balance_conditions(conn, asked, [relation.table.c.source])
 
 
-def _of_destination(conn: Connection, asked: Filter, relation: Relation) -> Sequence[Condition]:
-    return _of_balances(conn, asked, [relation.table.c.destination])
+def _destination_conditions(conn: Connection, asked: Filter, relation: Relation) -> Sequence[Condition]:
+    return _balance_conditions(conn, asked, [relation.table.c.destination])
 
 
-def _of_either(conn: Connection, asked: Filter, relation: Relation) -> Sequence[Condition]:
-    return _of_balances(conn, asked, [relation.table.c.source, relation.table.c.destination])
+def _either_side_conditions(conn: Connection, asked: Filter, relation: Relation) -> Sequence[Condition]:
+    return _balance_conditions(conn, asked, [relation.table.c.source, relation.table.c.destination])
 
 
-def _of_balances(conn: Connection, asked: Filter, sides: Sequence[ColumnElement[Any]]) -> Sequence[Condition]:
-    """By the balance of a side, or of either. For either, ``ne`` and ``isnull`` are the contrary of the others."""
+def _balance_conditions(conn: Connection, asked: Filter, sides: Sequence[ColumnElement[Any]]) -> Sequence[Condition]:
+    """Compare the balances of one side, or of either. For either, ``ne`` and ``isnull`` negate the other operators."""
     if asked.operator in ("isnull", "isnotnull"):
         tests = [compared(side, asked.operator, []) for side in sides]
         return [and_(*tests)] if asked.operator == "isnull" else tests
@@ -123,8 +123,8 @@ def _of_balances(conn: Connection, asked: Filter, sides: Sequence[ColumnElement[
     return _among(_keys_where(conn, named), sides, negative=asked.operator == "ne")
 
 
-def _of_indicator(conn: Connection, asked: Filter, relation: Relation) -> Sequence[Condition]:
-    """By the ``@Name`` of the balance of either side."""
+def _indicator_conditions(conn: Connection, asked: Filter, relation: Relation) -> Sequence[Condition]:
+    """Compare the ``@Names`` of the balances of both sides. One of them must match."""
     sides = [relation.table.c.source, relation.table.c.destination]
     if asked.operator in ("eq", "ne", "in"):
         named = balances.c.indicator == any_(literal(list(asked.values), ARRAY(Text())))
@@ -146,7 +146,7 @@ def _among(keys: list[int], sides: Sequence[ColumnElement[Any]], *, negative: bo
 
 
 def _keys_where(conn: Connection, named: Condition) -> list[int]:
-    """Keys of the balances that are named. What is unknown has none."""
+    """Find the keys of the balances that meet a condition."""
     return [key for (key,) in conn.execute(select(balances.c.id).where(named).order_by(balances.c.id))]
 
 
@@ -159,7 +159,7 @@ _split_status = literal_column(f"(SELECT l.status FROM (SELECT) AS one {LEGS})",
 
 
 def _number(status: int) -> ColumnElement[Any]:
-    """The number of a status, written out so that partial indexes are recognized."""
+    """Write the number of a status as a literal, so that partial indexes are recognized."""
     return literal_column(str(status), SmallInteger())
 
 
@@ -207,19 +207,20 @@ _OF_STATUS: dict[Status, tuple[Condition, ...]] = {
         _has_outcome(4),
         and_(
             _is_split,
-            # The first leg of a split is the row after it, and all of them were rejected.
+            # The first leg of a split is the row after it, and all legs were rejected.
             exists().where(outcomes.c.seq == log.c.seq + literal_column("1"), outcomes.c.status == _number(4)),
             _split_status == _number(4),
         ),
     ),
 }
-"""Conditions on the log that are together what ``transactions.STATUS`` says, each such that an index answers it.
+"""The conditions on the log for each status. Together they mean the same as ``transactions.STATUS``.
 
-A hold reads INFLIGHT, APPLIED or VOID as its row in ``holds`` says; a rejected one has none there.
+An index answers each. The row in ``holds`` decides whether a hold reads INFLIGHT, APPLIED or VOID, and a rejected hold has
+no such row.
 """
 
 
-def _of_status(conn: Connection, asked: Filter, relation: Relation) -> Sequence[Condition]:
+def _status_conditions(conn: Connection, asked: Filter, relation: Relation) -> Sequence[Condition]:
     wanted = _statuses(asked)
     if relation is SCHEDULED_ROWS:
         cancelled_at = relation.table.c.cancelled_at
@@ -243,7 +244,10 @@ def _statuses(asked: Filter) -> set[Any]:
 
 
 def _undecided(conn: Connection) -> list[Condition]:
-    """What is after the cursors of its queues, and the splits of that, which begin before the first of it."""
+    """List the conditions of undecided transactions: those after the cursors of their queues, and their splits.
+
+    A split is before its legs in the log, so it may be before the first leg that waits.
+    """
     lines = queue_store.lines(conn)
     if not lines:
         return []
@@ -276,7 +280,7 @@ TRANSACTIONS = resource(
     Field(
         "sequence",
         Type.NUMBER,
-        "Its place in the order of acceptance.",
+        "Its position in the order of acceptance.",
         lambda table: table.c.seq,
         indexed=True,
     ),
@@ -297,15 +301,15 @@ TRANSACTIONS = resource(
         factor=lambda table: table.c.precision,
     ),
     Field("precise_amount", Type.NUMBER, "The amount in minor units.", _amount),
-    Field("precision", Type.NUMBER, "Minor units in a major unit."),
+    Field("precision", Type.NUMBER, "The number of minor units in a major unit."),
     Field("currency", Type.TEXT, "The transaction's currency."),
-    Field("source", Type.LINK, "The balance id of the source.", indexed=True, find=_of_source),
-    Field("destination", Type.LINK, "The balance id of the destination.", indexed=True, find=_of_destination),
-    Field("balance_id", Type.LINK, "The balance id of either side.", indexed=True, find=_of_either),
-    Field("indicator", Type.NAME, "The @Name of either side.", indexed=True, find=_of_indicator),
+    Field("source", Type.LINK, "The balance id of the source.", indexed=True, find=_source_conditions),
+    Field("destination", Type.LINK, "The balance id of the destination.", indexed=True, find=_destination_conditions),
+    Field("balance_id", Type.LINK, "The balance id of either side.", indexed=True, find=_either_side_conditions),
+    Field("indicator", Type.NAME, "The @Name of either side.", indexed=True, find=_indicator_conditions),
     Field("reference", Type.TEXT, "The client's reference.", indexed=True),
-    Field("status", Type.CHOICE, "The status that it has now.", indexed=True, choices=Status, find=_of_status),
-    Field("description", Type.TEXT, "What the client wrote."),
+    Field("status", Type.CHOICE, "The status that it has now.", indexed=True, choices=Status, find=_status_conditions),
+    Field("description", Type.TEXT, "The text that the client wrote."),
     Field(
         "created_at",
         Type.TIME,
@@ -317,10 +321,10 @@ TRANSACTIONS = resource(
     Field(
         "effective_date",
         Type.TIME,
-        "From when it counts: the time of acceptance, unless another was given.",
+        "The time from which it counts: the acceptance, unless another was given.",
         sort_key=lambda table, _: func.coalesce(table.c.effective_date, table.c.accepted_at),
         indexed=True,
-        find=_of_effective_date,
+        find=_effective_date_conditions,
     ),
     Field("meta_data", Type.OBJECT, "All of the metadata; meta_data.<key> is one member of it.", _meta_data),
     id="transaction_id",

@@ -1,4 +1,4 @@
-"""The ledger: log, outcomes, balances, holds, queues, and the guards around them."""
+"""Creates the ledger: log, outcomes, balances, holds, queues, and the guards around them."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""Splits, refunds, schedules, due dates, the hash chain, added metadata, snapshots, and indexes for lists and filters."""
+"""Adds splits, refunds, schedules, due dates, the hash chain, later metadata, snapshots, and indexes for lists."""
 
 from alembic import op
 

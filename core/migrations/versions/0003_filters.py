@@ -1,4 +1,4 @@
-"""Indexes for what filters ask for most. Each one on the log is partial, so that an ordinary transfer never touches it."""
+"""Adds the indexes that filters need most. Those on the log are partial, so that an ordinary transfer touches none."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""Funding jobs: what to fund and when, each time that it comes, and which transaction each row became."""
+"""Creates the tables of funding: jobs, their rows and runs, and which transaction each row became."""
 
 from alembic import op
 

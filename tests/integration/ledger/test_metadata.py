@@ -276,5 +276,5 @@ def test_a_settlement_in_the_making_does_not_wait_for_metadata(app: Flask, clien
     """What is added to a transaction locks no balance."""
     transaction_id = _post(client, "r")["transaction_id"]
     with begin(app.extensions["pacioli"].engine) as conn:
-        annotations.annotate(conn, transaction_id, json.dumps({"x": 1}))
+        annotations.add_metadata(conn, transaction_id, json.dumps({"x": 1}))
         assert _post(client, "r2")["status"] == "APPLIED"
