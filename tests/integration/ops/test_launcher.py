@@ -27,13 +27,13 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
-def install(checkout: Path) -> None:
-    """As if it had been installed: the command says where it stands, what it was given, and where its data are."""
+def install(checkout: Path, extras: str = "") -> None:
+    """Install a command that prints its folder, its arguments and its data folder."""
     script(checkout / ".venv" / "bin" / "pacioli", 'echo "$PWD|$*|$PACIOLI_DATA"')
     script(checkout / ".venv" / "bin" / "python", "exit 0")
     text = (checkout / "pyproject.toml").read_bytes()
     stamp = subprocess.run(["cksum"], input=text, capture_output=True, check=True).stdout.split()[0]
-    (checkout / ".venv" / "stamp").write_bytes(stamp + b"\n")
+    (checkout / ".venv" / "stamp").write_bytes(stamp + extras.encode() + b"\n")
 
 
 def run(launcher: Path, cwd: Path, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
@@ -48,6 +48,33 @@ def test_a_file_is_found_where_one_stands_and_the_data_in_the_checkout(checkout:
     found = run(checkout / "ops" / "pacioli", tmp_path / "elsewhere")
     assert found.stdout == f"{tmp_path}/elsewhere|fund wallets.csv|{checkout}/.pacioli\n"
     assert run(checkout / "ops" / "pacioli", tmp_path, {"PACIOLI_DATA": "/d"}).stdout.endswith("|/d\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "runs"),
+    [
+        ("tests/unit/ops -k settings", ["-m pytest tests/unit/ops -k settings"]),
+        ("-k settings", ["-m pytest -k settings"]),
+        ("tests/unit/ops/test_cpu.py -k ended", ["-m pytest -n 0 tests/unit/ops/test_cpu.py -k ended"]),
+        ("tests/unit/ops/test_cpu.py::test_a", ["-m pytest -n 0 tests/unit/ops/test_cpu.py::test_a"]),
+        ("--quick", ["ruff check .", "ruff format --check .", "mypy", "lint-imports --no-logo", "-m pytest --quick"]),
+        ("", ["ruff check .", "ruff format --check .", "mypy", "lint-imports --no-logo", "-m pytest"]),
+    ],
+)
+def test_named_tests_run_alone_and_all_others_behind_the_checks(
+    checkout: Path, tmp_path: Path, given: str, runs: list[str]
+) -> None:
+    install(checkout, extras="[test]")
+    for name in ("ruff", "mypy", "lint-imports"):
+        script(checkout / ".venv" / "bin" / name, 'echo "$(basename "$0") $*"')
+    script(checkout / ".venv" / "bin" / "python", 'echo "$PWD $*"')
+    command = [str(checkout / "ops" / "pacioli"), "test", *given.split()]
+    found = subprocess.run(
+        command, cwd=tmp_path, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True
+    )
+    *checks, tests = [line.strip() for line in found.stdout.splitlines()]
+    assert [*checks, tests.removeprefix(f"{checkout} ")] == runs
+    assert tests.startswith(str(checkout))
 
 
 def test_it_works_through_links(checkout: Path, tmp_path: Path) -> None:
@@ -87,6 +114,6 @@ def test_an_installation_that_failed_is_begun_again(checkout: Path, tmp_path: Pa
         found = run(checkout / "ops" / "pacioli", tmp_path, {"PYTHON": str(python)})
         assert found.returncode == 2
         assert "installing what it needs" in found.stderr
-        assert "the next try starts again" in found.stderr
+        assert "the installation failed" in found.stderr and "run the same command again" in found.stderr
     assert log.read_text().count("-m venv --clear") == 2
     assert log.read_text().count("install --quiet --editable") == 2
