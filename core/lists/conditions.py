@@ -1,11 +1,13 @@
-"""Turns one filter into SQL conditions. A row needs to meet one of them, and an index answers each."""
+"""Turns one filter into SQL conditions. A row needs to meet one of them, and an index answers each.
+
+The filters here have slots in place of values (see ``shape.py``), so the conditions fit all filters of their shape.
+"""
 
 from collections.abc import Sequence
 from typing import Any, assert_never
 
 from sqlalchemy import (
     ColumnElement,
-    Connection,
     DateTime,
     Numeric,
     Text,
@@ -15,24 +17,23 @@ from sqlalchemy import (
     case,
     cast,
     func,
-    literal,
     not_,
     or_,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import TypeEngine
 
-from core.base.ids import uuid_of
-from core.lists.fields import Condition, Filter, Member, Relation, Span, Type
+from core.lists.fields import LIKE, NULL, Condition, Filter, Member, Relation, Span, Type
+from core.lists.shape import bound
 
 _TIME = DateTime(timezone=True)
 
 
-def alternatives(conn: Connection, asked: Filter, relation: Relation) -> Sequence[Condition]:
+def alternatives(asked: Filter, relation: Relation) -> Sequence[Condition]:
     """List the conditions of one filter. A row needs to meet one of them."""
     field = asked.field
     if field.find is not None:
-        return field.find(conn, asked, relation)
+        return field.find(asked, relation)
     column = field.column_of(relation)
     match asked.type:
         case Type.OBJECT:
@@ -42,7 +43,7 @@ def alternatives(conn: Connection, asked: Filter, relation: Relation) -> Sequenc
         case Type.TIME:
             return [time_condition(asked, column)]
         case Type.TEXT | Type.NUMBER | Type.NAME | Type.LINK | Type.CHOICE:
-            if field.key is not None and asked.operator in ("eq", "ne", "in"):
+            if field.key is not None and asked.is_by_key:
                 return [_uuid_condition(asked, field.key(relation.table))]
             return [compared(column, asked.operator, _bounds(asked, relation))]
         case _:
@@ -91,11 +92,11 @@ def time_condition(asked: Filter, column: ColumnElement[Any]) -> Condition:
 
 def texts(asked: Filter) -> list[ColumnElement[Any]]:
     """Return the values of a filter on text, as SQL."""
-    return [literal(value, Text()) for value in asked.values]
+    return [bound(value, Text()) for value in asked.values]
 
 
 def _time(value: Any) -> ColumnElement[Any]:
-    return literal(value, _TIME)
+    return bound(value, _TIME)
 
 
 def _bounds(asked: Filter, relation: Relation) -> list[ColumnElement[Any]]:
@@ -104,14 +105,13 @@ def _bounds(asked: Filter, relation: Relation) -> list[ColumnElement[Any]]:
     if factor is None:
         # A number goes without a cast, so that an index on integers answers for an integer.
         given: TypeEngine[Any] = Numeric() if asked.type is Type.NUMBER else Text()
-        return [literal(value, given) for value in asked.values]
-    return [cast(literal(value, Numeric()), Numeric()) * factor(relation.table) for value in asked.values]
+        return [bound(value, given) for value in asked.values]
+    return [cast(bound(value, Numeric()), Numeric()) * factor(relation.table) for value in asked.values]
 
 
 def _uuid_condition(asked: Filter, column: ColumnElement[Any]) -> Condition:
-    """Compare the UUIDs of IDs. A text that is no ID equals none."""
-    keys = [key for value in asked.values if (key := uuid_of(value, asked.field.prefix)) is not None]
-    given = literal(keys, ARRAY(Uuid()))
+    """Compare the UUIDs of IDs."""
+    given = bound(asked.values[0], ARRAY(Uuid()))
     return not_(column == any_(given)) if asked.operator == "ne" else column == any_(given)
 
 
@@ -120,9 +120,9 @@ def _uuid_condition(asked: Filter, column: ColumnElement[Any]) -> Condition:
 
 def _object_condition(asked: Filter, column: ColumnElement[Any]) -> Condition:
     """Compare all of the metadata: equal means that it contains the object."""
-    if asked.operator in ("isnull", "isnotnull"):
+    if asked.operator in NULL:
         return compared(column, asked.operator, [])
-    held = _contains(column, cast(literal(asked.values[0], Text()), JSONB()))
+    held = _contains(column, cast(bound(asked.values[0], Text()), JSONB()))
     return held if asked.operator == "eq" else not_(held)
 
 
@@ -132,23 +132,24 @@ def _member_condition(asked: Filter, column: ColumnElement[Any]) -> Condition:
     Equality is that of JSON, so 1 does not equal "1". An order with a number is that of numbers, and of texts that read
     as numbers.
     """
-    key = literal(asked.key, Text())
+    key = bound(asked.key, Text())
     text: ColumnElement[Any] = column.op("->>", return_type=Text())(key)
     members: tuple[Member, ...] = asked.values
     if asked.operator in ("eq", "ne", "in"):
         contained = or_(
             *(
-                _contains(column, func.jsonb_build_object(key, cast(literal(each, Text()), JSONB())))
+                _contains(column, func.jsonb_build_object(key, cast(bound(each, Text()), JSONB())))
                 for member in members
                 for each in member.json
             )
         )
         return contained if asked.operator != "ne" else and_(text.is_not(None), not_(contained))
-    if asked.operator not in ("like", "ilike", "isnull", "isnotnull") and all(m.number is not None for m in members):
+    numbers: list[Any] = [member.number for member in members if member.number is not None]
+    if asked.operator not in (*LIKE, *NULL) and len(numbers) == len(members):
         is_number = and_(func.length(text) <= 1000, text.regexp_match("^-?[0-9]+([.][0-9]+)?$"))
         number = case((is_number, cast(text, Numeric())))
-        return compared(number, asked.operator, [literal(member.number, Numeric()) for member in members])
-    return compared(text, asked.operator, [literal(member.text, Text()) for member in members])
+        return compared(number, asked.operator, [bound(slot, Numeric()) for slot in numbers])
+    return compared(text, asked.operator, [bound(member.text, Text()) for member in members])
 
 
 def _contains(column: ColumnElement[Any], part: ColumnElement[Any]) -> Condition:

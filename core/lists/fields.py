@@ -82,6 +82,11 @@ class Filter(Struct, frozen=True):
         """The type that the values are compared as."""
         return Type.MEMBER if self.key else self.field.type
 
+    @property
+    def is_by_key(self) -> bool:
+        """Whether the UUIDs in IDs are compared, instead of the IDs."""
+        return self.field.key is not None and self.operator in ("eq", "ne", "in")
+
 
 class Listing(Struct, frozen=True):
     """A checked request for a page of a list."""
@@ -108,7 +113,7 @@ Expression = Callable[[FromClause], ColumnElement[Any]]
 """A function that makes an expression over the table of a relation."""
 
 
-class Relation(Struct, frozen=True):
+class Relation(Struct, frozen=True, eq=False):
     """A table in which rows of a resource are found. It has the columns that the fields need."""
 
     table: FromClause
@@ -122,7 +127,7 @@ class Relation(Struct, frozen=True):
     position_is_unique: bool = True
 
 
-class Field(Struct, frozen=True):
+class Field(Struct, frozen=True, eq=False):
     """One field of a resource: its meaning, its type, and where it is stored."""
 
     name: str
@@ -130,7 +135,7 @@ class Field(Struct, frozen=True):
     description: str = ""
     column: Expression | None = None
     """The expression that is compared. The default is the table's column of the field's name."""
-    sort_key: Callable[[FromClause, Listing], ColumnElement[Any]] | None = None
+    sort_key: Callable[[FromClause, Sequence[Filter]], ColumnElement[Any]] | None = None
     """The expression that rows are sorted by, if it is not the column. A sort key is never null."""
     indexed: bool = False
     """An index finds rows by this field, so that not all rows are read."""
@@ -140,8 +145,11 @@ class Field(Struct, frozen=True):
     key: Expression | None = None
     factor: Expression | None = None
     """The factor by which a given value is multiplied before it is compared."""
-    find: Callable[[Connection, Filter, Relation], Sequence[Condition]] | None = None
-    """A function that lists the conditions of a filter, for a field that is no simple column. A row needs to meet one."""
+    resolve: Callable[[Connection, Filter], Sequence[Any]] | None = None
+    """A function that looks up the values which ``find`` binds, if the given ones are not bound. A list becomes an array."""
+    find: Callable[[Filter, Relation], Sequence[Condition]] | None = None
+    """A function that lists the conditions of a filter, for a field that is no simple column. A row needs to meet one.
+    The filter has slots in place of its values."""
 
     def column_of(self, relation: Relation) -> ColumnElement[Any]:
         """Return the expression that is compared."""
@@ -158,7 +166,7 @@ class Field(Struct, frozen=True):
         return self.type in (Type.TEXT, Type.NUMBER, Type.TIME)
 
 
-class Resource(Struct, frozen=True):
+class Resource(Struct, frozen=True, eq=False):
     """A list of the API and its fields. ``id`` is the field whose value ``after`` has."""
 
     name: str

@@ -9,11 +9,9 @@ from sqlalchemy import (
     Numeric,
     Text,
     cast,
-    false,
     func,
     literal_column,
     null,
-    or_,
     type_coerce,
 )
 
@@ -84,4 +82,4 @@ def find_balances(conn: Connection, listing: Listing) -> tuple[list[BalanceRow],
 
 def matching(conn: Connection, listing: Listing) -> ColumnElement[bool]:
     """Make the condition of all balances of a list, without pages. It is about the rows of ``BALANCE_ROWS``."""
-    return or_(false(), *query.conditions(conn, listing, BALANCE_ROWS))
+    return query.condition(conn, listing, BALANCE_ROWS)

@@ -18,7 +18,6 @@ from sqlalchemy import (
     cast,
     exists,
     func,
-    literal,
     literal_column,
     not_,
     select,
@@ -27,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from core.base.db import driver
 from core.base.ids import uuid_of
 from core.base.tables import annotations, balances, holds, log, outcomes, scheduled
 from core.ledger.rules.model import Status
@@ -36,7 +36,8 @@ from core.ledger.store.balances import BALANCE_PREFIX
 from core.ledger.store.transactions import LEGS, TRANSACTION_PREFIX, TransactionRow
 from core.lists import query
 from core.lists.conditions import compared, texts, time_condition
-from core.lists.fields import Condition, Field, Filter, Listing, Relation, Type, resource
+from core.lists.fields import NULL, Condition, Field, Filter, Listing, Relation, Type, resource
+from core.lists.shape import ArraySlot, Slot, bound
 
 _LAST = 2**63 - 1
 """The sequence of scheduled transactions in lists. They come after all of the log, as they will be accepted later."""
@@ -83,15 +84,15 @@ def _meta_data(table: FromClause) -> ColumnElement[Any]:
     return func.coalesce(given.op("||", return_type=JSONB())(added), given, added)
 
 
-def _order_of_acceptance(table: FromClause, listing: Listing) -> ColumnElement[Any]:
+def _order_of_acceptance(table: FromClause, filters: Sequence[Filter]) -> ColumnElement[Any]:
     """Make the sort key, which is the sequence. With a filter on a time, the index on times gives the same order."""
-    by_time = any(each.type is Type.TIME for each in listing.filters)
+    by_time = any(each.type is Type.TIME for each in filters)
     return table.c.accepted_at if by_time else table.c.seq
 
 
-def _effective_date_conditions(_: Connection, asked: Filter, relation: Relation) -> Sequence[Condition]:
+def _effective_date_conditions(asked: Filter, relation: Relation) -> Sequence[Condition]:
     """Compare the effective date, which is the time of acceptance for a transaction without one."""
-    if asked.operator in ("isnull", "isnotnull"):
+    if asked.operator in NULL:
         return [true()] if asked.operator == "isnotnull" else []
     table = relation.table
     accepted = and_(table.c.effective_date.is_(None), time_condition(asked, table.c.accepted_at))
@@ -101,34 +102,31 @@ def _effective_date_conditions(_: Connection, asked: Filter, relation: Relation)
 # Sides
 
 
-def _source_conditions(conn: Connection, asked: Filter, relation: Relation) -> Sequence[Condition]:
-    return _balance_conditions(conn, asked, [relation.table.c.source])
+def _source_conditions(asked: Filter, relation: Relation) -> Sequence[Condition]:
+    return _balance_conditions(asked, [relation.table.c.source])
 
 
-def _destination_conditions(conn: Connection, asked: Filter, relation: Relation) -> Sequence[Condition]:
-    return _balance_conditions(conn, asked, [relation.table.c.destination])
+def _destination_conditions(asked: Filter, relation: Relation) -> Sequence[Condition]:
+    return _balance_conditions(asked, [relation.table.c.destination])
 
 
-def _either_side_conditions(conn: Connection, asked: Filter, relation: Relation) -> Sequence[Condition]:
-    return _balance_conditions(conn, asked, [relation.table.c.source, relation.table.c.destination])
+def _either_side_conditions(asked: Filter, relation: Relation) -> Sequence[Condition]:
+    return _balance_conditions(asked, [relation.table.c.source, relation.table.c.destination])
 
 
-def _balance_conditions(conn: Connection, asked: Filter, sides: Sequence[ColumnElement[Any]]) -> Sequence[Condition]:
+def _balance_conditions(asked: Filter, sides: Sequence[ColumnElement[Any]]) -> Sequence[Condition]:
     """Compare the balances of one side, or of either. For either, ``ne`` and ``isnull`` negate the other operators."""
-    if asked.operator in ("isnull", "isnotnull"):
+    if asked.operator in NULL:
         tests = [compared(side, asked.operator, []) for side in sides]
         return [and_(*tests)] if asked.operator == "isnull" else tests
-    ids = [key for value in asked.values if (key := uuid_of(value, BALANCE_PREFIX)) is not None]
-    named = balances.c.balance_id == any_(literal(ids, ARRAY(Uuid())))
-    return _among(_keys_where(conn, named), sides, negative=asked.operator == "ne")
+    return _among(asked, sides)
 
 
-def _indicator_conditions(conn: Connection, asked: Filter, relation: Relation) -> Sequence[Condition]:
+def _indicator_conditions(asked: Filter, relation: Relation) -> Sequence[Condition]:
     """Compare the ``@Names`` of the balances of both sides. One of them must match."""
     sides = [relation.table.c.source, relation.table.c.destination]
-    if asked.operator in ("eq", "ne", "in"):
-        named = balances.c.indicator == any_(literal(list(asked.values), ARRAY(Text())))
-        return _among(_keys_where(conn, named), sides, negative=asked.operator == "ne")
+    if asked.operator in _NAMING:
+        return _among(asked, sides)
     if asked.operator == "isnull":
         has_name = balances.c.indicator.is_not(None)
         return [and_(*(not_(exists().where(balances.c.id == side, has_name)) for side in sides))]
@@ -136,18 +134,52 @@ def _indicator_conditions(conn: Connection, asked: Filter, relation: Relation) -
     return [side.in_(select(balances.c.id).where(named)) for side in sides]
 
 
-def _among(keys: list[int], sides: Sequence[ColumnElement[Any]], *, negative: bool) -> Sequence[Condition]:
-    if negative:
-        others = [(side == any_(literal(keys, ARRAY(BigInteger())))).is_not(true()) for side in sides]
+def _among(asked: Filter, sides: Sequence[ColumnElement[Any]]) -> Sequence[Condition]:
+    """Compare sides with keys of balances, which are one array, or a slot each where they are few."""
+    if asked.operator == "ne":
+        (keys,) = asked.values
+        others = [(side == any_(bound(keys, ARRAY(BigInteger())))).is_not(true()) for side in sides]
         return [and_(*others, *(side.is_not(None) for side in sides if len(sides) == 1))]
-    if len(keys) > query.MAX_BRANCHES // 2:
-        return [side == any_(literal(keys, ARRAY(BigInteger()))) for side in sides]
-    return [side == literal(key, BigInteger()) for side in sides for key in keys]
+    if any(isinstance(slot, ArraySlot) for slot in asked.values):
+        (keys,) = asked.values
+        return [side == any_(bound(keys, ARRAY(BigInteger()))) for side in sides]
+    return [side == bound(slot, BigInteger()) for side in sides for slot in asked.values]
 
 
-def _keys_where(conn: Connection, named: Condition) -> list[int]:
-    """Find the keys of the balances that meet a condition."""
-    return [key for (key,) in conn.execute(select(balances.c.id).where(named).order_by(balances.c.id))]
+_NAMING = ("eq", "ne", "in")
+
+_KEYS_OF_IDS = """
+    SELECT id
+    FROM balances
+    WHERE balance_id = ANY(%s)
+    ORDER BY id
+"""
+
+_KEYS_OF_INDICATORS = """
+    SELECT id
+    FROM balances
+    WHERE indicator = ANY(%s)
+    ORDER BY id
+"""
+
+
+def _keys_of_ids(conn: Connection, asked: Filter) -> Sequence[Any]:
+    if asked.operator in NULL:
+        return ()
+    ids = [key for value in asked.values if (key := uuid_of(value, BALANCE_PREFIX)) is not None]
+    return _keys(conn, _KEYS_OF_IDS, ids, asked.operator)
+
+
+def _keys_indicator_conditionss(conn: Connection, asked: Filter) -> Sequence[Any]:
+    if asked.operator not in _NAMING:
+        return asked.values
+    return _keys(conn, _KEYS_OF_INDICATORS, list(asked.values), asked.operator)
+
+
+def _keys(conn: Connection, sql: str, named: list[Any], operator: str) -> Sequence[Any]:
+    """Look up the keys of the named balances, as ``_among`` takes them. An unknown balance has none."""
+    found = [key for (key,) in driver(conn).execute(sql, (named,))] if named else []
+    return [found] if operator == "ne" or len(found) > query.MAX_BRANCHES // 2 else found
 
 
 # Status
@@ -220,8 +252,9 @@ no such row.
 """
 
 
-def _status_conditions(conn: Connection, asked: Filter, relation: Relation) -> Sequence[Condition]:
-    wanted = _statuses(asked)
+def _status_conditions(asked: Filter, relation: Relation) -> Sequence[Condition]:
+    """Compare the status, with conditions that indexes answer."""
+    wanted = {value for value in asked.values if isinstance(value, Status)}
     if relation is SCHEDULED_ROWS:
         cancelled_at = relation.table.c.cancelled_at
         tests = {Status.SCHEDULED: cancelled_at.is_(None), Status.VOID: cancelled_at.is_not(None)}
@@ -229,7 +262,42 @@ def _status_conditions(conn: Connection, asked: Filter, relation: Relation) -> S
     if wanted >= {*_OF_STATUS, Status.QUEUED}:
         return [true()]
     found = [condition for status, each in _OF_STATUS.items() if status in wanted for condition in each]
-    return found + (_undecided(conn) if Status.QUEUED in wanted else [])
+    return found + _undecided([value for value in asked.values if isinstance(value, Slot)])
+
+
+def _undecided(slots: Sequence[Slot]) -> list[Condition]:
+    """List the conditions of undecided transactions: those after the cursors of their queues, and their splits.
+
+    A split is before its legs in the log, so it may be before the first leg that waits.
+    """
+    if not slots:
+        return []
+    *lines, split = slots
+    waiting: list[Condition] = [
+        and_(log.c.queue == bound(number, SmallInteger()), log.c.seq > bound(cursor, BigInteger()))
+        for number, cursor in zip(lines[::2], lines[1::2], strict=True)
+    ]
+    return [*waiting, and_(_is_split, log.c.seq >= bound(split, BigInteger()), _split_status.is_(None))]
+
+
+_LAST_SPLIT_BEFORE = """
+    SELECT coalesce(max(seq), 0)
+    FROM log
+    WHERE kind = 5 AND seq < %s
+"""
+
+
+def _statuses_and_lines(conn: Connection, asked: Filter) -> Sequence[Any]:
+    """List the statuses that match.
+
+    With QUEUED, a number and a cursor follow for each queue in which something waits, and the last split before all of it.
+    """
+    wanted = [status for status in Status if status in _statuses(asked)]
+    lines = queue_store.lines(conn) if Status.QUEUED in wanted else []
+    if not lines:
+        return wanted
+    ((split,),) = driver(conn).execute(_LAST_SPLIT_BEFORE, (min(line.first for line in lines),))
+    return [*wanted, *(value for line in lines for value in (line.number, line.cursor)), split]
 
 
 def _statuses(asked: Filter) -> set[Any]:
@@ -241,25 +309,6 @@ def _statuses(asked: Filter) -> set[Any]:
         case "isnotnull":
             return set(Status)
     return set(asked.values)
-
-
-def _undecided(conn: Connection) -> list[Condition]:
-    """List the conditions of undecided transactions: those after the cursors of their queues, and their splits.
-
-    A split is before its legs in the log, so it may be before the first leg that waits.
-    """
-    lines = queue_store.lines(conn)
-    if not lines:
-        return []
-    first = min(line.first for line in lines)
-    (split,) = conn.execute(
-        select(func.max(log.c.seq)).where(_is_split, log.c.seq < literal(first, BigInteger()))
-    ).one()
-    waiting: list[Condition] = [
-        and_(log.c.queue == literal(line.number, SmallInteger()), log.c.seq > literal(line.cursor, BigInteger()))
-        for line in lines
-    ]
-    return [*waiting, and_(_is_split, log.c.seq >= literal(split or 0, BigInteger()), _split_status.is_(None))]
 
 
 # Fields
@@ -303,12 +352,48 @@ TRANSACTIONS = resource(
     Field("precise_amount", Type.NUMBER, "The amount in minor units.", _amount),
     Field("precision", Type.NUMBER, "The number of minor units in a major unit."),
     Field("currency", Type.TEXT, "The transaction's currency."),
-    Field("source", Type.LINK, "The balance id of the source.", indexed=True, find=_source_conditions),
-    Field("destination", Type.LINK, "The balance id of the destination.", indexed=True, find=_destination_conditions),
-    Field("balance_id", Type.LINK, "The balance id of either side.", indexed=True, find=_either_side_conditions),
-    Field("indicator", Type.NAME, "The @Name of either side.", indexed=True, find=_indicator_conditions),
+    Field(
+        "source",
+        Type.LINK,
+        "The balance id of the source.",
+        indexed=True,
+        resolve=_keys_of_ids,
+        find=_source_conditions,
+    ),
+    Field(
+        "destination",
+        Type.LINK,
+        "The balance id of the destination.",
+        indexed=True,
+        resolve=_keys_of_ids,
+        find=_destination_conditions,
+    ),
+    Field(
+        "balance_id",
+        Type.LINK,
+        "The balance id of either side.",
+        indexed=True,
+        resolve=_keys_of_ids,
+        find=_either_side_conditions,
+    ),
+    Field(
+        "indicator",
+        Type.NAME,
+        "The @Name of either side.",
+        indexed=True,
+        resolve=_keys_indicator_conditionss,
+        find=_indicator_conditions,
+    ),
     Field("reference", Type.TEXT, "The client's reference.", indexed=True),
-    Field("status", Type.CHOICE, "The status that it has now.", indexed=True, choices=Status, find=_status_conditions),
+    Field(
+        "status",
+        Type.CHOICE,
+        "The status that it has now.",
+        indexed=True,
+        choices=Status,
+        resolve=_statuses_and_lines,
+        find=_status_conditions,
+    ),
     Field("description", Type.TEXT, "The text that the client wrote."),
     Field(
         "created_at",

@@ -6,14 +6,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Connection, Engine, text
 
 from core.base.db import begin, connect, reading_within
 from core.ledger.store.balance_list import BALANCES, find_balances
 from core.ledger.store.transaction_list import TRANSACTIONS, find_transactions
-from core.lists import filters
+from core.lists import filters, query
 from core.lists.fields import Listing, Resource
+from core.lists.query import Statement
 from core.lists.requests import FilterClause, FilterRequest
+from core.lists.shape import Values
 from tests.harness.lists import Row
 
 ROWS = 20_000
@@ -35,17 +37,18 @@ def filled(own_database_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def plans() -> Iterator[list[Any]]:
+def plans(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The plans of all composed statements that run from now on."""
     found: list[Any] = []
+    run = query.run
 
-    def explain(_: object, cursor: Any, statement: str, parameters: Any, *__: object) -> None:
-        ((plan,),) = cursor.connection.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters).fetchall()
+    def explain(conn: Connection, statement: Statement, values: Values) -> list[Any]:
+        ((plan,),) = run(conn, Statement(f"EXPLAIN (FORMAT JSON) {statement.sql}", statement.constants), values)
         found.append(plan)
+        return run(conn, statement, values)
 
-    event.listen(Engine, "before_cursor_execute", explain)
-    yield found
-    event.remove(Engine, "before_cursor_execute", explain)
+    monkeypatch.setattr(query, "run", explain)
+    return found
 
 
 _FILL = (
