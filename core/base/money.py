@@ -29,7 +29,10 @@ def to_minor(amount: Decimal, precision: int) -> int:
     """
     if not amount.is_finite():
         raise InexactAmount("must be a finite number")
-    if abs(amount.adjusted()) > MAX_DIGITS or len(amount.as_tuple().digits) > MAX_DIGITS:
+    # The text is never shorter than the digits, and had sooner.
+    if abs(amount.adjusted()) > MAX_DIGITS or (
+        len(str(amount)) > MAX_DIGITS and len(amount.as_tuple().digits) > MAX_DIGITS
+    ):
         raise InexactAmount(f"has more than {MAX_DIGITS} digits")
     numerator, denominator = amount.as_integer_ratio()
     minor, rest = divmod(numerator * precision, denominator)

@@ -20,7 +20,7 @@ from core.funding.requests import FundingRequest, FundingTerms
 from core.funding.row_check import Pool
 from core.funding.terms import schedule_of, terms_from, terms_problems
 from core.ledger.directory import Directory
-from core.ledger.intake import check_precision, ref_of
+from core.ledger.rules.pricing import check_precision
 from core.ledger.store import balances as balance_store
 from core.ledger.store import currencies as currency_store
 from core.ledger.store import ledgers as ledger_store
@@ -155,7 +155,7 @@ def _create_balances(
 ) -> tuple[int, set[str]]:
     """Create the balances that are named and not there. Returns the key of the pool, and their names."""
     names = set(new_names)
-    ref = ref_of(draft.source, draft.currency, directory)
+    ref = directory.named(draft.source, draft.currency)
     if ref is None:
         names.add(draft.source)
     if names:

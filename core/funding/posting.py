@@ -4,12 +4,9 @@ import math
 import time
 from datetime import datetime, timedelta
 
-import msgspec
-from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from core.base.errors import TransientError
-from core.base.ids import new_id
 from core.funding import plan as funding_plan
 from core.funding import posting_store, row_store, run_store
 from core.funding.job_store import JobRow
@@ -20,7 +17,7 @@ from core.funding.run_store import RunRow
 from core.funding.terms import job_terms
 from core.ledger import append
 from core.ledger.append import Submission
-from core.ledger.rules.log_row import LogRow
+from core.ledger.draft import Part, Priced, draft_alike
 from core.ledger.rules.model import Draft, Kind
 from core.ledger.rules.requests import Terms
 from core.ledger.rules.routing import route_of
@@ -95,36 +92,28 @@ def _drafts(job: JobRow, terms: FundingTerms, run: RunRow, rows: list[FundingRow
     if terms.inflight_commit_after_s is not None:
         commit_at = run.due_at + timedelta(seconds=terms.inflight_commit_after_s)
     prefix = f"{job.job_id}_{run.occurrence}_"
-    first = LogRow(
-        id="",
-        reference=prefix,
-        kind=int(Kind.HOLD if terms.inflight else Kind.TRANSFER),
-        source=job.source,
-        destination=None,
-        amount=0,
-        currency=job.currency,
-        precision=job.precision,
-        description=terms.description,
-        allow_overdraft=terms.allow_overdraft,
-        overdraft_limit=terms.overdraft_limit,
-        parent=run.run_id,
-        terms=None if commit_at is None else msgspec.json.encode(Terms(inflight_commit_date=commit_at)).decode(),
+    common = Priced(
+        prefix,
+        int(Kind.HOLD if terms.inflight else Kind.TRANSFER),
+        job.source,
+        None,
+        route_of(job.source_id),
+        0,
+        job.currency,
+        job.precision,
+        terms.description,
+        terms.allow_overdraft,
+        terms.overdraft_limit,
+        run.run_id,
+        terms=None if commit_at is None else Terms(inflight_commit_date=commit_at),
     )
-    route = route_of(job.source_id)
-    settle_at = () if commit_at is None else ((int(Kind.COMMIT_INFLIGHT), commit_at),)
-    return [
-        Draft(
-            row=replace(
-                first,
-                id=new_id(""),
-                reference=f"{prefix}{row.row}",
-                destination=row.destination,
-                amount=row.amount,
-                description=row.description or terms.description,
-                meta_data=row.meta_data,
-            ),
-            route=route,
-            settle_at=settle_at,
-        )
-        for row in rows
-    ]
+    return draft_alike(
+        common,
+        [
+            (
+                f"{prefix}{row.row}",
+                Part(job.source, row.destination, common.route, row.amount, row.description, row.meta_data),
+            )
+            for row in rows
+        ],
+    )

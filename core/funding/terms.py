@@ -10,7 +10,7 @@ from core.funding.job_store import JobRow
 from core.funding.missed import Missed
 from core.funding.requests import FundingRequest, FundingRule, FundingTerms
 from core.funding.schedule import Schedule
-from core.ledger.intake import minor_of
+from core.ledger.rules.pricing import minor_of
 from core.ledger.rules.validation import (
     MAX_REFERENCE,
     ZERO_TIME,

@@ -62,6 +62,10 @@ class Directory:
         """Return a balance that ``know`` has found."""
         return self._balances.get(name) or self._older.get(name)
 
+    def named(self, name: str, currency: str) -> BalanceRef | None:
+        """The balance that an id, or an ``@Name`` in this currency, stands for, if ``know`` has found it."""
+        return self.balance((name, currency) if name[0] == "@" else name)
+
     def precision(self, currency: str) -> int | None:
         """Return the currency's precision, if anything has fixed it."""
         known = self._precisions.get(currency)

@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Engine
 
 from core.base.db import begin, reading
 from core.base.errors import ReferenceConflict
-from core.ledger import append, holds, intake
+from core.ledger import append, holds
 from core.ledger.append import Submission
+from core.ledger.draft import settle_at
 from core.ledger.rules.model import Draft, Kind
 from core.ledger.rules.requests import terms_of
 from core.ledger.store import due as due_store
@@ -89,7 +90,7 @@ def _append(
 def _restored(draft: Draft) -> Draft:
     """Restore the parts of a scheduled draft that only its terms keep."""
     terms = terms_of(draft.row.terms)
-    return replace(draft, atomic=terms.atomic, settle_at=intake.settle_at(terms))
+    return replace(draft, atomic=terms.atomic, settle_at=settle_at(terms))
 
 
 def _with_legs_called_by_id(draft: Draft) -> Draft:

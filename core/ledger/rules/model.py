@@ -191,7 +191,7 @@ class Outcome(NamedTuple):
     """The new value of the posting that a refund gives back."""
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
+class Draft(msgspec.Struct, frozen=True, gc=False):
     """A validated transaction that has no position in the log yet."""
 
     row: LogRow

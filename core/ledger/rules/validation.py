@@ -27,7 +27,7 @@ _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\
 Problems = list[tuple[str, str]]
 
 
-class Checked(Struct, frozen=True):
+class Checked(Struct, frozen=True, gc=False):
     """A transaction that breaks no rule that can be checked without looking anything up."""
 
     index: int

@@ -235,7 +235,7 @@ def test_what_is_named_and_not_there_is_created_when_all_is_right(directory: Kno
         ],
         directory,
     )
-    assert directory.written == [("XXX", 8), [("@A", "USD"), ("@A", "XXX"), ("@New", "USD"), ("@World", "XXX")]]
+    assert directory.written == [("XXX", 8), [("@A", "XXX"), ("@New", "USD"), ("@World", "XXX")]]
     new = directory.balances["@New", "USD"].key
     assert [(draft.row.source, draft.row.destination) for draft in drafts] == [
         (new, 2),

@@ -1,0 +1,76 @@
+"""Price requests whose balances are known: the precision of the currency, minor units, and the legs of a split."""
+
+from collections.abc import Sequence
+
+from core.base.errors import InvalidRequest
+from core.base.metadata import meta_data_text
+from core.ledger.directory import Names
+from core.ledger.draft import Part, Priced
+from core.ledger.failures import Failures
+from core.ledger.resolve import Resolved
+from core.ledger.rules.model import Kind
+from core.ledger.rules.pricing import amount_of, check_precision, legs_of, minor_of
+
+_TRANSFER, _HOLD = int(Kind.TRANSFER), int(Kind.HOLD)
+"""As plain integers: an enum's member costs several times as much."""
+
+
+def price(
+    rows: Sequence[Resolved], directory: Names, first_uses: dict[str, int], parent: str | None, failures: Failures
+) -> dict[int, Priced]:
+    """Price requests, by their index. ``parent`` is the batch that they belong to.
+
+    A precision that is to be fixed, because its currency is used for the first time, is added to ``first_uses``.
+    """
+    priced: dict[int, Priced] = {}
+    for row in rows:
+        try:
+            priced[row.checked.index] = _priced(row, _precision_of(row, directory, first_uses), parent)
+        except InvalidRequest as error:
+            failures.add_error(row.checked.index, error)
+    return priced
+
+
+def _precision_of(row: Resolved, directory: Names, first_uses: dict[str, int]) -> int:
+    asked = int(row.checked.request.precision) if row.checked.request.precision else None
+    if not directory.check_precision:
+        return asked or 1
+    fixed = first_uses.get(row.currency) or directory.precision(row.currency)
+    if fixed is None and asked is not None:
+        fixed = first_uses[row.currency] = asked
+    check_precision(row.currency, asked, fixed)
+    return fixed or 1
+
+
+def _priced(row: Resolved, precision: int, parent: str | None) -> Priced:
+    checked, request = row.checked, row.checked.request
+    amount = amount_of(request, checked.minor, precision)
+    limit, is_split = request.overdraft_limit, bool(request.sources or request.destinations)
+    assert request.reference and request.description
+    source, destination = row.sources[0], row.destinations[0]
+    return Priced(
+        request.reference,
+        _HOLD if request.inflight else _TRANSFER,
+        None if request.sources else source.key,
+        None if request.destinations else destination.key,
+        source.route,
+        amount,
+        row.currency,
+        precision,
+        request.description,
+        bool(request.allow_overdraft or request.apply_overdraft),
+        None if limit is None else minor_of("overdraft_limit", limit, precision),
+        parent,
+        checked.effective_date,
+        meta_data_text(bytes(request.meta_data)) if request.meta_data else None,
+        terms=checked.terms,
+        atomic=is_split and bool(request.atomic),
+        legs=_legs(row, amount, precision) if is_split else (),
+    )
+
+
+def _legs(row: Resolved, amount: int, precision: int) -> tuple[Part, ...]:
+    return tuple(
+        Part(row.sources[source].key, row.destinations[destination].key, row.sources[source].route, share)
+        for source, destination, share in legs_of(row.checked.request, amount, precision)
+    )

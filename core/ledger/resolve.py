@@ -1,0 +1,116 @@
+"""Resolve requests: balances for the names that they give, and a currency."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from core.base.errors import ErrorCode
+from core.ledger.directory import Name, Names
+from core.ledger.failures import Failures
+from core.ledger.rules.model import BalanceRef
+from core.ledger.rules.validation import Checked
+
+NewBalances = dict[tuple[str, str], BalanceRef]
+"""Internal balances that are to be created, by indicator and currency. Until then they have negative keys."""
+
+
+class Resolved(Struct, frozen=True, gc=False):
+    """A request whose balances are known, or are to be created."""
+
+    checked: Checked
+    currency: str
+    sources: list[BalanceRef]
+    destinations: list[BalanceRef]
+
+
+def resolve(rows: Sequence[Checked], directory: Names, new: NewBalances, failures: Failures) -> list[Resolved]:
+    """Look up the balances of all requests at once. Internal ones that are not there are added to ``new``."""
+    ids = [name for row in rows for name in row.sources if name[0] != "@"]
+    ids += [name for row in rows for name in row.destinations if name[0] != "@"]
+    known = directory.know(ids)
+    sides = [(row, _currency_of(row, known)) for row in rows]
+    indicators = [(name, currency) for row, currency in sides for name in row.sources if name[0] == "@"]
+    indicators += [(name, currency) for row, currency in sides for name in row.destinations if name[0] == "@"]
+    if indicators:
+        known |= directory.know(indicators)
+    resolved = []
+    for row, currency in sides:
+        sources = [known.get((name, currency) if name[0] == "@" else name) for name in row.sources]
+        destinations = [known.get((name, currency) if name[0] == "@" else name) for name in row.destinations]
+        are_known = bool(currency)
+        for ref in sources + destinations:
+            if ref is None or ref.currency != currency:
+                are_known = False
+        if not are_known:
+            if not _check_names(row, currency, sources, destinations, failures):
+                continue
+            found = (
+                _with_new(row.sources, sources, currency, new),
+                _with_new(row.destinations, destinations, currency, new),
+            )
+        else:
+            found = sources, destinations  # type: ignore[assignment]  # None of them is None.
+        if len(sources) == len(destinations) == 1:
+            is_on_both_sides = found[0][0].key == found[1][0].key
+        else:
+            is_on_both_sides = not {ref.key for ref in found[0]}.isdisjoint([ref.key for ref in found[1]])
+        if not is_on_both_sides:
+            resolved.append(Resolved(row, currency, *found))
+        else:
+            failures.add(row.index, [("destination", "source and destination cannot be the same balance")])
+    return resolved
+
+
+def _currency_of(row: Checked, known: dict[Name, BalanceRef]) -> str:
+    """The request's currency, or, left out, that of the other side when exactly one side has balance ids only.
+
+    Blank when there is none, which ``_check_names`` refuses.
+    """
+    if row.request.currency is not None:
+        return row.request.currency
+    concrete = [names for names in (row.sources, row.destinations) if all(name[0] != "@" for name in names)]
+    ref = known.get(concrete[0][0]) if len(concrete) == 1 else None
+    return ref.currency if ref is not None else ""
+
+
+def _check_names(
+    row: Checked,
+    currency: str,
+    sources: Sequence[BalanceRef | None],
+    destinations: Sequence[BalanceRef | None],
+    failures: Failures,
+) -> bool:
+    """Refuse IDs that name no balance, and balances of another currency. The first one of those is named."""
+    unknown: list[tuple[str, str]] = []
+    other: list[tuple[str, str]] = []
+    for side, names, refs in (("source", row.sources, sources), ("destination", row.destinations, destinations)):
+        for name, ref in zip(names, refs, strict=True):
+            if ref is None and name[0] != "@":
+                unknown.append((side, f"Balance with ID '{name}' not found"))
+            elif ref is not None and ref.currency != currency and currency:
+                other.append(("currency", f"is {currency}, but the {side} balance is in {ref.currency}"))
+    if unknown:
+        failures.add_unknown(row.index, unknown + other[:1])
+    elif other:
+        failures.add(row.index, other[:1], ErrorCode.TXN_CURRENCY_MISMATCH)
+    elif not currency:
+        failures.add(row.index, [("currency", "cannot be blank")])
+    else:
+        return True
+    return False
+
+
+def _with_new(
+    names: Sequence[str], refs: Sequence[BalanceRef | None], currency: str, new: NewBalances
+) -> list[BalanceRef]:
+    return [
+        ref or new.setdefault((name, currency), BalanceRef(-1 - len(new), name, currency, name, 0))
+        for name, ref in zip(names, refs, strict=True)
+    ]
+
+
+def _are_disjoint(sources: Sequence[BalanceRef], destinations: Sequence[BalanceRef]) -> bool:
+    """No balance is on both sides, under two names."""
+    if len(sources) == len(destinations) == 1:
+        return sources[0].key != destinations[0].key
+    return {ref.key for ref in sources}.isdisjoint([ref.key for ref in destinations])
