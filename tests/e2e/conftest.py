@@ -28,7 +28,7 @@ NOT_SHOWN = ("Memory overcommit", "Python threads", "superuser privileges", "WAR
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Its URL. It is the same service for all test processes."""
+    """The URL of the service, which all test processes share."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
@@ -38,9 +38,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @contextmanager
 def _running(data: Path) -> Iterator[str]:
-    """Start the service. At the end it is told to stop: it exits with 0 and leaves nothing behind."""
+    """Start the service. At the end, stop it, and check that it exits with 0 and leaves nothing behind."""
     command = [sys.executable, "-m", "ops.cli", "up", "--port", "0", "--data", str(data)]
-    # Servers that the one who runs the tests happens to have are none of ours.
+    # The settings of whoever runs the tests may name other servers.
     env = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     log = _Log(process)

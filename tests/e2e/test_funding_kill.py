@@ -54,7 +54,7 @@ def test_each_row_is_posted_once_whenever_worker_and_beat_are_killed(tmp_path: P
 
 
 def _create(engine: Engine, now: datetime, *, at: str | None = None) -> JobRow:
-    """A row of one cent, one of two, and so on."""
+    """Create a job with a row of one cent, one of two, and so on."""
     request = FundingRequest(
         name="wallets",
         source="@Pool",

@@ -1,4 +1,4 @@
-"""The promises that hold whatever is killed: durable before answered, exactly once, one order.
+"""Promises that hold whatever is killed: durable before answered, exactly once, one order.
 
 Short here; ``pacioli torture --seconds 600`` is the long one.
 """
@@ -98,7 +98,7 @@ def _post(service: Running, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _status(service: Running, transaction_id: str) -> str | None:
-    """None while nobody answers."""
+    """Return the status of a transaction, or None while nobody answers."""
     with suppress(requests.RequestException):
         answer = requests.get(f"{service.url}/transactions/{transaction_id}", timeout=10)
         if answer.status_code != 503:

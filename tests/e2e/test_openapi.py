@@ -41,7 +41,7 @@ AS_DESCRIBED = [
     response_schema_conformance,
 ]
 EXAMPLES = 40
-"""For each operation, well-formed and again malformed."""
+"""The number of well-formed, and of malformed, requests for each operation."""
 
 GOOD_BODIES = {"refunds.refund": {"precise_amount": 1}}
 """Bodies of operations whose example in the document is about more money than there is here."""
@@ -178,13 +178,13 @@ def _good_statuses(operation: Any) -> set[int]:
 
 
 def _known(operation: Any, there: dict[str, str]) -> dict[str, str]:
-    """Path parameters that name something."""
+    """Return path parameters that name something that is there."""
     own = there.get(operation.definition.raw["operationId"])
     return {parameter.name: own or there[parameter.name] for parameter in operation.path_parameters}
 
 
 def _acceptable_case(operation: Any, there: dict[str, str]) -> "Case[Any]":
-    """A request that must succeed: the example of the document, about what is there."""
+    """Return a request that must succeed: the example of the document, about something that is there."""
     raw = operation.definition.raw
     query = {
         each["name"]: each["example"] for each in raw["parameters"] if each.get("required") and each["in"] == "query"
@@ -205,7 +205,7 @@ _LEFT_OUT = (
 
 
 def _is_good(operation: Any, case: "Case[Any]") -> bool:
-    """Whether a body that was to be wrong came out right: a null made a number, where either may be."""
+    """Return whether a body that was to be wrong came out right, such as a null made a number where either may be."""
     if case.media_type != "application/json" or isinstance(case.body, bytes):
         return False
     document = operation.schema.raw_schema
@@ -223,7 +223,7 @@ def _good_job() -> dict[str, Any]:
 
 
 def _job_with_a_rejected_row(app: Flask) -> dict[str, Any]:
-    """What its run was to spend is gone before the first row is posted, so there is something to retry."""
+    """Create a job whose money is gone before its first row is posted, so that a retry has something to do."""
     client, engine = app.test_client(), app.extensions["pacioli"].engine
     fund = {"precise_amount": 5, "precision": 100, "currency": "USD", "description": "d", "skip_queue": True}
     spend = {**fund, "source": "@Pool", "destination": "@World", "reference": "spent"}
@@ -243,7 +243,7 @@ def _job_with_a_rejected_row(app: Flask) -> dict[str, Any]:
 
 
 def _make_acceptable(body: Any) -> None:
-    """Names that exist, and one amount, so that more than the refusals is looked at."""
+    """Put names that exist and a small amount into a body, so that it succeeds more often than not."""
     if not isinstance(body, dict):
         return
     if "job" in body:

@@ -29,7 +29,7 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def env(book: Running, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What a reader's shell has: ``pacioli`` on the path, the tools of Postgres, and the database's address."""
+    """The environment of a reader's shell: ``pacioli`` and the tools of Postgres on the path, and the database's address."""
     folder = tmp_path_factory.mktemp("bin")
     command = folder / "pacioli"
     command.write_text(f'#!/bin/sh\nPYTHONPATH="{pages.ROOT}" exec "{sys.executable}" -m ops.cli "$@"\n')

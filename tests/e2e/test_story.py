@@ -1,4 +1,4 @@
-"""What a client sees of the whole service: order, no lost funding, quick answers."""
+"""The whole service as a client sees it: order, no lost funding, quick answers."""
 
 import http.client
 import itertools
@@ -132,7 +132,7 @@ def test_the_queues_run_empty(http: Http) -> None:
 def test_a_chunked_body_is_read_and_one_that_is_too_long_is_413(service: str) -> None:
     body = b'{"name": "chunked"}'
     assert _post_chunked(service, [body[:7], body[7:]]) == 201
-    # By one byte: with much of it unread the server would cut the connection, and its answer might be lost.
+    # The body is too long by one byte. With more unread the server would cut the connection, and its answer might be lost.
     padding = b" " * (MAX_BODY + 1 - len(body))
     assert _post_chunked(service, [body, *(padding[at : at + 65536] for at in range(0, len(padding), 65536))]) == 413
 
@@ -152,7 +152,7 @@ def _ahead(seconds: float) -> str:
 
 
 def _until(http: Http, transaction_id: str, status: str) -> dict[str, Any]:
-    """The transaction once it has this status. Beat asks every second what is due, and machines may be slow."""
+    """Read the transaction until it has this status. Beat asks every second what is due, and machines may be slow."""
     deadline = time.monotonic() + 60
     while True:
         body: dict[str, Any] = http("GET", f"/transactions/{transaction_id}?wait=1s")

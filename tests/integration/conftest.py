@@ -1,4 +1,4 @@
-"""The application in this process, for tests over HTTP. What a worker or beat would do, they call."""
+"""The application in this process, for tests over HTTP. The tests call what a worker or beat would do."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ from web.app import create_app
 
 @pytest.fixture
 def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
-    """The application without workers: no bell is rung."""
+    """The application without workers. No doorbell is rung."""
     monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
     monkeypatch.setattr(Doorbell, "wake", lambda self, task: None)
     app = create_app({"DATABASE_URL": database_url})

@@ -1,4 +1,4 @@
-"""Dry runs by Blnk's client read as its own types."""
+"""Dry runs by Blnk's client, read as its own types."""
 
 from typing import Any
 

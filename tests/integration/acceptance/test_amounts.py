@@ -1,4 +1,4 @@
-"""Blnk's acceptance cases of amounts, and of what is required."""
+"""Blnk's acceptance cases of amounts, and of required fields."""
 
 import pytest
 

@@ -62,7 +62,7 @@ def test_an_atomic_bulk_of_holds_that_fails_holds_nothing(api: Api) -> None:
 
 @case(69)
 def test_an_asynchronous_bulk_is_taken_and_processing(api: Api) -> None:
-    # Blnk: 429 while more than a hundred are under way. Here it is in the log, and there is no such bound.
+    # Blnk: 429 while more than a hundred are under way. Here each is in the log, and there is no such bound.
     for _ in range(101):
         answer = ok(api.bulk({}, run_async=True), 202)
     assert (answer["status"], answer["message"]) == ("processing", "Bulk transaction processing started")

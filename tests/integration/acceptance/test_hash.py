@@ -1,4 +1,4 @@
-"""Blnk's acceptance cases of the hash, and what Blnk itself fails."""
+"""Blnk's acceptance cases of the hash, and those that Blnk itself fails."""
 
 import json
 import re
@@ -61,7 +61,7 @@ def test_a_hash_changes_with_each_field(api: Api, change: dict[str, Any]) -> Non
     assert digest() == digest() != digest(**change)
 
 
-# What Blnk fails
+# Cases that Blnk fails
 
 
 @case(100)

@@ -123,13 +123,13 @@ def test_what_waits_too_long_is_recovered_and_counted(api: Api) -> None:
     assert [api.transaction(id)["status"] for id in old] == ["APPLIED"] * 5 + ["REJECTED"]
     assert "QUEUED" in {api.transaction(id)["status"] for id in young}
     assert recover() == (0, "2m0s")
-    # Two minutes at least, though it says what was asked.
+    # The sweep waits two minutes at least, though the answer says what was asked.
     assert recover(threshold="1s") == (0, "1s")
     assert "QUEUED" in {api.transaction(id)["status"] for id in young}
 
 
 def age(api: Api, interval: str) -> None:
-    """As if everything had been accepted so much earlier."""
+    """Move all times of acceptance so much earlier."""
     with begin(api.app.extensions["pacioli"].engine) as conn:
         conn.execute(text("SET LOCAL session_replication_role = replica"))  # Else history refuses.
         conn.execute(text("UPDATE log SET accepted_at = accepted_at - CAST(:by AS interval)"), {"by": interval})

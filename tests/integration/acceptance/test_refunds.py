@@ -101,6 +101,6 @@ def test_a_refund_may_have_words_of_its_own(api: Api) -> None:
     refund = ok(post_refund(api, original, description="sorry", meta_data={"b": 3, "c": 4}), 201)
     assert (refund["description"], refund["meta_data"]) == ("sorry", {"a": 1, "b": 3, "c": 4})
     other = api.done(meta_data={"a": 1}, description="the second")["transaction_id"]
-    # Empty is none, as Blnk's clients have it.
+    # An empty reference means no reference, as Blnk's clients send it.
     kept = ok(post_refund(api, other, description=""), 201)
     assert (kept["description"], kept["meta_data"]) == ("the second", {"a": 1})

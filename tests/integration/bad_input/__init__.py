@@ -1,1 +1,1 @@
-"""What no client should send: answered with 4xx that says what is wrong, never with 5xx, and nothing is written."""
+"""Bad input is answered with a 4xx that says what is wrong, never with a 5xx, and nothing is written."""

@@ -33,7 +33,7 @@ def service(app: Flask) -> Service:
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
-    """Used once already, so that USD has its precision."""
+    """A client that has posted once, so that USD has its precision."""
     client = app.test_client()
     assert post(client, good_transaction()).status_code == 201
     return client

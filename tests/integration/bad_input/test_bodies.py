@@ -82,7 +82,7 @@ def test_json_by_any_name_is_taken(client: FlaskClient, content_type: str | None
 def test_a_body_that_is_too_large_is_413(client: FlaskClient, service: Service, target: str, chunked: bool) -> None:
     path, fields = prepare(client, TARGETS[target])
     before = counts(service)
-    # With the end cut off, it would be a good request.
+    # The body would be a good request if its end were cut off.
     body = b"".join((TARGETS[target].around[0], object_of(fields), TARGETS[target].around[1])).ljust(6 * 1024 * 1024)
     method = TARGETS[target].method
     if chunked:  # As a server hands it on: no Content-Length, and a stream that ends by itself.
@@ -121,7 +121,7 @@ _json = st.recursive(
 )
 
 
-# Whatever else JSON can say
+# Any JSON
 
 
 @pytest.mark.parametrize("target", TARGETS)

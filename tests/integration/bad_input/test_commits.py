@@ -55,7 +55,7 @@ def test_a_draft_that_the_database_refuses_does_not_fail_the_others_of_its_commi
 
 
 def _together(service: Service, calls: list[Callable[[], Any]]) -> list[Any]:
-    """The results of calls that go into one commit: the committer is made to wait until all are there."""
+    """Return the results of calls that share one commit. The committer waits until all are there."""
     committer = service.committer
     gather = committer._gather
     arrived = threading.Semaphore(0)

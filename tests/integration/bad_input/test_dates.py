@@ -1,4 +1,4 @@
-"""Dates that are none are refused."""
+"""Texts that are no dates are refused."""
 
 import pytest
 from flask.testing import FlaskClient

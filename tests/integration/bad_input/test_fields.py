@@ -27,7 +27,7 @@ def test_junk_in_a_field_is_refused_by_name_and_writes_nothing(
             assert_refused(response, field)
             assert counts(service) == before, name
         if accepted is not None:
-            # Good as well, but a target before had it.
+            # This reference would be good, but a target before it has used it.
             is_taken = response.status_code == 409 and field == "reference"
             is_good = response.status_code < 300 or is_taken
             assert is_good == (name in accepted.split(", ")), (name, response.text[:300])

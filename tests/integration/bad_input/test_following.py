@@ -1,4 +1,4 @@
-"""What follows a transaction is refused where it makes no sense."""
+"""Commits, voids and refunds are refused where they make no sense."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def test_only_what_is_scheduled_can_be_cancelled(client: FlaskClient, service: S
         text_ = f"only a SCHEDULED transaction can be cancelled, and this one is {status}"
         assert response.get_json()["error"] == text_
     assert counts(service)["scheduled"] == before["scheduled"]
-    # Its reference stays its own.
+    # The refused transaction keeps its reference.
     other = post(client, {**good_transaction(), "reference": scheduled["reference"], "precise_amount": 2})
     assert other.get_json()["error_detail"]["code"] == "TXN_DUPLICATE_REFERENCE"
 
@@ -103,7 +103,7 @@ def test_many_settlements_are_at_most_a_hundred(client: FlaskClient, service: Se
         response = client.post(f"/transactions/inflight/bulk/{path}", json={name: items})
         assert_refused(response, name)
     assert counts(service) == before
-    # One that is there twice is settled once.
+    # A hold that is named twice is settled once.
     ids = [holds[0], holds[1], holds[0]]
     items = [{"transaction_id": id} for id in ids] if path == "commit" else ids
     response = client.post(f"/transactions/inflight/bulk/{path}", json={name: items, "skip_queue": True})

@@ -1,4 +1,4 @@
-"""Each advisory lock keeps out its own work, and nobody else's."""
+"""Each advisory lock keeps out its own work, and no other."""
 
 from collections.abc import Callable, Iterator
 
@@ -42,12 +42,12 @@ WORKS: dict[AdvisoryLock, Callable[[Ledger], None]] = {
 }
 
 NEEDS = {AdvisoryLock.FUND: {AdvisoryLock.FUND, AdvisoryLock.APPEND}}
-"""The locks that a work takes, where it is not just its own: a funding run appends."""
+"""The locks of work that takes more than its own, such as a funding run, which appends."""
 
 
 @pytest.fixture
 def impatient(ledger: Ledger) -> Iterator[Ledger]:
-    """The ledger with something new to verify, on connections that wait for a lock for a second only."""
+    """A ledger with something new to verify, on connections that wait for a lock for only a second."""
     ledger.post()
     ledger.drain()
     engine = connect(ledger.engine.url.render_as_string(hide_password=False), lock_timeout_s=1)

@@ -1,4 +1,4 @@
-"""What tests of funding share: threads, and a check after each that the history adds up."""
+"""Fixtures of the tests of funding: threads, and a check after each test that the history adds up."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 @pytest.fixture
 def sound(ledger: Ledger) -> Iterator[None]:
-    """After the test the history adds up, and each row that was posted is one transaction, in the order of the list."""
+    """Check after the test that the history adds up, and that each posted row is one transaction, in order."""
     yield
     ledger.drain()
     assert verify_all(ledger.engine).problems == []

@@ -54,7 +54,7 @@ EXAMPLES = int(os.environ.get("PACIOLI_EXAMPLES", "25"))
 
 
 class Died(BaseException):
-    """As if the process had been killed: nothing catches it."""
+    """The process was killed. Nothing catches this."""
 
 
 @contextmanager
@@ -188,7 +188,7 @@ def test_any_changes_of_jobs_while_runs_go_on_and_transactions_are_lost_leave_ea
 
 
 def _cancel_a_statement(engine: Engine, dice: Random) -> None:
-    """Of somebody who is in a transaction, which is then lost."""
+    """Another's transaction claims the run and is then lost."""
     sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start < now()"
     with begin(engine) as conn:
         if pids := conn.execute(text(sql)).scalars().all():

@@ -1,4 +1,4 @@
-"""Funding jobs over HTTP. What a worker would do, ``fund`` does."""
+"""Funding jobs over HTTP. ``fund`` does what a worker would do."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ def service(api: Api) -> Service:
 
 
 def job(**fields: Any) -> dict[str, Any]:
-    """Two dollars and one from a pool that may go negative, now, unless told otherwise. None leaves a field out."""
+    """Return a job: two dollars and one from a pool that may go negative, now, or what the fields say. None leaves one out."""
     given = {
         "name": f"job {next(_names)}",
         "source": "@Pool",
@@ -51,7 +51,7 @@ def job(**fields: Any) -> dict[str, Any]:
 
 
 def rule(**fields: Any) -> dict[str, Any]:
-    """A job for all balances of the General Ledger."""
+    """Return a job for all balances of the General Ledger."""
     of_all = {"ledger_id": "general_ledger_id", "amount": 1}
     return job(**{"recipients": None, "rule": of_all, **fields})
 
@@ -70,7 +70,7 @@ def upload(api: Api, rows: bytes, **fields: Any) -> TestResponse:
 
 
 def fund(api: Api) -> None:
-    """All that workers do until nothing is left to do."""
+    """Do all that workers do until nothing is left to do."""
     service: Service = api.app.extensions["pacioli"]
     while runs.advance(service.engine).more:
         pass
@@ -502,7 +502,7 @@ def test_a_wait_ends_when_the_run_is_over(api: Api, monkeypatch: pytest.MonkeyPa
         until(self, is_over, timeout_s)
 
     monkeypatch.setattr(Waiting, "until", funded_meanwhile)
-    # Longer than a test may take: it would fail if the wait went on.
+    # The wait is longer than a test may take, so the test would fail if it went on.
     monkeypatch.setattr("web.accept.waiting.POLL_S", 1000.0)
     assert api.get(path_of(run), wait="60s")["status"] == "COMPLETED"
     assert asked == [False, False]
@@ -614,7 +614,7 @@ def test_a_run_beyond_the_limit_is_refused_before_its_first_row(api: Api) -> Non
     assert found["status"] == "REFUSED" and found["refusal"]["short_by"] == 100 and found["rows_accepted"] == 0
 
 
-# What is no such thing
+# Unknown jobs and runs
 
 
 NO_IDS = ["nothing", "fund_", "fund_0", "run_x", "..", "fund_" + "0" * 10_000, "%00", "a%2Fb", "é", "%ff", "'"]

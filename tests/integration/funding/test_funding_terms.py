@@ -26,7 +26,7 @@ def _rule(**fields: Any) -> dict[str, Any]:
 
 
 def _create(ledger: Ledger, now: datetime = NOW, **fields: Any) -> funding_create.Created:
-    """A job that gives five cents to @A, unless told otherwise."""
+    """Create a job that gives five cents to @A, or what the fields say."""
     given: dict[str, Any] = {"name": "a job", "source": "@Pool", "currency": "USD", "precision": Decimal(100)}
     asked = FundingRequest(**{**given, "allow_overdraft": True, "recipients": TO_A, **fields})
     return funding_create.create_job(ledger.engine, asked, None, ledger.directory, now)
@@ -88,7 +88,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "inflight_commit_after_s",
     ),
 }  # fmt: skip
-"""What is asked, and the field that must be named."""
+"""The terms, and the field that must be named."""
 
 
 @pytest.mark.parametrize("what", BAD)

@@ -232,7 +232,7 @@ def test_pieces_are_small_while_others_post_and_large_when_nobody_else_has_for_a
     job = create_job(ledger, *many_rows(42))
 
     def pieces(count: int, alone_after_s: float) -> None:
-        """One call of so many pieces, which takes others to be gone after so long."""
+        """Advance by so many pieces in one call, which takes others for dead after so long."""
         monkeypatch.setattr(posting, "ALONE_AFTER_S", alone_after_s)
         progress = Progress()
         for _ in range(count):

@@ -1,4 +1,4 @@
-"""What several tests of the ledger stand on."""
+"""Fixtures of the tests of the ledger."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +17,6 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 @pytest.fixture
 def verified(ledger: Ledger) -> Iterator[None]:
-    """Whatever a test did, the history adds up."""
+    """Check after the test that the history adds up."""
     yield
     assert verify_all(ledger.engine).problems == []

@@ -196,7 +196,7 @@ def test_many_who_name_a_new_balance_at_once_create_it_once(database_url: str, t
     start = threading.Barrier(24, timeout=30)
 
     def name(number: int) -> int:
-        """Each as a process of its own, which remembers nothing of the others."""
+        """Create names as a process of its own does, which remembers nothing of the others."""
         ledger = Ledger(engine, Directory(engine))
         # Half name the two in the other order, so that creating them could deadlock.
         names = (
@@ -241,7 +241,7 @@ def test_names_are_created_in_one_order_so_that_two_requests_cannot_deadlock(
     name=st.text("\\Nx", min_size=1, max_size=4),
 )
 def test_text_is_stored_as_it_came(ledger: Ledger, description: str, reference: str, name: str) -> None:
-    """A backslash, a tab or a line's end would be something else to COPY."""
+    """COPY gives a backslash, a tab and the end of a line a meaning of their own."""
     reference = f"{new_id('')} {reference}"
     meta_data = json.dumps({name: description, "\\n": "\\N"})
     ledger.post(description=description, reference=reference, meta_data=Raw(meta_data.encode()), destination=f"@{name}")

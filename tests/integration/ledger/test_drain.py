@@ -29,7 +29,7 @@ _names = itertools.count(1)
 
 @pytest.fixture
 def ledger(ledger: Ledger) -> Ledger:
-    """With three queues, of which a test picks one for each balance."""
+    """A ledger with three queues. A test picks one of them for each balance."""
     with begin(ledger.engine) as conn:
         queue_store.resize(conn, QUEUES)
     return ledger
@@ -113,7 +113,7 @@ def test_an_outcome_is_announced_after_it_is_committed(ledger: Ledger) -> None:
 def test_a_posting_of_a_clock_that_was_ahead_is_decided_at_once(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after the server moved to a host whose clock is behind."""
+    """Two transactions, the later with the earlier time, as after a move to a host whose clock is behind."""
     lock_head = log_store.lock_head
 
     def ahead(conn: Connection, references: Collection[str]) -> tuple[log_store.LogHead, dict[str, LogRow]]:

@@ -1,4 +1,4 @@
-"""A dry run of what follows a transaction says what then happens."""
+"""A dry run says what the real request then does."""
 
 import os
 from collections import Counter
@@ -27,7 +27,7 @@ SEEDS = range(int(os.environ.get("PACIOLI_SEED", "1")), int(os.environ.get("PACI
 
 
 class _Play:
-    """Random requests of all kinds: each is rehearsed, and then done."""
+    """Random requests of all kinds. Each is made as a dry run, and then really."""
 
     def __init__(self, ledger: Ledger, dice: Random) -> None:
         self.ledger, self.dice = ledger, dice
@@ -99,7 +99,7 @@ class _Play:
         self._really_do([draft], self._rehearse([draft], atomic=False), atomic=False)
 
     def _rehearse(self, drafts: list[Draft], *, atomic: bool, imagined: Imagined | None = None) -> Any:
-        """Statuses, reasons and amounts of the postings, and the balances afterwards. Nothing is written."""
+        """Return statuses, reasons and amounts of the postings, and the balances after them. Check that nothing is written."""
         before = self._all_rows()
         with snapshot(self.ledger.engine) as conn:
             rehearsed = dry_run.decide_drafts(conn, drafts, atomic=atomic)

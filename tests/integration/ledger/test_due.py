@@ -1,4 +1,4 @@
-"""What waits for its date: scheduled transactions, and holds to commit or void by themselves.
+"""Scheduled transactions, and holds that are committed or voided when their date comes.
 
 Time is given as ``now``, far enough ahead that the database's own clock does not matter.
 """
@@ -40,7 +40,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 @pytest.fixture(autouse=True)
 def _verified(ledger: Ledger) -> Iterator[None]:
-    """Whatever a test did, the history adds up."""
+    """Check after each test that the history adds up."""
     yield
     ledger.drain()
     assert verify_all(ledger.engine).problems == []
@@ -51,7 +51,7 @@ def _scheduled(ledger: Ledger, at: datetime = SOON, /, **fields: Any) -> Accepte
 
 
 def _hold(ledger: Ledger, *, drained: bool = True, **dates: datetime) -> Accepted:
-    """Ten cents from @World to @A, with an ``expiry`` or a ``commit`` date."""
+    """Post ten cents from @World to @A, with an ``expiry`` or a ``commit`` date."""
     return _dated(ledger, {"precise_amount": 10}, drained=drained, **dates)
 
 
@@ -244,7 +244,7 @@ def test_cancelling_and_accepting_at_once_do_one_of_the_two_for_each(
 def test_a_transaction_can_be_read_while_it_moves_into_the_log(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
-    """A reader looks in two places, one after the other, and it must not slip through between them."""
+    """A reader looks in two tables, one after the other. The transaction must not slip through between them."""
     scheduled = _scheduled(ledger, reference="mine")
     look, looks = transaction_store._one, 0
 
@@ -529,7 +529,7 @@ def test_a_split_of_holds_expires_whole(ledger: Ledger) -> None:
 
 
 def test_a_split_of_holds_with_one_that_is_not_decided_keeps_its_date(ledger: Ledger) -> None:
-    """Of its two sources, one waits in a queue that nobody has drained."""
+    """One of its two sources waits in a queue that nobody has drained."""
     with begin(ledger.engine) as conn:
         queue_store.resize(conn, 64)
     payers = [f"@Payer{number}" for number in range(8)]

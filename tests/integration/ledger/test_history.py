@@ -31,13 +31,13 @@ from tests.harness.searching import search
 
 @dataclass
 class Past:
-    """Some balances of their own, and when each entry counts from: as it was asked for, or as the answer had it."""
+    """Balances of one example, and the time from which each entry counts, as requested or as answered."""
 
     ledger: Ledger
     names: list[str] = field(init=False)
     counts_from: dict[int, datetime] = field(default_factory=dict)
     moments: set[datetime] = field(default_factory=set)
-    """When something changes."""
+    """Return the moments at which something changes."""
     submitted: list[str] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
 
@@ -81,7 +81,7 @@ class Past:
         return history.take_all(self.ledger.engine, size=3)
 
     def compare(self) -> None:
-        """With snapshots and from source, each balance is at every moment what enumerating its entries comes to."""
+        """Check each balance at every moment, with snapshots and from source, against an enumeration of its entries."""
         with reading(self.ledger.engine) as conn:
             for name in self.names:
                 row = balance_store.find_indicator(conn, name, "USD")
@@ -99,7 +99,7 @@ class Past:
                 assert history.recomputed(conn, stored) == row
 
     def _entries(self, conn: Connection, key: int) -> list[tuple[datetime, int, int]]:
-        """When each entry counts from, and its credit and debit."""
+        """Return for each entry the time from which it counts, its credit and its debit."""
         sql = text("SELECT seq, amount, source = :key FROM outcomes WHERE status = 1 AND :key IN (source, destination)")
         return [
             (self.counts_from[seq], 0 if is_debit else amount, amount if is_debit else 0)
@@ -159,7 +159,7 @@ def test_a_balance_at_any_time_is_what_its_entries_come_to(ledger: Ledger, steps
 
 
 def _take(past: Past, what: str, argument: Any, option: Any) -> None:
-    """One step. What the state forbids is left out."""
+    """Take one step, or leave it out if the state forbids it."""
     if what == "post":
         past.post(*(_request(past, *move) for move in argument), atomic=option)
     elif what == "split":
@@ -317,7 +317,7 @@ ROUNDS = 12
 
 
 def test_snapshots_are_exact_while_postings_run(ledger: Ledger) -> None:
-    """In each round clients post, workers drain and snapshots are taken, all at once."""
+    """Clients post, workers drain and snapshots are taken at the same time, in several rounds."""
     past = Past(ledger)
     world, *others = past.names
     dates = [None, None, YEAR_2020, YEAR_2100]

@@ -16,7 +16,7 @@ from core.ledger import metadata as annotations
 
 
 def _post(client: FlaskClient, reference: str, **fields: Any) -> dict[str, Any]:
-    """One cent from @World to @A, decided at once, unless told otherwise."""
+    """Post one cent from @World to @A, decided at once, or as the fields say."""
     body = {
         "precise_amount": 1,
         "precision": 100,
@@ -40,7 +40,7 @@ def _ok(response: TestResponse, status: int = 200) -> Any:
 
 
 def _add(client: FlaskClient, entity_id: str, **members: Any) -> dict[str, Any]:
-    """The merged map, which is under both names."""
+    """Return the merged metadata, which the answer has under both names."""
     body = _ok(client.post(f"/{entity_id}/metadata", json={"meta_data": members}))
     assert body.keys() == {"meta_data", "metadata"} and body["meta_data"] == body["metadata"]
     merged: dict[str, Any] = body["meta_data"]
@@ -53,7 +53,7 @@ def _meta_data(client: FlaskClient, transaction_id: str) -> Any:
 
 @pytest.fixture
 def things(client: FlaskClient) -> dict[str, str]:
-    """One of each that can be annotated, each with {"a": 1, "b": 2}, and the address that it is read from."""
+    """One of each resource that takes metadata, with {"a": 1, "b": 2}, and the address to read it from."""
     given = {"meta_data": {"a": 1, "b": 2}}
     ledger = _ok(client.post("/ledgers", json={"name": "L", **given}), 201)["ledger_id"]
     asked = {"ledger_id": ledger, "currency": "USD", **given}
@@ -137,7 +137,7 @@ def test_legs_and_settlements_get_what_their_transaction_gets(client: FlaskClien
     assert len(rows) == 6
     assert rows.pop(alone).get("meta_data") is None
     assert all(row["meta_data"] == {"a": 1, "x": 1} for row in rows.values())
-    # One of them alone is none of the others' business.
+    # Metadata of one of them does not show at the others.
     leg = rows[split["transaction_id"]]["destinations"]
     assert leg
     only = _ok(client.get("/transactions/reference/r_1"))["transaction_id"]
@@ -273,7 +273,7 @@ def test_nothing_is_lost_or_deadlocked_when_a_batch_and_its_transactions_are_ann
 
 
 def test_a_settlement_in_the_making_does_not_wait_for_metadata(app: Flask, client: FlaskClient) -> None:
-    """What is added to a transaction locks no balance."""
+    """Adding metadata to a transaction locks no balance."""
     transaction_id = _post(client, "r")["transaction_id"]
     with begin(app.extensions["pacioli"].engine) as conn:
         annotations.add_metadata(conn, transaction_id, json.dumps({"x": 1}))

@@ -1,4 +1,4 @@
-"""What waits is found by its queue, whatever the planner believes of it: all of the history may be in one other queue."""
+"""The drain finds waiting rows by their queue, even if the planner's statistics know of no such queue."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ BUSY = 7
 
 @pytest.fixture
 def one_sided(engine: Engine) -> Engine:
-    """A long history in one queue, all decided, and statistics that know of no other queue. Then one posting in another."""
+    """A long decided history in one queue, statistics that know of no other queue, and one posting in another."""
     row = (
         "INSERT INTO log (seq, id, reference, kind, queue, source, destination, amount, currency, precision, description, "
         "allow_overdraft, accepted_at) SELECT n, gen_random_uuid(), 'r' || n, 1, {queue}, 1, 2, 1, 'USD', 100, 'd', true, "

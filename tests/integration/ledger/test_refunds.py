@@ -190,7 +190,7 @@ def test_a_part_of_a_split_is_given_back_in_proportion_to_what_is_left(ledger: L
 
 
 def test_the_refund_of_a_split_shows_what_it_gave_back(ledger: Ledger) -> None:
-    """Also when something was given back between its request and its turn: it is whole, or it is rejected."""
+    """A refund is whole or rejected, even if something was given back between its request and its turn."""
     split = split_of(ledger, 100, ("@A", 20), ("@B", "left"))
     ledger.refund(split, precise_amount=10)
     refund = ledger.refund(split)

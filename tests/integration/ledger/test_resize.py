@@ -1,4 +1,4 @@
-"""Another number of queues while everything goes on."""
+"""The number of queues can change while clients post and workers drain."""
 
 import random
 import threading

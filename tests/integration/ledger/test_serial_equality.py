@@ -1,4 +1,4 @@
-"""One order, one outcome: whatever the queues, workers and batches, it ends as if decided one at a time.
+"""The ledger ends as if it had decided one transaction at a time, whatever the queues, workers and batches.
 
 The suite draws the same interleavings every time. ``--long`` draws new ones, more of them, and makes longer runs. These
 variables go further:
@@ -62,7 +62,7 @@ class Difference(AssertionError):
 
 
 class Run:
-    """The same operations, given to the ledger and to the oracle. Alone in the log while it lasts."""
+    """Gives the same operations to the ledger and to the oracle. Nothing else writes to the log meanwhile."""
 
     def __init__(self, engine: Engine, routes: dict[Account, int]) -> None:
         self.engine, self.routes, self.oracle = engine, routes, Oracle()
@@ -79,7 +79,7 @@ class Run:
         return self.accept_all(submitted)
 
     def accept_all(self, submitted: Iterable[Group]) -> list[int]:
-        """The same. The oracle has decided each before the next is asked for."""
+        """Accept groups that are drawn one by one. The oracle decides each before the next is drawn."""
         first = len(self.oracle.operations)
         submissions = []
         for group in submitted:
@@ -92,7 +92,7 @@ class Run:
         return [position for position, op in enumerate(self.oracle.operations[first:], first) if op.kind is Kind.HOLD]
 
     def moved(self, last: int = 20) -> list[int]:
-        """Positions of what has moved money and is decided, so that it may be refunded: the latest, in their order."""
+        """Return the positions of the latest decided operations that moved money, which may be refunded, in their order."""
         with reading(self.engine) as conn:
             seqs = conn.execute(
                 text(
@@ -113,7 +113,7 @@ class Run:
             drain.drain(self.engine, queue)
 
     def compare_decided(self) -> int:
-        """What is decided is decided as the oracle did. Returns how many still are not."""
+        """Check what is decided against the oracle. Return how many rows are undecided."""
         rows = self._rows()
         for position, row in enumerate(rows):
             if row.outcome is not None:
@@ -188,7 +188,7 @@ class Run:
         return Draft(row=row, route=self.routes[source])  # type: ignore[index]
 
     def _split_draft(self, split: Split) -> Draft:
-        """With legs as the ledger makes them, and not as the oracle does."""
+        """Replace the oracle's legs of a split by those of the ledger."""
         pairs = splits.pairs([amount for _, amount in split.sources], [amount for _, amount in split.destinations])
         first = Operation(split.kind, split.sources[0][0], split.destinations[0][0], 1, *split[3:5])
         head = self._plain_draft(first)
@@ -214,7 +214,7 @@ def _compare(what: str, ledger: object, oracle: object) -> None:
 
 
 class Interleaving(RuleBasedStateMachine):
-    """Accepts and drains in any order. Where each balance is routed is drawn as well."""
+    """Accepts and drains in any order. The queue of each balance is drawn as well."""
 
     holds = Bundle("holds")
 
@@ -265,7 +265,7 @@ class Interleaving(RuleBasedStateMachine):
         self._accept_resolved([tuple(members[position] for position in order[:size])])
 
     def _accept_resolved(self, submitted: list[Group]) -> None:
-        """Refunds of what is drawn from all that can be refunded now. The holds named are positions already."""
+        """Accept refunds drawn from all that can be refunded now. The holds named are positions already."""
         moved = self.run.moved()
         resolved = [resolve(group, range(len(self.run.oracle.operations)), moved) for group in submitted]
         self.run.accept(*[group for group in resolved if group])
@@ -317,7 +317,7 @@ def test_the_comparison_notices_when_an_earlier_credit_is_not_waited_for(
 
 
 def _decide_group_that_forgets_to_give_back(group: Sequence[Posting], book: Book) -> list[Outcome]:
-    """Of a group that fails, only the balances are put back."""
+    """Decide a group wrongly: if it fails, put back its balances alone."""
     balances = dict(book.balances)
     outcomes: list[Outcome] = []
     for posting in group:
@@ -354,7 +354,7 @@ def test_a_long_run_with_threads_at_every_queue_ends_as_the_serial_run_does(engi
     all_accepted = threading.Event()
 
     def draw(count: int) -> Iterable[Group]:
-        """Settlements of the latest holds, and refunds of the latest that could be refunded before these."""
+        """Draw groups that may settle the latest holds, and refund what could be refunded before the draw."""
         moved = run.moved()
         for _ in range(count):
             holds = [
@@ -439,7 +439,7 @@ def test_a_thousand_postings_of_one_balance_are_applied_in_the_order_of_acceptan
 
 
 def _search(engine: Engine, queues: int, how: settings) -> None:
-    # Anything that returns a machine will do, says Hypothesis, though not its type.
+    # Hypothesis takes anything that returns a machine, though its type says otherwise.
     run_state_machine_as_test(lambda: Interleaving(engine, queues), settings=how)  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""What follows a transaction, where states and names meet: commits, voids, expiries, refunds."""
+"""Commits, voids, expiries and refunds that meet each other, or a state that forbids them."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ def _refund(api: Api, transaction_id: str, status: int = 201, **fields: Any) -> 
 
 
 def _split(api: Api, **fields: Any) -> str:
-    """10 cents to @A and 20 to @B, in the queue; its id."""
+    """Post a split of 10 cents to @A and 20 to @B into the queue, and return its id."""
     legs = [{"identifier": "@A", "precise_distribution": "10"}, {"identifier": "@B", "distribution": "left"}]
     posted = api.post(precise_amount=30, destination=None, destinations=legs, **fields)
     split_id: str = ok(posted, 201)["transaction_id"]
@@ -198,7 +198,7 @@ def test_a_hold_that_was_committed_in_parts_is_refunded_whole(api: Api) -> None:
     hold = api.done(precise_amount=10, inflight=True)["transaction_id"]
     for amount in (3, 4):
         ok(api.settle(hold, "commit", precise_amount=amount, skip_queue=True), 200)
-    # What is still held is not final.
+    # A hold that is still open is not final.
     response = api.client.post(f"/refund-transaction/{hold}", json={})
     refused(response, 404, "TXN_NOT_FOUND", "no transaction to refund")
     ok(api.settle(hold, "void", skip_queue=True), 200)

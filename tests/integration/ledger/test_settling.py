@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("verified")
 
 
 def _held_split(ledger: Ledger, **fields: Any) -> str:
-    """30 for @A, 70 for @B, held."""
+    """Hold 30 for @A and 70 for @B."""
     return split_of(ledger, 100, ("@A", 30), ("@B", "left"), inflight=True, **fields)
 
 

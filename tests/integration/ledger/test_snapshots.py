@@ -1,4 +1,4 @@
-"""Who takes snapshots of balances, and when."""
+"""Snapshots of balances: which task takes them, and when."""
 
 import json
 from datetime import UTC, datetime

@@ -14,7 +14,7 @@ from tests.harness.lists import Row, ok, transaction
 
 @pytest.fixture
 def one_of_each(client: FlaskClient) -> dict[str, str]:
-    """A transaction in each state that there is, by a name for it. Ids."""
+    """The id of a transaction in each state, by a name for the state."""
     ids: dict[str, str] = {}
 
     def post(name: str, status: str, **fields: Any) -> None:
@@ -67,7 +67,7 @@ def one_of_each(client: FlaskClient) -> dict[str, str]:
     for name in ("paid", "split", "held"):
         ok(client.post(f"/{ids[name]}/metadata", json={"meta_data": {"added": name, "tier": 9}}), 200)
     ids["split half decided"] = _half_decided(client)
-    # From here on nothing decides.
+    # Nothing is decided after this line.
     undecided: dict[str, Row] = {
         "queued": {"source": "@Q", "destination": "@A"},
         "queued hold": {"source": "@Q", "inflight": True},
@@ -85,7 +85,7 @@ def one_of_each(client: FlaskClient) -> dict[str, str]:
 
 
 def _half_decided(client: FlaskClient) -> str:
-    """A split of holds, of whose two legs in two queues one is decided: it is QUEUED, though money is held."""
+    """A split of two holds in two queues. One is decided, so the split is QUEUED though money is held."""
     engine = client.application.extensions["pacioli"].engine
     for number in itertools.count():
         sources = [{"identifier": f"@Rich{number}{side}", "distribution": "50%"} for side in "LR"]

@@ -126,7 +126,7 @@ def _asks_for_scheduled(asked: list[Row]) -> bool:
 
 
 def _walk(client: FlaskClient, path: str, body: Row) -> Iterator[Any]:
-    """The pages of a filter, by their Link headers."""
+    """Read the pages of a filter by their Link headers."""
     while path:
         response = client.post(path, json=body)
         yield ok(response, 200)
@@ -138,7 +138,7 @@ def _wire(value: Any) -> Any:
 
 
 def _values_of(row: Row, field: str) -> list[Any]:
-    """What a field has: nothing, or one value, or of both sides."""
+    """Return the values of a field: none, one, or one of each side."""
     name, _, key = field.partition(".")
     value = row.get(name)
     if key:
@@ -155,7 +155,7 @@ def _values_of(row: Row, field: str) -> list[Any]:
 
 
 def _holds(asked: Row, row: Row, kind: Type) -> bool:
-    """What a filter means, in Python."""
+    """Return whether a row matches a clause, in Python."""
     values, operator = _values_of(row, asked["field"]), asked["operator"]
     if operator in ("isnull", "isnotnull"):
         return bool(bool(values) == (operator == "isnotnull"))

@@ -107,7 +107,7 @@ def test_common_filters_use_an_index(filled: Engine, plans: list[Any], order: st
     with begin(filled) as conn:
         fields = {f"{{{key}}}": conn.execute(text(_SAMPLE.format(key))).scalar_one() for key in (1, 78, 1800)}
         now: datetime = conn.execute(text("SELECT max(accepted_at) FROM log")).scalar_one()
-    # Yesterday, which is a whole day at any time of today.
+    # Yesterday is a whole day at any time of today.
     fields |= {"{hour}": now.strftime("%Y-%m-%dT%H"), "{day}": (now - timedelta(days=1)).strftime("%Y-%m-%d")}
     for field, operator, value, few in COMMON:
         for counted in (False, few):
@@ -153,14 +153,14 @@ def test_common_filters_of_balances_use_an_index(filled: Engine, plans: list[Any
 
 
 def _scanned(plan: Any, *, by_index: bool = True) -> Iterator[str]:
-    """Tables that are read from end to end, row by row or, if that counts, by an index that finds nothing, but sorts."""
+    """Return the tables that are read whole, row by row or, if that counts, by an index that only sorts."""
     if isinstance(plan, list):
         for each in plan:
             yield from _scanned(each, by_index=by_index)
     elif isinstance(plan, dict):
         kind = plan.get("Node Type", "")
         useless = kind in ("Index Scan", "Index Only Scan") and "Index Cond" not in plan
-        # One that only has what the filter is about is as good as found.
+        # An index that holds only rows of the filter finds them too.
         if kind == "Seq Scan" or (by_index and useless and plan["Index Name"] not in _PARTIAL):
             yield plan["Relation Name"]
         for each in plan.values():

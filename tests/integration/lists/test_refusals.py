@@ -1,4 +1,4 @@
-"""A filter that cannot be meant is refused, and the answer says what would be right."""
+"""A filter that makes no sense is refused, and the answer says what would be right."""
 
 from typing import Any
 

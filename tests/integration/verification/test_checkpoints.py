@@ -27,7 +27,7 @@ def test_a_cut_tail_is_named_by_the_checkpoint_alone(chained: Ledger) -> None:
     restore(chained, saved)
     for report in both(chained):
         named(report, "log", "seq 9", "row")
-    # As much happened since, and more.
+    # As many rows were accepted since, and more.
     for _ in range(2):
         chained.post(source="@A", destination="@B", precise_amount=3)
     chained.drain()
@@ -52,7 +52,7 @@ def test_outcomes_that_were_taken_back_are_named(chained: Ledger) -> None:
 
 
 def save(ledger: Ledger, tables: tuple[str, ...]) -> dict[str, str]:
-    """Rows of tables as JSON."""
+    """Return the rows of tables as JSON."""
     with reading(ledger.engine) as conn:
         return {
             table: conn.execute(text(f"SELECT coalesce(json_agg(t), '[]')::text FROM {table} t")).scalar_one()
@@ -113,7 +113,7 @@ def test_a_history_that_was_rewritten_is_named_by_the_checkpoint_alone(chained: 
 
 @pytest.fixture
 def thrice(chained: Ledger) -> Ledger:
-    """With checkpoints 1, 2 and 3, at sequences 8, 9 and 10."""
+    """A ledger with checkpoints 1, 2 and 3, at sequences 8, 9 and 10."""
     checkpoint(chained)
     for _ in range(2):
         chained.post(source="@A", destination="@B")
@@ -171,13 +171,13 @@ def test_a_checkpoint_is_written_only_when_there_is_something_new_to_say(chained
     first = checkpoints.write(chained.engine, reached, None)
     assert first is not None and (first.id, first.heads.sequence, first.signed) == (1, 8, False)
     assert checkpoints.write(chained.engine, reached, None) is None
-    # With the key, what is not signed is no reason to sign nothing, nor to go on from there.
+    # With the key, an unsigned checkpoint does not stop signing, and is not gone on from.
     assert verify_since_checkpoint(chained.engine, key=KEY).from_sequence == 1
     signed = checkpoints.write(chained.engine, reached, KEY)
     assert signed is not None and signed.signed
     assert checkpoints.write(chained.engine, reached, KEY) is None
     assert verify_since_checkpoint(chained.engine, key=KEY).from_sequence == 9
-    # Without it, nothing can be added to what is signed.
+    # Nobody can add to signed checkpoints without the key.
     chained.post()
     chained.drain()
     report = verify_since_checkpoint(chained.engine)

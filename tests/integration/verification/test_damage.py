@@ -207,7 +207,7 @@ FORGED = {
     "UPDATE scheduled SET reference = 'S'": ("scheduled", "txn_", "row"),
     "UPDATE scheduled SET id = (SELECT id FROM log WHERE seq = 10)": ("scheduled", "txn_", "row"),
 }  # fmt: skip
-"""As ``DAMAGE``, of the ledger of ``more``. What must be named need not be the first."""
+"""Statements that damage the ledger of ``more``, as in ``DAMAGE``. What is named need not be named first."""
 
 
 @pytest.mark.parametrize("statements", FORGED)

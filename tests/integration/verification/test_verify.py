@@ -1,4 +1,4 @@
-"""The verifier is silent over a sound ledger, also while it goes on."""
+"""The verifier finds nothing in a sound ledger, even while transactions go on."""
 
 import random
 

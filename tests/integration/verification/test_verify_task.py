@@ -19,7 +19,7 @@ from web.app import create_app
 
 @pytest.fixture
 def task(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The task as a function, with what it would send to itself."""
+    """The task as a function, and a list of the messages that it sends to itself."""
     from worker import tasks
 
     sent: list[dict[str, Any]] = []

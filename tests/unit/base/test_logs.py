@@ -1,4 +1,4 @@
-"""The log: for people at a terminal, else JSON."""
+"""The log is for people at a terminal, and JSON elsewhere."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Settings: what is read from an environment, and what is said about the rest of it."""
+"""Settings are read from an environment, and whatever is wrong in it is named."""
 
 import pytest
 

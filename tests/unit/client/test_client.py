@@ -1,4 +1,4 @@
-"""The client against a stub: what it sends, what it makes of answers, and what it repeats."""
+"""The client against a stub: its requests, its reading of answers, and its repeats."""
 
 import io
 import json
@@ -253,7 +253,7 @@ def test_a_list_follows_the_links() -> None:
 
 
 class Pipe(io.BytesIO):
-    """Cannot be read twice."""
+    """A file that cannot be read twice."""
 
     def seekable(self) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""What is wrong with the terms of a funding job, as far as it can be said without a database."""
+"""The problems of a funding job's terms that can be found without a database."""
 
 from datetime import UTC, datetime
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""The rows of a funding job as they are read: a CSV in all the forms that spreadsheets and people give it, and a list."""
+"""The rows of a funding job are read from a list, or a CSV in all the forms that spreadsheets and people write."""
 
 import tracemalloc
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""When a job runs, against a plain enumeration of every minute."""
+"""The times at which a job runs, compared with a plain enumeration of every minute."""
 
 from bisect import bisect_right
 from datetime import UTC, date, datetime, timedelta
@@ -25,7 +25,7 @@ def _some(cron: str, zone: str, after: str, *, many: int = 3) -> list[str]:
     return [time.isoformat(" ").removesuffix(":00+00:00") for time in found]
 
 
-# What may be asked for
+# Schedules that are understood
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_every_problem_is_told_at_once_and_what_is_not_given_is_not_looked_at() 
         ("30 2,3 * * *", "Europe/Berlin", "2024-03-31 00:00", ["2024-03-31 01:00", "2024-03-31 01:30"]),
         # Half an hour: 02:00 to 02:30.
         ("15 2 * * *", "Australia/Lord_Howe", "2024-10-05 12:00", ["2024-10-05 15:30", "2024-10-06 15:15"]),
-        # From midnight on.
+        # The gap begins at midnight.
         ("0 0 * * *", "America/Sao_Paulo", "2018-11-03 12:00", ["2018-11-04 03:00", "2018-11-05 02:00"]),
         ("0 0 * * *", "Africa/Cairo", "2024-04-25 12:00", ["2024-04-25 22:00", "2024-04-26 21:00"]),
         ("10 0 * * *", "Asia/Beirut", "2024-03-30 12:00", ["2024-03-30 22:00", "2024-03-31 21:10"]),
@@ -243,7 +243,7 @@ def test_the_rarest_day_comes_after_forty_years() -> None:
     assert _some("0 0 * 2 MON#5", "UTC", "2072-03-01", many=1) == ["2112-02-29 00:00"]
 
 
-# What is due
+# Due runs
 
 HOURLY = Schedule(cron="0 * * * *")
 ONE = _utc("2024-05-01 01:00")
@@ -437,7 +437,7 @@ def _terms(draw: st.DrawFn, position: int, near: list[int]) -> str:
     if kind == "one":
         return written(draw(one)) + draw(step)
     start, end = sorted((draw(one), draw(one)))
-    # Of a range of one value and a step cron makes one value, and cronsim every further one.
+    # A range of one value with a step is that one value to cron, and also every further one to cronsim.
     return f"{written(start)}-{written(end)}" + (draw(step) if start < end else "")
 
 
@@ -485,7 +485,7 @@ def _cases(draw: st.DrawFn) -> tuple[Schedule, datetime, list[datetime]]:
 
 
 def _asked(schedule: Schedule, next_due: datetime | None, now: datetime, missed: Missed, made: int) -> Due:
-    """What is due by now, over as many calls as that takes."""
+    """Return all that is due by now, over as many calls as that takes."""
     runs, skipped = [], 0
     while next_due is not None:
         asked = due(schedule, next_due=next_due, now=now, missed=missed, made=made + len(runs))

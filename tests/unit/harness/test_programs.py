@@ -1,4 +1,4 @@
-"""The harness itself: what is missing or slow is said."""
+"""The harness says which programs are missing and which tests are slow."""
 
 import sys
 

@@ -45,7 +45,7 @@ CULPRIT = Rejection(RejectReason.ATOMIC_GROUP, culprit=6)
         (APPLIED._replace(status=Status.INFLIGHT), (7, 2, 5, 1, 4, -5, 2, 9, BIG, None, None)),
         (
             Outcome(8, Status.REJECTED, 0, rejection=SUM),
-            # As the database gives it back: names by length.
+            # The database gives names back sorted by length.
             (8, 4, 0, *[None] * 6, 7, f'{{"held": 2, "short_by": 1, "available": -3, "requested": {BIG}, "overdraft_limit": 0}}'),
         ),
         (Outcome(8, Status.REJECTED, 0, rejection=CULPRIT), (8, 4, 0, *[None] * 6, 8, '{"culprit": 6}')),

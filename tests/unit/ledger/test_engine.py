@@ -52,7 +52,7 @@ def book(
     later: list[tuple[int, int]] | None = None,
     moved: tuple[int, int] | None = None,
 ) -> Book:
-    """``moved`` is what a refund gives back: how much, and how much of it is refunded."""
+    """A book. ``moved`` is the amount that a refund may give back, and how much of it is refunded."""
     return Book(
         {SOURCE: source or balance(SOURCE), DESTINATION: destination or balance(DESTINATION)},
         {hold.seq: hold} if hold is not None else {},
@@ -69,7 +69,7 @@ def held_book(amount: int, *, committed: int = 0, voided: int = 0) -> Book:
     )
 
 
-# What may be spent
+# Spending
 
 
 @pytest.mark.parametrize("kind", [Kind.TRANSFER, Kind.HOLD])
@@ -276,7 +276,7 @@ def _numbered(*group: Posting) -> list[Posting]:
 
 
 def _ready() -> Book:
-    """With something of every kind to move, settle and give back."""
+    """A book with something of every kind to move, settle and give back."""
     return book(
         balance(SOURCE, 10, held=5), balance(DESTINATION, coming=5), hold=Hold(HOLD_SEQ, 9, 4, 0), moved=(10, 4)
     )
@@ -343,7 +343,7 @@ def test_what_a_failed_group_gave_back_can_be_given_back_after_it() -> None:
     assert decide(refund(), over).amount == 6
 
 
-# What changes
+# Changes of a posting that succeeds
 
 
 def test_a_transfer_moves_money_at_once() -> None:

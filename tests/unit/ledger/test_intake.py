@@ -1,4 +1,4 @@
-"""Intake: five values, each made from the one before. What has a problem stays behind, and all problems come at once."""
+"""Intake makes five values, each from the one before. All problems are named at once."""
 
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta

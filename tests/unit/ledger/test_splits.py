@@ -1,4 +1,4 @@
-"""Splits: what each leg asks for, and that legs add up to the minor unit."""
+"""Splits: the amount of each leg, and legs that add up to the minor unit."""
 
 from fractions import Fraction
 from itertools import groupby
@@ -20,7 +20,7 @@ def shares(*distributions: str, precision: int = 100) -> list[Share]:
     ]
 
 
-# What a leg asks for
+# The amount of a leg
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_legs_are_what_leaves_and_arrives_in_order_unit_by_unit(drawn: tuple[lis
     assert legs == [(*pair, len(list(alike))) for pair, alike in groupby(units)]
 
 
-# In proportion
+# Proportional parts
 
 
 @pytest.mark.parametrize(

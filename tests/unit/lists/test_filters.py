@@ -1,4 +1,4 @@
-"""Filters as they are asked for."""
+"""Filters are read from a query or a body, or refused."""
 
 from datetime import UTC, datetime
 from decimal import Decimal

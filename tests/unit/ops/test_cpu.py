@@ -1,4 +1,4 @@
-"""What a part of the service costs, its children included."""
+"""The CPU time of a part of the service includes its children's."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What `pacioli torture` makes of answers."""
+"""`pacioli torture` tells an answer from a 503."""
 
 import json
 

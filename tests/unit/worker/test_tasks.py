@@ -1,4 +1,4 @@
-"""What all tasks share."""
+"""The behaviour that all tasks share."""
 
 from typing import Any
 
