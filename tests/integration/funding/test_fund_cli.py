@@ -61,14 +61,14 @@ def ledger(ledger: Ledger) -> Ledger:
 
 
 class Steps:
-    """What happens while the command sleeps: one step of the run and then, once, what a test asks for."""
+    """Takes one step of the run while the command sleeps and then, once, does what a test asks for."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.after_rows: dict[int, Callable[[], Any]] = {}
-        """What to do when this many rows are posted."""
+        """Calls to make, by the number of rows posted before."""
         self.after: dict[int, Callable[[], Any]] = {}
-        """What to do after this many sleeps."""
+        """Calls to make, by the number of sleeps before."""
         self.count = 0
         self._progress = Progress()
 

@@ -142,7 +142,7 @@ _STEPS = st.one_of(
 )
 
 
-# What it comes to
+# Balances at a time
 
 
 @search(20)
@@ -377,7 +377,7 @@ _MANY = """
 """
 
 
-# What it costs
+# Cost
 
 
 def test_a_balance_with_many_entries_and_a_late_snapshot_is_not_walked(own_database_url: str) -> None:

@@ -1,4 +1,4 @@
-"""What every request meets: keys, headers, errors, health, and the description of the API."""
+"""Parts that every request meets: keys, headers, errors, health, and the description of the API."""
 
 import gzip
 import json
