@@ -1,4 +1,4 @@
-"""Celery, for the web's doorbells, the workers and beat alike: queues, routes, schedule, delivery.
+"""The configuration of Celery for web, workers and beat: queues, routes, schedule, delivery.
 
 A message never carries money, only "queue 7 has work". So a lost one costs until the next sweep, a repeated one an empty
 look, a reordered one nothing; the settings below keep messages few and failures short, and lean on no broker for order.
@@ -23,27 +23,27 @@ MAINTENANCE = "maintenance"
 
 SWEEP_INTERVAL_S = 1.0
 DUE_INTERVAL_S = 1.0
-"""A due date, also one of a funding job, is answered so late at most while nothing is wrong."""
+"""A due date is answered at most so late while nothing is wrong. It may be one of a funding job."""
 
 VERIFY_INTERVAL_S = 3600.0
-"""An altered row can go unnoticed for so long, if nobody asks before."""
+"""An altered row is noticed after at most so long."""
 
 BELL_KEY = "pacioli:bell"
-"""Redis key that says a doorbell is waiting. Set by the web, removed by the worker before it looks at all queues."""
+"""The Redis key of a waiting doorbell. The web sets it, and a worker removes it before it looks at all queues."""
 BELL_TTL_S = 2
-"""After this long an unanswered doorbell counts as lost."""
+"""An unanswered doorbell counts as lost after so long."""
 
 DECIDED_CHANNEL = "pacioli:decided"
-"""Redis channel on which every drain tells the new cursors of its queues, as JSON ``{queue: cursor}``."""
+"""The Redis channel where a drain publishes the new cursors of its queues, as JSON ``{queue: cursor}``."""
 
 
 def postings_queue(number: int) -> str:
-    """The Celery queue of a posting queue's doorbells."""
+    """Return the Celery queue for the doorbells of a posting queue."""
     return f"postings.{number}"
 
 
 def route(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any, task: Any = None, **_: Any) -> Any:
-    """A doorbell goes to its posting queue's own Celery queue, everything else to maintenance."""
+    """Route a doorbell to the Celery queue of its posting queue, and everything else to maintenance."""
     return {"queue": postings_queue(args[0]) if name == DRAIN else MAINTENANCE}
 
 
@@ -54,8 +54,8 @@ except SettingsError as error:
 
 broker_url = SETTINGS.broker
 
-# They hang on the nameless exchange, so that a flushed Redis loses no binding. On RabbitMQ a queue holds one doorbell
-# at most; on Redis doorbell.py sees to that.
+# The queues use the nameless exchange, so that a flushed Redis loses no binding. On RabbitMQ a queue holds one
+# doorbell at most; on Redis doorbell.py makes sure of that.
 task_queues = [
     Queue(name, routing_key=name, queue_arguments={"x-max-length": 1})
     for name in map(postings_queue, range(MAX_QUEUES))
@@ -65,11 +65,11 @@ task_create_missing_queues = False
 task_routes = (route,)
 
 beat_schedule = {
-    # An unread one is worth nothing once the next is there, so it expires.
+    # A tick expires, because the next one does the same work.
     "sweep": {"task": SWEEP, "schedule": SWEEP_INTERVAL_S, "options": {"expires": 5 * SWEEP_INTERVAL_S}},
     "due": {"task": DUE, "schedule": DUE_INTERVAL_S, "options": {"expires": 5 * DUE_INTERVAL_S}},
     "fund": {"task": FUND, "schedule": DUE_INTERVAL_S, "options": {"expires": 5 * DUE_INTERVAL_S}},
-    # Of balances that changed since yesterday. No answer depends on when, or on whether, they are taken.
+    # Snapshots of balances that changed since yesterday make answers quicker. No answer depends on them.
     "snapshot": {"task": SNAPSHOT, "schedule": crontab(minute="5", hour="0"), "options": {"expires": 12 * 3600}},
     "verify": {"task": VERIFY, "schedule": VERIFY_INTERVAL_S, "options": {"expires": VERIFY_INTERVAL_S}},
 }
@@ -101,7 +101,7 @@ broker_transport_options = {
     "unacked_restore_throttle": 1,
 }
 if broker_url.startswith("filesystem:"):
-    # Where no Redis can be had: kombu's transport over folders, which `pacioli up` names in BROKER_FOLDER.
+    # Without Redis, `pacioli up` names a folder in BROKER_FOLDER for kombu's transport over files.
     assert SETTINGS.broker_folder is not None
     broker_transport_options = {
         "data_folder_in": SETTINGS.broker_folder,

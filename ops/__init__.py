@@ -1,1 +1,1 @@
-"""What an operator runs."""
+"""The `pacioli` command and everything that an operator runs with it."""

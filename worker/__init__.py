@@ -1,1 +1,1 @@
-"""The Celery door: doorbells and due dates. Imports core, never web."""
+"""The Celery door: it answers doorbells and due dates. It imports core, and never web."""

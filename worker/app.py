@@ -1,4 +1,4 @@
-"""The Celery application of workers and beat, and what one worker process keeps: an engine and a Redis client."""
+"""The Celery application of workers and beat, and the engine and Redis client of a worker process."""
 
 import gc
 import json
@@ -32,34 +32,34 @@ CHAIN_KEY = SETTINGS.chain_key
 
 @worker_init.connect
 def _check_settings(**_: Any) -> None:
-    """A worker needs a database. Beat does not, and imports this module too."""
+    """Refuse to start a worker without a database. Beat imports this module too, and needs none."""
     if SETTINGS.database_url is None:
         raise SystemExit(missing("DATABASE_URL"))
 
 
 @cache
 def engine() -> Engine:
-    """The process's engine."""
+    """Return the engine of this process."""
     assert SETTINGS.database_url is not None
     return connect(SETTINGS.database_url, pool_size=2, readers=2)
 
 
 @cache
 def redis() -> "Redis | None":
-    """For telling what was decided; None where the broker is not Redis."""
+    """Return the Redis client of this process, or None where the broker is not Redis."""
     url = SETTINGS.redis_url
     return Redis.from_url(url, socket_timeout=2, socket_connect_timeout=1) if url else None
 
 
 def announce(cursors: dict[int, int]) -> None:
-    """Tell whoever waits how far the queues are decided. Nobody is harmed if the message is lost."""
+    """Publish how far the queues are decided. A lost message only makes those who wait poll."""
     if (client := redis()) is not None:
         with suppress(RedisError, OSError):
             client.publish(celeryconfig.DECIDED_CHANNEL, json.dumps(cursors))
 
 
 def answer() -> None:
-    """Take the mark off the doorbell, before looking: what is accepted from now on rings again."""
+    """Remove the mark of the doorbell before a drain looks, so that later transactions ring again."""
     if (client := redis()) is not None:
         with suppress(RedisError, OSError):
             client.delete(celeryconfig.BELL_KEY)
@@ -67,7 +67,7 @@ def answer() -> None:
 
 @after_setup_logger.connect
 def _set_up_log(**_: Any) -> None:
-    """Have the log written as the settings say, and every doorbell without two lines of Celery's in it."""
+    """Configure the log by the settings, without Celery's two lines for each doorbell."""
     logs.configure(SETTINGS.log_format)
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -75,19 +75,19 @@ def _set_up_log(**_: Any) -> None:
 
 @worker_process_init.connect
 def _after_fork(**_: Any) -> None:
-    """Connections of the parent belong to the parent."""
+    """Drop the connections of the parent process, and tune the garbage collector."""
     if engine.cache_info().currsize:
         engine().dispose(close=False)
     redis.cache_clear()
-    # A batch makes tens of thousands of tuples and no cycles: looking for those that often costs a tenth of the drain.
+    # A drain makes tens of thousands of tuples and no cycles, and a search for cycles costs a tenth of its time.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
 
 
 @worker_ready.connect
 @heartbeat_sent.connect
-def _beat(sender: Any = None, **_: Any) -> None:
-    """Say in the database that this worker lives. `/health` reads it."""
+def _record_heartbeat(sender: Any = None, **_: Any) -> None:
+    """Record the heartbeat of this worker in the database, where `/health` reads it."""
     name = getattr(sender, "hostname", None) or getattr(getattr(sender, "eventer", None), "hostname", None)
     with suppress(TransientError), begin(engine()) as conn:
         queue_store.record_heartbeat(conn, name or f"pid {os.getpid()}")

@@ -1,4 +1,4 @@
-"""The base of all tasks: it ends a task when the database is away, and gives log lines their context."""
+"""The base class of all tasks. It ends a task when the database is away, and gives log lines their context."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class LedgerTask(Task):  # type: ignore[misc]
     """
 
     cut_short = "a task was cut short"
-    """The line that the log gets then."""
+    """The log line of a task that ends early."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with bound_contextvars(**self._context()):
@@ -30,7 +30,7 @@ class LedgerTask(Task):  # type: ignore[misc]
                 return None
 
     def _context(self) -> dict[str, str]:
-        """The name of the task; and the queue and id of its message, unless it is called as a function."""
+        """Return the name of the task, and the queue and id of its message if it has one."""
         context = {"task": self.name}
         if not self.request.called_directly:
             queue = (self.request.delivery_info or {}).get("routing_key")

@@ -1,6 +1,6 @@
 """The tasks. Each opens its own transactions, and each may come twice, late or never.
 
-Where the database is busy or gone, ``LedgerTask`` has a task end with one line of the log.
+When the database is busy or gone, ``LedgerTask`` ends the task with one line in the log.
 """
 
 import time
@@ -21,18 +21,18 @@ from worker.app import CHAIN_KEY, announce, answer, app, engine
 logger = structlog.get_logger()
 
 OVERDUE_S = 1.0
-"""A posting older than this has lost its doorbell, or its worker."""
+"""A posting that waits longer has lost its doorbell or its worker."""
 
 VERIFIED = 100_000
-"""Rows of the log that one task verifies: some seconds, so that it is done before it would be delivered again."""
+"""One task verifies so many rows of the log. It takes some seconds, so it ends before its message is delivered again."""
 
 TOGETHER = 500
-"""Postings that a worker decides in one commit across queues, before it goes on with its own alone."""
+"""A worker decides up to so many postings of all queues in one commit. With more, it drains its own queue alone."""
 
 
 @app.task(name=celeryconfig.DRAIN, cut_short="a drain was cut short")
 def drain(queue: int) -> None:
-    """Answer a doorbell: decide all that is in the queue, and what little waits in the others."""
+    """Answer a doorbell: decide everything in the queue, and the few postings that wait in others."""
     answer()
     for other in core_drain.drain(engine(), queue, announce=announce, together=TOGETHER):
         drain.apply_async((other,))
@@ -49,14 +49,14 @@ def sweep() -> None:
 
 @app.task(name=celeryconfig.DUE, cut_short="what is due could not be accepted")
 def due() -> None:
-    """Accept scheduled transactions that are due, and settle holds whose date has come."""
+    """Accept the scheduled transactions that are due, and settle the holds whose date has come."""
     for queue in core_due.accept_due(engine()):
         drain.apply_async((queue,))
 
 
 @app.task(name=celeryconfig.FUND, cut_short="funding was cut short")
 def fund() -> None:
-    """Claim the funding jobs that are due, and post rows of their runs for a second. Goes on in another task."""
+    """Claim the funding jobs that are due, and post rows of their runs for a second. Another task goes on."""
     progress = runs.advance(engine(), announce=announce)
     for queue in progress.touched:
         drain.apply_async((queue,))
@@ -67,7 +67,7 @@ def fund() -> None:
 
 
 SNAPSHOT_FOR_S = 5.0
-"""A task that ran longer than the broker's visibility timeout would be delivered once more, so the rest is another task."""
+"""One task takes snapshots for so long. The broker delivers a task again after its visibility timeout."""
 
 
 @app.task(name=celeryconfig.SNAPSHOT, cut_short="snapshots were cut short")
@@ -84,7 +84,7 @@ def snapshot(size: int = history.BATCH, after: int = 0) -> None:
 
 @app.task(name=celeryconfig.VERIFY, cut_short="the ledger could not be verified")
 def verify() -> None:
-    """Verify what came after the last checkpoint, and write the next if it is sound. Goes on in another task."""
+    """Verify the log after the last checkpoint, and write the next one if it is sound. Another task goes on."""
     report = verify_since_checkpoint(engine(), key=CHAIN_KEY, limit=VERIFIED)
     if not report.ok:
         problems = [str(problem) for problem in report.problems]

@@ -1,4 +1,4 @@
-"""``pacioli demo``: a small shop's day over HTTP, told, and checked against what was told."""
+"""``pacioli demo`` plays a small shop's day over HTTP, and checks every number."""
 
 import secrets
 import time
@@ -21,23 +21,23 @@ from ops.server.instance import Unavailable
 
 CENTS = 100
 DECIDED_TIMEOUT_S = 60.0
-"""A worker that starts up, or a line that others filled, may take a while."""
+"""A worker that starts, or a queue that others have filled, may take so long."""
 
 WAIT_S = 10.0
-"""How long one request waits for a decision."""
+"""One request waits so long for a decision."""
 
 SHARED = (("@FundingPool", "USD"), ("@Revenue", "USD"), ("@Fees", "USD"), ("@World", "USD"))
 SHARED_EUR = (("@Revenue", "EUR"), ("@World", "EUR"))
 
 TOLD = ("reference", "transaction_id", "status", "precise_amount", "currency", "sequence")
-"""Fields of each transaction that ``--json`` prints."""
+"""``--json`` prints these fields of each transaction."""
 
 WALKED = 20_000
-"""Balances that are added up over HTTP. A larger ledger is for ``pacioli verify``."""
+"""The demo adds up so many balances over HTTP at most. ``pacioli verify`` adds up more."""
 
 
 class NotAsTold(click.ClickException):
-    """The service answered something else than the story says."""
+    """The service answers something else than the story says."""
 
     def __init__(self, what: str, told: object, found: object) -> None:
         super().__init__(f"not as told: {what}: expected {told}, found {found}")
@@ -70,7 +70,7 @@ def demo(where: Where, as_json: bool) -> None:
 
 @dataclass
 class Account:
-    """A balance of the story, as it was when the story began."""
+    """A balance of the story, as it is when the story begins."""
 
     name: str
     currency: str
@@ -80,7 +80,7 @@ class Account:
 
 
 class Story:
-    """One run. Its references begin with the run's name, so it can tell its own entries from all others."""
+    """One run of the story. Its references begin with its name, so it knows its own entries."""
 
     def __init__(self, client: Client, out: Console) -> None:
         self.run = f"demo-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
@@ -91,7 +91,7 @@ class Story:
         self._names: dict[str, str] = {}
 
     def tell(self) -> None:
-        """Every chapter, in order.
+        """Play every chapter, in order.
 
         Raises:
             NotAsTold: at the first number that is not what the story says.
@@ -205,7 +205,7 @@ class Story:
         self._out.print("The order itself went " + ", ".join(step.status for step in settled.timeline) + ".\n")
 
     def _close(self, accounts: list[Account]) -> None:
-        """What this run changed, which is known to the cent, and what everything adds up to."""
+        """Check what this run changed, to the cent, and that everything adds up to zero."""
         told = {
             ("Ana", "USD"): 7750, ("Ben", "USD"): 23500, ("Cleo", "USD"): 1550,
             ("@FundingPool", "USD"): -22550, ("@Revenue", "USD"): 8622, ("@Fees", "USD"): 128,
@@ -247,7 +247,7 @@ class Story:
         self._out.print(Text("All as told.", style="bold green"))
 
     def _add_up_everything(self) -> None:
-        """Every balance of the ledger. Others may post while we read, so only a sum that stands still counts."""
+        """Add up every balance of the ledger. Others may post while we read, so only a sum that stays the same counts."""
         before = None
         for _ in range(5):
             balances = self._walk()
@@ -305,14 +305,14 @@ class Story:
         status: str = "APPLIED",
         **fields: Any,
     ) -> Transaction:
-        """Submit one transaction, and see it decided as the story says."""
+        """Create a transaction, and check that it is decided as the story says."""
         asked = self._request(suffix, source, destination, minor, text, **fields)
         answer = self._client.transactions.create(asked)
         self._expect(f"the status of {asked.reference} when it is accepted", "QUEUED", answer.status)
         return self._decided(str(asked.reference), status)
 
     def _decided(self, reference: str, status: str) -> Transaction:
-        """A transaction once it is no longer QUEUED."""
+        """Wait until a transaction is decided, and check its status."""
         found = self._client.transactions.by_reference(reference)
         deadline = time.monotonic() + DECIDED_TIMEOUT_S
         while (found := self._client.transactions.read(found.transaction_id, wait_s=WAIT_S)).status == "QUEUED":

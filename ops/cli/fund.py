@@ -1,4 +1,4 @@
-"""``pacioli fund``: make a funding job of a file or a rule, try it out, and watch its first run."""
+"""``pacioli fund`` creates a funding job from a file or a rule, or does a dry run, and watches the first run."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -47,20 +47,34 @@ NUMBER = _Number()
 
 @click.command(short_help="Fund many balances from one pool, now or on a schedule.")
 @click.argument("file", type=click.File("rb"), required=False)
-@click.option("--source", help="The pool that pays: an @Name or a balance id.")
-@click.option("--currency", help="Of an @Name, which may have several.")
-@click.option("--precision", type=click.IntRange(1, MAX_PRECISION), help="100 for cents; needed before its first use.")
-@click.option("--ledger", "ledger_id", help="In place of FILE: all balances of this ledger, found when a run starts.")
-@click.option("--amount", type=NUMBER, help="With --ledger: for each balance.")
-@click.option("--top-up-to", type=NUMBER, help="With --ledger: what each balance is to have then.")
-@click.option("--name", help="Of the job. [default: that of the file]")
-@click.option("--description", help="Of each transaction whose row has none. [default: the name]")
-@click.option("--reference", help="Makes the same command harmless when repeated. [default: a new one each time]")
+@click.option("--source", help="The pool that pays, an @Name or a balance id.")
+@click.option("--currency", help="The currency of the pool. An @Name needs it, because it may have several.")
+@click.option(
+    "--precision",
+    type=click.IntRange(1, MAX_PRECISION),
+    help="Minor units in a major unit, 100 for cents. The first use of a currency needs it.",
+)
+@click.option(
+    "--ledger", "ledger_id", help="Fund all balances that this ledger has when a run starts, in place of FILE."
+)
+@click.option("--amount", type=NUMBER, help="With --ledger, each balance gets this amount.")
+@click.option("--top-up-to", type=NUMBER, help="With --ledger, each balance is filled up to this amount.")
+@click.option("--name", help="The name of the job. [default: the name of the file]")
+@click.option(
+    "--description", help="The description of a transaction whose row has none. [default: the name of the job]"
+)
+@click.option(
+    "--reference", help="A repeated command with the same reference does nothing twice. [default: a new one each time]"
+)
 @click.option("--allow-overdraft", is_flag=True, help="The pool may go below zero.")
-@click.option("--overdraft-limit", type=NUMBER, help="How far below zero. A run that would go further is refused.")
-@click.option("--until-limit", is_flag=True, help="Do not refuse it: fund in order, as far as the money goes.")
+@click.option(
+    "--overdraft-limit", type=NUMBER, help="The pool may go so far below zero. A run that would go further is refused."
+)
+@click.option(
+    "--until-limit", is_flag=True, help="Fund the rows in order until the limit, instead of refusing the run."
+)
 @click.option("--allow-duplicates", is_flag=True, help="A destination may be in the file several times.")
-@click.option("--atomic", is_flag=True, help=f"All rows or none; up to {MAX_ATOMIC:,}.")
+@click.option("--atomic", is_flag=True, help=f"Apply all rows or none. The file has at most {MAX_ATOMIC:,} rows.")
 @click.option("--inflight", is_flag=True, help="Hold the money, to be committed or voided later.")
 @click.option(
     "--commit-after-s",
@@ -70,15 +84,15 @@ NUMBER = _Number()
 )
 @click.option("--at", help="Run once, at this time, such as 2026-12-24T08:00:00+01:00.")
 @click.option("--cron", help="Run again and again: minute hour day month weekday.")
-@click.option("--timezone", help="Of --cron, such as Europe/Berlin. [default: UTC]")
-@click.option("--ends-at", help="Of --cron: no run after this time.")
-@click.option("--count", type=int, help="Of --cron: how many runs in all.")
+@click.option("--timezone", help="The time zone of --cron, such as Europe/Berlin. [default: UTC]")
+@click.option("--ends-at", help="With --cron, no run starts after this time.")
+@click.option("--count", type=int, help="With --cron, the job has so many runs in all.")
 @click.option(
     "--missed",
     type=click.Choice([each.value for each in Missed]),
-    help="Runs that came while nothing ran. [default: once]",
+    help="Runs to make up for those that were missed while nothing ran. [default: once]",
 )
-@click.option("--dry-run", is_flag=True, help="Say what a run would come to, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what a run would do, and keep nothing.")
 @click.option("--detach", is_flag=True, help="Do not wait for the run.")
 @asks_service
 def fund(
@@ -145,7 +159,7 @@ def fund(
 def _rule(
     file: BinaryIO | None, ledger_id: str | None, amount: Decimal | None, top_up_to: Decimal | None
 ) -> Rule | None:
-    """Whom to fund where no file says it."""
+    """Return the rule that finds the balances, or None where a file names them."""
     if (file is None) == (ledger_id is None):
         raise click.UsageError(
             "say whom to fund: a CSV file (- for standard input), or --ledger with --amount or --top-up-to"
@@ -160,13 +174,13 @@ def _rule(
 
 
 def _asked(name: str | None, rule: Rule | None, terms: dict[str, Any]) -> NewJob:
-    """What is asked, with what only the command line can ask for named in its words."""
+    """Make the request of the options, and refuse in the words of the command line what it lacks."""
     if not terms["source"]:
         raise click.UsageError("say which pool pays: --source @FundingPool, or the id of a balance")
     if terms["source"].startswith("@") and not terms["currency"]:
         raise click.UsageError(f"{terms['source']} may have several currencies: say which one, as in --currency USD")
     terms["name"] = terms["name"] or name or f"ledger {rule.ledger_id if rule else ''}"
-    # Said before it is kept, so that whoever does not get to know whether it was may ask for the same once more.
+    # The reference is made here, so that the same command can be repeated when its answer is lost.
     terms["reference"] = terms["reference"] or f"cli-{new_key()}"
     given = {field: value for field, value in terms.items() if value is not None and value is not False}
     return NewJob(**given, rule=rule)
@@ -180,7 +194,7 @@ def _name_of(file: BinaryIO | None) -> str | None:
 
 
 def _look_at_pool(client: Client, asked: NewJob, dry_run: bool) -> int:
-    """What the pool holds before, in minor units. One that is not there and may not go below zero cannot pay."""
+    """Return what the pool holds before, in minor units. Refuse a pool that is not there and may not go below zero."""
     pool: Balance | None = None
     if not asked.source.startswith("@"):
         pool = client.balances.read(asked.source)
@@ -198,7 +212,7 @@ def _look_at_pool(client: Client, asked: NewJob, dry_run: bool) -> int:
 
 
 def _with_bar(err: Console, file: BinaryIO | None, ask: Callable[[Sent], T]) -> T:
-    """Ask, with a bar that shows how far the file is sent.
+    """Send a request, with a bar that shows how far the file is sent.
 
     Raises:
         click.exceptions.Exit: Ctrl-C before the service had all of it, so that nothing was kept.
@@ -255,7 +269,7 @@ def _end_dry_run(out: Console, asked: NewJob, found: DryRun, as_json: bool) -> N
 
 
 def _print_invalid(out: Console, error: Invalid, as_json: bool) -> None:
-    """Every bad row of a file. What is wrong in one line is left to whoever catches the error."""
+    """Print every bad row of a file. A problem without a row is left to whoever catches the error."""
     if as_json:
         detail = {"code": error.code, "message": error.message, "details": error.details}
         print_json({"error": error.message, "error_detail": detail})

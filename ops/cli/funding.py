@@ -1,4 +1,4 @@
-"""``pacioli funding``: look at funding jobs, and stop them or have them go on."""
+"""``pacioli funding`` shows funding jobs, and pauses, resumes, cancels, runs or retries them."""
 
 import re
 from collections.abc import Callable
@@ -24,9 +24,11 @@ _ID = re.compile(r"fund_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 @click.option(
     "--status",
     type=click.Choice(["ACTIVE", "PAUSED", "CANCELLED", "FINISHED"], case_sensitive=False),
-    help="Only these jobs.",
+    help="Show only jobs with this status.",
 )
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="The newest jobs.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Show so many of the newest jobs."
+)
 @asks_service
 @click.pass_context
 def funding(ctx: click.Context, status: str | None, limit: int, where: Where, as_json: bool) -> None:
@@ -69,9 +71,11 @@ def show_job(name: str, where: Where, as_json: bool) -> None:
 @funding.command("rows")
 @click.argument("name", metavar="JOB")
 @click.argument("run_id", metavar="[RUN]", required=False)
-@click.option("--status", type=click.Choice(ROW_STATUSES, case_sensitive=False), help="Only rows that are so now.")
-@click.option("--after", type=click.IntRange(0, 2**63 - 1), default=0, help="Only rows with a higher number.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
+@click.option(
+    "--status", type=click.Choice(ROW_STATUSES, case_sensitive=False), help="Show only rows that have this status now."
+)
+@click.option("--after", type=click.IntRange(0, 2**63 - 1), default=0, help="Show only rows with a higher number.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Show so many rows.")
 @asks_service
 def rows_of_run(
     name: str, run_id: str | None, status: str | None, after: int, limit: int, where: Where, as_json: bool
@@ -101,7 +105,12 @@ def rows_of_run(
 @click.argument("name", metavar="JOB")
 @asks_service
 def pause_job(name: str, where: Where, as_json: bool) -> None:
-    """Stop JOB after the rows that are posted; nothing comes due until it is resumed."""
+    """Pause JOB after the rows that are posted. It has no more runs until it is resumed.
+
+    \b
+    Example:
+      pacioli funding pause salaries-2026
+    """
     _change(where, as_json, name, lambda client, job_id: client.funding.pause(job_id))
 
 
@@ -109,7 +118,12 @@ def pause_job(name: str, where: Where, as_json: bool) -> None:
 @click.argument("name", metavar="JOB")
 @asks_service
 def resume_job(name: str, where: Where, as_json: bool) -> None:
-    """Go on with JOB: with the run it was at, and with its schedule from now on. What that had meanwhile is skipped."""
+    """Resume JOB: its unfinished run goes on, and its schedule from now on. The runs in between are skipped.
+
+    \b
+    Example:
+      pacioli funding resume salaries-2026
+    """
     _change(where, as_json, name, lambda client, job_id: client.funding.resume(job_id))
 
 
@@ -117,16 +131,26 @@ def resume_job(name: str, where: Where, as_json: bool) -> None:
 @click.argument("name", metavar="JOB")
 @asks_service
 def cancel_job(name: str, where: Where, as_json: bool) -> None:
-    """End JOB for good. What is posted stays; what is not stays unposted."""
+    """Cancel JOB for good. Rows that are posted stay posted, and no more are.
+
+    \b
+    Example:
+      pacioli funding cancel salaries-2026
+    """
     _change(where, as_json, name, lambda client, job_id: client.funding.cancel(job_id))
 
 
 @funding.command("run")
 @click.argument("name", metavar="JOB")
-@click.option("--reference", help="Makes the same command harmless when repeated.")
+@click.option("--reference", help="A repeated command with the same reference does nothing twice.")
 @asks_service
 def run_job(name: str, reference: str | None, where: Where, as_json: bool) -> None:
-    """Run JOB once more, now, beside its schedule."""
+    """Run JOB once more, now, beside its schedule.
+
+    \b
+    Example:
+      pacioli funding run salaries-2026 --reference extra-december
+    """
     with service(where) as client:
         started = client.funding.run(_job_id(client, name), reference)
     _print_new_run(started, "was there before" if started.replayed else "is to come", as_json)
@@ -137,7 +161,12 @@ def run_job(name: str, reference: str | None, where: Where, as_json: bool) -> No
 @click.argument("run_id", metavar="[RUN]", required=False)
 @asks_service
 def retry_run(name: str, run_id: str | None, where: Where, as_json: bool) -> None:
-    """Post the rejected rows of a RUN of JOB again, or of its last run. Each run is retried once."""
+    """Post the rejected rows of a RUN of JOB again, or of its last run. Each run can be retried once.
+
+    \b
+    Example:
+      pacioli funding retry salaries-2026
+    """
     with service(where) as client:
         job_id = _job_id(client, name)
         run_id = run_id or _its_last_run(client, job_id)

@@ -1,4 +1,4 @@
-"""``pacioli balance`` and ``pacioli transaction``: what the service knows of one of them."""
+"""``pacioli balance`` and ``pacioli transaction`` show what the service knows of one."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,16 +18,23 @@ from ops.cli.show import books
 from ops.cli.show.text import console, fields_of, print_json
 
 FORESEEN = 5
-"""Funding jobs whose next run is foreseen where a balance is shown."""
+"""A balance is shown with the next run of up to so many funding jobs."""
 
 PAGE = 10_000
-"""Entries that are asked for at a time, at most."""
+"""One request fetches up to so many entries."""
 
 
 @click.command(short_help="Show a balance and its last entries.")
 @click.argument("name")
-@click.option("--currency", help="Of an @Name: only the balance in this currency.")
-@click.option("--entries", "count", type=click.IntRange(0, 10_000), default=10, show_default=True, help="Last entries.")
+@click.option("--currency", help="Show only the balance of an @Name in this currency.")
+@click.option(
+    "--entries",
+    "count",
+    type=click.IntRange(0, 10_000),
+    default=10,
+    show_default=True,
+    help="Show so many of the last entries.",
+)
 @asks_service
 def balance(name: str, currency: str | None, count: int, where: Where, as_json: bool) -> None:
     """Show the balance NAME: a balance id, or an @Name with all its currencies.
@@ -57,13 +64,13 @@ def balance(name: str, currency: str | None, count: int, where: Where, as_json: 
             books.print_balance(console(), row, precision, entries[-count:] if count else [], jobs)
 
 
-@click.command(short_help="Show a transaction: status, timeline, why, place in line.")
+@click.command(short_help="Show a transaction: status, timeline, reason, position.")
 @click.argument("name")
 @asks_service
 def transaction(name: str, where: Where, as_json: bool) -> None:
-    """Show the transaction NAME: its id, or your reference. Or what became of a bulk, by its batch id.
+    """Show the transaction NAME: its id, or your reference. A batch id shows what became of a batch.
 
-    Says where a queued one stands in line and what it waits for, and of a rejected one the sum that did not work out.
+    A queued transaction is shown with its position and what it waits for, a rejected one with the sum that is short.
 
     \b
     Examples:

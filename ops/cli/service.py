@@ -1,4 +1,4 @@
-"""The running service, as commands ask it: where it is, and what they say when it does not answer."""
+"""Connects a command to the running service, and turns its errors into one line that says what to do."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -25,14 +25,14 @@ from pacioli_client.errors import Unavailable as Busy
 from ops.server.instance import Unavailable, data_folder
 
 TRANSPORT: httpx.BaseTransport | None = None
-"""What carries the requests; None is the network. Tests put the application of their own process here."""
+"""The transport of requests; None is the network. Tests set it to the application in their own process."""
 
 WHERE = "or say where it is with --url or PACIOLI_URL"
 
 
 @dataclass(frozen=True)
 class Where:
-    """What the options say of the service: what they leave out, the environment or the running instance says."""
+    """The options that say where the service is. The environment or the running instance fills in what is None."""
 
     url: str | None
     key: str | None
@@ -42,16 +42,22 @@ class Where:
 def asks_service(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that say where the service is, as ``where``, and ``--json``."""
 
-    @click.option("--json", "as_json", is_flag=True, help="For programs: JSON as the service sends it, numbers exact.")
+    @click.option(
+        "--json", "as_json", is_flag=True, help="Print the JSON of the service, with exact numbers, for programs."
+    )
     @click.option(
         "--data",
         type=click.Path(path_type=Path),
         default=data_folder,
         show_default=".pacioli",
-        help="Data folder of the running instance; used when neither --url nor PACIOLI_URL is set.",
+        help="The data folder of the running instance. It counts when neither --url nor PACIOLI_URL is set.",
     )
-    @click.option("--key", default=functools.partial(_of_group, "key"), help="Of the service. [env: PACIOLI_KEY]")
-    @click.option("--url", default=functools.partial(_of_group, "url"), help="The service. [env: PACIOLI_URL]")
+    @click.option(
+        "--key", default=functools.partial(_of_group, "key"), help="The key of the service. [env: PACIOLI_KEY]"
+    )
+    @click.option(
+        "--url", default=functools.partial(_of_group, "url"), help="The address of the service. [env: PACIOLI_URL]"
+    )
     @functools.wraps(command)
     def asking(*arguments: Any, url: str | None, key: str | None, data: Path, **given: Any) -> Any:
         return command(*arguments, where=Where(url, key, data), **given)
@@ -61,12 +67,12 @@ def asks_service(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def service(where: Where) -> Iterator[Client]:
-    """A client of the service. What goes wrong with it becomes one line that says what to do.
+    """Open a client of the service. Its errors become one line that says what to do.
 
     Raises:
-        Unavailable: the question could not be asked.
+        Unavailable: the service does not answer, or cannot.
         click.UsageError: the service says that the request is wrong.
-        click.ClickException: the answer is that there is nothing of that name, or that something is in the way.
+        click.ClickException: nothing has that name, or something is in the way.
     """
     try:
         client = connect(where.url, where.key, data=where.data, transport=TRANSPORT)
@@ -95,6 +101,6 @@ def service(where: Where) -> Iterator[Client]:
 
 
 def _of_group(name: str) -> Any:
-    """So that the option may stand before a subcommand as well as behind it."""
+    """Take an option that stands before a subcommand, so that it may stand there too."""
     parent = click.get_current_context().parent
     return parent.params.get(name) if parent is not None else None

@@ -1,4 +1,4 @@
-"""A run of a funding job, watched to its end: the bar, what may be in its way, Ctrl-C, and what it came to."""
+"""Watches a run of a funding job to its end: the bar, possible trouble, Ctrl-C, and the result."""
 
 import sys
 from collections.abc import Iterator
@@ -19,14 +19,14 @@ from ops.cli.show.text import fields_of, print_json
 from ops.server.instance import Unavailable
 
 LEFT_GOING = 130
-"""Exit status after Ctrl-C, unless it was to cancel: the job goes on without us, or was not made."""
+"""The exit status after a Ctrl-C that does not cancel: the job goes on, or is not made."""
 
 POLL_S = 0.25
-"""How often a run is looked at, unless looking takes long: then the pause is ``PAUSES`` times as long as the look."""
+"""The pause between two requests. After a slow request the pause is ``PAUSES`` times as long as the request."""
 PAUSES = 4
 
 SILENT_S = 15
-"""What has not been heard of for so long is not there, and what has not moved for so long stands still."""
+"""A worker without a heartbeat for so long counts as gone, and a run without progress as stuck."""
 
 SHOWN_REJECTED = 5
 SHOWN_RUNS = 10
@@ -35,7 +35,7 @@ ENDED = ("COMPLETED", "REFUSED", "CANCELLED")
 
 
 def to_its_end(client: Client, job: Job, run: Run, err: Console) -> Run:
-    """See a run to its end, and let Ctrl-C cancel it.
+    """Follow a run to its end, and let Ctrl-C cancel it.
 
     Raises:
         click.exceptions.Exit: Ctrl-C, and it goes on.
@@ -59,7 +59,7 @@ def to_its_end(client: Client, job: Job, run: Run, err: Console) -> Run:
 
 
 def end(client: Client, out: Console, run: Run, *, pool_before: int | None, as_json: bool) -> None:
-    """Say what a run came to.
+    """Print the result of a run.
 
     Raises:
         click.exceptions.Exit: not every row was applied.
@@ -83,7 +83,7 @@ def end(client: Client, out: Console, run: Run, *, pool_before: int | None, as_j
 
 
 def print_whole(client: Client, out: Console, job: Job, as_json: bool) -> None:
-    """Show a job, its pool, what is to come, and what was."""
+    """Show a job: its pool, its next runs, and its last runs."""
     runs = [
         client.funding.read_run(job.job_id, run.run_id)
         for run in islice(client.funding.runs(job.job_id, limit=SHOWN_RUNS), SHOWN_RUNS)
@@ -115,7 +115,7 @@ def _follow(client: Client, job: Job, run: Run, err: Console) -> Run:
 
 
 def _trouble(client: Client, run: Run, *, still_s: float) -> str | None:
-    """Why a run that has not moved for so long may not be moving."""
+    """Return why a run may be stuck, or None."""
     if run.status == "PAUSED":
         return f"the job is paused; `pacioli funding resume {run.job_id}` lets it go on"
     if not client.health().checks.workers_alive:
@@ -135,7 +135,7 @@ def _wants_to_cancel() -> bool:
 
 
 def _next_steps(job: Job, run: Run) -> Iterator[str]:
-    """What can be done about a run that did not apply every row."""
+    """Return what can be done about a run that did not apply every row."""
     job_id, run_id = job.job_id, run.run_id
     if run.rows_rejected:
         yield f"all rejected rows:     pacioli funding rows {job_id} {run_id} --status rejected"

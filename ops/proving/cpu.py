@@ -13,18 +13,18 @@ import psutil
 
 @dataclass
 class Cost:
-    """What some work cost. Filled when its block ends."""
+    """The cost of some work. It is filled when the block ends."""
 
     seconds: float = 0.0
     by_part: dict[str, float] = field(default_factory=dict)
     """CPU seconds of each part of the service."""
 
     def us_a_row(self, rows: int) -> float:
-        """CPU microseconds of all parts together for each row."""
+        """Return the CPU microseconds of all parts together for each row."""
         return sum(self.by_part.values()) / rows * 1e6
 
     def shares(self) -> dict[str, float]:
-        """The fraction of each part, without those that did nothing, the largest first."""
+        """Return the fraction of each part, the largest first, without the parts that did nothing."""
         whole = sum(self.by_part.values()) or 1.0
         parts = sorted(self.by_part.items(), key=lambda part: -part[1])
         return {name: seconds / whole for name, seconds in parts if seconds / whole >= 0.005}
@@ -32,7 +32,7 @@ class Cost:
 
 @contextmanager
 def metered(pids: Mapping[str, int]) -> Iterator[Cost]:
-    """Measure what happens in the block. ``pids`` names the main process of each part; its descendants count too."""
+    """Measure the block. ``pids`` names the main process of each part; its descendants count too."""
     cost = Cost()
     before, started = read(pids), time.perf_counter()
     yield cost
@@ -42,9 +42,9 @@ def metered(pids: Mapping[str, int]) -> Iterator[Cost]:
 
 
 def read(pids: Mapping[str, int]) -> dict[str, float]:
-    """CPU seconds of each part so far, descendants that have ended included.
+    """Return the CPU seconds of each part so far, with its descendants that have ended.
 
-    Of ``pacioli``, which starts the others, and of ``bench``, which starts that, only the own time counts.
+    ``pacioli`` and ``bench`` start the other parts, so only their own time counts.
     """
     return {name: _time(pid, whole=name not in ("pacioli", "bench")) for name, pid in pids.items()}
 

@@ -1,4 +1,4 @@
-"""The least that an answer over HTTP can cost: a Flask view that reads JSON and answers, on the same server."""
+"""A Flask view that reads a body and answers. Its cost is the least that an answer over HTTP can cost."""
 
 from flask import Flask, Response, request
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 Next = Callable[[], bytes | None]
-"""Gives the next request, as the bytes to send; None when there are no more."""
+"""A function that returns the bytes of the next request, or None when there are no more."""
 
 
 @dataclass
 class Load:
-    """What came back."""
+    """The answers to a load."""
 
     seconds: float = 0.0
     statuses: dict[int, int] = field(default_factory=dict)
@@ -25,7 +25,7 @@ class Load:
 
 
 def request(url: str, method: str, path: str, body: bytes = b"") -> bytes:
-    """The bytes of a request. They are made before the clock starts."""
+    """Make the bytes of a request, before the clock starts."""
     head = f"{method} {path} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nContent-Type: application/json\r\n"
     return b"%sContent-Length: %d\r\n\r\n%s" % (head.encode(), len(body), body)
 

@@ -1,4 +1,4 @@
-"""What `pacioli bench` measures: the size of the work, and a line of the result."""
+"""The size of the work that `pacioli bench` measures, and a line of its result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BALANCES = 10_000
 BULK = 1_000
 
 Say = Callable[[str], None]
-"""Tells whoever waits what is going on."""
+"""A function that shows what is going on."""
 
 
 class Row(NamedTuple):
@@ -23,9 +23,9 @@ class Row(NamedTuple):
     ratio: float | None = None
     aim: str = ""
     cpu_us: float | None = None
-    """CPU microseconds that one of them costs, all parts of the service together."""
+    """The CPU microseconds of all parts of the service together for each posting."""
     shares: dict[str, float] | None = None
-    """The fraction of that which each part has."""
+    """The fraction of each part in them."""
 
     @classmethod
     def costing(cls, name: str, count: int, cost: Cost, against: Row | None = None, aim: str = "") -> Row:

@@ -1,4 +1,4 @@
-"""The instance that ``pacioli up`` runs in a data folder, as other commands find it."""
+"""Finds the instance that ``pacioli up`` runs in a data folder, and its database."""
 
 import json
 import os
@@ -16,17 +16,17 @@ from core.base.settings import Settings, SettingsError, chain_key, read
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 KEY_FILE = "chain.key"
-"""The file in the data folder with the key that signs checkpoints, unless PACIOLI_CHAIN_KEY has it."""
+"""This file in the data folder has the key that signs checkpoints, unless PACIOLI_CHAIN_KEY has it."""
 
 
 class Unavailable(click.ClickException):
-    """The question could not be asked. Status 1 is left for a bad answer, such as a damaged ledger."""
+    """A command could not ask. Its status is 2, because 1 is for bad news such as a damaged ledger."""
 
     exit_code = 2
 
 
 def running(data: Path, what: str) -> str:
-    """An entry of the state that the instance keeps while it runs: ``web_url``, ``database_url``.
+    """Read an entry of the state that the instance keeps while it runs: ``web_url`` or ``database_url``.
 
     Raises:
         Unavailable: nothing runs there.
@@ -47,24 +47,26 @@ def running(data: Path, what: str) -> str:
 
 
 def reads_ledger(command: Command) -> Command:
-    """The options of every command that reads the database."""
-    command = click.option("--json", "as_json", is_flag=True, help="For programs: JSON, integers exact.")(command)
+    """Give a command the options of all that read the database."""
+    command = click.option("--json", "as_json", is_flag=True, help="Print JSON with exact integers, for programs.")(
+        command
+    )
     return finds_database(command)
 
 
 def finds_database(command: Command) -> Command:
-    """The option of every command that opens the database."""
+    """Give a command the option of all that open the database."""
     return click.option(
         "--data",
         type=click.Path(path_type=Path),
         default=data_folder,
         show_default=".pacioli",
-        help="Data folder of the running instance; used when DATABASE_URL is not set.",
+        help="The data folder of the running instance. It counts when DATABASE_URL is not set.",
     )(command)
 
 
 def data_folder() -> Path:
-    """Take the option from before a subcommand, where it may stand too; else PACIOLI_DATA, else ``.pacioli``."""
+    """Return the --data that stands before a subcommand, else PACIOLI_DATA, else ``.pacioli``."""
     parent = click.get_current_context().parent
     given = parent.params.get("data") if parent is not None else None
     return given or Path(settings().data)
@@ -74,7 +76,7 @@ def settings() -> Settings:
     """Read the settings from the environment of this command.
 
     Raises:
-        Unavailable: some of it cannot be used; it says all that is wrong.
+        Unavailable: some settings cannot be used. The message names all of them.
     """
     try:
         return read(os.environ)
@@ -84,7 +86,7 @@ def settings() -> Settings:
 
 @contextmanager
 def database(data: Path) -> Iterator[Engine]:
-    """An engine for DATABASE_URL, or for the database of the instance that runs in the data folder.
+    """Open an engine for DATABASE_URL, else for the database of the instance that runs in the data folder.
 
     Raises:
         Unavailable: there is neither.
@@ -97,10 +99,10 @@ def database(data: Path) -> Iterator[Engine]:
 
 
 def chain_key_of(data: Path) -> bytes | None:
-    """The key of PACIOLI_CHAIN_KEY or, when no other database is named, that of the data folder; None when there is none.
+    """Return the key of PACIOLI_CHAIN_KEY, else the data folder's unless DATABASE_URL is set, else None.
 
     Raises:
-        Unavailable: it is not one, or cannot be read.
+        Unavailable: the key is malformed, or cannot be read.
     """
     known = settings()
     path = data / KEY_FILE

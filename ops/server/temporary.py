@@ -1,4 +1,4 @@
-"""The whole service for a while, as ``pacioli up`` runs it, in a folder that somebody throws away."""
+"""Runs the whole service for a while in a temporary folder, as ``pacioli up`` does."""
 
 import json
 import os
@@ -17,12 +17,12 @@ import click
 from core.base.settings import variables
 
 _OWN = {variable.name for variable in variables().values()}
-"""Variables that are not passed on: whoever set them meant a service of their own."""
+"""These variables are not passed on, because they name servers of somebody else."""
 
 
 @dataclass
 class Running:
-    """A service that answers."""
+    """A running service that answers."""
 
     url: str
     data: Path
@@ -30,7 +30,7 @@ class Running:
 
     @property
     def state(self) -> dict[str, Any]:
-        """The state that ``pacioli up`` keeps of itself: URLs, and the ids of its processes."""
+        """The state file of ``pacioli up``: its URLs, and the ids of its processes."""
         state: dict[str, Any] = json.loads((self.data / "state.json").read_text())
         return state
 

@@ -1,4 +1,4 @@
-"""`pacioli up`: the whole service on one machine, one log, whatever dies is started again."""
+"""`pacioli up` runs the whole service on one machine with one log, and restarts every part that dies."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _COLOURS = {
     "beat": "magenta",
     "worker": "yellow",
 }
-_LIVED_S = 10.0  # A part that lived this long did not die of being started.
+_LIVED_S = 10.0  # A part that lived so long has started well.
 _LONGEST_DELAY_S = 5.0
 _EARLY_DEATHS_MAX = 5
 _READY_TIMEOUT_S = 120.0
@@ -144,7 +144,7 @@ def run(
 
 
 def service_parts(options: Options, env: Mapping[str, str], log: Log) -> list[Child]:
-    """Web, beat and worker: a stop ends first what brings new work, last what finishes it."""
+    """Make web, beat and worker, in the order of a stop: those that bring work end before the one that does it."""
     (options.data / "beat").mkdir(exist_ok=True)
     beat = Child("beat", beat_command(options.data), env=env, log=log)
     worker = Worker("worker", worker_command(options.workers), env=env, log=log)
@@ -154,7 +154,7 @@ def service_parts(options: Options, env: Mapping[str, str], log: Log) -> list[Ch
 def web_command(host: str, port: int) -> list[str]:
     # Many threads, because requests that wait together are appended in one commit; two processes, to share the work of Python.
     threads = ["--workers", "2", "--blocking-threads", "32", "--backlog", "1024"]
-    # A worker told to stop while it starts can miss it, and one that answers a long poll may take too long.
+    # A web process can miss a stop while it starts, and can take too long while it answers a long poll.
     stopping = ["--workers-kill-timeout", str(_WEB_KILL_TIMEOUT_S)]
     protocol = ["--interface", "wsgi", "--http", "1", "--no-ws"]
     address = ["--host", host, "--port", str(port)]
@@ -197,7 +197,7 @@ class Web(Child):
 
 
 class Worker(Child):
-    """The Celery worker. It is ready when it says so, or has lived a while, for its log level may hide the line."""
+    """The Celery worker. It is ready when its log says so, or when it has lived for a while."""
 
     grace_s = 20.0
 
@@ -224,7 +224,7 @@ class Supervisor:
         self._due_at: dict[str, float] = {}
         self._signals = 0
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # Whoever starts us with nohup has us ignore the hang-up.
+            # nohup makes a process ignore SIGHUP, and that stays so.
             if not (signum == signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN):
                 signal.signal(signum, self._count_signal)
 
@@ -292,7 +292,7 @@ class Supervisor:
     def _revive(self, child: Child) -> None:
         now = time.monotonic()
         if child.name not in self._due_at:
-            child.kill()  # What is left of its group might hold the port.
+            child.kill()  # A process of its group might hold the port.
             assert child.process is not None
             if now - child.launched_at > _LIVED_S:
                 self._early_deaths[child.name] = 0
@@ -398,7 +398,7 @@ def _chain_key(data: Path, env: Mapping[str, str]) -> str:
 
 def _check_database(url: str) -> None:
     try:
-        # The driver in a SQLAlchemy URL means nothing to psycopg.
+        # psycopg does not know the driver in a SQLAlchemy URL.
         psycopg.connect(re.sub(r"^(\w+)\+\w+:", r"\1:", url), connect_timeout=5).close()
     except psycopg.Error as error:
         reason = " ".join(str(error).split())
@@ -414,7 +414,7 @@ def _locked(data: Path) -> Iterator[None]:
     The file that is locked holds our process ID.
     """
     path = data / "lock"
-    # Without a lock of the kernel's there is none: a file that stays behind would keep us out after a crash.
+    # Only a lock of the kernel will do, because a file that stays behind would keep us out after a crash.
     lock = FileLock(path, timeout=0, fallback_to_soft=False)
     try:
         data.mkdir(parents=True, exist_ok=True)
@@ -433,7 +433,7 @@ def _locked(data: Path) -> Iterator[None]:
 
 
 def _usable_port(host: str, port: int, data: Path) -> int:
-    """The port, or a free one for port 0, after a look whether the web server will get it."""
+    """Return the port, or a free one for port 0, after a check that the web server can listen on it."""
     # Only a supervisor that was killed leaves its state behind, and then its web server may still be on its way out.
     deadline = time.monotonic() + (_OLD_WEB_GRACE_S if (data / "state.json").exists() else 0.0)
     while True:
@@ -453,7 +453,7 @@ def _usable_port(host: str, port: int, data: Path) -> int:
 
 
 def _write_state(path: Path, options: Options, env: Mapping[str, str], pids: Mapping[str, int]) -> None:
-    """Tell other commands where everything is. Only the owner may read it, for a URL can hold a password."""
+    """Write where everything is, for other commands. Only the owner may read it, because a URL can hold a password."""
     state = {
         "web_url": options.web_url,
         "database_url": env.get("DATABASE_URL"),
@@ -472,6 +472,6 @@ def _print_line(name: str, line: str) -> None:
 
 
 def _print(line: str) -> None:
-    # A log that nobody reads any more, or a character that the terminal lacks, must not stop the service.
+    # The service must not stop because nobody reads the log, or because the terminal lacks a character.
     with _printing, suppress(OSError, ValueError):
         click.echo(line)
