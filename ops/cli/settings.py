@@ -1,4 +1,4 @@
-"""``pacioli settings``: every environment variable, and what it says here."""
+"""``pacioli settings`` shows every environment variable and its value here."""
 
 import os
 
@@ -14,7 +14,7 @@ class Setting(Struct, frozen=True, kw_only=True):
 
     name: str
     value: str | None
-    """The text that counts, without what nobody should see."""
+    """The value in use, with secrets hidden."""
     default: str | None
     meaning: str
 

@@ -1,4 +1,4 @@
-"""Bars of how far something is, on standard error, and only if that is a terminal."""
+"""Progress bars on standard error, which are shown only on a terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from ops.cli.show.text import BAD, console, money, plain
 
 @contextmanager
 def sending(err: Console) -> Iterator[Callable[[int, int], None]]:
-    """A bar of how far a list is sent, for ``tell(done, of)`` in bytes. Once all is sent, the service looks at it."""
+    """Show how far a list is sent, by ``tell(done, of)`` in bytes, and that the service then checks it."""
     with _bar(err, DownloadColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task("reading", total=None)
 
@@ -33,7 +33,7 @@ def sending(err: Console) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def funding(err: Console, job: Job) -> Iterator[Callable[[Run], None]]:
-    """A bar of how far a run is."""
+    """Show how far a run is."""
     columns = (
         TextColumn("{task.fields[told]}", markup=False),
         TextColumn("{task.fields[rejected]}", style=BAD, markup=False),
@@ -57,7 +57,7 @@ def funding(err: Console, job: Job) -> Iterator[Callable[[Run], None]]:
 
 @contextmanager
 def verifying() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar of what the verifier reads."""
+    """Show how far the verifier has read."""
     with _bar(console(stderr=True), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
         tasks: dict[str, TaskID] = {}
 
@@ -82,6 +82,6 @@ def _progress_text(job: Job, run: Run) -> str:
 
 
 def _bar(err: Console, *columns: ProgressColumn) -> Progress:
-    """A bar that is gone when it is done, and never there without a terminal."""
+    """Make a bar that disappears at its end, and that needs a terminal."""
     first = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=30))
     return Progress(*first, *columns, console=err, transient=True, disable=not err.is_terminal)

@@ -1,4 +1,4 @@
-"""Balances, transactions, queues and currencies, as people read them."""
+"""Prints balances, transactions, queues and currencies for people."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +17,7 @@ from ops.cli.show.text import BAD, QUIET, money, plain, status_text, table, time
 
 
 def print_queues(out: Console, found: Sequence[Queue]) -> None:
-    """How long each queue is, and how fast it moves."""
+    """Print how long each queue is, and how fast it moves."""
     columns = ("queue", "waiting", "oldest", "per second", "decided", "cursor", "last drained")
     queues = table(*columns, right=columns[:-1])
     for queue in found:
@@ -36,7 +36,7 @@ def print_queues(out: Console, found: Sequence[Queue]) -> None:
 def print_balance(
     out: Console, row: Balance, precision: int | None, entries: Sequence[Entry], jobs: Sequence[Job] = ()
 ) -> None:
-    """Its sums, what may be spent, what funding jobs will draw, and its last entries."""
+    """Print a balance: its sums, what may be spent, what funding jobs will draw, and its last entries."""
     out.print(Text(f"{plain(row.indicator or row.balance_id)} in {plain(row.currency)}", style="bold"))
     facts = Table.grid(padding=(0, 2))
     facts.add_column()
@@ -74,7 +74,7 @@ def print_balance(
 
 
 def print_transaction(out: Console, row: Transaction, names: Mapping[str, str]) -> None:
-    """Its status and how it came to it: the timeline, the sum of a rejection, the place in line, the legs of a split.
+    """Print a transaction: its status, timeline, rejection, position in the queue, and the legs of a split.
 
     ``names`` has the ``@Name`` of balances that have one, by their ids.
     """
@@ -102,7 +102,7 @@ def print_transaction(out: Console, row: Transaction, names: Mapping[str, str]) 
     if row.rejection:
         facts.add_row("why", plain(row.rejection.message))
     if row.queue:
-        facts.add_row("in line", _line_text(row.queue))
+        facts.add_row("in line", _position_text(row.queue))
     out.print(facts)
     if row.legs:
         rows = table("leg", "from", "to", "amount", "status", right=("amount",))
@@ -113,7 +113,7 @@ def print_transaction(out: Console, row: Transaction, names: Mapping[str, str]) 
 
 
 def print_batch(out: Console, batch: Batch) -> None:
-    """What a bulk has come to."""
+    """Print how many transactions of a batch have which status."""
     rows = table("status", "transactions", title=batch.batch_id, right=("transactions",))
     for status, transactions in batch.counts.items():
         if transactions:
@@ -123,7 +123,7 @@ def print_batch(out: Console, batch: Batch) -> None:
 
 
 def print_currencies(out: Console, precisions: Mapping[str, int]) -> None:
-    """The precision of each currency."""
+    """Print the precision of each currency."""
     if not precisions:
         out.print("no currency has a precision yet: the first transaction that states one fixes it")
         return
@@ -133,7 +133,7 @@ def print_currencies(out: Console, precisions: Mapping[str, int]) -> None:
     out.print(rows)
 
 
-def _line_text(place: QueuePosition) -> str:
-    """Where an undecided transaction stands, and what it waits for."""
-    oldest = f"the oldest waits {place.oldest_age_s:.1f} s"
-    return f"{place.position} in queue {place.number}, waiting for {plain(place.waiting_for)}; {oldest}"
+def _position_text(position: QueuePosition) -> str:
+    """Say where an undecided transaction stands, and what it waits for."""
+    oldest = f"the oldest waits {position.oldest_age_s:.1f} s"
+    return f"{position.position} in queue {position.number}, waiting for {plain(position.waiting_for)}; {oldest}"

@@ -1,4 +1,4 @@
-"""Funding jobs, their runs and the rows of these, as people read them."""
+"""Prints funding jobs, their runs and the rows of a run for people."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -18,11 +18,11 @@ from ops.cli.show.text import BAD, GOOD, QUIET, count, money, plain, status_text
 SHOWN_NAMES = 5
 
 Priced = Job | DryRun
-"""Whatever says the currency and the precision of its amounts."""
+"""An answer that has the currency and the precision of its amounts."""
 
 
 def print_problems(out: Console, problems: Sequence[Problem], total: int) -> None:
-    """The bad rows of a file."""
+    """Print the bad rows of a file."""
     rows = table("line", "field", "message", title=count(total, "problem"), right=("line",))
     for problem in problems:
         rows.add_row("" if problem.row is None else str(problem.row), plain(problem.field), plain(problem.message))
@@ -32,7 +32,7 @@ def print_problems(out: Console, problems: Sequence[Problem], total: int) -> Non
 
 
 def print_dry_run(out: Console, asked: NewJob, found: DryRun) -> None:
-    """What a run would come to, and which rows would be rejected."""
+    """Print what a run would do, and which rows it would reject."""
     would = Text("would run", style=GOOD) if found.would_run else Text("would be refused", style=BAD)
     out.print(Text(f"{plain(found.name)}: ", style="bold") + would)
     facts, pool = _facts(), plain(asked.source)
@@ -62,7 +62,7 @@ def print_dry_run(out: Console, asked: NewJob, found: DryRun) -> None:
 
 
 def print_occurrences(out: Console, next_runs: Sequence[datetime], zone: str) -> None:
-    """When a job runs next, on its own clock and in UTC."""
+    """Print when a job runs next, in its time zone and in UTC."""
     if not next_runs:
         return
     rows = table("next runs", *([zone] if zone != "UTC" else []), "UTC", right=("next runs",))
@@ -73,7 +73,7 @@ def print_occurrences(out: Console, next_runs: Sequence[datetime], zone: str) ->
 
 
 def print_job(out: Console, job: Job) -> None:
-    """A job's terms, and what its pool will be after the next run."""
+    """Print the terms of a job, and what its pool will hold after the next run."""
     out.print(Text(f"{plain(job.name)}  ", style="bold") + status_text(job.status))
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style=QUIET)
@@ -97,7 +97,7 @@ def print_job(out: Console, job: Job) -> None:
 
 
 def forecast_text(job: Job) -> str:
-    """What the pool will be after the next run, and how many it still carries."""
+    """Say what the pool will hold after the next run, and how many runs it can pay."""
     pool = job.pool
     if not pool:
         return "takes too long to foresee"
@@ -111,7 +111,7 @@ def forecast_text(job: Job) -> str:
 
 
 def print_jobs(out: Console, jobs: Sequence[tuple[Job, Run | None]]) -> None:
-    """Jobs, each with its last run."""
+    """Print jobs, each with its last run."""
     if not jobs:
         out.print("no funding jobs: `pacioli fund --help` says how to make one")
         return
@@ -132,7 +132,7 @@ def print_jobs(out: Console, jobs: Sequence[tuple[Job, Run | None]]) -> None:
 
 
 def print_runs(out: Console, job: Job, runs: Sequence[Run]) -> None:
-    """The runs of a job, with what their rows came to."""
+    """Print the runs of a job, with their counts of rows."""
     if not runs:
         out.print("no runs yet")
         return
@@ -156,13 +156,13 @@ def print_runs(out: Console, job: Job, runs: Sequence[Run]) -> None:
 
 
 def print_rejected(out: Console, job: Job, rows: Sequence[Row], *, title: str) -> None:
-    """Rejected rows of a run, and why."""
+    """Print rejected rows of a run, and why."""
     told = [(row.row, row.destination, row.precise_amount, _why(row)) for row in rows]
     _print_rejected(out, job, told, title=title)
 
 
 def print_run(out: Console, job: Job, run: Run, *, pool_before: int | None, pool: int) -> None:
-    """What a run came to. ``pool`` is the balance now; ``pool_before`` None when it is not known."""
+    """Print the result of a run. ``pool`` is the balance now; ``pool_before`` None when it is not known."""
     out.print(Text(f"{plain(job.name)}  ", style="bold") + status_text(run.status))
     facts = _facts()
     total = run.precise_amount_total
@@ -186,7 +186,7 @@ def print_run(out: Console, job: Job, run: Run, *, pool_before: int | None, pool
 
 
 def print_rows(out: Console, job: Job, rows: Sequence[Row], *, title: str) -> None:
-    """Rows of a run, and their transactions."""
+    """Print rows of a run, and their transactions."""
     if not rows:
         out.print("no such rows")
         return
@@ -207,7 +207,7 @@ def print_rows(out: Console, job: Job, rows: Sequence[Row], *, title: str) -> No
 
 
 def job_line(job: Job) -> str:
-    """How a job stands, in one line."""
+    """Say the status of a job in one line."""
     if job.status == "CANCELLED":
         return f"{job.job_id} is cancelled: what is posted stays, and nothing more will be"
     if job.status == "PAUSED":
@@ -219,7 +219,7 @@ def job_line(job: Job) -> str:
 
 
 def schedule_text(job: Job) -> str:
-    """When a job runs: its cron expression, its time, or that it ran when it was made."""
+    """Say when a job runs: its cron expression, its time, or at once."""
     if job.at is not None:
         return f"at {time(job.at)} UTC"
     if job.cron is None:

@@ -1,4 +1,4 @@
-"""What the verifier found."""
+"""Prints what the verifier found."""
 
 from pacioli_client.answers.service import Verification
 from rich.console import Console
@@ -8,7 +8,7 @@ from ops.cli.show.text import BAD, GOOD, QUIET, count, plain, table
 
 
 def print_report(out: Console, report: Verification) -> None:
-    """What was read, and the first problems if there are any."""
+    """Print what was read, and the first problems if there are any."""
     since = f" from sequence {report.from_sequence:,} on" if report.from_sequence > 1 else ""
     read = (
         f"{count(report.transactions, 'transaction')}{since} ({report.rejected:,} rejected, {report.undecided:,} not decided "
