@@ -314,9 +314,9 @@ def _checked(asked: Decoded[FundingRequest], *, has_file: bool) -> FundingReques
     if asked.unread:
         terms = terms_problems(asked.value, has_file, datetime.now(UTC))
         rows = (
-            (f"recipients[{given.row - 1}].{name}", text)
+            each.inside(f"recipients[{given.row - 1}]")
             for given in of_list(asked.value.recipients or ())
-            for name, text in row_problems(given)
+            for each in row_problems(given)
         )
         raise refusal(asked.unread, [*terms, *islice(rows, MAX_LISTED)], ErrorCode.GEN_VALIDATION_ERROR)
     return asked.value

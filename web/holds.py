@@ -52,12 +52,12 @@ _ITEM_CODES = {
 @parameters.takes(parameters.WAIT)
 def settle(transaction_id: str) -> Response:
     """Commit a hold, in part or whole, or void what is left of it. A split or batch is settled whole, or in proportion."""
-    asked = wire.body(SettleRequest)
+    asked, unread = wire.read(SettleRequest)
     wait_s = parameters.wait_s()
     ledger = service()
     try:
         with reading(ledger.engine) as conn:
-            drafts = holds.draft_settlements(conn, transaction_id, asked)
+            drafts = holds.draft_settlements(conn, transaction_id, asked, unread)
     except LedgerError as error:
         if asked.dry_run and error.code in dry_run_answers.FORBIDDEN_NOW:
             return wire.answer(dry_run_answers.refused(error, asked.status))

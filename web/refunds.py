@@ -23,12 +23,12 @@ blueprint = Blueprint("refunds", __name__)
 @parameters.takes(parameters.WAIT)
 def refund(transaction_id: str) -> Response:
     """Give back what a transaction moved, whole or in part; never more than it moved, together."""
-    asked = wire.body(RefundRequest, optional=True)
+    asked, unread = wire.read(RefundRequest, optional=True)
     wait_s = parameters.wait_s()
     ledger = service()
     try:
         with reading(ledger.engine) as conn:
-            draft = refunds.draft_refund(conn, transaction_id, asked)
+            draft = refunds.draft_refund(conn, transaction_id, asked, unread)
     except LedgerError as error:
         if asked.dry_run and error.code in dry_run_answers.FORBIDDEN_NOW:
             return wire.answer(dry_run_answers.refused(error))

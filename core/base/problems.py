@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import starmap
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.base.decoding import MALFORMED, UNKNOWN_FIELD, Unread
 from core.base.errors import ErrorCode, InvalidRequest, LedgerError
@@ -11,8 +12,26 @@ from core.base.errors import ErrorCode, InvalidRequest, LedgerError
 MAX_LISTED = 100
 """The largest number of problems that are listed. All of them are counted."""
 
-Problems = Sequence[tuple[str, str]]
-"""Pairs of field and text. An empty field stands for the whole request."""
+
+class Problem(NamedTuple):
+    """One thing that is wrong with a request."""
+
+    field: str
+    """Its name; empty for the whole request."""
+    text: str
+    fields: tuple[str, ...] = ()
+    """All fields that the rule looks at, if it looks at others beside ``field``."""
+    code: ErrorCode | None = None
+    """The error code; None for the one that most rules of the request have."""
+
+    def inside(self, place: str) -> "Problem":
+        """Name the fields from the top of the body, where the request is at ``place``, such as ``recipients[3]``."""
+        field = f"{place}.{self.field}" if self.field else place
+        return self._replace(field=field, fields=tuple(f"{place}.{name}" for name in self.fields))
+
+
+Problems = Sequence[tuple[str, str] | Problem]
+"""A rule that looks at a single field may give a pair of field and text in place of a ``Problem``."""
 
 
 @dataclass
@@ -42,15 +61,17 @@ def refusal(unread: Sequence[Unread], problems: Problems, code: ErrorCode, *, wi
     ``within`` is the path of the request in a larger body, such as ``transactions[3]``. The names of unreadable fields
     begin at the top of the body, and the names of other fields begin at the request.
     """
-    problems = sorted(unexplained(unread, problems, within))
+    own = unexplained(unread, problems, within)
+    code = own[0].code or code if own else code
+    pairs = sorted((each.field, each.text) for each in own)
     fields = [(each.field or "body", each.text) for each in unread]
-    joined = InvalidRequest(problems, code).message if problems else ""
-    own = [(within, joined.removesuffix("."))] if problems and within else problems
+    joined = InvalidRequest(pairs, code).message if pairs else ""
+    said = [(within, joined.removesuffix("."))] if pairs and within else pairs
     codes = [each.code for each in unread if each.code is not None]
-    error = InvalidRequest([*fields, *own], MALFORMED if MALFORMED in codes else codes[0] if codes else code)
+    error = InvalidRequest([*fields, *said], MALFORMED if MALFORMED in codes else codes[0] if codes else code)
     if error.code == MALFORMED:
         error.message = f"Invalid input: {error.message.removesuffix('.')}"
-    error.problems = [*((_inside(name, within), text) for name, text in fields), *problems]
+    error.problems = [*((_inside(name, within), text) for name, text in fields), *pairs]
     if codes:
         error.details = {"field": next(each.field or "body" for each in unread if each.code is not None)}
         if len(error.problems) > 1 and not within:
@@ -83,28 +104,17 @@ def refusal_of_batch(failures: Mapping[int, LedgerError]) -> LedgerError:
     return error
 
 
-def unexplained(unread: Iterable[Unread], problems: Problems, within: str = "") -> list[tuple[str, str]]:
+def unexplained(unread: Iterable[Unread], problems: Problems, within: str = "") -> list[Problem]:
     """Leave out the problems of fields that could not be read, because such a field only seems to be missing."""
     names = [_inside(each.field, within) for each in unread if each.code != UNKNOWN_FIELD]
     if "" in names:
         return []
-    heads = {_head(name) for name in names} | {_other_of_two(name) for name in names}
-    return [
-        (name, text)
-        for name, text in problems
-        if heads.isdisjoint((name, name.removesuffix("s"))) and not any(_is_at_or_in(name, whole) for whole in names)
-    ]
+    return [each for each in starmap(Problem, problems) if not any(_looks_at(each, name) for name in names)]
 
 
-def _head(name: str) -> str:
-    """Return the top-level field of a path, in the singular, because a rule names ``source`` also for ``sources``."""
-    return name.partition("[")[0].partition(".")[0].removesuffix("s")
-
-
-def _other_of_two(name: str) -> str:
-    """Return the field that a rule names when both of two are missing: ``amount`` for ``precise_amount``."""
-    above, dot, last = name.rpartition(".")
-    return f"{above}{dot}{last.removeprefix('precise_')}"
+def _looks_at(problem: Problem, name: str) -> bool:
+    """Say whether the rule looks at a field, at a part of the field, or at a field that contains it."""
+    return any(_is_at_or_in(name, one) or _is_at_or_in(one, name) for one in (problem.fields or (problem.field,)))
 
 
 def _is_at_or_in(name: str, whole: str) -> bool:

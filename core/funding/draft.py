@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_key
+from core.base.problems import refusal
 from core.funding import job_store, plan, recipients, row_check, row_store, schedule
 from core.funding.job_store import JobRow
 from core.funding.jobs import INVALID
@@ -53,7 +54,7 @@ def draft_job(request: FundingRequest, given: Iterable[Given] | None, directory:
         NotFound: there is no such source (BAL_NOT_FOUND).
     """
     if problems := terms_problems(request, given is not None, now):
-        raise InvalidRequest(problems, INVALID)
+        raise refusal((), problems, INVALID)
     source = request.source or ""
     if source[0] != "@":
         directory.know([source])

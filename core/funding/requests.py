@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta, Raw, Struct
 
-from core.ledger.rules.requests import NO_META_DATA, Amount, PreciseAmount
+from core.ledger.rules.requests import NO_META_DATA, Amount, PreciseAmount, Timestamp
 from core.lists.requests import FilterClause
 
 
@@ -63,16 +63,18 @@ class FundingRequest(Struct, forbid_unknown_fields=True):
     allow_duplicates: Annotated[bool, Meta(description="A destination may be in the list several times.")] | None = None
     atomic: Annotated[bool, Meta(description="All rows of a run or none, decided in one commit.")] | None = None
     inflight: Annotated[bool, Meta(description="Hold the money, to be committed or voided later.")] | None = None
-    inflight_commit_date: Annotated[str, Meta(description="When to commit the holds: an RFC 3339 time.")] | None = None
+    inflight_commit_date: (
+        Annotated[Timestamp, Meta(description="When to commit the holds: an RFC 3339 time.")] | None
+    ) = None
     inflight_commit_after_s: (
         Annotated[int, Meta(description="When to commit the holds: so many seconds after the run is due.")] | None
     ) = None
-    at: Annotated[str, Meta(description="When to run, once: an RFC 3339 time.")] | None = None
+    at: Annotated[Timestamp, Meta(description="When to run, once: an RFC 3339 time.")] | None = None
     cron: Annotated[str, Meta(description="When to run, again and again: minute hour day month weekday.")] | None = None
     timezone: Annotated[str, Meta(description="Of cron, such as Europe/Berlin; UTC unless told otherwise.")] | None = (
         None
     )
-    ends_at: Annotated[str, Meta(description="Of cron: nothing is due after this RFC 3339 time.")] | None = None
+    ends_at: Annotated[Timestamp, Meta(description="Of cron: nothing is due after this RFC 3339 time.")] | None = None
     count: Annotated[int, Meta(description="Of cron: how many runs in all.")] | None = None
     missed: (
         Annotated[str, Meta(description="Runs that came while nothing ran: skip, once (the latest; default), or all.")]

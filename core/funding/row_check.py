@@ -4,8 +4,8 @@ The first hundred problems are listed, and all are counted, so that one look men
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Mapping
+from itertools import islice, starmap
 from uuid import UUID
 
 from msgspec import Struct
@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from core.base.errors import ErrorCode, InvalidRequest
 from core.base.money import InexactAmount, to_minor
-from core.base.problems import MAX_LISTED, ProblemList
+from core.base.problems import MAX_LISTED, Problem, ProblemList
 from core.funding import row_store
 from core.funding.recipients import Given
 from core.funding.row_store import FundingRow
@@ -89,21 +89,21 @@ def load(conn: Connection, list_id: UUID, given: Iterable[Given], pool: Pool, *,
     return Loaded(rows, amount, digest.digest(), check.new_names)
 
 
-def row_problems(given: Given) -> Sequence[tuple[str, str]]:
+def row_problems(given: Given) -> list[Problem]:
     """List what is wrong with a row by itself, as fields and texts."""
+    problems = [*starmap(Problem, given.problems)]
     if not given.is_read:
-        return given.problems
-    problems = list(given.problems)
+        return problems
     if given.description is not None and "\x00" in given.description:
-        problems.append(("description", "must not contain the NUL character"))
+        problems.append(Problem("description", "must not contain the NUL character"))
     are_amounts_read = all(name not in _AMOUNTS for name, _ in given.problems)
     if are_amounts_read and (given.amount is None) == (given.precise_amount is None):
         which = "is required, or precise_amount" if given.amount is None else "and precise_amount cannot both be given"
-        problems.append(("amount", which))
+        problems.append(Problem("amount", which, _AMOUNTS))
     if not given.destination:
-        problems.append(("destination", "cannot be blank"))
+        problems.append(Problem("destination", "cannot be blank"))
     elif given.destination[0] == "@":
-        problems += indicator_problems("destination", given.destination)
+        problems += starmap(Problem, indicator_problems("destination", given.destination))
     return problems
 
 
@@ -138,11 +138,11 @@ class _Check:
         A balance that is to be created has a negative key.
         """
         wrong = row_problems(given)
-        for name, text in wrong:
-            self.problems.add(given.row, name, text)
+        for each in wrong:
+            self.problems.add(given.row, each.field, each.text)
         if not given.is_read:
             return 0, 0
-        named = {name for name, _ in wrong}
+        named = {each.field for each in wrong}
         minor = self._amount(given) if named.isdisjoint(_AMOUNTS) else 0
         key = self._destination(given, refs.get(given.destination)) if "destination" not in named else 0
         return minor, key

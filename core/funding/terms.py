@@ -1,25 +1,26 @@
 """The terms of a funding job: what may be asked, what is wrong with it, and what is kept of it."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import msgspec
 
+from core.base.problems import Problem
 from core.funding import schedule
 from core.funding.job_store import JobRow
 from core.funding.missed import Missed
 from core.funding.requests import FundingRequest, FundingRule, FundingTerms
 from core.funding.schedule import Schedule
 from core.ledger.rules.pricing import minor_of
+from core.ledger.rules.requests import NO_TIME_TEXT
 from core.ledger.rules.validation import (
     MAX_REFERENCE,
-    ZERO_TIME,
-    Problems,
+    NO_TIME,
+    Found,
+    in_utc,
     indicator_problems,
     precision_problems,
     text_problems,
-    time_of,
-    time_problems,
     whole,
 )
 from core.lists.requests import FilterClause
@@ -40,9 +41,9 @@ def schedule_of(terms: FundingTerms) -> Schedule:
     return Schedule(terms.at, terms.cron, terms.timezone, terms.ends_at, terms.count)
 
 
-def terms_problems(request: FundingRequest, has_file: bool, now: datetime) -> Problems:
+def terms_problems(request: FundingRequest, has_file: bool, now: datetime) -> Found:
     """Return everything that is wrong with the terms, as far as it can be said without looking anything up."""
-    problems = text_problems("name", request.name, 255)
+    problems: Found = [*text_problems("name", request.name, 255)]
     if request.reference is not None:
         problems += text_problems("reference", request.reference, MAX_REFERENCE)
     problems += text_problems("source", request.source, 255)
@@ -57,33 +58,40 @@ def terms_problems(request: FundingRequest, has_file: bool, now: datetime) -> Pr
     if limit is not None and (not limit.is_finite() or limit < 0):
         problems.append(("overdraft_limit", "cannot be negative"))
     if request.until_limit and request.atomic:
-        problems.append(("until_limit", "funds a part, and atomic all or nothing; leave one out"))
+        text = "funds a part, and atomic all or nothing; leave one out"
+        problems.append(Problem("until_limit", text, ("until_limit", "atomic")))
     if request.until_limit and (request.allow_overdraft or request.apply_overdraft) and limit is None:
-        problems.append(("until_limit", "needs an overdraft_limit, for with allow_overdraft alone there is no limit"))
+        text = "needs an overdraft_limit, for with allow_overdraft alone there is no limit"
+        problems.append(
+            Problem("until_limit", text, ("until_limit", "overdraft_limit", "allow_overdraft", "apply_overdraft"))
+        )
     problems += _recipients_problems(request, has_file)
     problems += _time_problems(request, now)
     return problems + _inflight_problems(request)
 
 
-def _recipients_problems(request: FundingRequest, has_file: bool) -> Problems:
+def _recipients_problems(request: FundingRequest, has_file: bool) -> Found:
     ways = [request.recipients is not None, request.rule is not None, has_file]
     if sum(ways) != 1:
-        return [("recipients", "exactly one of recipients, rule or a CSV file says whom to fund")]
+        text = "exactly one of recipients, rule or a CSV file says whom to fund"
+        return [Problem("recipients", text, ("recipients", "rule"))]
     if request.recipients is not None and not request.recipients:
         return [("recipients", "cannot be empty")]
     rule = request.rule
     if rule is None:
         return []
-    problems: Problems = []
+    problems: Found = []
     if rule.ledger_id is not None:
         problems += text_problems("rule.ledger_id", rule.ledger_id, 255)
     if (rule.ledger_id is None) == (rule.filters is None):
-        problems.append(("rule", "either ledger_id or filters says whose balances"))
+        text = "either ledger_id or filters says whose balances"
+        problems.append(Problem("rule", text, ("rule.ledger_id", "rule.filters")))
     if rule.filters is not None and not rule.filters:
         problems.append(("rule.filters", "cannot be empty"))
     amounts = [name for name in _RULE_AMOUNTS if getattr(rule, name) is not None]
     if len(amounts) != 1:
-        problems.append(("rule.amount", f"exactly one of {', '.join(_RULE_AMOUNTS)} is required"))
+        text = f"exactly one of {', '.join(_RULE_AMOUNTS)} is required"
+        problems.append(Problem("rule.amount", text, tuple(f"rule.{name}" for name in _RULE_AMOUNTS)))
     for name in amounts:
         value = getattr(rule, name)
         if not isinstance(value, Decimal):
@@ -99,34 +107,37 @@ def _recipients_problems(request: FundingRequest, has_file: bool) -> Problems:
 _RULE_AMOUNTS = ("amount", "precise_amount", "top_up_to", "precise_top_up_to")
 
 
-def _time_problems(request: FundingRequest, now: datetime) -> Problems:
-    problems: Problems = []
+def _time_problems(request: FundingRequest, now: datetime) -> Found:
+    problems: Found = []
     for name in ("at", "ends_at", "inflight_commit_date"):
-        if (text := getattr(request, name)) is not None:
-            # A blank is not left out here: without a time, money would go out at once, or for ever.
-            problems += time_problems(name, "" if text == ZERO_TIME else text)
+        time = getattr(request, name)
+        if time == NO_TIME:
+            # It is not left out here: without a time, money would go out at once, or for ever.
+            problems.append((name, NO_TIME_TEXT))
+        elif time is not None:
+            in_utc(name, time, problems)
     if request.at and request.cron is not None:
         problems.append(("cron", "is for many runs, and at for one; leave one out"))
     problems += schedule.schedule_problems(request.cron, request.timezone)
     if request.cron is None:
         for name in ("timezone", "ends_at", "count"):
             if getattr(request, name) is not None:
-                problems.append((name, "is only of use with cron"))
+                problems.append(Problem(name, "is only of use with cron", (name, "cron")))
     if request.count is not None and not 1 <= request.count <= MAX_COUNT:
         problems.append(("count", f"must be from 1 to {MAX_COUNT}"))
     if request.missed is not None and request.missed not in set(Missed):
         problems.append(("missed", f"must be {', '.join(list(Missed)[:-1])} or {list(Missed)[-1]}"))
-    if not problems and (at := time_of(request.at)) is not None and at < now - schedule.GRACE:
+    if not problems and request.at is not None and request.at < now - schedule.GRACE:
         problems.append(("at", "is in the past; leave it out to run now"))
     return problems
 
 
-def _inflight_problems(request: FundingRequest) -> Problems:
-    problems: Problems = []
+def _inflight_problems(request: FundingRequest) -> Found:
+    problems: Found = []
     after_s = request.inflight_commit_after_s
     for name in ("inflight_commit_date", "inflight_commit_after_s"):
         if getattr(request, name) is not None and not request.inflight:
-            problems.append((name, "needs inflight: true, for there is no hold otherwise"))
+            problems.append(Problem(name, "needs inflight: true, for there is no hold otherwise", (name, "inflight")))
     if request.inflight_commit_date and after_s is not None:
         problems.append(("inflight_commit_after_s", "and inflight_commit_date cannot both be given"))
     if after_s is not None and not 0 < after_s <= 10 * 366 * 86_400:
@@ -150,12 +161,12 @@ def terms_from(request: FundingRequest, precision: int) -> FundingTerms:
         allow_duplicates=bool(request.allow_duplicates),
         atomic=bool(request.atomic),
         inflight=bool(request.inflight),
-        inflight_commit_date=time_of(request.inflight_commit_date),
+        inflight_commit_date=_utc(request.inflight_commit_date),
         inflight_commit_after_s=request.inflight_commit_after_s,
-        at=time_of(request.at),
+        at=_utc(request.at),
         cron=None if request.cron is None else " ".join(request.cron.split()),
         timezone=request.timezone or "UTC",
-        ends_at=time_of(request.ends_at),
+        ends_at=_utc(request.ends_at),
         count=request.count,
         missed=request.missed or Missed.ONCE,
     )
@@ -168,6 +179,10 @@ def terms_from(request: FundingRequest, precision: int) -> FundingTerms:
         amount=_rule_amount(rule, "amount", precision),
         top_up_to=_rule_amount(rule, "top_up_to", precision),
     )
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    return None if time is None else time.astimezone(UTC)
 
 
 def _rule_amount(rule: FundingRule, name: str, precision: int) -> int | None:

@@ -6,10 +6,10 @@ from sqlalchemy import Connection
 
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.ids import uuid_of
-from core.base.money import InexactAmount, to_minor
 from core.ledger.rules.model import BATCH_PREFIXES, Kind
+from core.ledger.rules.pricing import minor_of
 from core.ledger.rules.requests import RefundRequest, SettleRequest
-from core.ledger.rules.validation import MAX_REFERENCE, text_problems, whole
+from core.ledger.rules.validation import whole
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
 
@@ -53,46 +53,15 @@ def _check_size(count: int) -> None:
         raise InvalidRequest([("", text)])
 
 
-def precise_amount_of(request: SettleRequest | RefundRequest) -> int | None:
-    """Check the amounts of a request, and return its ``precise_amount`` in minor units, if it has one.
-
-    Blnk makes these checks before it looks for the hold, also for a void.
-
-    Raises:
-        InvalidRequest: an amount is not positive.
-    """
-    precise = whole(request.precise_amount) if request.precise_amount is not None else None
-    if request.precise_amount is not None and (precise is None or precise <= 0):
-        raise InvalidRequest([("", "precise_amount must be positive")], code=ErrorCode.TXN_INVALID_AMOUNT)
-    if request.amount is not None and (request.amount.is_nan() or request.amount < 0):
-        word = "commit" if isinstance(request, SettleRequest) else "refund"
-        raise InvalidRequest([("", f"{word} amount cannot be negative")], code=ErrorCode.GEN_BAD_REQUEST)
-    return precise
-
-
-def amount_of(request: SettleRequest | RefundRequest, precise: int | None, of: Sequence[TransactionRow]) -> int:
+def amount_of(request: SettleRequest | RefundRequest, of: Sequence[TransactionRow]) -> int:
     """Return the minor units that a request asks of some transactions, where 0 stands for all that is left.
-
-    ``precise`` is the result of ``precise_amount_of``.
 
     Raises:
         InvalidRequest: the transactions have several currencies, or the amount is no whole number of minor units.
     """
+    precise = whole(request.precise_amount) if request.precise_amount is not None else None
     if (precise or request.amount) and len({(each.currency, each.precision) for each in of}) > 1:
         raise InvalidRequest([("amount", "has no meaning for a batch of several currencies; leave it out")])
     if precise is not None:
         return precise
-    try:
-        return to_minor(request.amount, of[0].precision) if request.amount else 0
-    except InexactAmount as error:
-        raise InvalidRequest([("amount", str(error))], code=ErrorCode.TXN_INVALID_AMOUNT) from None
-
-
-def check_reference(reference: str | None) -> None:
-    """Check the reference of a request, if it has one.
-
-    Raises:
-        InvalidRequest: the reference is blank, too long, or has a NUL character.
-    """
-    if reference is not None and (problems := text_problems("reference", reference, MAX_REFERENCE)):
-        raise InvalidRequest(problems)
+    return minor_of("amount", request.amount, of[0].precision) if request.amount else 0

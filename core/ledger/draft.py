@@ -1,7 +1,7 @@
-"""Drafts of rows of the log, out of what is priced. All that goes into the log comes through here.
+"""Draft rows of the log from priced transactions. Every new row of the log is made here.
 
-A request gets here by ``intake.py``. A row of a funding run, a refund, and a commit or void of a hold begin here, for their
-balances and minor units are known.
+The transactions of a request come from ``intake.py``. Rows of funding runs, refunds, and commits and voids of holds begin
+here, because their balances and minor units are known.
 """
 
 from collections.abc import Iterable
@@ -18,25 +18,28 @@ from core.ledger.rules.requests import Terms
 
 
 class Part(Struct, frozen=True, gc=False):
-    """What one of several rows has of its own, when they agree in all else."""
+    """The own values of one row among several that agree in all else."""
 
     source: int | None
     destination: int | None
     route: int
     amount: int
     description: str | None = None
-    """None is that of all."""
+    """None for the one that all share."""
     meta_data: str | None = None
-    """None is that of all."""
+    """None for the one that all share."""
     refund_of: int | None = None
 
 
 class Priced(Struct, frozen=True, gc=False):
-    """A transaction between balances that are known, in minor units: all that the log will say of it but its position."""
+    """A transaction in minor units, between balances that are known.
+
+    It has every value of its row of the log but the position.
+    """
 
     reference: str
     kind: int
-    """A ``Kind``. In a split it is that of the legs."""
+    """A ``Kind``; in a split, the kind of its legs."""
     source: int | None
     """Key of the balance that is debited. None where a split has several."""
     destination: int | None
@@ -57,11 +60,11 @@ class Priced(Struct, frozen=True, gc=False):
     terms: Terms | None = None
     atomic: bool = False
     legs: tuple[Part, ...] = ()
-    """Of a split."""
+    """The legs of a split; empty in any other transaction."""
 
 
 def draft(priced: Priced) -> Draft:
-    """The draft of one transaction, with the legs of a split."""
+    """Draft one transaction. A split gets its legs."""
     row = _row(priced)
     if priced.terms is None and not priced.legs:
         return Draft(row, priced.route, (), priced.atomic)
@@ -76,18 +79,18 @@ def draft(priced: Priced) -> Draft:
 
 
 def draft_alike(common: Priced, parts: Iterable[tuple[str, Part]]) -> list[Draft]:
-    """The drafts of transactions that agree in all but their parts, each by its reference."""
+    """Draft transactions that agree in all but their parts. Each part comes with its reference."""
     row, settled = _row(common), () if common.terms is None else settle_at(common.terms)
     return [_of_part(row, reference, part, settled) for reference, part in parts]
 
 
 def repeated(row: LogRow) -> Draft:
-    """A draft of what is in the log already, and is answered with that."""
+    """Draft a row that is in the log already. ``append`` answers it with that row."""
     return Draft(row, 0)
 
 
 def settle_at(terms: Terms) -> tuple[tuple[int, datetime], ...]:
-    """When to void or commit a hold by itself: pairs of kind and time."""
+    """Return the times at which a hold is voided or committed by itself, as pairs of kind and time."""
     dates = ((Kind.VOID_INFLIGHT, terms.inflight_expiry_date), (Kind.COMMIT_INFLIGHT, terms.inflight_commit_date))
     return tuple((int(kind), at) for kind, at in dates if at is not None)
 

@@ -10,7 +10,7 @@ from core.base.problems import Problems, refusal, refusal_of_batch
 class Failures:
     """Collects the errors of requests by their index, over all steps of the intake.
 
-    ``of_batch`` is whether the requests were sent together. Then a message says which one it is about.
+    With ``of_batch`` the requests were sent together, and a message says which one it is about.
     """
 
     def __init__(self, *, of_batch: bool) -> None:
@@ -24,7 +24,7 @@ class Failures:
         code: ErrorCode = ErrorCode.TXN_VALIDATION_ERROR,
         unread: Sequence[Unread] = (),
     ) -> None:
-        """Note what is wrong with a request. The index -1 stands for the body around a batch."""
+        """Note the problems of a request. The index -1 stands for the body around a batch."""
         within = f"transactions[{index}]" if self.of_batch and index >= 0 else ""
         self._errors[index] = refusal(unread, problems, code, within=within)
 
@@ -40,9 +40,10 @@ class Failures:
         error.problems = list(problems)
 
     def raise_any(self) -> None:
-        """
+        """Refuse the requests, if any has a problem.
+
         Raises:
-            InvalidRequest, NotFound: some request has a problem.
+            InvalidRequest, NotFound: with the problems of all.
         """
         if self._errors:
             raise refusal_of_batch(self._errors) if self.of_batch else self._errors[min(self._errors)]

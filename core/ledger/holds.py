@@ -5,44 +5,47 @@ A request that the present state forbids is refused here. The engine decides whe
 
 from collections.abc import Sequence
 
-from msgspec.structs import replace
 from sqlalchemy import Connection
 
+from core.base.decoding import Unread
 from core.base.errors import Conflict, ErrorCode, InvalidRequest, ReferenceConflict
 from core.base.ids import new_id
-from core.ledger.batches import amount_of, check_reference, find_members, precise_amount_of
+from core.base.problems import refusal
+from core.ledger.batches import amount_of, find_members
+from core.ledger.draft import Priced, draft, repeated
 from core.ledger.explain import major
 from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import Draft, Kind, Status
 from core.ledger.rules.requests import SettleRequest
 from core.ledger.rules.routing import route_of
 from core.ledger.rules.splits import proportional
+from core.ledger.rules.validation import settlement_problems
 from core.ledger.store import log as log_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
 
 
-def draft_settlements(conn: Connection, transaction_id: str, request: SettleRequest) -> list[Draft]:
+def draft_settlements(
+    conn: Connection, transaction_id: str, request: SettleRequest, unread: Sequence[Unread] = ()
+) -> list[Draft]:
     """Draft the settlements of a hold, or of every open hold of a split or batch.
 
-    A partial amount is shared between several holds in proportion to what is left of each.
+    A partial amount is shared between several holds in proportion to what is left of each. ``unread`` has the fields of
+    the request that could not be read.
 
     Raises:
         InvalidRequest, NotFound, Conflict: they have Blnk's codes and texts.
     """
+    problems = settlement_problems(request)
+    if problems or unread:
+        raise refusal(unread, problems, ErrorCode.TXN_VALIDATION_ERROR)
     commit = request.status == "commit"
-    if not commit and request.status != "void":
-        raise InvalidRequest(
-            [("", "status not supported. use either commit or void")], code=ErrorCode.TXN_INVALID_STATUS_ACTION
-        )
-    precise = precise_amount_of(request)
-    check_reference(request.reference)
     row, legs = find_members(conn, transaction_id)
     every = [leg for leg in legs if leg.kind == Kind.HOLD and leg.seq]  # A scheduled transaction holds nothing yet.
     holds = [hold for hold in every if hold.status is not Status.REJECTED]
     if not holds:
         raise InvalidRequest([("", "transaction is not in inflight status")], code=ErrorCode.TXN_NOT_INFLIGHT)
-    amount = amount_of(request, precise, holds) if commit else 0
+    amount = amount_of(request, holds) if commit else 0
     kind = Kind.COMMIT_INFLIGHT if commit else Kind.VOID_INFLIGHT
     references = _references(request.reference, every, alone=[row] == every)
     # A repeated reference gets the first settlement, which the hold's state may show already.
@@ -54,7 +57,7 @@ def draft_settlements(conn: Connection, transaction_id: str, request: SettleRequ
     # The legs of an atomic split are settled together. Other legs, and those of a batch, are independent.
     together = row is not None and row.kind == Kind.SPLIT and row.group_first is not None
     return [
-        replace(settlement(hold, kind, share, references[hold.seq]), atomic=together)
+        settlement(hold, kind, share, references[hold.seq], together=together)
         for hold, share in zip(holds, _shares(amount, list(map(_left, holds))), strict=True)
         if _left(hold) and (share or not amount)
     ]
@@ -71,25 +74,32 @@ def due_settlements(conn: Connection, transaction_id: str, kind: Kind) -> list[D
     ]
 
 
-def settlement(hold: TransactionRow, kind: Kind, amount: int, reference: str | None) -> Draft:
-    """Draft one settlement of a hold. An amount of 0 stands for all that is left."""
-    settlement_id = new_id("")
+def settlement(
+    hold: TransactionRow, kind: Kind, amount: int, reference: str | None, *, together: bool = False
+) -> Draft:
+    """Draft one settlement of a hold. An amount of 0 stands for all that is left.
+
+    With ``together`` it is decided in one group with the other settlements of its request.
+    """
+    assert hold.source_key is not None and hold.destination_key is not None
     action = "commit" if kind == Kind.COMMIT_INFLIGHT else "void"
-    row = LogRow(
-        id=settlement_id,
-        reference=reference or f"{hold.transaction_id}_{action}_{settlement_id}",
-        kind=kind,
-        source=hold.source_key,
-        destination=hold.destination_key,
-        amount=amount,
-        currency=hold.currency,
-        precision=hold.precision,
-        description=hold.description,
-        hold_seq=hold.seq,
-        parent=hold.transaction_id,
-        meta_data=hold.meta_data,
+    return draft(
+        Priced(
+            reference=reference or f"{hold.transaction_id}_{action}_{new_id('')}",
+            kind=kind,
+            source=hold.source_key,
+            destination=hold.destination_key,
+            route=route_of(f"bln_{hold.source}"),
+            amount=amount,
+            currency=hold.currency,
+            precision=hold.precision,
+            description=hold.description,
+            parent=hold.transaction_id,
+            meta_data=hold.meta_data,
+            hold_seq=hold.seq,
+            atomic=together,
+        )
     )
-    return Draft(row=row, route=route_of(f"bln_{hold.source}"))
 
 
 def _repeated(
@@ -104,7 +114,7 @@ def _repeated(
     ):
         if differs:
             raise ReferenceConflict(reference, field, first[0].transaction_id)
-    return [Draft(row=prior, route=0) for prior in first]
+    return [repeated(prior) for prior in first]
 
 
 def _shares(amount: int, of: Sequence[int]) -> list[int]:

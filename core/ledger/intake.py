@@ -28,11 +28,11 @@ from core.ledger.resolve import NewBalances, resolve
 from core.ledger.rules.model import BalanceRef, Draft
 from core.ledger.rules.pricing import check_precision
 from core.ledger.rules.requests import TransactionRequest
-from core.ledger.rules.validation import Checked, check
+from core.ledger.rules.validation import Checked, Found, check
 
 MAX_BULK = 10_000
 
-Placed = TypeVar("Placed", Priced, Part)
+_Placed = TypeVar("_Placed", Priced, Part)
 
 
 class Batch(Struct, frozen=True):
@@ -84,7 +84,7 @@ def _check(
         failures.add(-1, [], unread=unread_of[-1])
     checked = []
     for index, request in enumerate(requests):
-        problems: list[tuple[str, str]] = []
+        problems: Found = []
         if request is None:
             problems.append(("", "is required"))
         else:
@@ -131,7 +131,7 @@ def _create(priced: Iterable[Priced], new: NewBalances, directory: Names) -> lis
     return [_placed(row, refs) for row in priced]
 
 
-def _placed(row: Placed, refs: Mapping[int, BalanceRef]) -> Placed:
+def _placed(row: _Placed, refs: Mapping[int, BalanceRef]) -> _Placed:
     """Put created balances into a row or a leg."""
     source, destination = refs.get(row.source or 0), refs.get(row.destination or 0)
     if isinstance(row, Priced) and row.legs:

@@ -12,7 +12,7 @@ from core.ledger.rules.model import Kind
 from core.ledger.rules.pricing import amount_of, check_precision, legs_of, minor_of
 
 _TRANSFER, _HOLD = int(Kind.TRANSFER), int(Kind.HOLD)
-"""As plain integers: an enum's member costs several times as much."""
+"""Kinds as plain integers, because access to a member of an enum costs several times as much."""
 
 
 def price(

@@ -9,50 +9,48 @@ import msgspec
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
+from core.base.decoding import Unread
 from core.base.errors import Conflict, ErrorCode, InvalidRequest, NotFound, ReferenceConflict
 from core.base.ids import new_id
-from core.base.metadata import meta_data_problems, meta_data_text
-from core.ledger.batches import amount_of, check_reference, find_members, precise_amount_of
+from core.base.metadata import meta_data_text
+from core.base.problems import refusal
+from core.ledger.batches import amount_of, find_members
+from core.ledger.draft import Part, Priced, draft, repeated
 from core.ledger.explain import major
 from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import Draft, Kind, Status
 from core.ledger.rules.requests import RefundRequest, Terms
 from core.ledger.rules.routing import route_of
 from core.ledger.rules.splits import proportional
-from core.ledger.rules.validation import text_problems
+from core.ledger.rules.validation import refund_problems
 from core.ledger.store import log as log_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
 
-_TERMS_OF_REFUND = msgspec.json.encode(Terms(refund=True)).decode()
-
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def draft_refund(conn: Connection, transaction_id: str, request: RefundRequest) -> Draft:
+def draft_refund(conn: Connection, transaction_id: str, request: RefundRequest, unread: Sequence[Unread] = ()) -> Draft:
     """Draft a refund, which moves back what a transaction moved. All its refunds together never move more than that.
 
     A split, a batch, and a hold that was committed in parts moved money in several postings. An atomic split refunds
-    them, and shares a partial amount in proportion.
+    them, and shares a partial amount in proportion. ``unread`` has the fields of the request that could not be read.
 
     Raises:
         InvalidRequest: the amount is wrong, or is more than what is left (TXN_INVALID_AMOUNT).
         NotFound: there is nothing to refund.
         Conflict: all of it has been refunded (TXN_ALREADY_REFUNDED).
     """
-    precise = precise_amount_of(request)
-    problems = text_problems("description", request.description, 10**6) if request.description else []
-    problems += meta_data_problems(bytes(request.meta_data)) if request.meta_data else []
-    if problems:
-        raise InvalidRequest(problems)
-    check_reference(request.reference)
-    row, legs = find_members(conn, transaction_id, missing="no transaction to refund")
-    moved = [each for leg in legs for each in _movements(conn, leg)]
+    problems = refund_problems(request)
+    if problems or unread:
+        raise refusal(unread, problems, ErrorCode.TXN_VALIDATION_ERROR)
+    row, members = find_members(conn, transaction_id, missing="no transaction to refund")
+    moved = [each for member in members for each in _movements(conn, member)]
     if not moved:
         raise NotFound(ErrorCode.TXN_NOT_FOUND, "no transaction to refund")
     if len({(each.currency, each.precision) for each in moved}) > 1:
         raise InvalidRequest([("", "the batch has several currencies; refund its transactions one by one")])
-    amount = amount_of(request, precise, moved)
+    amount = amount_of(request, moved)
     whole_reference = f"{transaction_id}_refund"
     if request.reference and (prior := log_store.find_references(conn, [request.reference]).get(request.reference)):
         return _repeated_refund(prior, transaction_id, amount)
@@ -64,12 +62,25 @@ def draft_refund(conn: Connection, transaction_id: str, request: RefundRequest) 
     alone = len(moved) == 1 and (row is None or row.kind != Kind.SPLIT)
     # Legs need amounts, because a split is their sum. A single refund can leave "all that is left" to the engine.
     shares = [amount] if alone else proportional(amount or sum(left.values()), [left[each.seq] for each in moved])
-    drafts = [
-        _refund(each, share, reference, transaction_id, request.description or each.description, meta_data)
-        for each, share in zip(moved, shares, strict=True)
-        if share or alone
-    ]
-    return drafts[0] if alone else _refund_of_many(drafts, sum(shares))
+    refunded = [(each, share) for each, share in zip(moved, shares, strict=True) if share or alone]
+    legs = tuple(_leg(each, share, request.description) for each, share in refunded)
+    first, leg = refunded[0][0], legs[0]
+    priced = Priced(
+        reference=reference,
+        kind=Kind.REFUND,
+        source=leg.source,
+        destination=leg.destination,
+        route=leg.route,
+        amount=amount,
+        currency=first.currency,
+        precision=first.precision,
+        description=request.description or first.description,
+        allow_overdraft=True,
+        parent=transaction_id,
+        meta_data=meta_data,
+        refund_of=first.seq,
+    )
+    return draft(priced if alone else _split(priced, legs))
 
 
 def _repeated_refund(first: LogRow, transaction_id: str, amount: int) -> Draft:
@@ -82,49 +93,34 @@ def _repeated_refund(first: LogRow, transaction_id: str, amount: int) -> Draft:
     ):
         if differs:
             raise ReferenceConflict(first.reference, field, first.transaction_id)
-    return Draft(row=first, route=0)
+    return repeated(first)
 
 
-def _refund(
-    moved: TransactionRow, amount: int, reference: str, parent: str, description: str, meta_data: str | None
-) -> Draft:
-    row = LogRow(
-        id=new_id(""),
-        reference=reference,
-        kind=Kind.REFUND,
+def _leg(moved: TransactionRow, amount: int, description: str | None) -> Part:
+    """Make the refund of one posting a leg of a split."""
+    return Part(
         source=moved.destination_key,
         destination=moved.source_key,
+        route=route_of(f"bln_{moved.destination}"),
         amount=amount,
-        currency=moved.currency,
-        precision=moved.precision,
-        description=description,
-        allow_overdraft=True,
+        description=description or moved.description,
         refund_of=moved.seq,
-        parent=parent,
-        meta_data=meta_data,
     )
-    return Draft(row=row, route=route_of(f"bln_{moved.destination}"))
 
 
-def _refund_of_many(drafts: Sequence[Draft], amount: int) -> Draft:
-    """Draft a split whose legs are these refunds."""
-    first, split_id = drafts[0].row, new_id("")
-    sources, destinations = {draft.row.source for draft in drafts}, {draft.row.destination for draft in drafts}
-    row = replace(
-        first,
-        id=split_id,
-        kind=Kind.SPLIT,
+def _split(refund: Priced, legs: tuple[Part, ...]) -> Priced:
+    """Make the refund of several postings a split that is decided whole."""
+    sources, destinations = {leg.source for leg in legs}, {leg.destination for leg in legs}
+    return replace(
+        refund,
         source=sources.pop() if len(sources) == 1 else None,
         destination=destinations.pop() if len(destinations) == 1 else None,
-        amount=amount,
+        amount=sum(leg.amount for leg in legs),
         refund_of=None,
-        terms=_TERMS_OF_REFUND,
+        terms=Terms(refund=True),
+        atomic=True,
+        legs=legs,
     )
-    legs = tuple(
-        draft.with_row(reference=f"{first.reference}_{number}", parent=row.transaction_id)
-        for number, draft in enumerate(drafts, 1)
-    )
-    return Draft(row=row, route=drafts[0].route, atomic=True, legs=legs)
 
 
 def _movements(conn: Connection, row: TransactionRow) -> list[TransactionRow]:

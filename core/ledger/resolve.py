@@ -11,7 +11,7 @@ from core.ledger.rules.model import BalanceRef
 from core.ledger.rules.validation import Checked
 
 NewBalances = dict[tuple[str, str], BalanceRef]
-"""Internal balances that are to be created, by indicator and currency. Until then they have negative keys."""
+"""Internal balances that are to be created, by indicator and currency. They have negative keys until they are."""
 
 
 class Resolved(Struct, frozen=True, gc=False):
@@ -62,9 +62,9 @@ def resolve(rows: Sequence[Checked], directory: Names, new: NewBalances, failure
 
 
 def _currency_of(row: Checked, known: dict[Name, BalanceRef]) -> str:
-    """The request's currency, or, left out, that of the other side when exactly one side has balance ids only.
+    """Return the currency of a request, or that of its balances when exactly one side has balance IDs only.
 
-    Blank when there is none, which ``_check_names`` refuses.
+    The result is blank when there is none, which ``_check_names`` refuses.
     """
     if row.request.currency is not None:
         return row.request.currency

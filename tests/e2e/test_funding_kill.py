@@ -24,7 +24,7 @@ def test_each_row_is_posted_once_whenever_worker_and_beat_are_killed(tmp_path: P
     with running(tmp_path) as service:
         engine = connect(service.state["database_url"])
         now = datetime.now(UTC)
-        jobs = [_create(engine, now), _create(engine, now, at=(now + timedelta(seconds=1)).isoformat())]
+        jobs = [_create(engine, now), _create(engine, now, at=now + timedelta(seconds=1))]
         kills = 0
         for _ in range(KILLS):
             before = _posted(engine)
@@ -53,7 +53,7 @@ def test_each_row_is_posted_once_whenever_worker_and_beat_are_killed(tmp_path: P
     assert kills == KILLS
 
 
-def _create(engine: Engine, now: datetime, *, at: str | None = None) -> JobRow:
+def _create(engine: Engine, now: datetime, *, at: datetime | None = None) -> JobRow:
     """Create a job with a row of one cent, one of two, and so on."""
     request = FundingRequest(
         name="wallets",

@@ -1,4 +1,4 @@
-"""Amounts in minor units: of a request, of its overdraft limit, and of each leg of a split."""
+"""Amounts of requests in minor units, and the legs of splits."""
 
 from decimal import Decimal
 
@@ -9,10 +9,10 @@ from core.ledger.rules.requests import Leg, TransactionRequest
 
 
 def minor_of(field: str, amount: Decimal, precision: int) -> int:
-    """The minor units of an amount, exactly.
+    """Convert an amount to minor units, exactly.
 
     Raises:
-        InvalidRequest: naming the field; it does not come out whole (TXN_INVALID_AMOUNT).
+        InvalidRequest: the amount of this field does not come out whole (TXN_INVALID_AMOUNT).
     """
     try:
         return to_minor(amount, precision)
@@ -21,9 +21,10 @@ def minor_of(field: str, amount: Decimal, precision: int) -> int:
 
 
 def check_precision(currency: str, asked: int | None, fixed: int | None) -> None:
-    """
+    """Compare the precision of a request with that of its currency.
+
     Raises:
-        InvalidRequest: what is asked is not what the currency has (TXN_PRECISION_MISMATCH).
+        InvalidRequest: they differ (TXN_PRECISION_MISMATCH).
     """
     if asked is not None and asked != fixed:
         text = f"is {asked}, but {currency} has precision {fixed}"
@@ -31,10 +32,10 @@ def check_precision(currency: str, asked: int | None, fixed: int | None) -> None
 
 
 def amount_of(request: TransactionRequest, minor: int | None, precision: int) -> int:
-    """The minor units that a request moves in all. ``minor`` is what it gives in those, if it does.
+    """Return the minor units that a request moves in all. ``minor`` is the amount, if it was sent in minor units.
 
     Raises:
-        InvalidRequest: the amount is nothing, or does not come out whole (TXN_INVALID_AMOUNT).
+        InvalidRequest: the amount is zero, or does not come out whole (TXN_INVALID_AMOUNT).
     """
     amount = minor
     if amount is None:
@@ -46,7 +47,7 @@ def amount_of(request: TransactionRequest, minor: int | None, precision: int) ->
 
 
 def legs_of(request: TransactionRequest, amount: int, precision: int) -> list[tuple[int, int, int]]:
-    """The legs of a split: place of the source, place of the destination, and amount.
+    """Return the legs of a split: position of the source, position of the destination, and amount.
 
     Raises:
         InvalidRequest: a distribution is no good, or they do not add up (TXN_INVALID_DISTRIBUTION).

@@ -16,16 +16,15 @@ Amount = Annotated[Decimal, Meta(description="Major units. A JSON number or its 
 PreciseAmount = Annotated[
     int | str, Meta(description="Minor units: an integer of any size, or its digits as a string.")
 ]
-_NO_TIME_TEXT = "please format the scheduled date as 'YYYY-MM-DDTHH:MM:SS+00:00' (e.g., 2024-04-22T15:28:03+00:00)"
+NO_TIME_TEXT = "please format the scheduled date as 'YYYY-MM-DDTHH:MM:SS+00:00' (e.g., 2024-04-22T15:28:03+00:00)"
+"""What is said of a text that is no time."""
 
 Timestamp = Annotated[
-    datetime, Meta(tz=True, description="RFC 3339 with a time zone.", extra={UNREADABLE: _NO_TIME_TEXT})
+    datetime, Meta(tz=True, description="RFC 3339 with a time zone.", extra={UNREADABLE: NO_TIME_TEXT})
 ]
 DueDate = Annotated[
     datetime,
-    Meta(
-        tz=True, extra={UNREADABLE: _NO_TIME_TEXT, BLANK_IS_NONE: True}, extra_json_schema={"format": "time or blank"}
-    ),
+    Meta(tz=True, extra={UNREADABLE: NO_TIME_TEXT, BLANK_IS_NONE: True}, extra_json_schema={"format": "time or blank"}),
 ]
 """An RFC 3339 time. Blnk's clients write an empty text or the year 1 when there is none."""
 

@@ -3,12 +3,15 @@
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import starmap
 
 from msgspec import Struct
 
+from core.base.errors import ErrorCode
 from core.base.metadata import meta_data_problems
 from core.base.money import MAX_DIGITS, MAX_PRECISION
-from core.ledger.rules.requests import Leg, Terms, TransactionRequest
+from core.base.problems import Problem
+from core.ledger.rules.requests import Leg, RefundRequest, SettleRequest, Terms, TransactionRequest
 
 MAX_NAME = 255
 MAX_REFERENCE = 512
@@ -16,15 +19,18 @@ MAX_REFERENCE = 512
 MAX_LEGS = 1_000
 """The largest number of sources, or of destinations, of one split."""
 
-ZERO_TIME = "0001-01-01T00:00:00Z"
-"""The text that Blnk's clients send when there is no time."""
 NO_TIME = datetime(1, 1, 1, tzinfo=UTC)
 """The time that Blnk's clients send when there is none."""
 
 _INDICATOR = re.compile(r"@\S+")
-_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+_AMOUNTS = ("amount", "precise_amount")
+_SIDES = ("source", "sources", "destination", "destinations")
 
 Problems = list[tuple[str, str]]
+"""Pairs of field and text."""
+Found = list[tuple[str, str] | Problem]
+"""Pairs of field and text, and problems of rules that look at several fields."""
 
 
 class Checked(Struct, frozen=True, gc=False):
@@ -43,19 +49,19 @@ class Checked(Struct, frozen=True, gc=False):
     """The terms beside a plain transfer, with dates in UTC."""
 
 
-def check(index: int, request: TransactionRequest, now: datetime, problems: Problems) -> Checked:
+def check(index: int, request: TransactionRequest, now: datetime, problems: Found) -> Checked:
     """Check one transaction, and add all that is wrong to ``problems``. The result counts only when nothing was wrong."""
     amount, minor = request.amount, None
     if request.precise_amount is not None:
         if amount:
-            problems.append(("amount", "either amount or precise_amount should be provided, not both"))
+            problems.append(Problem("amount", "either amount or precise_amount should be provided, not both", _AMOUNTS))
         minor = whole(request.precise_amount)
         if minor is None:
             problems.append(("precise_amount", f"must be an integer, or a string of at most {MAX_DIGITS} digits"))
         elif minor < 0:
-            problems.append(("amount", "precise_amount cannot be negative"))
+            problems.append(Problem("amount", "precise_amount cannot be negative", _AMOUNTS))
     elif not amount:
-        problems.append(("amount", "either amount or precise_amount is required"))
+        problems.append(Problem("amount", "either amount or precise_amount is required", _AMOUNTS))
     elif amount.is_nan() or amount < 0:
         problems.append(("amount", "amount cannot be negative"))
     problems += precision_problems(request.precision)
@@ -69,7 +75,7 @@ def check(index: int, request: TransactionRequest, now: datetime, problems: Prob
     sources = _side("source", request.source, request.sources, problems)
     destinations = _side("destination", request.destination, request.destinations, problems)
     if not set(sources).isdisjoint(destinations):
-        problems.append(("destination", "source and destination cannot be the same balance"))
+        problems.append(Problem("destination", "source and destination cannot be the same balance", _SIDES))
     limit = request.overdraft_limit
     if limit is not None and (not limit.is_finite() or limit < 0):
         problems.append(("overdraft_limit", "cannot be negative"))
@@ -91,7 +97,7 @@ def check(index: int, request: TransactionRequest, now: datetime, problems: Prob
     return Checked(index, request, sources, destinations, minor, date, terms)
 
 
-def _terms(request: TransactionRequest, now: datetime, problems: Problems) -> Terms | None:
+def _terms(request: TransactionRequest, now: datetime, problems: Found) -> Terms | None:
     """Check the dates of a transaction, and collect its terms. Returns None for a plain transfer."""
     dates: dict[str, datetime] = {}
     for name in ("scheduled_for", "inflight_expiry_date", "inflight_commit_date"):
@@ -99,10 +105,13 @@ def _terms(request: TransactionRequest, now: datetime, problems: Problems) -> Te
         if date is not None and (date := in_utc(name, date, problems)) is not None and date != NO_TIME:
             dates[name] = date
             if name != "scheduled_for" and not request.inflight:
-                problems.append((name, "needs inflight: true, for there is no hold otherwise"))
+                problems.append(
+                    Problem(name, "needs inflight: true, for there is no hold otherwise", (name, "inflight"))
+                )
     waits = "scheduled_for" in dates and dates["scheduled_for"] > now
     if waits and request.skip_queue:
-        problems.append(("skip_queue", "cannot be answered now when scheduled_for is in the future; leave one out"))
+        text = "cannot be answered now when scheduled_for is in the future; leave one out"
+        problems.append(Problem("skip_queue", text, ("skip_queue", "scheduled_for")))
     is_split = bool(request.sources or request.destinations)
     if not dates and not is_split:
         return None
@@ -118,6 +127,39 @@ def _terms(request: TransactionRequest, now: datetime, problems: Problems) -> Te
     )
 
 
+def settlement_problems(request: SettleRequest) -> list[Problem]:
+    """Check a commit or void. As in Blnk, the amounts of a void are checked too."""
+    problems = []
+    if request.status not in ("commit", "void"):
+        text = "status not supported. use either commit or void"
+        problems.append(Problem("", text, ("status",), ErrorCode.TXN_INVALID_STATUS_ACTION))
+    return problems + _part_problems(request, "commit")
+
+
+def refund_problems(request: RefundRequest) -> list[Problem]:
+    """Check a refund."""
+    problems = _part_problems(request, "refund")
+    if request.description:
+        problems += starmap(Problem, text_problems("description", request.description, 10**6))
+    if request.meta_data:
+        problems += starmap(Problem, meta_data_problems(bytes(request.meta_data)))
+    return problems
+
+
+def _part_problems(request: SettleRequest | RefundRequest, action: str) -> list[Problem]:
+    """Check the amounts and the reference of a request for a part of a hold or posting, or for all of it."""
+    problems = []
+    if request.precise_amount is not None and (whole(request.precise_amount) or 0) <= 0:
+        text = "precise_amount must be positive"
+        problems.append(Problem("", text, ("precise_amount",), ErrorCode.TXN_INVALID_AMOUNT))
+    if request.amount is not None and (request.amount.is_nan() or request.amount < 0):
+        text = f"{action} amount cannot be negative"
+        problems.append(Problem("", text, ("amount",), ErrorCode.GEN_BAD_REQUEST))
+    if request.reference is not None:
+        problems += starmap(Problem, text_problems("reference", request.reference, MAX_REFERENCE))
+    return problems
+
+
 def precision_problems(precision: Decimal | None) -> Problems:
     """Check the number of minor units in a major unit."""
     if not precision:
@@ -131,10 +173,10 @@ def precision_problems(precision: Decimal | None) -> Problems:
     return [] if precision <= MAX_PRECISION else [("precision", f"must be an integer from 1 to {MAX_PRECISION}")]
 
 
-def _side(side: str, name: str | None, legs: list[Leg] | None, problems: Problems) -> list[str]:
+def _side(side: str, name: str | None, legs: list[Leg] | None, problems: Found) -> list[str]:
     """Check one side, and return the balances that it names, in its order."""
     if bool(name) == bool(legs):
-        problems.append((side, f"either {side} or {side}s is required, not both"))
+        problems.append(Problem(side, f"either {side} or {side}s is required, not both", (side, f"{side}s")))
     if not legs:
         if not name:
             return []
@@ -173,28 +215,7 @@ def text_problems(field: str, value: str | None, longest: int) -> Problems:
     return [(field, "must not contain the NUL character")] if "\x00" in value else []
 
 
-def time_of(text: str | None) -> datetime | None:
-    """Read a time that has no problems, in UTC. Returns None for no time, and for the year 1 of Blnk's clients."""
-    if not text or text == ZERO_TIME:
-        return None
-    # Postgres keeps microseconds, so finer digits are cut.
-    return datetime.fromisoformat(text.upper()).astimezone(UTC)
-
-
-def time_problems(field: str, text: str) -> Problems:
-    """Check an RFC 3339 time."""
-    if _RFC_3339.fullmatch(text):
-        try:
-            problems: Problems = []
-            in_utc(field, datetime.fromisoformat(text.upper()), problems)
-            return problems
-        except ValueError:
-            pass
-    example = "(e.g., 2024-04-22T15:28:03+00:00)"
-    return [(field, f"please format the scheduled date as 'YYYY-MM-DDTHH:MM:SS+00:00' {example}")]
-
-
-def in_utc(field: str, value: datetime, problems: Problems) -> datetime | None:
+def in_utc(field: str, value: datetime, problems: Found) -> datetime | None:
     """Convert a time to UTC. A time beyond the calendar is added to ``problems``."""
     try:
         return value.astimezone(UTC)

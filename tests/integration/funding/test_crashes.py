@@ -87,7 +87,7 @@ def test_each_row_is_posted_once_whenever_the_process_dies(
     deaths = 0
     for commit in itertools.count():
         ledger.post(source="@Pool")  # Something to be decided before the run starts.
-        job = create_job(ledger, *many_rows(8), at=SOON.isoformat(), **fields)
+        job = create_job(ledger, *many_rows(8), at=SOON, **fields)
         try:
             with _dying(monkeypatch, commit, before=before):
                 advance_all(ledger, SOON)
@@ -112,8 +112,8 @@ def test_two_who_advance_at_once_and_two_more_post_each_row_once(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, threads: ThreadPoolExecutor
 ) -> None:
     set_piece(monkeypatch, 7)
-    jobs = [create_job(ledger, *many_rows(40), at=SOON.isoformat()) for _ in range(3)]
-    jobs.append(create_job(ledger, *many_rows(40), at=SOON.isoformat(), overdraft_limit=Decimal(10), source="@Other"))
+    jobs = [create_job(ledger, *many_rows(40), at=SOON) for _ in range(3)]
+    jobs.append(create_job(ledger, *many_rows(40), at=SOON, overdraft_limit=Decimal(10), source="@Other"))
     together = threading.Barrier(4)
 
     def advance_until_all_is_done() -> int:
@@ -196,7 +196,7 @@ def _cancel_a_statement(engine: Engine, dice: Random) -> None:
 
 
 def test_two_who_claim_at_once_make_one_run_of_an_occurrence(ledger: Ledger, threads: ThreadPoolExecutor) -> None:
-    jobs = [create_job(ledger, ("@A", 1), at=SOON.isoformat()) for _ in range(10)]
+    jobs = [create_job(ledger, ("@A", 1), at=SOON) for _ in range(10)]
     together = threading.Barrier(4)
 
     def claim_all() -> int:
@@ -209,7 +209,7 @@ def test_two_who_claim_at_once_make_one_run_of_an_occurrence(ledger: Ledger, thr
 
 
 def test_a_job_that_somebody_has_locked_does_not_keep_the_others_waiting(ledger: Ledger) -> None:
-    first, second = (create_job(ledger, ("@A", 1), at=SOON.isoformat()) for _ in range(2))
+    first, second = (create_job(ledger, ("@A", 1), at=SOON) for _ in range(2))
     with begin(ledger.engine) as conn:
         job_store.find_job(conn, first.job_id, lock=True)
         assert advance_all(ledger, SOON).claimed == 1

@@ -46,7 +46,7 @@ def test_the_forecast_is_the_pool_after_the_next_run_and_how_many_it_carries(
     ledger: Ledger, fields: dict[str, Any], after: int, runs_left: int | None
 ) -> None:
     give(ledger, Pool=100)
-    job = create_job(ledger, *many_rows(3, 10), **{"at": SOON.isoformat(), **fields})
+    job = create_job(ledger, *many_rows(3, 10), **{"at": SOON, **fields})
     with reading(ledger.engine) as conn:
         forecast = funding_forecast.forecast(conn, job)
     assert (forecast.balance, forecast.balance_after, forecast.runs_left) == (100, after, runs_left)
@@ -61,7 +61,7 @@ def test_the_forecast_of_a_run_that_goes_as_far_as_the_money_is_what_it_leaves(
 ) -> None:
     if has:
         give(ledger, Pool=has)
-    fields: dict[str, Any] = {"at": SOON.isoformat(), "allow_overdraft": False, "until_limit": True}
+    fields: dict[str, Any] = {"at": SOON, "allow_overdraft": False, "until_limit": True}
     if by_rule:
         ledger_id, _ = create_ledger(ledger, *["USD"] * 3)
         job = create_job(ledger, rule=FundingRule(ledger_id=ledger_id, precise_top_up_to=10), **fields)
@@ -102,11 +102,11 @@ def test_the_counts_of_a_run_say_how_far_it_is_and_how_long_the_rest_takes(
 
 
 def test_what_waits_for_a_job_that_pays_from_a_pool_is_listed_in_the_order_in_which_it_comes(ledger: Ledger) -> None:
-    later = create_job(ledger, ("@A", 1), at=LATER.isoformat())
+    later = create_job(ledger, ("@A", 1), at=LATER)
     soon = create_job(ledger, ("@A", 1), cron=HOURLY)
-    create_job(ledger, ("@A", 1), at=SOON.isoformat(), source="@Other")
+    create_job(ledger, ("@A", 1), at=SOON, source="@Other")
     for stop in (funding_jobs.pause, lambda engine, id: funding_jobs.cancel(engine, id, NOW)):
-        stop(ledger.engine, create_job(ledger, ("@A", 1), at=SOON.isoformat()).job_id)
+        stop(ledger.engine, create_job(ledger, ("@A", 1), at=SOON).job_id)
     with reading(ledger.engine) as conn:
         found = job_store.active_jobs_of(conn, soon.source, 9)
         assert [job.id for job in found] == [soon.id, later.id]

@@ -174,6 +174,35 @@ def test_what_cannot_be_read_is_said_beside_the_problems_of_the_terms_and_of_the
     ]
 
 
+@pytest.mark.parametrize("name", ["at", "ends_at", "inflight_commit_date"])
+@pytest.mark.parametrize("text", ["tomorrow", "", "2027-01-01", "2027-01-01T00:00:00", "0001-01-01T00:00:00Z"])
+def test_a_text_that_is_no_time_is_a_problem_like_any_other(api: Api, name: str, text: str) -> None:
+    response = api.client.post("/funding-jobs", json=job(name=" ") | {name: text, "cron": "x"})
+    detail = refused(response, 400, "GEN_VALIDATION_ERROR")
+    for field in ("name", name, "cron"):
+        assert f"{field}: " in detail["message"]
+    assert f"{name}: please format the scheduled date" in detail["message"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "unread"),
+    [
+        ({"cron": 5, "ends_at": "2999-01-01T00:00:00Z", "count": 2}, "cron"),
+        ({"recipients": None, "rule": 5}, "rule"),
+        ({"recipients": None, "rule": {"ledger_id": "general_ledger_id", "top_up_to": True}}, "rule.top_up_to"),
+        ({"recipients": None, "rule": {"filters": 5, "amount": 1}}, "rule.filters"),
+        ({"inflight": 5, "inflight_commit_after_s": 5}, "inflight"),
+        ({"recipients": [{"destination": "@A", "precise_amount": True}]}, "recipients[0].precise_amount"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_a_field_that_cannot_be_read_is_the_only_problem_of_a_rule_that_looks_at_it(
+    api: Api, asked: dict[str, Any], unread: str
+) -> None:
+    response = api.client.post("/funding-jobs", json=job() | asked)
+    assert refused(response, 400, "GEN_MALFORMED_REQUEST")["details"] == {"field": unread}
+
+
 def test_problems_of_a_list_are_listed_with_their_place(api: Api) -> None:
     recipients = [
         {"destination": "@A", "amount": 1},

@@ -14,6 +14,7 @@ from core.funding import forecast
 from core.funding import jobs as funding_jobs
 from core.funding.requests import FundingRequest, FundingRule, FundingTerms, Recipient
 from core.funding.terms import job_terms
+from core.ledger.rules.validation import NO_TIME
 from core.lists.requests import FilterClause
 from tests.harness.factories import Ledger
 
@@ -31,6 +32,8 @@ def _create(ledger: Ledger, now: datetime = NOW, **fields: Any) -> funding_creat
     asked = FundingRequest(**{**given, "allow_overdraft": True, "recipients": TO_A, **fields})
     return funding_create.create_job(ledger.engine, asked, None, ledger.directory, now)
 
+
+_time = datetime.fromisoformat
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no name": ({"name": None}, "name"),
@@ -63,28 +66,24 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a rule for text": (_rule(precise_amount="1.5"), "rule.precise_amount"),
     "a rule for an inexact amount": (_rule(precise_amount=None, amount=Decimal("0.001")), "rule.amount"),
     "a rule for nothing finite": (_rule(precise_amount=None, top_up_to=Decimal("NaN")), "rule.top_up_to"),
-    "no time": ({"at": "tomorrow"}, "at"),
-    "a blank time": ({"at": ""}, "at"),
-    "a zero time": ({"at": "0001-01-01T00:00:00Z"}, "at"),
-    "a blank end": ({"cron": "0 8 * * *", "ends_at": ""}, "ends_at"),
-    "a blank commit": ({"inflight": True, "inflight_commit_date": ""}, "inflight_commit_date"),
-    "the past": ({"at": "2026-11-21T11:00:00Z"}, "at"),
+    "a zero time": ({"at": NO_TIME}, "at"),
+    "the past": ({"at": _time("2026-11-21T11:00:00Z")}, "at"),
     "a bad cron": ({"cron": "61 * * * *"}, "cron"),
     "seconds in cron": ({"cron": "* * * * * *"}, "cron"),
     "a cron that never comes": ({"cron": "0 0 30 2 *"}, "cron"),
     "a blank cron": ({"cron": ""}, "cron"),
-    "both times": ({"cron": "0 8 * * *", "at": "2027-01-01T00:00:00Z"}, "cron"),
+    "both times": ({"cron": "0 8 * * *", "at": _time("2027-01-01T00:00:00Z")}, "cron"),
     "an unknown zone": ({"cron": "0 8 * * *", "timezone": "Europe/Atlantis"}, "timezone"),
     "a zone without cron": ({"timezone": "Europe/Berlin"}, "timezone"),
-    "an end without cron": ({"ends_at": "2027-01-01T00:00:00Z"}, "ends_at"),
-    "an end before the first": ({"cron": "0 8 * * *", "ends_at": "2026-11-22T07:00:00Z"}, "ends_at"),
+    "an end without cron": ({"ends_at": _time("2027-01-01T00:00:00Z")}, "ends_at"),
+    "an end before the first": ({"cron": "0 8 * * *", "ends_at": _time("2026-11-22T07:00:00Z")}, "ends_at"),
     "a count without cron": ({"count": 1}, "count"),
     "a count of none": ({"cron": "0 8 * * *", "count": 0}, "count"),
     "missed what": ({"cron": "0 8 * * *", "missed": "twice"}, "missed"),
-    "a commit of no hold": ({"inflight_commit_date": "2027-01-01T00:00:00Z"}, "inflight_commit_date"),
+    "a commit of no hold": ({"inflight_commit_date": _time("2027-01-01T00:00:00Z")}, "inflight_commit_date"),
     "a commit at once": ({"inflight": True, "inflight_commit_after_s": 0}, "inflight_commit_after_s"),
     "two commits": (
-        {"inflight": True, "inflight_commit_after_s": 1, "inflight_commit_date": "2027-01-01T00:00:00Z"},
+        {"inflight": True, "inflight_commit_after_s": 1, "inflight_commit_date": _time("2027-01-01T00:00:00Z")},
         "inflight_commit_after_s",
     ),
 }  # fmt: skip
@@ -155,7 +154,7 @@ def test_terms_are_kept_exactly(ledger: Ledger) -> None:
         inflight_commit_after_s=60,
         cron=" 0  8 * * MON-FRI",
         timezone="Europe/Berlin",
-        ends_at="2026-12-31T00:00:00Z",
+        ends_at=datetime(2026, 12, 31, tzinfo=UTC),
         count=3,
         missed="all",
         **_rule(ledger_id=None, filters=[FilterClause("currency", "eq", "USD")], precise_amount="5"),
@@ -180,13 +179,13 @@ def test_terms_are_kept_exactly(ledger: Ledger) -> None:
 
 def test_a_time_that_has_just_come_is_not_the_past(ledger: Ledger) -> None:
     at = NOW - timedelta(seconds=30)
-    assert _create(ledger, at=at.isoformat()).job.next_due == at
+    assert _create(ledger, at=at).job.next_due == at
 
 
 def test_a_request_is_repeated_long_after_its_time_has_come(ledger: Ledger) -> None:
     at = NOW + timedelta(hours=1)
-    first = _create(ledger, reference="mine", at=at.isoformat())
-    again = _create(ledger, NOW + timedelta(days=9), reference="mine", at=at.isoformat())
+    first = _create(ledger, reference="mine", at=at)
+    again = _create(ledger, NOW + timedelta(days=9), reference="mine", at=at)
     assert (first.replayed, again.replayed, again.job.job_id) == (False, True, first.job.job_id)
 
 

@@ -86,7 +86,7 @@ def test_what_is_accepted_before_a_run_starts_counts_though_it_is_still_in_line(
     ledger: Ledger, on_the_way: str
 ) -> None:
     give(ledger, Pool=100)
-    job = create_job(ledger, ("@A", 100), allow_overdraft=False, at=SOON.isoformat())
+    job = create_job(ledger, ("@A", 100), allow_overdraft=False, at=SOON)
     ledger.post(source=on_the_way, destination="@World" if on_the_way == "@Pool" else "@Pool", precise_amount=1)
     if on_the_way == "@World":
         ledger.post(source="@Pool", destination="@B", precise_amount=1)

@@ -42,7 +42,7 @@ pytestmark = pytest.mark.usefixtures("sound")
 
 
 def test_a_job_waits_for_its_time_and_is_then_claimed_once(ledger: Ledger) -> None:
-    job = create_job(ledger, ("@A", 1), at=SOON.isoformat())
+    job = create_job(ledger, ("@A", 1), at=SOON)
     assert advance_all(ledger, SOON - timedelta(seconds=1)).claimed == 0
     assert advance_all(ledger, SOON).claimed == 1
     assert advance_all(ledger, LATER).claimed == 0
@@ -87,7 +87,7 @@ def test_a_job_ends_after_its_count(ledger: Ledger) -> None:
 
 
 def test_a_job_ends_with_its_last_day_and_that_moment_counts(ledger: Ledger) -> None:
-    job = create_job(ledger, ("@A", 1), cron=HOURLY, ends_at=(NOW + timedelta(hours=2)).isoformat(), missed="all")
+    job = create_job(ledger, ("@A", 1), cron=HOURLY, ends_at=NOW + timedelta(hours=2), missed="all")
     assert forecast.next_occurrences(job) == [NOW + timedelta(hours=1), NOW + timedelta(hours=2)]
     advance_all(ledger, LATER)
     assert [run.due_at.hour for run in read_runs(ledger, job)] == [13, 14]
@@ -104,7 +104,7 @@ def test_the_next_occurrences_are_those_that_come_and_no_more_than_the_count(led
 
 def test_a_paused_job_claims_and_posts_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     set_piece(monkeypatch, 2)
-    waiting = create_job(ledger, ("@A", 1), at=SOON.isoformat())
+    waiting = create_job(ledger, ("@A", 1), at=SOON)
     running = create_job(ledger, *many_rows(5))
     take_steps(ledger, 2)
     for job in (waiting, running):
@@ -132,7 +132,7 @@ def test_what_came_while_a_job_was_paused_is_skipped(ledger: Ledger) -> None:
 
 
 def test_a_single_time_that_came_while_its_job_was_paused_still_comes(ledger: Ledger) -> None:
-    job = create_job(ledger, ("@A", 1), at=SOON.isoformat())
+    job = create_job(ledger, ("@A", 1), at=SOON)
     funding_jobs.pause(ledger.engine, job.job_id)
     assert funding_jobs.resume(ledger.engine, job.job_id, LATER).next_due == SOON
     advance_all(ledger, LATER)

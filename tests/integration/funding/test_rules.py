@@ -63,7 +63,7 @@ def test_a_rule_by_filters_is_looked_up_when_the_run_starts_and_fixed_then(
         ],
         precise_amount=3,
     )
-    job = create_job(ledger, rule=rule, at=SOON.isoformat())
+    job = create_job(ledger, rule=rule, at=SOON)
     give(ledger, C=20, E=1)
     assert runs.claim(ledger.engine, SOON, Progress())
     take_steps(ledger, 2, SOON)
@@ -111,7 +111,7 @@ def test_two_runs_at_once_do_not_top_up_twice(ledger: Ledger, inflight: bool) ->
     ledger_id, names = create_ledger(ledger, *["USD"] * 3)
     rule = FundingRule(ledger_id=ledger_id, precise_top_up_to=10)
     job = create_job(ledger, rule=rule, cron=HOURLY, missed="all", inflight=inflight)
-    other = create_job(ledger, rule=rule, at=LATER.isoformat())
+    other = create_job(ledger, rule=rule, at=LATER)
     ledger.post(destination=names[1], precise_amount=4)  # Still in line when the run comes due.
     advance_all(ledger, NOW + timedelta(hours=4))
     advance_all(ledger, LATER)

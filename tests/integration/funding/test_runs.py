@@ -201,11 +201,11 @@ def test_whoever_advances_stops_after_its_time_and_says_that_there_is_more(
 @pytest.mark.parametrize("how", ["at a date", "after some seconds", "by hand"])
 def test_a_job_may_hold_the_money_until_a_date(ledger: Ledger, how: str) -> None:
     fields: dict[str, Any] = {
-        "at a date": {"inflight_commit_date": (SOON + timedelta(minutes=1)).isoformat()},
+        "at a date": {"inflight_commit_date": (SOON + timedelta(minutes=1))},
         "after some seconds": {"inflight_commit_after_s": 60},
         "by hand": {},
     }[how]
-    job = create_job(ledger, *many_rows(3), inflight=True, at=SOON.isoformat(), **fields)
+    job = create_job(ledger, *many_rows(3), inflight=True, at=SOON, **fields)
     late = SOON + timedelta(seconds=30)  # The seconds count from when it was due.
     advance_all(ledger, late)
     run = read_run(ledger, job)

@@ -205,3 +205,28 @@ def test_a_hold_that_was_committed_in_parts_is_refunded_whole(api: Api) -> None:
     refund = _refund(api, hold, skip_queue=True)
     assert refund["precise_amount"] == 7
     assert api.sums("@A") == (0, 0, 0, 0)
+
+
+def test_all_that_is_wrong_with_a_refund_is_said_at_once(api: Api) -> None:
+    asked = {"amount": -1, "precise_amount": 0, "reference": "", "description": "\0", "meta_data": [], "skip_queue": 5}
+    detail = refused(api.client.post("/refund-transaction/txn_x", json=asked), 400, "GEN_MALFORMED_REQUEST")
+    assert detail["details"]["problems"] == [
+        {"field": "skip_queue", "message": "expected bool | null, got int"},
+        {"field": "", "message": "precise_amount must be positive"},
+        {"field": "", "message": "refund amount cannot be negative"},
+        {"field": "description", "message": "must not contain the NUL character"},
+        {"field": "meta_data", "message": "must be an object"},
+        {"field": "reference", "message": "cannot be blank"},
+    ]
+
+
+def test_all_that_is_wrong_with_a_settlement_is_said_at_once(api: Api) -> None:
+    asked: dict[str, Any] = {"status": "keep", "amount": -1, "precise_amount": "x", "reference": " "}
+    response = api.client.put("/transactions/inflight/txn_x", json=asked)
+    assert refused(response, 400, "TXN_INVALID_STATUS_ACTION")["message"] == (
+        "commit amount cannot be negative; precise_amount must be positive; "
+        "status not supported. use either commit or void; reference: cannot be blank."
+    )
+    response = api.client.put("/transactions/inflight/txn_x", json=asked | {"status": 5, "amount": True})
+    detail = refused(response, 400, "GEN_MALFORMED_REQUEST")
+    assert [each["field"] for each in detail["details"]["problems"]] == ["amount", "status", "", "reference"]

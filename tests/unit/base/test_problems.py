@@ -4,7 +4,7 @@ import pytest
 
 from core.base.decoding import MALFORMED, UNKNOWN_FIELD, Unread
 from core.base.errors import InvalidRequest, LedgerError, NotFound
-from core.base.problems import MAX_LISTED, refusal, refusal_of_batch, unexplained
+from core.base.problems import MAX_LISTED, Problem, refusal, refusal_of_batch, unexplained
 
 
 def test_a_field_that_cannot_be_read_is_said_beside_the_others() -> None:
@@ -65,19 +65,25 @@ def test_a_field_of_the_wrong_type_is_worse_than_one_that_is_not_known() -> None
     ],
 )
 def test_what_a_field_that_cannot_be_read_explains(unread: str, explained: set[str]) -> None:
-    fields = [
-        "amount",
-        "precise_amount",
-        "source",
-        "sources[0].identifier",
-        "sources[1].identifier",
-        "status",
-        "rows[0].amount",
+    problems = [
+        Problem("amount", "", ("amount", "precise_amount")),
+        Problem("precise_amount", ""),
+        Problem("source", "", ("source", "sources")),
+        Problem("sources[0].identifier", ""),
+        Problem("sources[1].identifier", ""),
+        Problem("status", ""),
+        Problem("amount", "", ("amount", "precise_amount")).inside("rows[0]"),
     ]
-    left = unexplained([Unread(unread, "")], [(field, "") for field in fields])
-    assert {field for field, _ in left} == set(fields) - explained
-    every = [(field, "") for field in fields]
-    assert unexplained([Unread(unread, "", UNKNOWN_FIELD)], every) == every
+    left = unexplained([Unread(unread, "")], problems)
+    assert {each.field for each in left} == {each.field for each in problems} - explained
+    assert unexplained([Unread(unread, "", UNKNOWN_FIELD)], problems) == problems
+
+
+def test_the_code_is_that_of_the_first_rule_whose_fields_were_read() -> None:
+    problems = [Problem("", "first", ("a",), "FIRST"), Problem("", "second", (), "SECOND"), Problem("b", "third")]
+    assert refusal([], problems, "OWN").code == "FIRST"
+    assert refusal([Unread("a", "is no time", None)], problems, "OWN").code == "SECOND"
+    assert refusal([], [("b", "is wrong"), *problems], "OWN").code == "OWN"
 
 
 def test_a_batch_answers_for_its_first_bad_row_and_lists_all() -> None:

@@ -15,7 +15,7 @@ from core.ledger.dry_run import Imagined
 from core.ledger.intake import Batch, draft_all
 from core.ledger.rules.model import BalanceRef, Draft, Kind
 from core.ledger.rules.requests import Terms, TransactionRequest, terms_of
-from core.ledger.rules.validation import NO_TIME, check
+from core.ledger.rules.validation import NO_TIME, Found, check
 from tests.harness.factories import shares, transaction
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
@@ -99,17 +99,17 @@ def _one(directory: Known, **fields: Any) -> Draft:
     ids=lambda each: ", ".join(each) if isinstance(each, dict) else "",
 )  # fmt: skip
 def test_every_rule_that_a_request_breaks_is_named(fields: dict[str, Any], named: list[str]) -> None:
-    problems: list[tuple[str, str]] = []
+    problems: Found = []
     check(0, transaction(**fields), NOW, problems)
-    assert sorted(field for field, _ in problems) == named
+    assert sorted(each[0] for each in problems) == named
 
 
 @given(st.sets(st.sampled_from(["reference", "description", "currency", "precision", "overdraft_limit", "status"])))
 def test_one_problem_does_not_hide_another(broken: set[str]) -> None:
     bad = {"precision": -1, "overdraft_limit": -1, "status": "x"}
-    problems: list[tuple[str, str]] = []
+    problems: Found = []
     check(0, transaction(**{name: bad.get(name, "") for name in broken}), NOW, problems)
-    assert {field for field, _ in problems} == broken
+    assert {each[0] for each in problems} == broken
 
 
 def test_dates_are_read_once_and_are_in_utc_from_then_on() -> None:
