@@ -53,6 +53,9 @@ class Parameters(Struct, frozen=True):
     resource: Resource | None = None
     """A list also takes ``field=value`` and ``field_operator=value`` of its resource, each as often as wanted."""
 
+    by_name: dict[str, Parameter] = {}
+    """Its own parameters by name."""
+
     @property
     def described(self) -> tuple[Parameter, ...]:
         """Its own parameters and, for a list, one for each field."""
@@ -115,7 +118,7 @@ def takes(*parameters: Parameter, resource: Resource | None = None) -> Callable[
     """Declare the parameters of a view; for a list, also the resource whose fields filter it."""
 
     def declare(view: View) -> View:
-        view.parameters = Parameters(parameters, resource)  # type: ignore[attr-defined]
+        view.parameters = Parameters(parameters, resource, {each.name: each for each in parameters})  # type: ignore[attr-defined]
         return view
 
     return declare
@@ -141,8 +144,10 @@ def check() -> None:
     if not request.environ.get("QUERY_STRING") or request.endpoint is None:
         return
     declared = of_view(current_app.view_functions[request.endpoint])
-    own = {each.name: each for each in declared.own}
+    own = declared.by_name
     names = [name for name, _ in arguments(declared)]
+    if len(set(names)) == len(names) and (declared.resource is not None or own.keys() >= set(names)):
+        return
     problems: list[tuple[str, str]] = []
     for name in dict.fromkeys(names):
         if name not in own:
