@@ -30,7 +30,10 @@ _INCLUDE = parameters.one_of(
 @blueprint.post("/balances")
 @operation({201: Balance}, 409, body=BalanceRequest)
 def create() -> Response:
-    """A new balance in a ledger, or an internal one under its ``@Name``."""
+    """Create a balance.
+
+    The balance belongs to a ledger. An internal balance is created under its ``@Name``.
+    """
     asked = wire.body(BalanceRequest)
     with begin(service().engine) as conn:
         created = balances.create(conn, asked)
@@ -41,9 +44,9 @@ def create() -> Response:
 @operation({200: FundedBalance}, 404)
 @parameters.takes(parameters.WITH_QUEUED, parameters.FROM_SOURCE, _INCLUDE)
 def read(balance_id: str) -> Response:
-    """One balance by its id.
+    """Read a balance.
 
-    With ``from_source=true`` its sums and version are recomputed from all that was ever decided.
+    With ``from_source=true`` the sums and the version are recomputed from all decisions.
     """
     with reading(service().engine) as conn:
         row = balances.found(conn, balance_id)
@@ -58,7 +61,10 @@ def read(balance_id: str) -> Response:
 @operation({200: FundedBalance}, 404)
 @parameters.takes(parameters.WITH_QUEUED)
 def read_indicator(indicator: str, currency: str) -> Response:
-    """An internal balance by ``@Name``. Looking does not create it."""
+    """Read an internal balance by its name.
+
+    The name is an indicator such as ``@World``. Reading does not create the balance.
+    """
     with reading(service().engine) as conn:
         row = balances.found_indicator(conn, indicator, currency)
         queued = _queued(conn, row)
@@ -70,23 +76,32 @@ def read_indicator(indicator: str, currency: str) -> Response:
 @operation({200: list[Balance] | BalancePage})
 @parameters.takes(*parameters.page_of(BALANCES, example=_EXAMPLE), resource=BALANCES)
 def read_page() -> Response:
-    """A page of balances, newest first. Any ``field_operator=value`` is a filter, such as ``currency_eq=USD``."""
+    """List balances.
+
+    The newest balance comes first. Each ``field_operator=value`` is a filter, such as ``currency_eq=USD``.
+    """
     listing = lists.in_query(parameters.of_view(read_page), default=10, what="invalid")
     return lists.answer(listing, find_balances, balance_of, lambda row: row.balance_id, BalancePage)
 
 
 @blueprint.post("/balances/filter")
-@operation({200: list[Balance] | BalancePage}, body=FilterRequest)
+@operation({200: list[Balance] | BalancePage}, body=FilterRequest, filters=BALANCES)
 @parameters.takes(parameters.after(_EXAMPLE))
 def read_filtered() -> Response:
-    """A page of the balances that match."""
+    """Filter balances.
+
+    The answer is a page of the balances that match.
+    """
     return lists.answer(lists.in_body(BALANCES), find_balances, balance_of, lambda row: row.balance_id, BalancePage)
 
 
 @blueprint.put("/balances/<balance_id>/identity")
 @operation({}, 404, body=IdentityLinkRequest)
 def link_identity(balance_id: str) -> Response:
-    """Link a balance to an identity. There are no identities in this version, so none is found."""
+    """Link a balance to an identity.
+
+    This version has no identities, so none is found.
+    """
     asked = wire.body(IdentityLinkRequest)
     if not asked.identity_id:
         raise InvalidRequest([("identity_id", "cannot be blank")], ErrorCode.GEN_MALFORMED_REQUEST)
@@ -98,7 +113,10 @@ def link_identity(balance_id: str) -> Response:
 @blueprint.get("/balances/<balance_id>/lineage")
 @operation({}, 404)
 def read_lineage(balance_id: str) -> Response:
-    """Where a balance's money came from. No balance tracks that in this version, as ``track_fund_lineage`` is refused."""
+    """Read the lineage of a balance.
+
+    No balance tracks where its money came from in this version, because ``track_fund_lineage`` is refused.
+    """
     with reading(service().engine) as conn:
         balances.found(conn, balance_id)
     text = f"balance {balance_id} does not have fund lineage tracking enabled"
@@ -114,7 +132,10 @@ def read_lineage(balance_id: str) -> Response:
 )
 @operation({200: list[Entry]}, 404, media=operations.CSV)
 def read_entries(balance_id: str) -> Response:
-    """The statement, oldest first: JSON, or CSV for ``Accept: text/csv``."""
+    """List the entries of a balance.
+
+    The entries are the balance's statement, oldest first. The answer is JSON, or CSV for ``Accept: text/csv``.
+    """
     limit, _ = parameters.limit_offset(default=100, largest=10_000, what="invalid")
     after = parameters.after_number("version of an entry")
     since, until = parameters.time_arg("from"), parameters.time_arg("to")

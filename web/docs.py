@@ -19,7 +19,10 @@ blueprint = Blueprint("docs", __name__)
 @blueprint.get("/")
 @operation({200: str}, media=operations.HTML, open=True)
 def index() -> Response:
-    """Says that the server runs. A browser gets a page that says where to go."""
+    """Read the front page.
+
+    The answer says that the server runs. A browser gets a page with links.
+    """
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html":
         return wire.answer("server running...")
     response = Response(_INDEX, mimetype="text/html")
@@ -30,7 +33,7 @@ def index() -> Response:
 @blueprint.get("/docs")
 @operation({200: None}, media=operations.HTML, open=True)
 def page() -> Response:
-    """The page that shows this document."""
+    """Open the viewer of this document."""
     response = Response(_PAGE, mimetype="text/html")
     response.headers["Content-Security-Policy"] = _POLICY
     return response
@@ -39,14 +42,17 @@ def page() -> Response:
 @blueprint.get("/docs/start.js")
 @operation({200: None}, media=operations.SCRIPT, open=True)
 def start() -> Response:
-    """The script that starts the viewer on that page."""
+    """Load the script that starts the viewer."""
     return Response(_START, mimetype="text/javascript")
 
 
 @blueprint.get("/docs/scalar.js")
 @operation({200: None}, media=operations.SCRIPT, open=True)
 def viewer() -> Response:
-    """The viewer of that page: Scalar's bundle (see ``web/static/README.md``)."""
+    """Load the viewer's script.
+
+    The script is Scalar's bundle (see ``web/static/README.md``).
+    """
     packed = _bundle()
     zipped = "gzip" in request.headers.get("Accept-Encoding", "")
     response = Response(packed if zipped else gzip.decompress(packed), mimetype="text/javascript")

@@ -87,7 +87,9 @@ _UPLOAD: dict[str, Any] = {
 @blueprint.post("/funding-jobs")
 @operation({201: NewFundingJob, 200: NewFundingJob | FundingDryRun}, 404, 409, body=FundingRequest, form=_UPLOAD)
 def create() -> Response:
-    """Keep a funding job, and run it if it has no date: 201, or 200 when the same one was there before.
+    """Create a funding job.
+
+    A job without a date runs at once. The status is 201, or 200 when the same job was there before.
 
     ``recipients`` are a list, or ``rule`` says whom; or the body is ``multipart/form-data`` with the part ``job``, this JSON
     without recipients, and the part ``recipients``, a CSV file with the header ``destination,amount,description`` (or
@@ -114,7 +116,10 @@ def create() -> Response:
 )
 @operation({200: list[FundingJob]})
 def read_page() -> Response:
-    """A page of funding jobs, newest first."""
+    """List funding jobs.
+
+    The newest job comes first.
+    """
     limit, _ = parameters.limit_offset(default=20, largest=100, what="invalid")
     after, status = _after(JOB_PREFIX, "a funding job"), _status(funding_views.JOB_STATUSES)
     with reading(service().engine) as conn:
@@ -126,7 +131,10 @@ def read_page() -> Response:
 @blueprint.get("/funding-jobs/<job_id>")
 @operation({200: FundingJobRead}, 404)
 def read(job_id: str) -> Response:
-    """One funding job, with its last run, the next ones, and what the pool will be after the next."""
+    """Read a funding job.
+
+    The answer has the job's last run, its next runs, and the balance of the pool after the next run.
+    """
     with reading(service().engine) as conn:
         job = funding_jobs.get_job(conn, job_id)
     return _answer_job(job)
@@ -135,7 +143,10 @@ def read(job_id: str) -> Response:
 @blueprint.get("/funding-jobs/reference/<rest:reference>")
 @operation({200: FundingJobRead}, 404)
 def read_reference(reference: str) -> Response:
-    """One funding job by the client's reference, as it is read by its id."""
+    """Read a funding job by its reference.
+
+    The answer is the same as for the job's ID.
+    """
     with reading(service().engine) as conn:
         job = job_store.find_job_by_reference(conn, reference)
     if job is None:
@@ -154,14 +165,21 @@ def _answer_job(job: JobRow) -> Response:
 @blueprint.post("/funding-jobs/<job_id>/pause")
 @operation({200: FundingJob}, 404, 409)
 def pause(job_id: str) -> Response:
-    """Stop after the rows that are posted. Nothing comes due until it is resumed."""
+    """Pause a funding job.
+
+    The job stops after the rows that are posted. Nothing comes due until the job is resumed.
+    """
     return wire.answer(job_of(funding_jobs.pause(service().engine, job_id)))
 
 
 @blueprint.post("/funding-jobs/<job_id>/resume")
 @operation({200: FundingJob}, 404, 409)
 def resume(job_id: str) -> Response:
-    """Go on with the run that a paused job was at, and with its schedule from now on. What that had meanwhile is skipped."""
+    """Resume a funding job.
+
+    The job goes on with the run at which it was paused, and with its schedule from now on. Occurrences during the pause are
+    skipped.
+    """
     ledger = service()
     job = funding_jobs.resume(ledger.engine, job_id, datetime.now(UTC))
     ledger.doorbell.wake(celeryconfig.FUND)
@@ -171,14 +189,20 @@ def resume(job_id: str) -> Response:
 @blueprint.post("/funding-jobs/<job_id>/cancel")
 @operation({200: FundingJob}, 404)
 def cancel(job_id: str) -> Response:
-    """End a job for good. What is posted stays, and what is not stays unposted."""
+    """Cancel a funding job.
+
+    The job ends for good. Posted rows stay posted, and the other rows are never posted.
+    """
     return wire.answer(job_of(funding_jobs.cancel(service().engine, job_id, datetime.now(UTC))))
 
 
 @blueprint.post("/funding-jobs/<job_id>/run")
 @operation({201: FundingRun, 200: FundingRun}, 404, 409, body=RunRequest)
 def run(job_id: str) -> Response:
-    """Run a job now, beside its schedule. With a ``reference``, once however often it is asked."""
+    """Run a funding job now.
+
+    The run comes beside the job's schedule. Requests with the same ``reference`` make one run.
+    """
     asked = wire.body(RunRequest, optional=True)
     found, replayed = funding_jobs.run_now(service().engine, job_id, asked.reference, datetime.now(UTC))
     return _started(job_id, found, replayed)
@@ -188,7 +212,10 @@ def run(job_id: str) -> Response:
 @operation({200: list[FundingRun]}, 404)
 @parameters.takes(parameters.LIMIT, parameters.after("run_01928ee1-7e5a-7000-8000-000000000000"))
 def read_runs(job_id: str) -> Response:
-    """A page of a job's runs, newest first."""
+    """List the runs of a funding job.
+
+    The newest run comes first.
+    """
     limit, _ = parameters.limit_offset(default=20, largest=100, what="invalid")
     after = _after(RUN_PREFIX, "a run")
     with reading(service().engine) as conn:
@@ -202,7 +229,11 @@ def read_runs(job_id: str) -> Response:
 @operation({200: CountedRun}, 404)
 @parameters.takes(parameters.WAIT)
 def read_run(job_id: str, run_id: str) -> Response:
-    """One run, with what its rows have come to; with ``?wait=``, as soon as it is over: COMPLETED, REFUSED or CANCELLED."""
+    """Read a run of a funding job.
+
+    The answer counts the run's rows by their status. With ``?wait=`` it comes as soon as the run is COMPLETED, REFUSED or
+    CANCELLED.
+    """
     wait_s = parameters.wait_s()
     ledger = service()
 
@@ -226,7 +257,10 @@ def read_run(job_id: str, run_id: str) -> Response:
 )
 @operation({200: list[FundingRow]}, 404, media=operations.CSV)
 def read_rows(job_id: str, run_id: str) -> Response:
-    """The rows of a run and their transactions: JSON, or CSV for ``Accept: text/csv``. There are none before it starts."""
+    """List the rows of a run.
+
+    Each row comes with its transaction. The answer is JSON, or CSV for ``Accept: text/csv``. A run has no rows before it starts.
+    """
     limit, _ = parameters.limit_offset(default=100, largest=10_000, what="invalid")
     after, status = parameters.after_number("number of a row"), _status(tuple(ROW_STATUSES))
     with reading(service().engine) as conn:
@@ -240,7 +274,10 @@ def read_rows(job_id: str, run_id: str) -> Response:
 @blueprint.post("/funding-jobs/<job_id>/runs/<run_id>/retry")
 @operation({201: FundingRun, 200: FundingRun}, 404, 409)
 def retry(job_id: str, run_id: str) -> Response:
-    """Post the rejected rows of a run once more, as a run of their own. Each run is retried once."""
+    """Retry the rejected rows of a run.
+
+    The rows are posted once more, as a run of their own. Each run is retried once.
+    """
     found, replayed = funding_jobs.retry(service().engine, job_id, run_id, datetime.now(UTC))
     return _started(job_id, found, replayed)
 

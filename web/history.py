@@ -35,9 +35,10 @@ class Message(Struct, frozen=True):
 @operation({200: HistoricalBalance}, 404)
 @parameters.takes(parameters.time("timestamp", "Now, unless told otherwise."), parameters.FROM_SOURCE)
 def read_at(balance_id: str) -> Response:
-    """What a balance held at a time, by effective dates.
+    """Read a balance at a time.
 
-    With ``from_source=true`` it is recomputed from all entries; else from the newest snapshot on, which comes to the same.
+    Entries count by their effective dates. With ``from_source=true`` the balance is recomputed from all entries. Otherwise it
+    is computed from the newest snapshot. Both come to the same.
     """
     at = parameters.time_arg("timestamp", code=ErrorCode.BAL_INVALID_TIMESTAMP)
     from_source = parameters.flag("from_source")
@@ -51,9 +52,10 @@ def read_at(balance_id: str) -> Response:
 @operation({200: Message})
 @parameters.takes(_BATCH_SIZE)
 def take() -> Response:
-    """Have a worker take snapshots of all balances that changed since their last one.
+    """Take snapshots of balances.
 
-    Answers do not depend on it: it makes ``/balances/{balance_id}/at`` quick for balances with many entries.
+    A worker takes snapshots of all balances that changed since their last one. Answers do not depend on snapshots: they make
+    ``/balances/{balance_id}/at`` quick for balances with many entries.
     """
     text = request.args.get("batch_size", str(BATCH))
     if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= MAX_BATCH:

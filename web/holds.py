@@ -51,7 +51,11 @@ _ITEM_CODES = {
 @operation({200: Transaction | Batch | DryRunAnswer}, 404, 409, body=SettleRequest)
 @parameters.takes(parameters.WAIT)
 def settle(transaction_id: str) -> Response:
-    """Commit a hold, in part or whole, or void what is left of it. A split or batch is settled whole, or in proportion."""
+    """Commit or void a hold.
+
+    A commit moves the held money, in part or whole. A void releases the rest of it. A split or batch is settled whole, or in
+    proportion.
+    """
     asked, unread = wire.read(SettleRequest)
     wait_s = parameters.wait_s()
     ledger = service()
@@ -81,7 +85,10 @@ def settle(transaction_id: str) -> Response:
 @blueprint.post("/transactions/inflight/bulk/commit")
 @operation({200: Settlements | BulkDryRun}, 404, 409, body=BulkCommitRequest)
 def commit_bulk() -> Response:
-    """Commit up to 100 holds, each by itself."""
+    """Commit a batch of holds.
+
+    A request has up to 100 holds. Each hold is committed by itself.
+    """
     asked = wire.body(BulkCommitRequest)
     items = asked.transactions
     _check_size(items, "transactions")
@@ -92,7 +99,10 @@ def commit_bulk() -> Response:
 @blueprint.post("/transactions/inflight/bulk/void")
 @operation({200: Settlements | BulkDryRun}, 404, 409, body=BulkVoidRequest)
 def void_bulk() -> Response:
-    """Void what is left of up to 100 holds, each by itself."""
+    """Void a batch of holds.
+
+    A request has up to 100 holds. The rest of each hold is released by itself.
+    """
     asked = wire.body(BulkVoidRequest)
     items = asked.transaction_ids
     _check_size(items, "transaction_ids")

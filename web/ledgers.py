@@ -19,7 +19,10 @@ blueprint = Blueprint("ledgers", __name__)
 @blueprint.post("/ledgers")
 @operation({201: Ledger}, body=LedgerRequest)
 def create() -> Response:
-    """A new ledger, to put balances in."""
+    """Create a ledger.
+
+    A ledger is a group of balances.
+    """
     asked = wire.body(LedgerRequest)
     with begin(service().engine) as conn:
         created = ledgers.create(conn, asked)
@@ -29,7 +32,10 @@ def create() -> Response:
 @blueprint.put("/ledgers/<ledger_id>")
 @operation({200: Ledger}, 404, body=LedgerRequest)
 def rename(ledger_id: str) -> Response:
-    """Change the name of a ledger, and nothing else."""
+    """Rename a ledger.
+
+    Nothing but the name changes.
+    """
     asked = wire.body(LedgerRequest)
     with begin(service().engine) as conn:
         renamed = ledgers.rename(conn, ledger_id, asked)
@@ -39,7 +45,7 @@ def rename(ledger_id: str) -> Response:
 @blueprint.get("/ledgers/<ledger_id>")
 @operation({200: Ledger}, 404)
 def read(ledger_id: str) -> Response:
-    """One ledger by its id."""
+    """Read a ledger."""
     with reading(service().engine) as conn:
         found = ledgers.read(conn, ledger_id)
     return wire.answer(found)
@@ -49,14 +55,20 @@ def read(ledger_id: str) -> Response:
 @operation({200: list[Ledger] | LedgerPage})
 @parameters.takes(*parameters.page_of(LEDGERS, example="general_ledger_id"), resource=LEDGERS)
 def read_page() -> Response:
-    """A page of ledgers, newest first. Any ``field_operator=value`` is a filter, such as ``name_ilike=cust%``."""
+    """List ledgers.
+
+    The newest ledger comes first. Each ``field_operator=value`` is a filter, such as ``name_ilike=cust%``.
+    """
     listing = lists.in_query(parameters.of_view(read_page), default=10, what="Invalid")
     return lists.answer(listing, find_ledgers, ledger_of, lambda row: row.ledger_id, LedgerPage)
 
 
 @blueprint.post("/ledgers/filter")
-@operation({200: list[Ledger] | LedgerPage}, body=FilterRequest)
+@operation({200: list[Ledger] | LedgerPage}, body=FilterRequest, filters=LEDGERS)
 @parameters.takes(parameters.after("general_ledger_id"))
 def read_filtered() -> Response:
-    """A page of the ledgers that match."""
+    """Filter ledgers.
+
+    The answer is a page of the ledgers that match.
+    """
     return lists.answer(lists.in_body(LEDGERS), find_ledgers, ledger_of, lambda row: row.ledger_id, LedgerPage)

@@ -19,10 +19,11 @@ blueprint = Blueprint("metadata", __name__)
 @blueprint.post("/<entity_id>/metadata")
 @operation({200: Added}, 404, body=MetaDataRequest)
 def add(entity_id: str) -> Response:
-    """Add members to the metadata of a ledger, balance, transaction or batch, or replace them.
+    """Add metadata.
 
-    What a batch gets its transactions get, and what a transaction gets its legs, settlements and refunds get too. The
-    hash of a transaction does not cover it.
+    Members are added to the metadata of a ledger, balance, transaction or batch, or replaced in it. Metadata of a batch is also
+    added to its transactions. Metadata of a transaction is also added to its legs, settlements and refunds. The hash of a
+    transaction does not cover it.
     """
     given = bytes(wire.body(MetaDataRequest).meta_data)
     if problems := meta_data_problems(given) if given else []:

@@ -65,7 +65,10 @@ _THRESHOLD = Parameter(
 @blueprint.get("/queues")
 @operation({200: list[Queue]})
 def read_all() -> Response:
-    """Every queue: how much waits in it, how long already, and how fast it moves."""
+    """List queues.
+
+    Each queue says how many transactions wait in it, for how long, and how fast it moves.
+    """
     with reading(service().engine) as conn:
         states = queue_store.states(conn)
     return wire.answer([queue_of(state) for state in states])
@@ -74,7 +77,10 @@ def read_all() -> Response:
 @blueprint.get("/health")
 @operation({200: Health, 503: Health}, open=True)
 def health() -> Response:
-    """200 UP while transactions can be accepted; 503 DOWN when the database cannot be reached."""
+    """Check the health of the service.
+
+    The status is 200 UP while transactions can be accepted, and 503 DOWN when the database cannot be reached.
+    """
     ledger = service()
     try:
         with reading(ledger.engine) as conn:
@@ -106,9 +112,10 @@ def _broker(ledger: Service) -> Literal["UP", "DOWN", "UNKNOWN"]:
 @operation({200: Recovery})
 @parameters.takes(_THRESHOLD)
 def recover() -> Response:
-    """Decide here and now what waits for longer than ``?threshold=``, two minutes or more, and take what is due.
+    """Decide what waits too long.
 
-    ``recovered`` counts what was undecided for so long and is decided now.
+    The request decides at once what waits for longer than ``?threshold=``, which is two minutes or more, and accepts what is
+    due. ``recovered`` counts the transactions that waited for so long and are now decided.
     """
     text = request.args.get("threshold") or f"{RECOVER_AFTER_S}s"
     try:

@@ -22,7 +22,10 @@ blueprint = Blueprint("refunds", __name__)
 @operation({201: Transaction, 200: Transaction | DryRunAnswer}, 404, 409, body=RefundRequest)
 @parameters.takes(parameters.WAIT)
 def refund(transaction_id: str) -> Response:
-    """Give back what a transaction moved, whole or in part; never more than it moved, together."""
+    """Refund a transaction.
+
+    A refund gives back what a transaction moved, in part or whole. All refunds together never give back more than it moved.
+    """
     asked, unread = wire.read(RefundRequest, optional=True)
     wait_s = parameters.wait_s()
     ledger = service()

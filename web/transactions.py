@@ -49,7 +49,10 @@ blueprint = Blueprint("transactions", __name__)
 @operation({201: Transaction, 200: Transaction | DryRunAnswer}, 404, 409, body=TransactionRequest)
 @parameters.takes(parameters.WAIT)
 def create() -> Response:
-    """Accept one transaction: 201 once it is in the log, 200 when the same one was there before."""
+    """Create a transaction.
+
+    The status is 201 when the transaction is in the log, and 200 when the same transaction was there before.
+    """
     asked, unread = wire.read(TransactionRequest)
     wait_s = parameters.wait_s()
     ledger = service()
@@ -69,7 +72,10 @@ def create() -> Response:
 @blueprint.post("/transactions/bulk")
 @operation({201: BatchAccepted, 202: BatchAccepted, 200: BatchAccepted | BulkDryRun}, 404, 409, body=BulkRequest)
 def create_bulk() -> Response:
-    """Accept up to 10,000 transactions in one commit: all, or none if one of them is wrong."""
+    """Create a batch of transactions.
+
+    Up to 10,000 transactions are accepted in one commit. If one of them is wrong, none is accepted.
+    """
     asked, unread = wire.read(BulkRequest)
     requests = _bulk_requests(asked, unread)
     ledger = service()
@@ -114,7 +120,10 @@ def create_bulk() -> Response:
 @operation({200: Transaction | answers.Batch}, 404)
 @parameters.takes(parameters.WAIT)
 def read(transaction_id: str) -> Response:
-    """One transaction, or a whole batch, as it is now; with ``?wait=``, as soon as it is decided."""
+    """Read a transaction.
+
+    The answer is a transaction or a whole batch, as it is now. With ``?wait=`` it comes as soon as the transaction is decided.
+    """
     wait_s = parameters.wait_s()
     ledger = service()
     if is_batch(transaction_id):
@@ -129,7 +138,10 @@ def read(transaction_id: str) -> Response:
 @blueprint.get("/transactions/<transaction_id>/lineage")
 @operation({200: Lineage}, 404)
 def read_lineage(transaction_id: str) -> Response:
-    """The shadow transactions of a transaction: none, as no balance tracks where its money came from in this version."""
+    """Read the lineage of a transaction.
+
+    The list of shadow transactions is empty, because no balance tracks where its money came from in this version.
+    """
     row = lookup.find(service().engine, transaction_id)
     return wire.answer(Lineage(transaction_id=row.transaction_id, shadow_transactions=[]))
 
@@ -137,7 +149,10 @@ def read_lineage(transaction_id: str) -> Response:
 @blueprint.delete("/transactions/<transaction_id>")
 @operation({200: Transaction}, 404, 409)
 def cancel(transaction_id: str) -> Response:
-    """Cancel a transaction that is SCHEDULED: it becomes VOID, and is never accepted into the log."""
+    """Cancel a scheduled transaction.
+
+    The transaction becomes VOID, and is never accepted into the log.
+    """
     ledger = service()
     with begin(ledger.engine) as conn:
         due_store.cancel(conn, transaction_id)
@@ -151,7 +166,10 @@ def cancel(transaction_id: str) -> Response:
 @blueprint.get("/transactions/reference/<rest:reference>")
 @operation({200: Transaction}, 404)
 def read_reference(reference: str) -> Response:
-    """By the client's reference. ``R_q`` finds ``R``, for clients that know Blnk's queue copies."""
+    """Read a transaction by its reference.
+
+    The reference ``R_q`` finds ``R``, for clients that know Blnk's queue copies.
+    """
     ledger = service()
     row = lookup.find_reference(ledger.engine, reference)
     return wire.answer(lookup.whole(ledger.engine, row))
@@ -161,19 +179,24 @@ def read_reference(reference: str) -> Response:
 @operation({200: list[Transaction] | TransactionPage})
 @parameters.takes(*parameters.page_of(TRANSACTIONS, example="5"), resource=TRANSACTIONS)
 def read_page() -> Response:
-    """A page, newest first, or with ``sort_order=asc`` a walk over the log in order of acceptance.
+    """List transactions.
 
-    Any ``field_operator=value`` is a filter, such as ``status_eq=QUEUED`` or ``created_at_gte=2026-04-22``. What is
-    SCHEDULED is not in the log yet, and is listed when the filter's status names it.
+    The newest transaction comes first. With ``sort_order=asc`` the list follows the log in order of acceptance. Each
+    ``field_operator=value`` is a filter, such as ``status_eq=QUEUED`` or ``created_at_gte=2026-04-22``. A SCHEDULED transaction
+    is not in the log yet, so it is listed only when the filter on the status names it.
     """
     return lists.answer(lists.in_query(parameters.of_view(read_page), default=20), *_LIST)
 
 
 @blueprint.post("/transactions/filter")
-@operation({200: list[Transaction] | TransactionPage}, body=FilterRequest)
+@operation({200: list[Transaction] | TransactionPage}, body=FilterRequest, filters=TRANSACTIONS)
 @parameters.takes(parameters.after("5"))
 def read_filtered() -> Response:
-    """A page of the transactions that match. What is SCHEDULED is listed when the filter's status names it."""
+    """Filter transactions.
+
+    The answer is a page of the transactions that match. A SCHEDULED transaction is listed only when the filter on the status
+    names it.
+    """
     return lists.answer(lists.in_body(TRANSACTIONS), *_LIST)
 
 

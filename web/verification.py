@@ -24,10 +24,10 @@ _busy = Lock()
 @operation({200: Verification})
 @parameters.takes(parameters.one_of("full", ("false",), "Everything from the start takes the command: pacioli verify."))
 def verify() -> Response:
-    """Verify the hash chain, and that balances follow from it, since the last checkpoint.
+    """Verify the ledger.
 
-    ``ok: false`` lists what was altered. Writes nothing: a worker makes a checkpoint every hour, and so does
-    ``pacioli verify``, which decides everything anew.
+    The hash chain is verified since the last checkpoint, and that balances follow from it. ``ok: false`` lists what was altered.
+    Nothing is written: a worker makes a checkpoint every hour, and so does ``pacioli verify``, which decides everything anew.
     """
     full = request.args.get("full", "false")
     if full not in ("true", "false"):

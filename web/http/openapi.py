@@ -37,6 +37,7 @@ from core.ledger.rules.requests import (
     SettleRequest,
     TransactionRequest,
 )
+from core.lists.fields import Resource
 from core.lists.requests import FilterClause, FilterRequest
 from web.http import operations, parameters, wire
 from web.http.errors import Error
@@ -109,7 +110,10 @@ _EXAMPLES: dict[type[Struct], Json] = {
 @blueprint.get("/openapi.json")
 @operation({200: dict[str, Any]}, open=True)
 def document() -> Response:
-    """This document, in OpenAPI 3.1."""
+    """Read this document.
+
+    The document is in OpenAPI 3.1.
+    """
     return wire.answer(_document(bool(service().secret_key)))
 
 
@@ -139,7 +143,8 @@ def _document(has_key: bool) -> Json:
 
 def _operation(rule: Rule, has_key: bool) -> Json:
     view = current_app.view_functions[rule.endpoint]
-    known, described = operations.of_view(view), parameters.of_view(view).described
+    known, declared = operations.of_view(view), parameters.of_view(view)
+    described = declared.described
     summary, _, description = (inspect.getdoc(view) or "").partition("\n")
     errors = {400, 500, 503, *known.errors} | ({413, 415} if known.body else set())
     if has_key and not known.open:
@@ -149,7 +154,7 @@ def _operation(rule: Rule, has_key: bool) -> Json:
         "operationId": rule.endpoint,
         "tags": [rule.endpoint.partition(".")[0]],
         "summary": summary.replace("``", "").rstrip("."),
-        "description": description.replace("``", "`").strip(),
+        "description": description.replace("``", "`").strip() + _filters(declared.resource or known.filters),
         "parameters": [
             *({"name": name, "in": "path", "required": True, "schema": _TEXT} for name in rule.arguments),
             *map(_parameter, described),
@@ -167,6 +172,13 @@ def _operation(rule: Rule, has_key: bool) -> Json:
     if known.open:
         found["security"] = []
     return found
+
+
+def _filters(resource: Resource | None) -> str:
+    """The end of a list's description, which names the fields that can be filtered."""
+    if resource is None:
+        return ""
+    return f"\n\nThe fields that can be filtered are {', '.join(f'`{name}`' for name in resource.fields)} and `meta_data.<key>`."
 
 
 def _parameter(one: parameters.Parameter) -> Json:

@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 from flask import Flask
 from msgspec import Struct
 
+from core.lists.fields import Resource
+
 View = TypeVar("View", bound=Callable[..., Any])
 
 JSON = "application/json"
@@ -27,6 +29,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     """The schema of a multipart body that it takes as well."""
     media: str = JSON
     """What else it answers, on demand, or instead of JSON."""
+    filters: Resource | None = None
+    """The list whose fields the body filters."""
     open: bool = False
     """Whether it is answered without a key."""
 
