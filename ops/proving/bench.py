@@ -85,7 +85,7 @@ def _table(rows: list[Row], machine: str) -> Table:
 
 
 def _machine() -> str:
-    """What this ran on, in a line."""
+    """Describe this machine in one line."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

@@ -48,16 +48,16 @@ FINAL = ("APPLIED", "REJECTED", "INFLIGHT", "VOID")
 
 @dataclass
 class Result:
-    """What happened, and what was found wrong."""
+    """The counts of a torture, and the faults that it found."""
 
     blows: Counter[str] = field(default_factory=Counter)
     acknowledged: int = 0
     repeated: int = 0
     """Requests that had to be sent more than once."""
     settled_after_s: float = 0.0
-    """From the last blow until everything acknowledged was final."""
+    """The time from the last blow until every acknowledged transaction was final."""
     runs: int = 0
-    """Of the funding job."""
+    """The number of runs of the funding job."""
     statuses: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
@@ -268,7 +268,10 @@ class _Client(threading.Thread):
         return at.isoformat()
 
     def _refund(self) -> None:
-        """Of all, by the reference that it has by itself, or of a part. What is not decided yet has nothing to refund."""
+        """Refund all of a transaction under its default reference, or one minor unit under a new one.
+
+        A transaction that is not decided yet has nothing to refund, so a refusal is no fault.
+        """
         if not self._refundable:
             return
         id = self.dice.choice(self._refundable[-50:])

@@ -351,7 +351,7 @@ def _supervise(options: Options, parts: Parts, migrate: Sequence[str]) -> None:
 
 
 def _next_step(data: Path, usual: Path) -> str:
-    """What a newcomer can do now. The commands find the instance by themselves where its data folder is the usual one."""
+    """Suggest the next commands to a newcomer. They need ``--data`` only if the data folder is not the usual one."""
     where = "" if data == usual.resolve() else f" --data {shlex.quote(str(data))}"
     return f"`pacioli demo{where}` plays a shop's day, and `pacioli docs` serves the book, each in another terminal"
 

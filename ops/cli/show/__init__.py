@@ -1,5 +1,5 @@
-"""What the commands print for people: rich tables, amounts with their thousands, nothing that a client could forge.
+"""Prints answers for people: rich tables, amounts with thousands separators, and no control codes from a client.
 
-Read ``text.py`` first. ``books``, ``verification`` and ``funding`` print answers, and ask nothing; ``bars`` shows how far
-something is.
+Read ``text.py`` first. ``books``, ``verification`` and ``funding`` print answers and send no requests. ``bars`` shows
+progress.
 """
