@@ -118,9 +118,9 @@ def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: date
     new_names: dict[str, int] = {}
     if draft.given is not None:
         pool = Pool(draft.source, draft.currency, draft.precision)
-        loaded = row_check.load(conn, id, draft.given, pool, allow_duplicates=terms.allow_duplicates)
-        rows, amount, new_names = loaded.rows, loaded.amount, loaded.new_names
-        digest.update(loaded.digest)
+        stored = row_check.check_and_store(conn, id, draft.given, pool, allow_duplicates=terms.allow_duplicates)
+        rows, amount, new_names = stored.rows, stored.amount, stored.new_names
+        digest.update(stored.digest)
         if terms.atomic and rows > plan.MAX_ATOMIC:
             raise InvalidRequest([("atomic", f"is possible for {plan.MAX_ATOMIC} rows, and there are {rows}")], INVALID)
     if draft.fix_precision:

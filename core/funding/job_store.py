@@ -1,6 +1,6 @@
 """The table of funding jobs.
 
-Whoever changes a job or one of its runs holds the job's row, so a pause or a cancel is true once it is answered.
+A change of a job or of one of its runs locks the job's row first, so no run goes on after a pause or cancel is answered.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ JOB_PREFIX = "fund_"
 
 
 class JobRow(NamedTuple):
-    """A job as it is kept. Amounts are minor units."""
+    """A row of the table of jobs, with the count of its unfinished runs. Amounts are minor units."""
 
     id: UUID
     reference: str
@@ -32,9 +32,9 @@ class JobRow(NamedTuple):
     """JSON text of ``FundingTerms``."""
     digest: bytes
     row_count: int | None
-    """Rows of its list; None where a rule says whom to fund."""
+    """The number of rows of its list, or None for a job with a rule."""
     amount: int | None
-    """Sum of its list."""
+    """The sum of its list, or None for a job with a rule."""
     status: str
     """ACTIVE, PAUSED or CANCELLED."""
     next_due: datetime | None
@@ -42,7 +42,7 @@ class JobRow(NamedTuple):
     skipped: int
     created_at: datetime
     unfinished: int
-    """Runs that are not over."""
+    """The number of its runs that are not over."""
 
     @property
     def job_id(self) -> str:
@@ -139,13 +139,13 @@ def insert_job(conn: Connection, job: JobRow) -> bool:
 
 
 def find_job(conn: Connection, job_id: str, *, lock: bool = False) -> JobRow | None:
-    """Find a job by its id. With ``lock`` nobody else changes it, or its runs, until the transaction ends."""
+    """Find a job by its ID, such as ``fund_…``. ``lock`` keeps others from changing it or its runs until the commit."""
     key = uuid_of(job_id, JOB_PREFIX)
-    return None if key is None else find_job_key(conn, key, lock=lock)
+    return None if key is None else find_job_by_key(conn, key, lock=lock)
 
 
-def find_job_key(conn: Connection, id: UUID, *, lock: bool = False) -> JobRow | None:
-    """Find a job by its key, as ``find_job``."""
+def find_job_by_key(conn: Connection, id: UUID, *, lock: bool = False) -> JobRow | None:
+    """Find a job by its UUID, which is its ID without the prefix. ``lock`` is as in ``find_job``."""
     return _one(conn, _LOCK if lock else _FIND, {"id": id})
 
 
@@ -153,34 +153,34 @@ def find_job_by_reference(conn: Connection, reference: str) -> JobRow | None:
     return _one(conn, _FIND_BY_REFERENCE, {"reference": reference})
 
 
-def waiting(conn: Connection, now: datetime) -> tuple[bool, bool]:
-    """Whether a job is due, and whether a run is not over."""
+def has_work(conn: Connection, now: datetime) -> tuple[bool, bool]:
+    """Tell whether any job is due, and whether any run is unfinished. It costs two index probes, so it may be polled."""
     row = driver(conn).execute(_WAITING, {"now": now}).fetchone()
     assert row is not None
     return row[0], row[1]
 
 
 def lock_due_job(conn: Connection, now: datetime) -> JobRow | None:
-    """Find and lock the job that has been due for longest. What another caller has locked is left to that one."""
+    """Find and lock the job that has been due for longest, among those that no other transaction has locked."""
     return _one(conn, _LOCK_DUE, {"now": now})
 
 
 def list_jobs(conn: Connection, *, limit: int, after: str | None, status: str | None) -> list[JobRow]:
-    """Read a page of jobs, newest first, that begins after the job with this id.
+    """Read a page of jobs, newest first. ``after`` is the ID of the last job on the page before.
 
-    ``status`` narrows them: ACTIVE, PAUSED, CANCELLED, or FINISHED for those that are active and have nothing left to do.
+    ``status`` is ACTIVE, PAUSED, CANCELLED or FINISHED. A job is FINISHED if it is active and has nothing left to do.
     """
     key = uuid_of(after, JOB_PREFIX) if after is not None else None
     return [JobRow(*row) for row in driver(conn).execute(_LIST, {"after": key, "status": status, "limit": limit})]
 
 
 def active_jobs_of(conn: Connection, source: int, limit: int) -> list[JobRow]:
-    """Read the jobs that will draw on this balance, the next one first."""
+    """Read the active jobs that this balance pays and that have a next run, the earliest first."""
     return [JobRow(*row) for row in driver(conn).execute(_ACTIVE_OF_SOURCE, {"source": source, "limit": limit})]
 
 
 def update_job(conn: Connection, job: JobRow) -> None:
-    """Write a job's status, its next due time and what it counts. The caller has locked it."""
+    """Write a job's status, next due time and counts of made and skipped runs. The caller has locked it."""
     driver(conn).execute(_UPDATE, job._asdict())
 
 

@@ -1,7 +1,7 @@
-"""Decide what becomes of runs that were missed, because nothing was running when they came due.
+"""Decides which occurrences of a schedule run now, and which are skipped because nothing ran when they came due.
 
-``due`` is asked whenever a job's time has come: it says which occurrences run now, how many are skipped, and when to ask
-again. In time or late is the same question; a job that was never late has one occurrence, and it runs.
+The caller asks ``due`` each time a job comes due, whether it is late or not. A job that is on time has one occurrence,
+which runs.
 """
 
 from datetime import datetime, timedelta
@@ -12,14 +12,14 @@ from typing import NamedTuple
 from core.funding.schedule import GRACE, Schedule, latest, occurrences
 
 MOST = 100
-"""Runs that one call gives, so that years of downtime do not make one enormous commit."""
+"""The largest number of runs that one call returns, so that years of downtime do not make one enormous commit."""
 
 MOST_SKIPPED = 1_000
-"""How far skipped occurrences are counted: a job that runs each minute misses millions in ten years."""
+"""Skipped occurrences are counted up to this number, because a job that runs each minute misses millions in ten years."""
 
 
 class Missed(StrEnum):
-    """What to do about the runs that were missed while nothing was running."""
+    """The choice of runs to make up for after a time in which nothing ran."""
 
     SKIP = "skip"  # none but the latest, and that only if it is no more than GRACE late
     ONCE = "once"  # the latest
@@ -27,7 +27,7 @@ class Missed(StrEnum):
 
 
 class Due(NamedTuple):
-    """What to do now, and when to ask again."""
+    """The runs to make now, and the time of the next question."""
 
     runs: list[datetime]  # due times to run now, in order
     next_due: datetime | None  # None when the schedule has come to its end
@@ -35,10 +35,10 @@ class Due(NamedTuple):
 
 
 def due(schedule: Schedule, *, next_due: datetime, now: datetime, missed: Missed, made: int) -> Due:
-    """Say which of the occurrences from ``next_due`` on have come by ``now`` and are to run; ``made`` runs count already.
+    """Choose which occurrences between ``next_due`` and ``now`` run, and find when the next one is due.
 
-    Under ALL, next_due may lie in the past: more has come than one call gives, and the caller asks again. Skipped
-    occurrences do not count toward ``count``.
+    ``made`` is the number of runs that the job has made, and counts toward the schedule's ``count``. Skipped occurrences
+    do not. Under ALL, the returned ``next_due`` may lie in the past if more than ``MOST`` came due: the caller asks again.
     """
     left = MOST if schedule.count is None else min(MOST, schedule.count - made)
     if left <= 0:

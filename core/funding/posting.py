@@ -52,7 +52,7 @@ def post_piece(conn: Connection, job: JobRow, run: RunRow, now: datetime, progre
     _append(conn, submission)
     accepted = submission.accepted
     seqs = [one.seq for one in accepted]
-    posting_store.post_rows(conn, run.id, list(zip(rows, seqs, strict=True)), now)
+    posting_store.record_postings(conn, run.id, list(zip(rows, seqs, strict=True)), now)
     progress.posted += len(rows)
     if progress.last_seq is not None and seqs[0] != progress.last_seq + 1:
         progress.company_at = time.monotonic()

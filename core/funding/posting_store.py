@@ -1,4 +1,4 @@
-"""The table that says which transaction each row of a run became, and what these have come to."""
+"""The table of funding postings: it links each posted row of a run to its transaction."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,7 +13,7 @@ from core.funding.run_store import RunRow
 
 
 class RowState(NamedTuple):
-    """A row of a run, and what became of it."""
+    """A row of a run, with its transaction if it is posted."""
 
     row: int
     destination: str
@@ -26,7 +26,7 @@ class RowState(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """Posted rows that came to the same."""
+    """The number and the sum of a run's posted rows that share a status and a reason."""
 
     status: int | None
     """Number of the outcome's status; None while undecided."""
@@ -93,7 +93,10 @@ ROW_STATUSES = {
     "VOID": "h.voided = h.amount",
     "REJECTED": "o.status = 4",
 }
-"""The statuses that a row may have, and the SQL that tells each. A hold is INFLIGHT, APPLIED or VOID as far as it is settled."""
+"""The statuses of a row, each with its SQL condition. A hold is INFLIGHT until nothing of it is left.
+
+A hold of which something was committed is then APPLIED, and one that was voided whole is VOID.
+"""
 
 _ROW_STATES_BY_STATUS = {
     status: _ROW_STATES.replace("{condition}", condition)
@@ -101,8 +104,12 @@ _ROW_STATES_BY_STATUS = {
 }
 
 
-def post_rows(conn: Connection, id: UUID, rows: Sequence[tuple[FundingRow, int]], now: datetime) -> None:
-    """Note which seq each of these rows has got, and move the run on behind the last. The primary key refuses a second."""
+def record_postings(conn: Connection, id: UUID, rows: Sequence[tuple[FundingRow, int]], now: datetime) -> None:
+    """Record the seq of each posted row, and advance the run past the last of them.
+
+    The caller has appended the transactions to the log in the same database transaction. The primary key refuses to
+    record a row twice.
+    """
     run = str(id)
     copy_text(conn, "funding_postings", "run, row, seq", (f"{run}\t{row.row}\t{seq}" for row, seq in rows))
     values = {"row": rows[-1][0].row, "rows": len(rows), "amount": sum(row.amount for row, _ in rows)}
@@ -110,19 +117,19 @@ def post_rows(conn: Connection, id: UUID, rows: Sequence[tuple[FundingRow, int]]
 
 
 def others_posted(conn: Connection, run: RunRow, *, within_s: float) -> bool:
-    """Whether anything but this run was accepted in these last seconds."""
+    """Tell whether the log accepted any posting from outside this run within the last ``within_s`` seconds."""
     row = driver(conn).execute(_OTHERS_POSTED, {"within_s": within_s, "run_id": run.run_id}).fetchone()
     assert row is not None
     return bool(row[0])
 
 
 def last_posted(conn: Connection, run: UUID) -> dict[int, int]:
-    """The seq of a run's last posting, by the queue that it is in."""
+    """Find the last posting of a run. Returns its seq by its queue, or an empty dictionary if nothing is posted."""
     return dict(driver(conn).execute(_LAST_POSTED, {"run": run}).fetchall())
 
 
 def tally(conn: Connection, run: UUID, *, after: int = 0, up_to: int = 2**63 - 1) -> list[Tally]:
-    """Count the posted rows of a run by status and reason. ``after`` and ``up_to`` are numbers of rows."""
+    """Count the posted rows of a run by status and reason, from the row after ``after`` to row ``up_to``."""
     return [*map(Tally._make, driver(conn).execute(_TALLY, {"run": run, "after": after, "up_to": up_to}))]
 
 

@@ -1,6 +1,6 @@
-"""What may be asked of funding: a job with its recipients or its rule, and a run. ``terms.py`` says what is wrong with it.
+"""The bodies of funding requests: a job, its recipients or its rule, and a run. ``terms.py`` checks them.
 
-Everything is optional here, so that one answer names all that is missing. A field that is not listed is refused.
+Every field is optional here, so that one answer can name all missing fields. Unknown fields are refused.
 """
 
 from datetime import datetime
@@ -24,7 +24,7 @@ class Recipient(Struct, forbid_unknown_fields=True):
 
 
 class FundingRule(Struct, forbid_unknown_fields=True):
-    """Whom to fund, said without naming them: it is looked up when a run starts."""
+    """A rule that chooses the recipients: each run funds the balances that match when it starts."""
 
     ledger_id: Annotated[str, Meta(description="All balances of this ledger in the job's currency.")] | None = None
     filters: Annotated[list[FilterClause], Meta(description="As in POST /balances/filter.")] | None = None
@@ -38,7 +38,7 @@ class FundingRule(Struct, forbid_unknown_fields=True):
 
 
 class FundingRequest(Struct, forbid_unknown_fields=True):
-    """``POST /funding-jobs``. Without ``at`` or ``cron`` it runs now, once."""
+    """The body of ``POST /funding-jobs``. A job without ``at`` or ``cron`` runs once, at once."""
 
     name: str | None = None
     reference: (
@@ -84,7 +84,7 @@ class FundingRequest(Struct, forbid_unknown_fields=True):
 
 
 class FundingTerms(Struct, omit_defaults=True):
-    """What was agreed on in a funding job beside its list. Stored with it, as JSON. Amounts are minor units."""
+    """The checked terms of a funding job, without its list. The job's row stores them as JSON. Amounts are minor units."""
 
     description: str = ""
     allow_overdraft: bool = False
@@ -102,15 +102,15 @@ class FundingTerms(Struct, omit_defaults=True):
     count: int | None = None
     missed: str = "once"
     filters: list[FilterClause] | None = None
-    """Of a rule."""
+    """Only in a job with a rule: the conditions that a recipient meets."""
     logical_operator: str = "and"
     amount: int | None = None
-    """Of a rule: for each."""
+    """Only in a job with a rule: the amount that each recipient gets."""
     top_up_to: int | None = None
-    """Of a rule: what each should have then."""
+    """Only in a job with a rule: the amount that each recipient should have after the run."""
 
 
 class RunRequest(Struct, forbid_unknown_fields=True):
-    """``POST /funding-jobs/<id>/run``."""
+    """The body of ``POST /funding-jobs/<id>/run``, which runs a job once more, beside its schedule."""
 
     reference: Annotated[str, Meta(description="Makes a repeated request harmless.")] | None = None

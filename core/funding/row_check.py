@@ -1,6 +1,6 @@
-"""Check the rows of a funding job, and keep them as a list if every one is right.
+"""Checks the rows of a funding job, and stores them as a list if every row is valid.
 
-The first hundred problems are listed, and all are counted, so that one look mends the whole file.
+The error lists the first hundred problems and counts all, so that a client can mend the whole file at once.
 """
 
 import hashlib
@@ -22,9 +22,9 @@ from core.ledger.rules.validation import indicator_problems
 from core.ledger.store import balances as balance_store
 
 MAX_NEW_NAMES = 10_000
-"""Internal balances that one list may create."""
+"""The largest number of internal balances that one list may create."""
 PIECE = 1_000
-"""Rows that are looked up and written at once."""
+"""The number of rows that are looked up and written at once."""
 
 INVALID_RECIPIENTS = ErrorCode.FND_INVALID_RECIPIENTS
 
@@ -32,7 +32,7 @@ _AMOUNTS = ("amount", "precise_amount")
 
 
 class Pool(Struct, frozen=True):
-    """What rows are paid out of, and in."""
+    """The balance that pays the rows of a job, with its currency and precision."""
 
     source: str
     """Balance id or ``@Name``."""
@@ -40,28 +40,31 @@ class Pool(Struct, frozen=True):
     precision: int
 
 
-class Loaded(Struct, frozen=True):
-    """A list that is right, and kept."""
+class StoredList(Struct, frozen=True):
+    """A list that is checked and stored. ``amount`` is the sum of its rows in minor units."""
 
     rows: int
     amount: int
     digest: bytes
     new_names: dict[str, int]
-    """Internal balances that are not there yet, and the negative keys that stand for them in the list."""
+    """Internal balances that do not exist yet. A negative key stands for each of them in the stored rows."""
 
 
-def load(conn: Connection, list_id: UUID, given: Iterable[Given], pool: Pool, *, allow_duplicates: bool) -> Loaded:
-    """Check all rows, and keep them as a list.
+def check_and_store(
+    conn: Connection, list_id: UUID, given: Iterable[Given], pool: Pool, *, allow_duplicates: bool
+) -> StoredList:
+    """Check all rows, and store them as the list ``list_id``.
 
     Raises:
-        InvalidRequest: some row is wrong (FND_INVALID_RECIPIENTS); ``details`` has the first problems, and their number.
+        InvalidRequest: a row is wrong (FND_INVALID_RECIPIENTS). ``details`` has the first problems and the count of all.
+            The rows are written already, so the caller rolls back.
     """
     source = _look_up(conn, {pool.source}, pool.currency).get(pool.source)
     check, digest = _Check(pool, source.key if source else None), hashlib.sha256()
     rows = amount = 0
     remaining = iter(given)
     while piece := list(islice(remaining, PIECE)):
-        # Asked for here and then forgotten: a million of them would drive all else out of a directory's memory.
+        # These balances are not read through a directory: a million of them would push all others out of its memory.
         refs = _look_up(conn, {each.destination for each in piece}, pool.currency)
         kept = []
         for each in piece:
@@ -72,7 +75,7 @@ def load(conn: Connection, list_id: UUID, given: Iterable[Given], pool: Pool, *,
                 text = f"{each.row}\t{each.destination}\t{minor}\t{each.description!r}\t{each.meta_data!r}\n"
                 digest.update(text.encode())
             elif key:
-                # It goes with the whole list, and until then it shows which destinations are there twice.
+                # A wrong row is written too, because the query for repeated destinations needs it. The rollback removes it.
                 kept.append(FundingRow(each.row, key, 1, None, None))
         rows += len(piece)
         amount += sum(row.amount for row in kept)
@@ -86,11 +89,11 @@ def load(conn: Connection, list_id: UUID, given: Iterable[Given], pool: Pool, *,
         check.problems.count += count - len(repeated)
     if check.problems.count:
         raise _refusal(check.problems)
-    return Loaded(rows, amount, digest.digest(), check.new_names)
+    return StoredList(rows, amount, digest.digest(), check.new_names)
 
 
 def row_problems(given: Given) -> list[Problem]:
-    """List what is wrong with a row by itself, as fields and texts."""
+    """List the problems of a row that need no look at the database."""
     problems = [*starmap(Problem, given.problems)]
     if not given.is_read:
         return problems
@@ -116,7 +119,7 @@ def _refusal(problems: ProblemList) -> InvalidRequest:
 
 
 def _look_up(conn: Connection, names: set[str], currency: str) -> dict[str, BalanceRef]:
-    """Find the balances that are there, by id or ``@Name``. What cannot be a name is not looked for."""
+    """Find the balances that exist, by ID or ``@Name``. Invalid names are left out."""
     pairs = [(name, currency) for name in names if name[:1] == "@" and not indicator_problems("", name)]
     refs = balance_store.find_refs(conn, [name for name in names if name[:1] != "@"])
     if pairs:
@@ -125,7 +128,7 @@ def _look_up(conn: Connection, names: set[str], currency: str) -> dict[str, Bala
 
 
 class _Check:
-    """Checks the rows of one list one by one, and notes what is wrong."""
+    """Checks the rows of one list one by one, and collects their problems."""
 
     def __init__(self, pool: Pool, pool_key: int | None) -> None:
         self.problems = ProblemList("row")
@@ -133,7 +136,7 @@ class _Check:
         self._pool, self._pool_key = pool, pool_key
 
     def row(self, given: Given, refs: Mapping[str, BalanceRef]) -> tuple[int, int]:
-        """Check a row. Returns its amount in minor units and the key of its balance, each 0 if it cannot be told.
+        """Check a row. Returns its amount in minor units and the key of its balance, each 0 if it is wrong.
 
         A balance that is to be created has a negative key.
         """
@@ -167,7 +170,7 @@ class _Check:
         return ref.key if ref is not None else self.new_names[name]
 
     def _destination_problem(self, name: str, ref: BalanceRef | None) -> str:
-        """Say what is wrong with a destination; blank when nothing is, and then a new name has a key."""
+        """Describe the problem of a destination, or return an empty text. A valid new name then has a key in ``new_names``."""
         if name == self._pool.source or (ref is not None and ref.key == self._pool_key):
             return "is the source; a pool cannot fund itself"
         if ref is not None:

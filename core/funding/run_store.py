@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from core.base.db import driver
 from core.base.ids import uuid_of
-from core.funding.job_store import JobRow, find_job_key
+from core.funding.job_store import JobRow, find_job_by_key
 from core.ledger.rules.model import RUN_PREFIX
 
 
@@ -195,7 +195,7 @@ def lock_next_run(conn: Connection, *, but: Collection[UUID] = ()) -> tuple[JobR
     found = driver(conn).execute(_LOCK_NEXT, {"but": list(but)}).fetchone()
     # Read once more, under the lock: what was found may have moved on while it was waited for.
     run = None if found is None else _one(conn, _FIND, {"id": found[0]})
-    job = None if run is None else find_job_key(conn, run.job)
+    job = None if run is None else find_job_by_key(conn, run.job)
     return None if job is None or run is None else (job, run)
 
 

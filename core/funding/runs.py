@@ -52,7 +52,7 @@ def advance(
     progress = Progress()
     deadline = clock() + for_s
     with reading(engine) as conn:
-        due, unfinished = job_store.waiting(conn, now or datetime.now(UTC))
+        due, unfinished = job_store.has_work(conn, now or datetime.now(UTC))
     while due and claim(engine, now or datetime.now(UTC), progress):
         unfinished = True
         if clock() >= deadline:

@@ -123,7 +123,7 @@ def test_the_database_refuses_a_second_posting_of_a_row(ledger: Ledger) -> None:
     run = read_run(ledger, job)
     row = row_store.FundingRow(1, 1, 1, None, None)
     with pytest.raises(psycopg.errors.UniqueViolation), begin(ledger.engine) as conn:
-        posting_store.post_rows(conn, run.id, [(row, 99)], NOW)
+        posting_store.record_postings(conn, run.id, [(row, 99)], NOW)
 
 
 # Turns
