@@ -33,7 +33,7 @@ Announce = Callable[[dict[int, int]], None]
 
 @dataclass
 class Batch:
-    """What one transaction of a drain did."""
+    """The result of one database transaction of a drain."""
 
     held: set[int] = field(default_factory=set)
     """The queues whose cursors it locked. It is empty when other drains hold all of them."""
@@ -57,8 +57,8 @@ def drain(
     A queue that another drain holds is left to that drain. It looks again after it lets go, so it sees what was accepted
     meanwhile. The returned queues were closed to others for a moment, so the caller rings their doorbells.
 
-    ``together`` also drains every other free queue that has work, until a commit has decided so many postings. One commit
-    then does the work of many when there is little in each queue.
+    If ``together`` is not 0, it drains every other free queue with work in the same commits, until one commit has decided
+    that many postings. This saves commits when each queue has little work.
 
     Raises:
         TransientError: a lock was not had in time, or the database went away. Earlier commits stay.

@@ -19,7 +19,7 @@ class Priced(Protocol):
 
 
 class RejectionName(StrEnum):
-    """The name of a reason for a rejection, as programs read it."""
+    """The name of a reason for a rejection in answers. Several ``RejectReason`` may share one name."""
 
     NOT_INFLIGHT = "not_inflight"
     ALREADY_VOIDED = "already_voided"
@@ -88,7 +88,7 @@ def blnk_text(rejection: Rejection, priced: Priced) -> str:
 
 
 def sum_text(rejection: Rejection, priced: Priced) -> str:
-    """Write the sum that did not work out, for people: available, held, limit, asked, short by."""
+    """Write the reason of a rejection, and for a lack of money the amounts: available, held, limit, asked, short by."""
     text = blnk_text(rejection, priced)
     if rejection.reason not in (RejectReason.INSUFFICIENT_FUNDS, RejectReason.OVERDRAFT_LIMIT):
         return text
@@ -102,7 +102,7 @@ def sum_text(rejection: Rejection, priced: Priced) -> str:
 
 
 def waiting_text(line: Line) -> str:
-    """Write why a posting in line is not decided yet."""
+    """Write what an undecided posting waits for, to follow the words "waiting for"."""
     if line.ahead:
         return f"the {line.ahead} ahead of it in queue {line.queue}"
     if line.waits_for_queues:

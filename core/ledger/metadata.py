@@ -1,4 +1,4 @@
-"""Adds metadata later. The digest does not cover it, and it changes nothing else."""
+"""Adds metadata to ledgers, balances, transactions and batches that exist. The digest does not cover metadata."""
 
 from sqlalchemy import Connection
 
@@ -20,8 +20,8 @@ MAX_WRITTEN = 64_000_000
 def add_metadata(conn: Connection, entity_id: str, meta_data: str) -> str:
     """Merge an object's JSON text into the metadata of a ledger, balance, transaction or batch. New members win.
 
-    A batch passes it on to its transactions, and each transaction to all that came of it: legs, settlements and refunds.
-    Returns all metadata that is there now, or what was added to a batch.
+    A batch passes it on to its transactions, and a transaction to its legs, settlements and refunds.
+    Returns the merged JSON text. A batch has no metadata of its own, so it returns ``meta_data``.
 
     Raises:
         InvalidRequest: the ID is of no such kind (META_INVALID_ENTITY_ID), or the merged metadata is too large.

@@ -57,11 +57,12 @@ def resize(engine: Engine, count: int, *, announce: Announce = lambda cursors: N
 
 
 def recover(engine: Engine, *, older_than_s: float, announce: Announce) -> tuple[int, set[int]]:
-    """Accept what is due, and drain the queues in which a posting has waited for longer than this.
+    """Accept what is due, and drain the queues in which a posting has waited for longer than ``older_than_s``.
 
     An operator uses it when workers or beat are gone, or when a doorbell and the sweep failed.
 
-    Returns how many postings waited so long and are decided now, and the queues to ring, in which more may wait.
+    Returns how many postings had waited so long, all of which are decided now, and the queues in which more postings may
+    wait. The caller rings the doorbells of these queues.
 
     Raises:
         TransientError: the database was busy or gone. Earlier commits stay.

@@ -1,4 +1,7 @@
-"""The one table from errors to HTTP: status, code and body. Blnk's shape: ``error``, ``error_detail``, ``errors``."""
+"""Turns every error into an HTTP answer. This is the only place that maps error codes to statuses.
+
+The body has Blnk's form: ``error``, ``error_detail`` and, for invalid requests, ``errors``.
+"""
 
 from typing import Any
 
@@ -55,7 +58,7 @@ STATUS: dict[ErrorCode, int] = {
 
 
 class ErrorDetail(Struct, frozen=True, kw_only=True):
-    """What went wrong, for programs."""
+    """The part of an error's body that programs read: its code, message and details."""
 
     code: ErrorCode
     message: str
@@ -63,11 +66,11 @@ class ErrorDetail(Struct, frozen=True, kw_only=True):
 
 
 class Error(Struct, frozen=True, kw_only=True):
-    """The body of every error, in Blnk's shape."""
+    """The body of every error, in Blnk's form."""
 
     error: str
     errors: str | list[dict[str, Any]] | UnsetType = UNSET
-    """The same once more, where Blnk has it."""
+    """The message once more, or a list of problems. Only invalid requests have it."""
     error_detail: ErrorDetail
     batch_id: str | UnsetType = UNSET
 
@@ -80,13 +83,13 @@ def error_response(
     errors: str | list[dict[str, Any]] | UnsetType = UNSET,
     batch_id: str | UnsetType = UNSET,
 ) -> Response:
-    """The answer to what went wrong. ``errors`` is what Blnk sends beside it for failed validations."""
+    """Build the HTTP answer for an error code. Blnk sends ``errors`` only for failed validations."""
     detail = ErrorDetail(code=code, message=message, details=UNSET if details is None else details)
     return wire.answer(Error(error=message, errors=errors, error_detail=detail, batch_id=batch_id), STATUS[code])
 
 
 def install(app: Flask) -> None:
-    """Have Flask answer every exception in this shape."""
+    """Make the application answer every exception with an ``Error`` as JSON."""
     app.register_error_handler(LedgerError, _ledger_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
@@ -100,7 +103,7 @@ def _ledger_error(error: LedgerError) -> Response:
         return response
     if STATUS.get(error.code, 500) >= 500:
         return _unexpected(error)
-    # Of the parameters of a list, Blnk's ``errors`` is a list too.
+    # When a list refuses its parameters, Blnk sends ``errors`` as a list instead of a text.
     beside = error.details if isinstance(error.details, list) else error.message
     errors = beside if isinstance(error, InvalidRequest) else UNSET
     return error_response(error.code, error.message, details=error.details, errors=errors)
