@@ -122,7 +122,7 @@ class InvalidRequest(LedgerError):
 
 
 class NotFound(LedgerError):
-    """What the request names does not exist. ``details`` is the empty object, as Blnk sends it."""
+    """The request names something that does not exist. ``details`` is the empty object, as Blnk sends it."""
 
     def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(code, message, {})

@@ -56,7 +56,7 @@ class RunStatus(StrEnum):
 
 
 class RowStatus(StrEnum):
-    """What became of a row: UNPOSTED, or the status of its transaction."""
+    """The state of a row: UNPOSTED, or the status of its transaction."""
 
     UNPOSTED = "UNPOSTED"
     QUEUED = "QUEUED"
@@ -87,7 +87,7 @@ class FundingRun(Struct, frozen=True, kw_only=True):
     status: RunStatus
     due_at: Time
     occurrence: str
-    """What it is called in its job, and in the references of its transactions."""
+    """The name of the run within its job. The references of its transactions contain it."""
     retry_of: str
     retried_by: str
     rows_total: int | None
@@ -131,10 +131,10 @@ class CountedRun(FundingRun, frozen=True, kw_only=True):
 
 
 class PoolForecast(Struct, frozen=True, kw_only=True):
-    """What the pool will be after the next run. Amounts are minor units, unless a field says otherwise."""
+    """The pool now and after the next run. Amounts are minor units, unless a field says otherwise."""
 
     balance: int
-    """Of the pool now."""
+    """The balance of the pool now."""
     next_run_rows: int
     next_run_precise_amount: int
     balance_after_next_run: int
@@ -145,7 +145,7 @@ class PoolForecast(Struct, frozen=True, kw_only=True):
 
 
 class KeptRule(Struct, frozen=True, kw_only=True):
-    """Whom a job funds, found anew for each run."""
+    """The rule of a job. Each run looks up the recipients anew."""
 
     filters: list[FilterClause]
     logical_operator: Literal["and", "or"]
@@ -180,9 +180,9 @@ class FundingJob(Struct, frozen=True, kw_only=True):
     inflight_commit_date: Time | None
     inflight_commit_after_s: int | None
     rows: int | None
-    """Of its list."""
+    """The number of rows of its list. null for a job with a rule."""
     amount: Major | None
-    """Of its list, in major units."""
+    """The sum of its list, in major units. null for a job with a rule."""
     precise_amount: int | None
     rule: KeptRule | None
     at: Time | None
@@ -203,7 +203,7 @@ class NewFundingJob(FundingJob, frozen=True, kw_only=True):
     """A funding job that was just made."""
 
     run: FundingRun | None
-    """Of a job that runs now."""
+    """The first run of a job that runs at once, or null."""
     next_runs: list[Time]
     """At most ten."""
 
@@ -269,7 +269,7 @@ class PoolAfter(Struct, frozen=True, kw_only=True):
 
 
 class FundingDryRun(Struct, frozen=True, kw_only=True):
-    """What a run would come to, over the balances as they are."""
+    """The result that a run would have with the balances as they are now."""
 
     dry_run: bool = True
     would_run: bool
@@ -374,7 +374,7 @@ def job_read_of(job: JobRow, last_run: RunRow | None, ahead: Forecast | None) ->
 
 
 def forecast_of(found: Forecast, precision: int) -> PoolForecast:
-    """What the pool will be after the next run."""
+    """Make the answer of a forecast."""
     return PoolForecast(
         balance=found.balance,
         next_run_rows=found.rows,
@@ -447,7 +447,7 @@ def row_of(job: JobRow, row: RowState, transactions: Mapping[int, TransactionRow
 
 
 def dry_run_of(found: DryRun) -> FundingDryRun:
-    """What a run would come to."""
+    """Make the answer of a dry run."""
     job = found.job
     rejected = [
         RejectedRow(

@@ -1,4 +1,4 @@
-"""Look ahead: when a job runs next, and what its pool will be after one more run."""
+"""Forecasts a job: when it runs next, and the balance of its pool after one more run."""
 
 from datetime import datetime, timedelta
 from itertools import islice
@@ -16,7 +16,7 @@ from core.funding.terms import job_terms, schedule_of
 from core.ledger.store import outcomes as outcome_store
 
 NEXT_SHOWN = 10
-"""Occurrences that are shown of a job, unless told otherwise."""
+"""The default number of occurrences that an answer shows."""
 
 
 def next_occurrences(job: JobRow, most: int = NEXT_SHOWN) -> list[datetime]:
@@ -40,14 +40,14 @@ class Forecast(NamedTuple):
     rows: int
     amount: int
     balance: int
-    """What the pool holds now."""
+    """The balance of the pool now."""
     balance_after: int
     runs_left: int | None
-    """Whole runs that it still carries; None when there is no limit."""
+    """The number of whole runs that the pool can still pay, or None if it has no limit."""
 
 
 def forecast(conn: Connection, job: JobRow) -> Forecast:
-    """Look ahead by one run of a job, as it would be now."""
+    """Forecast one run of a job, as if it ran now."""
     terms = job_terms(job)
     rule = rule_of(job, terms)
     rows, amount = (job.row_count or 0, job.amount or 0) if rule is None else row_store.totals_by_rule(conn, rule)
@@ -61,7 +61,7 @@ def forecast(conn: Connection, job: JobRow) -> Forecast:
 
 
 def forecast_within(engine: Engine, job: JobRow, seconds: float) -> Forecast | None:
-    """Return the forecast of a job; None when it takes longer, as a rule may, which reads every balance that it names."""
+    """Return the forecast of a job, or None if it takes more than ``seconds``. A rule may read very many balances."""
     try:
         with reading_within(engine, seconds) as conn:
             return forecast(conn, job)

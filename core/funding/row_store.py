@@ -30,7 +30,7 @@ from core.lists.fields import Listing
 
 
 class FundingRow(NamedTuple):
-    """One row of a list: whom to give how much."""
+    """One row of a list: a recipient's balance and the amount to pay it, in minor units."""
 
     row: int
     destination: int
@@ -40,16 +40,16 @@ class FundingRow(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """Whom to fund, said without naming them. Amounts are minor units."""
+    """A rule that chooses the recipients of a run by their balances. Amounts are minor units."""
 
     listing: Listing
     currency: str
     but: int
     """Key of the pool, which cannot fund itself."""
     amount: int | None
-    """What each gets."""
+    """The amount that each recipient gets."""
     top_up_to: int | None
-    """What each should have then, together with what is held for it, and what runs have yet to post to it."""
+    """The amount that each recipient should have after the run. Money held for it, and rows yet to be posted, count."""
 
 
 _RENAME_DESTINATIONS = """
@@ -107,10 +107,10 @@ _COMING = """
     WHERE r.status = 'POSTING'
     GROUP BY f.destination
 """
-"""What runs have yet to post to each balance."""
+"""The sum of the rows that runs have yet to post, by balance."""
 
 _HELD = "(balances.balance + balances.inflight_credit_balance + coalesce(coming.amount, 0))"
-"""What a balance has, together with what is held for it and what runs have yet to post to it."""
+"""The amount that a balance has, plus the money held for it and the rows that runs have yet to post to it."""
 
 _CUT_TO_MISSING = f"""
 WITH now AS MATERIALIZED (

@@ -58,7 +58,7 @@ class NewRun(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True):
-    """What a run will post, fixed when it starts. Amounts are minor units."""
+    """The list and the sum that a run will post. They are fixed when it starts. Amounts are minor units."""
 
     list: UUID
     rows: int

@@ -152,7 +152,7 @@ def _advance_run(conn: Connection, job: JobRow, run: RunRow, now: datetime, prog
 
 
 _OF_RUNS = RUN_PREFIX.replace("_", r"\_") + "%"
-"""What the parents of postings of runs are like."""
+"""The LIKE pattern that matches the parents of all postings of runs."""
 
 
 def _depends_on_balances(terms: FundingTerms) -> bool:

@@ -1,4 +1,4 @@
-"""What is shown of a job and its runs: their statuses, and what the rows of a run have come to."""
+"""Computes the statuses of jobs and runs for answers, and the counts and sums of a run's rows."""
 
 from datetime import datetime
 from typing import NamedTuple

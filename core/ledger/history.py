@@ -34,7 +34,7 @@ _NOTHING = Snapshot(0, 0, 0)
 
 
 class BalanceAt(NamedTuple):
-    """What a balance held at a time, in minor units."""
+    """The sums of a balance's entries up to a time, in minor units."""
 
     credit: int
     debit: int
@@ -57,7 +57,7 @@ class SumsAt(Struct, frozen=True, kw_only=True):
 
 
 class HistoricalBalance(Struct, frozen=True, kw_only=True):
-    """What a balance held at a time."""
+    """A balance as it was at a time."""
 
     balance: SumsAt
     timestamp: Time
@@ -65,7 +65,7 @@ class HistoricalBalance(Struct, frozen=True, kw_only=True):
 
 
 def answer_of(row: BalanceRow, then: BalanceAt, *, from_source: bool) -> HistoricalBalance:
-    """Make the answer of what a balance held."""
+    """Make the answer of a balance at a time from its sums."""
     sums = SumsAt(
         balance=then.balance,
         debit_balance=then.debit,

@@ -18,7 +18,7 @@ DIGEST_VERSION = 1
 
 
 class Column(msgspec.Struct, frozen=True):
-    """What the ledger does with a column, besides storing it."""
+    """The rules of a column: whether the digest covers it, and whether a repeated reference must repeat it."""
 
     digest_since: int | None
     """The first version of the digest that covers the column. None means that no version does."""
@@ -85,7 +85,7 @@ HINTS: dict[str, Any] = get_type_hints(LogRow)
 COLUMNS: dict[str, Column] = {
     name: hint.__metadata__[0] for name, hint in get_type_hints(LogRow, include_extras=True).items()
 }
-"""What the ledger does with each column, in the order of columns."""
+"""The rules of each column, in the order of columns."""
 
 REPEATED = [(name, column.repeated_as) for name, column in COLUMNS.items() if column.repeated_as is not None]
 """The columns that a repeated reference must repeat, each with the client's name of it."""

@@ -14,7 +14,7 @@ from core.ledger.rules.log_row import LogRow
 
 
 class Kind(IntEnum):
-    """What a posting does. The database stores its number."""
+    """The effect of a posting. The database stores its number."""
 
     TRANSFER = 1
     """Moves money at once."""
@@ -177,7 +177,7 @@ class Rejection(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What the engine decided about a posting, with the new values. A rejected posting changes nothing."""
+    """The engine's decision about a posting, with the new values. A rejected posting changes nothing."""
 
     seq: int
     status: Status
@@ -227,7 +227,7 @@ class Accepted(NamedTuple):
 
 
 class BalanceRef(NamedTuple):
-    """What never changes about a balance. A process may remember it for ever."""
+    """The part of a balance that never changes, so a process may keep it for ever."""
 
     key: int
     balance_id: str

@@ -17,7 +17,7 @@ PreciseAmount = Annotated[
     int | str, Meta(description="Minor units: an integer of any size, or its digits as a string.")
 ]
 NO_TIME_TEXT = "please format the scheduled date as 'YYYY-MM-DDTHH:MM:SS+00:00' (e.g., 2024-04-22T15:28:03+00:00)"
-"""What is said of a text that is no time."""
+"""The problem that is reported for a text that is not a time."""
 
 Timestamp = Annotated[
     datetime, Meta(tz=True, description="RFC 3339 with a time zone.", extra={UNREADABLE: NO_TIME_TEXT})

@@ -1,7 +1,7 @@
-"""What balances held at a time: sums over outcomes, and the snapshots that shorten them.
+"""Reads balances as they were at a time: sums over outcomes, and the snapshots that shorten the sums.
 
-An entry counts from its transaction's effective date; without one, from when it was accepted. Only what moved money is
-an entry: outcomes with the status APPLIED, whose number is 1.
+An entry counts from its transaction's effective date, or else from when it was accepted. Only outcomes that moved money
+are entries. Their status is APPLIED, whose number is 1.
 """
 
 from datetime import datetime

@@ -34,7 +34,7 @@ class TransactionRow(NamedTuple):
     destination_key: int | None
     destination: UUID | None
     requested: int
-    """As accepted; 0 in a commit, void or refund of all that is left."""
+    """The amount as accepted. In a commit_inflight, void_inflight or refund, 0 stands for all that is left."""
     currency: str
     precision: int
     description: str
@@ -120,7 +120,7 @@ class TransactionRow(NamedTuple):
 
 
 class Line(NamedTuple):
-    """Where an undecided transaction stands."""
+    """The position of an undecided transaction in its queue."""
 
     queue: int
     ahead: int
@@ -384,7 +384,7 @@ def line_of(conn: Connection, row: TransactionRow) -> Line:
 
 
 class Batch(NamedTuple):
-    """What a bulk's transactions have come to. Times are of the first and last of them."""
+    """The transactions of a batch, counted by status. Times are those of the first and last of them."""
 
     transactions: int
     by_status: dict[Status, int]
