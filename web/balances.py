@@ -141,7 +141,7 @@ def read_entries(balance_id: str) -> Response:
     since, until = parameters.time_arg("from"), parameters.time_arg("to")
     with reading(service().engine) as conn:
         row = balances.found(conn, balance_id)
-        entries = balance_store.entries(conn, row.key, limit=limit, after=after, since=since, until=until)
+        entries = balance_store.entries(conn, row.key, limit=limit, after=after, between=(since, until))
     response = lists.table(Entry, [entry_of(entry) for entry in entries])
     return parameters.next_link(response, entries[-1].version if len(entries) == limit else None)
 

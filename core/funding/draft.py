@@ -73,7 +73,7 @@ def draft_job(request: FundingRequest, given: Iterable[Given] | None, directory:
     asked = int(request.precision) if request.precision else None
     fixed = directory.precision(currency) if directory.check_precision else None
     if fixed is not None:
-        check_precision(currency, asked, fixed)
+        check_precision(currency, asked=asked, fixed=fixed)
     elif asked is None and directory.check_precision:
         # A posting may leave it open, and takes minor units. What is repeated for years must not change its meaning.
         text = f"is required, as nothing has fixed that of {currency} yet: 100 for cents"
@@ -125,7 +125,7 @@ def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: date
             raise InvalidRequest([("atomic", f"is possible for {plan.MAX_ATOMIC} rows, and there are {rows}")], INVALID)
     if draft.fix_precision:
         fixed = currency_store.fix_precision(conn, draft.currency, draft.precision)
-        check_precision(draft.currency, draft.precision, fixed)
+        check_precision(draft.currency, asked=draft.precision, fixed=fixed)
     source, created = _create_balances(conn, draft, new_names, id, directory)
     balance = balance_store.find_keys(conn, [source])[source]
     job = JobRow(

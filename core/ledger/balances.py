@@ -7,7 +7,6 @@ from sqlalchemy import Connection
 
 from core.base.answers import NO_TIME, Major, Members, Time, major, members
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
-from core.base.ids import new_key
 from core.base.metadata import meta_data_problems, meta_data_text
 from core.ledger.rules.model import GENERAL_LEDGER
 from core.ledger.rules.requests import BalanceRequest
@@ -91,7 +90,6 @@ def create(conn: Connection, asked: BalanceRequest) -> Balance:
         raise InvalidRequest([("", "Invalid ledger ID")], ErrorCode.GEN_BAD_REQUEST, {"ledger_id": asked.ledger_id})
     row = balance_store.create(
         conn,
-        key=new_key(),
         ledger_id=asked.ledger_id,
         indicator=indicator,
         currency=asked.currency,

@@ -27,12 +27,15 @@ class Imagined:
 
     @property
     def check_precision(self) -> bool:
+        """Whether a currency has one precision for all its transactions."""
         return self._directory.check_precision
 
     def know(self, names: Iterable[Name]) -> dict[Name, BalanceRef]:
+        """Find balances. Unknown names are left out."""
         return self._directory.know(names)
 
     def create(self, names: Collection[tuple[str, str]]) -> dict[Name, BalanceRef]:
+        """Imagine internal balances that do not exist, and find the others."""
         known = self.know(names)
         for name in sorted(name for name in names if name not in known):
             key = -1 - len(self.balances)
@@ -40,9 +43,11 @@ class Imagined:
         return known
 
     def precision(self, currency: str) -> int | None:
+        """Return the currency's precision, if anything has fixed it."""
         return self._directory.precision(currency)
 
     def fix_precision(self, currency: str, precision: int) -> int:
+        """Return the precision that the first use would fix."""
         return precision
 
 

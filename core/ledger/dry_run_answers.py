@@ -173,7 +173,7 @@ def settlements(engine: Engine, items: Sequence[tuple[BulkSettlement, str]]) -> 
     with snapshot(engine) as conn:
         for item, status in items:
             if item.transaction_id in seen:
-                notes.append(f"{item.transaction_id} appears more than once; only its first place counts")
+                notes.append(f"{item.transaction_id} appears more than once; only the first time counts")
             seen.add(item.transaction_id)
             asked = SettleRequest(
                 status=status, amount=item.amount, precise_amount=item.precise_amount, skip_queue=True

@@ -70,7 +70,7 @@ def draft_all(
         _check_references(priced, failures)
     failures.raise_any()
     for currency, precision in first_uses.items():
-        check_precision(currency, precision, directory.fix_precision(currency, precision))
+        check_precision(currency, asked=precision, fixed=directory.fix_precision(currency, precision))
     rows = _create(priced.values(), new, directory) if new else priced.values()
     return [draft(each) for each in rows]
 

@@ -38,7 +38,7 @@ def _precision_of(row: Resolved, directory: Names, first_uses: dict[str, int]) -
     fixed = first_uses.get(row.currency) or directory.precision(row.currency)
     if fixed is None and asked is not None:
         fixed = first_uses[row.currency] = asked
-    check_precision(row.currency, asked, fixed)
+    check_precision(row.currency, asked=asked, fixed=fixed)
     return fixed or 1
 
 

@@ -48,7 +48,7 @@ ALL_OPERATORS = OPERATORS[Type.TEXT]
 ALIASES = {"neq": "ne", "gteq": "gte", "lteq": "lte"}
 
 
-# What a client asks for
+# The request of a client
 
 
 class Span(Struct, frozen=True):
@@ -104,7 +104,7 @@ class Listing(Struct, frozen=True):
     include_count: bool
 
 
-# What a feature describes
+# The description by a feature
 
 
 Condition = ColumnElement[bool]

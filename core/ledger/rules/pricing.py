@@ -20,7 +20,7 @@ def minor_of(field: str, amount: Decimal, precision: int) -> int:
         raise InvalidRequest([(field, str(error))], code=ErrorCode.TXN_INVALID_AMOUNT) from None
 
 
-def check_precision(currency: str, asked: int | None, fixed: int | None) -> None:
+def check_precision(currency: str, *, asked: int | None, fixed: int | None) -> None:
     """Compare the precision of a request with that of its currency.
 
     Raises:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from core.base.db import driver
 from core.base.errors import Conflict, ErrorCode, NotFound
-from core.base.ids import uuid_of
+from core.base.ids import new_key, uuid_of
 from core.ledger.rules.model import GENERAL_LEDGER, BalanceRef
 from core.ledger.rules.routing import route_of
 from core.ledger.store.queues import WAITING
@@ -265,7 +265,7 @@ def create_indicators(conn: Connection, names: Collection[tuple[str, str, UUID]]
 
 
 def create(
-    conn: Connection, *, key: UUID, ledger_id: str, indicator: str | None, currency: str, meta_data: str | None
+    conn: Connection, *, ledger_id: str, indicator: str | None, currency: str, meta_data: str | None
 ) -> BalanceRow:
     """Create a balance with zero sums. ``meta_data`` is the JSON text of an object.
 
@@ -273,6 +273,7 @@ def create(
         NotFound: there is no such ledger (LGR_NOT_FOUND).
         Conflict: the indicator already has a balance in this currency.
     """
+    key = new_key()
     found = conn.execute(_FIND_LEDGER, {"id": ledger_id}).scalar_one_or_none()
     if found is None:
         raise NotFound(ErrorCode.LGR_NOT_FOUND, f"Ledger with ID '{ledger_id}' not found")
@@ -326,14 +327,12 @@ def queued_sums(conn: Connection, key: int) -> tuple[int, int]:
 
 
 def entries(
-    conn: Connection,
-    key: int,
-    *,
-    limit: int,
-    after: int | None,
-    since: datetime | None,
-    until: datetime | None,
+    conn: Connection, key: int, *, limit: int, after: int | None, between: tuple[datetime | None, datetime | None]
 ) -> list[Entry]:
-    """Read the entries of a balance, oldest first, with a version above ``after``, decided in [since, until)."""
+    """Read the entries of a balance, oldest first, with a version above ``after``.
+
+    ``between`` is the first time of their decision, and the first time after it. None does not limit them.
+    """
+    since, until = between
     rows = conn.execute(_ENTRIES, {"key": key, "after": after or 0, "since": since, "until": until, "limit": limit})
     return [Entry(*row) for row in rows]

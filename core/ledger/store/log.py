@@ -209,7 +209,7 @@ def queues_of_range(conn: Connection, *, first: int, last: int) -> set[int]:
     return {queue for (queue,) in rows}
 
 
-def queues_that_may_credit(conn: Connection, balance: int, before: int, waiting: Mapping[int, int]) -> set[int]:
+def queues_that_may_credit(conn: Connection, balance: int, *, before: int, waiting: Mapping[int, int]) -> set[int]:
     """List the queues that have an undecided posting before this seq that would credit the balance.
 
     ``waiting`` is the first undecided seq of each queue to search.

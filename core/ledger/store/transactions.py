@@ -379,7 +379,7 @@ def line_of(conn: Connection, row: TransactionRow) -> Line:
     assert line is not None
     ahead, oldest_age_s = line
     waiting = first_waiting(conn, but=[row.queue])
-    waits_for = queues_that_may_credit(conn, row.source_key, row.seq, waiting)
+    waits_for = queues_that_may_credit(conn, row.source_key, before=row.seq, waiting=waiting)
     return Line(row.queue, ahead, oldest_age_s, sorted(waits_for))
 
 
