@@ -6,6 +6,7 @@ text under it. ``/docs`` shows the document.
 
 import ast
 import inspect
+import json
 import re
 import textwrap
 import types
@@ -13,6 +14,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from functools import cache, reduce
 from http import HTTPStatus
+from importlib import resources
 from itertools import pairwise
 from operator import or_
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -162,6 +164,8 @@ def _operation(rule: Rule, has_key: bool) -> Json:
         "responses": {str(status): _error(status) for status in errors}
         | {str(status): _answer(status, kind, known, paged=paged) for status, kind in known.answers.items()},
     }
+    if rule.endpoint in (examples := _answer_examples()):
+        found["responses"][str(max(known.answers))]["content"][JSON]["example"] = examples[rule.endpoint]
     if known.body is not None:
         reference = {"$ref": _REFERENCE.format(name=known.body.__name__)}
         content: Json = {JSON: {"schema": reference, "example": _EXAMPLES[known.body]}}
@@ -202,6 +206,13 @@ def _answer(status: int, kind: Any, known: Operation, *, paged: bool) -> Json:
         text = "true: this is the answer to an earlier request with the same reference."
         headers["Idempotent-Replayed"] = {"description": text, "schema": _TEXT}
     return {"description": HTTPStatus(status).phrase, "headers": headers, "content": content}
+
+
+@cache
+def _answer_examples() -> Json:
+    """An answer of each endpoint, as a test has recorded it."""
+    found: Json = json.loads((resources.files("web.http") / "examples.json").read_text())
+    return found
 
 
 def _error(status: int) -> Json:
