@@ -38,7 +38,7 @@ def wait_all(ledger: Service, places: Mapping[int, int], wait_s: float) -> None:
 
 
 def places_of(ledger: Service, row: TransactionRow) -> dict[int, int]:
-    """What a wait for a transaction waits for: its queue, or those of its legs, up to a seq."""
+    """Find the seq up to which each queue must be decided for a transaction: its own queue, or those of its legs."""
     if row.queue is not None:
         return {row.queue: row.seq}
     with reading(ledger.engine) as conn:

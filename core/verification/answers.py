@@ -1,4 +1,4 @@
-"""What a verification found, as it goes out."""
+"""The answer of a verification."""
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -29,21 +29,21 @@ class Verification(Struct, frozen=True, kw_only=True):
     rejected: int
     balances: int
     holds: int | None
-    """null, for holds are only looked at by a full run."""
+    """null for a run from a checkpoint, because only a full run checks holds."""
     currencies: int
     problem_count: int
     problems: list[Problem]
     """The first hundred."""
     checkpoint: CheckpointUsed | None
-    """That it went on from."""
+    """The checkpoint from which it went on, or null."""
     signed: bool
-    """Whether that has a signature, which was checked."""
+    """Whether the checkpoint has a signature, which was checked."""
     note: str | UnsetType = UNSET
     """How to go on, if it is not complete."""
 
 
 def verification_of(report: Report, note: str | None = None) -> Verification:
-    """A report, as it goes out."""
+    """Make the answer of a report."""
     used = report.checkpoint
     return Verification(
         ok=report.ok,

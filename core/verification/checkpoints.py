@@ -18,26 +18,26 @@ from core.verification import checkpoint_store
 from core.verification.checkpoint_store import CheckpointRow
 
 LOOKED_AT = 100
-"""The newest ones, among which a valid one is looked for to go on from."""
+"""The number of newest checkpoints that are searched for a valid one."""
 
 
 class Heads(NamedTuple):
-    """The chains where everything up to ``sequence`` is decided. It is never between a split and its legs."""
+    """The ends of the chains at a ``sequence`` up to which all is decided. It never lies between a split and its legs."""
 
     sequence: int
     digest: bytes
-    """Of that row of the log."""
+    """The digest of that row of the log."""
     queues: dict[int, tuple[int, bytes]]
     """For each queue that had something to decide: the seq of its last outcome, and its hash."""
 
 
 NOTHING = Heads(0, chain.START, {})
-"""Where a ledger begins."""
+"""The heads of an empty ledger."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One that says what it was made to say."""
+    """A checkpoint that passed its own checks."""
 
     id: int
     heads: Heads

@@ -21,7 +21,7 @@ from core.verification.report import Report, reason_text, seq_key, status_text
 
 @dataclass(slots=True)
 class Sums:
-    """What the outcomes of a balance add up to."""
+    """The sums of a balance's outcomes."""
 
     credit: int = 0
     debit: int = 0
@@ -33,7 +33,7 @@ class Sums:
 
 @dataclass(slots=True)
 class Settled:
-    """What the outcomes of a hold and its settlements add up to."""
+    """The sums of the outcomes of a hold and its settlements."""
 
     source: int
     destination: int

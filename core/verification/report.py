@@ -1,4 +1,4 @@
-"""What a verification found: how much it read, and each problem as a value."""
+"""The report of a verification: how much it read, and each problem as a value."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class Problem(Struct, frozen=True):
 
 @dataclass
 class Report:
-    """What was read, and what is wrong with it. The parts of a verification add to it as they go."""
+    """The counts of rows read, and the problems found. The parts of a verification add to it as they go."""
 
     transactions: int = 0
     undecided: int = 0
@@ -49,7 +49,7 @@ class Report:
     checkpoint: Checkpoint | None = None
     """The newest valid one before it began."""
     reached: Heads = NOTHING
-    """Where the chains were when all was decided: for a checkpoint, if nothing is wrong."""
+    """The newest heads at which everything was decided. They become a checkpoint if nothing is wrong."""
 
     @property
     def ok(self) -> bool:

@@ -28,7 +28,7 @@ ROWS_AT_A_TIME = 5_000
 
 
 class Judge(Protocol):
-    """What a verification checks beside each row by itself."""
+    """The checks of a verification that a walk calls as it reads the log, for each group of rows."""
 
     def begin(self, queues: dict[int, Queue]) -> None:
         """Check what must hold before the first row."""

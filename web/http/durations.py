@@ -14,14 +14,14 @@ _UNITS_NS = {
 }
 _PART = re.compile(rf"([0-9]{{1,30}}(?:\.[0-9]{{0,30}})?|\.[0-9]{{1,30}})({'|'.join(_UNITS_NS)})")
 _LONGEST_NS = 2**63 - 1
-"""What Go can hold: 292 years."""
+"""The longest duration that Go can hold, which is 292 years."""
 
 
 def parse(text: str) -> int:
-    """Nanoseconds of a duration.
+    """Parse a duration as Go writes it, such as ``1h30m``, into nanoseconds.
 
     Raises:
-        ValueError: it is none, in Go's words.
+        ValueError: the text is not a duration. The message is in Go's words.
     """
     sign, rest = (-1, text[1:]) if text[:1] == "-" else (1, text.removeprefix("+"))
     if rest == "0":
@@ -40,7 +40,7 @@ def parse(text: str) -> int:
 
 
 def text_of(duration: int) -> str:
-    """As Go prints it: ``24h0m0s``, ``30s``, ``1.5ms``."""
+    """Write a duration in nanoseconds as Go prints it: ``24h0m0s``, ``30s``, ``1.5ms``."""
     sign, rest = ("-", -duration) if duration < 0 else ("", duration)
     for unit in ("ns", "µs", "ms"):
         if 0 < rest < 1000 * _UNITS_NS[unit]:

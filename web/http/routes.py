@@ -1,4 +1,4 @@
-"""What a caller probably meant by a path, or a method, that no route has."""
+"""Guesses the route that a caller meant when no route has the path or the method."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _PLACEHOLDER = re.compile(r"<(?:\w+:)?(\w+)>")
 
 
 def nearest(routes: Map, method: str, path: str) -> str | None:
-    """The route that is most like this one, such as ``POST /transactions``; None when none is much like it."""
+    """Find the route that is most like a path, such as ``POST /transactions``, or return None if none is much like it."""
     score, route = max(_scored(routes, method, path), default=(0.0, ""))
     return route if score >= _CLOSE else None
 
@@ -28,7 +28,7 @@ def _scored(routes: Map, method: str, path: str) -> Iterator[tuple[float, str]]:
 
 
 def _filled(rule: str, path: str) -> str:
-    """A rule with the parts of a path in its placeholders, so that ids do not count against it."""
+    """Fill the placeholders of a rule with the parts of a path, so that IDs do not make the two less alike."""
     given = path.split("/")
     parts = rule.split("/")
     return "/".join(
