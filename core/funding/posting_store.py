@@ -70,19 +70,51 @@ GROUP BY 1, 2
 ORDER BY 1, 2
 """
 
+# One walk along the list's primary key, with a probe of each primary key at each row. LIMIT 1 keeps a probe apart:
+# where the planner's statistics know only small lists, it would join by run alone, and read the whole run at each row.
 _ROW_STATES = """
-SELECT f.row, coalesce(b.indicator, 'bln_' || b.balance_id), f.amount, f.description, p.seq, before.seq
-FROM funding_rows AS f
-JOIN balances AS b ON b.id = f.destination
-LEFT JOIN funding_postings AS p ON p.run = %(run)s AND p.row = f.row
-LEFT JOIN outcomes AS o ON o.seq = p.seq
-LEFT JOIN holds AS h ON h.seq = p.seq
-LEFT JOIN funding_postings AS before ON before.run = %(retry_of)s AND before.row = f.row
-WHERE f.list = %(list)s
-  AND f.row > %(after)s
-  AND ({condition})
-ORDER BY f.row
-LIMIT %(limit)s
+SELECT found.row, coalesce(b.indicator, 'bln_' || b.balance_id), found.amount, found.description, found.seq, before.seq
+FROM (
+    SELECT f.row, f.destination, f.amount, f.description, p.seq
+    FROM (
+        SELECT row, destination, amount, description
+        FROM funding_rows
+        WHERE list = %(list)s
+          AND row > %(after)s
+        ORDER BY row
+    ) AS f
+    LEFT JOIN LATERAL (
+        SELECT seq
+        FROM funding_postings
+        WHERE run = %(run)s
+          AND row = f.row
+        LIMIT 1
+    ) AS p ON true
+    LEFT JOIN LATERAL (
+        SELECT seq, status
+        FROM outcomes
+        WHERE seq = p.seq
+        LIMIT 1
+    ) AS o ON true
+    LEFT JOIN LATERAL (
+        SELECT seq, amount, committed, voided, settled_at
+        FROM holds
+        WHERE seq = p.seq
+        LIMIT 1
+    ) AS h ON true
+    WHERE {condition}
+    ORDER BY f.row
+    LIMIT %(limit)s
+) AS found
+JOIN balances AS b ON b.id = found.destination
+LEFT JOIN LATERAL (
+    SELECT seq
+    FROM funding_postings
+    WHERE run = %(retry_of)s
+      AND row = found.row
+    LIMIT 1
+) AS before ON true
+ORDER BY found.row
 """
 
 ROW_STATUSES = {

@@ -131,13 +131,20 @@ FROM now
 WHERE f.list = %(list)s AND f.row = now.row AND missing > 0 AND missing < f.amount
 """
 
-# Status 4 is REJECTED.
+# Status 4 is REJECTED. LIMIT 1 makes the planner look up each row's posting by the whole primary key, whatever the
+# statistics say of the run.
 _FILL_WITH_REJECTED = """
 INSERT INTO funding_rows (list, row, destination, amount, description, meta_data)
 SELECT %(list)s, f.row, f.destination, f.amount, f.description, f.meta_data
 FROM funding_runs AS r
 JOIN funding_rows AS f ON f.list = r.list
-LEFT JOIN funding_postings AS p ON p.run = r.id AND p.row = f.row
+LEFT JOIN LATERAL (
+    SELECT seq
+    FROM funding_postings
+    WHERE run = r.id
+      AND row = f.row
+    LIMIT 1
+) AS p ON true
 LEFT JOIN outcomes AS o ON o.seq = p.seq
 WHERE r.id = %(run)s
   AND (o.status = 4 OR p.seq IS NULL AND r.retry_of IS NOT NULL)
