@@ -6,7 +6,8 @@ from sqlalchemy import Connection
 from core.base.db import begin, reading
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.funding import job_store
-from core.funding.answers import FundedBalance, funded
+from core.funding.answers import FundedBalance
+from core.funding.presenter import funded
 from core.ledger import balances, history
 from core.ledger.balances import Balance, BalancePage, Entry, balance_of, entry_of
 from core.ledger.rules.requests import BalanceRequest, IdentityLinkRequest

@@ -22,7 +22,6 @@ from core.funding import forecast, job_store, posting_store, run_store
 from core.funding import jobs as funding_jobs
 from core.funding import views as funding_views
 from core.funding.answers import (
-    FORECAST_S,
     CountedRun,
     FundingDryRun,
     FundingJob,
@@ -30,6 +29,11 @@ from core.funding.answers import (
     FundingRow,
     FundingRun,
     NewFundingJob,
+)
+from core.funding.job_store import JOB_PREFIX, JobRow
+from core.funding.posting_store import ROW_STATUSES
+from core.funding.presenter import (
+    FORECAST_S,
     counted_run_of,
     dry_run_of,
     job_of,
@@ -38,8 +42,6 @@ from core.funding.answers import (
     row_of,
     run_of,
 )
-from core.funding.job_store import JOB_PREFIX, JobRow
-from core.funding.posting_store import ROW_STATUSES
 from core.funding.recipients import Given, of_csv, of_list
 from core.funding.requests import FundingRequest, RunRequest
 from core.funding.row_check import row_problems

@@ -1,4 +1,4 @@
-"""Create a funding job: it is checked whole before it is kept, every term and every row."""
+"""Create a funding job, after every term and every row of it is checked."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -21,28 +21,29 @@ from core.ledger.rules.validation import MAX_REFERENCE, text_problems
 
 
 class Created(NamedTuple):
-    """A new job, or the one that was there before."""
+    """The result of a creation: a new job, or the job that an earlier request made."""
 
     job: JobRow
     run: RunRow | None
-    """The run of a job that runs now."""
+    """The run of a job that runs now; None for a job that runs later."""
     replayed: bool
+    """True when an earlier request made the job."""
 
 
 def create_job(
     engine: Engine, request: FundingRequest, given: Iterable[Given] | None, directory: Directory, now: datetime
 ) -> Created:
-    """Keep a job whose terms and rows are all right; one that runs now comes due at once.
+    """Check a request and store its job. A job that runs now gets its run in the same commit.
 
-    ``given`` are the rows of a file, in place of the request's own recipients or rule.
+    ``given`` are the rows of a file. They replace the recipients or the rule of the request.
 
     Raises:
-        InvalidRequest: with every problem of the terms, or of the rows.
+        InvalidRequest: the terms or the rows have problems, and all are listed.
         NotFound: there is no such source, or ledger (BAL_NOT_FOUND, LGR_NOT_FOUND).
-        Conflict: the reference names a job of other content (FND_DUPLICATE_REFERENCE).
+        Conflict: the reference belongs to a job with other content (FND_DUPLICATE_REFERENCE).
         TransientError: the database was busy or gone. With a reference, the same request may be sent again.
     """
-    # A repeated request is right if it was right when it was first made: its time may have come since.
+    # A repeated request is checked as of its first time, because its due time may have passed since.
     asked_at = now
     if request.reference and not text_problems("reference", request.reference, MAX_REFERENCE):
         with reading(engine) as conn:
@@ -68,7 +69,7 @@ def create_job(
 
 
 def _difference(first: JobRow, second: JobRow) -> str:
-    """Name the first thing in which two jobs differ."""
+    """Return the name of the first term in which two jobs differ."""
     for what in ("name", "currency", "source", "precision"):
         if getattr(first, what) != getattr(second, what):
             return what

@@ -30,7 +30,7 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class JobDraft(NamedTuple):
-    """A job whose terms are right. Its rows are not looked at yet."""
+    """A job whose terms are checked, but whose rows are not."""
 
     name: str
     reference: str
@@ -38,19 +38,20 @@ class JobDraft(NamedTuple):
     currency: str
     precision: int
     fix_precision: bool
+    """True when this job fixes the precision of its currency."""
     terms: FundingTerms
     ledger_id: str | None
-    """The ledger whose balances a rule funds."""
+    """The ledger whose balances the rule funds; None when there is none."""
     given: Iterable[Given] | None
     next_due: datetime | None
     runs_now: bool
 
 
 def draft_job(request: FundingRequest, given: Iterable[Given] | None, directory: Directory, now: datetime) -> JobDraft:
-    """Check the terms of a request, and look up its pool and precision.
+    """Check the terms of a request, look up its pool and precision, and return the draft.
 
     Raises:
-        InvalidRequest: with every problem of the terms.
+        InvalidRequest: the terms have problems, and all are listed.
         NotFound: there is no such source (BAL_NOT_FOUND).
     """
     if problems := terms_problems(request, given is not None, now):
@@ -75,7 +76,7 @@ def draft_job(request: FundingRequest, given: Iterable[Given] | None, directory:
     if fixed is not None:
         check_precision(currency, asked=asked, fixed=fixed)
     elif asked is None and directory.check_precision:
-        # A posting may leave it open, and takes minor units. What is repeated for years must not change its meaning.
+        # A transaction may leave the precision open. A job may repeat for years, so its amounts must keep their meaning.
         text = f"is required, as nothing has fixed that of {currency} yet: 100 for cents"
         raise InvalidRequest([("precision", text)], INVALID)
     precision = fixed or asked or 1
@@ -97,17 +98,17 @@ def draft_job(request: FundingRequest, given: Iterable[Given] | None, directory:
 
 
 def _before(terms: FundingTerms, now: datetime) -> datetime:
-    """The moment after which the first occurrence lies: a single time may have come just now, a cron time may not."""
+    """Return the moment after which the first occurrence lies. A single time may be up to ``GRACE`` in the past."""
     return now if terms.at is None else now - schedule.GRACE - timedelta(microseconds=1)
 
 
 def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: datetime) -> tuple[JobRow, set[str]]:
-    """Check and keep the rows, and create the balances that they name. The job itself is not kept yet.
+    """Check and store the rows, and create the balances that they name.
 
-    Returns the job, and the ``@Names`` of the balances that were not there.
+    The caller stores the job. Returns the job, and the ``@Names`` of the balances that were created.
 
     Raises:
-        InvalidRequest: some row is wrong (FND_INVALID_RECIPIENTS), or there are too many for an atomic job.
+        InvalidRequest: a row is wrong (FND_INVALID_RECIPIENTS), or an atomic job has too many rows.
         NotFound: there is no such ledger (LGR_NOT_FOUND).
     """
     id, terms = new_key(), draft.terms
@@ -154,7 +155,7 @@ def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: date
 def _create_balances(
     conn: Connection, draft: JobDraft, new_names: dict[str, int], list_id: UUID, directory: Directory
 ) -> tuple[int, set[str]]:
-    """Create the balances that are named and not there. Returns the key of the pool, and their names."""
+    """Create the named balances that do not exist yet. Returns the key of the pool, and the names that were created."""
     names = set(new_names)
     ref = directory.named(draft.source, draft.currency)
     if ref is None:
@@ -172,5 +173,5 @@ def _create_balances(
 
 
 def _fingerprint(draft: JobDraft) -> bytes:
-    """The bytes that two requests for the same job have in common, without their rows."""
+    """Return the bytes that two requests for the same job share. The rows are not part of them."""
     return _encode([draft.name, draft.source, draft.currency, draft.precision, draft.terms])

@@ -1,4 +1,4 @@
-"""Dry run: say what a funding job would come to, decided by the engine, and keep nothing."""
+"""Dry run of a funding job: decide its rows with the engine, and store nothing."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -27,46 +27,46 @@ from core.ledger.store import balances as balance_store
 from core.ledger.store import outcomes as outcome_store
 
 ROWS_AT_A_TIME = 5_000
-"""Rows that are decided at once."""
+"""The number of rows that are decided at once."""
 
 REJECTED_LISTED = 100
-"""Rows that are listed as rejected. All are counted."""
+"""The number of rejected rows that are listed. All are counted."""
 
 
 @dataclass
 class DryRun:
-    """The result of a run that did not happen, over the balances as they are. Amounts are minor units."""
+    """The result of a dry run, over the balances as they are now. Amounts are minor units."""
 
     job: JobRow
     rows: int
     amount: int
     refusal: dict[str, Any] | None
-    """Why the run would not begin."""
+    """The reason why the run would be refused; None when it would not be."""
     last_row: int | None
-    """Rows after it are beyond the limit, and would not be posted."""
+    """The last row that the pool can pay; None when there is no such limit. Later rows would not be posted."""
     pool_before: int = 0
     pool_after: int = 0
     applied: int = 0
     applied_amount: int = 0
     rejected: "Counter[RejectReason]" = field(default_factory=Counter)
-    """Rows by reason."""
+    """The number of rejected rows by reason."""
     examples: list[tuple[FundingRow, Outcome]] = field(default_factory=list)
     """The first rows that would be rejected."""
     names: dict[int, str] = field(default_factory=dict)
     """Names of the balances of the examples, by key."""
     new_names: list[str] = field(default_factory=list)
-    """``@Names`` that have no balance yet, and would get one. One that is mistyped is among them."""
+    """The ``@Names`` for which a balance would be created. A mistyped name is one of them."""
 
     @property
     def beyond_limit(self) -> int:
-        """Rows that would not be posted, for the money does not go so far."""
+        """The number of rows that would not be posted because the pool cannot pay them."""
         return self.rows - self.applied - self.rejected.total() if self.last_row is not None else 0
 
 
 def dry_run_job(
     engine: Engine, request: FundingRequest, given: Iterable[Given] | None, directory: Directory, now: datetime
 ) -> DryRun:
-    """Do all that ``create_job`` and the start of a run would do, decide the rows with the engine, and keep nothing.
+    """Do everything that ``create_job`` and the start of a run do, decide the rows, and roll back.
 
     Raises:
         InvalidRequest, NotFound: as ``create_job``.
@@ -119,7 +119,7 @@ def _read_in_pieces(conn: Connection, plan: Plan, size: int) -> Iterator[list[Fu
 
 
 _AFTER_ALL = 2**62
-"""A dry run comes after everything that was accepted."""
+"""The seq from which the rows of a dry run are numbered. It is higher than any seq of the log."""
 
 
 def _posting(job: JobRow, terms: FundingTerms, row: FundingRow) -> Posting:

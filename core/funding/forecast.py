@@ -20,22 +20,22 @@ NEXT_SHOWN = 10
 
 
 def next_occurrences(job: JobRow, most: int = NEXT_SHOWN) -> list[datetime]:
-    """Return when a job will run next, at most so many times."""
+    """Return the due times of the next runs of a job, at most ``most``."""
     terms = job_terms(job)
     if job.next_due is None:
         return []
     if terms.count is not None:
         most = min(most, terms.count - job.runs_made)
-    # The first one has not been dealt with, whatever the time is.
+    # The next due time counts as to come, even when it has passed: its run is not made yet.
     found = schedule.occurrences(schedule_of(terms), after=job.next_due - timedelta(microseconds=1))
     try:
         return list(islice(found, most))
-    except ZoneInfoNotFoundError:  # Its zone is gone from the time zone data since. The job is paused, or will be.
+    except ZoneInfoNotFoundError:  # The zone has left the time zone data. The job is paused, or will be.
         return []
 
 
 class Forecast(NamedTuple):
-    """The pool after the next run, if nothing else happens to it. Amounts are minor units."""
+    """The pool after the next run, when nothing else moves its money. Amounts are minor units."""
 
     rows: int
     amount: int

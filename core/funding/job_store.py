@@ -1,4 +1,4 @@
-"""The table of funding jobs.
+"""SQL of the table of funding jobs.
 
 A change of a job or of one of its runs locks the job's row first, so no run goes on after a pause or cancel is answered.
 """
@@ -25,7 +25,9 @@ class JobRow(NamedTuple):
     source: int
     """Key of the pool's balance."""
     source_id: str
+    """Balance ID of the pool."""
     indicator: str | None
+    """``@Name`` of the pool; None when it has none."""
     currency: str
     precision: int
     terms: str
@@ -46,6 +48,7 @@ class JobRow(NamedTuple):
 
     @property
     def job_id(self) -> str:
+        """The ID of the job as clients see it."""
         return f"{JOB_PREFIX}{self.id}"
 
 
@@ -134,7 +137,7 @@ WHERE id = %(id)s
 
 
 def insert_job(conn: Connection, job: JobRow) -> bool:
-    """Add a job. Returns False when its reference is taken."""
+    """Insert a job. Returns False when another job has its reference."""
     return driver(conn).execute(_INSERT, job._asdict()).rowcount == 1
 
 
@@ -150,6 +153,7 @@ def find_job_by_key(conn: Connection, id: UUID, *, lock: bool = False) -> JobRow
 
 
 def find_job_by_reference(conn: Connection, reference: str) -> JobRow | None:
+    """Find a job by its reference."""
     return _one(conn, _FIND_BY_REFERENCE, {"reference": reference})
 
 

@@ -1,4 +1,4 @@
-"""Funding jobs, once they are there: find one, pause, resume or cancel it, run it once more, retry what was rejected."""
+"""Use cases of existing funding jobs: find, pause, resume, cancel, run now, and retry rejected rows."""
 
 from datetime import datetime
 from zoneinfo import ZoneInfoNotFoundError
@@ -19,11 +19,11 @@ from core.ledger.rules.validation import MAX_REFERENCE, text_problems
 INVALID = ErrorCode.GEN_VALIDATION_ERROR
 
 AT_ONCE = "now"
-"""The occurrence of a job that runs when it is made."""
+"""The occurrence of the run of a job that runs when it is created."""
 
 
 def pause(engine: Engine, job_id: str) -> JobRow:
-    """Stop a job after the rows that are posted; nothing comes due. Pausing twice is pausing.
+    """Pause a job: it posts no more rows, and no run of it comes due. A paused job stays paused.
 
     Raises:
         NotFound: there is no such job.
@@ -37,12 +37,13 @@ def pause(engine: Engine, job_id: str) -> JobRow:
 
 
 def resume(engine: Engine, job_id: str, now: datetime) -> JobRow:
-    """Go on with a job that is paused: with the run that it was at, and with what its schedule has from now on.
+    """Resume a paused job: it goes on with its unfinished run, and its schedule counts from now on.
 
-    What its cron expression had meanwhile is skipped, for it was paused on purpose; a single time still comes.
+    The due times of a cron expression during the pause are skipped. A single due time is not: its run comes now.
 
     Raises:
-        NotFound, Conflict: as ``pause``.
+        NotFound: there is no such job.
+        Conflict: it is cancelled, or its time zone is not known any more.
     """
     with begin(engine) as conn:
         job = _lock_job(conn, job_id)
@@ -60,7 +61,7 @@ def resume(engine: Engine, job_id: str, now: datetime) -> JobRow:
 
 
 def cancel(engine: Engine, job_id: str, now: datetime) -> JobRow:
-    """End a job. What is posted stays; what is not stays unposted. Cancelling twice is cancelling.
+    """Cancel a job for good. Posted rows stay posted, and the others are never posted. A cancelled job stays cancelled.
 
     Raises:
         NotFound: there is no such job.
@@ -72,12 +73,12 @@ def cancel(engine: Engine, job_id: str, now: datetime) -> JobRow:
 
 
 def run_now(engine: Engine, job_id: str, reference: str | None, now: datetime) -> tuple[RunRow, bool]:
-    """Run a job once more, beside its schedule. Returns the run, and whether it was there before.
+    """Run a job once, beside its schedule. Returns the run, and whether an earlier request made it.
 
     Raises:
         NotFound: there is no such job.
         Conflict: it is cancelled or paused.
-        InvalidRequest: the reference is none.
+        InvalidRequest: the reference is not valid.
     """
     if reference is not None and (problems := text_problems("reference", reference, MAX_REFERENCE // 2)):
         raise InvalidRequest(problems, INVALID)
@@ -91,13 +92,14 @@ def run_now(engine: Engine, job_id: str, reference: str | None, now: datetime) -
 
 
 def retry(engine: Engine, job_id: str, run_id: str, now: datetime) -> tuple[RunRow, bool]:
-    """Post the rejected rows of a run again, under new references. Returns the new run, and whether it was there before.
+    """Post the rejected rows of a run again, under new references, in a new run.
 
-    Each run is retried once; what is rejected again, or was not posted again, is a matter of the new one.
+    Returns the new run, and whether an earlier request made it. Each run is retried once. Rows that the new run rejects or
+    leaves out are retried by a retry of the new run.
 
     Raises:
-        NotFound: there is no such job, or run of it.
-        Conflict: it is not decided yet, or nothing of it was rejected, or the job is cancelled or paused.
+        NotFound: there is no such job, or it has no such run.
+        Conflict: the run is not decided yet or has no rejected row, or the job is cancelled or paused.
     """
     with begin(engine) as conn:
         job = _lock_job(conn, job_id)
@@ -124,10 +126,10 @@ def retry(engine: Engine, job_id: str, run_id: str, now: datetime) -> tuple[RunR
 
 
 def get_job(conn: Connection, job_id: str) -> JobRow:
-    """Return a job by its id.
+    """Return a job by its ID.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no such job.
     """
     job = job_store.find_job(conn, job_id)
     if job is None:
@@ -136,10 +138,10 @@ def get_job(conn: Connection, job_id: str) -> JobRow:
 
 
 def get_run(conn: Connection, job: JobRow, run_id: str) -> RunRow:
-    """Return a run of a job by its id.
+    """Return a run of a job by its ID.
 
     Raises:
-        NotFound: there is none.
+        NotFound: the job has no such run.
     """
     run = run_store.find_run(conn, run_id)
     if run is None or run.job != job.id:
@@ -148,7 +150,7 @@ def get_run(conn: Connection, job: JobRow, run_id: str) -> RunRow:
 
 
 def _lock_job(conn: Connection, job_id: str) -> JobRow:
-    """Lock a job, and return it as it is once whoever had it is done."""
+    """Lock a job and return it. It is read again under the lock, because another caller may have changed it."""
     job_store.find_job(conn, job_id, lock=True)
     return get_job(conn, job_id)
 
@@ -159,7 +161,7 @@ def _update_job(conn: Connection, job: JobRow) -> JobRow:
 
 
 def insert_run_now(conn: Connection, job: JobRow, now: datetime, occurrence: str = AT_ONCE) -> RunRow:
-    """Add a run that is due now, beside the schedule of its job."""
+    """Insert a run that is due now, beside the schedule of its job, and return it."""
     run_store.insert_run(conn, NewRun(new_key(), job.id, occurrence, due_at=now, created_at=now))
     run = run_store.find_run_of(conn, job.id, occurrence)
     assert run is not None

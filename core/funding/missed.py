@@ -21,7 +21,7 @@ MOST_SKIPPED = 1_000
 class Missed(StrEnum):
     """The choice of runs to make up for after a time in which nothing ran."""
 
-    SKIP = "skip"  # none but the latest, and that only if it is no more than GRACE late
+    SKIP = "skip"  # the latest, if it is at most GRACE late; otherwise none
     ONCE = "once"  # the latest
     ALL = "all"  # each of them, oldest first
 

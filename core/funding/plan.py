@@ -1,4 +1,4 @@
-"""Fix what a run will post: whom its job funds, and how far the money goes."""
+"""Plan a run: fix its list, and find how many of its rows the pool can pay."""
 
 from uuid import UUID
 
@@ -18,13 +18,13 @@ from core.lists.fields import Listing
 from core.lists.requests import FilterClause, FilterRequest
 
 MAX_ATOMIC = 10_000
-"""Rows of a run that are decided as one."""
+"""The number of rows that an atomic run may have."""
 
 
 def plan_of(conn: Connection, job: JobRow, run: UUID, *, list: UUID | None = None) -> Plan:
-    """Fix what a run will post: the job's list, or the balances that its rule names now, and how far the money goes.
+    """Plan a run: take the job's list, or fill a list by its rule, and compare its sum with what the pool can pay.
 
-    ``list`` is there already when the run retries another. A top-up cuts it to what is missing by now.
+    ``list`` is the list of a retry, which exists already. A top-up cuts its amounts to what is missing now.
     """
     terms = job_terms(job)
     rule = rule_of(job, terms)
@@ -33,7 +33,7 @@ def plan_of(conn: Connection, job: JobRow, run: UUID, *, list: UUID | None = Non
         list = run
     elif list is not None and rule is not None and rule.top_up_to is not None:
         row_store.cut_to_missing(conn, list, rule.top_up_to)
-    # What a job's own list comes to was added up when it was loaded.
+    # The sum of a job's own list is known since it was loaded.
     known = (job.row_count, job.amount) if list is None else row_store.totals(conn, list)
     list = list or job.id
     rows, amount = (part or 0 for part in known)
@@ -41,7 +41,7 @@ def plan_of(conn: Connection, job: JobRow, run: UUID, *, list: UUID | None = Non
         text = f"{rows} rows cannot be decided as one; {MAX_ATOMIC} can"
         return Plan(list, rows, amount, None, {"reason": "TOO_MANY_ROWS", "message": text})
     room = room_of(conn, job, terms)
-    # Nothing can be paid also out of a pool that others took further down than this job may.
+    # A run of nothing is possible even when others took the pool below the limit of this job.
     if room is None or amount <= max(room, 0):
         return Plan(list, rows, amount, None, None)
     if terms.until_limit:
@@ -63,9 +63,9 @@ def plan_of(conn: Connection, job: JobRow, run: UUID, *, list: UUID | None = Non
 
 
 def room_of(conn: Connection, job: JobRow, terms: FundingTerms) -> int | None:
-    """Return what the pool can pay, with its overdraft, beside what runs under way have yet to post, in minor units.
+    """Return the amount that the pool can pay, in minor units; None when there is no limit.
 
-    None when there is no limit.
+    The overdraft limit is added. Holds on the pool and the unposted amounts of other runs are subtracted.
     """
     if terms.allow_overdraft and terms.overdraft_limit is None:
         return None
@@ -75,7 +75,7 @@ def room_of(conn: Connection, job: JobRow, terms: FundingTerms) -> int | None:
 
 
 def rule_of(job: JobRow, terms: FundingTerms) -> Rule | None:
-    """Return the rule that says whom a job funds, if it has one."""
+    """Return the rule of a job in the form that the store takes; None when the job has a list."""
     if terms.filters is None:
         return None
     listing = listing_of(terms.filters, terms.logical_operator)
@@ -83,4 +83,9 @@ def rule_of(job: JobRow, terms: FundingTerms) -> Rule | None:
 
 
 def listing_of(clauses: list[FilterClause], logical_operator: str) -> Listing:
+    """Return the filters of a rule in the form that the store takes.
+
+    Raises:
+        InvalidRequest: a filter is not valid.
+    """
     return filters.of_request(BALANCES, FilterRequest(clauses, logical_operator), default=1)

@@ -1,4 +1,4 @@
-"""Posts a piece of a run: appends its next rows to the log and says how far the run is, in one commit."""
+"""Post a piece of a run: append its next rows to the log and move the run forward, in one commit."""
 
 import math
 import time
@@ -24,15 +24,15 @@ from core.ledger.rules.routing import route_of
 from core.ledger.store import log as log_store
 
 PIECE = 1_000
-"""Rows that one commit posts while nobody else does."""
+"""The number of rows that one commit posts while nobody else posts."""
 PIECE_IN_COMPANY = 100
-"""Rows that one commit posts while others post too, who wait for their place in the log until it is done."""
+"""The number of rows that one commit posts while others post. They wait for the log until the commit is done."""
 ALONE_AFTER_S = 1.0
-"""Nobody else has posted for so long: then it does not."""
+"""The seconds without another posting after which a run counts as alone."""
 
 
 def post_piece(conn: Connection, job: JobRow, run: RunRow, now: datetime, progress: Progress) -> dict[int, int]:
-    """Post the next rows of a run, in the commit that says how far it is. Returns the last seq, by its queue."""
+    """Append the next rows of a run to the log, and move the run forward. Returns the last seq by its queue."""
     assert run.list is not None
     terms = job_terms(job)
     if progress.last_seq is None and not posting_store.others_posted(conn, run, within_s=ALONE_AFTER_S):
@@ -43,7 +43,7 @@ def post_piece(conn: Connection, job: JobRow, run: RunRow, now: datetime, progre
     if run.last_row is not None:
         rows = [row for row in rows if row.row <= run.last_row]
     if len(rows) <= size:
-        # With the last row and not after it, so that nobody cancels a run of which nothing is left.
+        # The run is POSTED in the commit of its last row, so that nobody can cancel a run without unposted rows.
         run_store.end_run(conn, run.id, status="POSTED")
     rows = rows[:size]
     if not rows:
@@ -61,12 +61,12 @@ def post_piece(conn: Connection, job: JobRow, run: RunRow, now: datetime, progre
 
 
 def _append(conn: Connection, submission: Submission) -> None:
-    """Append all, in order. Where somebody has used a row's reference, which is not theirs, it is called by its id.
+    """Append a submission to the log. A row whose reference somebody else has used gets its ID as its reference.
 
-    A row that was posted before cannot be here: the run's place moves in the commit that posts it.
+    No row is posted twice, because the run moves forward in the commit that posts the row.
 
     Raises:
-        TransientError: somebody has used one in this moment. Next time it is seen.
+        TransientError: somebody used a reference at this moment. The next attempt sees it.
     """
     attempt = conn.begin_nested()
     append.append(conn, [submission])

@@ -29,11 +29,11 @@ class Tally(NamedTuple):
     """The number and the sum of a run's posted rows that share a status and a reason."""
 
     status: int | None
-    """Number of the outcome's status; None while undecided."""
+    """Number of the outcome's status; None while the rows are undecided."""
     reason: int | None
     rows: int
     amount: int
-    """Minor units that moved or are held; 0 where undecided or rejected."""
+    """The minor units that moved or are held; 0 when the rows are undecided or rejected."""
     decided_at: datetime | None
 
 
@@ -166,9 +166,9 @@ def tally(conn: Connection, run: UUID, *, after: int = 0, up_to: int = 2**63 - 1
 
 
 def row_states(conn: Connection, run: RunRow, *, limit: int, after: int, status: str | None) -> list[RowState]:
-    """Read rows of a run, in order, that come after row number ``after``.
+    """Read rows of a run in order, from the row after number ``after`` on.
 
-    ``status`` narrows them to one of ``ROW_STATUSES``.
+    ``status`` is one of ``ROW_STATUSES``; None for all rows.
     """
     values = {"run": run.id, "retry_of": run.retry_of, "list": run.list, "after": after, "limit": limit}
     rows = driver(conn).execute(_ROW_STATES_BY_STATUS[status], values, prepare=False)

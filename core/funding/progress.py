@@ -12,20 +12,25 @@ class Progress:
     """The work that one call has done, and what it must remember for its next step."""
 
     claimed: int = 0
+    """The number of jobs whose due runs were made."""
     posted: int = 0
+    """The number of rows that were posted."""
     ended: list[RunRow] = field(default_factory=list)
     """Runs that this call ended."""
     touched: set[int] = field(default_factory=set)
     """Queues that were locked and may have got work meanwhile. The caller rings their doorbells."""
     settled: set[UUID] = field(default_factory=set)
-    """Runs before which everything has been decided, so that they may start."""
+    """The pending runs for which everything accepted before them was waited for."""
     last_seq: int | None = None
     """The last seq of the newest piece."""
     company_at: float = field(default_factory=time.monotonic)
     """The last time at which somebody else posted, or may have."""
     settling: bool = False
-    """Whether the last step was that. The next one is then due whatever the time: else it might never come."""
+    """True when the last step only waited for earlier transactions.
+
+    The next step then follows in the same call, even past the deadline, because otherwise the run might never start.
+    """
     failures: dict[UUID, Exception] = field(default_factory=dict)
     """The exception of each due job or run that failed. The others are advanced all the same."""
     more: bool = False
-    """Whether there is something left to do at once."""
+    """True when there is more to do at once."""

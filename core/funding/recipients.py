@@ -1,6 +1,6 @@
-"""The rows of a funding job as they are given: a list of JSON, or the lines of a CSV, read one by one.
+"""Read the rows of a funding job one by one, from a JSON list or from a CSV.
 
-A million rows pass through in pieces, so memory does not grow with the file. ``row_check.py`` checks and keeps them.
+Memory does not grow with the file. ``row_check.py`` checks and stores the rows.
 """
 
 import csv
@@ -16,18 +16,18 @@ from core.funding.requests import Recipient
 from core.ledger.rules.validation import whole
 
 COLUMNS = ("destination", "amount", "precise_amount", "description")
-"""Columns of a CSV."""
+"""The columns that a CSV may have."""
 MAX_LINE = 65_536
-"""Bytes of one line of a CSV."""
+"""The number of bytes that a line of a CSV may have."""
 
 _AMOUNT = re.compile(r"-?[0-9]+(\.[0-9]*)?", re.ASCII)
 
 
 class Given(NamedTuple):
-    """A row as it was given, and what already the reading has found wrong with it."""
+    """A row as it was read, with the problems that reading it found."""
 
     row: int
-    """The line of a CSV, whose header is line 1; else the position in the list, from 1."""
+    """The number of the row: the line of a CSV, whose header is line 1, or the position in a list, from 1."""
     destination: str
     amount: Decimal | None
     precise_amount: int | None
@@ -37,12 +37,12 @@ class Given(NamedTuple):
 
     @property
     def is_read(self) -> bool:
-        """Whether it has columns at all. Nothing more can be said of a row that has none."""
+        """True when the row could be split into columns. Otherwise nothing more of it can be checked."""
         return all(name for name, _ in self.problems)
 
 
 def of_list(recipients: Iterable[Recipient]) -> Iterator[Given]:
-    """Read the rows of a JSON list."""
+    """Yield the rows of a JSON list."""
     for row, each in enumerate(recipients, 1):
         problems = list(meta_data_problems(bytes(each.meta_data))) if each.meta_data else []
         precise = None if each.precise_amount is None else whole(each.precise_amount)
@@ -53,10 +53,10 @@ def of_list(recipients: Iterable[Recipient]) -> Iterator[Given]:
 
 
 def of_csv(stream: BinaryIO) -> Iterator[Given]:
-    """Read the rows of a CSV in UTF-8, with a header, as spreadsheets write it. Blank lines are left out.
+    """Yield the rows of a CSV in UTF-8 with a header, as spreadsheets write it. Blank lines are left out.
 
     Raises:
-        InvalidRequest: the header does not say what the columns are.
+        InvalidRequest: the header is missing or not valid.
     """
     lines = _Lines(stream)
     reader = csv.reader(lines, strict=True)
@@ -85,7 +85,7 @@ def of_csv(stream: BinaryIO) -> Iterator[Given]:
 
 
 class _Lines:
-    """Lines of text out of bytes. Bytes that are no text become an empty line, and the problem is noted."""
+    """An iterator over the text lines of a byte stream. A line that is too long or not UTF-8 sets ``problem``."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream

@@ -5,9 +5,8 @@ Every field is optional here, so that one answer can name all missing fields. Un
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated
 
-from msgspec import Meta, Raw, Struct
+from msgspec import Raw, Struct
 
 from core.ledger.rules.requests import NO_META_DATA, Amount, PreciseAmount, Timestamp
 from core.lists.requests import FilterClause
@@ -16,71 +15,81 @@ from core.lists.requests import FilterClause
 class Recipient(Struct, forbid_unknown_fields=True):
     """One row of a funding job."""
 
-    destination: Annotated[str, Meta(description="Balance id, or the @Name of an internal balance.")] | None = None
+    destination: str | None = None
+    """The balance ID, or the @Name of an internal balance, that gets the amount."""
     amount: Amount | None = None
     precise_amount: PreciseAmount | None = None
-    description: Annotated[str, Meta(description="The job's, unless told otherwise.")] | None = None
+    description: str | None = None
+    """The description of the transaction. The default is that of the job."""
     meta_data: Raw = NO_META_DATA
 
 
 class FundingRule(Struct, forbid_unknown_fields=True):
     """A rule that chooses the recipients: each run funds the balances that match when it starts."""
 
-    ledger_id: Annotated[str, Meta(description="All balances of this ledger in the job's currency.")] | None = None
-    filters: Annotated[list[FilterClause], Meta(description="As in POST /balances/filter.")] | None = None
-    logical_operator: Annotated[str, Meta(description="Of the filters: and, unless told otherwise, or or.")] | None = (
-        None
-    )
-    amount: Annotated[Decimal, Meta(description="Major units, for each.")] | None = None
-    precise_amount: Annotated[int | str, Meta(description="Minor units, for each.")] | None = None
-    top_up_to: Annotated[Decimal, Meta(description="Major units: what is missing to it, for each.")] | None = None
-    precise_top_up_to: Annotated[int | str, Meta(description="The same in minor units.")] | None = None
+    ledger_id: str | None = None
+    """The ledger whose balances in the currency of the job are funded."""
+    filters: list[FilterClause] | None = None
+    """The filters that select the balances, as in POST /balances/filter."""
+    logical_operator: str | None = None
+    """How the filters combine: and (the default), or or."""
+    amount: Decimal | None = None
+    """The amount that each balance gets, in major units."""
+    precise_amount: int | str | None = None
+    """The amount that each balance gets, in minor units."""
+    top_up_to: Decimal | None = None
+    """The amount that each balance should have, in major units. A run pays what is missing."""
+    precise_top_up_to: int | str | None = None
+    """The amount that each balance should have, in minor units. A run pays what is missing."""
 
 
 class FundingRequest(Struct, forbid_unknown_fields=True):
     """The body of ``POST /funding-jobs``. A job without ``at`` or ``cron`` runs once, at once."""
 
     name: str | None = None
-    reference: (
-        Annotated[str, Meta(description="Yours, unique for ever; the same one again is answered, not repeated.")] | None
-    ) = None
-    source: Annotated[str, Meta(description="The pool: a balance id, or the @Name of an internal balance.")] | None = (
-        None
-    )
+    reference: str | None = None
+    """A reference of your own. A repeated request with it gets the first job and makes no other."""
+    source: str | None = None
+    """The pool that pays: a balance ID, or the @Name of an internal balance."""
     currency: str | None = None
-    precision: Annotated[Decimal, Meta(description="Minor units in a major unit: 100 for cents.")] | None = None
-    description: Annotated[str, Meta(description="Of each transaction; the name, unless told otherwise.")] | None = None
+    precision: Decimal | None = None
+    """The number of minor units in a major unit: 100 for cents."""
+    description: str | None = None
+    """The description of each transaction. The default is the name of the job."""
     allow_overdraft: bool | None = None
-    apply_overdraft: Annotated[bool, Meta(description="An alias of allow_overdraft.")] | None = None
-    overdraft_limit: Annotated[Decimal, Meta(description="Major units. How far below zero the pool may go.")] | None = (
-        None
-    )
-    until_limit: (
-        Annotated[bool, Meta(description="Fund in order as far as the money goes, and do not refuse the run.")] | None
-    ) = None
+    apply_overdraft: bool | None = None
+    """An alias of allow_overdraft."""
+    overdraft_limit: Decimal | None = None
+    """How far below zero the pool may go, in major units."""
+    until_limit: bool | None = None
+    """Pay rows in order until the pool can pay no more, instead of refusing the run."""
     recipients: list[Recipient] | None = None
-    rule: Annotated[FundingRule, Meta(description="In place of recipients.")] | None = None
-    allow_duplicates: Annotated[bool, Meta(description="A destination may be in the list several times.")] | None = None
-    atomic: Annotated[bool, Meta(description="All rows of a run or none, decided in one commit.")] | None = None
-    inflight: Annotated[bool, Meta(description="Hold the money, to be committed or voided later.")] | None = None
-    inflight_commit_date: (
-        Annotated[Timestamp, Meta(description="When to commit the holds: an RFC 3339 time.")] | None
-    ) = None
-    inflight_commit_after_s: (
-        Annotated[int, Meta(description="When to commit the holds: so many seconds after the run is due.")] | None
-    ) = None
-    at: Annotated[Timestamp, Meta(description="When to run, once: an RFC 3339 time.")] | None = None
-    cron: Annotated[str, Meta(description="When to run, again and again: minute hour day month weekday.")] | None = None
-    timezone: Annotated[str, Meta(description="Of cron, such as Europe/Berlin; UTC unless told otherwise.")] | None = (
-        None
-    )
-    ends_at: Annotated[Timestamp, Meta(description="Of cron: nothing is due after this RFC 3339 time.")] | None = None
-    count: Annotated[int, Meta(description="Of cron: how many runs in all.")] | None = None
-    missed: (
-        Annotated[str, Meta(description="Runs that came while nothing ran: skip, once (the latest; default), or all.")]
-        | None
-    ) = None
-    dry_run: Annotated[bool, Meta(description="Answer what a run would come to, and do nothing.")] | None = None
+    rule: FundingRule | None = None
+    """A rule that selects the balances, in place of recipients."""
+    allow_duplicates: bool | None = None
+    """Allow a destination to be in the list more than once."""
+    atomic: bool | None = None
+    """Decide all rows of a run together: all apply or none does."""
+    inflight: bool | None = None
+    """Hold the money, to be committed or voided later, instead of moving it."""
+    inflight_commit_date: Timestamp | None = None
+    """The RFC 3339 time at which the holds are committed."""
+    inflight_commit_after_s: int | None = None
+    """The number of seconds after the run is due at which its holds are committed."""
+    at: Timestamp | None = None
+    """The RFC 3339 time at which the job runs once."""
+    cron: str | None = None
+    """The cron expression of a job that runs again and again: minute hour day month weekday."""
+    timezone: str | None = None
+    """The time zone of cron, such as Europe/Berlin. The default is UTC."""
+    ends_at: Timestamp | None = None
+    """The RFC 3339 time after which a job with cron is no longer due."""
+    count: int | None = None
+    """The number of runs that a job with cron makes in all."""
+    missed: str | None = None
+    """The runs to make up for after downtime: skip (none), once (the latest, the default), or all."""
+    dry_run: bool | None = None
+    """Answer with the result of a dry run, and create nothing."""
 
 
 class FundingTerms(Struct, omit_defaults=True):
@@ -113,4 +122,5 @@ class FundingTerms(Struct, omit_defaults=True):
 class RunRequest(Struct, forbid_unknown_fields=True):
     """The body of ``POST /funding-jobs/<id>/run``, which runs a job once more, beside its schedule."""
 
-    reference: Annotated[str, Meta(description="Makes a repeated request harmless.")] | None = None
+    reference: str | None = None
+    """A reference of your own. A repeated request with it gets the first run and makes no other."""

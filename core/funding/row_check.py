@@ -35,7 +35,7 @@ class Pool(Struct, frozen=True):
     """The balance that pays the rows of a job, with its currency and precision."""
 
     source: str
-    """Balance id or ``@Name``."""
+    """Balance ID or ``@Name``."""
     currency: str
     precision: int
 
@@ -45,7 +45,9 @@ class StoredList(Struct, frozen=True):
 
     rows: int
     amount: int
+    """The sum of the rows in minor units."""
     digest: bytes
+    """SHA-256 over the rows."""
     new_names: dict[str, int]
     """Internal balances that do not exist yet. A negative key stands for each of them in the stored rows."""
 
@@ -138,7 +140,7 @@ class _Check:
     def row(self, given: Given, refs: Mapping[str, BalanceRef]) -> tuple[int, int]:
         """Check a row. Returns its amount in minor units and the key of its balance, each 0 if it is wrong.
 
-        A balance that is to be created has a negative key.
+        A balance that does not exist yet has a negative key.
         """
         wrong = row_problems(given)
         for each in wrong:

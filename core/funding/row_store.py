@@ -1,4 +1,4 @@
-"""The table of lists: whom a run gives how much, row by row. A list belongs to a job, or to the run that made it."""
+"""SQL of the table of lists: each row has a destination and an amount. A list belongs to a job or to a run."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -166,37 +166,40 @@ def copy_rows(conn: Connection, list: UUID, rows: Iterable[FundingRow]) -> None:
 
 
 def rename_destinations(conn: Connection, list: UUID, keys: dict[int, int]) -> None:
-    """Put real keys in the place of those that stood for balances which were not there yet."""
+    """Replace the negative keys of new balances in a list. ``keys`` maps them to the real keys."""
     driver(conn).execute(_RENAME_DESTINATIONS, {"stood": [*keys], "keys": [*keys.values()], "list": list})
 
 
 def repeated_destinations(conn: Connection, list: UUID, limit: int) -> tuple[int, list[tuple[int, int]]]:
-    """Count the rows whose destination an earlier row has, and pair each of the first ones with that earlier row."""
+    """Find the rows whose destination is in an earlier row too.
+
+    Returns the number of them, and pairs of such a row and the earlier one, at most ``limit``.
+    """
     rows = driver(conn).execute(_REPEATED_DESTINATIONS, {"list": list, "limit": limit}).fetchall()
     return (rows[0][0] if rows else 0), [(row, first) for _, row, first in rows]
 
 
 def read_rows(conn: Connection, list: UUID, *, after: int, limit: int) -> list[FundingRow]:
-    """Read the next rows of a list."""
+    """Read the rows of a list in order, from the row after number ``after`` on."""
     return [*map(FundingRow._make, driver(conn).execute(_READ, {"list": list, "after": after, "limit": limit}))]
 
 
 def totals(conn: Connection, list: UUID) -> tuple[int, int]:
-    """Count the rows of a list, and add up their amounts."""
+    """Return the number of rows of a list and the sum of their amounts."""
     row = driver(conn).execute(_TOTALS, {"list": list}).fetchone()
     assert row is not None
     return int(row[0]), int(row[1])
 
 
 def last_row_within(conn: Connection, list: UUID, room: int) -> int:
-    """Find the last row up to which, in order, the amounts come to no more than ``room``; 0 when the first is too much."""
+    """Return the last row up to which the sum of the amounts is at most ``room``; 0 when the first row is more."""
     row = driver(conn).execute(_LAST_ROW_WITHIN, {"list": list, "room": room}).fetchone()
     assert row is not None
     return int(row[0])
 
 
 def amount_within(conn: Connection, of: UUID | Rule, room: int) -> int:
-    """Say how much of ``room`` the rows of a list, or those that a rule would make now, take up in order."""
+    """Return the sum of the rows, in order, that fit into ``room``. ``of`` is a list, or a rule that is looked up now."""
     rows = (_selected(conn, of) if isinstance(of, Rule) else _rows_of(of)).subquery("selected")
     totals = (
         select(func.sum(rows.c.amount).over(order_by=rows.c.key).label("total"))
@@ -208,7 +211,7 @@ def amount_within(conn: Connection, of: UUID | Rule, room: int) -> int:
 
 
 def fill_by_rule(conn: Connection, list: UUID, rule: Rule) -> None:
-    """Make a list of the balances that a rule names, in the order in which they were created."""
+    """Fill a list with the balances that a rule selects, in the order in which they were created."""
     found = _selected(conn, rule).subquery("selected")
     rows = select(
         literal(list, Uuid()), func.row_number().over(order_by=found.c.key), found.c.key, found.c.amount
@@ -217,7 +220,7 @@ def fill_by_rule(conn: Connection, list: UUID, rule: Rule) -> None:
 
 
 def totals_by_rule(conn: Connection, rule: Rule) -> tuple[int, int]:
-    """Count the rows that ``fill_by_rule`` would make now, and add up their amounts."""
+    """Return the number of rows that ``fill_by_rule`` would make now, and the sum of their amounts."""
     found = _selected(conn, rule).subquery("selected")
     totals = select(func.count(), func.coalesce(func.sum(found.c.amount), 0)).where(found.c.amount > 0)
     count, amount = conn.execute(totals).one()
@@ -225,21 +228,20 @@ def totals_by_rule(conn: Connection, rule: Rule) -> tuple[int, int]:
 
 
 def cut_to_missing(conn: Connection, list: UUID, top_up_to: int) -> None:
-    """Leave in a list that was made for this top-up no more than is missing by now, and only the rows that miss something."""
+    """Lower the amounts of a top-up's list to what is missing now. A row that misses nothing is deleted."""
     driver(conn).execute(_CUT_TO_MISSING, {"top_up_to": top_up_to, "list": list})
 
 
 def fill_with_rejected(conn: Connection, list: UUID, run: UUID) -> int:
-    """Make a list of the rows of a run that were rejected, under the numbers they had. Returns how many there are.
+    """Fill a list with the rejected rows of a run, under the same numbers. Returns how many there are.
 
-    A retry's list also has the rows of the run that were not posted, as it was refused or the money did not go so far:
-    they are rejected still.
+    When the run is itself a retry, its unposted rows are in the list too, because they are still rejected.
     """
     return driver(conn).execute(_FILL_WITH_REJECTED, {"list": list, "run": run}).rowcount
 
 
 def _selected(conn: Connection, rule: Rule) -> Select[Any]:
-    """Select the balances that a rule names, as ``key``, and the ``amount`` that each would get."""
+    """Compose a query of the balances that a rule selects: ``key``, and the ``amount`` that each would get."""
     plan_for_values(conn)
     source, given = BALANCE_ROWS.source, rule.amount if rule.top_up_to is None else rule.top_up_to
     amount: ColumnElement[Any] = cast(literal(given, Numeric()), Numeric())

@@ -1,4 +1,4 @@
-"""The table of runs: each time that a job came due, or was run by hand."""
+"""SQL of the table of runs: each is one time that a job came due, or that somebody ran it."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -15,7 +15,7 @@ from core.ledger.rules.model import RUN_PREFIX
 
 
 class RunRow(NamedTuple):
-    """One time that a job came due, or was run by hand. Amounts are minor units."""
+    """A run as it is stored. Amounts are minor units."""
 
     id: UUID
     job: UUID
@@ -23,18 +23,20 @@ class RunRow(NamedTuple):
     due_at: datetime
     retry_of: UUID | None
     status: str
-    """PENDING, POSTING, POSTED (and not all decided), COMPLETED, REFUSED or CANCELLED."""
+    """PENDING, POSTING, POSTED (while some rows are undecided), COMPLETED, REFUSED or CANCELLED."""
     list: UUID | None
     row_count: int | None
     amount: int | None
     last_row: int | None
-    """Rows after it are beyond the limit."""
+    """The last row that the pool can pay; None when it can pay all. Later rows are not posted."""
     posted_row: int
-    """Rows up to it are in the log."""
+    """The last row that is in the log; 0 when none is."""
     posted: int
+    """The number of rows that are in the log."""
     posted_amount: int
+    """The sum of the rows that are in the log."""
     refusal: str | None
-    """JSON text: why nothing of it was posted."""
+    """The reason why no row is posted, as JSON text; None when the run is not refused."""
     created_at: datetime
     started_at: datetime | None
     progressed_at: datetime | None
@@ -43,11 +45,12 @@ class RunRow(NamedTuple):
 
     @property
     def run_id(self) -> str:
+        """The ID of the run as clients see it."""
         return f"{RUN_PREFIX}{self.id}"
 
 
 class NewRun(Struct, frozen=True):
-    """A run that is yet to start."""
+    """The values of a run that has not started."""
 
     id: UUID
     job: UUID
@@ -64,9 +67,9 @@ class Plan(Struct, frozen=True):
     rows: int
     amount: int
     last_row: int | None = None
-    """Rows after it are beyond the limit; None when there are none."""
+    """The last row that the pool can pay; None when it can pay all. Later rows are not posted."""
     refusal: dict[str, Any] | None = None
-    """Why the run is not to begin."""
+    """The reason why the run posts nothing; None when it is not refused."""
 
 
 _SELECT = """
@@ -165,12 +168,12 @@ WHERE r.status = 'POSTING'
 
 
 def insert_run(conn: Connection, run: NewRun) -> bool:
-    """Add a run that is yet to start. Returns False when there is one for this occurrence, or this retry, already."""
+    """Insert a run. Returns False when its occurrence has a run already, or the run that it retries has a retry."""
     return driver(conn).execute(_INSERT, structs.asdict(run)).rowcount == 1
 
 
 def find_run(conn: Connection, run_id: str) -> RunRow | None:
-    """Find a run by its id."""
+    """Find a run by its ID."""
     key = uuid_of(run_id, RUN_PREFIX)
     return None if key is None else _one(conn, _FIND, {"id": key})
 
@@ -181,49 +184,50 @@ def find_run_of(conn: Connection, job: UUID, occurrence: str) -> RunRow | None:
 
 
 def list_runs(conn: Connection, job: UUID, *, limit: int, after: str | None) -> list[RunRow]:
-    """Read a page of a job's runs, newest first, that begins after the run with this id."""
+    """Read a page of a job's runs, newest first, that begins after the run with the ID ``after``."""
     key = uuid_of(after, RUN_PREFIX) if after is not None else None
     return [RunRow(*row) for row in driver(conn).execute(_LIST, {"job": job, "after": key, "limit": limit})]
 
 
 def lock_next_run(conn: Connection, *, but: Collection[UUID] = ()) -> tuple[JobRow, RunRow] | None:
-    """Find the run to go on with, and its job, which is locked. Runs of one job follow each other, those of many take turns.
+    """Find the run whose turn it is and lock its job. Returns the job and the run; None when there is none.
 
-    One that has begun goes first, though what was due before it may be claimed after it: what a run comes to depends on
-    what the one before it did. What another caller has locked is left to that one. ``but`` are runs that are not to have a turn.
+    Runs of one job follow each other, and runs of several jobs take turns. A run that has begun ends before another run of
+    its job starts, even one that was due earlier, because its outcomes depend on the balances that the run before it left.
+    A job that another caller has locked is skipped. ``but`` names runs that get no turn.
     """
     found = driver(conn).execute(_LOCK_NEXT, {"but": list(but)}).fetchone()
-    # Read once more, under the lock: what was found may have moved on while it was waited for.
+    # The run is read again under the lock, because it may have moved forward in between.
     run = None if found is None else _one(conn, _FIND, {"id": found[0]})
     job = None if run is None else find_job_by_key(conn, run.job)
     return None if job is None or run is None else (job, run)
 
 
 def start_run(conn: Connection, id: UUID, plan: Plan, now: datetime) -> None:
-    """Write down what the run will post."""
+    """Start a run: store its plan and set its status to POSTING."""
     values = {"list": plan.list, "rows": plan.rows, "amount": plan.amount, "last_row": plan.last_row}
     driver(conn).execute(_START, {"id": id, "now": now, **values})
 
 
 def touch_run(conn: Connection, id: UUID, now: datetime) -> None:
-    """Let another run have its turn."""
+    """Note that a run had its turn, so that another run is next."""
     driver(conn).execute(_TOUCH, {"id": id, "now": now})
 
 
 def end_run(
     conn: Connection, id: UUID, *, status: str, ended_at: datetime | None = None, refusal: str | None = None
 ) -> None:
-    """Give a run a status after which nothing more is posted of it."""
+    """Set the status of a run to one after which it posts nothing more."""
     driver(conn).execute(_END, {"id": id, "status": status, "ended_at": ended_at, "refusal": refusal})
 
 
 def cancel_runs(conn: Connection, job: UUID, now: datetime) -> None:
-    """Leave unposted whatever is not posted of a job's runs. The caller has locked the job."""
+    """Cancel the runs of a job that have rows to post. Posted rows stay. The caller has locked the job."""
     driver(conn).execute(_CANCEL, {"job": job, "now": now})
 
 
 def unposted_amount(conn: Connection, source: int) -> int:
-    """Add up what the runs under way have yet to post out of a pool, those of paused jobs included."""
+    """Return the sum that the runs under way have yet to post out of a pool. Runs of paused jobs count too."""
     row = driver(conn).execute(_UNPOSTED_AMOUNT, {"source": source}).fetchone()
     assert row is not None
     return int(row[0])

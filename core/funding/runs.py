@@ -1,11 +1,11 @@
-"""Runs of funding jobs: an occurrence is claimed, its rows are fixed, and then they go into the log, piece by piece.
+"""Advance the runs of funding jobs: claim due occurrences, fix the rows of a run, and post them piece by piece.
 
-What has been done is in Postgres, in the same commit as what it did: the claim with the job's next due time, a piece with
-how far the run is. So nothing here minds being called twice, by two, late, or not at all for days: each occurrence is one
-run, and each of its rows is one transaction, whose reference says job, occurrence and row.
+Each step is recorded in the commit that does it: a claim with the next due time of the job, a piece with the position of
+the run. A call is therefore safe twice, from two processes at once, late, or after days. Each occurrence is one run, and
+each of its rows is one transaction, whose reference contains job, occurrence and row.
 
-Every piece is decided before the next one is posted. A run is never far ahead of its queue, so whoever posts to that queue
-meanwhile waits for one piece, and not for a hundred thousand rows.
+Every piece is decided before the next one is posted. A run is never far ahead of its queue, so somebody else who posts to
+that queue waits for one piece instead of a hundred thousand rows.
 """
 
 import time
@@ -43,11 +43,11 @@ def advance(
     announce: Announce = lambda cursors: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Progress:
-    """Claim what is due, and post rows of runs, for about this long.
+    """Claim due jobs and post rows of runs for about ``for_s`` seconds. Returns what was done.
 
     Raises:
         TransientError: the database was busy or gone. What was committed stays, and the next call goes on from there.
-        Exception: whatever went wrong with one of the jobs or runs, after the others had their turn.
+        Exception: a job or a run failed. It is raised after the others had their turn.
     """
     progress = Progress()
     deadline = clock() + for_s
@@ -68,9 +68,10 @@ def advance(
 
 
 def claim(engine: Engine, now: datetime, progress: Progress) -> bool:
-    """Make runs of what one job has due, and move it on, in one commit. False when no job is due.
+    """Make the due runs of one job and move its next due time, in one commit. Returns False when no job is due.
 
-    A job of which that cannot be said, for its zone is not known any more, is paused: else it would be the first for ever.
+    A job whose due times cannot be computed is paused, because otherwise it would be the first for ever. That happens when
+    its time zone is not known any more.
     """
     with begin(engine) as conn:
         job = job_store.lock_due_job(conn, now)
@@ -100,7 +101,7 @@ def claim(engine: Engine, now: datetime, progress: Progress) -> bool:
 
 
 def step(engine: Engine, now: datetime, progress: Progress, announce: Announce = lambda cursors: None) -> bool:
-    """Do the next thing for the run whose turn it is: start it, or post a piece, or end it. False when there is none."""
+    """Start the run whose turn it is, post a piece of it, or end it. Returns False when no run has work."""
     run: RunRow | None = None
     try:
         with begin(engine) as conn:
@@ -116,7 +117,7 @@ def step(engine: Engine, now: datetime, progress: Progress, announce: Announce =
     except Exception as error:
         if run is None:
             raise
-        # Whatever is wrong with it, it is not to keep the others waiting.
+        # A run that fails must not keep the others waiting.
         with suppress(TransientError), begin(engine) as conn:
             run_store.touch_run(conn, run.id, now)
         if isinstance(error, TransientError):
@@ -126,13 +127,12 @@ def step(engine: Engine, now: datetime, progress: Progress, announce: Announce =
 
 
 def _advance_run(conn: Connection, job: JobRow, run: RunRow, now: datetime, progress: Progress) -> dict[int, int]:
-    """Returns what must be decided before the next step: the last seq of each queue."""
+    """Do the next step of a run. Returns the seq up to which each queue must be decided before the step after it."""
     terms = job_terms(job)
     progress.settling = False
     if run.status == "PENDING":
-        # What was accepted before a run starts is decided before it starts. So it is seen in what a rule finds, in what
-        # a top-up adds, and in how far the money goes.
-        # After that only what other runs have posted meanwhile, for whoever posts to a busy queue would never see the end.
+        # Everything accepted before a run starts is decided first, because a rule, a top-up and the limit of the pool
+        # depend on it. The second time, only rows of other runs are waited for, because a busy queue has no end.
         if _depends_on_balances(terms):
             waiting = queue_store.last_waiting(conn, parents=_OF_RUNS if run.id in progress.settled else "%")
             progress.settled.add(run.id)
@@ -156,11 +156,12 @@ _OF_RUNS = RUN_PREFIX.replace("_", r"\_") + "%"
 
 
 def _depends_on_balances(terms: FundingTerms) -> bool:
+    """Return whether the plan of a run depends on balances."""
     return terms.filters is not None or not terms.allow_overdraft or terms.overdraft_limit is not None
 
 
 def _start(conn: Connection, job: JobRow, run: RunRow, now: datetime) -> bool:
-    """Fix what the run posts. False when it is refused."""
+    """Store the plan of a run and start it. Returns False when the run is refused."""
     plan = funding_plan.plan_of(conn, job, run.id, list=None if run.retry_of is None else run.id)
     run_store.start_run(conn, run.id, plan, now)
     if plan.refusal is not None:
@@ -170,4 +171,5 @@ def _start(conn: Connection, job: JobRow, run: RunRow, now: datetime) -> bool:
 
 
 def _occurrence_of(at: datetime) -> str:
+    """Return the name of the run that is due at a time."""
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

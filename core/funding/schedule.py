@@ -1,9 +1,9 @@
-"""When a job runs: at one time, or by a cron expression that is read on the clock of a time zone.
+"""Compute when a job runs: at one time, or by a cron expression in a time zone.
 
-The times of an expression are those of the clock on the wall, and each comes when that clock first reaches or passes it.
-A time that the clock skips (spring) runs at the first moment after the gap, once, together with whatever else would run
-at that moment: the due time is the identity of a run. A time that comes twice (autumn) runs the first time it comes,
-once. That holds for every expression, also ``*/30 * * * *``, of which nothing runs while an hour repeats.
+A cron expression names times of the wall clock. Each is due when that clock first reaches or passes it. A time that the
+clock skips (spring) is due at the first moment after the gap. All times that are due at one moment make one run, because
+the due time is the identity of a run. A time that comes twice (autumn) is due the first time only. That holds for every
+expression: ``*/30 * * * *`` makes no run while an hour repeats.
 """
 
 from bisect import bisect
@@ -17,10 +17,10 @@ from zoneinfo import ZoneInfo, available_timezones
 from cronsim import CronSim, CronSimError
 
 GRACE = timedelta(minutes=1)
-"""How late a run may be that still counts as in time."""
+"""The time that a run may be late and still counts as in time."""
 
 _LONGEST = 255
-"""Characters of an expression or the name of a zone."""
+"""The number of characters that an expression or the name of a zone may have."""
 
 _FIELDS = (
     ("minute", "0 to 59", "*/15"),
@@ -33,13 +33,13 @@ _FIELDS = (
         "MON-FRI",
     ),
 )
-"""Name, what it takes, and an example."""
+"""The fields of a cron expression: name, accepted values, and an example."""
 
 
 class Schedule(NamedTuple):
-    """When a job runs: at one time, or by a cron expression in a time zone.
+    """The schedule of a job: one time, or a cron expression in a time zone.
 
-    A wrong expression or zone is refused by ``schedule_problems`` alone, which therefore comes first.
+    The caller checks an expression and a zone with ``schedule_problems`` first. Nothing else checks them.
     """
 
     at: datetime | None = None  # aware, UTC; exactly one of at and cron is given
@@ -50,7 +50,7 @@ class Schedule(NamedTuple):
 
 
 def schedule_problems(cron: str | None, zone: str | None) -> list[tuple[str, str]]:
-    """Return what is wrong with an expression and a zone, as field (``cron``, ``timezone``) and text. None is left out."""
+    """Return the problems of an expression and a zone, as pairs of field (``cron``, ``timezone``) and text."""
     return [
         *(("cron", text) for text in (_cron_problems(cron) if cron is not None else ())),
         *(("timezone", text) for text in (_zone_problems(zone) if zone is not None else ())),
@@ -58,9 +58,9 @@ def schedule_problems(cron: str | None, zone: str | None) -> list[tuple[str, str
 
 
 def occurrences(schedule: Schedule, *, after: datetime) -> Iterator[datetime]:
-    """Yield due times in UTC after a moment, strictly increasing, to the end of the schedule or of the calendar.
+    """Yield the due times after a moment, in UTC and in order, to the end of the schedule or of the calendar.
 
-    ``count`` is not looked at: how many runs were made is not known here.
+    ``count`` is ignored, because the number of runs that were made is not known here.
     """
     for time in _times(schedule, after):
         if schedule.ends_at is not None and time > schedule.ends_at:
@@ -93,10 +93,10 @@ def _cron_problems(cron: str) -> Iterator[str]:
 
 
 def _first(cron: str) -> datetime | None:
-    """Return some match, or None where there is none or the expression is wrong.
+    """Return a time that an expression matches; None when it matches none or is wrong.
 
     cronsim gives up after fifty years. The rarest day, a 29 February on a given weekday, comes back within forty, so
-    what is not found from one start would not be found from any.
+    an expression without a match from one start has none from any start.
     """
     try:
         return next(CronSim(cron, datetime(2000, 1, 1)), None)
@@ -106,7 +106,7 @@ def _first(cron: str) -> datetime | None:
 
 def _zone_problems(zone: str) -> Iterator[str]:
     names = _zone_names()
-    # The name is looked up among those that exist and never opened as a file, which it may be made to be.
+    # The name is looked up in a list. It is never opened as a file, because a caller could name any path.
     if zone in names.values():
         return
     near = get_close_matches(zone.lower(), names, n=3) if len(zone) <= _LONGEST else []
@@ -116,20 +116,20 @@ def _zone_problems(zone: str) -> Iterator[str]:
 
 @cache
 def _zone_names() -> dict[str, str]:
-    """Names of all zones, by their lower case. Reading them opens hundreds of files."""
-    # localtime is whatever this machine is set to, and Factory says that nobody has set it.
+    """Return the names of all zones by their lower case. The result is cached, because reading them opens many files."""
+    # localtime is the zone that this machine is set to, and Factory means that nobody has set it.
     return {name.lower(): name for name in sorted(available_timezones() - {"localtime", "Factory"})}
 
 
 def _times(schedule: Schedule, after: datetime) -> Iterator[datetime]:
-    """Yield what comes after a moment, in order, with repetitions, and perhaps with some that came before it."""
+    """Yield the times after a moment in order. Times may repeat, and the first ones may lie before the moment."""
     if schedule.cron is None:
         assert schedule.at is not None
         yield schedule.at
         return
     zone = ZoneInfo(schedule.zone)
     try:
-        # cronsim would treat changes of the clock in a way of its own, so it never gets to see the zone.
+        # cronsim has other rules for changes of the clock, so it gets times without a zone.
         for wall in CronSim(schedule.cron, _wall(after, zone)):
             yield _moment(wall, zone)
     except OverflowError:
@@ -137,9 +137,9 @@ def _times(schedule: Schedule, after: datetime) -> Iterator[datetime]:
 
 
 def latest(schedule: Schedule, *, by: datetime) -> datetime | None:
-    """Return the last occurrence that is not after a moment.
+    """Return the last occurrence at or before a moment.
 
-    It looks backwards from there, as walking through years of downtime takes too long.
+    The search goes backwards from the moment, because going forward through years of downtime takes too long.
     """
     if schedule.ends_at is not None:
         by = min(by, schedule.ends_at)
@@ -154,12 +154,12 @@ def latest(schedule: Schedule, *, by: datetime) -> datetime | None:
 
 
 def _wall(moment: datetime, zone: ZoneInfo) -> datetime:
-    """Return what the clock on the wall shows."""
+    """Return the time that the wall clock shows at a moment, without a zone."""
     return moment.astimezone(zone).replace(tzinfo=None, fold=0)
 
 
 def _moment(wall: datetime, zone: ZoneInfo) -> datetime:
-    """Return when the clock on the wall first shows a time, or first passes it."""
+    """Return the moment at which the wall clock first shows or passes a time."""
     moment = wall.replace(tzinfo=zone).astimezone(UTC)
     if _wall(moment, zone) == wall:
         return moment

@@ -1,4 +1,4 @@
-"""The terms of a funding job: what may be asked, what is wrong with it, and what is kept of it."""
+"""Check the terms of a funding job, and turn them into the form that is stored."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -27,22 +27,22 @@ from core.lists.requests import FilterClause
 
 MAX_COUNT = 2**31 - 1
 
-# A filter may compare with any number, which stays the number that was given.
+# A filter may compare with any number, and a float would change it.
 _decode_terms = msgspec.json.Decoder(FundingTerms, float_hook=Decimal).decode
 
 
 def job_terms(job: JobRow) -> FundingTerms:
-    """Return what was agreed on in a job."""
+    """Return the stored terms of a job."""
     return _decode_terms(job.terms)
 
 
 def schedule_of(terms: FundingTerms) -> Schedule:
-    """Return when a job runs. Without a time or an expression it ran once, when it was made."""
+    """Return the schedule of a job. Terms without ``at`` and ``cron`` belong to a job that runs once, when it is made."""
     return Schedule(terms.at, terms.cron, terms.timezone, terms.ends_at, terms.count)
 
 
 def terms_problems(request: FundingRequest, has_file: bool, now: datetime) -> Found:
-    """Return everything that is wrong with the terms, as far as it can be said without looking anything up."""
+    """Return all problems of the terms that can be found without the database."""
     problems: Found = [*text_problems("name", request.name, 255)]
     if request.reference is not None:
         problems += text_problems("reference", request.reference, MAX_REFERENCE)
@@ -112,7 +112,7 @@ def _time_problems(request: FundingRequest, now: datetime) -> Found:
     for name in ("at", "ends_at", "inflight_commit_date"):
         time = getattr(request, name)
         if time == NO_TIME:
-            # It is not left out here: without a time, money would go out at once, or for ever.
+            # A time of zero is refused instead of ignored: without a time, money would go out at once, or for ever.
             problems.append((name, NO_TIME_TEXT))
         elif time is not None:
             in_utc(name, time, problems)
@@ -146,7 +146,7 @@ def _inflight_problems(request: FundingRequest) -> Found:
 
 
 def terms_from(request: FundingRequest, precision: int) -> FundingTerms:
-    """Return the terms of a request that has no problems.
+    """Return the terms of a request that ``terms_problems`` found right, in the form that is stored.
 
     Raises:
         InvalidRequest: an amount is not a whole number of minor units.

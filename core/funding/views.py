@@ -19,40 +19,44 @@ RUN_STATUSES = ("PENDING", "RUNNING", "PAUSED", "COMPLETED", "REFUSED", "CANCELL
 
 
 def job_status(job: JobRow) -> str:
-    """Return ACTIVE, PAUSED or CANCELLED; FINISHED when nothing is to come by itself, and nothing is under way."""
+    """Return the status of a job as clients see it: the stored one, or FINISHED when no run is due or under way."""
     return "FINISHED" if job.status == "ACTIVE" and job.next_due is None and not job.unfinished else job.status
 
 
 def run_status(job: JobRow, run: RunRow) -> str:
-    """Return PENDING, RUNNING until all that is posted is decided, PAUSED with its job, COMPLETED, REFUSED or CANCELLED."""
+    """Return the status of a run as clients see it.
+
+    A run is PAUSED with its job while it has rows to post, and RUNNING until each of its transactions is decided.
+    """
     if job.status == "PAUSED" and run.status in ("PENDING", "POSTING"):
         return "PAUSED"
     return "RUNNING" if run.status in ("POSTING", "POSTED") else run.status
 
 
 class Counts(NamedTuple):
-    """How many rows of a run came to what. Amounts are minor units."""
+    """The counts of the rows of a run by their results. Amounts are minor units."""
 
     total: int | None
     """None while the run has not started."""
     accepted: int
     applied: int
-    """Rows that moved money, or hold it."""
+    """The number of rows that moved or hold money."""
     rejected: dict[RejectReason, int]
     undecided: int
     applied_amount: int
     rate: float
-    """Rows accepted a second."""
+    """The number of rows that are accepted in a second."""
     left_s: float | None
-    """Seconds until the rest is accepted, at that rate; None when nothing is left, or nothing can be said."""
+    """The seconds until all rows are accepted at this rate; None when no row is left, or there is no rate yet."""
 
     @property
     def unposted(self) -> int | None:
+        """The number of rows that are not posted; None while the run has not started."""
         return None if self.total is None else self.total - self.accepted
 
 
 def counts_of(job: JobRow, run: RunRow, tally: list[Tally], now: datetime) -> Counts:
-    """Count the rows of a run. ``tally`` is what ``posting_store.tally`` says."""
+    """Count the rows of a run by their results. ``tally`` is the result of ``posting_store.tally``."""
     applied = [each for each in tally if each.status is not None and each.reason is None]
     undecided = sum(each.rows for each in tally if each.status is None)
     rejected = {RejectReason(each.reason): each.rows for each in tally if each.reason is not None}
@@ -76,7 +80,10 @@ def counts_of(job: JobRow, run: RunRow, tally: list[Tally], now: datetime) -> Co
 def read_row_states(
     conn: Connection, run: RunRow, *, limit: int, after: int, status: str | None
 ) -> tuple[list[RowState], dict[int, TransactionRow]]:
-    """Read a page of the rows of a run, as ``row_states`` of the store finds them, and their transactions by seq."""
+    """Read a page of the rows of a run, and their transactions by seq.
+
+    The parameters are those of ``posting_store.row_states``.
+    """
     rows = posting_store.row_states(conn, run, limit=limit, after=after, status=status)
     seqs = [seq for row in rows for seq in (row.seq, row.first_seq) if seq is not None]
     return rows, {found.seq: found for found in transaction_store.find_seqs(conn, seqs)}

@@ -1,4 +1,4 @@
-"""The answer of a verification."""
+"""The answer of a verification, and the function that makes it from a report."""
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -7,7 +7,7 @@ from core.verification.report import Problem, Report
 
 
 class CheckpointUsed(Struct, frozen=True, kw_only=True):
-    """A checkpoint that a verification went on from."""
+    """The checkpoint that a verification went on from."""
 
     id: int
     sequence: int
@@ -15,35 +15,35 @@ class CheckpointUsed(Struct, frozen=True, kw_only=True):
 
 
 class Verification(Struct, frozen=True, kw_only=True):
-    """Whether the ledger is as it was written."""
+    """The result of a verification: whether the ledger agrees with its history, and what was read."""
 
     ok: bool
     from_sequence: int
     to_sequence: int
-    """How far the log was read."""
+    """The sequence of the last row of the log that was read."""
     complete: bool
-    """Whether that is its end."""
+    """True when the verification read the log to its end."""
     transactions: int
-    """Read, as are the other counts."""
+    """The number of transactions that were read."""
     undecided: int
     rejected: int
     balances: int
     holds: int | None
-    """null for a run from a checkpoint, because only a full run checks holds."""
+    """The number of holds. It is null unless the whole ledger was verified, because only then are holds checked."""
     currencies: int
     problem_count: int
     problems: list[Problem]
-    """The first hundred."""
+    """The first hundred problems. problem_count counts all of them."""
     checkpoint: CheckpointUsed | None
-    """The checkpoint from which it went on, or null."""
+    """The checkpoint that the verification went on from, or the newest valid one when it read everything."""
     signed: bool
-    """Whether the checkpoint has a signature, which was checked."""
+    """True when the checkpoint has a signature and the signature was checked with the key."""
     note: str | UnsetType = UNSET
-    """How to go on, if it is not complete."""
+    """How to go on when the verification is not complete."""
 
 
 def verification_of(report: Report, note: str | None = None) -> Verification:
-    """Make the answer of a report."""
+    """Make the answer from a report. ``note`` says how to go on."""
     used = report.checkpoint
     return Verification(
         ok=report.ok,

@@ -1,4 +1,4 @@
-"""Follow the hash chains: the digest of the log, and the hash of each queue's outcomes, computed again row by row."""
+"""Check the hash chains: compute the digest of the log and the hash of each queue's outcomes again, row by row."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,10 @@ _NO_HEAD = (0, chain.START)
 
 
 class Chains:
-    """The chains up to one row of the log. After a wrong hash they go on with the one that is stored."""
+    """The hash chains up to one row of the log.
+
+    After a wrong hash the chains go on with the stored one, so one fault is one problem.
+    """
 
     def __init__(self, report: Report, since: Heads, queues: Mapping[int, Queue]) -> None:
         self._report, self._queues = report, queues
@@ -46,11 +49,11 @@ class Chains:
         self._heads[logged.queue] = logged.seq, recorded.hash or link
 
     def heads(self, sequence: int) -> Heads:
-        """Return where the chains are now, after the row with this seq."""
+        """Return the heads of the chains. ``sequence`` is the seq of the last row that they followed."""
         return Heads(sequence, self._digest, dict(self._heads))
 
     def compare(self, checkpoint: Checkpoint) -> None:
-        """Compare the chains with a checkpoint of the position that they have reached."""
+        """Compare the chains with a checkpoint of the position that they have reached, and report each difference."""
         where, key = f"at sequence {checkpoint.heads.sequence}", f"id {checkpoint.id}"
         if checkpoint.heads.digest != self._digest:
             expected, found = checkpoint.heads.digest.hex(), self._digest.hex()
@@ -63,7 +66,7 @@ class Chains:
                 self._report.add("checkpoints", key, what, expected=_head_text(head), found=_head_text(mine))
 
     def check_ends(self) -> None:
-        """Check that each chain ends where its queue says."""
+        """Check that the stored hash of each queue is the hash of its last outcome."""
         for number, queue in self._queues.items():
             _, hash = self._heads.get(number, _NO_HEAD)
             if queue.hash != hash:

@@ -1,4 +1,4 @@
-"""Checkpoints: what the chains were at a time. Rows are only ever added."""
+"""SQL of the table of checkpoints. Rows are added, and never changed or removed."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -35,22 +35,22 @@ RETURNING id, heads::text, signature, at
 
 
 class CheckpointRow(NamedTuple):
-    """A checkpoint as it is stored. Whether it is valid is for the reader to find out."""
+    """A checkpoint as it is stored. The reader checks whether it is valid."""
 
     id: int
     heads: str
-    """JSON text, to the letter as it was signed."""
+    """JSON text, exactly as it was signed."""
     signature: str
     at: datetime
 
 
 def may_add(conn: Connection) -> bool:
-    """Whether this connection can write: a replica and a reader's account cannot."""
+    """Return whether this connection may add a checkpoint. A replica and a reader's account may not."""
     return driver(conn).execute(_MAY_ADD).fetchone() == (True,)
 
 
 def lock(conn: Connection) -> datetime:
-    """Keep others from adding a checkpoint until the transaction ends, and return the database's time then."""
+    """Keep others from adding a checkpoint until the transaction ends. Return the database's time under the lock."""
     take(conn, AdvisoryLock.CHECKPOINT)
     (now,) = driver(conn).execute("SELECT clock_timestamp()").fetchone()  # type: ignore[misc]
     assert isinstance(now, datetime)
@@ -58,20 +58,20 @@ def lock(conn: Connection) -> datetime:
 
 
 def newest(conn: Connection, limit: int) -> list[CheckpointRow]:
-    """The newest checkpoints, newest first."""
+    """Read the newest checkpoints, newest first."""
     rows = driver(conn).execute(_NEWEST, {"limit": limit})
     return list(map(CheckpointRow._make, rows.fetchall()))
 
 
 def every(conn: Connection) -> Iterator[CheckpointRow]:
-    """Every checkpoint, oldest first, through a server-side cursor."""
+    """Yield every checkpoint, oldest first, through a server-side cursor."""
     with driver(conn).cursor("every_checkpoint") as cursor:
         cursor.execute(_EVERY)
         yield from map(CheckpointRow._make, cursor)
 
 
 def add(conn: Connection, *, heads: str, signature: str, at: datetime) -> CheckpointRow:
-    """Add a checkpoint. The caller holds the lock."""
+    """Add a checkpoint and return it. The caller holds the lock."""
     row = driver(conn).execute(_ADD, {"heads": heads, "signature": signature, "at": at}).fetchone()
     assert row is not None
     return CheckpointRow._make(row)

@@ -1,7 +1,8 @@
-"""Checkpoints: how far the ledger was verified, and what the chains' hashes were there.
+"""Checkpoints: each says how far the ledger was verified, and what the hashes of the chains were there.
 
-Each covers the one before it, and with a key it is signed, so that nobody can rewrite the history before it. What is left
-to trust is that the newest ones were not removed: keep the signature of one elsewhere now and then to be sure of that too.
+The signature of a checkpoint covers the checkpoint before it. With a key, nobody else can rewrite the history that a
+checkpoint covers. A checkpoint cannot prove that newer ones were not removed: an operator who keeps a signature elsewhere
+now and then can prove that too.
 """
 
 import hmac
@@ -28,7 +29,7 @@ class Heads(NamedTuple):
     digest: bytes
     """The digest of that row of the log."""
     queues: dict[int, tuple[int, bytes]]
-    """For each queue that had something to decide: the seq of its last outcome, and its hash."""
+    """Seq and hash of the last outcome of each queue that has decided something, by the queue's number."""
 
 
 NOTHING = Heads(0, chain.START, {})
@@ -44,7 +45,7 @@ class Checkpoint:
     at: datetime
     signature: str
     signed: bool
-    """Whether the signature was made with the key, and checked."""
+    """True when the signature was made with a key and checked with it."""
 
 
 class _Text(msgspec.Struct):
@@ -60,9 +61,10 @@ _decode = msgspec.json.Decoder(_Text).decode
 
 
 def read(row: CheckpointRow, before: CheckpointRow | None, key: bytes | None) -> Checkpoint | str:
-    """A checkpoint, or what its signature should have been. Without the key, one that is signed is taken at its word.
+    """Return the checkpoint if its signature is right, else a text that says what the signature should have been.
 
-    After one that is signed, one that is not cannot be right: it would be for everyone to make.
+    Without the key, a signed checkpoint is not checked and counts as valid. An unsigned checkpoint after a signed one is
+    wrong, because anybody could make it.
     """
     before_it = before.signature if before is not None else ""
     signed = row.signature.startswith(chain.SIGNED)
@@ -82,14 +84,14 @@ def read(row: CheckpointRow, before: CheckpointRow | None, key: bytes | None) ->
 
 
 def newest(conn: Connection, key: bytes | None) -> tuple[Checkpoint | None, list[tuple[CheckpointRow, str]]]:
-    """The newest valid checkpoint, and those above it that are not, with what their signatures should have been.
+    """Find the newest valid checkpoint, and the wrong ones after it with what their signatures should have been.
 
-    With the key only one that is signed will do.
+    With the key, an unsigned checkpoint is not returned.
     """
     rows = checkpoint_store.newest(conn, LOOKED_AT + 1)
     wrong: list[tuple[CheckpointRow, str]] = []
-    for place, row in enumerate(rows[:LOOKED_AT]):
-        found = read(row, rows[place + 1] if place + 1 < len(rows) else None, key)
+    for position, row in enumerate(rows[:LOOKED_AT]):
+        found = read(row, rows[position + 1] if position + 1 < len(rows) else None, key)
         if isinstance(found, Checkpoint):
             return (found if found.signed or key is None else None), wrong
         wrong.append((row, found))
@@ -97,10 +99,10 @@ def newest(conn: Connection, key: bytes | None) -> tuple[Checkpoint | None, list
 
 
 def write(engine: Engine, heads: Heads, key: bytes | None) -> Checkpoint | None:
-    """Add a checkpoint, if there is something new to say, and we are the ones to say it.
+    """Add a checkpoint at ``heads``, if it covers more than the last one, and return it.
 
-    The caller has verified everything up to there, from the newest checkpoint or the beginning. None without a right to
-    write, and without the key where the last one is signed.
+    The caller has verified everything up to ``heads``, from the newest checkpoint or from the beginning. Returns None when
+    nothing was added: the connection may not write, the last checkpoint covers as much, or it is signed and no key is given.
 
     Raises:
         TransientError: the database was busy or gone.

@@ -10,14 +10,14 @@ from core.verification.replay import Settled, Sums
 from core.verification.report import LISTED, Report, TellProgress, seq_key
 
 _TOLD_EVERY = 5_000
-"""Rows after which the progress is told."""
+"""The number of rows after which progress is reported."""
 
 _ZERO = "0, for debits equal credits"
 _TOUCHED = "a balance, for there are outcomes that touch it"
 
 
 def compare_balances(conn: Connection, report: Report, sums: dict[int, Sums], progress: TellProgress) -> None:
-    """Check that each balance is the sum of its outcomes, and that all of a currency add up to zero."""
+    """Check that each balance is the sum of its outcomes, and that the balances of a currency add up to zero."""
     totals: dict[str, list[int]] = {}
     for name, currency, balance, stored in state_store.balances(conn):
         report.balances += 1
@@ -49,7 +49,7 @@ def compare_balances(conn: Connection, report: Report, sums: dict[int, Sums], pr
 
 
 def check_totals(conn: Connection, report: Report) -> None:
-    """Check that all balances of a currency add up to zero."""
+    """Check that the balances of each currency add up to zero."""
     for currency, balance, inflight in state_store.totals(conn):
         _check_total(report, currency, balance=balance, inflight=inflight)
 
@@ -62,7 +62,7 @@ def _check_total(report: Report, currency: str, *, balance: int, inflight: int) 
 
 
 def compare_holds(conn: Connection, report: Report, holds: dict[int, Settled], progress: TellProgress) -> None:
-    """Check that each hold is what its settlements have left of it."""
+    """Check that the committed and voided amounts of each hold are the sums of its settlements."""
     report.holds = 0
     for hold, settled_at in state_store.holds(conn):
         report.holds += 1
@@ -89,7 +89,7 @@ def compare_holds(conn: Connection, report: Report, holds: dict[int, Settled], p
 
 
 def compare_refunds(conn: Connection, report: Report, refunds: dict[int, Refunded]) -> None:
-    """Check that each thing has been given back as far as its refunds say, and not further than it moved."""
+    """Check that the refunded amount of each transaction is the sum of its refunds."""
     for stored in state_store.refunds(conn):
         expected = refunds.pop(stored.seq, None)
         if expected is None:
@@ -102,7 +102,7 @@ def compare_refunds(conn: Connection, report: Report, refunds: dict[int, Refunde
 
 
 def check_statements(conn: Connection, report: Report, progress: TellProgress) -> None:
-    """Check that the statement of each balance has no gap, and its running balance follows from line to line."""
+    """Check that the statement of each balance has no gap, and that each running balance follows from the line before."""
     progress("statements", 0, 0)
     broken = state_store.broken_entries(conn, LISTED)
     ids = balance_store.public_ids(conn, {entry.balance for entry in broken})
@@ -117,7 +117,7 @@ def check_statements(conn: Connection, report: Report, progress: TellProgress) -
 
 
 def check_dates(conn: Connection, report: Report) -> None:
-    """Check that a scheduled transaction is not in the log, and that one with a date to be settled at is."""
+    """Check that no scheduled transaction is in the log yet, and that each hold with a settlement date is."""
     for id, seq in state_store.scheduled_and_accepted(conn, LISTED):
         report.add("scheduled", id, "row", expected=f"none, for it is in the log at {seq_key(seq)}", found="one")
     for id in state_store.due_without_transaction(conn, LISTED):
@@ -125,7 +125,7 @@ def check_dates(conn: Connection, report: Report) -> None:
 
 
 def check_funding(conn: Connection, report: Report) -> None:
-    """Check that each row of a funding run is one transaction, which is what the row says, and the other way round."""
+    """Check that each row of a funding run has one transaction that agrees with it, and each transaction has a row."""
     for run, row, seq in state_store.misposted(conn, LISTED):
         if row is None:
             expected = f"one, for {seq_key(seq or 0)} belongs to the run"

@@ -1,4 +1,4 @@
-"""Go on from a checkpoint: follow each balance from outcome to outcome, instead of deciding the log again."""
+"""Verify from a checkpoint: follow each balance from outcome to outcome, without deciding the log again."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -14,18 +14,18 @@ from core.verification.report import Report, hash_text, seq_key
 from core.verification.walk import check_log_reaches
 
 FIRST_VERSION = 1
-"""The version of a balance that nothing has touched."""
+"""The version of a balance that no outcome has touched."""
 
 
 class Continuation:
-    """Judges rows by the balances, as the checkpoint or the outcome before has left them."""
+    """A judge that checks whether each outcome goes on from the balances that the outcome before it left."""
 
     def __init__(self, conn: Connection, report: Report, since: Heads) -> None:
         self._conn, self._report, self._since = conn, report, since
         self._touched: set[int] = set()
 
     def begin(self, queues: dict[int, Queue]) -> None:
-        """Check that the log, the outcomes and the queues still are what the checkpoint says."""
+        """Check that the log, the outcomes and the queues still agree with the checkpoint."""
         since, said = self._since, "as the checkpoint says"
         check_log_reaches(self._report, history_store.last_seq(self._conn), since.sequence, "the checkpoint")
         if since.digest != chain.START:
@@ -43,7 +43,7 @@ class Continuation:
                 self._report.add("queues", f"number {number}", "cursor", expected=expected, found=cursor)
 
     def prepare(self, rows: Sequence[HistoryRow]) -> None:
-        """Check that each outcome makes the next version of its balances, and adds its amount to what they were."""
+        """Check that each outcome makes the next version of its balances, and changes them by its amount."""
         entries = [entry for row in rows if row.recorded is not None for entry in _entries_of(row.recorded)]
         known = {(entry.balance, entry.version): entry.after for entry in entries}
         before = {(entry.balance, entry.version - 1) for entry in entries if entry.version > FIRST_VERSION + 1}
@@ -62,7 +62,7 @@ class Continuation:
                 self._report.add("outcomes", key, f"{entry.side}_balance", expected=expected, found=entry.after)
 
     def judge(self, group: Sequence[HistoryRow]) -> None:
-        """Check that outcomes are of the balances and the amount that the log says. Only deciding again tells more."""
+        """Check that each outcome has the balances and the amount of its row of the log."""
         for _, _, posting, recorded in group:
             if posting is None or recorded is None:
                 continue
@@ -81,7 +81,7 @@ class Continuation:
             )
 
     def check_touched(self) -> None:
-        """Check that each balance that was touched is what its last outcome has left."""
+        """Check that each touched balance has the version and the amount that its last outcome left."""
         rows = state_store.current(self._conn, self._touched)
         at = {(key, version) for key, _, version, _ in rows}
         left = state_store.entries_at(self._conn, at | {(key, version + 1) for key, version in at})
@@ -110,7 +110,7 @@ class _Entry(NamedTuple):
 
 
 def _entries_of(recorded: Recorded) -> Iterator[_Entry]:
-    """Both sides of an outcome that has them. What is missing shows in the chain."""
+    """Yield the sides of an outcome that are complete. A missing value breaks the hash, so ``chains.py`` reports it."""
     seq, status, amount, source, source_version, source_balance, destination, version, balance, *_ = recorded
     moved = amount if STATUS_OF_NUMBER.get(status) is Status.APPLIED else 0
     if source is not None and source_version is not None and source_balance is not None:

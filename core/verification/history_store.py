@@ -1,4 +1,4 @@
-"""The history that the verifier reads, as one snapshot: the log, its outcomes, the queues. Nothing here writes or locks."""
+"""SQL that reads the history for a verification: the log, its outcomes and the queues. It writes and locks nothing."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -13,11 +13,11 @@ from core.ledger.store.log import SELECTED
 from core.ledger.store.outcomes import OUTCOME
 
 BEFORE_ALL = -(2**63)
-"""A seq before any that the log can hold, even if something is wrong with it."""
+"""A seq lower than any that the log can hold, even when the log is damaged."""
 
 
 class Recorded(NamedTuple):
-    """An outcome as it is stored. Nothing is taken for granted, so the numbers stay numbers."""
+    """An outcome as it is stored. Its numbers are not turned into enums, because they may be wrong."""
 
     seq: int
     status: int
@@ -35,7 +35,7 @@ class Recorded(NamedTuple):
 
 
 class HistoryRow(NamedTuple):
-    """A row of the log and its outcome. One of the two may be missing, though only one of them should."""
+    """A row of the log and its outcome. An outcome without a row of the log is a problem."""
 
     seq: int
     logged: LogRow | None
@@ -44,7 +44,7 @@ class HistoryRow(NamedTuple):
 
 
 class Queue(NamedTuple):
-    """How far a queue is decided, by its own row."""
+    """The row of a queue: how far the queue is decided."""
 
     cursor: int
     hash: bytes
@@ -77,7 +77,7 @@ ORDER BY coalesce(l.seq, o.seq)
 
 
 def next_seq(conn: Connection, after: int) -> int | None:
-    """The lowest seq above ``after`` in the log or the outcomes; None when there is none."""
+    """Return the lowest seq above ``after`` in the log or the outcomes; None when there is none."""
     row = driver(conn).execute(_NEXT_SEQ, {"after": after}).fetchone()
     assert row is not None
     seq: int | None = row[0]
@@ -85,14 +85,14 @@ def next_seq(conn: Connection, after: int) -> int | None:
 
 
 def last_seq(conn: Connection) -> int:
-    """The highest seq of the log; 0 when it is empty."""
+    """Return the highest seq of the log; 0 when the log is empty."""
     row = driver(conn).execute(_LAST_SEQ).fetchone()
     assert row is not None
     return int(row[0])
 
 
 def history(conn: Connection, *, first: int, last: int) -> list[HistoryRow]:
-    """The log from ``first`` to ``last``, both included, and the outcomes of that range, in seq order."""
+    """Read the log from ``first`` to ``last``, both included, with the outcomes of that range, in seq order."""
     rows = driver(conn).execute(_HISTORY, {"first": first, "last": last})
     return [_history_row(row) for row in rows.fetchall()]
 
@@ -103,7 +103,7 @@ def _history_row(row: tuple[Any, ...]) -> HistoryRow:
     if row[0] is None:
         return HistoryRow(row[width], None, None, recorded)
     logged = row_of(row[:width])
-    # The queue and the sides of a split may be missing; nobody decides it.
+    # The queue and the sides of a split may be missing, because a split itself is not decided.
     posting = Posting(
         logged.seq, logged.kind, logged.queue, logged.source, logged.destination, logged.amount,  # type: ignore[arg-type]
         logged.allow_overdraft, logged.overdraft_limit, logged.hold_seq, logged.group_first, logged.group_last,
@@ -113,28 +113,28 @@ def _history_row(row: tuple[Any, ...]) -> HistoryRow:
 
 
 def digest_at(conn: Connection, seq: int) -> bytes | None:
-    """The digest of a row of the log; None when there is no row, or none in it."""
+    """Return the digest of a row of the log; None when the row or its digest is missing."""
     found = driver(conn).execute("SELECT digest FROM log WHERE seq = %s", (seq,)).fetchone()
     return found[0] if found is not None else None
 
 
 def hashes(conn: Connection, seqs: Collection[int]) -> dict[int, bytes | None]:
-    """The hashes of some outcomes."""
+    """Return the hashes of some outcomes, by their seqs."""
     return dict(driver(conn).execute("SELECT seq, hash FROM outcomes WHERE seq = ANY(%s)", (list(seqs),)).fetchall())
 
 
 def queues(conn: Connection) -> dict[int, Queue]:
-    """Every queue, by its number."""
+    """Read every queue, by its number."""
     rows = driver(conn).execute("SELECT number, cursor, hash, chained_after FROM queues ORDER BY number").fetchall()
     return {row[0]: Queue._make(row[1:]) for row in rows}
 
 
 def currencies_of(conn: Connection, keys: Collection[int]) -> dict[int, str]:
-    """The currencies of some balances, by their keys."""
+    """Return the currencies of some balances, by their keys."""
     rows = driver(conn).execute("SELECT id, currency FROM balances WHERE id = ANY(%s::bigint[])", (array(keys),))
     return dict(rows.fetchall())
 
 
 def refunded_seqs(conn: Connection) -> set[int]:
-    """Everything that a refund in the log gives back."""
+    """Return the seqs of all transactions that a refund in the log gives back."""
     return {seq for (seq,) in driver(conn).execute("SELECT DISTINCT refund_of FROM log WHERE refund_of IS NOT NULL")}

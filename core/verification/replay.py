@@ -1,7 +1,7 @@
 """Decide the whole log again with the engine that decided it, and compare the outcomes with those that are recorded.
 
-The postings are decided one at a time, in the order of acceptance. What is not decided yet is decided in passing, as
-later rows may rest on it. Memory holds one entry for each balance and each hold.
+The postings are decided one at a time, in the order of acceptance. Undecided postings are decided too, because
+later rows may depend on them. Memory holds one entry for each balance and each hold.
 """
 
 import json
@@ -44,7 +44,10 @@ class Settled:
 
 
 class _EmptyBalances(dict[int, Balance]):
-    """Balances that all start with nothing. One that does not exist is a problem elsewhere, and must not stop the walk."""
+    """Balances that all start at zero.
+
+    An unknown balance starts at zero too, so that it does not stop the walk. ``walk.py`` reports it.
+    """
 
     def __missing__(self, key: int) -> Balance:
         balance = self[key] = Balance(key, 0, 0, 0, 0, 1, 0)
@@ -52,27 +55,27 @@ class _EmptyBalances(dict[int, Balance]):
 
 
 class Replay:
-    """Judges rows by deciding them again, from an empty book on."""
+    """A judge that decides the rows again, from an empty book on."""
 
     def __init__(self, conn: Connection, report: Report) -> None:
         self.sums: dict[int, Sums] = {}
         self.holds: dict[int, Settled] = {}
         self.refunds: dict[int, Refunded] = {}
-        """How far each thing has been given back, by the outcomes."""
+        """The refunded amounts by the outcomes, by the seq of the refunded transaction."""
         self._report = report
         self._book = Book(_EmptyBalances(), {})
         self._refunded = history_store.refunded_seqs(conn)
         self._moved: dict[int, tuple[int, int, int]] = {}
-        """Source, destination and amount of what refunds give back."""
+        """Source, destination and amount of each refunded transaction, by its seq."""
 
     def begin(self, queues: dict[int, Queue]) -> None:
-        """Do nothing: the history begins with nothing."""
+        """Do nothing: an empty book needs no check."""
 
     def prepare(self, rows: Sequence[HistoryRow]) -> None:
-        """Do nothing: the book has all that a decision needs."""
+        """Do nothing: the book holds everything that a decision needs."""
 
     def judge(self, group: Sequence[HistoryRow]) -> None:
-        """Decide the postings over the book, and compare with what is recorded."""
+        """Decide the postings over the book, and compare the outcomes with the recorded ones."""
         rows = [row for row in group if row.posting is not None and row.posting.kind != Kind.SPLIT]
         postings = [row.posting for row in rows if row.posting is not None]
         if not postings:
@@ -112,7 +115,7 @@ class Replay:
         return outcomes
 
     def _check_group(self, postings: Sequence[Posting]) -> bool:
-        """Whether the atomic group is there in full, with all members saying the same of it."""
+        """Return whether the atomic group is complete and its members agree on its range. Report it if not."""
         first, last = postings[0].group_first, postings[0].group_last
         for posting in postings:
             if posting.group_last != last:
@@ -162,7 +165,7 @@ class Replay:
         self._report.compare("outcomes", seq_key(outcome.seq), "by the log up to here", values)
 
     def _add(self, posting: Posting, recorded: Recorded) -> None:
-        """Add the outcome, as it is recorded, to the sums of its balances and its hold."""
+        """Add a recorded outcome to the sums of its balances, its hold and its refund."""
         status = STATUS_OF_NUMBER.get(recorded.status)
         if status is Status.REJECTED or status is None:
             self._report.rejected += 1
@@ -201,7 +204,7 @@ class Replay:
 
 
 def _sum_of_rejection(outcome: Outcome) -> dict[str, Any] | None:
-    """The arithmetic of a rejection, as it is stored."""
+    """Return the values of a rejection in the form in which they are stored."""
     if outcome.rejection is None:
         return None
     values = outcome.rejection._asdict()

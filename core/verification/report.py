@@ -9,14 +9,14 @@ from core.ledger.rules.model import STATUS_OF_NUMBER, RejectReason
 from core.verification.checkpoints import NOTHING, Checkpoint, Heads
 
 LISTED = 100
-"""Problems that are kept word for word. All are counted."""
+"""The number of problems that are kept in full. All are counted."""
 
 TellProgress = Callable[[str, int, int], None]
-"""Hears what is being read, how many rows of it are done, and of how many; 0 when that is not known."""
+"""A callback for progress: the name of what is read, the rows that are done, and all rows (0 when unknown)."""
 
 
 class Problem(Struct, frozen=True):
-    """A row that is not what the history makes it."""
+    """A stored value that differs from the value that the history gives."""
 
     table: str
     key: str
@@ -37,17 +37,17 @@ class Report:
     rejected: int = 0
     balances: int = 0
     holds: int | None = None
-    """None when it went on from a checkpoint: a hold is looked at as a whole, or not at all."""
+    """The number of holds; None when the verification went on from a checkpoint, which does not check holds."""
     currencies: int = 0
     problems: list[Problem] = field(default_factory=list)
-    """The first ones: of the log and its outcomes in seq order, then of what follows from them."""
+    """The first problems: those of the log and its outcomes in seq order, then those of the state."""
     problem_count: int = 0
     from_sequence: int = 1
     to_sequence: int = 0
     complete: bool = True
-    """Whether it came to the end of the log."""
+    """True when the log was read to its end."""
     checkpoint: Checkpoint | None = None
-    """The newest valid one before it began."""
+    """The newest valid checkpoint from before the verification."""
     reached: Heads = NOTHING
     """The newest heads at which everything was decided. They become a checkpoint if nothing is wrong."""
 
@@ -56,7 +56,7 @@ class Report:
         return self.problem_count == 0
 
     def add(self, table: str, key: str, what: str, *, expected: object, found: object) -> None:
-        """Count a problem, and keep it if it is among the first."""
+        """Count a problem, and keep it while fewer than ``LISTED`` are kept."""
         self.problem_count += 1
         if len(self.problems) < LISTED:
             self.problems.append(Problem(table, key, what, str(expected), str(found)))
@@ -72,18 +72,21 @@ class Report:
 
 
 def seq_key(seq: int, queue: int | None = None) -> str:
-    """The key of a row of the log or its outcome in a problem."""
+    """Return the key that a problem shows for a row of the log or its outcome."""
     return f"seq {seq}" if queue is None else f"seq {seq}, queue {queue}"
 
 
 def hash_text(hash: bytes | None) -> str:
+    """Return a hash in hexadecimal; ``none`` when it is missing."""
     return "none" if hash is None else hash.hex()
 
 
 def status_text(number: int) -> str:
+    """Return the name of a stored status, or its number when it has no name."""
     status = STATUS_OF_NUMBER.get(number)
     return str(number) if status is None else f"{status}"
 
 
 def reason_text(number: int | None) -> str:
+    """Return the name of a stored reason, or its number when it has no name."""
     return next((reason.name for reason in RejectReason if reason == number), str(number))

@@ -1,4 +1,4 @@
-"""Check splits: the legs come right after their split, in order, add up to it, and are in its group."""
+"""Check splits: legs follow their split in order, add up to its amount, and share its atomic group."""
 
 import json
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class _OpenSplit:
     legs: int = 0
     amount: int = 0
     left_open: bool = False
-    """Whether a leg refunds all that is left. Only its outcome tells that amount."""
+    """True when a leg refunds all that is left. Only its outcome has that amount."""
 
     @property
     def transaction_id(self) -> str:
@@ -26,14 +26,14 @@ class _OpenSplit:
 
 
 class Splits:
-    """The split that the walk is in, if it is in one."""
+    """A check of the splits along the walk. It holds the split whose legs are being read, if there is one."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
         self._split: _OpenSplit | None = None
 
     def owns(self, row: HistoryRow) -> bool:
-        """Whether a row is a leg of the split before it. Refunds of the split are splits themselves."""
+        """Return whether a row is a leg of the open split. A refund of a split is a split itself, so it is no leg."""
         return (
             self._split is not None
             and row.logged is not None
@@ -42,7 +42,7 @@ class Splits:
         )
 
     def check(self, row: HistoryRow, logged: LogRow) -> None:
-        """Check a row as a leg of the open split; any other row closes it, and may open the next."""
+        """Check a row as a leg of the open split. Any other row closes the split, and may open the next."""
         if self.owns(row) and (split := self._split) is not None:
             self._check_leg(split, logged)
             return
@@ -55,7 +55,7 @@ class Splits:
             self._report.add("log", key, "parent", expected="the split right before it", found=logged.parent)
 
     def close(self) -> None:
-        """Check the open split as a whole: no leg of it follows."""
+        """Close the open split, and check that it has legs that add up to its amount."""
         split, self._split = self._split, None
         if split is None:
             return

@@ -1,4 +1,4 @@
-"""The state that the verifier compares with the history: balances, holds, refunds, dates, funding. Nothing here writes."""
+"""SQL that reads the state for a verification: balances, holds, refunds, dates and funding. It writes nothing."""
 
 from collections.abc import Collection, Iterator
 from datetime import datetime
@@ -10,7 +10,7 @@ from core.base.db import array, driver
 from core.ledger.rules.model import Balance, Hold, Refunded
 
 _FETCH = 5000
-"""Rows that a server-side cursor hands over at a time."""
+"""The number of rows that a server-side cursor fetches at a time."""
 
 # Balances, holds, refunds
 
@@ -67,28 +67,28 @@ ORDER BY id
 
 
 def balances(conn: Connection) -> Iterator[StoredBalance]:
-    """Every balance, oldest first."""
+    """Yield every balance, oldest first."""
     rows = _stream(conn, "every_balance", _BALANCES)
     return (StoredBalance(row[0], row[1], row[2], Balance(*row[3:])) for row in rows)
 
 
 def holds(conn: Connection) -> Iterator[StoredHold]:
-    """Every hold, oldest first."""
+    """Yield every hold, oldest first."""
     return (StoredHold(Hold(*row[:4]), row[4]) for row in _stream(conn, "every_hold", _HOLDS))
 
 
 def refunds(conn: Connection) -> list[Refunded]:
-    """How far each thing has been given back, as it is stored."""
+    """Read the stored refunded amount of each refunded transaction."""
     return [Refunded(*row) for row in driver(conn).execute(_REFUNDS)]
 
 
 def totals(conn: Connection) -> list[tuple[str, int, int]]:
-    """The sums of all balances of each currency: balance, and inflight."""
+    """Add up the balances of each currency. Returns rows of currency, balance and inflight amount."""
     return driver(conn).execute(_TOTALS).fetchall()
 
 
 def current(conn: Connection, keys: Collection[int]) -> list[tuple[int, str, int, int]]:
-    """Some balances as they are now: key, name, version and balance."""
+    """Read some balances as they are now. Returns rows of key, name, version and balance."""
     return driver(conn).execute(_CURRENT, {"keys": array(keys)}).fetchall()
 
 
@@ -96,7 +96,7 @@ def current(conn: Connection, keys: Collection[int]) -> list[tuple[int, str, int
 
 
 class BrokenEntry(NamedTuple):
-    """An outcome that does not go on where the outcome before it, of the same balance, has ended."""
+    """One side of an outcome that does not go on from the balance's outcome before it."""
 
     seq: int
     balance: int
@@ -152,15 +152,15 @@ JOIN outcomes ON destination = key AND destination_version = version AND destina
 
 
 def broken_entries(conn: Connection, limit: int) -> list[BrokenEntry]:
-    """The entries where the versions of a balance have a gap or a repeat, or its running balance jumps.
+    """Find the entries where the versions of a balance have a gap or a repeat, or its running balance jumps.
 
-    A balance begins at version 1 with nothing, and every outcome that touches it adds one.
+    A balance begins at version 1 with zero. Every outcome that touches it adds one to the version.
     """
     return [BrokenEntry(*row) for row in driver(conn).execute(_BROKEN_ENTRIES, {"limit": limit})]
 
 
 def entries_at(conn: Connection, at: Collection[tuple[int, int]]) -> dict[tuple[int, int], int]:
-    """The balance after the outcome that made a version of it, for pairs of key and version, where there is one."""
+    """Return the running balance at each pair of balance key and version. A pair without an outcome is left out."""
     values = {"keys": array(key for key, _ in at), "versions": array(version for _, version in at)}
     return {(key, version): after for key, version, after in driver(conn).execute(_ENTRIES_AT, values)}
 
@@ -192,12 +192,12 @@ LIMIT %(limit)s
 
 
 def due_without_transaction(conn: Connection, limit: int) -> list[str]:
-    """The ids of what is to be settled at a date, and is neither a hold nor a split in the log."""
+    """Find the transactions with a settlement date that are neither a hold nor a split in the log."""
     return [id for (id,) in driver(conn).execute(_DUE_WITHOUT_TRANSACTION, {"limit": limit})]
 
 
 def scheduled_and_accepted(conn: Connection, limit: int) -> list[tuple[str, int]]:
-    """The ids of what still waits for its date, or was cancelled before it, and is in the log all the same, and where."""
+    """Find the scheduled or cancelled transactions that are in the log already. Returns pairs of id and seq."""
     return driver(conn).execute(_SCHEDULED_AND_ACCEPTED, {"limit": limit}).fetchall()
 
 
@@ -205,17 +205,17 @@ def scheduled_and_accepted(conn: Connection, limit: int) -> list[tuple[str, int]
 
 
 class Misposted(NamedTuple):
-    """A row of a funding run that is not what its transaction says, or the other way round."""
+    """A row of a funding run and its transaction that differ, or one of them without the other."""
 
     run: str
     row: int | None
-    """None where no row accounts for a transaction."""
+    """None when the transaction has no row."""
     seq: int | None
-    """None where a row has no transaction."""
+    """None when the row has no transaction."""
 
 
-# Three faults: a posted row whose transaction is missing or differs, a transaction of a run that no row accounts for, and
-# a row that the run has passed over: it is behind the run, or the run says that all are posted.
+# This finds three faults: a posted row whose transaction is missing or differs, a transaction of a run without a row, and
+# a row that the run left out, though it has gone past the row or says that all rows are posted.
 _MISPOSTED = """
 SELECT 'run_' || p.run, p.row, log.seq
 FROM funding_postings AS p
@@ -256,17 +256,17 @@ LIMIT %(limit)s
 
 
 def misposted(conn: Connection, limit: int) -> list[Misposted]:
-    """The rows and transactions of funding runs that do not fit each other in destination, amount, pool or run."""
+    """Find the rows and transactions of funding runs that differ in destination, amount, pool or run."""
     return [*map(Misposted._make, driver(conn).execute(_MISPOSTED, {"limit": limit}))]
 
 
 def miscounted_runs(conn: Connection, limit: int) -> list[tuple[str, int, int]]:
-    """The runs that do not say how many rows they have posted: id, what they say, and how many there are."""
+    """Find the runs that count their posted rows wrongly. Returns rows of run id, its count and the true count."""
     return driver(conn).execute(_MISCOUNTED_RUNS, {"limit": limit}).fetchall()
 
 
 def _stream(conn: Connection, name: str, sql: str) -> Iterator[tuple[Any, ...]]:
-    """The rows of a statement through a server-side cursor, so that memory does not grow with the table."""
+    """Yield the rows of a statement through a server-side cursor, so that memory does not grow with the table."""
     with driver(conn).cursor(name) as cursor:
         cursor.itersize = _FETCH
         cursor.execute(sql)

@@ -1,11 +1,11 @@
-"""Verify the ledger: recompute everything from the history and say what is wrong; never repair.
+"""Verify the ledger: recompute it from its history and report every difference. Nothing is repaired.
 
-One snapshot is read while drains go on. ``verify_all`` decides the log again from nothing, by the same engine as ever, so
-it proves the promise that queues and workers change nothing, and finds any row that was altered. Beside that it computes
+A verification reads one snapshot while drains go on. ``verify_all`` decides the whole log again with the same engine. It
+proves that queues and workers do not change an outcome, and it finds every row that was altered. It also computes
 every digest and every hash of the chains again, and compares them with the checkpoints.
 
-``verify_since_checkpoint`` does not start over: it decides nothing again, and looks instead whether each balance goes on
-where it was. Rows are streamed; memory holds one entry for each balance and each hold.
+``verify_since_checkpoint`` goes on from a checkpoint. It decides nothing again, and checks instead that each outcome goes
+on from the one before it. Rows are streamed; memory holds one entry for each balance and each hold.
 """
 
 from sqlalchemy import Connection, Engine
@@ -20,13 +20,13 @@ from core.verification.walk import Walk
 
 
 def _silent(what: str, done: int, of: int) -> None:
-    """Tell nobody how far it is."""
+    """Report no progress."""
 
 
 def verify_all(engine: Engine, *, key: bytes | None = None, progress: TellProgress = _silent) -> Report:
-    """Read the whole ledger, in one snapshot, and say all that is wrong with it.
+    """Verify the whole ledger in one snapshot, and return a report of every problem.
 
-    ``key`` is what checkpoints are signed with; without it their signatures are not checked.
+    ``key`` is the key that signs checkpoints. Without it their signatures are not checked.
 
     Raises:
         TransientError: the database went away.
@@ -48,11 +48,11 @@ def verify_all(engine: Engine, *, key: bytes | None = None, progress: TellProgre
 def verify_since_checkpoint(
     engine: Engine, *, key: bytes | None = None, limit: int | None = None, progress: TellProgress = _silent
 ) -> Report:
-    """Go on from the newest valid checkpoint, and stop after ``limit`` rows of the log or a little later.
+    """Verify the log from the newest valid checkpoint on, and stop after ``limit`` rows or a little later.
 
-    Every digest and hash is computed again, every outcome goes on where the one before it has left its balances, the
-    balances that were touched are what their last outcomes have left, and all add up to zero. What was decided is not
-    decided again: that takes the whole log.
+    It computes every digest and hash again. It checks that every outcome goes on from the one before it, that each touched
+    balance is what its last outcome left, and that all balances add up to zero. It does not decide the log again, which
+    takes the whole log.
 
     Raises:
         TransientError: the database went away.
@@ -73,7 +73,7 @@ def verify_since_checkpoint(
 
 
 def _valid_checkpoints(conn: Connection, report: Report, key: bytes | None) -> list[Checkpoint]:
-    """Return the valid checkpoints by the position in the log that they vouch for. The others are reported."""
+    """Return the valid checkpoints in the order of their positions in the log. Report the others."""
     valid, before = [], None
     for row in checkpoint_store.every(conn):
         found = checkpoints.read(row, before, key)

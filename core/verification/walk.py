@@ -1,8 +1,8 @@
-"""Walk along the log in ranges of sequence numbers, with the outcomes beside it, and check each row by itself.
+"""Read the log and its outcomes in ranges of sequence numbers, and check each row by itself.
 
 A row must follow the one before it without a gap, name balances of its currency, and have an outcome exactly when its
-queue is decided so far. ``splits.py`` checks what belongs to a split, and ``chains.py`` the hashes. A judge says what
-else there is to check of rows that are decided together: ``replay.py`` or ``continuation.py``.
+queue is decided so far. ``splits.py`` checks splits and their legs, and ``chains.py`` checks the hashes. A judge checks
+rows that are decided together: ``replay.py`` and ``continuation.py`` have one each.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,24 +24,24 @@ from core.verification.report import Report, TellProgress, seq_key, status_text
 from core.verification.splits import Splits
 
 ROWS_AT_A_TIME = 5_000
-"""Rows of the log that one statement reads."""
+"""The number of rows of the log that one statement reads."""
 
 
 class Judge(Protocol):
     """The checks of a verification that a walk calls as it reads the log, for each group of rows."""
 
     def begin(self, queues: dict[int, Queue]) -> None:
-        """Check what must hold before the first row."""
+        """Check everything that comes before the first row."""
 
     def prepare(self, rows: Sequence[HistoryRow]) -> None:
-        """Read what the rows of a range refer to."""
+        """Read what the judge needs for the rows of a range."""
 
     def judge(self, group: Sequence[HistoryRow]) -> None:
         """Check rows that are decided together: an atomic group, or one row."""
 
 
 class Walk:
-    """One walk along the log, from where the chains were to its end or a limit."""
+    """One walk along the log, from the heads ``since`` to the end of the log or to a limit."""
 
     def __init__(self, conn: Connection, report: Report, progress: TellProgress, judge: Judge, since: Heads) -> None:
         self._conn, self._report, self._progress, self._judge, self._since = conn, report, progress, judge, since
@@ -57,7 +57,7 @@ class Walk:
     def run(self, *, limit: int | None = None, checkpoints: Sequence[Checkpoint] = ()) -> None:
         """Check every row of the log and every outcome, and compare the chains with checkpoints on the way.
 
-        It stops after ``limit`` rows, or a little later, where nothing binds two rows together. ``checkpoints`` come in
+        It stops after ``limit`` rows, or a little later, so that no split or atomic group is cut. ``checkpoints`` come in
         the order of their positions.
         """
         self._judge.begin(self._queues)
@@ -90,7 +90,7 @@ class Walk:
         self._check_cursors()
 
     def _rows(self) -> Iterator[HistoryRow]:
-        """Read every row. Seqs may have gaps if something is wrong, so a range begins where there is something."""
+        """Yield every row. A damaged log may have gaps, so each range begins at the next row that exists."""
         last = self._since.sequence or history_store.BEFORE_ALL
         while (first := history_store.next_seq(self._conn, last)) is not None:
             last = first + ROWS_AT_A_TIME - 1
@@ -108,14 +108,14 @@ class Walk:
             self._currencies |= {key: intern(currency) for key, currency in found.items()}
 
     def _pause_before(self, seq: int, ahead: list[Checkpoint]) -> None:
-        """Note how far the walk is, and compare with the checkpoints there. No split or group is open."""
+        """Note the heads of the chains, and compare them with the checkpoints before ``seq``. No split or group is open."""
         if not self._waiting:
             self._report.reached = self._chains.heads(self._report.to_sequence)
         while ahead and ahead[0].heads.sequence < seq:
             self._chains.compare(ahead.pop(0))
 
     def _check_queues(self, rows: Sequence[HistoryRow]) -> None:
-        """Check that each waiting row is in the queue of its source. A decided one may be from before a resize."""
+        """Check that each undecided row is in the queue of its source. A decided row may be older than a resize of the queues."""
         unrecorded = (row.posting for row in rows if row.posting is not None and row.recorded is None)
         waiting = [posting for posting in unrecorded if posting.kind != Kind.SPLIT]
         if not waiting or not self._queues:
@@ -176,13 +176,13 @@ class Walk:
 
 
 def check_log_reaches(report: Report, last_seq: int, sequence: int, who: str) -> None:
-    """Check that the log, whose last row is ``last_seq``, reaches as far as a checkpoint vouches for."""
+    """Check that the log, whose last row is ``last_seq``, reaches the ``sequence`` of a checkpoint."""
     if last_seq < sequence:
         expected = f"a row, for {who} vouches for the log up to {sequence}"
         report.add("log", seq_key(last_seq + 1), "row", expected=expected, found=f"none after {last_seq}")
 
 
 def _group_of(row: HistoryRow) -> int:
-    """Members of an atomic group are neighbours, and share their first seq."""
+    """Return the first seq of the row's atomic group, or the row's own seq. Members of a group are neighbours."""
     posting = row.posting
     return row.seq if posting is None or posting.group_first is None else posting.group_first

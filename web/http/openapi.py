@@ -292,13 +292,17 @@ def _request_schemas() -> Json:
     ]
     schemas["FundingRequest"]["properties"]["recipients"] |= {"minItems": 1}
     schemas["BulkRequest"]["properties"]["transactions"] |= {"minItems": 1, "maxItems": MAX_BULK}
-    for schema in schemas.values():
+    known = {kind.__name__: kind for kind in _structs_in(_REQUIRED)}
+    for name, schema in schemas.items():
         schema["description"] = schema.get("description", "").replace("``", "")
-        for field in schema["properties"].values():
+        texts = _texts_of(known[name])
+        for field_name, field in schema["properties"].items():
             field.pop("default", None)  # Always null, which says nothing.
             for option in field.get("anyOf", ()):
                 if "description" in option:
                     field["description"] = option.pop("description")
+            if field_name in texts:
+                field["description"] = texts[field_name]
     return schemas
 
 
