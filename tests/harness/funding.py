@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 
 from core.base.db import begin, reading
 from core.base.errors import InvalidRequest
-from core.base.ids import new_id, new_key
+from core.base.ids import new_id
 from core.funding import create, dry_run, posting, posting_store, recipients, run_store, runs, views
 from core.funding import jobs as funding_jobs
 from core.funding.create import Created
@@ -151,9 +151,7 @@ def create_ledger(ledger: Ledger, *currencies: str) -> tuple[str, list[str]]:
 
 
 def create_balance(conn: Connection, ledger_id: str, currency: str = "USD") -> str:
-    row = balance_store.create(
-        conn, key=new_key(), ledger_id=ledger_id, indicator=None, currency=currency, meta_data=None
-    )
+    row = balance_store.create(conn, ledger_id=ledger_id, indicator=None, currency=currency, meta_data=None)
     return row.balance_id
 
 

@@ -24,7 +24,6 @@ from sqlalchemy import Engine
 
 from core.base.db import begin, reading
 from core.base.errors import TransientError
-from core.base.ids import new_key
 from core.funding import job_store, posting, row_store, runs
 from core.funding.progress import Progress
 from core.ledger.store import balances as balance_store
@@ -191,7 +190,7 @@ def test_a_ledger_is_topped_up(ledger: Ledger, run: Run, steps: Steps) -> None:
         ledger_store.create(conn, "ldg_1", "Customers", None)
         for _ in range(3):
             terms = {"indicator": None, "currency": "USD", "meta_data": None}
-            balance_store.create(conn, key=new_key(), ledger_id="ldg_1", **terms)
+            balance_store.create(conn, ledger_id="ldg_1", **terms)
     rule = ("--ledger", "ldg_1", "--top-up-to", "2.50")
     assert body_of(run("fund", *rule, *POOL, "--json"))["run"]["rows_applied"] == 3
     assert body_of(run("fund", *rule, *POOL, "--json"))["run"]["rows_applied"] == 0

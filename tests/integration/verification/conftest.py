@@ -6,7 +6,6 @@ from uuid import UUID
 import pytest
 
 from core.base.db import begin
-from core.ledger.rules.model import GENERAL_LEDGER
 from core.ledger.rules.requests import Leg
 from core.ledger.store import balances as balance_store
 from core.verification.verify import verify_all
@@ -23,9 +22,7 @@ def chained(ledger: Ledger) -> Ledger:
     """
     with begin(ledger.engine) as conn:
         for number, name in enumerate(["@World", "@A", "@B", "@C"]):
-            balance_store.create(
-                conn, key=UUID(int=number), ledger_id=GENERAL_LEDGER, indicator=name, currency="USD", meta_data=None
-            )
+            balance_store.create_indicators(conn, [(name, "USD", UUID(int=number))])
     first = ledger.post(
         precise_amount=100, overdraft_limit="9.99", effective_date=datetime.fromisoformat("2020-01-02T03:04:05.678901+05:30"),
         meta_data=b'{ "a": 1.50, "b": "\\u00e9" }',

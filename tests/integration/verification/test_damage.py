@@ -8,7 +8,6 @@ from sqlalchemy import text
 
 from core.base.db import begin, connect
 from core.ledger.directory import Directory
-from core.ledger.rules.model import GENERAL_LEDGER
 from core.ledger.rules.requests import Leg
 from core.ledger.store import balances as balance_store
 from core.ledger.store import transactions as transaction_store
@@ -23,14 +22,7 @@ def told(ledger: Ledger) -> Ledger:
     with begin(ledger.engine) as conn:
         for number, name in enumerate(["@World", "@A", "@B", "@C"]):
             # Ids that are always the same are always in the same queues.
-            balance_store.create(
-                conn,
-                key=UUID(int=number),
-                ledger_id=GENERAL_LEDGER,
-                indicator=name,
-                currency="USD",
-                meta_data=None,
-            )
+            balance_store.create_indicators(conn, [(name, "USD", UUID(int=number))])
     ledger.post(precise_amount=100)
     ledger.post(precise_amount=30, source="@A", destination="@B", allow_overdraft=False)
     ledger.post(precise_amount=31, source="@B", destination="@A", allow_overdraft=False)
