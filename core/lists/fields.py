@@ -11,7 +11,7 @@ from enum import Enum, StrEnum
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, FromClause, Uuid, cast, null
+from sqlalchemy import ColumnElement, Connection, FromClause, Text, Uuid, cast, literal_column, null
 
 
 class Type(Enum):
@@ -193,6 +193,20 @@ class Resource(Struct, frozen=True, eq=False):
             for field in self.fields.values()
             for name in (field.name, *(f"{field.name}_{op}" for op in field.operators))
         ]
+
+
+def id_field(name: str, description: str, *, prefix: str, column: str) -> Field:
+    """Make the field of a row's own ID, which is a prefix and the UUID in a column."""
+    return Field(
+        name,
+        Type.TEXT,
+        description,
+        lambda table: literal_column(f"'{prefix}'", Text()) + cast(table.c[column], Text()),
+        sort_key=lambda table, _: table.c[column],
+        indexed=True,
+        prefix=prefix,
+        key=lambda table: table.c[column],
+    )
 
 
 def resource(name: str, *fields: Field, id: str, numbered: bool = False) -> Resource:

@@ -19,7 +19,7 @@ from core.base.tables import balances, ledgers
 from core.ledger.store import balances as balance_store
 from core.ledger.store.balances import BALANCE_PREFIX, BalanceRow
 from core.lists import query
-from core.lists.fields import Field, Listing, Type, relation, resource
+from core.lists.fields import Field, Listing, Type, id_field, relation, resource
 
 
 def _sum(name: str, description: str) -> Field:
@@ -34,16 +34,7 @@ def _inflight_balance(table: FromClause) -> ColumnElement[Any]:
 
 BALANCES = resource(
     "balances",
-    Field(
-        "balance_id",
-        Type.TEXT,
-        "The balance's id.",
-        lambda table: literal_column(f"'{BALANCE_PREFIX}'", Text()) + cast(table.c.balance_id, Text()),
-        sort_key=lambda table, _: table.c.balance_id,
-        indexed=True,
-        prefix=BALANCE_PREFIX,
-        key=lambda table: table.c.balance_id,
-    ),
+    id_field("balance_id", "The balance's id.", prefix=BALANCE_PREFIX, column="balance_id"),
     Field("ledger_id", Type.TEXT, "The ledger that it is in.", lambda _: ledgers.c.ledger_id, indexed=True),
     Field(
         "identity_id",

@@ -10,7 +10,6 @@ from sqlalchemy import (
     FromClause,
     Numeric,
     SmallInteger,
-    Text,
     Uuid,
     and_,
     any_,
@@ -36,7 +35,7 @@ from core.ledger.store.balances import BALANCE_PREFIX
 from core.ledger.store.transactions import LEGS, TRANSACTION_PREFIX, TransactionRow
 from core.lists import query
 from core.lists.conditions import compared, texts, time_condition
-from core.lists.fields import NULL, Condition, Field, Filter, Listing, Relation, Type, resource
+from core.lists.fields import NULL, Condition, Field, Filter, Listing, Relation, Type, id_field, resource
 from core.lists.shape import ArraySlot, Slot, bound
 
 _LAST = 2**63 - 1
@@ -316,16 +315,7 @@ def _statuses(asked: Filter) -> set[Any]:
 
 TRANSACTIONS = resource(
     "transactions",
-    Field(
-        "transaction_id",
-        Type.TEXT,
-        "The transaction's id.",
-        lambda table: literal_column(f"'{TRANSACTION_PREFIX}'", Text()) + cast(table.c.id, Text()),
-        sort_key=lambda table, _: table.c.id,
-        indexed=True,
-        prefix=TRANSACTION_PREFIX,
-        key=lambda table: table.c.id,
-    ),
+    id_field("transaction_id", "The transaction's id.", prefix=TRANSACTION_PREFIX, column="id"),
     Field(
         "sequence",
         Type.NUMBER,
