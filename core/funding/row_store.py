@@ -112,23 +112,38 @@ _COMING = """
 _HELD = "(balances.balance + balances.inflight_credit_balance + coalesce(coming.amount, 0))"
 """The amount that a balance has, plus the money held for it and the rows that runs have yet to post to it."""
 
+# The key of a row comes out of ``now`` as a whole, so that each row is looked up by it. With the list as a constant,
+# and statistics that do not know the list, the planner reads all of the list at each row. What is coming is added up
+# in a window instead of a join for the same reason.
 _CUT_TO_MISSING = f"""
 WITH now AS MATERIALIZED (
-    SELECT row, %(top_up_to)s::numeric - {_HELD} AS missing
-    FROM funding_rows
-    JOIN balances ON balances.id = funding_rows.destination
-    LEFT JOIN ({_COMING}) AS coming ON coming.destination = balances.id
-    WHERE funding_rows.list = %(list)s
+    SELECT list, row, %(top_up_to)s::numeric - {_HELD} AS missing
+    FROM (
+        SELECT list, row, destination, sum(amount) OVER (PARTITION BY destination) AS amount
+        FROM (
+            SELECT list, row, destination, 0 AS amount
+            FROM funding_rows
+            WHERE list = %(list)s
+            UNION ALL
+            SELECT NULL, NULL, destination, amount
+            FROM ({_COMING}) AS others
+        ) AS each
+    ) AS coming
+    JOIN balances ON balances.id = coming.destination
+    WHERE row IS NOT NULL
 ),
 gone AS (
     DELETE FROM funding_rows AS f
     USING now
-    WHERE f.list = %(list)s AND f.row = now.row AND missing <= 0
+    WHERE (f.list, f.row) = (now.list, now.row)
+      AND missing <= 0
 )
 UPDATE funding_rows AS f
 SET amount = missing
 FROM now
-WHERE f.list = %(list)s AND f.row = now.row AND missing > 0 AND missing < f.amount
+WHERE (f.list, f.row) = (now.list, now.row)
+  AND missing > 0
+  AND missing < f.amount
 """
 
 # Status 4 is REJECTED. LIMIT 1 makes the planner look up each row's posting by the whole primary key, whatever the

@@ -147,3 +147,20 @@ def test_a_large_run_is_tallied_in_one_walk(large: tuple[Connection, RunRow], ex
     conn, run = large
     assert sum(each.rows for each in posting_store.tally(conn, run.id)) == ROWS
     assert explaining.read < READ_FOR_EACH_ROW * ROWS
+
+
+def test_a_large_list_is_cut_to_what_is_missing_without_reading_another_again_at_each_row(
+    large: tuple[Connection, RunRow], explaining: Explaining
+) -> None:
+    conn, run = large
+    other = add_run(conn, run.job, rows=ROWS, seq=2 * ROWS)
+    conn.execute(text("UPDATE funding_runs SET status = 'POSTING', posted_row = 0 WHERE id = :run"), {"run": other})
+    first = conn.execute(
+        text("SELECT min(destination) FROM funding_rows WHERE list = :run"), {"run": run.id}
+    ).scalar_one()
+    conn.execute(
+        text("UPDATE funding_rows SET destination = :first + row - 1 WHERE list = :run"), {"first": first, "run": other}
+    )
+    row_store.cut_to_missing(conn, run.id, 14)
+    assert row_store.totals(conn, run.id) == (ROWS, 4 * ROWS)
+    assert explaining.read < 2 * READ_FOR_EACH_ROW * ROWS
