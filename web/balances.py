@@ -24,7 +24,10 @@ blueprint = Blueprint("balances", __name__)
 
 _EXAMPLE = "bln_01928ee1-7e5a-7000-8000-000000000000"
 _INCLUDE = parameters.one_of(
-    "include", ("ledger", "identity"), "Taken for Blnk's clients; the ids of both are in each balance.", repeats=True
+    "include",
+    ("ledger", "identity"),
+    "An option of Blnk's clients, without effect. Each balance has the ids of both.",
+    repeats=True,
 )
 
 
@@ -128,8 +131,8 @@ def read_lineage(balance_id: str) -> Response:
 @parameters.takes(
     parameters.LIMIT,
     parameters.after("5"),
-    parameters.time("from", "Entries from this time on."),
-    parameters.time("to", "Entries before this time."),
+    parameters.time("from", "The earliest time of an entry."),
+    parameters.time("to", "The time before which an entry must be."),
 )
 @operation({200: list[Entry]}, 404, media=operations.CSV)
 def read_entries(balance_id: str) -> Response:
@@ -148,5 +151,5 @@ def read_entries(balance_id: str) -> Response:
 
 
 def _queued(conn: Connection, row: BalanceRow) -> tuple[int, int] | None:
-    """Debits and credits not decided yet, if they are asked for."""
+    """Read the debits and credits that are not decided yet, if the request asks for them."""
     return balance_store.queued_sums(conn, row.key) if parameters.flag("with_queued") else None

@@ -1,4 +1,4 @@
-"""``/funding-jobs``: create or try in a dry run, list, read, stop and go on; what became of each run, and of each row of it."""
+"""``/funding-jobs``: create a job or dry-run it, list, read, pause, resume and run jobs, and read their runs and rows."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -59,10 +59,10 @@ MAX_UPLOAD = 256 * 1024 * 1024
 PARTS = "one part job, the JSON without recipients, and one part recipients, a CSV file"
 
 _UPLOADS, _BODIES, _RECEIVED = BoundedSemaphore(2), BoundedSemaphore(2), BoundedSemaphore(8)
-"""Who may load a list at one time, out of an upload or out of a body: each holds one of the connections that every POST
-needs. And how many uploads may be under way, for each keeps a thread."""
+"""The limits on lists at one time. Two uploads and two bodies may load, because each holds one of the connections that every
+POST needs. Eight uploads may be under way, because each keeps a thread."""
 TURN_S = 120.0
-"""How long one waits for its turn."""
+"""The longest time that a list waits for its turn."""
 
 COUNTED_S = 30.0
 
@@ -75,7 +75,7 @@ _UPLOAD: dict[str, Any] = {
         "job": {
             "type": "string",
             "contentMediaType": "application/json",
-            "description": "FundingRequest without recipients or rule.",
+            "description": "A FundingRequest without recipients or rule.",
         },
         "recipients": {
             "type": "string",
@@ -93,12 +93,14 @@ def create() -> Response:
 
     A job without a date runs at once. The status is 201, or 200 when the same job was there before.
 
-    ``recipients`` are a list, or ``rule`` says whom; or the body is ``multipart/form-data`` with the part ``job``, this JSON
-    without recipients, and the part ``recipients``, a CSV file with the header ``destination,amount,description`` (or
-    ``precise_amount``), of up to 256 MiB. All rows are checked before anything is kept. What is wrong is listed in
-    ``details.problems`` as row, field and message, the first hundred, and counted in ``details.problem_count``; ``row`` is the
-    line of a CSV, whose header is line 1, or the place in the list, from 1. With ``dry_run`` nothing is kept, and the answer
-    is what a run would come to over the balances as they are.
+    The job has a list of ``recipients``, or a ``rule`` that chooses them. The list may also be a CSV file of up to 256 MiB. The
+    body is then ``multipart/form-data``: the part ``job`` is this JSON without recipients, and the part ``recipients`` is the
+    file. Its header is ``destination,amount,description``, or has ``precise_amount`` in place of ``amount``.
+
+    All rows are checked before anything is stored. ``details.problems`` lists the first hundred problems by row, field and
+    message, and ``details.problem_count`` counts all. ``row`` is the line in the file, whose header is line 1, or the place in
+    the list, from 1. With ``dry_run`` nothing is stored, and the answer is the result that a run would have with the balances
+    as they are now.
     """
     if request.mimetype != MULTIPART:
         asked = _checked(wire.read(FundingRequest, or_else=f", or {MULTIPART} with {PARTS}"), has_file=False)
@@ -114,7 +116,7 @@ def create() -> Response:
 @parameters.takes(
     parameters.LIMIT,
     parameters.after("fund_01928ee1-7e5a-7000-8000-000000000000"),
-    parameters.one_of("status", funding_views.JOB_STATUSES, "Only jobs that are so now."),
+    parameters.one_of("status", funding_views.JOB_STATUSES, "The present status of the jobs."),
 )
 @operation({200: list[FundingJob]})
 def read_page() -> Response:
@@ -245,7 +247,7 @@ def read_run(job_id: str, run_id: str) -> Response:
 
     if wait_s:
         ledger.waiting.until(is_over, wait_s)
-    # How far it is and what came of it are to be of the same moment.
+    # One snapshot, so that the run and the counts of its rows agree.
     with reading_within(ledger.engine, COUNTED_S) as conn:
         job = funding_jobs.get_job(conn, job_id)
         found = funding_jobs.get_run(conn, job, run_id)
@@ -255,7 +257,9 @@ def read_run(job_id: str, run_id: str) -> Response:
 
 @blueprint.get("/funding-jobs/<job_id>/runs/<run_id>/rows")
 @parameters.takes(
-    parameters.LIMIT, parameters.after("5"), parameters.one_of("status", ROW_STATUSES, "Only rows that are so now.")
+    parameters.LIMIT,
+    parameters.after("5"),
+    parameters.one_of("status", ROW_STATUSES, "The present status of the rows."),
 )
 @operation({200: list[FundingRow]}, 404, media=operations.CSV)
 def read_rows(job_id: str, run_id: str) -> Response:
@@ -323,10 +327,10 @@ def _turn(places: BoundedSemaphore, wait_s: float) -> Iterator[None]:
 
 
 def _parts() -> tuple[FundingRequest, BinaryIO]:
-    """The two parts of an upload. The file is on disk by now; what was cut off on its way has no parts.
+    """Return the two parts of an upload. The file is on disk by now. An upload that was cut off has no parts.
 
     Raises:
-        InvalidRequest: there is anything else.
+        InvalidRequest: the upload has other parts.
     """
     request.max_content_length, request.max_form_memory_size = MAX_UPLOAD, wire.MAX_BODY
     jobs: list[bytes] = [text.encode() for text in request.form.getlist("job")]
@@ -339,16 +343,16 @@ def _parts() -> tuple[FundingRequest, BinaryIO]:
         raise wire.Malformed(text)
     if len(jobs[0]) > wire.MAX_BODY:
         raise wire.Malformed(f"the part job is larger than {wire.MAX_BODY} bytes")
-    if "\ufffd".encode() in jobs[0]:  # What became of bytes that are no text.
+    if "\ufffd".encode() in jobs[0]:  # Bytes that are not UTF-8 became this character.
         raise wire.Malformed("the part job must be UTF-8")
     return _checked(wire.decoded(FundingRequest, jobs[0]), has_file=True), cast(BinaryIO, files[0].stream)
 
 
 def _checked(asked: Decoded[FundingRequest], *, has_file: bool) -> FundingRequest:
-    """A request that could be read. What is wrong with its terms, or its rows, is said beside what cannot be read.
+    """Return the request if all of it could be read.
 
     Raises:
-        InvalidRequest: some field cannot be read.
+        InvalidRequest: some field cannot be read. The error also lists the problems of the terms and the rows.
     """
     if asked.unread:
         terms = terms_problems(asked.value, has_file, datetime.now(UTC))
@@ -361,7 +365,7 @@ def _checked(asked: Decoded[FundingRequest], *, has_file: bool) -> FundingReques
     return asked.value
 
 
-# What a list is asked for
+# Reading parameters
 
 
 def _after(prefix: str, what: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What balances held at a time, and the snapshots that make the question cheap."""
+"""``/balances/<id>/at``: read a balance at a time. ``/balances-snapshots``: take the snapshots that make this quick."""
 
 import re
 
@@ -20,20 +20,20 @@ blueprint = Blueprint("history", __name__)
 _BATCH_SIZE = Parameter(
     "batch_size",
     {"type": "integer", "minimum": 1, "maximum": MAX_BATCH},
-    f"Balances that are taken in one commit; {BATCH} unless told otherwise.",
+    f"The number of balances in one commit. The default is {BATCH}.",
     str(BATCH),
 )
 
 
 class Message(Struct, frozen=True):
-    """What was begun."""
+    """A message that says what has begun."""
 
     message: str
 
 
 @blueprint.get("/balances/<balance_id>/at")
 @operation({200: HistoricalBalance}, 404)
-@parameters.takes(parameters.time("timestamp", "Now, unless told otherwise."), parameters.FROM_SOURCE)
+@parameters.takes(parameters.time("timestamp", "The time of the balance. The default is now."), parameters.FROM_SOURCE)
 def read_at(balance_id: str) -> Response:
     """Read a balance at a time.
 

@@ -1,4 +1,4 @@
-"""``/queues`` and ``/health``: how long the lines are, whether everything that should move them lives, and a push."""
+"""``/queues``, ``/health`` and ``/transactions/recover``: list queues, check the service, decide what waits too long."""
 
 from contextlib import suppress
 from typing import Literal
@@ -20,15 +20,15 @@ from web.service import Service, service
 blueprint = Blueprint("queues", __name__)
 
 WORKER_SILENT_S = 15
-"""A worker not heard from for this long counts as gone. They beat every five seconds."""
+"""The silence after which a worker counts as gone. Workers beat every five seconds."""
 
 
 RECOVER_AFTER_S = 120
-"""The shortest time after which waiting is worth a recovery; what waits for less is a worker's."""
+"""The shortest threshold of a recovery. A worker decides what has waited for less."""
 
 
 class Checks(Struct, frozen=True, kw_only=True):
-    """What is looked at. Only the database decides whether transactions can be accepted."""
+    """The results of the checks. Only the database decides whether transactions can be accepted."""
 
     database: Literal["UP", "DOWN"]
     broker: Literal["UP", "DOWN", "UNKNOWN"] | UnsetType = UNSET
@@ -46,18 +46,18 @@ class Health(Struct, frozen=True, kw_only=True):
 
 
 class Recovery(Struct, frozen=True, kw_only=True):
-    """What a recovery has come to."""
+    """The result of a recovery."""
 
     recovered: int
-    """Transactions that waited for so long, and are decided now."""
+    """The number of transactions that waited for so long and are now decided."""
     threshold: str
-    """As Go prints it: 5m0s."""
+    """The threshold as Go prints it, such as 5m0s."""
 
 
 _THRESHOLD = Parameter(
     "threshold",
     {"type": "string", "pattern": "^([0-9]{1,9}(\\.[0-9]{1,9})?(ns|us|ms|s|m|h)){1,4}$"},
-    "How long something must have waited, as Go writes durations: 5m, 1h30m. Two minutes at least, also the default.",
+    "The time that a transaction must have waited, as Go writes durations: 5m, 1h30m. The least and the default are two minutes.",
     "5m",
 )
 

@@ -14,7 +14,6 @@ from core.base.problems import refusal
 from core.ledger import answers, dry_run_answers, intake, lookup
 from core.ledger.answers import (
     BatchAccepted,
-    BulkStatus,
     Lineage,
     Transaction,
     TransactionPage,
@@ -211,14 +210,6 @@ def _read_batch(ledger: Service, batch_id: str, wait_s: float) -> Response:
         wait_all(ledger, places, wait_s)
         batch = lookup.batch(ledger.engine, batch_id)
     return wire.answer(batch)
-
-
-def _bulk_status(asked: BulkRequest) -> BulkStatus:
-    if asked.run_async:
-        return "processing"
-    if not asked.skip_queue:
-        return "queued"
-    return "inflight" if asked.inflight else "applied"
 
 
 def _bulk_requests(asked: BulkRequest, unread: Sequence[Unread]) -> list[TransactionRequest | None]:

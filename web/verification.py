@@ -1,4 +1,4 @@
-"""``/verify``: whether what came after the last checkpoint is as it was written."""
+"""``/verify``: verify what was written after the last checkpoint."""
 
 from threading import Lock
 
@@ -14,20 +14,25 @@ from web.service import service
 blueprint = Blueprint("verification", __name__)
 
 VERIFIED = 100_000
-"""Rows of the log that one request verifies, some seconds' work."""
+"""The number of rows of the log that one request verifies. They take some seconds."""
 
 _busy = Lock()
-"""Requests that post must not wait for a crowd that verifies."""
+"""Lets one request verify at a time, so that requests that post do not wait for many that verify."""
 
 
 @blueprint.get("/verify")
 @operation({200: Verification})
-@parameters.takes(parameters.one_of("full", ("false",), "Everything from the start takes the command: pacioli verify."))
+@parameters.takes(
+    parameters.one_of(
+        "full", ("false",), "false is the only value. The command pacioli verify checks everything from the start."
+    )
+)
 def verify() -> Response:
     """Verify the ledger.
 
-    The hash chain is verified since the last checkpoint, and that balances follow from it. ``ok: false`` lists what was altered.
-    Nothing is written: a worker makes a checkpoint every hour, and so does ``pacioli verify``, which decides everything anew.
+    The request verifies the hash chain since the last checkpoint, and that the balances follow from it. An answer with
+    ``ok: false`` lists what was altered. Nothing is written. A worker makes a checkpoint every hour, and so does
+    ``pacioli verify``, which decides everything anew.
     """
     full = request.args.get("full", "false")
     if full not in ("true", "false"):

@@ -1,4 +1,4 @@
-"""What a route reads and answers, said beside it: the OpenAPI document is made from this, from the routes and the structs."""
+"""Declares what a route reads and answers. The OpenAPI document is made from these declarations, the routes and the structs."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -18,25 +18,25 @@ MULTIPART = "multipart/form-data"
 
 
 class Operation(Struct, frozen=True, kw_only=True):
-    """What the route itself does not say."""
+    """The bodies, answers and errors of one route."""
 
     answers: dict[int, Any] = {}
-    """The type of each good answer; None where it is not JSON."""
+    """The type of the answer with each good status. It is None where the answer is not JSON."""
     errors: tuple[int, ...] = ()
-    """Beside 400, 500 and 503, and what any body may get."""
+    """The statuses of errors beside 400, 500 and 503, and those that any route with a body has."""
     body: type[Struct] | None = None
     form: dict[str, Any] | None = None
-    """The schema of a multipart body that it takes as well."""
+    """The schema of a multipart body, if the route takes one as well."""
     media: str = JSON
-    """What else it answers, on demand, or instead of JSON."""
+    """The media type of the answer, in place of JSON or on demand."""
     filters: Resource | None = None
     """The list whose fields the body filters."""
     open: bool = False
-    """Whether it is answered without a key."""
+    """Whether the route needs no key."""
 
 
 def operation(answers: dict[int, Any], *errors: int, **more: Any) -> Callable[[View], View]:
-    """Declare what a view answers; ``more`` is as in ``Operation``."""
+    """Declare what a view answers. ``more`` is as in ``Operation``."""
 
     def declare(view: View) -> View:
         view.operation = Operation(answers=answers, errors=errors, **more)  # type: ignore[attr-defined]
@@ -46,13 +46,13 @@ def operation(answers: dict[int, Any], *errors: int, **more: Any) -> Callable[[V
 
 
 def of_view(view: Callable[..., Any]) -> Operation:
-    """What a view declares."""
+    """Return the operation that a view declares."""
     found: Operation = getattr(view, "operation", _NONE)
     return found
 
 
 def open_paths(app: Flask) -> frozenset[str]:
-    """The paths that are answered without a key."""
+    """Return the paths that need no key."""
     rules = app.url_map.iter_rules()
     return frozenset(rule.rule for rule in rules if of_view(app.view_functions[rule.endpoint]).open)
 

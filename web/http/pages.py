@@ -1,4 +1,4 @@
-"""Lists: what is asked for, in the query or in a body, and pages of it, as JSON or CSV."""
+"""Reads which page of a list is asked for, in the query or in a body, and answers it as JSON or CSV."""
 
 import csv
 import io
@@ -27,11 +27,11 @@ TIMEOUT_S = 5.0
 T = TypeVar("T")
 
 _HARMLESS = re.compile(r"-?[0-9]+(\.[0-9]+)?|@[\w.-]+")
-"""Numbers and ordinary @Names: no spreadsheet takes them for a formula."""
+"""Matches numbers and ordinary @Names, which no spreadsheet takes for a formula."""
 
 
 def in_query(declared: Parameters, *, default: int, what: str = "") -> Listing:
-    """The page that the query asks for, in the words of the list's declaration. ``what`` as in ``limit_offset``."""
+    """Read the page that the query asks for, as the list declares it. ``what`` is as in ``limit_offset``."""
     assert declared.resource is not None
     pairs = parameters.arguments(declared)
     given = dict(reversed(pairs))
@@ -56,7 +56,7 @@ def _page_number(page: str, given: Mapping[str, str]) -> int:
 
 
 def in_body(resource: Resource) -> Listing:
-    """The page that the body asks for. ``after`` may be in the query, where the Link header has it."""
+    """Read the page that the body asks for. ``after`` may be in the query, where the Link header has it."""
     return filters.of_request(resource, wire.body(FilterRequest), default=20, after=request.args.get("after"))
 
 
@@ -67,10 +67,10 @@ def answer(
     place_of: Callable[[T], object],
     page: Callable[[list[Any], int], Struct],
 ) -> Response:
-    """A page, as a list or with its count, and where the next one begins. For a body, that is where to send it again.
+    """Answer a page, as a list or with its count. A ``Link`` header names the next page, which takes the same body, if any.
 
     Raises:
-        InvalidRequest: it would take too long; says by what it is found faster.
+        InvalidRequest: the search takes too long. The error names the filters that are faster.
     """
     try:
         with reading_within(service().engine, TIMEOUT_S) as conn:
@@ -85,7 +85,7 @@ def answer(
 
 
 def table(kind: type[Struct], rows: Sequence[Struct]) -> Response:
-    """All of a page: JSON, or CSV for ``Accept: text/csv``, with the fields of the JSON as its columns."""
+    """Answer rows as JSON, or as CSV for ``Accept: text/csv``. The columns of the CSV are the fields of the JSON."""
     if request.accept_mimetypes.best_match(["application/json", "text/csv"]) != "text/csv":
         return wire.answer(rows)
     text = io.StringIO()
@@ -105,7 +105,7 @@ def _cell(value: Any) -> Any:
 
 
 def _inert(value: Any) -> Any:
-    """A client's text that a spreadsheet would run as a formula, marked as text (OWASP, CSV injection)."""
+    """Mark a text that a spreadsheet would run as a formula (OWASP, CSV injection)."""
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) and not _HARMLESS.fullmatch(value):
         return "'" + value
     return value

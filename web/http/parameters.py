@@ -1,4 +1,4 @@
-"""What a route takes after the question mark: one declaration checks requests and describes the route in OpenAPI.
+"""Declares, checks and reads the parameters of a query. One declaration checks requests and describes the route in OpenAPI.
 
 A view declares its parameters with ``takes``; a view without a declaration takes none.
 """
@@ -20,7 +20,7 @@ Json = dict[str, Any]
 View = TypeVar("View", bound=Callable[..., Any])
 
 IGNORED = frozenset({"instance_id", "org_id"})
-"""Blnk's clients send these to its cloud with every request; Blnk itself ignores them too."""
+"""The parameters that are ignored. Blnk's clients send them to its cloud with every request, and Blnk ignores them too."""
 
 SYNONYMS = {
     "per_page": "limit",
@@ -30,7 +30,7 @@ SYNONYMS = {
     "order": "sort_order",
     "order_dir": "sort_order",
 }
-"""Names that Blnk reserves in lists."""
+"""Other names of parameters, which Blnk reserves in lists."""
 
 DURATION = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m)?"
 MAX_WAIT_S = 60.0
@@ -47,18 +47,18 @@ class Parameter(Struct, frozen=True):
 
 
 class Parameters(Struct, frozen=True):
-    """All that one route takes in its query."""
+    """The parameters of one route."""
 
     own: tuple[Parameter, ...] = ()
     resource: Resource | None = None
-    """A list also takes ``field=value`` and ``field_operator=value`` of its resource, each as often as wanted."""
+    """The resource of a list. It adds the parameters ``field=value`` and ``field_operator=value``, which may repeat."""
 
     by_name: dict[str, Parameter] = {}
-    """Its own parameters by name."""
+    """The own parameters by name."""
 
     @property
     def described(self) -> tuple[Parameter, ...]:
-        """Its own parameters and, for a list, one for each field."""
+        """The own parameters and, for a list, one for each field."""
         if self.resource is None:
             return self.own
         fields = (_of_field(field) for field in self.resource.fields.values() if field.type is not Type.OBJECT)
@@ -66,56 +66,58 @@ class Parameters(Struct, frozen=True):
 
 
 def one_of(name: str, words: Iterable[str], description: str, *, repeats: bool = False) -> Parameter:
-    """A parameter that is one of a few words."""
+    """Make a parameter that takes one of a few words."""
     known = list(words)
     return Parameter(name, {"type": "string", "enum": known}, description, known[0], repeats)
 
 
 def time(name: str, description: str) -> Parameter:
-    """A parameter that is an RFC 3339 time."""
+    """Make a parameter that takes an RFC 3339 time."""
     return Parameter(name, {"type": "string", "format": "date-time"}, description, "2026-04-22T15:28:03Z")
 
 
 def after(example: str) -> Parameter:
-    """Where the page before ended, such as ``example``."""
-    text = "Where the page before ended. The Link header of each page has the address of the next."
+    """Make the parameter that says where the page before ended, such as ``example``."""
+    text = "The row that ended the page before. The Link header of each page has the address of the next page."
     return Parameter("after", {"type": "string"}, text, example)
 
 
 WAIT = Parameter(
     "wait",
     {"type": "string", "pattern": f"^{DURATION}$"},
-    "Answer as soon as the outcome is there, at most after this long: 500ms, 10s, 1m.",
+    "The longest time to wait for the outcome, such as 500ms, 10s or 1m. The answer comes as soon as the outcome is there.",
     "10ms",
 )
-LIMIT = Parameter("limit", {"type": "integer", "minimum": 1}, "Rows of a page.", "5")
-FROM_SOURCE = one_of("from_source", ("true", "false"), "true: recomputed from all that was ever decided.")
-WITH_QUEUED = one_of("with_queued", ("true", "false"), "true: also what is accepted and not decided yet.")
+LIMIT = Parameter("limit", {"type": "integer", "minimum": 1}, "The number of rows in a page.", "5")
+FROM_SOURCE = one_of("from_source", ("true", "false"), "true recomputes the balance from all decisions.")
+WITH_QUEUED = one_of(
+    "with_queued", ("true", "false"), "true adds the transactions that are accepted and not decided yet."
+)
 
 
 def page_of(resource: Resource, *, example: str) -> tuple[Parameter, ...]:
-    """What a list takes beside its filters. ``example`` is an ``after``."""
+    """Make the parameters of a list, beside its filters. ``example`` is a value of ``after``."""
     return (
         LIMIT,
         Parameter(
             "offset",
             {"type": "integer", "minimum": 0},
-            "Rows to leave out. Prefer after: it stays right while rows are added.",
+            "The number of rows to leave out. Prefer after, which stays right while rows are added.",
             "0",
         ),
         Parameter(
-            "page", {"type": "integer", "minimum": 1}, "Instead of offset: the number of a page, from 1 on.", "1"
+            "page", {"type": "integer", "minimum": 1}, "The number of a page, from 1 on, in place of offset.", "1"
         ),
         after(example),
-        one_of("sort_by", ("created_at", *resource.sortable), "created_at, unless told otherwise."),
-        one_of("sort_order", ("asc", "desc"), "desc, newest first, unless told otherwise."),
-        one_of("logical_operator", ("and", "or"), "Whether all filters must hold, or one."),
-        one_of("include_count", ("true", "false"), "true: answer with data and total_count."),
+        one_of("sort_by", ("created_at", *resource.sortable), "The field to sort by. The default is created_at."),
+        one_of("sort_order", ("asc", "desc"), "The order. The default is desc, which lists the newest first."),
+        one_of("logical_operator", ("and", "or"), "and means that all filters must hold. or means that one must hold."),
+        one_of("include_count", ("true", "false"), "true answers with data and total_count."),
     )
 
 
 def takes(*parameters: Parameter, resource: Resource | None = None) -> Callable[[View], View]:
-    """Declare the parameters of a view; for a list, also the resource whose fields filter it."""
+    """Declare the parameters of a view. A list also declares the resource whose fields filter it."""
 
     def declare(view: View) -> View:
         view.parameters = Parameters(parameters, resource, {each.name: each for each in parameters})  # type: ignore[attr-defined]
@@ -125,7 +127,7 @@ def takes(*parameters: Parameter, resource: Resource | None = None) -> Callable[
 
 
 def of_view(view: Callable[..., Any]) -> Parameters:
-    """What a view declares."""
+    """Return the parameters that a view declares."""
     found: Parameters = getattr(view, "parameters", _NONE)
     return found
 
@@ -134,12 +136,12 @@ _NONE = Parameters()
 
 
 def check() -> None:
-    """Refuse what the route of the request does not take.
+    """Refuse parameters that the route of the request does not take.
 
-    A filter is left to the list, which knows all about filters.
+    The list checks its filters itself, because it knows all about filters.
 
     Raises:
-        InvalidRequest: a parameter is unknown, or given twice. It names all of them, with the nearest known name.
+        InvalidRequest: a parameter is unknown or given twice. The error names all such parameters, with the nearest known names.
     """
     if not request.environ.get("QUERY_STRING") or request.endpoint is None:
         return
@@ -161,7 +163,7 @@ def check() -> None:
 
 
 def arguments(declared: Parameters) -> list[tuple[str, str]]:
-    """The query of the request under the names that its route declares, without what is ignored."""
+    """Return the parameters of the request under the names that its route declares, without the ignored ones."""
     synonyms = SYNONYMS if declared.resource is not None else {}
     return [(synonyms.get(name, name), value) for name, value in request.args.items(multi=True) if name not in IGNORED]
 
@@ -188,16 +190,18 @@ _SCHEMAS: dict[Type, tuple[Json, str]] = {
 }
 
 
-# Reading them
+# Reading parameters
 
 
 def limit_offset(
     *, default: int, largest: int, what: str = "", given: Mapping[str, str] | None = None
 ) -> tuple[int, int]:
-    """The page asked for, in the query or in ``given`` of it.
+    """Read the limit and offset of a page from ``given``, or else from the query.
+
+    Without ``what``, the default stands in for a value that cannot be parsed, as in Blnk.
 
     Raises:
-        InvalidRequest: unparsable, and ``what`` is given ("Invalid limit value"); else the default stands in, as in Blnk.
+        InvalidRequest: a value cannot be parsed, and ``what`` begins the message, as in "Invalid limit value".
     """
     given = request.args if given is None else given
     limit = min(_number(given, "limit", 1, default, what), largest)
@@ -216,10 +220,10 @@ def _number(given: Mapping[str, str], name: str, least: int, default: int, what:
 
 
 def after_number(what: str) -> int | None:
-    """The ``?after=`` of a walk by number. ``what`` says which number that is.
+    """Read ``?after=`` in a list that is paged by a number. ``what`` names that number.
 
     Raises:
-        InvalidRequest: it is none.
+        InvalidRequest: the text is not a number.
     """
     text = request.args.get("after")
     if text is None:
@@ -239,10 +243,10 @@ def next_link(response: Response, after: object | None) -> Response:
 
 
 def wait_s() -> float:
-    """The ``?wait=`` of the request in seconds: ``10s``, ``500ms``, ``1m`` or a number of seconds; at most a minute.
+    """Read ``?wait=`` in seconds, at most a minute. It is ``10s``, ``500ms``, ``1m`` or a number of seconds.
 
     Raises:
-        InvalidRequest: it is none of these.
+        InvalidRequest: the text is none of these.
     """
     if not request.environ.get("QUERY_STRING"):
         return 0.0
@@ -257,10 +261,10 @@ def wait_s() -> float:
 
 
 def flag(name: str) -> bool:
-    """A query parameter that is ``true`` or ``1``, ``false`` or ``0``; without it, false.
+    """Read a parameter that is ``true`` or ``1``, ``false`` or ``0``. The default is false.
 
     Raises:
-        InvalidRequest: it is anything else.
+        InvalidRequest: the text is anything else.
     """
     text = request.args.get(name, "")
     if text.lower() not in ("true", "1", "false", "0", ""):
@@ -269,10 +273,10 @@ def flag(name: str) -> bool:
 
 
 def time_arg(name: str, code: ErrorCode = ErrorCode.GEN_VALIDATION_ERROR) -> datetime | None:
-    """A query parameter that is an RFC 3339 time.
+    """Read a parameter that is an RFC 3339 time.
 
     Raises:
-        InvalidRequest: it is not one.
+        InvalidRequest: the text is not such a time.
     """
     text = request.args.get(name)
     if not text:

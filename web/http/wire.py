@@ -1,4 +1,4 @@
-"""JSON in and out. In: exact numbers, no unknown fields. Out: integers as integers, times as RFC 3339."""
+"""Reads and writes JSON. Numbers are read exactly, and unknown fields are refused. Times are written as RFC 3339."""
 
 from typing import Any, TypeVar
 
@@ -30,7 +30,7 @@ from web.http.lean import Answer
 MAX_BODY = 5 * 1024 * 1024
 
 REQUEST_ID = "pacioli.request_id"
-"""Key of the request's id in the WSGI environment."""
+"""The key of the request's ID in the WSGI environment."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -50,7 +50,8 @@ DECODERS: "dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]" = {
         RunRequest,
     )
 } | {kind: msgspec.json.Decoder(kind, float_hook=exact) for kind in (FilterRequest, FundingRequest)}
-"""Made here, by one thread. Two that make the first decoder of a struct at the same moment crash the process (0.22)."""
+"""The decoders. One thread makes them here: two threads that make the first decoder of a struct at the same moment crash
+the process (msgspec 0.22)."""
 
 
 class Malformed(InvalidRequest):
@@ -62,10 +63,10 @@ class Malformed(InvalidRequest):
 
 
 def body(kind: type[T], *, optional: bool = False, or_else: str = "") -> T:
-    """The request's JSON body. With ``optional`` an empty one is the default. ``or_else`` names what else is taken.
+    """Read the JSON body of the request. With ``optional``, an empty body means the defaults. ``or_else`` names other types.
 
     Raises:
-        InvalidRequest: not JSON, fields of the wrong type, unknown fields; all of them named.
+        InvalidRequest: the body is not JSON, or has unknown fields or fields of a wrong type. The error names all of them.
     """
     asked, unread = read(kind, optional=optional, or_else=or_else)
     if unread:
@@ -74,10 +75,10 @@ def body(kind: type[T], *, optional: bool = False, or_else: str = "") -> T:
 
 
 def read(kind: type[T], *, optional: bool = False, or_else: str = "") -> Decoded[T]:
-    """The request's JSON body as far as it can be read, for one whose other fields are to be checked all the same.
+    """Read the JSON body as far as it can be read, so that the other fields can be checked all the same.
 
     Raises:
-        InvalidRequest: not JSON.
+        InvalidRequest: the body is not JSON.
     """
     environ = request.environ
     content_type = environ.get("CONTENT_TYPE") or "application/json"
@@ -89,10 +90,10 @@ def read(kind: type[T], *, optional: bool = False, or_else: str = "") -> Decoded
 
 
 def decoded(kind: type[T], data: bytes) -> Decoded[T]:
-    """JSON as a request.
+    """Decode JSON into a request.
 
     Raises:
-        InvalidRequest: as ``read``.
+        InvalidRequest: the data is not JSON.
     """
     try:
         return decoding.read(DECODERS[kind], data)
@@ -101,7 +102,7 @@ def decoded(kind: type[T], data: bytes) -> Decoded[T]:
 
 
 def _read(environ: dict[str, Any]) -> bytes:
-    """The body. The server hands it over whole, with or without a Content-Length."""
+    """Read the body. The server hands it over whole, with or without a Content-Length."""
     length = environ.get("CONTENT_LENGTH") or ""
     announced = int(length) if length.isascii() and length.isdigit() else MAX_BODY + 1
     data: bytes = environ["wsgi.input"].read(announced) if not length or announced <= MAX_BODY else b""
@@ -111,7 +112,7 @@ def _read(environ: dict[str, Any]) -> bytes:
 
 
 def answer(content: Any, status: int = 200) -> Response:
-    """A JSON response."""
+    """Make a JSON response."""
     body = encode(content)
     return Answer(
         [body], status, [("Content-Type", "application/json; charset=utf-8"), ("Content-Length", str(len(body)))]

@@ -12,15 +12,17 @@ from msgspec import Meta, Raw, Struct, json
 
 from core.base.decoding import BLANK_IS_NONE, UNREADABLE
 
-Amount = Annotated[Decimal, Meta(description="Major units. A JSON number or its text; never rounded.")]
+Amount = Annotated[
+    Decimal, Meta(description="The amount in major units, as a JSON number or its text. It is never rounded.")
+]
 PreciseAmount = Annotated[
-    int | str, Meta(description="Minor units: an integer of any size, or its digits as a string.")
+    int | str, Meta(description="The amount in minor units, as an integer of any size or its digits in a string.")
 ]
 NO_TIME_TEXT = "please format the scheduled date as 'YYYY-MM-DDTHH:MM:SS+00:00' (e.g., 2024-04-22T15:28:03+00:00)"
 """The problem that is reported for a text that is not a time."""
 
 Timestamp = Annotated[
-    datetime, Meta(tz=True, description="RFC 3339 with a time zone.", extra={UNREADABLE: NO_TIME_TEXT})
+    datetime, Meta(tz=True, description="An RFC 3339 time with a time zone.", extra={UNREADABLE: NO_TIME_TEXT})
 ]
 DueDate = Annotated[
     datetime,
@@ -34,12 +36,12 @@ NO_META_DATA = Raw(b"")
 class Leg(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """One of several sources or destinations."""
 
-    identifier: Annotated[str, Meta(description="Balance id, or the @Name of an internal balance.")]
+    identifier: Annotated[str, Meta(description="A balance id, or the @Name of an internal balance.")]
     distribution: (
         Annotated[str, Meta(description='A percentage of the total ("10%"), major units ("12.50"), or "left".')] | None
     ) = None
     precise_distribution: (
-        Annotated[int | str, Meta(description='Minor units, or "left". Wins over distribution.')] | None
+        Annotated[int | str, Meta(description='Minor units, or "left". It wins over distribution.')] | None
     ) = None
 
     # Blnk's clients send these without effect.
@@ -69,7 +71,9 @@ class TransactionRequest(Struct, forbid_unknown_fields=True):
 
     amount: Amount | None = None
     precise_amount: PreciseAmount | None = None
-    precision: Annotated[Decimal, Meta(description="Minor units in a major unit: 100 for cents.")] | None = None
+    precision: (
+        Annotated[Decimal, Meta(description="The number of minor units in a major unit, such as 100 for cents.")] | None
+    ) = None
     currency: str | None = None
     reference: (
         Annotated[
@@ -78,12 +82,12 @@ class TransactionRequest(Struct, forbid_unknown_fields=True):
         | None
     ) = None
     description: str | None = None
-    source: Annotated[str, Meta(description="Balance id, or the @Name of an internal balance.")] | None = None
+    source: Annotated[str, Meta(description="A balance id, or the @Name of an internal balance.")] | None = None
     destination: str | None = None
     allow_overdraft: bool | None = None
     apply_overdraft: Annotated[bool, Meta(description="An alias of allow_overdraft.")] | None = None
     overdraft_limit: (
-        Annotated[Decimal, Meta(description="Major units. How far below zero the source may go.")] | None
+        Annotated[Decimal, Meta(description="The amount by which the source may go below zero, in major units.")] | None
     ) = None
     inflight: Annotated[bool, Meta(description="Hold the money, to be committed or voided later.")] | None = None
     skip_queue: Annotated[bool, Meta(description="Answer with the outcome. It does not jump the line.")] | None = None
@@ -93,9 +97,15 @@ class TransactionRequest(Struct, forbid_unknown_fields=True):
     sources: Annotated[list[Leg], Meta(description="Several sources, in place of source.")] | None = None
     destinations: Annotated[list[Leg], Meta(description="Several destinations, in place of destination.")] | None = None
     atomic: Annotated[bool, Meta(description="Whether a split applies all its legs or none.")] | None = None
-    scheduled_for: Annotated[DueDate, Meta(description="When to accept it: an RFC 3339 time.")] | None = None
-    inflight_expiry_date: Annotated[DueDate, Meta(description="When to void what is left of the hold.")] | None = None
-    inflight_commit_date: Annotated[DueDate, Meta(description="When to commit what is left of the hold.")] | None = None
+    scheduled_for: (
+        Annotated[DueDate, Meta(description="The RFC 3339 time at which the transaction is accepted.")] | None
+    ) = None
+    inflight_expiry_date: (
+        Annotated[DueDate, Meta(description="The time at which the rest of the hold is voided.")] | None
+    ) = None
+    inflight_commit_date: (
+        Annotated[DueDate, Meta(description="The time at which the rest of the hold is committed.")] | None
+    ) = None
     dry_run: Annotated[bool, Meta(description="Answer with what would happen, and change nothing.")] | None = None
 
     # Blnk's clients send these without effect.
@@ -128,10 +138,12 @@ class BulkRequest(Struct, forbid_unknown_fields=True):
 class SettleRequest(Struct, forbid_unknown_fields=True):
     """The body of ``PUT /transactions/inflight/<id>``."""
 
-    status: Annotated[str, Meta(description="commit or void")] | None = None
+    status: Annotated[str, Meta(description="The operation: commit or void.")] | None = None
     amount: Amount | None = None
     precise_amount: PreciseAmount | None = None
-    reference: Annotated[str, Meta(description="Makes a repeated request harmless.")] | None = None
+    reference: (
+        Annotated[str, Meta(description="A unique text of yours, which makes a repeated request harmless.")] | None
+    ) = None
     skip_queue: bool | None = None
     dry_run: bool | None = None
 
@@ -168,7 +180,10 @@ class RefundRequest(Struct, forbid_unknown_fields=True):
 
     amount: Amount | None = None
     precise_amount: PreciseAmount | None = None
-    reference: Annotated[str, Meta(description="Makes a repeated partial refund harmless.")] | None = None
+    reference: (
+        Annotated[str, Meta(description="A unique text of yours, which makes a repeated partial refund harmless.")]
+        | None
+    ) = None
     description: str | None = None
     meta_data: Raw = NO_META_DATA
     skip_queue: bool | None = None
@@ -187,7 +202,9 @@ class BalanceRequest(Struct, forbid_unknown_fields=True):
 
     ledger_id: str | None = None
     currency: str | None = None
-    indicator: Annotated[str, Meta(description="@Name, only in the General Ledger.")] | None = None
+    indicator: Annotated[str, Meta(description="An @Name, which only a balance in the General Ledger has.")] | None = (
+        None
+    )
     meta_data: Raw = NO_META_DATA
 
     # Blnk's clients send these without effect.
@@ -206,4 +223,4 @@ class IdentityLinkRequest(Struct, forbid_unknown_fields=True):
 class MetaDataRequest(Struct, forbid_unknown_fields=True):
     """The body of ``POST /<id>/metadata``."""
 
-    meta_data: Annotated[Raw, Meta(description="Members to add, or to replace.")] = NO_META_DATA
+    meta_data: Annotated[Raw, Meta(description="The members to add or replace.")] = NO_META_DATA
