@@ -1,4 +1,4 @@
-"""The Flask application: ``web.app:create_app()``. Every thread it needs is started with it."""
+"""Creates the Flask application: ``web.app:create_app()``. Its threads start with it."""
 
 import hmac
 import os
@@ -30,7 +30,7 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
-    """The application, connected as the environment says."""
+    """Create the application and connect it as the environment says."""
     app = Lean("pacioli", static_folder=None)
     app.session_interface = NoSessions()
     app.config["MAX_CONTENT_LENGTH"] = wire.MAX_BODY
@@ -53,14 +53,14 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
 
 
 class _Rest(BaseConverter):
-    """The rest of a path, whatever is in it: Werkzeug's own ``path`` may not begin with a slash."""
+    """Matches the rest of a path. Werkzeug's own ``path`` may not begin with a slash."""
 
     regex = ".+"
     part_isolating = False
 
 
 def _check_key(secret_key: str, open_paths: frozenset[str]) -> Response | None:
-    """The header ``X-Blnk-Key``, compared in constant time."""
+    """Refuse a request without the right ``X-Blnk-Key``, which is compared in constant time."""
     if request.path in open_paths:
         return None
     key = request.headers.get("X-Blnk-Key")
@@ -72,7 +72,7 @@ def _check_key(secret_key: str, open_paths: frozenset[str]) -> Response | None:
 
 
 def _with_headers(wsgi: Wsgi) -> Wsgi:
-    """Headers that every answer has, and a request id: the caller's, if it sent a decent one, or a new one."""
+    """Add the headers that every answer has, and a request ID. The caller's own ID is kept if it is well-formed."""
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         given = environ.get("HTTP_X_REQUEST_ID", "")

@@ -1,4 +1,4 @@
-"""``/transactions/inflight``: commit and void of holds, one by one or many at once."""
+"""``/transactions/inflight``: commit and void holds, one by one or many at once."""
 
 from collections.abc import Sequence
 
@@ -111,7 +111,7 @@ def void_bulk() -> Response:
 
 
 def _settled(ledger: Service, transaction_id: str, submission: Submission, *, queued: bool) -> Response:
-    """What was settled as it is now, and its settlements."""
+    """Answer with the present state of what was settled, and the IDs of its settlements."""
     children = [one.transaction_id for one in submission.accepted]
     found: Transaction | Batch
     if batches.is_batch(transaction_id):
@@ -139,7 +139,7 @@ def _failure(ledger: Service, submission: Submission) -> Response | None:
 
 
 class _Item:
-    """One hold of a bulk commit or void, and what became of it."""
+    """One hold of a bulk commit or void, and its result."""
 
     def __init__(self, asked: BulkSettlement, status: str) -> None:
         self.asked, self.status = asked, status
@@ -147,7 +147,7 @@ class _Item:
         self.result: SettledItem | None = None
 
     def draft(self, ledger: Service, skip_queue: bool) -> list[Draft]:
-        """Its settlements; none, with a result, when the present state forbids them."""
+        """Draft the settlements of the hold. If the present state forbids them, there are none, and a result says why."""
         asked = SettleRequest(
             status=self.status,
             amount=self.asked.amount,
@@ -164,7 +164,7 @@ class _Item:
             return []
 
     def fail(self, code: str, message: str) -> None:
-        # A settlement that waits already is as good as this one, so Blnk counts it as a success.
+        # Another settlement that waits already serves as well, so Blnk counts this one as a success.
         self.result = SettledItem(
             transaction_id=self.asked.transaction_id,
             status="queued" if code == "ALREADY_QUEUED" else "failed",
@@ -180,7 +180,7 @@ class _Item:
         )
 
     def judge(self, rows: Sequence[TransactionRow]) -> None:
-        """The result, from the decided settlements."""
+        """Set the result from the decided settlements."""
         _, first = first_rejected(rows)
         if first is None or first.rejection is None:
             self.succeed(queued=any(row.status is Status.QUEUED for row in rows))

@@ -1,4 +1,4 @@
-"""Answers that wait for an outcome: after draining the queues here and now (``skip_queue``), or after ``?wait=``."""
+"""Answers with an outcome, after draining the queues in this process (``skip_queue``) or after ``?wait=``."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,10 @@ from web.service import Service
 
 
 def drain_all(ledger: Service, submissions: Sequence[Submission]) -> None:
-    """Drain the queues of what was accepted up to it, here and now. It does not jump the line."""
+    """Drain the queues of these submissions up to their last places, in this thread. They do not jump the line."""
     places = last_of_each_queue(submissions)
     for one in (one for each in submissions for one in each.accepted if one.replayed and one.seq and one.queue < 0):
-        # A split that was there before: its legs were not looked up then.
+        # The legs of a replayed split were not looked up when it was submitted.
         for queue, seq in places_of(ledger, lookup.find(ledger.engine, one.transaction_id)).items():
             places[queue] = max(seq, places.get(queue, 0))
     for queue, seq in places.items():
@@ -49,7 +49,7 @@ def places_of(ledger: Service, row: TransactionRow) -> dict[int, int]:
 def answer_outcome(
     ledger: Service, submission: Submission, *, skip_queue: bool, wait_s: float, created: int = 201
 ) -> Response:
-    """The one transaction submitted as it is, after draining its queues up to it, or waiting, if either was asked for."""
+    """Answer with the present state of the one submitted transaction, after draining its queues or waiting, if asked to."""
     (accepted,) = submission.accepted
     if skip_queue:
         drain_all(ledger, [submission])
@@ -66,7 +66,7 @@ def answer_outcome(
 
 
 def _failure(ledger: Service, row: TransactionRow) -> Response | None:
-    """The rejection of a decided transaction, or of a leg of it, in Blnk's words."""
+    """Answer with the rejection of a decided transaction or of one of its legs, in Blnk's words."""
     if row.kind != Kind.SPLIT:
         return rejected(row) if row.rejection is not None else None
     with reading(ledger.engine) as conn:
@@ -83,14 +83,14 @@ def _failure(ledger: Service, row: TransactionRow) -> Response | None:
 
 
 def first_rejected(rows: Sequence[TransactionRow]) -> tuple[int, TransactionRow | None]:
-    """The first of these, counted from 1, that was rejected for a reason of its own."""
+    """Find the first of these rows that was rejected for a reason of its own, and its number, from 1."""
     found = [(number, row) for number, row in enumerate(rows, 1) if row.rejection is not None]
     own = [each for each in found if each[1].reason != RejectReason.ATOMIC_GROUP]
     return next(iter(own or found), (0, None))
 
 
 def rejected(row: TransactionRow, *, end: str = "", details: dict[str, Any] | None = None) -> Response:
-    """The error that a rejection is answered with."""
+    """Answer with the error of a rejection."""
     assert row.rejection is not None
     text = blnk_text(row.rejection, row)
     if row.kind in (Kind.TRANSFER, Kind.HOLD):
@@ -102,7 +102,7 @@ def rejected(row: TransactionRow, *, end: str = "", details: dict[str, Any] | No
 
 
 def last_of_each_queue(submissions: Sequence[Submission]) -> dict[int, int]:
-    """The queues that these were accepted into, and the seq of the last of them in each."""
+    """Find the last seq of these submissions in each queue that they were accepted into."""
     last: dict[int, int] = {}
     for submission in submissions:
         for one in submission.postings():

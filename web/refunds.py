@@ -47,7 +47,7 @@ def refund(transaction_id: str) -> Response:
             raise
         first = error.details["transaction_id"]
     if first is not None and asked.reference is None:
-        # Another refund of the whole came between the look and the append, in the same words or in others.
+        # Another refund of the whole was appended after this one was drafted, with the same terms or others.
         text = f"transaction {transaction_id} has already been refunded"
         return error_response(ErrorCode.TXN_ALREADY_REFUNDED, text, details={"refund_transaction_id": first})
     return answer_outcome(ledger, submission, skip_queue=bool(asked.skip_queue), wait_s=wait_s)

@@ -1,4 +1,4 @@
-"""The things that views work with: the engine, the directory, and the threads that commit, ring and wake."""
+"""Connects and starts what views work with: the engine, the directory, and the threads that commit, ring and wake."""
 
 import gc
 import json
@@ -21,15 +21,15 @@ from web.accept.doorbell import Doorbell
 from web.accept.waiting import Waiting
 
 THREADS = 32
-"""Threads that a web process is started with (Procfile, ops/server/up.py). Each may read without waiting for a connection."""
+"""The number of threads of a web process (Procfile, ops/server/up.py). Each can read without waiting for a connection."""
 
 WAITING_PLACES = THREADS // 2
-"""Long polls that one process holds at a time."""
+"""The number of long polls that one process holds at a time."""
 
 
 @dataclass
 class Service:
-    """One for each web process."""
+    """The connections, threads and keys of a web process."""
 
     engine: Engine
     redis: "Redis | None"
@@ -41,7 +41,7 @@ class Service:
     chain_key: bytes | None
 
     def announce(self, cursors: dict[int, int]) -> None:
-        """Tell whoever waits what a drain in this process has decided. Nobody is harmed if the message is lost."""
+        """Wake the requests that wait for what a drain in this process has decided. A lost message does no harm."""
         self.waiting.moved(cursors)
         if self.redis is not None:
             with suppress(RedisError, OSError):
@@ -52,14 +52,14 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
     """Connect and start the threads, as the environment says.
 
     Raises:
-        SystemExit: some settings are missing or wrong; it names them all.
+        SystemExit: some settings are missing or wrong. The message names them all.
     """
     try:
         settings = read(environ, required=["DATABASE_URL"])
     except SettingsError as error:
         raise SystemExit(str(error)) from None
     logs.configure(settings.log_format)
-    # A request makes hundreds of objects and no cycles; looking for those is a waste of the one lock there is.
+    # A request makes hundreds of objects and no cycles. The search for cycles would hold the GIL for nothing.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     assert settings.database_url is not None
@@ -80,6 +80,6 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
 
 
 def service() -> Service:
-    """The service of the application that answers the current request."""
+    """Return the service of the application that answers the current request."""
     found: Service = current_app.extensions["pacioli"]
     return found

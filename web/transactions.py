@@ -213,7 +213,7 @@ def _read_batch(ledger: Service, batch_id: str, wait_s: float) -> Response:
 
 
 def _bulk_requests(asked: BulkRequest, unread: Sequence[Unread]) -> list[TransactionRequest | None]:
-    """The requests of a bulk, each inflight or not as the bulk says, if it says so."""
+    """Return the requests of a bulk. ``inflight`` of the bulk, if given, applies to each of them."""
     if unread and not asked.transactions:
         raise refusal(unread, [("transactions", "cannot be empty")], ErrorCode.TXN_BULK_EMPTY)
     if not asked.transactions:
@@ -230,7 +230,7 @@ def _bulk_requests(asked: BulkRequest, unread: Sequence[Unread]) -> list[Transac
 
 
 def _bulk_failure(ledger: Service, submission: Submission, batch_id: str) -> Response | None:
-    """The first rejection of a drained bulk, in Blnk's words."""
+    """Answer with the first rejection of a drained bulk, in Blnk's words."""
     with reading(ledger.engine) as conn:
         rows = transaction_store.find_seqs(conn, [one.seq for one in submission.postings()])
     _, row = first_rejected(rows)

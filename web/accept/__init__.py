@@ -1,4 +1,4 @@
-"""The machinery between a request and the log: group commits, doorbells, and waiting for outcomes.
+"""Takes requests to the log: commits them in groups, rings workers, and waits for outcomes.
 
-Read ``committer.py`` first. One committer in each process writes what all request threads have handed in, in one commit.
+Read ``committer.py`` first. One committer in each process writes the drafts of all request threads, in one commit.
 """

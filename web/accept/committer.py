@@ -1,7 +1,7 @@
 """Groups the appends of waiting requests into one commit.
 
-Request threads hand over their drafts and sleep. One thread takes whatever has gathered, appends it in one transaction,
-and wakes them. When nobody else waits, a draft is committed alone, at once; the busier it gets, the larger the groups.
+Request threads hand over their drafts and sleep. One thread takes all waiting drafts, appends them in one transaction,
+and wakes the request threads. A draft is committed alone, at once, when no other waits. Groups grow with the load.
 """
 
 import threading
@@ -18,17 +18,17 @@ from core.ledger import append
 from core.ledger.append import Submission
 
 GROUP_ROWS = 2_000
-"""Rows that one commit takes before it leaves the rest for the next. A bulk is never split."""
+"""The number of rows at which a commit leaves the rest to the next one. A bulk is never split."""
 
 BUSY_GROUP = 4
 GATHER_S = 0.002
-"""After a group of so many, the next may gather for so long: a commit costs about as much, whatever is in it."""
+"""The time for which a group gathers after a busy group, because a large commit costs little more than a small one."""
 
 logger = structlog.get_logger()
 
 
 class Committer:
-    """One for each web process. ``ring`` is told the queues that got work, after the commit."""
+    """Commits for all threads of a web process. After a commit it calls ``ring`` with the queues that got work."""
 
     def __init__(self, engine: Engine, ring: Callable[[Iterable[int]], None]) -> None:
         self._engine = engine
@@ -38,15 +38,15 @@ class Committer:
         threading.Thread(target=self._run, name="committer", daemon=True).start()
 
     def submit(self, *submissions: Submission) -> None:
-        """Append, each on its own, and return when they are committed. The places are in ``accepted`` of each.
+        """Append submissions, each on its own, and return when they are committed. ``accepted`` of each then has its places.
 
         Raises:
-            ReferenceConflict: a reference names another transaction; nothing of that submission was accepted.
-            TransientError: it is not known whether they were accepted; the same references may be sent again.
+            ReferenceConflict: a reference names another transaction. Nothing of that submission was accepted.
+            TransientError: it is not known whether they were accepted. The same references may be sent again.
         """
         waiting = []
         for submission in submissions:
-            # A lock, which costs a request 7 µs less of CPU than a Future does, in a process of 32 threads.
+            # A lock costs a request 7 µs less of CPU than a Future does, in a process of 32 threads.
             committed = threading.Lock()
             committed.acquire()
             waiting.append(committed)
@@ -84,7 +84,7 @@ class Committer:
         return group
 
     def _append(self, submissions: list[Submission]) -> None:
-        """Append all in one commit, or one by one if that fails for a reason that is one row's own."""
+        """Append all in one commit, or one by one if one of them makes the commit fail."""
         try:
             with begin(self._engine) as conn:
                 append.append(conn, submissions)

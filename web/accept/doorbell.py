@@ -1,9 +1,9 @@
 """Rings the doorbells of queues that got work. While a bell waits unanswered, none is rung.
 
-One bell is enough, for the worker that answers it looks at every queue. It rings for the queues that are too much for it.
+One bell is enough, because the worker that answers it looks at every queue. It rings for the queues that it leaves to others.
 
-Ringing is done by a thread of its own, so no request waits for the broker, and a broker that is away costs nothing but
-the bells: the sweep rings what they missed.
+A thread of its own rings, so no request waits for the broker. When the broker is away, only bells are lost, and the sweep
+rings them later.
 """
 
 import threading
@@ -19,13 +19,13 @@ import celeryconfig
 from core.base.errors import TransientError
 
 PAUSE_S = 0.02
-"""Between two rounds of ringing. Under load, what gathers meanwhile is drained in fewer, larger batches."""
+"""The pause between two rounds of ringing. Under load, work gathers meanwhile and is drained in fewer, larger batches."""
 
 logger = structlog.get_logger()
 
 
 class Doorbell:
-    """One for each web process. ``redis`` is None where the broker is another: there the broker caps the queues."""
+    """Rings for a web process. ``redis`` is None with another broker, which caps the queues itself."""
 
     def __init__(self, redis: "Redis | None") -> None:
         self._redis = redis
@@ -38,7 +38,7 @@ class Doorbell:
         threading.Thread(target=self._run, name="doorbell", daemon=True).start()
 
     def ring(self, queues: Iterable[int]) -> None:
-        """Have these queues drained soon. Returns at once and never fails."""
+        """Ask workers to drain these queues soon. The call returns at once and never fails."""
         with self._lock:
             self._queues.update(queues)
             wanted = bool(self._queues)
@@ -46,20 +46,20 @@ class Doorbell:
             self._work.set()
 
     def wake(self, task: str) -> None:
-        """Have a worker run another task soon, which beat would ask for as well. Returns at once and never fails."""
+        """Ask a worker to run a task soon, which beat would ask for as well. The call returns at once and never fails."""
         with self._lock:
             self._tasks.add(task)
         self._work.set()
 
     def send(self, task: str, *args: Any) -> None:
-        """Have a worker run another task, once the broker has it.
+        """Ask a worker to run a task, and return when the broker has it.
 
         Raises:
             TransientError: the broker is away.
         """
         try:
             self._celery.send_task(task, args, retry=False)
-        except Exception as error:  # Whatever the broker's driver raises.
+        except Exception as error:  # The drivers of brokers raise errors of many types.
             raise TransientError("the broker is not available right now; try again") from error
 
     def _run(self) -> None:
@@ -76,7 +76,7 @@ class Doorbell:
             time.sleep(PAUSE_S)
 
     def _to_ring(self, queues: set[int]) -> list[int]:
-        """One of the queues if no bell waits, which is noted; all of them where that cannot be known."""
+        """Choose the queues to ring: one if no bell waits, none if one does, and all if that is unknown. Notes the new bell."""
         if self._redis is None or not queues:
             return sorted(queues)
         try:
@@ -88,5 +88,5 @@ class Doorbell:
     def _send(self, task: str, *args: int) -> None:
         try:
             self.send(task, *args)
-        except TransientError as error:  # What it is about is safe, and beat will ring.
+        except TransientError as error:  # The work is safe in Postgres, and beat will ring.
             logger.warning("a doorbell was not rung; beat will", task=task, args=args, error=str(error.__cause__))

@@ -1,7 +1,7 @@
 """Wakes requests that wait for an outcome (``?wait=``).
 
-Drains tell the new cursors over Redis pub/sub. As those messages may be lost, or Redis be away, the cursors in Postgres
-are read as well, every half second while anybody waits.
+Drains publish their new cursors over Redis. Such a message may be lost, or Redis may be away, so the cursors in Postgres
+are also read, every half second while a request waits.
 """
 
 import json
@@ -24,7 +24,7 @@ logger = structlog.get_logger()
 
 
 class Waiting:
-    """One for each web process. At most ``places`` requests wait, so that waiting clients never take every thread."""
+    """Holds the waiting requests of a web process, at most ``places``, so that they never take every thread."""
 
     def __init__(self, engine: Engine, redis: "Redis | None", places: int) -> None:
         self._engine = engine
@@ -36,7 +36,7 @@ class Waiting:
         threading.Thread(target=self._run, name="waiting", daemon=True).start()
 
     def wait(self, queue: int, seq: int, timeout_s: float) -> None:
-        """Return when the queue is decided up to ``seq``, or at the end of the time, or at once if all places are taken."""
+        """Return when the queue is decided up to ``seq`` or the time is over. Returns at once if all places are taken."""
         if timeout_s <= 0 or not self._places.acquire(blocking=False):
             return
         waiter = (queue, seq, threading.Event())
@@ -52,7 +52,7 @@ class Waiting:
             self._places.release()
 
     def until(self, is_over: Callable[[], bool], timeout_s: float) -> None:
-        """Return when something else is over, which is asked every half second, or as ``wait`` does."""
+        """Return when ``is_over`` says so, which is called every half second, or when ``wait`` would give up."""
         if timeout_s <= 0 or not self._places.acquire(blocking=False):
             return
         try:
@@ -63,7 +63,7 @@ class Waiting:
             self._places.release()
 
     def moved(self, cursors: dict[int, int]) -> None:
-        """Wake those who wait for what these cursors have reached."""
+        """Wake the requests that wait for a place that these cursors have reached."""
         with self._lock:
             self._cursors.update(cursors)
             for queue, seq, decided in self._waiters:

@@ -1,7 +1,7 @@
-"""``/openapi.json``, made from the routes, what is said beside them, and the structs of requests and answers.
+"""Makes ``/openapi.json`` from the routes, their declarations, and the structs of requests and answers.
 
-A summary is the first line of a view's docstring, its description the rest. What describes a field is its ``Meta``, or the
-text under it. ``/docs`` shows the document.
+A summary is the first line of a view's docstring, and the description is the rest. The description of a field is in its
+``Meta``, or in the text under it. ``/docs`` shows the document.
 """
 
 import ast
@@ -68,7 +68,7 @@ _REQUIRED: dict[type[Struct], set[str]] = {
     FundingRule: set(),
     RunRequest: set(),
 }
-"""The structs of requests have all fields optional, so that one answer can name everything that is missing."""
+"""The required fields of requests. The structs have them optional, so that one answer can name all missing fields."""
 
 _ONE_OF_TWO = (("amount", "precise_amount"), ("source", "sources"), ("destination", "destinations"))
 
@@ -179,7 +179,7 @@ def _operation(rule: Rule, has_key: bool) -> Json:
 
 
 def _filters(resource: Resource | None) -> str:
-    """The end of a list's description, which names the fields that can be filtered."""
+    """Write the end of a list's description, which names the fields that can be filtered."""
     if resource is None:
         return ""
     return f"\n\nThe fields that can be filtered are {', '.join(f'`{name}`' for name in resource.fields)} and `meta_data.<key>`."
@@ -210,7 +210,7 @@ def _answer(status: int, kind: Any, known: Operation, *, paged: bool) -> Json:
 
 @cache
 def _answer_examples() -> Json:
-    """An answer of each endpoint, as a test has recorded it."""
+    """Load an answer of each endpoint, which a test has recorded."""
     found: Json = json.loads((resources.files("web.http") / "examples.json").read_text())
     return found
 
@@ -229,7 +229,7 @@ def _schema(kind: Any) -> Json:
 
 
 def _options(kind: Any) -> tuple[Any, ...]:
-    """The types of a union. msgspec describes one with several structs only if they are tagged."""
+    """List the types of a union. msgspec describes a union with several structs only if they are tagged."""
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
 
 
@@ -246,7 +246,7 @@ def _answer_schemas(kinds: Iterable[Any]) -> Json:
 
 
 def _complete(schema: Json, kind: type[Struct]) -> None:
-    """Say which fields are always there, and what they are."""
+    """Add to a schema which fields are always there, and the descriptions of the fields."""
     texts = _texts_of(kind)
     schema["required"] = [each.encode_name for each in msgspec.structs.fields(kind) if each.default is not UNSET]
     for name, field in schema["properties"].items():
@@ -257,7 +257,7 @@ def _complete(schema: Json, kind: type[Struct]) -> None:
 
 @cache
 def _texts_of(kind: type[Struct]) -> dict[str, str]:
-    """The text under each field of a struct, and of those that it extends."""
+    """Read the text under each field of a struct, and of the structs that it extends."""
     found: dict[str, str] = {}
     for cls in reversed(kind.__mro__):
         if cls.__module__.partition(".")[0] not in ("core", "web"):
@@ -297,7 +297,7 @@ def _request_schemas() -> Json:
         schema["description"] = schema.get("description", "").replace("``", "")
         texts = _texts_of(known[name])
         for field_name, field in schema["properties"].items():
-            field.pop("default", None)  # Always null, which says nothing.
+            field.pop("default", None)  # The default is always null, which says nothing.
             for option in field.get("anyOf", ()):
                 if "description" in option:
                     field["description"] = option.pop("description")
@@ -308,7 +308,7 @@ def _request_schemas() -> Json:
 
 @cache
 def _described(kind: type[Struct]) -> type[Struct]:
-    """The struct as it is on the wire: Decimal and Raw told as what JSON has for them, and what is required as required."""
+    """Make the struct as it is on the wire, with JSON types for Decimal and Raw, and with required fields."""
     fields: list[Any] = []
     for field in msgspec.structs.fields(kind):
         required = field.required or field.encode_name in _REQUIRED.get(kind, ())
@@ -324,7 +324,7 @@ def _described(kind: type[Struct]) -> type[Struct]:
 
 
 def _on_the_wire(annotation: Any) -> Any:
-    """An annotation without None, and with ``_described`` structs."""
+    """Return an annotation without None, and with ``_described`` structs."""
     if annotation is Decimal:
         return Annotated[float, Meta(ge=0)] | Annotated[str, Meta(pattern=_DECIMAL)]
     if annotation is Raw:
