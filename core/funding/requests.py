@@ -111,12 +111,12 @@ class FundingTerms(Struct, omit_defaults=True):
     count: int | None = None
     missed: str = "once"
     filters: list[FilterClause] | None = None
-    """Only in a job with a rule: the conditions that a recipient meets."""
+    """The conditions that a recipient meets, in a job with a rule."""
     logical_operator: str = "and"
     amount: int | None = None
-    """Only in a job with a rule: the amount that each recipient gets."""
+    """The amount that each recipient gets, in a job with a rule."""
     top_up_to: int | None = None
-    """Only in a job with a rule: the amount that each recipient should have after the run."""
+    """The amount that each recipient should have after the run, in a job with a rule."""
 
 
 class RunRequest(Struct, forbid_unknown_fields=True):

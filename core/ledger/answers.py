@@ -86,7 +86,7 @@ class Transaction(Struct, frozen=True, kw_only=True):
     precision: int
     """The number of minor units in a major unit."""
     overdraft_limit: Major | None
-    """How far below zero the source may go, in major units."""
+    """The amount by which the source may go below zero, in major units."""
     transaction_id: str
     parent_transaction: str
     """The ID of the hold, transaction or batch that it belongs to. It is empty for none."""

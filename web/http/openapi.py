@@ -201,9 +201,12 @@ def _answer(status: int, kind: Any, known: Operation, *, paged: bool) -> Json:
     if known.media != JSON:
         content[known.media] = {"schema": _TEXT}
     if paged:
-        headers["Link"] = {"description": 'The next page, as rel="next", if there may be one.', "schema": _TEXT}
+        headers["Link"] = {
+            "description": 'The address of the next page, with rel="next", if there may be one.',
+            "schema": _TEXT,
+        }
     if status == 200 and 201 in known.answers:
-        text = "true: this is the answer to an earlier request with the same reference."
+        text = "true means that an earlier request with the same reference has this answer."
         headers["Idempotent-Replayed"] = {"description": text, "schema": _TEXT}
     return {"description": HTTPStatus(status).phrase, "headers": headers, "content": content}
 
@@ -340,14 +343,15 @@ def _on_the_wire(annotation: Any) -> Any:
 
 
 _INTRODUCTION = (
-    "A double-entry ledger. Post transactions between balances, get an id at once, read it until its status is final, or "
-    "wait with it. Amounts are minor units, integers of any size; what is called amount is in major units and exact too. "
-    "Every error is {error, error_detail: {code, message, details}}, and every answer has an X-Request-Id."
+    "Pacioli is a double-entry ledger. A transaction moves money between balances. It gets an ID at once, and can be read "
+    "until its status is final, or waited for. Amounts are minor units, integers of any size. A field named amount is in "
+    "major units, and exact too. Every error is {error, error_detail: {code, message, details}}, and every answer has an "
+    "X-Request-Id."
 )
 
 _REFERENCE = "#/components/schemas/{name}"
 _DECIMAL = rf"^[0-9]{{1,{MAX_DIGITS}}}(\.[0-9]{{1,{MAX_DIGITS}}})?$"
 _TEXT: Json = {"type": "string"}
 _REQUEST_ID: Json = {
-    "X-Request-Id": {"description": "Yours, if you sent one, or a new one.", "schema": _TEXT, "required": True}
+    "X-Request-Id": {"description": "The ID that the request sent, or a new one.", "schema": _TEXT, "required": True}
 }

@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 from werkzeug.routing import Map
 
 _CLOSE = 0.7
-"""How alike two paths are, from 0 to 1, before one is suggested for the other."""
+"""The likeness of two paths, from 0 to 1, at which one is suggested for the other."""
 _OTHER_METHOD = 0.1
 """A route with the method that was asked for is preferred to one that is as near."""
 _PLACEHOLDER = re.compile(r"<(?:\w+:)?(\w+)>")
