@@ -1,6 +1,7 @@
 """Every code block of the README and of the book, run as a reader would, on one service that starts empty."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -75,6 +76,16 @@ def test_the_book_is_built_without_a_warning(tmp_path: Path) -> None:
 def test_a_page_links_to_what_is_there() -> None:
     missing = [(page.name, target) for page in pages.pages() for target in pages.links(page) if not target.exists()]
     assert missing == []
+
+
+def test_a_file_that_a_page_names_is_there() -> None:
+    written = [*pages.pages(), pages.ROOT / "CONTRIBUTING.md"]
+    named = {
+        (page.name, path)
+        for page in written
+        for path in re.findall(r"`((?:core|tests|web)/[\w./]+)`", page.read_text())
+    }
+    assert [each for each in sorted(named) if not (pages.ROOT / each[1]).exists()] == []
 
 
 def test_the_readme_fits_a_screen_and_a_half() -> None:
