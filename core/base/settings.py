@@ -137,7 +137,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         str | None,
         Variable(
             name="PACIOLI_SECRET_KEY",
-            meaning="When it is set, every request but those for `/` and `/health` needs it in the header `X-Blnk-Key`.",
+            meaning="When it is set, a request needs it in the header `X-Blnk-Key`. Only `/`, `/health`, `/docs` and "
+            "`/openapi.json` need none.",
             is_secret=True,
         ),
     ]

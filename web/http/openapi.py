@@ -131,6 +131,7 @@ def _document(has_key: bool) -> Json:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Pacioli", "version": "0.1.0", "description": _INTRODUCTION},
+        "externalDocs": {"description": "The book, which `pacioli docs` serves", "url": "http://127.0.0.1:5002"},
         "security": [{"key": []}] if has_key else [],
         "paths": paths,
         "components": {

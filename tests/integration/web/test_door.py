@@ -7,6 +7,7 @@ import re
 import pytest
 from flask import Flask
 
+from ops.cli.docs import docs
 from tests.harness.api import Api, ok, refused
 from web.accept.doorbell import Doorbell
 from web.app import create_app
@@ -174,6 +175,12 @@ def test_a_browser_that_opens_the_address_is_told_where_to_go(app: Flask) -> Non
     assert page.mimetype == "text/html"
     for path in re.findall(r'href="([^"]+)"', page.text):
         assert client.get(path).status_code in (200, 503), path
+
+
+def test_the_page_of_the_api_links_to_the_book(app: Flask) -> None:
+    document = app.test_client().get("/openapi.json").get_json()
+    (port,) = (each for each in docs.params if each.name == "port")
+    assert document["externalDocs"]["url"] == f"http://127.0.0.1:{port.default}"
 
 
 def test_the_viewer_goes_out_packed_to_whoever_takes_that(app: Flask) -> None:
