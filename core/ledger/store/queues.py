@@ -60,12 +60,19 @@ _LOCK_FREE_HEADS = f"""
     SKIP LOCKED
 """
 
-_ADVANCE = """
+# The rate fades by a factor of e every ten seconds. The bounds keep exp within a float's range: a queue may have been idle
+# for years, and the database's clock may have been set back.
+_RATE_NOW = """
+    greatest(rate, 1e-9)
+        * exp(-least(greatest(coalesce(extract(epoch FROM clock_timestamp() - drained_at), 0), 0), 300)::float / 10)
+""".strip()
+
+_ADVANCE = f"""
     UPDATE queues
     SET cursor = greatest(cursor, %(cursor)s),
         hash = h,
         decided = decided + n,
-        rate = rate * exp(-coalesce(extract(epoch FROM clock_timestamp() - drained_at), 0)::float / 10) + n / 10.0,
+        rate = {_RATE_NOW} + n / 10.0,
         drained_at = clock_timestamp()
     FROM unnest(%(numbers)s::int[], %(hashes)s::bytea[], %(counts)s::int[]) AS held (held_number, h, n)
     WHERE number = held_number
@@ -149,7 +156,7 @@ _STATES = text(
         extract(epoch FROM clock_timestamp() - oldest_at)::float,
         cursor,
         drained_at,
-        coalesce(rate * exp(-extract(epoch FROM clock_timestamp() - drained_at)::float / 10), 0),
+        {_RATE_NOW},
         decided
     FROM queues
     CROSS JOIN LATERAL (

@@ -68,6 +68,20 @@ def test_whoever_needs_an_outcome_waits_for_the_drain_that_is_at_the_queue(
     assert [_status(ledger, each) for each in (posted, later)] == [Status.APPLIED, Status.QUEUED]
 
 
+@pytest.mark.parametrize("idle", ["3 hours", "40 years", "-1 hour", "-3 hours"])
+def test_a_queue_is_drained_however_long_ago_it_was_drained_last(ledger: Ledger, idle: str) -> None:
+    payer = _name_in(ledger, 0)
+    ledger.post(source=payer)
+    drain.drain(ledger.engine, 0)
+    with begin(ledger.engine) as conn:
+        conn.execute(text("UPDATE queues SET drained_at = clock_timestamp() - CAST(:idle AS interval)"), {"idle": idle})
+    posted = ledger.post(source=payer)
+    drain.drain(ledger.engine, 0)
+    assert _status(ledger, posted) is Status.APPLIED
+    with reading(ledger.engine) as conn:
+        assert 0.09 < queue_store.states(conn)[0].rate <= 0.2
+
+
 def test_drains_of_one_queue_at_once_do_no_harm(ledger: Ledger, threads: ThreadPoolExecutor) -> None:
     payer, payee = _name_in(ledger, 0), _name_in(ledger, 1)
     posted = ledger.bulk(*[transaction(source=payer, destination=payee) for _ in range(150)])
