@@ -380,4 +380,40 @@ heartbeats = Table(
     metadata,
     Column("worker", Text, primary_key=True),
     Column("at", Timestamp, nullable=False),
+    Column("part", Text, nullable=False, server_default="worker"),
+    Column("host", Text, nullable=False, server_default=""),
+    Column("clock_off_s", Double, nullable=False, server_default="0"),
+    Column("state", JSON),
+)
+
+identity = Table(
+    "identity",
+    metadata,
+    Column("one", Boolean, primary_key=True, server_default="true"),
+    Column("id", Uuid, nullable=False, comment="names the ledger in Redis and Celery"),
+    Column("made_at", Timestamp, nullable=False),
+    CheckConstraint("one", name="identity_is_one"),
+)
+
+ticks = Table(
+    "ticks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("started_at", Timestamp),
+    Column("ended_at", Timestamp),
+    Column("by", Text, nullable=False, server_default=""),
+)
+
+verifications = Table(
+    "verifications",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", Timestamp, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("first_seq", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("complete", Boolean, nullable=False),
+    Column("problem_count", BigInteger, nullable=False),
+    Column("problems", JSON, nullable=False),
+    Column("took_s", Double, nullable=False),
 )

@@ -11,7 +11,9 @@ from core.base.db import connect
 from core.base.tables import metadata
 from ops.server.embedded import POSTGRES_SETTINGS, Postgres
 
-SEED = importlib.import_module("core.migrations.versions.0001_ledger").SEED
+SEED = "".join(
+    importlib.import_module(f"core.migrations.versions.{name}").SEED for name in ("0001_ledger", "0005_upkeep")
+)
 
 _numbers = itertools.count(1)
 _templates: dict[str, str] = {}
