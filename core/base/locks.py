@@ -9,12 +9,17 @@ from core.base.db import driver
 
 @unique
 class AdvisoryLock(IntEnum):
-    """The advisory locks of the ledger's database.
+    """The advisory locks of the ledger.
 
     A caller that needs two takes ``FUND`` first and ``APPEND`` last. The others are taken alone.
 
     A number must never change while an older release may still run. The processes of that release would hold the old
     number, and the two releases would no longer exclude each other.
+
+    Postgres keeps these locks for a whole database, which may have several ledgers, each in a schema of its own. So the
+    key of a lock is a pair: the object ID of the ledger's table ``log``, and the number. ``pg_locks`` shows the pair as
+    ``classid`` and ``objid``, with ``objsubid = 2``. ``MIGRATE`` has the object ID of the schema, for it is taken before
+    there are tables.
     """
 
     APPEND = 7_203_401
@@ -31,17 +36,34 @@ class AdvisoryLock(IntEnum):
     """
 
 
+TAKE = """
+    SELECT pg_advisory_xact_lock('log'::regclass::oid::int, %(lock)s)
+"""
+"""Waits for any lock but ``MIGRATE``, and holds it until the transaction ends. Use ``take`` outside of a pipeline."""
+
+_TAKE_TO_MIGRATE = """
+    SELECT pg_advisory_xact_lock(quote_ident(current_schema())::regnamespace::oid::int, %(lock)s)
+"""
+
+_TRY_TO_TAKE = """
+    SELECT pg_try_advisory_xact_lock('log'::regclass::oid::int, %(lock)s)
+"""
+
+
 def take(conn: Connection, lock: AdvisoryLock) -> None:
     """Wait for a lock, and hold it until the transaction ends.
 
     Raises:
         TransientError: the lock was not had in time.
     """
-    driver(conn).execute("SELECT pg_advisory_xact_lock(%s)", (lock,))
+    driver(conn).execute(_TAKE_TO_MIGRATE if lock is AdvisoryLock.MIGRATE else TAKE, {"lock": lock})
 
 
 def try_take(conn: Connection, lock: AdvisoryLock) -> bool:
-    """Take a lock until the transaction ends, if it is free. Returns False at once when somebody else holds it."""
-    row = driver(conn).execute("SELECT pg_try_advisory_xact_lock(%s)", (lock,)).fetchone()
+    """Take a lock until the transaction ends, if it is free. Returns False at once when somebody else holds it.
+
+    ``MIGRATE`` is never tried.
+    """
+    row = driver(conn).execute(_TRY_TO_TAKE, {"lock": lock}).fetchone()
     assert row is not None
     return bool(row[0])

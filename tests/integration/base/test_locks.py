@@ -1,4 +1,4 @@
-"""Each advisory lock keeps out its own work, and no other."""
+"""Each advisory lock keeps out its own work, and no other, and only of its own ledger."""
 
 from collections.abc import Callable, Iterator
 
@@ -13,6 +13,7 @@ from core.funding import posting
 from core.ledger.directory import Directory
 from core.verification import checkpoints
 from core.verification.verify import verify_since_checkpoint
+from tests.harness.databases import new_database, new_schema
 from tests.harness.factories import Ledger, fund
 
 
@@ -55,6 +56,24 @@ def impatient(ledger: Ledger) -> Iterator[Ledger]:
     engine.dispose()
 
 
+@pytest.fixture(scope="module")
+def two_urls(postgres: str) -> tuple[str, str]:
+    url = new_database(postgres)
+    return url, new_schema(url)
+
+
+@pytest.fixture
+def two_schemas(two_urls: tuple[str, str]) -> Iterator[tuple[Engine, Ledger]]:
+    """The engine of a ledger, and a ledger in another schema of its database, which waits for a lock for only a second."""
+    engine, other = connect(two_urls[0]), connect(two_urls[1], lock_timeout_s=1)
+    neighbour = Ledger(other, Directory(other))
+    neighbour.post()
+    neighbour.drain()
+    yield engine, neighbour
+    engine.dispose()
+    other.dispose()
+
+
 @pytest.mark.smoke
 @pytest.mark.parametrize("held", AdvisoryLock)
 def test_whoever_holds_a_lock_keeps_out_its_own_work_alone(
@@ -65,6 +84,17 @@ def test_whoever_holds_a_lock_keeps_out_its_own_work_alone(
         take(conn, held)
         kept_out = {lock for lock, work in WORKS.items() if not _is_done(work, impatient)}
     assert kept_out == {lock for lock in AdvisoryLock if held in NEEDS.get(lock, {lock})}
+
+
+@pytest.mark.parametrize("held", AdvisoryLock)
+def test_a_lock_of_one_ledger_keeps_out_no_other_of_the_same_database(
+    two_schemas: tuple[Engine, Ledger], monkeypatch: pytest.MonkeyPatch, held: AdvisoryLock
+) -> None:
+    engine, neighbour = two_schemas
+    monkeypatch.setattr(posting, "ALONE_AFTER_S", 0.0)
+    with begin(engine) as conn:
+        take(conn, held)
+        assert [lock for lock, work in WORKS.items() if not _is_done(work, neighbour)] == []
 
 
 def _is_done(work: Callable[[Ledger], None], ledger: Ledger) -> bool:
