@@ -58,7 +58,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
         settings = read(environ, required=["DATABASE_URL"])
     except SettingsError as error:
         raise SystemExit(str(error)) from None
-    logs.configure(settings.log_format)
+    logs.configure(settings.log_format, level=settings.log_level)
     # A request makes hundreds of objects and no cycles. The search for cycles would hold the GIL for nothing.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)

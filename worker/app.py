@@ -9,13 +9,20 @@ from functools import cache
 from typing import Any
 
 from celery import Celery
-from celery.signals import after_setup_logger, heartbeat_sent, worker_init, worker_process_init, worker_ready
+from celery.signals import (
+    heartbeat_sent,
+    setup_logging,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+)
 from redis import Redis, RedisError
 from sqlalchemy import Engine
 
 import celeryconfig
 from celeryconfig import SETTINGS
-from core.base import logs
+from core.base import lines, logs
 from core.base.db import begin, connect
 from core.base.errors import TransientError
 from core.base.settings import missing
@@ -65,11 +72,11 @@ def answer() -> None:
             client.delete(celeryconfig.BELL_KEY)
 
 
-@after_setup_logger.connect
+@setup_logging.connect
 def _set_up_log(**_: Any) -> None:
-    """Configure the log by the settings, without Celery's two lines for each doorbell."""
-    logs.configure(SETTINGS.log_format)
-    for name in ("celery.worker.strategy", "celery.app.trace"):
+    """Configure the log by the settings, instead of Celery's own. Celery's lines for each doorbell and tick are left out."""
+    logs.configure(SETTINGS.log_format, level=SETTINGS.log_level)
+    for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
@@ -82,6 +89,12 @@ def _after_fork(**_: Any) -> None:
     # A drain makes tens of thousands of tuples and no cycles, and a search for cycles costs a tenth of its time.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
+
+
+@worker_process_shutdown.connect
+def _write_last_lines(**_: Any) -> None:
+    """Write the last lines of a child, which ends without Python's own exit."""
+    lines.flush()
 
 
 @worker_ready.connect

@@ -1,30 +1,113 @@
-"""Configures structlog, which writes the log of a process. Each door calls it once."""
+"""Configures the log of a process: structlog for our lines, and the standard library's ``logging`` for those of others.
 
+Each door calls ``configure`` once. No call of a logger waits or fails: ``core/base/lines.py`` writes.
+"""
+
+import logging
 import sys
-from typing import TextIO
+from datetime import UTC, datetime
+from typing import Any, TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from core.base.lines import Lines
 
 
-def configure(log_format: str | None = None, stream: TextIO | None = None) -> None:
+def configure(log_format: str | None = None, stream: TextIO | None = None, *, level: str = "info") -> None:
     """Configure the log of this process.
 
-    It writes lines for people when ``stream`` is a terminal, and JSON otherwise, unless ``log_format`` decides.
-    The default stream is the standard output that the process started with, because Celery replaces ``sys.stdout``.
-    Each line has the context that its task or request has bound (``structlog.contextvars``).
+    It writes lines for people when ``stream`` is a terminal, and JSON otherwise, unless ``log_format`` decides. Lines below
+    ``level`` are left out. The default stream is the standard output that the process started with, because Celery replaces
+    ``sys.stdout``. Each line has the context that its task or request has bound (``structlog.contextvars``).
     """
     stream = stream or sys.__stdout__ or sys.stdout
-    for_people = log_format == "console" if log_format else stream.isatty()
-    processors: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    # Tracebacks leave out the values of variables, which may be secrets.
-    if for_people:
-        plain = structlog.dev.plain_traceback
-        processors.append(structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain))
-    else:
-        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    structlog.configure(processors=processors, logger_factory=structlog.PrintLoggerFactory(stream))
+    render = _Renderer(log_format, is_terminal=is_terminal(stream))
+    lines = Lines(stream, render.lost)
+    ours = _Logger(lines)
+    least = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, render],
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        logger_factory=lambda *_: ours,
+    )
+    root = logging.getLogger()
+    root.handlers = [each for each in root.handlers if not isinstance(each, _Handler)] + [_Handler(lines, render)]
+    root.setLevel(max(least, logging.INFO))  # The debug lines of libraries may show secrets.
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Tell whether a stream is a terminal. A missing or closed one is none."""
+    try:
+        return stream is not None and stream.isatty()
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+class _Renderer:
+    """Writes an event as one line. It is the last processor, and never fails."""
+
+    def __init__(self, log_format: str | None, *, is_terminal: bool) -> None:
+        for_people = log_format == "console" if log_format else is_terminal
+        self._processors: list[Any]
+        stamp: Processor = structlog.processors.TimeStamper(fmt="iso", utc=True)
+        # Tracebacks leave out the values of variables, which may be secrets.
+        if for_people:
+            plain = structlog.dev.plain_traceback
+            self._processors = [stamp, structlog.dev.ConsoleRenderer(colors=is_terminal, exception_formatter=plain)]
+        else:
+            self._processors = [
+                stamp,
+                structlog.processors.format_exc_info,
+                structlog.processors.JSONRenderer(),
+            ]
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
+        try:
+            value: Any = dict(event)
+            for processor in self._processors:
+                value = processor(logger, method, value)
+            return str(value)
+        except Exception as error:  # A value that has no text, for one.
+            return _failed(error)
+
+    def lost(self, lines: int) -> str:
+        """Write the line that says how many lines were dropped."""
+        return self(None, "warning", {"event": "log lines were dropped", "level": "warning", "lines": lines})
+
+
+class _Logger:
+    """The end of structlog's chain, which hands each line on. A method is called by the level of the line."""
+
+    def __init__(self, lines: Lines) -> None:
+        self.msg = lines.write
+
+    def __getattr__(self, name: str) -> Any:
+        return self.msg
+
+
+class _Handler(logging.Handler):
+    """Writes the lines of other libraries in the form of ours."""
+
+    def __init__(self, lines: Lines, render: _Renderer) -> None:
+        super().__init__()
+        self._lines = lines
+        self._render = render
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            event: EventDict = {"event": record.getMessage(), "level": record.levelname.lower(), "logger": record.name}
+            structlog.contextvars.merge_contextvars(None, "", event)
+            if record.exc_info:
+                event["exc_info"] = record.exc_info
+            self._lines.write(self._render(None, "", event))
+        except Exception as error:
+            self._lines.write(_failed(error))
+
+
+def _failed(error: Exception) -> str:
+    """Write the line that stands for one that could not be written."""
+    now = datetime.now(UTC).isoformat()
+    return (
+        f'{{"event": "a log line failed", "level": "error", "error": "{type(error).__name__}", "timestamp": "{now}"}}'
+    )

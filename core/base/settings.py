@@ -14,6 +14,8 @@ from msgspec import Struct
 
 CHAIN_KEY_DIGITS = 64
 
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
 DEFAULT_BROKER = "redis://127.0.0.1:6379/0"
 
 _PASSWORD = re.compile(r"(//[^:@/]*):[^@/]*@")
@@ -77,6 +79,12 @@ def _on_or_off(text: str) -> bool:
 def _log_format(text: str) -> str:
     if text not in ("console", "json"):
         raise ValueError(f"must be console or json, not {text!r}")
+    return text
+
+
+def _log_level(text: str) -> str:
+    if text not in LOG_LEVELS:
+        raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}, not {text!r}")
     return text
 
 
@@ -168,6 +176,16 @@ class Settings(Struct, frozen=True, kw_only=True):
             meaning="How web and worker write their log: `console` for people, `json` for programs. When it is not set, "
             "a terminal gets the first and everything else the second. `pacioli up` passes on what its own output is.",
             parse=_log_format,
+        ),
+    ]
+    log_level: Annotated[
+        str,
+        Variable(
+            name="PACIOLI_LOG_LEVEL",
+            meaning="Lines below this level are left out of the log: `debug`, `info`, `warning` or `error`. `debug` has a "
+            "line for every request.",
+            parse=_log_level,
+            default="info",
         ),
     ]
     data: Annotated[

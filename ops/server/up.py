@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import os
@@ -11,19 +12,21 @@ import shlex
 import signal
 import socket
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 import click
 import psycopg
 from filelock import FileLock, Timeout
 
+from core.base.lines import Lines
+from core.base.logs import is_terminal
 from core.base.settings import SettingsError, chain_key, read, without_password
 from ops.server.embedded import Child, Log, Postgres, Redis, StartError, broker_fallback, find_redis
 from ops.server.instance import KEY_FILE
@@ -43,8 +46,6 @@ _EARLY_DEATHS_MAX = 5
 _READY_TIMEOUT_S = 120.0
 _OLD_WEB_GRACE_S = 10.0
 _WEB_KILL_TIMEOUT_S = 8  # Less than the grace of `Child.stop`, so that the server ends its workers itself.
-
-_printing = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,7 @@ def run(
             options = Options(host, _usable_port(host, port, data), data, workers)
             _supervise(options, parts or service_parts, migrate)
     except StartError as error:
+        _output(sys.stdout).flush()  # The error may point to the lines above it.
         click.echo(f"pacioli up: {error}", err=True)
         return 1
     return 0
@@ -202,7 +204,7 @@ class Worker(Child):
     grace_s = 20.0
 
     def ready(self) -> bool:
-        said_so = any(line.endswith(" ready.") for line in self.last_lines.copy())
+        said_so = any(" ready." in line for line in self.last_lines.copy())
         return self.running and (said_so or time.monotonic() - self.launched_at > _LIVED_S)
 
 
@@ -319,7 +321,7 @@ def _supervise(options: Options, parts: Parts, migrate: Sequence[str]) -> None:
     except SettingsError as error:
         raise StartError(str(error)) from None
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    env["PACIOLI_LOG"] = settings.log_format or ("console" if sys.stdout.isatty() else "json")
+    env["PACIOLI_LOG"] = settings.log_format or ("console" if is_terminal(sys.stdout) else "json")
     state = options.data / "state.json"
     supervisor = Supervisor(on_change=lambda pids: _write_state(state, options, env, pids))
     try:
@@ -472,6 +474,10 @@ def _print_line(name: str, line: str) -> None:
 
 
 def _print(line: str) -> None:
-    # The service must not stop because nobody reads the log, or because the terminal lacks a character.
-    with _printing, suppress(OSError, ValueError):
-        click.echo(line)
+    # The service must neither stop nor wait because nobody reads the log.
+    _output(sys.stdout).write(line if is_terminal(sys.stdout) else click.unstyle(line))
+
+
+@functools.cache
+def _output(stream: TextIO | None) -> Lines:
+    return Lines(stream, lost=lambda count: f"pacioli  | {count} lines of the log were dropped")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -18,10 +19,13 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def _put_back() -> Iterator[None]:
-    before = structlog.get_config()
+    before, handlers = structlog.get_config(), logging.getLogger().handlers[:]
+    level = logging.getLogger().level
     clear_contextvars()  # A request that was answered on this thread leaves its own.
     yield
     structlog.configure(**before)
+    logging.getLogger().handlers[:] = handlers
+    logging.getLogger().setLevel(level)
 
 
 def written(stream: io.StringIO, log_format: str | None = None) -> str:
@@ -54,3 +58,47 @@ def test_people_get_lines_without_the_values_of_variables() -> None:
 @pytest.mark.parametrize(("log_format", "stream"), [("json", Terminal()), ("console", io.StringIO())])
 def test_the_setting_goes_before_the_terminal(log_format: str, stream: io.StringIO) -> None:
     assert written(stream, log_format).startswith("{") == (log_format == "json")
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_value_without_a_text_makes_nothing_fail(log_format: str) -> None:
+    stream = io.StringIO()
+    logs.configure(log_format, stream)
+    structlog.get_logger().info("fine until here", value=Unprintable())
+    assert "a log line failed" in stream.getvalue()
+
+
+def test_lines_below_the_level_are_left_out() -> None:
+    stream = io.StringIO()
+    logs.configure("json", stream, level="warning")
+    structlog.get_logger().info("not this")
+    logging.getLogger("celery.worker").info("nor this")
+    structlog.get_logger().warning("but this")
+    logging.getLogger("celery.worker").warning("and %s", "that")
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["but this", "and that"]
+
+
+def test_the_lines_of_libraries_have_the_form_of_ours() -> None:
+    stream = io.StringIO()
+    logs.configure("json", stream)
+    with bound_contextvars(request_id="r1"):
+        logging.getLogger("celery.worker").error("it %s", "broke", exc_info=ValueError("bad"))
+    line = json.loads(stream.getvalue())
+    assert line.pop("timestamp").endswith("Z")
+    assert line.pop("exception") == "ValueError: bad"
+    assert line == {"event": "it broke", "level": "error", "logger": "celery.worker", "request_id": "r1"}
+
+
+def test_a_library_line_that_cannot_be_written_makes_nothing_fail(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = io.StringIO()
+    logs.configure("json", stream)
+    root = logging.getLogger()
+    root.handlers[:] = [each for each in root.handlers if type(each).__module__ == "core.base.logs"]
+    logging.getLogger("celery.worker").error("%d", "no number")
+    assert capsys.readouterr().err == ""
+    assert "a log line failed" in stream.getvalue()
