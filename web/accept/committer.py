@@ -2,18 +2,24 @@
 
 Request threads hand over their drafts and sleep. One thread takes all waiting drafts, appends them in one transaction,
 and wakes the request threads. A draft is committed alone, at once, when no other waits. Groups grow with the load.
+
+A request waits for a bounded time. A group that fails is halved and tried again, down to one submission, so that one that
+cannot be appended fails alone. A submission is never split, because it is accepted whole.
 """
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from enum import IntEnum
 
 import structlog
 from sqlalchemy import Engine
 
 from core.base.db import begin
-from core.base.errors import LedgerError, TransientError
+from core.base.errors import ErrorCode, InvalidRequest, LedgerError, TransientError
+from core.base.faults import Fault, fault_of
+from core.base.threads import Loop
 from core.ledger import append
 from core.ledger.append import Submission
 
@@ -24,18 +30,62 @@ BUSY_GROUP = 4
 GATHER_S = 0.002
 """The time for which a group gathers after a busy group, because a large commit costs little more than a small one."""
 
+PATIENCE_S = 15.0
+"""A request waits for its commit for at most so long. The thread that commits may be stuck, or the database."""
+
 logger = structlog.get_logger()
 
 
+class _Place(IntEnum):
+    """How far the submission of a waiting request has come."""
+
+    WAITING = 0
+    TAKEN = 1
+    """It is being appended, or was."""
+    WITHDRAWN = 2
+    """The request gave it up before it was taken, so it is never appended."""
+
+
+class _Entry:
+    """A submission that waits for its commit."""
+
+    __slots__ = ("committed", "place", "submission")
+
+    def __init__(self, submission: Submission) -> None:
+        self.submission = submission
+        # A lock costs a request 7 µs less of CPU than a Future does, in a process of 32 threads.
+        self.committed = threading.Lock()
+        self.committed.acquire()
+        self.place = _Place.WAITING
+
+
 class Committer:
-    """Commits for all threads of a web process. After a commit it calls ``ring`` with the queues that got work."""
+    """Commits for all threads of a web process. After a commit it calls ``ring`` with the queues that got work.
+
+    ``health`` and metrics read the attributes that have a docstring.
+    """
 
     def __init__(self, engine: Engine, ring: Callable[[Iterable[int]], None]) -> None:
+        self.committed: Callable[[int, float], None] = lambda rows, seconds: None
+        """An observer, which gets the number of rows and the time of each commit."""
+        self.groups = 0
+        """The number of commits since the process started."""
+        self.rows = 0
+        """The number of rows that they appended."""
+        self.refused = 0
+        """The number of submissions that could not be appended, for want of the database or because of what they are."""
+        self.busy_since: float | None = None
+        """The monotonic time at which the present group was taken, or None. A value of long ago says that it is stuck."""
         self._engine = engine
         self._ring = ring
-        self._waiting: deque[tuple[Submission, threading.Lock]] = deque()
-        self._work = threading.Event()
-        threading.Thread(target=self._run, name="committer", daemon=True).start()
+        self._group_rows = GROUP_ROWS
+        self._forked()
+        self.loop = Loop("committer", self._step, after_fork=self._forked)
+
+    @property
+    def waiting(self) -> int:
+        """The number of submissions that wait for a commit."""
+        return len(self._waiting)
 
     def submit(self, *submissions: Submission) -> None:
         """Append submissions, each on its own, and return when they are committed. ``accepted`` of each then has its places.
@@ -44,63 +94,153 @@ class Committer:
             ReferenceConflict: a reference names another transaction. Nothing of that submission was accepted.
             TransientError: it is not known whether they were accepted. The same references may be sent again.
         """
-        waiting = []
+        entries = []
         for submission in submissions:
-            # A lock costs a request 7 µs less of CPU than a Future does, in a process of 32 threads.
-            committed = threading.Lock()
-            committed.acquire()
-            waiting.append(committed)
-            self._waiting.append((submission, committed))
+            entry = _Entry(submission)
+            entries.append(entry)
+            self._waiting.append(entry)
         if submissions and not self._work.is_set():  # Setting it takes a lock, and every request would queue for that.
             self._work.set()
-        for committed in waiting:
-            committed.acquire()
+        self.loop.ensure()
+        deadline = time.monotonic() + PATIENCE_S
+        for entry in entries:
+            if not entry.committed.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                self._give_up(entries)
         for submission in submissions:
             if submission.error is not None:
                 raise submission.error
 
-    def _run(self) -> None:
-        busy = False
-        while True:
-            self._work.wait()
-            self._work.clear()
-            while self._waiting:
-                if busy:
-                    time.sleep(GATHER_S)
-                group = self._gather()
-                busy = len(group) >= BUSY_GROUP
-                submissions = [submission for submission, _ in group]
-                self._append(submissions)
-                for _, committed in group:
-                    committed.release()
-                self._ring(set().union(*(submission.queues() for submission in submissions)))
+    def _forked(self) -> None:
+        """Begin without work. What waited when the process forked is the parent's."""
+        self._waiting: deque[_Entry] = deque()
+        self._work = threading.Event()
+        self._placing = threading.Lock()
+        self.busy_since = None
 
-    def _gather(self) -> list[tuple[Submission, threading.Lock]]:
-        group: list[tuple[Submission, threading.Lock]] = []
+    def _give_up(self, entries: Sequence[_Entry]) -> None:
+        """Withdraw what was not taken yet.
+
+        Raises:
+            TransientError: always. The message says whether it is known that nothing was accepted.
+        """
+        with self._placing:
+            for entry in entries:
+                if entry.place is _Place.WAITING:
+                    entry.place = _Place.WITHDRAWN
+        known = all(entry.place is _Place.WITHDRAWN for entry in entries)
+        logger.warning("a request was not committed in time", waited_s=PATIENCE_S, withdrawn=known)
+        text = "nothing of it was accepted" if known else "it is not known whether it was accepted"
+        raise TransientError(
+            f"the request could not be committed in time, and {text}; try again with the same reference"
+        )
+
+    def _step(self) -> None:
+        """Append everything that waits, in groups."""
+        if not self._waiting:  # They wait already when the step before this one failed.
+            self._work.wait()
+        self._work.clear()
+        busy = False
+        while self._waiting:
+            if busy:
+                time.sleep(GATHER_S)
+            group = self._gather()
+            busy = len(group) >= BUSY_GROUP
+            queues: set[int] = set()
+            try:
+                self.busy_since = time.monotonic()
+                self._append(group)
+                for entry in group:
+                    queues |= entry.submission.queues()
+            except BaseException as error:
+                _fail(group, error)
+                raise
+            finally:
+                self.busy_since = None
+                for entry in group:
+                    entry.committed.release()
+            self._ring(queues)
+
+    def _gather(self) -> list[_Entry]:
+        group: list[_Entry] = []
         rows = 0
-        while self._waiting and rows < GROUP_ROWS:
+        while self._waiting and rows < self._group_rows:
             group.append(self._waiting.popleft())
-            rows += sum(1 + len(draft.legs) for draft in group[-1][0].drafts)
+            rows += _rows(group[-1].submission)
         return group
 
-    def _append(self, submissions: list[Submission]) -> None:
-        """Append all in one commit, or one by one if one of them makes the commit fail."""
+    def _append(self, group: Sequence[_Entry]) -> None:
+        """Append all in one commit. If one of them may be what makes the commit fail, append each half by itself."""
+        with self._placing:
+            group = [entry for entry in group if entry.place is not _Place.WITHDRAWN]
+            for entry in group:
+                entry.place = _Place.TAKEN
+        if not group:
+            return
+        submissions = [entry.submission for entry in group]
+        started = time.monotonic()
+        failure: Exception | None = None
         try:
             with begin(self._engine) as conn:
                 append.append(conn, submissions)
-        except TransientError as error:
-            _fail(submissions, error)
         except Exception as error:
-            logger.exception("a group could not be appended", submissions=len(submissions))
-            if len(submissions) == 1:
-                _fail(submissions, error)
-                return
-            for submission in submissions:
-                self._append([submission])
+            failure = error
+        if failure is not None:  # Outside of the handler, so that the errors of halves are not chained to each other.
+            self._halve(group, failure)
+            return
+        rows = sum(map(_rows, submissions))
+        self.groups += 1
+        self.rows += rows
+        if self._group_rows < GROUP_ROWS and rows >= self._group_rows:
+            self._group_rows = min(self._group_rows + self._group_rows // 8 + 1, GROUP_ROWS)
+        self.committed(rows, time.monotonic() - started)
+
+    def _halve(self, group: Sequence[_Entry], error: Exception) -> None:
+        fault = fault_of(error)
+        if fault is Fault.NOT_NOW:
+            logger.warning("a group was not appended", submissions=len(group), error=repr(error.__cause__ or error))
+            self._refuse(group, error)
+            return
+        if len(group) == 1:
+            logger.error("a submission cannot be appended", rows=_rows(group[0].submission), exc_info=error)
+            self._refuse(group, _explained(error, fault))
+            return
+        logger.warning("a group could not be appended, and is halved", submissions=len(group), error=repr(error))
+        if fault is not Fault.OTHER:
+            self._group_rows = max(1, sum(_rows(entry.submission) for entry in group) // 2)
+        # Until their turn comes, requests may withdraw them.
+        for entry in group:
+            entry.place = _Place.WAITING
+        middle = len(group) // 2
+        for half in (group[:middle], group[middle:]):
+            self._append(half)
+
+    def _refuse(self, group: Sequence[_Entry], error: Exception) -> None:
+        self.refused += len(group)
+        _fail(group, error)
 
 
-def _fail(submissions: list[Submission], error: Exception) -> None:
-    for submission in submissions:
-        submission.accepted = []
-        if not isinstance(submission.error, LedgerError):
-            submission.error = error
+def _rows(submission: Submission) -> int:
+    return sum(1 + len(draft.legs) for draft in submission.drafts)
+
+
+def _explained(error: Exception, fault: Fault) -> Exception:
+    """Return the error that the client gets for a submission that cannot be appended alone."""
+    if fault is Fault.TOO_LARGE:
+        text = "is too large for the database; make its texts shorter, or send fewer transactions at once"
+        return InvalidRequest([("", f"the request {text}")], ErrorCode.GEN_PAYLOAD_TOO_LARGE)
+    if fault is Fault.TOO_MUCH and not isinstance(error, LedgerError):
+        short = TransientError("there is too little memory for the request; try again, or send less at once")
+        short.__cause__ = error
+        return short
+    return error
+
+
+def _fail(group: Sequence[_Entry], error: BaseException) -> None:
+    if not isinstance(error, Exception):  # A thread that is made to exit must not make requests exit.
+        unknown = TransientError("it is not known whether the request was accepted; try again with the same reference")
+        unknown.__cause__ = error
+        error = unknown
+    for entry in group:
+        entry.submission.accepted = []
+        if not isinstance(entry.submission.error, LedgerError):
+            entry.submission.error = error

@@ -17,6 +17,7 @@ from redis import Redis, RedisError
 
 import celeryconfig
 from core.base.errors import TransientError
+from core.base.threads import Loop
 
 PAUSE_S = 0.02
 """The pause between two rounds of ringing. Under load, work gathers meanwhile and is drained in fewer, larger batches."""
@@ -25,17 +26,21 @@ logger = structlog.get_logger()
 
 
 class Doorbell:
-    """Rings for a web process. ``redis`` is None with another broker, which caps the queues itself."""
+    """Rings for a web process. ``redis`` is None with another broker, which caps the queues itself.
+
+    ``health`` and metrics read the attributes that have a docstring.
+    """
 
     def __init__(self, redis: "Redis | None") -> None:
+        self.rung = 0
+        """The number of bells that the broker got."""
+        self.coalesced = 0
+        """The number of rounds in which none was rung, because one waits unanswered and is answered for all queues."""
+        self.failed = 0
+        """The number of bells that the broker did not get. The sweep rings them later."""
         self._redis = redis
-        self._celery = Celery("pacioli-web")
-        self._celery.config_from_object(celeryconfig)
-        self._queues: set[int] = set()
-        self._tasks: set[str] = set()
-        self._lock = threading.Lock()
-        self._work = threading.Event()
-        threading.Thread(target=self._run, name="doorbell", daemon=True).start()
+        self._forked()
+        self.loop = Loop("doorbell", self._step, after_fork=self._forked)
 
     def ring(self, queues: Iterable[int]) -> None:
         """Ask workers to drain these queues soon. The call returns at once and never fails."""
@@ -44,12 +49,14 @@ class Doorbell:
             wanted = bool(self._queues)
         if wanted:
             self._work.set()
+            self.loop.ensure()
 
     def wake(self, task: str) -> None:
         """Ask a worker to run a task soon, which beat would ask for as well. The call returns at once and never fails."""
         with self._lock:
             self._tasks.add(task)
         self._work.set()
+        self.loop.ensure()
 
     def send(self, task: str, *args: Any) -> None:
         """Ask a worker to run a task, and return when the broker has it.
@@ -62,18 +69,30 @@ class Doorbell:
         except Exception as error:  # The drivers of brokers raise errors of many types.
             raise TransientError("the broker is not available right now; try again") from error
 
-    def _run(self) -> None:
-        while True:
-            self._work.wait()
-            self._work.clear()
-            with self._lock:
-                queues, self._queues = self._queues, set()
-                tasks, self._tasks = self._tasks, set()
-            for queue in self._to_ring(queues):
-                self._send(celeryconfig.DRAIN, queue)
-            for task in tasks:
-                self._send(task)
-            time.sleep(PAUSE_S)
+    def _forked(self) -> None:
+        """Begin without work, and without the connections of a parent process."""
+        self._celery = Celery("pacioli-web")
+        self._celery.config_from_object(celeryconfig)
+        self._queues: set[int] = set()
+        self._tasks: set[str] = set()
+        self._lock = threading.Lock()
+        self._work = threading.Event()
+
+    def _step(self) -> None:
+        """Ring for everything that was asked for until now."""
+        self._work.wait()
+        self._work.clear()
+        with self._lock:
+            queues, self._queues = self._queues, set()
+            tasks, self._tasks = self._tasks, set()
+        chosen = self._to_ring(queues)
+        if queues and not chosen:
+            self.coalesced += 1
+        for queue in chosen:
+            self._send(celeryconfig.DRAIN, queue)
+        for task in tasks:
+            self._send(task)
+        time.sleep(PAUSE_S)
 
     def _to_ring(self, queues: set[int]) -> list[int]:
         """Choose the queues to ring: one if no bell waits, none if one does, and all if that is unknown. Notes the new bell."""
@@ -88,5 +107,7 @@ class Doorbell:
     def _send(self, task: str, *args: int) -> None:
         try:
             self.send(task, *args)
+            self.rung += 1
         except TransientError as error:  # The work is safe in Postgres, and beat will ring.
+            self.failed += 1
             logger.warning("a doorbell was not rung; beat will", task=task, args=args, error=str(error.__cause__))

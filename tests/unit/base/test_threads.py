@@ -1,0 +1,115 @@
+"""No thread of ours ends on an exception, and a fork leaves no process without its threads."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+import structlog
+
+from core.base import threads
+from core.base.threads import Loop, loops
+
+WITHIN_S = 30
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "PAUSE_S", 0.001)
+
+
+class Steps:
+    """A step that fails as told, and then waits to be let go on."""
+
+    def __init__(self, *failures: BaseException) -> None:
+        self._failures: Iterator[BaseException] = iter(failures)
+        self.succeeded = threading.Event()
+        self.more = threading.Event()
+
+    def __call__(self) -> None:
+        failure = next(self._failures, None)
+        if failure is not None:
+            raise failure
+        self.succeeded.set()
+        self.more.wait(WITHIN_S)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ValueError("a bug"),
+        MemoryError(),
+        SystemExit(1),
+        KeyboardInterrupt(),
+        RecursionError(),
+        OSError(28, "disk full"),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+def test_a_loop_outlives_any_exception(failure: BaseException) -> None:
+    steps = Steps(failure, failure, failure)
+    loop = Loop("a test", steps)
+    assert steps.succeeded.wait(WITHIN_S)
+    assert (loop.failures, loop.starts, loop.is_alive) == (3, 1, True)
+    assert loop.last_failure is not None and loop.last_failure.startswith(type(failure).__name__)
+    assert loop in loops()
+
+
+@pytest.mark.parametrize(
+    "failure", [OSError(28, "no space"), BrokenPipeError(), ValueError("closed file"), SystemExit()]
+)
+def test_a_loop_outlives_its_own_log_call(monkeypatch: pytest.MonkeyPatch, failure: BaseException) -> None:
+    class Full:
+        def error(self, *args: object, **fields: object) -> None:
+            raise failure
+
+    monkeypatch.setattr(threads, "logger", Full())
+    steps = Steps(ValueError("a bug"), ValueError("another"))
+    loop = Loop("a test", steps)
+    assert steps.succeeded.wait(WITHIN_S)
+    assert (loop.failures, loop.starts) == (2, 1)
+
+
+def test_a_loop_says_what_failed() -> None:
+    with structlog.testing.capture_logs() as lines:
+        steps = Steps(ValueError("a bug"))
+        Loop("a test", steps)
+        assert steps.succeeded.wait(WITHIN_S)
+    assert [(line["event"], line["thread"]) for line in lines] == [("a thread failed and goes on", "a test")]
+
+
+def test_a_thread_that_ended_is_started_by_whoever_hands_work_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = threading.Semaphore(0)
+    monkeypatch.setattr(Loop, "_run", lambda self: ran.release())
+    loop = Loop("a test", lambda: None)
+    for starts in (1, 2, 3):
+        assert ran.acquire(timeout=WITHIN_S)
+        _wait_until(lambda: not loop.is_alive)
+        assert loop.starts == starts
+        loop.ensure()
+
+
+def test_a_forked_process_has_the_threads_of_its_parent() -> None:
+    reader, writer = os.pipe()
+    forked: list[int] = []
+    steps = Steps()
+    loop = Loop("a test", steps, after_fork=lambda: forked.append(1))
+    assert steps.succeeded.wait(WITHIN_S)
+    loop._lock.acquire()  # Another thread holds it while the process forks.
+    child = os.fork()
+    if child == 0:
+        os.write(writer, b"alive" if loop.is_alive and forked == [1] else b"dead")
+        os._exit(0)
+    os.close(writer)
+    assert os.read(reader, 10) == b"alive"
+    os.waitpid(child, 0)
+    assert forked == []
+
+
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    for _ in range(WITHIN_S * 100):
+        if is_so():
+            return
+        pause.wait(0.01)
+    raise AssertionError
