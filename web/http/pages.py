@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -28,6 +29,9 @@ T = TypeVar("T")
 
 _HARMLESS = re.compile(r"-?[0-9]+(\.[0-9]+)?|@[\w.-]+")
 """Matches numbers and ordinary @Names, which no spreadsheet takes for a formula."""
+
+_FORMULA = re.compile(r"[\s\x00-\x1f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]*[=+\-@\u2212]|[\t\r\n]")
+"""Matches the start of a formula: blanks or invisible characters, then a sign; or a tab or newline at the very start."""
 
 
 def in_query(declared: Parameters, *, default: int, what: str = "") -> Listing:
@@ -105,7 +109,14 @@ def _cell(value: Any) -> Any:
 
 
 def _inert(value: Any) -> Any:
-    """Mark a text that a spreadsheet would run as a formula (OWASP, CSV injection)."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) and not _HARMLESS.fullmatch(value):
+    """Mark a text that a spreadsheet would run as a formula (OWASP, CSV injection).
+
+    A spreadsheet may skip what cannot be seen in front of the sign, and take a full-width sign for the ordinary one.
+    """
+    if (
+        isinstance(value, str)
+        and _FORMULA.match(unicodedata.normalize("NFKC", value))
+        and not _HARMLESS.fullmatch(value)
+    ):
         return "'" + value
     return value
