@@ -7,26 +7,24 @@ look, a reordered one nothing; the settings below keep messages few and failures
 import os
 from typing import Any
 
-from celery.schedules import crontab
 from kombu import Queue  # type: ignore[attr-defined]
 
 from core.base.settings import SettingsError, read
 from core.ledger.rules.routing import MAX_QUEUES
 
 DRAIN = "pacioli.drain"
+TICK = "pacioli.tick"
 SWEEP = "pacioli.sweep"
 DUE = "pacioli.due"
 FUND = "pacioli.fund"
 SNAPSHOT = "pacioli.snapshot"
 VERIFY = "pacioli.verify"
 MAINTENANCE = "maintenance"
+TICKS = "ticks"
+"""The queue of ticks. It holds one at most, so that none pile up while workers are away."""
 
-SWEEP_INTERVAL_S = 1.0
-DUE_INTERVAL_S = 1.0
+TICK_INTERVAL_S = 1.0
 """A due date is answered at most so late while nothing is wrong. It may be one of a funding job."""
-
-VERIFY_INTERVAL_S = 3600.0
-"""An altered row is noticed after at most so long."""
 
 BELL_KEY = "pacioli:bell"
 """The Redis key of a waiting doorbell. The web sets it, and a worker removes it before it looks at all queues."""
@@ -43,8 +41,10 @@ def postings_queue(number: int) -> str:
 
 
 def route(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any, task: Any = None, **_: Any) -> Any:
-    """Route a doorbell to the Celery queue of its posting queue, and everything else to maintenance."""
-    return {"queue": postings_queue(args[0]) if name == DRAIN else MAINTENANCE}
+    """Route a doorbell to the Celery queue of its posting queue, a tick to that of ticks, and all else to maintenance."""
+    if name == DRAIN:
+        return {"queue": postings_queue(args[0])}
+    return {"queue": TICKS if name == TICK else MAINTENANCE}
 
 
 try:
@@ -55,24 +55,18 @@ except SettingsError as error:
 broker_url = SETTINGS.broker
 
 # The queues use the nameless exchange, so that a flushed Redis loses no binding. On RabbitMQ a queue holds one
-# doorbell at most; on Redis doorbell.py makes sure of that.
+# doorbell or tick at most; on Redis doorbell.py and worker/bells.py make sure of that.
 task_queues = [
     Queue(name, routing_key=name, queue_arguments={"x-max-length": 1})
-    for name in map(postings_queue, range(MAX_QUEUES))
+    for name in [*map(postings_queue, range(MAX_QUEUES)), TICKS]
 ] + [Queue(MAINTENANCE, routing_key=MAINTENANCE)]
 task_default_queue = MAINTENANCE
 task_create_missing_queues = False
 task_routes = (route,)
 
-beat_schedule = {
-    # A tick expires, because the next one does the same work.
-    "sweep": {"task": SWEEP, "schedule": SWEEP_INTERVAL_S, "options": {"expires": 5 * SWEEP_INTERVAL_S}},
-    "due": {"task": DUE, "schedule": DUE_INTERVAL_S, "options": {"expires": 5 * DUE_INTERVAL_S}},
-    "fund": {"task": FUND, "schedule": DUE_INTERVAL_S, "options": {"expires": 5 * DUE_INTERVAL_S}},
-    # Snapshots of balances that changed since yesterday make answers quicker. No answer depends on them.
-    "snapshot": {"task": SNAPSHOT, "schedule": crontab(minute="5", hour="0"), "options": {"expires": 12 * 3600}},
-    "verify": {"task": VERIFY, "schedule": VERIFY_INTERVAL_S, "options": {"expires": VERIFY_INTERVAL_S}},
-}
+# Beat only says that a second is over. A worker decides by the table of ticks what is due, with the database's clock.
+beat_schedule = {"tick": {"task": TICK, "schedule": TICK_INTERVAL_S}}
+beat_scheduler = "worker.beat:Beat"
 
 task_serializer = "json"
 accept_content = ["json"]
@@ -87,11 +81,14 @@ worker_cancel_long_running_tasks_on_connection_loss = False
 worker_hijack_root_logger = False
 worker_redirect_stdouts = False  # A line of our log has a time and a level already, and would get Celery's in front.
 worker_send_task_events = False
+worker_enable_remote_control = False  # Whoever may write to the broker could stop the workers.
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 broker_connection_timeout = 2
 broker_transport_options = {
-    "visibility_timeout": 30,
+    # Kombu compares the clocks of two hosts when it delivers an unanswered message again. Nothing waits for that, because
+    # the next tick and the sweep do what a lost message asked for.
+    "visibility_timeout": 86_400,
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
     "socket_keepalive": True,

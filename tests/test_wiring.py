@@ -213,7 +213,8 @@ def _lines(conn: Connection, sql: str) -> list[str]:
 def test_workers_consume_every_queue() -> None:
     from worker.app import app
 
-    wanted = {celeryconfig.postings_queue(number) for number in range(MAX_QUEUES)} | {celeryconfig.MAINTENANCE}
+    wanted = {celeryconfig.postings_queue(number) for number in range(MAX_QUEUES)}
+    wanted |= {celeryconfig.MAINTENANCE, celeryconfig.TICKS}
     assert set(app.amqp.queues.consume_from) == wanted
 
 

@@ -3,19 +3,18 @@
 import gc
 import json
 import logging
-import os
 from contextlib import suppress
 from functools import cache
 from typing import Any
 
 from celery import Celery
 from celery.signals import (
-    heartbeat_sent,
     setup_logging,
+    task_postrun,
+    task_prerun,
     worker_init,
     worker_process_init,
     worker_process_shutdown,
-    worker_ready,
 )
 from redis import Redis, RedisError
 from sqlalchemy import Engine
@@ -23,14 +22,17 @@ from sqlalchemy import Engine
 import celeryconfig
 from celeryconfig import SETTINGS
 from core.base import lines, logs
-from core.base.db import begin, connect
-from core.base.errors import TransientError
+from core.base.db import connect
 from core.base.settings import missing
-from core.ledger.store import queues as queue_store
+from worker.children import Children
 from worker.ledger_task import LedgerTask
 
 app = Celery("pacioli", include=["worker.tasks"], task_cls=LedgerTask)
 app.config_from_object(celeryconfig)
+app.steps["worker"].add("worker.keeper:Keeper")
+
+children = Children()
+"""What the children of this worker do."""
 
 
 CHAIN_KEY = SETTINGS.chain_key
@@ -82,25 +84,32 @@ def _set_up_log(**_: Any) -> None:
 
 @worker_process_init.connect
 def _after_fork(**_: Any) -> None:
-    """Drop the connections of the parent process, and tune the garbage collector."""
+    """Leave the connections to the parent process, tune the garbage collector, and show signs of life."""
     if engine.cache_info().currsize:
-        engine().dispose(close=False)
+        _of_parent.append(engine())
+        engine.cache_clear()
     redis.cache_clear()
     # A drain makes tens of thousands of tuples and no cycles, and a search for cycles costs a tenth of its time.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
+    children.enter()
+
+
+_of_parent: list[Engine] = []
+"""Keeps the parent's engine from being collected in a child, which would close the parent's connections."""
+
+
+@task_prerun.connect
+def _begin_task(task: Any = None, **_: Any) -> None:
+    children.begin_task(task.name)
+
+
+@task_postrun.connect
+def _end_task(**_: Any) -> None:
+    children.end_task()
 
 
 @worker_process_shutdown.connect
 def _write_last_lines(**_: Any) -> None:
     """Write the last lines of a child, which ends without Python's own exit."""
     lines.flush()
-
-
-@worker_ready.connect
-@heartbeat_sent.connect
-def _record_heartbeat(sender: Any = None, **_: Any) -> None:
-    """Record the heartbeat of this worker in the database, where `/health` reads it."""
-    name = getattr(sender, "hostname", None) or getattr(getattr(sender, "eventer", None), "hostname", None)
-    with suppress(TransientError), begin(engine()) as conn:
-        queue_store.record_heartbeat(conn, name or f"pid {os.getpid()}")

@@ -14,9 +14,12 @@ from core.ledger import drain as core_drain
 from core.ledger import due as core_due
 from core.ledger import history
 from core.ledger.store import queues as queue_store
+from core.upkeep.ticks import Tick
 from core.verification import checkpoints
 from core.verification.verify import verify_since_checkpoint
+from worker import ticking
 from worker.app import CHAIN_KEY, announce, answer, app, engine
+from worker.bells import send, send_alone
 
 logger = structlog.get_logger()
 
@@ -24,10 +27,14 @@ OVERDUE_S = 1.0
 """A posting that waits longer has lost its doorbell or its worker."""
 
 VERIFIED = 100_000
-"""One task verifies so many rows of the log. It takes some seconds, so it ends before its message is delivered again."""
+"""One task verifies so many rows of the log, which takes some seconds."""
 
 TOGETHER = 500
 """A worker decides up to so many postings of all queues in one commit. With more, it drains its own queue alone."""
+
+
+SNAPSHOT_FOR_S = 5.0
+"""One task takes snapshots for so long."""
 
 
 @app.task(name=celeryconfig.DRAIN, cut_short="a drain was cut short")
@@ -35,7 +42,18 @@ def drain(queue: int) -> None:
     """Answer a doorbell: decide everything in the queue, and the few postings that wait in others."""
     answer()
     for other in core_drain.drain(engine(), queue, announce=announce, together=TOGETHER):
-        drain.apply_async((other,))
+        ring(other)
+
+
+def ring(queue: int) -> None:
+    """Ring the doorbell of a queue, unless one is ringing."""
+    send_alone(app, celeryconfig.DRAIN, queue)
+
+
+@app.task(name=celeryconfig.TICK, cut_short="a tick could not look")
+def tick() -> None:
+    """Run what is due now."""
+    ticking.run_due()
 
 
 @app.task(name=celeryconfig.SWEEP, cut_short="a sweep could not look")
@@ -44,14 +62,14 @@ def sweep() -> None:
     with reading(engine()) as conn:
         overdue = queue_store.with_work(conn, older_than_s=OVERDUE_S)
     for queue in overdue:
-        drain.apply_async((queue,), expires=5 * celeryconfig.SWEEP_INTERVAL_S)
+        ring(queue)
 
 
 @app.task(name=celeryconfig.DUE, cut_short="what is due could not be accepted")
 def due() -> None:
     """Accept the scheduled transactions that are due, and settle the holds whose date has come."""
     for queue in core_due.accept_due(engine()):
-        drain.apply_async((queue,))
+        ring(queue)
 
 
 @app.task(name=celeryconfig.FUND, cut_short="funding was cut short")
@@ -59,15 +77,11 @@ def fund() -> None:
     """Claim the funding jobs that are due, and post rows of their runs for a second. Another task goes on."""
     progress = runs.advance(engine(), announce=announce)
     for queue in progress.touched:
-        drain.apply_async((queue,))
+        ring(queue)
     for run in progress.ended:
         logger.info("funding run", run=run.run_id, status=run.status, posted=run.posted, rows=run.row_count)
     if progress.more:
-        fund.apply_async(expires=5 * celeryconfig.DUE_INTERVAL_S)
-
-
-SNAPSHOT_FOR_S = 5.0
-"""One task takes snapshots for so long. The broker delivers a task again after its visibility timeout."""
+        send(app, celeryconfig.FUND)
 
 
 @app.task(name=celeryconfig.SNAPSHOT, cut_short="snapshots were cut short")
@@ -78,8 +92,10 @@ def snapshot(size: int = history.BATCH, after: int = 0) -> None:
     while last is not None:
         _, last = history.take_batch(engine(), after=last, size=size)
         if last is not None and time.monotonic() >= deadline:
-            snapshot.apply_async((size, last))
+            ticking.go_on(Tick.SNAPSHOT)
+            send(app, celeryconfig.SNAPSHOT, size, last)
             return
+    ticking.end(Tick.SNAPSHOT)
 
 
 @app.task(name=celeryconfig.VERIFY, cut_short="the ledger could not be verified")
@@ -89,9 +105,15 @@ def verify() -> None:
     if not report.ok:
         problems = [str(problem) for problem in report.problems]
         logger.error("the ledger is damaged", problem_count=report.problem_count, problems=problems)
-        return
-    written = checkpoints.write(engine(), report.reached, CHAIN_KEY)
-    if written is not None:
-        logger.info("checkpoint", id=written.id, sequence=written.heads.sequence, signature=written.signature)
-        if not report.complete:
-            verify.apply_async(expires=celeryconfig.VERIFY_INTERVAL_S)
+    else:
+        written = checkpoints.write(engine(), report.reached, CHAIN_KEY)
+        if written is not None:
+            logger.info("checkpoint", id=written.id, sequence=written.heads.sequence, signature=written.signature)
+            if not report.complete:
+                ticking.go_on(Tick.VERIFY)
+                send(app, celeryconfig.VERIFY)
+                return
+    ticking.end(Tick.VERIFY)
+
+
+ticking.RUNS.update({Tick.SWEEP: sweep, Tick.DUE: due, Tick.FUND: fund, Tick.VERIFY: verify, Tick.SNAPSHOT: snapshot})

@@ -147,8 +147,7 @@ def run(
 
 def service_parts(options: Options, env: Mapping[str, str], log: Log) -> list[Child]:
     """Make web, beat and worker, in the order of a stop: those that bring work end before the one that does it."""
-    (options.data / "beat").mkdir(exist_ok=True)
-    beat = Child("beat", beat_command(options.data), env=env, log=log)
+    beat = Child("beat", beat_command(), env=env, log=log)
     worker = Worker("worker", worker_command(options.workers), env=env, log=log)
     return [Web(options, env=env, log=log), beat, worker]
 
@@ -171,9 +170,9 @@ def worker_command(workers: int) -> list[str]:
     return [*celery, "--loglevel", "INFO", "--concurrency", str(workers), "--without-mingle", "--without-gossip"]
 
 
-def beat_command(data: Path) -> list[str]:
+def beat_command() -> list[str]:
     celery = [sys.executable, "-m", "celery", "--quiet", "-A", "worker.app", "beat"]
-    return [*celery, "--loglevel", "WARNING", "--schedule", str(data / "beat" / "schedule")]
+    return [*celery, "--loglevel", "WARNING"]
 
 
 class Web(Child):

@@ -78,6 +78,7 @@ _ADVANCE = f"""
     WHERE number = held_number
 """
 
+# A posting from the future was accepted before the database's clock was set back, so its age is unknown.
 _WITH_WORK = f"""
     SELECT number
     FROM queues
@@ -90,7 +91,9 @@ _WITH_WORK = f"""
               ORDER BY queue, seq
               LIMIT 1
           ) AS oldest
-          WHERE %(age)s::float IS NULL OR accepted_at <= clock_timestamp() - make_interval(secs => %(age)s)
+          WHERE %(age)s::float IS NULL
+             OR accepted_at <= clock_timestamp() - make_interval(secs => %(age)s)
+             OR accepted_at > clock_timestamp()
       )
     ORDER BY number
 """
@@ -186,6 +189,23 @@ _OLDEST_AGE = text(
     """
 )
 
+_STILL = text(
+    f"""
+    SELECT least(
+        max(abs(extract(epoch FROM clock_timestamp() - accepted_at))),
+        (SELECT min(abs(extract(epoch FROM clock_timestamp() - drained_at))) FROM queues)
+    )::float
+    FROM queues
+    CROSS JOIN LATERAL (
+        SELECT accepted_at
+        FROM log
+        WHERE {WAITING}
+        ORDER BY queue, seq
+        LIMIT 1
+    ) AS oldest
+    """
+)
+
 _CURSORS = """
     SELECT number, cursor
     FROM queues
@@ -229,24 +249,12 @@ _MOVE_CURSORS_TO_THE_END = text(
     """
 )
 
-_RECORD_HEARTBEAT = text(
-    """
-    WITH gone AS (
-        DELETE FROM heartbeats
-        WHERE at < clock_timestamp() - interval '1 day'
-    )
-    INSERT INTO heartbeats
-    VALUES (:worker, clock_timestamp())
-    ON CONFLICT (worker) DO UPDATE
-    SET at = excluded.at
-    """
-)
-
 _LIVE_WORKERS = text(
     """
     SELECT worker
     FROM heartbeats
-    WHERE at > clock_timestamp() - make_interval(secs => :age)
+    WHERE part = 'worker'
+      AND at > clock_timestamp() - make_interval(secs => :age)
     ORDER BY worker
     """
 )
@@ -328,6 +336,12 @@ def oldest_age_s(conn: Connection) -> float | None:
     return age
 
 
+def still_s(conn: Connection) -> float | None:
+    """Read for how many seconds postings have waited while no queue moved. Returns None when all are decided."""
+    age: float | None = conn.execute(_STILL).scalar_one()
+    return age
+
+
 def cursors(conn: Connection) -> dict[int, int]:
     """Read each queue's cursor. Locks nothing."""
     return dict(driver(conn).execute(_CURSORS).fetchall())
@@ -342,11 +356,6 @@ def resize(conn: Connection, count: int) -> None:
     conn.execute(_REMOVE_QUEUES, {"count": count})
     conn.execute(_ADD_QUEUES, {"last": count - 1})
     conn.execute(_MOVE_CURSORS_TO_THE_END)
-
-
-def record_heartbeat(conn: Connection, worker: str) -> None:
-    """Record that a worker lives. A worker that has been silent for a day is forgotten."""
-    conn.execute(_RECORD_HEARTBEAT, {"worker": worker})
 
 
 def live_workers(conn: Connection, within_s: float) -> list[str]:

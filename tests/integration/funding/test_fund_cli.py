@@ -28,7 +28,8 @@ from core.funding import job_store, posting, row_store, runs
 from core.funding.progress import Progress
 from core.ledger.store import balances as balance_store
 from core.ledger.store import ledgers as ledger_store
-from core.ledger.store import queues as queue_store
+from core.upkeep import heartbeats
+from core.upkeep.heartbeats import State
 from ops.cli import watch
 from tests.harness.cli import Run, failed, ok, served
 from tests.harness.factories import Ledger
@@ -217,7 +218,7 @@ def test_a_worker_that_lives_and_does_nothing_is_mentioned(
     ledger: Ledger, run: Run, file: Callable[..., str], steps: Steps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with begin(ledger.engine) as conn:
-        queue_store.record_heartbeat(conn, "worker")
+        heartbeats.record(conn, "worker", "worker", State(pid=1, up_s=0))
     result = run("fund", file(many=3), *POOL)
     assert ok(result)
     assert result.stderr == ""

@@ -1,15 +1,12 @@
 """Snapshots of balances: which task takes them, and when."""
 
 import json
-from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from celery import Celery
 from click.testing import CliRunner
 from flask import Flask
 from flask.testing import FlaskClient
-from freezegun import freeze_time
 from sqlalchemy import Engine, text
 
 import celeryconfig
@@ -18,7 +15,7 @@ from core.ledger import history
 from ops.cli.main import main
 from tests.harness.dated import refusal_of
 from tests.harness.factories import Ledger, transaction
-from worker import tasks
+from worker import tasks, ticking
 
 
 def test_a_request_for_snapshots_goes_to_the_workers(app: Flask, client: FlaskClient) -> None:
@@ -61,7 +58,8 @@ def test_a_worker_takes_them_and_leaves_what_takes_long_to_another_task(
     ledger.drain()
     sent: list[tuple[int, int]] = []
     monkeypatch.setattr(tasks, "engine", lambda: ledger.engine)
-    monkeypatch.setattr(tasks.snapshot, "apply_async", sent.append)
+    monkeypatch.setattr(ticking, "engine", lambda: ledger.engine)
+    monkeypatch.setattr(tasks, "send", lambda app, task, *args: sent.append(args))
     monkeypatch.setattr(tasks, "SNAPSHOT_FOR_S", 0)
     tasks.snapshot(2)
     assert _balances_with_snapshots(ledger.engine) == 2
@@ -75,16 +73,6 @@ def test_a_worker_without_a_database_leaves_them_to_the_next_time(monkeypatch: p
     monkeypatch.setattr(tasks, "engine", lambda: away)
     tasks.snapshot()
     away.dispose()
-
-
-def test_beat_has_them_taken_at_five_past_midnight() -> None:
-    (entry,) = (entry for entry in celeryconfig.beat_schedule.values() if entry["task"] == celeryconfig.SNAPSHOT)
-    schedule: Any = entry["schedule"]
-    schedule.nowfun = lambda: datetime.now(UTC)
-    last = datetime(2026, 3, 1, 0, 5, 1, tzinfo=UTC)
-    for now, is_due in (("2026-03-01 23:59:59", False), ("2026-03-02 00:04:59", False), ("2026-03-02 00:05:00", True)):
-        with freeze_time(now):
-            assert schedule.is_due(last).is_due is is_due, now
 
 
 def test_an_operator_takes_them_now(ledger: Ledger, database_url: str) -> None:

@@ -20,13 +20,14 @@ from web.app import create_app
 @pytest.fixture
 def task(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The task as a function, and a list of the messages that it sends to itself."""
-    from worker import tasks
+    from worker import tasks, ticking
 
-    sent: list[dict[str, Any]] = []
+    sent: list[str] = []
     monkeypatch.setattr(tasks, "engine", lambda: engine)
+    monkeypatch.setattr(ticking, "engine", lambda: engine)
     monkeypatch.setattr(tasks, "CHAIN_KEY", KEY)
     monkeypatch.setattr(tasks, "VERIFIED", 3)
-    monkeypatch.setattr(tasks.verify, "apply_async", lambda **options: sent.append(options))
+    monkeypatch.setattr(tasks, "send", lambda app, task: sent.append(task))
     return tasks.verify, sent
 
 

@@ -1,0 +1,94 @@
+"""The keeper of a worker: threads of the main process that do what must happen when nobody else does it.
+
+The keeper looks each second whether the ticks are done in time, by the database's clock. When beat, the broker or all
+children are away, frozen or busy, it does the ticks itself. When postings wait and no queue moves, it drains itself. Several
+workers do no harm: a tick is claimed, and a drain leaves the queues that others hold.
+"""
+
+import os
+from typing import Any
+
+import structlog
+from celery import bootsteps
+
+from core.base.db import reading
+from core.ledger import drain as core_drain
+from core.ledger.store import queues as queue_store
+from core.upkeep.heartbeats import State
+from worker import heart, ticking
+from worker.app import announce, children, engine
+from worker.threads import Watch
+
+logger = structlog.get_logger()
+
+LATE_S = 3.0
+"""The keeper does the ticks itself when one is late by so much."""
+
+STANDING_IN_LATE_S = 0.5
+"""Once it has stood in, the keeper waits only so long, until it sees that somebody else does the ticks again."""
+
+STILL_S = 5.0
+"""The keeper drains itself when postings wait and no queue has moved for so long."""
+
+PAUSE_S = 1.0
+
+
+class Keeper(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Starts the threads when the children run, before the worker reaches the broker, and stops them at the end."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, parent: Any, **_: Any) -> None:
+        self._worker = parent
+        self._threads: list[Watch] = []
+        self._heart: Watch | None = None
+        self._late_s, self._still_s = LATE_S, STILL_S
+
+    def start(self, parent: Any) -> None:
+        """Start the threads."""
+        self._heart = heart.start("worker", self._describe)
+        self._threads = [Watch("keeper of ticks", self.keep_ticks), Watch("keeper of queues", self.keep_queues)]
+
+    def stop(self, parent: Any) -> None:
+        """Stop the threads, and forget this worker."""
+        for thread in self._threads:
+            thread.stop()
+        heart.stop(self._heart, "worker")
+
+    terminate = stop
+
+    def keep_ticks(self) -> float:
+        """Do the ticks that nobody has done in time, and return the pause until the next look."""
+        stood_in, was = bool(ticking.run_due(late_s=self._late_s)), self._late_s
+        self._late_s = STANDING_IN_LATE_S if stood_in else LATE_S
+        if stood_in and was == LATE_S:
+            logger.warning("no tick came in time, so this worker does the ticks itself")
+        return PAUSE_S
+
+    def keep_queues(self) -> float:
+        """Drain when postings wait and no queue moves, and return the pause until the next look."""
+        with reading(engine()) as conn:
+            still_s = queue_store.still_s(conn)
+        if still_s is None or still_s < self._still_s:
+            self._still_s = STILL_S if still_s is None else self._still_s
+            return PAUSE_S
+        if self._still_s == STILL_S:
+            logger.warning("postings wait and no queue moves, so this worker drains itself", still_s=round(still_s, 1))
+        self._still_s = PAUSE_S
+        with reading(engine()) as conn:
+            waiting = queue_store.with_work(conn)
+        for queue in waiting:
+            core_drain.drain(engine(), queue, announce=announce)
+        return PAUSE_S
+
+    def _describe(self, state: State) -> State:
+        pool = getattr(self._worker.pool, "_pool", None)
+        pids = [process.pid for process in getattr(pool, "_pool", ()) if process.pid]
+        consumer = self._worker.consumer
+        return State(
+            pid=os.getpid(),
+            up_s=state.up_s,
+            consuming=consumer is not None and consumer.connection is not None,
+            standing_in=self._late_s != LATE_S,
+            children=children.states(pids),
+        )

@@ -1,0 +1,65 @@
+"""Runs the ticks that are due. The task of a tick calls it, and so does the keeper of a worker."""
+
+import os
+import socket
+from collections.abc import Callable
+
+import structlog
+
+from core.base.db import begin
+from core.base.errors import TransientError
+from core.upkeep import ticks
+from core.upkeep.ticks import Tick
+from worker.app import engine
+
+logger = structlog.get_logger()
+
+RUNS: dict[Tick, Callable[[], object]] = {}
+"""The function of each tick. ``tasks.py`` adds them."""
+
+ENDS_ITSELF = {Tick.VERIFY, Tick.SNAPSHOT}
+"""The ticks whose functions leave the rest to a message, and record the end of the run themselves."""
+
+
+def run_due(*, late_s: float = 0.0) -> list[Tick]:
+    """Run every tick that has been due for ``late_s`` seconds and that nobody else runs. Returns those.
+
+    A tick that fails is due again after its lease, and does not keep the others from running.
+
+    Raises:
+        TransientError: the database was busy or gone, so nothing was claimed.
+    """
+    with begin(engine()) as conn:
+        claimed = ticks.claim(conn, by(), late_s=late_s, names=tuple(name for name in Tick if name in RUNS))
+    for name in claimed:
+        run(name)
+    return claimed
+
+
+def run(name: Tick) -> None:
+    """Run a claimed tick, and record its end."""
+    try:
+        RUNS[name]()
+        if name not in ENDS_ITSELF:
+            end(name)
+    except TransientError as error:
+        logger.warning("a tick was cut short", tick=name, error=repr(error.__cause__))
+    except Exception as error:
+        logger.error("a tick failed", tick=name, exc_info=error)
+
+
+def end(name: Tick) -> None:
+    """Record that a run of a tick has ended."""
+    with begin(engine()) as conn:
+        ticks.end(conn, name)
+
+
+def go_on(name: Tick) -> None:
+    """Record that a run of a tick is alive."""
+    with begin(engine()) as conn:
+        ticks.go_on(conn, name, by())
+
+
+def by() -> str:
+    """Return the name of this process in the table of ticks."""
+    return f"{socket.gethostname()}:{os.getpid()}"
