@@ -63,7 +63,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     assert settings.database_url is not None
-    engine = connect(settings.database_url, pool_size=8, readers=THREADS)
+    engine = connect(settings.database_url, connections=10, within_s=10.0)
     url = settings.redis_url
     redis = Redis.from_url(url, socket_timeout=2, socket_connect_timeout=1) if url else None
     doorbell = Doorbell(redis)

@@ -50,7 +50,7 @@ def _check_settings(**_: Any) -> None:
 def engine() -> Engine:
     """Return the engine of this process."""
     assert SETTINGS.database_url is not None
-    return connect(SETTINGS.database_url, pool_size=2, readers=2)
+    return connect(SETTINGS.database_url, connections=3, within_s=60.0)
 
 
 @cache

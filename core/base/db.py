@@ -1,20 +1,25 @@
 """Opens connections and transactions, and turns the driver's errors into ours."""
 
 import re
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import psycopg
-from psycopg import sql
+from psycopg import IsolationLevel, sql
 from psycopg.adapt import Buffer, Loader
+from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import IntLoader
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from core.base.database_url import DEFAULTS, engine_url, parameters
+from core.base.deadlines import WATCH, Lifeline
 from core.base.errors import TooSlow, TransientError
 
 _PIECE = 250
@@ -23,64 +28,149 @@ _PIECE = 250
 _TRANSIENT = re.compile(r"^(08|53|57|40001|40P01|55P03|25P03)")
 """The SQLSTATEs that are worth another try: connection, resources, shutdown or timeout, serialization, deadlock, locks."""
 
+LONG_S = 3600.0
+"""The longest use of a connection that reads or rewrites a whole ledger: a verification, a migration."""
+
+
+@dataclass(frozen=True)
+class _Pools:
+    """The pools of an engine, and how long a use of a connection may take."""
+
+    reader: Engine
+    within_s: float
+
 
 def connect(
-    url: str, *, pool_size: int = 8, readers: int = 8, statement_timeout_s: int = 60, lock_timeout_s: int = 10
+    url: str, *, connections: int = 24, within_s: float = 60.0, statement_timeout_s: int = 60, lock_timeout_s: int = 10
 ) -> Engine:
-    """Make an engine for the ledger's database.
+    """Make an engine for the ledger's database, which opens at most so many ``connections``, on demand.
 
-    ``begin`` takes one of ``pool_size`` connections, and ``reading`` one of ``readers``. Both kinds open on demand.
-    Each session gets all the settings that the ledger needs when it connects. ``postgres://`` and ``postgresql://``
-    mean psycopg 3.
+    A third of them is for ``begin``, so that slow reads never hold up what writes; the others are for ``reading``. A use
+    of a connection that takes longer than ``within_s`` is cut. ``core/base/database_url.py`` says which URLs there are.
     """
-    url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
+    given = parameters(url)
+    libpq = DEFAULTS | given
     options = (
         f"-c statement_timeout={statement_timeout_s}s -c lock_timeout={lock_timeout_s}s "
         "-c idle_in_transaction_session_timeout=120s -c timezone=UTC -c jit=off"
     )
-    arguments: dict[str, Any] = {
-        "max_overflow": 0,
-        "pool_timeout": 10,
-        "connect_args": {"options": options, "connect_timeout": 5, "application_name": "pacioli"},
-    }
-    engine = create_engine(url, pool_size=pool_size, **arguments)
-    # Readers have a pool of their own, because switching a connection to autocommit and back costs as much as a small
-    # query. A thread that waits for a connection costs more.
-    reader = create_engine(
-        url, pool_size=readers, isolation_level="AUTOCOMMIT", pool_reset_on_return=None, skip_autocommit_rollback=True,
-        **arguments,
-    )  # fmt: skip
-    for each in (engine, reader):
-        event.listen(each, "connect", _adapt)
-    _readers[engine] = reader
-    event.listen(engine, "engine_disposed", lambda _: reader.dispose())
+    libpq["options"] = f"{libpq.get('options', '')} {options}"
+
+    def open_one() -> _Watched:
+        connection = _Watched.connect(autocommit=True, **libpq)  # type: ignore[arg-type]
+        connection.isolation_level = IsolationLevel.READ_COMMITTED
+        connection.watch(time.monotonic() + OPEN_S)
+        return connection
+
+    def make(size: int) -> Engine:
+        # All connections commit by themselves; `begin` says otherwise for its block. SQLAlchemy's own way to switch costs
+        # as much as a small query.
+        engine = create_engine(
+            engine_url(given),
+            creator=open_one,
+            pool_size=size,
+            max_overflow=0,
+            pool_timeout=POOL_TIMEOUT_S,
+            isolation_level="AUTOCOMMIT",
+            pool_reset_on_return=None,
+            skip_autocommit_rollback=True,
+            use_native_hstore=False,
+        )
+        event.listen(engine, "connect", _adapt)
+        return engine
+
+    writers = max(1, connections // 3)
+    engine = make(writers)
+    reader = make(connections - writers) if connections > 1 else engine
+    _pools[engine] = _Pools(reader, within_s)
+    if reader is not engine:
+        event.listen(engine, "engine_disposed", lambda _: reader.dispose())
     return engine
 
 
-_readers: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
-"""The pool of ``reading`` connections of each engine. It goes when the engine goes."""
+OPEN_S = 5.0
+"""A new connection must be ready for use after so long, when the server has let it in."""
+
+POOL_TIMEOUT_S = 5.0
+"""The time for which a thread waits for a connection of its process that is free."""
+
+_pools: WeakKeyDictionary[Engine, _Pools] = WeakKeyDictionary()
+"""The pools of each engine. They go when the engine goes."""
+
+
+class _Watched(psycopg.Connection[Any]):
+    """A connection whose uses have deadlines."""
+
+    _lifeline: Lifeline | None = None
+
+    def watch(self, deadline: float) -> None:
+        """Start a use that is cut at the deadline, if it has not ended by then."""
+        if self._lifeline is None:
+            self._lifeline = Lifeline(self)
+        WATCH.start(self._lifeline.handle, deadline)
+
+    def unwatch(self) -> bool:
+        """End the use. Returns False if it was cut."""
+        return self._lifeline is None or WATCH.end(self._lifeline.handle)
 
 
 @contextmanager
-def begin(engine: Engine) -> Iterator[Connection]:
+def begin(engine: Engine, *, within_s: float | None = None) -> Iterator[Connection]:
     """Open a transaction that commits at the end of the block.
 
+    A block that takes longer than ``within_s``, or than the engine allows, loses its connection.
+
     Raises:
-        TransientError: the database was busy, gone or restarting. A commit may or may not have happened.
+        TransientError: the database was busy, gone, restarting or standing still. A commit may or may not have happened.
     """
-    with _translating(), engine.begin() as conn, _noticing_loss(conn, engine):
+    with _using(engine, engine, within_s) as conn, _transaction(conn):
         yield conn
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
+def reading(engine: Engine, *, within_s: float | None = None) -> Iterator[Connection]:
     """Open a connection without a transaction, for a few statements that only read. It saves BEGIN and COMMIT.
 
     Raises:
         TransientError: as ``begin``.
     """
-    with _translating(), _readers[engine].connect() as conn, _noticing_loss(conn, engine):
+    with _using(engine, _pools[engine].reader, within_s) as conn:
         yield conn
+
+
+@contextmanager
+def _using(engine: Engine, pool: Engine, within_s: float | None) -> Iterator[Connection]:
+    """Take a connection of a pool until the block ends or its deadline comes, and turn the driver's errors into ours."""
+    deadline = time.monotonic() + (within_s or _pools[engine].within_s)
+    with _translating(), pool.connect() as conn:
+        watched = driver(conn)
+        assert isinstance(watched, _Watched)
+        watched.watch(deadline)
+        try:
+            yield conn
+        finally:
+            whole = watched.unwatch()
+            if not conn.invalidated and (not whole or watched.broken or _is_in_transaction(watched)):
+                # Whatever cut this connection has cut the idle ones too: the server restarted or stands still.
+                conn.invalidate()
+                engine.dispose()
+
+
+@contextmanager
+def _transaction(conn: Connection) -> Iterator[None]:
+    """Make the statements of a block one transaction, which commits at the end. BEGIN goes out with the first of them."""
+    connection = driver(conn)
+    connection.autocommit = False
+    try:
+        with conn.begin():
+            yield
+    finally:
+        with suppress(psycopg.Error):
+            connection.autocommit = True
+
+
+def _is_in_transaction(connection: psycopg.Connection[Any]) -> bool:
+    return connection.pgconn.transaction_status != TransactionStatus.IDLE
 
 
 _READ_WITHIN = sql.SQL(
@@ -122,16 +212,22 @@ def plan_for_values(conn: Connection) -> None:
 
 
 @contextmanager
-def snapshot(engine: Engine) -> Iterator[Connection]:
-    """Open a transaction that only reads, sees one state of the database, and has no time limit.
+def snapshot(engine: Engine, *, within_s: float | None = None) -> Iterator[Connection]:
+    """Open a transaction that only reads, sees one state of the database, and whose statements have no time limit.
 
     Raises:
         TransientError: as ``begin``.
     """
-    frozen = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    with begin(frozen) as conn:
-        driver(conn).execute("SET LOCAL statement_timeout = 0")
-        yield conn
+    with _using(engine, engine, within_s) as conn:
+        connection = driver(conn)
+        connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
+        try:
+            with _transaction(conn):
+                connection.execute("SET LOCAL statement_timeout = 0")
+                yield conn
+        finally:
+            with suppress(psycopg.Error):
+                connection.isolation_level, connection.read_only = IsolationLevel.READ_COMMITTED, None
 
 
 @contextmanager
@@ -142,18 +238,6 @@ def _translating() -> Iterator[None]:
     except (DBAPIError, psycopg.Error, PoolTimeout) as error:
         if _is_transient(error):
             raise TransientError("the database is not available right now; try again") from error
-        raise
-
-
-@contextmanager
-def _noticing_loss(conn: Connection, engine: Engine) -> Iterator[None]:
-    """Drop a broken connection and all idle ones, because a server that restarted has cut them all."""
-    try:
-        yield
-    except (DBAPIError, psycopg.Error):
-        if not conn.invalidated and conn.connection.driver_connection.broken:  # type: ignore[union-attr]
-            conn.invalidate()
-            engine.dispose()
         raise
 
 

@@ -30,6 +30,10 @@ class Created(NamedTuple):
     """True when an earlier request made the job."""
 
 
+WRITE_WITHIN_S = 120.0
+"""A list of a million rows is written in so long, even on a busy machine."""
+
+
 def create_job(
     engine: Engine, request: FundingRequest, given: Iterable[Given] | None, directory: Directory, now: datetime
 ) -> Created:
@@ -50,7 +54,7 @@ def create_job(
             prior = job_store.find_job_by_reference(conn, request.reference)
         asked_at = prior.created_at if prior is not None else now
     draft = draft_job(request, given, directory, asked_at)
-    with begin(engine) as conn:
+    with begin(engine, within_s=WRITE_WITHIN_S) as conn:
         job, _ = keep_rows(conn, draft, directory, now)
         if job_store.insert_job(conn, job):
             run = insert_run_now(conn, job, now) if draft.runs_now else None

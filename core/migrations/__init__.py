@@ -10,7 +10,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine
 
-from core.base.db import begin
+from core.base.db import LONG_S, begin
 from core.base.locks import AdvisoryLock, take
 
 
@@ -20,7 +20,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     Raises:
         TransientError: another migration took too long, or the database was gone.
     """
-    with begin(engine) as conn:
+    with begin(engine, within_s=LONG_S) as conn:
         take(conn, AdvisoryLock.MIGRATE)
         command.upgrade(config(conn), revision)
 

@@ -10,7 +10,7 @@ on from the one before it. Rows are streamed; memory holds one entry for each ba
 
 from sqlalchemy import Connection, Engine
 
-from core.base.db import snapshot
+from core.base.db import LONG_S, snapshot
 from core.verification import checkpoint_store, checkpoints, compare
 from core.verification.checkpoints import NOTHING, Checkpoint
 from core.verification.continuation import Continuation
@@ -32,7 +32,7 @@ def verify_all(engine: Engine, *, key: bytes | None = None, progress: TellProgre
         TransientError: the database went away.
     """
     report = Report()
-    with snapshot(engine) as conn:
+    with snapshot(engine, within_s=LONG_S) as conn:
         replay = Replay(conn, report)
         valid = _valid_checkpoints(conn, report, key)
         Walk(conn, report, progress, replay, NOTHING).run(checkpoints=valid)
@@ -58,7 +58,7 @@ def verify_since_checkpoint(
         TransientError: the database went away.
     """
     report = Report()
-    with snapshot(engine) as conn:
+    with snapshot(engine, within_s=LONG_S) as conn:
         found, wrong = checkpoints.newest(conn, key)
         for row, expected in wrong:
             report.add("checkpoints", f"id {row.id}", "signature", expected=expected, found=row.signature)

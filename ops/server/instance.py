@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 from sqlalchemy import Engine
 
-from core.base.db import connect
+from core.base.db import LONG_S, connect
 from core.base.settings import Settings, SettingsError, chain_key, read
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -91,7 +91,7 @@ def database(data: Path) -> Iterator[Engine]:
     Raises:
         Unavailable: there is neither.
     """
-    engine = connect(settings().database_url or running(data, "database_url"), pool_size=2)
+    engine = connect(settings().database_url or running(data, "database_url"), connections=6, within_s=LONG_S)
     try:
         yield engine
     finally:

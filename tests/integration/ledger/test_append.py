@@ -48,7 +48,7 @@ def test_a_second_append_waits_for_the_commit_of_the_first(ledger: Ledger, threa
 
 def test_a_place_that_was_not_committed_is_given_to_the_next(ledger: Ledger) -> None:
     _append(ledger.engine, _submission(ledger, {"reference": "first"}))
-    with ledger.engine.connect() as conn:
+    with begin(ledger.engine) as conn:
         append.append(conn, [_submission(ledger, {"reference": "lost"})])
         conn.rollback()
     _append(ledger.engine, _submission(ledger, {"reference": "second"}))
@@ -192,7 +192,7 @@ def test_an_atomic_group_is_replayed_whole_or_conflicts(ledger: Ledger) -> None:
 
 
 def test_many_who_name_a_new_balance_at_once_create_it_once(database_url: str, threads: ThreadPoolExecutor) -> None:
-    engine = connect(database_url, pool_size=24)
+    engine = connect(database_url, connections=72)
     start = threading.Barrier(24, timeout=30)
 
     def name(number: int) -> int:
