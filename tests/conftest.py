@@ -12,6 +12,7 @@ from core.ledger.directory import Directory
 from tests.harness import programs, searching
 from tests.harness.databases import QuickPostgres, empty, new_database
 from tests.harness.factories import Ledger
+from web.probing.prober import Prober
 
 QUICK = ("tests/unit/", "tests/test_wiring.py")
 
@@ -39,6 +40,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         is_quick = [item.nodeid.startswith(QUICK) or item.get_closest_marker("smoke") is not None for item in items]
         config.hook.pytest_deselected(items=[item for item, quick in zip(items, is_quick, strict=True) if not quick])
         items[:] = [item for item, quick in zip(items, is_quick, strict=True) if quick]
+
+
+@pytest.fixture(autouse=True)
+def _checks_run_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the health checks of an application in this process run when a test asks, in place of all the time.
+
+    Their threads would outlive the test.
+    """
+    monkeypatch.setattr(Prober, "start", lambda self: None)
 
 
 @pytest.fixture(scope="session")

@@ -263,7 +263,7 @@ def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
-OPEN = {"/", "/health", "/openapi.json", "/docs", "/docs/scalar.js", "/docs/start.js"}
+OPEN = {"/", "/health", "/health/live", "/health/ready", "/openapi.json", "/docs", "/docs/scalar.js", "/docs/start.js"}
 
 
 def test_every_route_but_health_wants_the_key(app: Flask, client: FlaskClient) -> None:

@@ -12,7 +12,20 @@ from uuid_utils import uuid7
 from werkzeug.routing import BaseConverter
 
 from core.base.errors import ErrorCode
-from web import balances, docs, funding, history, holds, ledgers, metadata, queues, refunds, transactions, verification
+from web import (
+    balances,
+    docs,
+    funding,
+    health,
+    history,
+    holds,
+    ledgers,
+    metadata,
+    queues,
+    refunds,
+    transactions,
+    verification,
+)
 from web.http import errors, openapi, operations, parameters, wire
 from web.http.lean import Lean, NoSessions
 from web.service import start
@@ -40,7 +53,7 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     ledger = start(environ)
     app.extensions["pacioli"] = ledger
     for module in (
-        transactions, holds, refunds, funding, balances, history, ledgers, metadata, queues, verification, openapi, docs
+        transactions, holds, refunds, funding, balances, history, ledgers, metadata, queues, health, verification, openapi, docs
     ):  # fmt: skip
         app.register_blueprint(module.blueprint)
     errors.install(app)

@@ -19,6 +19,8 @@ from core.ledger.directory import Directory
 from web.accept.committer import Committer
 from web.accept.doorbell import Doorbell
 from web.accept.waiting import Waiting
+from web.probing.checks import Probe
+from web.probing.prober import Prober
 
 THREADS = 32
 """The number of threads of a web process (Procfile, ops/server/up.py). Each can read without waiting for a connection."""
@@ -39,6 +41,8 @@ class Service:
     waiting: Waiting
     secret_key: str | None
     chain_key: bytes | None
+    probe: Probe
+    prober: Prober
 
     def announce(self, cursors: dict[int, int]) -> None:
         """Wake the requests that wait for what a drain in this process has decided. A lost message does no harm."""
@@ -67,6 +71,10 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
     url = settings.redis_url
     redis = Redis.from_url(url, socket_timeout=2, socket_connect_timeout=1) if url else None
     doorbell = Doorbell(redis)
+    # The checks have connections of their own, so that they see the database when requests have taken all others.
+    probe = Probe(connect(settings.database_url, pool_size=1, readers=1, statement_timeout_s=4), redis)
+    prober = probe.prober()
+    prober.start()
     return Service(
         engine,
         redis,
@@ -76,6 +84,8 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
         Waiting(engine, redis, WAITING_PLACES),
         settings.secret_key,
         settings.chain_key,
+        probe,
+        prober,
     )
 
 

@@ -109,12 +109,14 @@ def test_clients_at_once_each_get_what_they_were_promised(http: Http) -> None:
 
 
 def test_health_is_up_with_all_its_parts(http: Http) -> None:
-    health = http("GET", "/health")
-    assert health["status"] == "UP"
+    deadline = time.monotonic() + 20
+    while (health := http("GET", "/health"))["status"] != "UP":  # A new worker may not have beaten yet.
+        assert time.monotonic() < deadline, health
+        time.sleep(0.1)
     checks = health["checks"]
-    assert checks["database"] == checks["workers"] == "UP"
-    assert checks["broker"] in ("UP", "UNKNOWN")  # Where there is no Redis, files carry the messages.
+    assert {value for value in checks.values() if isinstance(value, str)} == {"UP"}
     assert checks["workers_alive"]
+    assert http("GET", "/health/ready") == http("GET", "/health/live") == {"status": "UP"}
 
 
 def test_the_queues_run_empty(http: Http) -> None:

@@ -249,16 +249,6 @@ _MOVE_CURSORS_TO_THE_END = text(
     """
 )
 
-_LIVE_WORKERS = text(
-    """
-    SELECT worker
-    FROM heartbeats
-    WHERE part = 'worker'
-      AND at > clock_timestamp() - make_interval(secs => :age)
-    ORDER BY worker
-    """
-)
-
 
 def lock_heads(conn: Connection, numbers: Collection[int], *, wait: bool) -> dict[int, QueueHead]:
     """Lock these queues until the transaction ends, and read their heads. The lock makes a drain exclusive.
@@ -356,8 +346,3 @@ def resize(conn: Connection, count: int) -> None:
     conn.execute(_REMOVE_QUEUES, {"count": count})
     conn.execute(_ADD_QUEUES, {"last": count - 1})
     conn.execute(_MOVE_CURSORS_TO_THE_END)
-
-
-def live_workers(conn: Connection, within_s: float) -> list[str]:
-    """List the workers that gave a sign of life within the last seconds."""
-    return list(conn.execute(_LIVE_WORKERS, {"age": within_s}).scalars())

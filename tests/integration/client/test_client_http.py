@@ -249,7 +249,8 @@ def test_the_service_itself(client: Client, noting: Noting) -> None:
     same(client.queues(), noting)
     health = client.health()
     same(health, noting)
-    assert (health.status, health.checks.workers_alive) == ("UP", [])
+    assert (health.status, health.checks.workers_alive) == ("DEGRADED", [])
+    assert [problem.part for problem in health.problems] == ["broker", "workers"]
     verified = client.verify()
     same(verified, noting)
     assert (verified.ok, verified.transactions) == (True, 1)

@@ -19,21 +19,38 @@ class Queue(Struct, frozen=True, kw_only=True):
 
 
 class Checks(Struct, frozen=True, kw_only=True):
-    """The state of each part of the service."""
+    """The state of each part of the service: UP, DEGRADED, DOWN, or UNKNOWN."""
 
     database: str
+    append: str | UnsetType = UNSET
     broker: str | UnsetType = UNSET
     workers: str | UnsetType = UNSET
     workers_alive: list[str] | UnsetType = UNSET
+    ticks: str | UnsetType = UNSET
+    queues: str | UnsetType = UNSET
     oldest_queued_age_s: Decimal | UnsetType | None = UNSET
+    clocks: str | UnsetType = UNSET
+    verification: str | UnsetType = UNSET
+    disk: str | UnsetType = UNSET
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """One thing that is amiss: which part, since when, and what to do."""
+
+    part: str
+    status: str
+    since: datetime
+    what: str
+    advice: str
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """The health of the service. ``status`` is UP while it accepts transactions."""
+    """The health of the service. ``status`` is DOWN while it accepts no transactions, and UP when nothing is amiss."""
 
     status: str
     reason: str | UnsetType = UNSET
     checks: Checks
+    problems: list[Problem] = []
 
 
 class Damage(Struct, frozen=True, kw_only=True):

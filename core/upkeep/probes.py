@@ -1,0 +1,116 @@
+"""Statements of the health checks: can the database be written, do ticks come, was the last verification sound.
+
+All ages are counted by the database's clock, so that no two clocks are compared.
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from core.base.db import driver
+
+
+class Ticked(NamedTuple):
+    """One kind of tick: when it was last done, and by whom."""
+
+    name: str
+    at: datetime | None
+    late_s: float | None
+    """The time since it last began. None if it never did."""
+    by: str
+
+
+class Verified(NamedTuple):
+    """The newest verification, and whether an unsound one still counts."""
+
+    at: datetime
+    age_s: float
+    kind: str
+    last_seq: int
+    problem_count: int
+    """The number of problems that the newest unsound verification found. A later one of the same rows may clear it."""
+    unsound_at: datetime | None
+
+
+# The rows do not fit into 64 kB, so they go to a file. That needs room on the disk where the tables grow too, while a
+# heartbeat alone only changes a page that is there already.
+_NEEDS_ROOM = """
+    SELECT count(*)
+    FROM generate_series(1, 10000)
+"""
+
+_TICKS = """
+    SELECT name, started_at, extract(epoch FROM clock_timestamp() - started_at)::float, by
+    FROM ticks
+    ORDER BY name
+"""
+
+# A later verification clears an unsound one if it covers the same rows.
+_VERIFIED = """
+    SELECT
+        newest.at,
+        extract(epoch FROM clock_timestamp() - newest.at)::float,
+        newest.kind,
+        newest.last_seq,
+        coalesce(unsound.problem_count, 0),
+        unsound.at
+    FROM (
+        SELECT at, kind, last_seq
+        FROM verifications
+        ORDER BY id DESC
+        LIMIT 1
+    ) AS newest
+    LEFT JOIN (
+        SELECT id, at, problem_count, first_seq, last_seq
+        FROM verifications
+        WHERE problem_count > 0
+        ORDER BY id DESC
+        LIMIT 1
+    ) AS unsound ON NOT EXISTS (
+        SELECT
+        FROM verifications AS sound
+        WHERE sound.id > unsound.id
+          AND sound.problem_count = 0
+          AND sound.first_seq <= unsound.first_seq
+          AND sound.last_seq >= unsound.last_seq
+    )
+"""
+
+_DATA_FOLDER = """
+    SELECT setting
+    FROM pg_settings
+    WHERE name = 'data_directory'
+"""
+
+
+def need_room(conn: Connection) -> None:
+    """Write a file of more than 100 kB on the database's disk, which goes with the statement.
+
+    Raises:
+        psycopg.errors.DiskFull: there is no room.
+    """
+    driver(conn).execute("SET LOCAL work_mem = '64kB'")
+    driver(conn).execute(_NEEDS_ROOM)
+
+
+def wait_for_locks(conn: Connection, seconds: float) -> None:
+    """Let this transaction wait for a lock for so long at most."""
+    driver(conn).execute("SELECT set_config('lock_timeout', %s, true)", (f"{seconds * 1000:.0f}ms",))
+
+
+def ticks(conn: Connection) -> list[Ticked]:
+    """List the kinds of ticks that were ever done."""
+    return [Ticked(*row) for row in driver(conn).execute(_TICKS)]
+
+
+def verified(conn: Connection) -> Verified | None:
+    """Read the result of the verifications. Returns None if there was none."""
+    row = driver(conn).execute(_VERIFIED).fetchone()
+    return None if row is None else Verified(*row)
+
+
+def data_folder(conn: Connection) -> str | None:
+    """Read the folder of the database's files on its host, if this role may know it."""
+    row = driver(conn).execute(_DATA_FOLDER).fetchone()
+    return None if row is None else str(row[0])

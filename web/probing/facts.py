@@ -1,0 +1,136 @@
+"""Judges what the parts of the service record: workers, ticks, the oldest line, clocks and verifications."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+
+from core.upkeep.heartbeats import Heartbeat
+from core.upkeep.probes import Ticked, Verified
+from core.upkeep.ticks import RATES, Tick
+from web.probing.prober import Severity, Trouble
+
+WORKER_SILENT_S = 15
+"""The silence after which a worker counts as gone. Workers beat every two seconds."""
+
+TICK_LATE_S = 10
+"""The time for which a tick may be late, beside twice the time between two of them."""
+
+NEVER_S = 15
+"""The time after which a tick that was never done counts as missing."""
+
+OLDEST_S = 60
+"""The age at which the oldest undecided transaction is a trouble."""
+
+CLOCK_OFF_S = 1.0
+"""How far a host's clock may be off."""
+
+VERIFY_LATE_S = 3 * RATES[Tick.VERIFY].every_s
+"""The age of the last verification at which two were missed."""
+
+
+class Facts(Struct, frozen=True, kw_only=True):
+    """What the parts record, read at one time."""
+
+    heartbeats: list[Heartbeat]
+    ticks: list[Ticked]
+    oldest_age_s: float | None
+    verified: Verified | None
+
+    def workers_alive(self) -> list[str]:
+        """List the workers that gave a sign of life lately."""
+        return [each.name for each in self.heartbeats if each.part == "worker" and each.age_s <= WORKER_SILENT_S]
+
+
+def judge(facts: Facts, known_for_s: float) -> Iterator[Trouble]:
+    """Find what is amiss. What was never done is missed only after this process has known the ledger for long enough."""
+    yield from _workers(facts)
+    yield from _ticks(facts.ticks, known_for_s)
+    yield from _oldest(facts.oldest_age_s)
+    yield from _clocks(facts.heartbeats)
+    yield from _verification(facts.verified, known_for_s)
+
+
+def _degraded(part: str, what: str, advice: str, **more: Any) -> Trouble:
+    return Trouble(part=part, severity=Severity.DEGRADED, what=what, advice=advice, **more)
+
+
+def _workers(facts: Facts) -> Iterator[Trouble]:
+    workers = [each for each in facts.heartbeats if each.part == "worker"]
+    alive = facts.workers_alive()
+    if not alive:
+        silent_s = min((each.age_s for each in workers), default=None)
+        yield _degraded(
+            "workers",
+            f"no worker was heard of for {WORKER_SILENT_S} s, so nothing is decided",
+            "start a worker: `pacioli up`, or `celery -A worker.app worker`; if one runs, see its log",
+            since=None if silent_s is None else datetime.now(UTC) - timedelta(seconds=silent_s),
+        )
+    for each in (each for each in workers if each.name in alive and each.state is not None):
+        assert each.state is not None
+        if frozen := [child.pid for child in each.state.children if not child.answers]:
+            yield _degraded(
+                "workers",
+                f"{each.name} has processes that do not move: {', '.join(map(str, frozen))}",
+                f"look at these processes on {each.host}: one that is stopped goes on with `kill -CONT`, or end it",
+            )
+
+
+def _ticks(ticks: list[Ticked], known_for_s: float) -> Iterator[Trouble]:
+    done = {each.name: each for each in ticks if each.at is not None}
+    missing = [name for name in Tick if _is_missing(name, done.get(name), known_for_s)]
+    if missing:
+        last = max((at for name in missing if name in done and (at := done[name].at)), default=None)
+        by = sorted({done[name].by for name in missing if name in done})
+        yield _degraded(
+            "ticks",
+            f"these do not come in time: {', '.join(missing)}" + (f"; last by {', '.join(by)}" if by else ""),
+            "start beat or a worker, either of which ticks; if both run, see their logs",
+            since=last,
+        )
+
+
+def _is_missing(name: Tick, tick: Ticked | None, known_for_s: float) -> bool:
+    if tick is None or tick.late_s is None:
+        return RATES[name].every_s <= 1 and known_for_s > NEVER_S
+    return tick.late_s > 2 * RATES[name].every_s + TICK_LATE_S
+
+
+def _oldest(age_s: float | None) -> Iterator[Trouble]:
+    if age_s is not None and age_s > OLDEST_S:
+        yield _degraded(
+            "queues",
+            f"a transaction has been waiting for {age_s:.0f} s, and {OLDEST_S} s is the limit",
+            "see `pacioli queues`; add workers if all queues grow, and see the workers' log if one stands still",
+        )
+
+
+def _clocks(heartbeats: list[Heartbeat]) -> Iterator[Trouble]:
+    lately = [each for each in heartbeats if each.age_s <= WORKER_SILENT_S]
+    off = {each.host: each.clock_off_s for each in lately if abs(each.clock_off_s) > CLOCK_OFF_S}
+    if off:
+        hosts = ", ".join(f"{host} by {off_s:+.1f} s" for host, off_s in sorted(off.items()))
+        yield _degraded(
+            "clocks",
+            f"a clock is off from the database's: {hosts}",
+            "set the clock of that host, by NTP; only the times in its log are wrong, no decision depends on it",
+        )
+
+
+def _verification(verified: Verified | None, known_for_s: float) -> Iterator[Trouble]:
+    if verified is not None and verified.problem_count:
+        yield _degraded(
+            "verification",
+            f"a verification found {verified.problem_count} problems",
+            "the ledger is damaged: keep a copy of the database, and run `pacioli verify`, which lists what was altered",
+            since=verified.unsound_at,
+        )
+    age_s = known_for_s if verified is None else verified.age_s
+    if age_s > VERIFY_LATE_S:
+        yield _degraded(
+            "verification",
+            f"the ledger was not verified for {age_s:.0f} s",
+            "a worker verifies on a tick: see that workers and ticks are alive, and what the workers log",
+            since=None if verified is None else verified.at,
+        )
