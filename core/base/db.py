@@ -1,6 +1,5 @@
 """Opens connections and transactions, and turns the driver's errors into ours."""
 
-import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,12 +20,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from core.base.database_url import DEFAULTS, engine_url, parameters
 from core.base.deadlines import WATCH, Lifeline
 from core.base.errors import TooSlow, TransientError
+from core.base.sqlstates import is_not_now
 
 _PIECE = 250
 """The number of rows of a COPY that are sent at once."""
-
-_TRANSIENT = re.compile(r"^(08|53|57|40001|40P01|55P03|25P03)")
-"""The SQLSTATEs that are worth another try: connection, resources, shutdown or timeout, serialization, deadlock, locks."""
 
 LONG_S = 3600.0
 """The longest use of a connection that reads or rewrites a whole ledger: a verification, a migration."""
@@ -138,11 +135,14 @@ def reading(engine: Engine, *, within_s: float | None = None) -> Iterator[Connec
         yield conn
 
 
+_NOT_NOW = "the database is not available right now; try again"
+
+
 @contextmanager
 def _using(engine: Engine, pool: Engine, within_s: float | None) -> Iterator[Connection]:
     """Take a connection of a pool until the block ends or its deadline comes, and turn the driver's errors into ours."""
     deadline = time.monotonic() + (within_s or _pools[engine].within_s)
-    with _translating(), pool.connect() as conn:
+    with _translating(), _opened(pool) as conn:
         watched = driver(conn)
         assert isinstance(watched, _Watched)
         watched.watch(deadline)
@@ -154,6 +154,14 @@ def _using(engine: Engine, pool: Engine, within_s: float | None) -> Iterator[Con
                 # Whatever cut this connection has cut the idle ones too: the server restarted or stands still.
                 conn.invalidate()
                 engine.dispose()
+
+
+def _opened(pool: Engine) -> Connection:
+    """Take a connection of a pool. One that cannot be opened says nothing about the call, so every such error may pass."""
+    try:
+        return pool.connect()
+    except (DBAPIError, psycopg.Error) as error:
+        raise TransientError(_NOT_NOW) from error
 
 
 @contextmanager
@@ -237,7 +245,7 @@ def _translating() -> Iterator[None]:
         yield
     except (DBAPIError, psycopg.Error, PoolTimeout) as error:
         if _is_transient(error):
-            raise TransientError("the database is not available right now; try again") from error
+            raise TransientError(_NOT_NOW) from error
         raise
 
 
@@ -293,4 +301,4 @@ def _is_transient(error: Exception) -> bool:
     sqlstate = getattr(cause, "sqlstate", None)
     if sqlstate is None:
         return isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError))
-    return bool(_TRANSIENT.match(sqlstate))
+    return is_not_now(sqlstate)
