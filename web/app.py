@@ -1,13 +1,16 @@
 """Creates the Flask application: ``web.app:create_app()``. Its threads start with it."""
 
 import hmac
+import logging
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import structlog
 from flask import Flask, Response, request
-from structlog.contextvars import bind_contextvars
+from structlog.contextvars import bind_contextvars, clear_contextvars
 from uuid_utils import uuid7
 from werkzeug.routing import BaseConverter
 
@@ -37,7 +40,12 @@ _HEADERS = [
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     ("Cache-Control", "no-store"),
 ]
+SLOW_S = 1.0
+"""A request that takes longer is slow, unless it asked to wait."""
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+logger = structlog.get_logger()
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -85,19 +93,37 @@ def _check_key(secret_key: str, open_paths: frozenset[str]) -> Response | None:
 
 
 def _with_headers(wsgi: Wsgi) -> Wsgi:
-    """Add the headers that every answer has, and a request ID. The caller's own ID is kept if it is well-formed."""
+    """Add the headers that every answer has, and a request ID. The caller's own ID is kept if it is well-formed.
+
+    The ID is in each log line of the request. A slow request has a line of its own, and at the level debug every request has.
+    """
+
+    every = logger.is_enabled_for(logging.DEBUG)
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         given = environ.get("HTTP_X_REQUEST_ID", "")
         request_id = given if given and _REQUEST_ID.fullmatch(given) else str(uuid7())
         environ[wire.REQUEST_ID] = request_id
-        bind_contextvars(request_id=request_id)  # The next request on this thread binds its own.
+        bind_contextvars(request_id=request_id)
+        started = time.perf_counter()
+        answered = ""
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            nonlocal answered
+            answered = status
             own = {name for name, _ in headers}
             headers = [*headers, *(header for header in _HEADERS if header[0] not in own)]
             return start_response(status, [*headers, ("X-Request-Id", request_id)], exc_info)
 
+        try:
+            return answer(environ, start)
+        finally:
+            took_s = time.perf_counter() - started
+            if every or (took_s > SLOW_S and "wait=" not in environ.get("QUERY_STRING", "")):
+                _log(environ, answered, took_s)
+            clear_contextvars()  # The thread, and whatever it does next, is not this request's.
+
+    def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         # No text column of Postgres can hold NUL, so no such path or parameter names anything.
         if "\x00" in environ.get("PATH_INFO", ""):
             return errors.error_response(ErrorCode.GEN_NOT_FOUND, "no path has the NUL character in it")(environ, start)
@@ -107,3 +133,16 @@ def _with_headers(wsgi: Wsgi) -> Wsgi:
         return wsgi(environ, start)
 
     return app
+
+
+def _log(environ: Mapping[str, Any], status: str, took_s: float) -> None:
+    """Write the line of a request. Parameters are left out, because they may be anything."""
+    is_slow = took_s > SLOW_S
+    logger.log(
+        logging.WARNING if is_slow else logging.DEBUG,
+        "a request was slow" if is_slow else "request",
+        method=environ["REQUEST_METHOD"],
+        path=environ.get("PATH_INFO", "")[:200],
+        status=status[:3],
+        took_ms=round(took_s * 1000, 1),
+    )

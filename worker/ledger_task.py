@@ -4,8 +4,9 @@ from typing import Any
 
 import structlog
 from celery import Task
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bound_contextvars, clear_contextvars
 
+from core.base import logs
 from core.base.errors import TransientError
 
 logger = structlog.get_logger()
@@ -22,6 +23,7 @@ class LedgerTask(Task):  # type: ignore[misc]
     """The log line of a task that ends early."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        clear_contextvars()  # A task that was killed by its time limit leaves its own.
         with bound_contextvars(**self._context()):
             try:
                 return super().__call__(*args, **kwargs)
@@ -30,9 +32,11 @@ class LedgerTask(Task):  # type: ignore[misc]
                 return None
 
     def _context(self) -> dict[str, str]:
-        """Return the name of the task, and the queue and id of its message if it has one."""
+        """Return the name of the task, and of its message the queue, the id, and the request that sent it."""
         context = {"task": self.name}
         if not self.request.called_directly:
             queue = (self.request.delivery_info or {}).get("routing_key")
-            context |= {"queue": str(queue), "request_id": str(self.request.id)}
+            context |= {"queue": str(queue), "message": str(self.request.id)}
+            if (request_id := self.request.get(logs.REQUEST_ID)) is not None:
+                context[logs.REQUEST_ID] = str(request_id)
         return context

@@ -3,15 +3,21 @@
 Each door calls ``configure`` once. No call of a logger waits or fails: ``core/base/lines.py`` writes.
 """
 
+import json
 import logging
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from core.base.lines import Lines
+
+REQUEST_ID = "request_id"
+"""The name of a request's ID in the context of log lines, and in the header of a Celery message that the request sent."""
 
 
 def configure(log_format: str | None = None, stream: TextIO | None = None, *, level: str = "info") -> None:
@@ -36,12 +42,26 @@ def configure(log_format: str | None = None, stream: TextIO | None = None, *, le
     root.setLevel(max(least, logging.INFO))  # The debug lines of libraries may show secrets.
 
 
+def request_id() -> str | None:
+    """Return the ID of the request or task that this thread works for, if one is bound."""
+    bound: str | None = structlog.contextvars.get_contextvars().get(REQUEST_ID)
+    return bound
+
+
 def is_terminal(stream: TextIO | None) -> bool:
     """Tell whether a stream is a terminal. A missing or closed one is none."""
     try:
         return stream is not None and stream.isatty()
     except (OSError, ValueError, AttributeError):
         return False
+
+
+def _json(event: EventDict, *, default: Callable[[Any], Any], **_: Any) -> str:
+    """Write JSON ten times as fast as ``json``, which is for what msgspec cannot write, such as half a character."""
+    try:
+        return msgspec.json.encode(event, enc_hook=default).decode()
+    except (TypeError, ValueError):
+        return json.dumps(event, default=default)
 
 
 class _Renderer:
@@ -59,7 +79,7 @@ class _Renderer:
             self._processors = [
                 stamp,
                 structlog.processors.format_exc_info,
-                structlog.processors.JSONRenderer(),
+                structlog.processors.JSONRenderer(_json),
             ]
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:

@@ -131,6 +131,7 @@ log = Table(
     Column("terms", JSON, comment="distributions of a split, and dates"),
     Column("digest", LargeBinary, comment="hash over all other columns, and the digest before it"),
     Column("accepted_at", Timestamp, nullable=False),
+    Column("request_id", Text, comment="the request that brought it, as the log of the service names it"),
     UniqueConstraint("id", name="log_id_key"),
     UniqueConstraint("reference", name="log_reference_key"),
     CheckConstraint(

@@ -48,12 +48,13 @@ def post_piece(conn: Connection, job: JobRow, run: RunRow, now: datetime, progre
     rows = rows[:size]
     if not rows:
         return {}
-    submission = Submission(_drafts(job, terms, run, rows), atomic=terms.atomic)
+    submission = Submission(_drafts(job, terms, run, rows), atomic=terms.atomic, request_id=run.run_id)
     _append(conn, submission)
     accepted = submission.accepted
     seqs = [one.seq for one in accepted]
     posting_store.record_postings(conn, run.id, list(zip(rows, seqs, strict=True)), now)
     progress.posted += len(rows)
+    progress.submitted = [submission]
     if progress.last_seq is not None and seqs[0] != progress.last_seq + 1:
         progress.company_at = time.monotonic()
     progress.last_seq = max(seqs)

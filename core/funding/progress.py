@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from core.funding.run_store import RunRow
+from core.ledger.append import Submission
 
 
 @dataclass
@@ -15,6 +16,8 @@ class Progress:
     """The number of jobs whose due runs were made."""
     posted: int = 0
     """The number of rows that were posted."""
+    submitted: list[Submission] = field(default_factory=list)
+    """The rows that the newest step has appended. They count when its commit is done."""
     ended: list[RunRow] = field(default_factory=list)
     """Runs that this call ended."""
     touched: set[int] = field(default_factory=set)

@@ -29,7 +29,7 @@ from core.funding.progress import Progress
 from core.funding.requests import FundingTerms
 from core.funding.run_store import NewRun, RunRow
 from core.funding.terms import job_terms, schedule_of
-from core.ledger import drain
+from core.ledger import drain, trail
 from core.ledger.drain import Announce
 from core.ledger.rules.model import RUN_PREFIX
 from core.ledger.store import queues as queue_store
@@ -111,7 +111,9 @@ def step(engine: Engine, now: datetime, progress: Progress, announce: Announce =
             if found is None:
                 return False
             job, run = found
+            progress.submitted = []
             to_decide = _advance_run(conn, job, run, now, progress)
+        trail.accepted(progress.submitted)
         for queue, seq in to_decide.items():
             progress.touched |= drain.drain_until(engine, queue, seq, announce=announce)
     except Exception as error:

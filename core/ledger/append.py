@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from core.base.errors import ReferenceConflict
+from core.base.logs import request_id
 from core.ledger.rules.log_row import REPEATED, LogRow, digest_of
 from core.ledger.rules.model import Accepted, Draft, Kind
 from core.ledger.rules.requests import Terms, terms_of
@@ -31,6 +32,8 @@ class Submission:
     atomic: bool = False
     accepted: list[Accepted] = field(default_factory=list)
     error: Exception | None = None
+    request_id: str | None = field(default_factory=request_id)
+    """The request that brought the drafts. The rows of the log keep it."""
 
     def postings(self) -> list[Accepted]:
         """List what was accepted into queues: legs in place of their splits, without scheduled transactions."""
@@ -76,7 +79,9 @@ def append(conn: Connection, submissions: Sequence[Submission]) -> None:
         size = sum(1 + len(draft.legs) for draft in fresh)
         group = (writer.seq + 1, writer.seq + size) if submission.atomic and size > 1 else None
         for draft in submission.drafts:
-            submission.accepted.append(known.get(draft.row.reference) or writer.add(draft, group))
+            submission.accepted.append(
+                known.get(draft.row.reference) or writer.add(draft, group, submission.request_id)
+            )
     if writer.rows:
         log_store.append(conn, writer.rows)
     if writer.settle_at:
@@ -98,7 +103,7 @@ class _Writer:
     def __post_init__(self) -> None:
         self.seq, self.digest = self.head.seq, self.head.digest
 
-    def add(self, draft: Draft, group: tuple[int, int] | None) -> Accepted:
+    def add(self, draft: Draft, group: tuple[int, int] | None, request_id: str | None) -> Accepted:
         """Add a draft whose reference is new, and its legs."""
         if draft.due_at is not None and draft.due_at > self.head.now:
             self.scheduled.append(draft)
@@ -106,20 +111,28 @@ class _Writer:
             return _accepted(row, self.head.now)
         if group is None and draft.legs and draft.atomic:
             group = (self.seq + 1, self.seq + 1 + len(draft.legs))
-        accepted = self._row(draft, group)
+        accepted = self._row(draft, group, request_id)
         if draft.legs:
-            accepted = accepted._replace(legs=tuple(self._row(leg, group) for leg in draft.legs))
+            accepted = accepted._replace(legs=tuple(self._row(leg, group, request_id) for leg in draft.legs))
         for action, at in draft.settle_at:
             self.settle_at.append((accepted.transaction_id, action, at))
         return accepted
 
-    def _row(self, draft: Draft, group: tuple[int, int] | None) -> Accepted:
+    def _row(self, draft: Draft, group: tuple[int, int] | None, request_id: str | None) -> Accepted:
         """Give a draft its position, queue and digest."""
         head = self.head
         first, last = group or (None, None)
         seq = self.seq = self.seq + 1
         queue = None if draft.row.kind == _SPLIT else queue_of(draft.route, head.queues)
-        row = replace(draft.row, seq=seq, queue=queue, group_first=first, group_last=last, accepted_at=head.now)
+        row = replace(
+            draft.row,
+            seq=seq,
+            queue=queue,
+            group_first=first,
+            group_last=last,
+            accepted_at=head.now,
+            request_id=request_id,
+        )
         self.digest = digest_of(row, self.digest)
         row = self.prior[row.reference] = replace(row, digest=self.digest)
         self.rows.append(row)

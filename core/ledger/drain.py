@@ -11,6 +11,7 @@ writes everything in one commit. Two rules make the result equal to deciding all
 An atomic group needs all the queues of its members, and is decided whole.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, Engine
 
 from core.base.db import begin, reading
+from core.ledger import trail
 from core.ledger.rules.engine import Book, decide, decide_group
 from core.ledger.rules.model import SHORT_OF_MONEY, Outcome, Posting
 from core.ledger.store import log as log_store
@@ -39,7 +41,9 @@ class Batch:
     """The queues whose cursors it locked. It is empty when other drains hold all of them."""
     cursors: dict[int, int] = field(default_factory=dict)
     """The new cursor of each queue, if the batch decided something."""
-    decided: int = 0
+    postings: list[Posting] = field(default_factory=list)
+    """The postings that it read, which the outcomes follow as far as they go."""
+    outcomes: list[Outcome] = field(default_factory=list)
     needs: set[int] = field(default_factory=set)
     """The queues that must be locked as well before the next posting can be decided."""
 
@@ -105,9 +109,11 @@ def _drain_once(
     """
     decided = 0
     while True:
+        started = time.perf_counter()
         with begin(engine) as conn:
             done = drain_batch(conn, queues, limit=batch, wait=wait)
-        decided += done.decided
+        decided += len(done.outcomes)
+        trail.decided(done.postings, done.outcomes, time.perf_counter() - started)
         if done.cursors:
             announce(done.cursors)
         if not done.needs:
@@ -145,7 +151,8 @@ def drain_batch(conn: Connection, queues: set[int], *, limit: int, wait: bool) -
         outcome_store.write_refunds(conn, list(refunds.values()))
     last = outcomes[-1].seq
     queue_store.advance(conn, hashes, last, Counter(posting.queue for posting in postings[: len(outcomes)]))
-    return Batch(queues, {queue: max(last, cursor) for queue, cursor in cursors.items()}, len(outcomes), needs)
+    reached = {queue: max(last, cursor) for queue, cursor in cursors.items()}
+    return Batch(queues, reached, postings, outcomes, needs)
 
 
 def _open_book(conn: Connection, postings: list[Posting]) -> Book:

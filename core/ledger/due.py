@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from core.base.db import begin, reading
 from core.base.errors import ReferenceConflict
-from core.ledger import append, holds
+from core.ledger import append, holds, trail
 from core.ledger.append import Submission
 from core.ledger.draft import settle_at
 from core.ledger.rules.model import Draft, Kind
@@ -21,6 +21,9 @@ from core.ledger.store import due as due_store
 
 BATCH = 1_000
 """The number of due transactions that one commit takes."""
+
+TICK = "tick due"
+"""What is accepted when it is due has this in place of a request."""
 
 
 def accept_due(engine: Engine, now: datetime | None = None) -> set[int]:
@@ -53,7 +56,9 @@ def _accept_scheduled(engine: Engine, now: datetime, queues: set[int]) -> int:
             for draft in drafts
         ]
         # Each is a submission of its own, because each was accepted by itself.
-        _append(conn, [Submission([draft]) for draft in drafts], _with_legs_called_by_id, queues)
+        submissions = [Submission([draft], request_id=TICK) for draft in drafts]
+        _append(conn, submissions, _with_legs_called_by_id, queues)
+    trail.accepted(submissions)
     return len(drafts)
 
 
@@ -67,9 +72,10 @@ def _settle_due(engine: Engine, now: datetime, queues: set[int]) -> int:
         submissions = []
         for transaction_id, kind in kinds.items():
             if drafts := holds.due_settlements(conn, transaction_id, Kind(kind)):
-                submissions.append(Submission(drafts))
+                submissions.append(Submission(drafts, request_id=TICK))
         if submissions:
             _append(conn, submissions, append.called_by_id, queues)
+    trail.accepted(submissions)
     return len(due)
 
 

@@ -2,12 +2,14 @@
 
 import importlib
 import importlib.util
+import sys
 from typing import Any
 
 import click
 import psycopg
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from core.base import logs
 from core.base.errors import InvalidRequest, LedgerError, TransientError
 from ops.server.instance import Unavailable
 
@@ -44,6 +46,7 @@ class Main(click.Group):
         return found
 
     def invoke(self, ctx: click.Context) -> Any:
+        logs.configure(stream=sys.stderr, level="warning")  # What the core has to say beside a command's own words.
         try:
             return super().invoke(ctx)
         except TransientError as error:

@@ -15,12 +15,14 @@ from enum import IntEnum
 
 import structlog
 from sqlalchemy import Engine
+from structlog.contextvars import bind_contextvars
 
+from core.base import logs
 from core.base.db import begin
 from core.base.errors import ErrorCode, InvalidRequest, LedgerError, TransientError
 from core.base.faults import Fault, fault_of
 from core.base.threads import Loop
-from core.ledger import append
+from core.ledger import append, trail
 from core.ledger.append import Submission
 
 GROUP_ROWS = 2_000
@@ -146,6 +148,8 @@ class Committer:
             group = self._gather()
             busy = len(group) >= BUSY_GROUP
             queues: set[int] = set()
+            # The doorbell tells it to the worker.
+            bind_contextvars(**{logs.REQUEST_ID: group[0].submission.request_id})
             try:
                 self.busy_since = time.monotonic()
                 self._append(group)
@@ -193,6 +197,7 @@ class Committer:
         if self._group_rows < GROUP_ROWS and rows >= self._group_rows:
             self._group_rows = min(self._group_rows + self._group_rows // 8 + 1, GROUP_ROWS)
         self.committed(rows, time.monotonic() - started)
+        trail.accepted(submissions)
 
     def _halve(self, group: Sequence[_Entry], error: Exception) -> None:
         fault = fault_of(error)

@@ -14,8 +14,10 @@ from typing import Any
 import structlog
 from celery import Celery
 from redis import Redis, RedisError
+from structlog.contextvars import bind_contextvars
 
 import celeryconfig
+from core.base import logs
 from core.base.errors import TransientError
 from core.base.threads import Loop
 
@@ -38,6 +40,8 @@ class Doorbell:
         """The number of rounds in which none was rung, because one waits unanswered and is answered for all queues."""
         self.failed = 0
         """The number of bells that the broker did not get. The sweep rings them later."""
+        self._rung_by: str | None = None
+        """The request that rang last, which the worker's log names."""
         self._redis = redis
         self._forked()
         self.loop = Loop("doorbell", self._step, after_fork=self._forked)
@@ -47,6 +51,7 @@ class Doorbell:
         with self._lock:
             self._queues.update(queues)
             wanted = bool(self._queues)
+            self._rung_by = logs.request_id()
         if wanted:
             self._work.set()
             self.loop.ensure()
@@ -55,6 +60,7 @@ class Doorbell:
         """Ask a worker to run a task soon, which beat would ask for as well. The call returns at once and never fails."""
         with self._lock:
             self._tasks.add(task)
+            self._rung_by = logs.request_id()
         self._work.set()
         self.loop.ensure()
 
@@ -65,7 +71,8 @@ class Doorbell:
             TransientError: the broker is away.
         """
         try:
-            self._celery.send_task(task, args, retry=False)
+            headers = {logs.REQUEST_ID: request_id} if (request_id := logs.request_id()) else None
+            self._celery.send_task(task, args, retry=False, headers=headers)
         except Exception as error:  # The drivers of brokers raise errors of many types.
             raise TransientError("the broker is not available right now; try again") from error
 
@@ -85,6 +92,7 @@ class Doorbell:
         with self._lock:
             queues, self._queues = self._queues, set()
             tasks, self._tasks = self._tasks, set()
+            bind_contextvars(**{logs.REQUEST_ID: self._rung_by})
         chosen = self._to_ring(queues)
         if queues and not chosen:
             self.coalesced += 1

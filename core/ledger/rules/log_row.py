@@ -72,6 +72,8 @@ class LogRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fals
     accepted_at: Annotated[datetime | None, _COVERED] = None
     digest: Annotated[bytes | None, Column(None)] = None
     """The hash over the covered columns and the digest of the row before. None in rows older than the chain."""
+    request_id: Annotated[str | None, Column(None)] = None
+    """The request, funding run or tick that brought it. The log of the service names it too."""
 
     @property
     def transaction_id(self) -> str:

@@ -103,6 +103,9 @@ class Posting(NamedTuple):
     group_last: int | None
     refund_of: int | None = None
     """The posting that a refund gives back."""
+    id: str = ""
+    """The text of its UUID, which the log of the service names."""
+    request_id: str | None = None
 
 
 class Balance(NamedTuple):

@@ -51,7 +51,7 @@ _READ_HEAD = """
     ) AS last ON true
 """
 
-_POSTING = ", ".join(Posting._fields)
+_POSTING = ", ".join("id::text AS id" if name == "id" else name for name in Posting._fields)
 
 # The condition is a position in log_queue_seq_idx, as in ``WAITING``.
 _READ_QUEUE = f"""

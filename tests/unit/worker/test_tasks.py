@@ -42,12 +42,18 @@ def test_a_line_of_a_message_names_its_queue_and_id(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(tasks, "answer", lambda: seen.append(dict(get_contextvars())))
     monkeypatch.setattr(tasks, "engine", lambda: None)
     monkeypatch.setattr(tasks.core_drain, "drain", lambda *_, **__: [])
-    tasks.drain.push_request(id="an id", delivery_info={"routing_key": "postings.3"}, called_directly=False, args=(3,))
+    tasks.drain.push_request(
+        id="an id",
+        request_id="a request",
+        delivery_info={"routing_key": "postings.3"},
+        called_directly=False,
+        args=(3,),
+    )
     try:
         tasks.drain(3)
     finally:
         tasks.drain.pop_request()
-    assert seen == [{"task": "pacioli.drain", "queue": "postings.3", "request_id": "an id"}]
+    assert seen == [{"task": "pacioli.drain", "queue": "postings.3", "message": "an id", "request_id": "a request"}]
 
 
 def test_every_task_of_ours_shares_the_rule() -> None:

@@ -1,0 +1,121 @@
+"""A search of the log for a request or a transaction finds its whole way, from the request to the outcome."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import text
+from structlog.contextvars import get_contextvars
+from structlog.testing import capture_logs
+
+from core.base import logs
+from core.base.db import reading
+from core.ledger import due, trail
+from tests.harness.api import Api, ok
+from web import app as web_app
+from web import transactions
+from web.accept.doorbell import Doorbell
+from web.service import Service
+
+
+def kept(app: Flask) -> dict[str, str]:
+    """The request of each transaction, as the table has it."""
+    service: Service = app.extensions["pacioli"]
+    with reading(service.engine) as conn:
+        return {f"txn_{id}": request for id, request in conn.execute(text("SELECT id, request_id FROM log"))}
+
+
+def test_a_transaction_is_followed_from_its_request_to_its_outcome(app: Flask, api: Api) -> None:
+    api.client.environ_base["HTTP_X_REQUEST_ID"] = "order-66"
+    with capture_logs() as lines:
+        posted = ok(api.post(), 201)["transaction_id"]
+        refused = ok(api.post(source="@A", destination="@B", precise_amount=9, allow_overdraft=None), 201)
+        api.drain()
+    assert kept(app) == {posted: "order-66", refused["transaction_id"]: "order-66"}
+    assert get_contextvars() == {}
+    for transaction in (posted, refused["transaction_id"]):
+        accepted, decided = (line for line in lines if transaction in line.get("transactions", ()))
+        assert (accepted["event"], decided["event"]) == ("accepted", "decided")
+        assert accepted["requests"] == decided["requests"] == ["order-66"]
+        assert set(accepted["queues"]) <= set(decided["queues"])
+        assert decided["batch"].startswith("drain_")
+    reasons: dict[str, str] = {}
+    for line in lines:
+        reasons |= line.get("rejected", {})
+    assert reasons == {refused["transaction_id"]: "INSUFFICIENT_FUNDS"}
+
+
+def test_a_large_batch_has_lines_that_a_pipe_takes_whole(api: Api) -> None:
+    api.client.environ_base["HTTP_X_REQUEST_ID"] = "r" * 36
+    size = 2 * trail.IDS_MAX + 1
+    with capture_logs() as lines:
+        ok(api.bulk(*({} for _ in range(size))), 201)
+        api.drain()
+    for event in ("accepted", "decided"):
+        found = [line for line in lines if line["event"] == event]
+        assert [len(line["transactions"]) for line in found] == [trail.IDS_MAX, trail.IDS_MAX, 1]
+        assert len({each for line in found for each in line["transactions"]}) == size
+        assert all(len(str(line)) < 4096 for line in found)
+
+
+def test_a_repeated_request_was_accepted_once(app: Flask, api: Api) -> None:
+    api.client.environ_base["HTTP_X_REQUEST_ID"] = "first"
+    posted = ok(api.post(reference="again"), 201)["transaction_id"]
+    api.client.environ_base["HTTP_X_REQUEST_ID"] = "second"
+    with capture_logs() as lines:
+        ok(api.post(reference="again"), 200)
+    (line,) = lines
+    assert (line["event"], line["requests"], line["transactions"]) == ("accepted before", ["second"], [posted])
+    assert kept(app) == {posted: "first"}
+
+
+def test_what_is_due_was_brought_by_the_tick(app: Flask, api: Api) -> None:
+    posted = ok(api.post(scheduled_for=str((datetime.now(UTC) + timedelta(days=1)).isoformat())), 201)
+    with capture_logs() as lines:
+        due.accept_due(app.extensions["pacioli"].engine, datetime.now(UTC) + timedelta(days=2))
+    assert [(line["requests"], line["transactions"]) for line in lines] == [(["tick due"], [posted["transaction_id"]])]
+    assert kept(app) == {posted["transaction_id"]: "tick due"}
+
+
+def test_a_slow_request_has_a_line_unless_it_asked_to_wait(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = transactions.lookup.find
+
+    def slow(*arguments: Any) -> Any:
+        time.sleep(0.02)
+        return find(*arguments)
+
+    monkeypatch.setattr(web_app, "SLOW_S", 0.01)
+    monkeypatch.setattr(transactions.lookup, "find", slow)
+    with capture_logs() as lines:
+        api.client.get("/transactions/txn_1")
+        api.client.get("/transactions/txn_1?wait=1s")
+    (line,) = lines
+    assert line.pop("took_ms") >= 20
+    assert line == {
+        "event": "a request was slow",
+        "log_level": "warning",
+        "method": "GET",
+        "path": "/transactions/txn_1",
+        "status": "404",
+    }
+
+
+def test_the_doorbell_says_who_rang(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+    bell = Doorbell(None)
+    monkeypatch.setattr(bell._celery, "send_task", lambda *args, **options: sent.append((args, options["headers"])))
+    web_app.bind_contextvars(**{logs.REQUEST_ID: "order-66"})
+    try:
+        bell.ring([3])
+        bell.send("a task")
+    finally:
+        web_app.clear_contextvars()
+    deadline = time.monotonic() + 10
+    while len(sent) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert sorted(sent, key=str) == [
+        (("a task", ()), {"request_id": "order-66"}),
+        (("pacioli.drain", (3,)), {"request_id": "order-66"}),
+    ]
