@@ -72,7 +72,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
     redis = Redis.from_url(url, socket_timeout=2, socket_connect_timeout=1) if url else None
     doorbell = Doorbell(redis)
     # The checks have connections of their own, so that they see the database when requests have taken all others.
-    probe = Probe(connect(settings.database_url, pool_size=1, readers=1, statement_timeout_s=4), redis)
+    probe = Probe(connect(settings.database_url, connections=2, within_s=5.0, statement_timeout_s=4), redis)
     prober = probe.prober()
     prober.start()
     return Service(
