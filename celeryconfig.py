@@ -2,6 +2,9 @@
 
 A message never carries money, only "queue 7 has work". So a lost one costs until the next sweep, a repeated one an empty
 look, a reordered one nothing; the settings below keep messages few and failures short, and lean on no broker for order.
+
+The names of queues carry the ledger's identity, which is in its database. ``settings_of`` returns the settings that do;
+web and worker add them to Celery's configuration before they declare a queue. Until then nothing can be sent.
 """
 
 import os
@@ -9,6 +12,10 @@ from typing import Any
 
 from kombu import Queue  # type: ignore[attr-defined]
 
+from broker import clients
+from broker.names import Names
+from core.base import redis_url
+from core.base.errors import TransientError
 from core.base.settings import SettingsError, read
 from core.ledger.rules.routing import MAX_QUEUES
 
@@ -19,32 +26,9 @@ DUE = "pacioli.due"
 FUND = "pacioli.fund"
 SNAPSHOT = "pacioli.snapshot"
 VERIFY = "pacioli.verify"
-MAINTENANCE = "maintenance"
-TICKS = "ticks"
-"""The queue of ticks. It holds one at most, so that none pile up while workers are away."""
 
 TICK_INTERVAL_S = 1.0
 """A due date is answered at most so late while nothing is wrong. It may be one of a funding job."""
-
-BELL_KEY = "pacioli:bell"
-"""The Redis key of a waiting doorbell. The web sets it, and a worker removes it before it looks at all queues."""
-BELL_TTL_S = 2
-"""An unanswered doorbell counts as lost after so long."""
-
-DECIDED_CHANNEL = "pacioli:decided"
-"""The Redis channel where a drain publishes the new cursors of its queues, as JSON ``{queue: cursor}``."""
-
-
-def postings_queue(number: int) -> str:
-    """Return the Celery queue for the doorbells of a posting queue."""
-    return f"postings.{number}"
-
-
-def route(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any, task: Any = None, **_: Any) -> Any:
-    """Route a doorbell to the Celery queue of its posting queue, a tick to that of ticks, and all else to maintenance."""
-    if name == DRAIN:
-        return {"queue": postings_queue(args[0])}
-    return {"queue": TICKS if name == TICK else MAINTENANCE}
 
 
 try:
@@ -52,17 +36,73 @@ try:
 except SettingsError as error:
     raise SystemExit(str(error)) from None
 
-broker_url = SETTINGS.broker
+ON_REDIS = SETTINGS.broker_is_redis
 
-# The queues use the nameless exchange, so that a flushed Redis loses no binding. On RabbitMQ a queue holds one
-# doorbell or tick at most; on Redis doorbell.py and worker/bells.py make sure of that.
-task_queues = [
-    Queue(name, routing_key=name, queue_arguments={"x-max-length": 1})
-    for name in [*map(postings_queue, range(MAX_QUEUES)), TICKS]
-] + [Queue(MAINTENANCE, routing_key=MAINTENANCE)]
-task_default_queue = MAINTENANCE
+broker_url = SETTINGS.broker
+broker_use_ssl = None
+broker_transport_options: dict[str, Any] = {}
+if ON_REDIS:
+    _of_url = clients.celery_settings(redis_url.parse(SETTINGS.broker))
+    broker_url, broker_use_ssl = _of_url["broker_url"], _of_url["broker_use_ssl"]
+    broker_transport_options = {
+        **_of_url["broker_transport_options"],
+        # Kombu compares the clocks of two hosts when it delivers an unanswered message again. Nothing waits for that,
+        # because the next tick and the sweep do what a lost message asked for.
+        "visibility_timeout": 86_400,
+        "queue_order_strategy": "round_robin",
+        "priority_steps": [0],
+        "unacked_restore_throttle": 1,
+    }
+elif broker_url.startswith("filesystem:"):
+    # Without Redis, `pacioli up` names a folder in BROKER_FOLDER for kombu's transport over files.
+    assert SETTINGS.broker_folder is not None
+    broker_transport_options = {
+        "data_folder_in": SETTINGS.broker_folder,
+        "data_folder_out": SETTINGS.broker_folder,
+        "control_folder": os.path.join(SETTINGS.broker_folder, "control"),
+    }
+
 task_create_missing_queues = False
-task_routes = (route,)
+
+
+def _unnamed(name: str, *_: Any, **__: Any) -> Any:
+    raise TransientError(f"the ledger's identity is not known yet, so {name} has no queue")
+
+
+task_routes: Any = (_unnamed,)
+
+
+def settings_of(names: Names) -> dict[str, Any]:
+    """Return the settings that carry the identity of a ledger.
+
+    The queues use the nameless exchange, so that a flushed Redis loses no binding. On RabbitMQ a queue holds one doorbell
+    or tick at most; on Redis doorbell.py and worker/bells.py make sure of that.
+
+    On Redis every key of Celery's has the prefix, those of messages that are not acknowledged among them. Else one ledger
+    would restore the messages of another.
+    """
+    capped = [*map(names.postings, range(MAX_QUEUES)), names.ticks]
+
+    def route(
+        name: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any, task: Any = None, **_: Any
+    ) -> Any:
+        """Route a doorbell to the Celery queue of its posting queue, a tick to that of ticks, all else to maintenance."""
+        if name == DRAIN:
+            return {"queue": names.postings(args[0])}
+        return {"queue": names.ticks if name == TICK else names.maintenance}
+
+    return {
+        "task_queues": [
+            *(Queue(name, routing_key=name, queue_arguments={"x-max-length": 1}) for name in capped),
+            Queue(names.maintenance, routing_key=names.maintenance),
+        ],
+        "task_default_queue": names.maintenance,
+        "task_routes": (route,),
+        "control_exchange": f"{names.queue_prefix}celery",
+        "event_exchange": f"{names.queue_prefix}celeryev",
+        "broker_transport_options": broker_transport_options | ({"global_keyprefix": names.prefix} if ON_REDIS else {}),
+    }
+
 
 # Beat only says that a second is over. A worker decides by the table of ticks what is due, with the database's clock.
 beat_schedule = {"tick": {"task": TICK, "schedule": TICK_INTERVAL_S}}
@@ -85,25 +125,7 @@ worker_enable_remote_control = False  # Whoever may write to the broker could st
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 broker_connection_timeout = 2
-broker_transport_options = {
-    # Kombu compares the clocks of two hosts when it delivers an unanswered message again. Nothing waits for that, because
-    # the next tick and the sweep do what a lost message asked for.
-    "visibility_timeout": 86_400,
-    "socket_timeout": 5,
-    "socket_connect_timeout": 2,
-    "socket_keepalive": True,
-    "health_check_interval": 10,
-    "queue_order_strategy": "round_robin",
-    "priority_steps": [0],
-    "unacked_restore_throttle": 1,
-}
-if broker_url.startswith("filesystem:"):
-    # Without Redis, `pacioli up` names a folder in BROKER_FOLDER for kombu's transport over files.
-    assert SETTINGS.broker_folder is not None
-    broker_transport_options = {
-        "data_folder_in": SETTINGS.broker_folder,
-        "data_folder_out": SETTINGS.broker_folder,
-        "control_folder": os.path.join(SETTINGS.broker_folder, "control"),
-    }
+# A Redis that is full, or a replica that cannot be written, refuses, and gets well again.
+broker_channel_error_retry = True
 enable_utc = True
 timezone = "UTC"

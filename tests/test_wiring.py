@@ -11,16 +11,18 @@ from uuid import uuid4
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from celery import Celery
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 import celeryconfig
+from broker.names import names_of
 from core import migrations
 from core.base import settings
 from core.base.db import connect
-from core.base.errors import ErrorCode
+from core.base.errors import ErrorCode, TransientError
 from core.base.tables import metadata
 from core.ledger.rules.routing import MAX_QUEUES
 from web.app import create_app
@@ -42,12 +44,13 @@ def test_core_does_not_read_the_environment() -> None:
     assert found == set()
 
 
-def test_celeryconfig_imports_nothing_of_ours_but_settings_and_routing() -> None:
+def test_celeryconfig_imports_nothing_of_ours_but_names_settings_and_routing() -> None:
     tree = ast.parse((ROOT / "celeryconfig.py").read_text())
     found = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     found |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    ours = {str(name) for name in found if str(name).partition(".")[0] in ("core", "web", "worker", "ops")}
-    assert ours == {"core.base.settings", "core.ledger.rules.routing"}
+    ours = {str(name) for name in found if str(name).partition(".")[0] in ("broker", "core", "web", "worker", "ops")}
+    floor = {"core.base", "core.base.errors", "core.base.settings", "core.ledger.rules.routing"}
+    assert ours == {"broker", "broker.names"} | floor
 
 
 def _modules(*packages: str) -> list[Path]:
@@ -59,7 +62,7 @@ def _modules(*packages: str) -> list[Path]:
 # Settings
 
 
-DOORS = ("web", "worker", "ops", "clients")
+DOORS = ("broker", "web", "worker", "ops", "clients")
 NAMES = {variable.name for variable in settings.variables().values()}
 
 
@@ -99,7 +102,7 @@ def test_every_error_code_has_a_status() -> None:
 
 def test_every_error_code_is_raised_or_answered_somewhere() -> None:
     used = set()
-    for path in _modules("core", "web", "worker", "ops"):
+    for path in _modules("broker", "core", "web", "worker", "ops"):
         tree = ast.parse(path.read_text())
         tables = {id(node) for table in ast.walk(tree) if _lists_codes(table) for node in ast.walk(table)}
         for node in (node for node in ast.walk(tree) if id(node) not in tables):
@@ -210,32 +213,48 @@ def _lines(conn: Connection, sql: str) -> list[str]:
 # Queues and tasks
 
 
-def test_workers_consume_every_queue() -> None:
-    from worker.app import app
-
-    wanted = {celeryconfig.postings_queue(number) for number in range(MAX_QUEUES)}
-    wanted |= {celeryconfig.MAINTENANCE, celeryconfig.TICKS}
-    assert set(app.amqp.queues.consume_from) == wanted
+LEDGER = names_of(uuid4(), on_redis=celeryconfig.ON_REDIS)
 
 
-def test_every_task_is_routed_to_a_queue_that_is_consumed() -> None:
-    from worker.app import app
+@pytest.fixture(scope="module")
+def celery() -> Celery:
+    """A worker's application, as it is when the worker has learned the identity of the ledger."""
+    from worker.app import app as workers
+    from worker.ledger_task import LedgerTask
 
-    app.loader.import_default_modules()
-    names = {name for name in app.tasks if not name.startswith("celery.")}
+    app = Celery("pacioli", include=["worker.tasks"], task_cls=LedgerTask, set_as_current=False)
+    app.config_from_object(celeryconfig)
+    app.conf.update(celeryconfig.settings_of(LEDGER))
+    workers.loader.import_default_modules()
+    app.tasks.update({name: task for name, task in workers.tasks.items() if not name.startswith("celery.")})
+    return app
+
+
+def test_workers_consume_every_queue(celery: Celery) -> None:
+    wanted = {LEDGER.postings(number) for number in range(MAX_QUEUES)} | {LEDGER.maintenance, LEDGER.ticks}
+    assert set(celery.amqp.queues.consume_from) == wanted
+
+
+def test_every_task_is_routed_to_a_queue_that_is_consumed(celery: Celery) -> None:
+    names = {name for name in celery.tasks if not name.startswith("celery.")}
     assert {celeryconfig.DRAIN, celeryconfig.SWEEP} <= names
     for name in names:
         for number in range(MAX_QUEUES):
-            queue = app.amqp.router.route({}, name, args=(number,))["queue"]
-            assert queue.name in app.amqp.queues.consume_from
+            queue = celery.amqp.router.route({}, name, args=(number,))["queue"]
+            assert queue.name in celery.amqp.queues.consume_from
 
 
-def test_a_doorbell_goes_to_the_queue_that_it_is_about() -> None:
-    from worker.app import app
-
+def test_a_doorbell_goes_to_the_queue_that_it_is_about(celery: Celery) -> None:
     for number in range(MAX_QUEUES):
-        queue = app.amqp.router.route({}, celeryconfig.DRAIN, args=(number,))["queue"]
-        assert queue.name == celeryconfig.postings_queue(number)
+        queue = celery.amqp.router.route({}, celeryconfig.DRAIN, args=(number,))["queue"]
+        assert queue.name == LEDGER.postings(number)
+
+
+def test_nothing_is_sent_before_the_ledger_has_a_name() -> None:
+    app = Celery("pacioli", set_as_current=False)
+    app.config_from_object(celeryconfig)
+    with pytest.raises(TransientError, match=r"identity is not known yet, so pacioli\.sweep has no queue"):
+        app.send_task(celeryconfig.SWEEP)
 
 
 def test_beat_schedules_only_tasks_that_exist() -> None:

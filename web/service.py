@@ -1,17 +1,18 @@
 """Connects and starts what views work with: the engine, the directory, and the threads that commit, ring and wake."""
 
 import gc
-import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
 from flask import current_app
-from redis import Redis, RedisError
+from redis import Redis
 from sqlalchemy import Engine
 
 import celeryconfig
+from broker import clients
+from broker.identity import Identity
+from broker.notes import Notes
 from core.base import logs
 from core.base.db import connect
 from core.base.settings import SettingsError, read
@@ -35,6 +36,7 @@ class Service:
 
     engine: Engine
     redis: "Redis | None"
+    identity: Identity
     directory: Directory
     committer: Committer
     doorbell: Doorbell
@@ -47,9 +49,7 @@ class Service:
     def announce(self, cursors: dict[int, int]) -> None:
         """Wake the requests that wait for what a drain in this process has decided. A lost message does no harm."""
         self.waiting.moved(cursors)
-        if self.redis is not None:
-            with suppress(RedisError, OSError):
-                self.redis.publish(celeryconfig.DECIDED_CHANNEL, json.dumps(cursors))
+        self.doorbell.announce(cursors)
 
 
 def start(environ: Mapping[str, str] = os.environ) -> Service:
@@ -68,20 +68,21 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
     gc.set_threshold(50_000, 20, 20)
     assert settings.database_url is not None
     engine = connect(settings.database_url, connections=10, within_s=10.0)
-    url = settings.redis_url
-    redis = Redis.from_url(url, socket_timeout=2, socket_connect_timeout=1) if url else None
-    doorbell = Doorbell(redis)
+    redis = clients.connect(settings.redis) if settings.redis is not None else None
+    identity = Identity(engine, on_redis=celeryconfig.ON_REDIS)
+    doorbell = Doorbell(identity, Notes(redis, identity))
     # The checks have connections of their own, so that they see the database when requests have taken all others.
-    probe = Probe(connect(settings.database_url, connections=2, within_s=5.0, statement_timeout_s=4), redis)
+    probe = Probe(connect(settings.database_url, connections=2, within_s=5.0, statement_timeout_s=4), redis, identity)
     prober = probe.prober()
     prober.start()
     return Service(
         engine,
         redis,
+        identity,
         Directory(engine, check_precision=settings.precision_check),
         Committer(engine, doorbell.ring),
         doorbell,
-        Waiting(engine, redis, WAITING_PLACES),
+        Waiting(engine, redis, identity, WAITING_PLACES),
         settings.secret_key,
         settings.chain_key,
         probe,

@@ -1,33 +1,34 @@
 """The Celery application of workers and beat, and the engine and Redis client of a worker process."""
 
 import gc
-import json
 import logging
-from contextlib import suppress
 from functools import cache
 from typing import Any
 
+import structlog
 from celery import Celery
 from celery.signals import (
     setup_logging,
     task_postrun,
     task_prerun,
-    worker_init,
     worker_process_init,
     worker_process_shutdown,
 )
-from redis import Redis, RedisError
 from sqlalchemy import Engine
 
 import celeryconfig
+from broker import clients
+from broker.identity import Identity
+from broker.notes import Notes
 from celeryconfig import SETTINGS
 from core.base import lines, logs
 from core.base.db import connect
-from core.base.settings import missing
 from worker.children import Children
 from worker.ledger_task import LedgerTask
 
-app = Celery("pacioli", include=["worker.tasks"], task_cls=LedgerTask)
+logger = structlog.get_logger()
+
+app = Celery("pacioli", include=["worker.tasks", "worker.naming"], task_cls=LedgerTask)
 app.config_from_object(celeryconfig)
 app.steps["worker"].add("worker.keeper:Keeper")
 
@@ -39,13 +40,6 @@ CHAIN_KEY = SETTINGS.chain_key
 """The key that signs checkpoints."""
 
 
-@worker_init.connect
-def _check_settings(**_: Any) -> None:
-    """Refuse to start a worker without a database. Beat imports this module too, and needs none."""
-    if SETTINGS.database_url is None:
-        raise SystemExit(missing("DATABASE_URL"))
-
-
 @cache
 def engine() -> Engine:
     """Return the engine of this process."""
@@ -54,28 +48,30 @@ def engine() -> Engine:
 
 
 @cache
-def redis() -> "Redis | None":
-    """Return the Redis client of this process, or None where the broker is not Redis."""
-    url = SETTINGS.redis_url
-    return Redis.from_url(url, socket_timeout=2, socket_connect_timeout=1) if url else None
+def identity() -> Identity:
+    """Return the identity of the ledger, as this process knows it."""
+    return Identity(engine(), on_redis=celeryconfig.ON_REDIS)
+
+
+@cache
+def notes() -> Notes:
+    """Return what sends notes over Redis for this process."""
+    redis = clients.connect(SETTINGS.redis) if SETTINGS.redis is not None else None
+    return Notes(redis, identity())
 
 
 def announce(cursors: dict[int, int]) -> None:
     """Publish how far the queues are decided. A lost message only makes those who wait poll."""
-    if (client := redis()) is not None:
-        with suppress(RedisError, OSError):
-            client.publish(celeryconfig.DECIDED_CHANNEL, json.dumps(cursors))
+    notes().announce(cursors)
 
 
 def answer() -> None:
     """Remove the mark of the doorbell before a drain looks, so that later transactions ring again."""
-    if (client := redis()) is not None:
-        with suppress(RedisError, OSError):
-            client.delete(celeryconfig.BELL_KEY)
+    notes().answer()
 
 
 @setup_logging.connect
-def _set_up_log(**_: Any) -> None:
+def set_up_log(**_: Any) -> None:
     """Configure the log by the settings, instead of Celery's own. Celery's lines for each doorbell and tick are left out."""
     logs.configure(SETTINGS.log_format, level=SETTINGS.log_level)
     for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
@@ -88,7 +84,7 @@ def _after_fork(**_: Any) -> None:
     if engine.cache_info().currsize:
         _of_parent.append(engine())
         engine.cache_clear()
-    redis.cache_clear()
+    notes.cache_clear()
     # A drain makes tens of thousands of tuples and no cycles, and a search for cycles costs a tenth of its time.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)

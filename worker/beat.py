@@ -7,8 +7,10 @@ from typing import Any
 import structlog
 from celery.beat import Scheduler
 
-from worker import heart
+from celeryconfig import SETTINGS
+from worker import heart, naming
 from worker.bells import send_alone
+from worker.threads import Watch
 
 logger = structlog.get_logger()
 
@@ -32,9 +34,16 @@ class Beat(Scheduler):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
 
     def setup_schedule(self) -> None:
-        """Read the schedule from the configuration, and start the heartbeat. Nothing is read from a file."""
+        """Read the schedule from the configuration, and start the heartbeat. Nothing is read from a file.
+
+        Beat starts without the database. It sends nothing until that has told which ledger it is.
+        """
         super().setup_schedule()
         heart.start("beat")
+        if SETTINGS.database_url is None:
+            logger.warning("beat sends nothing, for DATABASE_URL is not set; workers do the ticks by themselves")
+        else:
+            Watch("identity", naming.keep_named)
 
     def tick(self, *_: Any, **__: Any) -> float:
         """Send what is due, and return the seconds until the next task is."""
@@ -52,6 +61,8 @@ class Beat(Scheduler):  # type: ignore[misc]
         return pause_s
 
     def _send(self, task: str, now: float) -> None:
+        if not naming.is_named():
+            return
         self._sends = [(thread, began) for thread, began in self._sends if thread.is_alive()]
         stuck = [began for _, began in self._sends if now - began > STUCK_S]
         if len(stuck) < len(self._sends) or len(stuck) >= STUCK_MAX:

@@ -26,9 +26,10 @@ def send(app: Celery, task: str, *args: int) -> bool:
 
 def _send(app: Celery, task: str, args: tuple[int, ...], *, alone: bool) -> bool:
     try:
+        queue = app.amqp.router.route({}, task, args=args)["queue"].name
         with app.pool.acquire(block=True, timeout=2) as connection:
             if alone:
-                queue, channel = app.amqp.router.route({}, task, args=args)["queue"].name, connection.default_channel
+                channel = connection.default_channel
                 if isinstance(channel, Channel) and channel.queue_declare(queue).message_count:
                     return True
             app.send_task(task, args, connection=connection, retry=False)

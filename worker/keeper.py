@@ -15,7 +15,7 @@ from core.base.db import reading
 from core.ledger import drain as core_drain
 from core.ledger.store import queues as queue_store
 from core.upkeep.heartbeats import State
-from worker import heart, ticking
+from worker import heart, naming, ticking
 from worker.app import announce, children, engine
 from worker.threads import Watch
 
@@ -47,7 +47,11 @@ class Keeper(bootsteps.StartStopStep):  # type: ignore[misc]
     def start(self, parent: Any) -> None:
         """Start the threads."""
         self._heart = heart.start("worker", self._describe)
-        self._threads = [Watch("keeper of ticks", self.keep_ticks), Watch("keeper of queues", self.keep_queues)]
+        self._threads = [
+            Watch("keeper of ticks", self.keep_ticks),
+            Watch("keeper of queues", self.keep_queues),
+            Watch("identity", naming.end_when_renamed),
+        ]
 
     def stop(self, parent: Any) -> None:
         """Stop the threads, and forget this worker."""

@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from core.base import redis_url
+from core.base.redis_url import RedisUrl
+
 CHAIN_KEY_DIGITS = 64
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -19,6 +22,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_BROKER = "redis://127.0.0.1:6379/0"
 
 _PASSWORD = re.compile(r"(//[^:@/]*):[^@/]*@")
+_PASSWORD_OPTION = re.compile(r"([?&]\w*password=)[^&]*")
 
 
 class SettingsError(Exception):
@@ -59,12 +63,13 @@ def _database_url(text: str) -> str:
 
 
 def _redis_url(text: str) -> str:
-    if not re.match(r"(rediss?|unix)://", text):
-        raise ValueError("is not a URL such as redis://host:6379/0")
+    redis_url.parse(text)
     return text
 
 
 def _broker_url(text: str) -> str:
+    if redis_url.is_redis(text):
+        return _redis_url(text)
     if not re.match(r"[\w+.-]+://", text):
         raise ValueError("is not a URL such as amqp://user:password@host/vhost")
     return text
@@ -120,7 +125,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         str | None,
         Variable(
             name="REDIS_URL",
-            meaning="Redis: the broker of Celery, and what wakes `?wait=`. `pacioli up` starts one when it is not set.",
+            meaning="Redis: the broker of Celery, and what wakes `?wait=`. Several ledgers may share one. redis://, rediss:// "
+            "(TLS), unix:// and sentinel:// mean the same to all parts. `pacioli up` starts one when it is not set.",
             parse=_redis_url,
         ),
     ]
@@ -217,6 +223,18 @@ class Settings(Struct, frozen=True, kw_only=True):
         """The URL of Celery's broker."""
         return self.broker_url or self.redis_url or DEFAULT_BROKER
 
+    @property
+    def broker_is_redis(self) -> bool:
+        """Whether Redis is the broker."""
+        return redis_url.is_redis(self.broker)
+
+    @property
+    def redis(self) -> RedisUrl | None:
+        """The Redis of doorbells and of `?wait=`, which is also the broker unless BROKER_URL names another."""
+        if self.redis_url is not None:
+            return redis_url.parse(self.redis_url)
+        return redis_url.parse(self.broker) if self.broker_is_redis else None
+
 
 @cache
 def variables() -> dict[str, Variable]:
@@ -259,4 +277,4 @@ def missing(name: str) -> str:
 
 def without_password(url: str) -> str:
     """Hide the password in a URL."""
-    return _PASSWORD.sub(r"\1:***@", url)
+    return _PASSWORD_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))

@@ -25,6 +25,7 @@ COMMANDS = {
     "verify": "ops.cli.verify",
     "snapshot": "ops.cli.upkeep",
     "migrate": "ops.cli.upkeep",
+    "identity": "ops.cli.identity",
     "settings": "ops.cli.settings",
     "docs": "ops.cli.docs",
     "bench": "ops.proving.bench",

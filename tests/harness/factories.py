@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
+from broker.identity import Identity
 from core.base.db import begin, reading
 from core.funding import create, run_store, runs
 from core.funding.requests import FundingRequest, Recipient
@@ -135,6 +136,13 @@ def fund(ledger: Ledger, *destinations: str, amount: int = 5, **fields: Any) -> 
         found = run_store.find_run(conn, run.run_id)
     assert found is not None
     return found
+
+
+def identified(engine: Engine) -> Identity:
+    """Return the identity of a ledger whose broker is Redis, which has been read."""
+    identity = Identity(engine, on_redis=True)
+    assert identity.look() is not None
+    return identity
 
 
 def start_until_blocked(engine: Engine, threads: ThreadPoolExecutor, job: Callable[[], Any]) -> Future[Any]:

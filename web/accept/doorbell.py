@@ -2,8 +2,8 @@
 
 One bell is enough, because the worker that answers it looks at every queue. It rings for the queues that it leaves to others.
 
-A thread of its own rings, so no request waits for the broker. When the broker is away, only bells are lost, and the sweep
-rings them later.
+A thread of its own rings and announces, so no request waits for the broker. When the broker is away, only bells are lost,
+and the sweep rings them later.
 """
 
 import threading
@@ -13,10 +13,12 @@ from typing import Any
 
 import structlog
 from celery import Celery
-from redis import Redis, RedisError
 from structlog.contextvars import bind_contextvars
 
 import celeryconfig
+from broker.identity import Identity
+from broker.names import Names
+from broker.notes import Notes
 from core.base import logs
 from core.base.errors import TransientError
 from core.base.threads import Loop
@@ -28,12 +30,12 @@ logger = structlog.get_logger()
 
 
 class Doorbell:
-    """Rings for a web process. ``redis`` is None with another broker, which caps the queues itself.
+    """Rings for a web process. Where ``notes`` cannot tell whether a bell waits, the broker caps the queues itself.
 
     ``health`` and metrics read the attributes that have a docstring.
     """
 
-    def __init__(self, redis: "Redis | None") -> None:
+    def __init__(self, identity: Identity, notes: Notes) -> None:
         self.rung = 0
         """The number of bells that the broker got."""
         self.coalesced = 0
@@ -42,7 +44,8 @@ class Doorbell:
         """The number of bells that the broker did not get. The sweep rings them later."""
         self._rung_by: str | None = None
         """The request that rang last, which the worker's log names."""
-        self._redis = redis
+        self._identity = identity
+        self._notes = notes
         self._forked()
         self.loop = Loop("doorbell", self._step, after_fork=self._forked)
 
@@ -55,6 +58,13 @@ class Doorbell:
         if wanted:
             self._work.set()
             self.loop.ensure()
+
+    def announce(self, cursors: dict[int, int]) -> None:
+        """Publish how far queues are decided. The call returns at once and never fails."""
+        with self._lock:
+            self._cursors.update(cursors)
+        self._work.set()
+        self.loop.ensure()
 
     def wake(self, task: str) -> None:
         """Ask a worker to run a task soon, which beat would ask for as well. The call returns at once and never fails."""
@@ -72,15 +82,15 @@ class Doorbell:
         """
         try:
             headers = {logs.REQUEST_ID: request_id} if (request_id := logs.request_id()) else None
-            self._celery.send_task(task, args, retry=False, headers=headers)
+            self._celery().send_task(task, args, retry=False, headers=headers)
         except Exception as error:  # The drivers of brokers raise errors of many types.
             raise TransientError("the broker is not available right now; try again") from error
 
     def _forked(self) -> None:
         """Begin without work, and without the connections of a parent process."""
-        self._celery = Celery("pacioli-web")
-        self._celery.config_from_object(celeryconfig)
+        self._sender: tuple[Names, Celery] | None = None
         self._queues: set[int] = set()
+        self._cursors: dict[int, int] = {}
         self._tasks: set[str] = set()
         self._lock = threading.Lock()
         self._work = threading.Event()
@@ -92,30 +102,53 @@ class Doorbell:
         with self._lock:
             queues, self._queues = self._queues, set()
             tasks, self._tasks = self._tasks, set()
+            cursors, self._cursors = self._cursors, {}
             bind_contextvars(**{logs.REQUEST_ID: self._rung_by})
+        if cursors:
+            self._notes.announce(cursors)
         chosen = self._to_ring(queues)
         if queues and not chosen:
             self.coalesced += 1
-        for queue in chosen:
-            self._send(celeryconfig.DRAIN, queue)
-        for task in tasks:
-            self._send(task)
+        bells: list[tuple[str, *tuple[int, ...]]] = [(celeryconfig.DRAIN, queue) for queue in chosen]
+        bells += [(task,) for task in tasks]
+        for number, (task, *args) in enumerate(bells):
+            if not self._send(task, *args):  # The broker would not take the others either, and may stand still.
+                self.failed += len(bells) - number - 1
+                break
         time.sleep(PAUSE_S)
 
     def _to_ring(self, queues: set[int]) -> list[int]:
         """Choose the queues to ring: one if no bell waits, none if one does, and all if that is unknown. Notes the new bell."""
-        if self._redis is None or not queues:
+        if not queues:
+            return []
+        is_first = self._notes.ring()
+        if is_first is None:
             return sorted(queues)
-        try:
-            first = self._redis.set(celeryconfig.BELL_KEY, 1, nx=True, ex=celeryconfig.BELL_TTL_S)
-        except (RedisError, OSError):
-            return sorted(queues)
-        return [min(queues)] if first else []
+        return [min(queues)] if is_first else []
 
-    def _send(self, task: str, *args: int) -> None:
+    def _send(self, task: str, *args: int) -> bool:
+        """Send, and return whether the broker has it."""
         try:
             self.send(task, *args)
             self.rung += 1
         except TransientError as error:  # The work is safe in Postgres, and beat will ring.
             self.failed += 1
             logger.warning("a doorbell was not rung; beat will", task=task, args=args, error=str(error.__cause__))
+            return False
+        return True
+
+    def _celery(self) -> Celery:
+        """Return the sender of the ledger's present name. Only a ledger that was renamed needs a second one.
+
+        Raises:
+            TransientError: the database has not told the name yet.
+        """
+        names = self._identity.names or self._identity.look()
+        if names is None:
+            raise TransientError("the ledger's identity is not known yet; try again")
+        if self._sender is None or self._sender[0] != names:
+            celery = Celery("pacioli-web", set_as_current=False)
+            celery.config_from_object(celeryconfig)
+            celery.conf.update(celeryconfig.settings_of(names))
+            self._sender = names, celery
+        return self._sender[1]

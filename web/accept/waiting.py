@@ -4,6 +4,7 @@ Drains publish their new cursors over Redis. Such a message is only a reason to 
 lost, late or forged, and Redis may be away. The cursors are also read every half second while a request waits.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -12,10 +13,12 @@ from typing import Annotated, Any
 
 import msgspec
 import structlog
-from redis import Redis, RedisError
+from redis import Redis
+from redis.client import PubSub
 from sqlalchemy import Engine
 
-import celeryconfig
+from broker.identity import LOOK_S, Identity
+from broker.names import Names
 from core.base.db import reading
 from core.base.errors import TransientError
 from core.base.threads import Loop
@@ -23,6 +26,12 @@ from core.ledger.rules.routing import MAX_QUEUES
 from core.ledger.store import queues as queue_store
 
 POLL_S = 0.5
+
+_SUBSCRIBE_AGAIN_S = 3.0
+"""The pause before another subscription, after one has failed. Redis may stand still, and each try costs a timeout."""
+
+_UNANSWERED = 2
+"""So many questions that Redis has not answered end a subscription, which may be lost without a sign."""
 
 _LOOKS_APART_S = 0.005
 """The least time between two looks, however many messages come."""
@@ -39,11 +48,12 @@ class Waiting:
     ``health`` and metrics read the attributes that have a docstring.
     """
 
-    def __init__(self, engine: Engine, redis: "Redis | None", places: int) -> None:
+    def __init__(self, engine: Engine, redis: "Redis | None", identity: Identity, places: int) -> None:
         self.malformed = 0
         """The number of messages on the channel that no drain of ours has published."""
         self._engine = engine
         self._redis = redis
+        self._identity = identity
         self._capacity = places
         self._forked()
         self.loop = Loop("waiting", self._step, after_fork=self._forked)
@@ -96,12 +106,15 @@ class Waiting:
         """The cursors that messages named since the last look. They may be forged."""
         self._waiters: list[tuple[int, int, threading.Event]] = []
         self._lock = threading.Lock()
-        self._subscription: Any = None
+        self._subscription: tuple[Names, PubSub] | None = None
+        self._subscribe_at = 0.0
+        self._identified_at = -math.inf
         self._looked_at = 0.0
 
     def _step(self) -> None:
         """Listen for a moment, and look if a request waits and a message or the time is a reason to."""
-        has_news = self._listen()
+        names = self._names()
+        has_news = self._listen(names)
         since_s = time.monotonic() - self._looked_at
         if self._waiters and (has_news or since_s > POLL_S):
             time.sleep(max(0.0, _LOOKS_APART_S - since_s))
@@ -111,25 +124,43 @@ class Waiting:
             except TransientError:
                 time.sleep(POLL_S)
 
-    def _listen(self) -> bool:
+    def _names(self) -> Names | None:
+        """Return the ledger's names, and look now and then whether it has others."""
+        every_s = POLL_S if self._identity.names is None else LOOK_S
+        if time.monotonic() - self._identified_at > every_s:
+            self._identity.look()
+            self._identified_at = time.monotonic()
+        return self._identity.names
+
+    def _listen(self, names: Names | None) -> bool:
         """Wait for a message, and return whether it may concern a waiting request."""
-        if self._redis is None:
+        if self._redis is None or names is None or time.monotonic() < self._subscribe_at:
             time.sleep(POLL_S / 5)
             return False
         try:
-            if self._subscription is None:
+            if self._subscription is None or self._subscription[0] != names:
+                self._unsubscribe()
                 subscription = self._redis.pubsub(ignore_subscribe_messages=True)
-                subscription.subscribe(celeryconfig.DECIDED_CHANNEL)
-                self._subscription = subscription
-            message = self._subscription.get_message(timeout=POLL_S / 5)
-        except (RedisError, OSError):
-            self._subscription = None
-            time.sleep(POLL_S / 5)
+                subscription.subscribe(names.decided)
+                self._subscription = names, subscription
+            subscription = self._subscription[1]
+            message = subscription.get_message(timeout=POLL_S / 5)
+            if subscription.health_check_response_counter >= _UNANSWERED:
+                raise TimeoutError("Redis does not answer")
+        except Exception:  # Redis is away or refuses, so those who wait look every half second.
+            self._unsubscribe()
+            self._subscribe_at = time.monotonic() + _SUBSCRIBE_AGAIN_S
             return False
         except BaseException:
             self._subscription = None
             raise
         return message is not None and self._concerns(message["data"])
+
+    def _unsubscribe(self) -> None:
+        if self._subscription is not None:
+            with suppress(Exception):
+                self._subscription[1].close()
+        self._subscription = None
 
     def _concerns(self, data: Any) -> bool:
         """Note a message, and tell whether it says that the place of a waiting request is decided."""

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 import celeryconfig
+from broker.identity import Identity
 from core.base import locks
 from core.base.db import begin, reading
 from core.base.errors import TransientError
@@ -57,8 +58,9 @@ _CAUSES = (
 class Probe:
     """What the checks of a web process work with, and what they last saw."""
 
-    def __init__(self, engine: Engine, redis: "Redis | None") -> None:
+    def __init__(self, engine: Engine, redis: "Redis | None", identity: Identity | None = None) -> None:
         self._engine = engine
+        self._identity = identity
         self._redis = redis
         self._celery = Celery("pacioli-health", set_as_current=False)
         self._celery.config_from_object(celeryconfig)
@@ -127,7 +129,9 @@ class Probe:
         """Let the broker answer, and take something, as a doorbell would be."""
         try:
             if self._redis is not None:
-                self._redis.set(PROBE_KEY, self._name, ex=60)
+                names = self._identity.names if self._identity is not None else None
+                # Until the database has told the ledger's name, it is not known which keys the user may write.
+                self._redis.set(names.health, self._name, ex=60) if names else self._redis.ping()
             if self._redis is None or celeryconfig.SETTINGS.broker_url:
                 _reach_by_celery(self._celery)
         except Exception as error:
@@ -158,9 +162,6 @@ class Probe:
                         advice="make room, or give it a larger disk, before it is full: then nothing is accepted",
                     )
 
-
-PROBE_KEY = "pacioli:health"
-"""The Redis key that web processes write to see whether Redis takes anything. Nobody reads it."""
 
 _CHECK_BROKER = "see that it runs, and REDIS_URL or BROKER_URL; nothing is lost, and the sweeps of workers go on"
 _SWEPT = ", so transactions wait for the next sweep"

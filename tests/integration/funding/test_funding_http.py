@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 from werkzeug.test import TestResponse
 
 import celeryconfig
+from broker.notes import Notes
 from core.base.db import begin, driver
 from core.base.errors import TransientError
 from core.funding import runs
@@ -21,6 +22,7 @@ from core.funding.answers import FundingRow
 from core.funding.job_store import JobRow
 from core.funding.progress import Progress
 from tests.harness.api import Api
+from tests.harness.factories import identified
 from web import funding
 from web.accept.doorbell import Doorbell
 from web.accept.waiting import Waiting
@@ -404,15 +406,16 @@ def test_a_new_job_wakes_a_worker(api: Api, monkeypatch: pytest.MonkeyPatch) -> 
     assert woken == [celeryconfig.FUND] * 3
 
 
-def test_a_job_is_kept_while_the_broker_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_is_kept_while_the_broker_is_away(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = threading.Event()
 
     def send_task(*args: Any, **options: Any) -> None:
         asked.set()
         raise OSError("no broker")
 
-    bell = Doorbell(None)
-    monkeypatch.setattr(bell._celery, "send_task", send_task)
+    identity = identified(engine)
+    bell = Doorbell(identity, Notes(None, identity))
+    monkeypatch.setattr(bell._celery(), "send_task", send_task)
     for _ in range(2):  # The thread that rings has outlived the first.
         bell.wake(celeryconfig.FUND)
         assert asked.wait(10)

@@ -15,18 +15,21 @@ from core.ledger import history
 from ops.cli.main import main
 from tests.harness.dated import refusal_of
 from tests.harness.factories import Ledger, transaction
+from web.service import Service
 from worker import tasks, ticking
 
 
 def test_a_request_for_snapshots_goes_to_the_workers(app: Flask, client: FlaskClient) -> None:
-    celery: Celery = app.extensions["pacioli"].doorbell._celery
+    service: Service = app.extensions["pacioli"]
+    celery: Celery = service.doorbell._celery()
     celery.conf.broker_url, celery.conf.broker_transport_options = "memory://", {}
     answer = {"message": "Snapshotting in progress. should be completed shortly"}
     for query, size in (("", history.BATCH), ("?batch_size=7", 7)):
         response = client.post(f"/balances-snapshots{query}")
         assert (response.status_code, response.get_json()) == (200, answer)
+        assert service.identity.names is not None
         with celery.connection_for_read() as connection:
-            message = connection.default_channel.basic_get(celeryconfig.MAINTENANCE, no_ack=True)
+            message = connection.default_channel.basic_get(service.identity.names.maintenance, no_ack=True)
         assert message is not None
         assert message.headers["task"] == celeryconfig.SNAPSHOT == tasks.snapshot.name
         assert json.loads(message.body)[0] == [size]
@@ -40,7 +43,7 @@ def test_a_batch_size_that_is_none_is_refused(client: FlaskClient, bad: str) -> 
 
 
 def test_a_broker_that_is_away_is_503(app: Flask, client: FlaskClient) -> None:
-    app.extensions["pacioli"].doorbell._celery.conf.broker_url = "redis://127.0.0.1:1/0"
+    app.extensions["pacioli"].doorbell._celery().conf.broker_url = "redis://127.0.0.1:1/0"
     code, message = refusal_of(client, "POST", "/balances-snapshots", 503)
     assert (code, message) == ("GEN_UNAVAILABLE", "the broker is not available right now; try again")
 

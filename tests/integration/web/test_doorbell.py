@@ -4,9 +4,12 @@ import threading
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 import celeryconfig
+from broker.notes import Notes
 from core.base import threads
+from tests.harness.factories import identified
 from web.accept import doorbell as doorbell_module
 from web.accept.doorbell import Doorbell
 
@@ -19,9 +22,10 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def bell(monkeypatch: pytest.MonkeyPatch) -> tuple[Doorbell, "Broker"]:
-    bell, broker = Doorbell(None), Broker()
-    monkeypatch.setattr(bell._celery, "send_task", broker.send_task)
+def bell(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> tuple[Doorbell, "Broker"]:
+    identity = identified(engine)
+    bell, broker = Doorbell(identity, Notes(None, identity)), Broker()
+    monkeypatch.setattr(bell._celery(), "send_task", broker.send_task)
     return bell, broker
 
 

@@ -48,6 +48,9 @@ class TakesAnything:
     def set(self, *_: object, **__: object) -> bool:
         return True
 
+    def ping(self) -> bool:
+        return True
+
 
 @pytest.fixture
 def service(app: Flask) -> Service:
@@ -210,7 +213,7 @@ def test_a_database_that_is_not_migrated_is_down(postgres: str) -> None:
     with admin.connect() as conn:
         conn.execute(text("CREATE DATABASE unmigrated_health"))
     url = postgres.replace("/pacioli", "/unmigrated_health")
-    found = Probe(connect(url, pool_size=1, readers=1), TakesAnything()).prober().troubles()  # type: ignore[arg-type]
+    found = Probe(connect(url, connections=2), TakesAnything()).prober().troubles()  # type: ignore[arg-type]
     assert [(each.part, each.severity) for each in found] == [("database", Severity.DOWN)]
     assert found[0].advice == "run `pacioli migrate`"
 
@@ -312,7 +315,7 @@ def frozen(pid: int) -> Iterator[None]:
 
 def test_a_postgres_that_stands_still_is_down_and_answered(tmp_path: Path) -> None:
     with QuickPostgres(tmp_path) as server:
-        engine = connect(new_database(server.url), pool_size=1, readers=1)
+        engine = connect(new_database(server.url), connections=2)
         live(engine)
         with started(Probe(engine, TakesAnything()).prober()) as prober:  # type: ignore[arg-type]
             assert prober.troubles() == []
@@ -349,7 +352,7 @@ def test_a_full_disk_is_down_at_the_next_check(tmp_path: Path) -> None:
         pytest.skip("missing program: mount, as root")
     try:
         with QuickPostgres(disk) as server:
-            engine = connect(new_database(server.url), pool_size=1, readers=1)
+            engine = connect(new_database(server.url), connections=2)
             live(engine)
             prober = Probe(engine, TakesAnything()).prober()  # type: ignore[arg-type]
             assert prober.troubles() == []

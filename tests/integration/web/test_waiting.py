@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from core.base import threads
 from core.ledger.rules.model import Accepted
-from tests.harness.factories import Ledger
+from tests.harness.factories import Ledger, identified
 from web.accept import waiting as waiting_module
 from web.accept.waiting import Waiting
 
@@ -31,7 +31,12 @@ class Channel:
     def pubsub(self, **_: Any) -> "Channel":
         return self
 
+    health_check_response_counter = 0
+
     def subscribe(self, *_: Any) -> None:
+        pass
+
+    def close(self) -> None:
         pass
 
     def get_message(self, timeout: float) -> dict[str, Any] | None:
@@ -58,7 +63,7 @@ def channel() -> Channel:
 def deaf(engine: Engine, channel: Channel, monkeypatch: pytest.MonkeyPatch) -> Waiting:
     """Waits without a regular look, so that only messages wake it."""
     monkeypatch.setattr(waiting_module, "POLL_S", 600.0)
-    waiting = Waiting(engine, cast("Redis", channel), 8)
+    waiting = Waiting(engine, cast("Redis", channel), identified(engine), 8)
     waiting._looked_at = time.monotonic()
     return waiting
 
@@ -111,7 +116,7 @@ def test_a_malformed_message_ends_nothing(
 def test_an_error_of_the_channel_ends_nothing(
     ledger: Ledger, engine: Engine, channel: Channel, pool: ThreadPoolExecutor, error: BaseException
 ) -> None:
-    waiting = Waiting(engine, cast("Redis", channel), 8)
+    waiting = Waiting(engine, cast("Redis", channel), identified(engine), 8)
     posted = ledger.post()
     done = _wait(waiting, posted, pool)
     channel.data.put(error)

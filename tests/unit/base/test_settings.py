@@ -2,6 +2,7 @@
 
 import pytest
 
+from core.base.redis_url import RedisUrl
 from core.base.settings import SettingsError, chain_key, missing, read, variables, without_password
 
 KEY = "ab" * 32
@@ -80,6 +81,13 @@ def test_another_broker_goes_before_redis() -> None:
     assert read({"REDIS_URL": "redis://h/1", "BROKER_URL": "amqp://h"}).broker == "amqp://h"
 
 
+def test_a_redis_that_is_the_broker_also_takes_notes() -> None:
+    assert read({"BROKER_URL": "redis://h/1"}).redis == RedisUrl(hosts=(("h", 6379),), db=1)
+    assert read({"BROKER_URL": "redis://h/1", "REDIS_URL": "redis://i/2"}).redis == RedisUrl(hosts=(("i", 6379),), db=2)
+    assert read({}).redis == RedisUrl(hosts=(("127.0.0.1", 6379),))
+    assert read({"BROKER_URL": "amqp://h"}).redis is None
+
+
 @pytest.mark.parametrize("text", ["x", "ab" * 31, "zz" * 32, "ab" * 31 + "a"])
 def test_a_key_has_64_hexadecimal_digits(text: str) -> None:
     with pytest.raises(ValueError, match="at least 64 hexadecimal digits"):
@@ -99,3 +107,7 @@ def test_what_is_shown_holds_no_secret() -> None:
     assert shown["PACIOLI_PRECISION_CHECK"] == "on"
     assert shown["REDIS_URL"] is None
     assert without_password("redis://:pw@h:1/0") == "redis://:***@h:1/0"
+    assert (
+        without_password("sentinel://h:1?master=m&sentinel_password=pw")
+        == "sentinel://h:1?master=m&sentinel_password=***"
+    )

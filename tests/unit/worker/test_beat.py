@@ -23,6 +23,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
     """The tasks that beat has sent, each when its tick returns."""
     found: Sent = []
     monkeypatch.setattr(beat_module.heart, "start", lambda part: None)
+    monkeypatch.setattr(beat_module.naming, "is_named", lambda: True)
     monkeypatch.setattr(beat_module, "send_alone", lambda app, task: found.append(task))
     monkeypatch.setattr(beat_module.threading, "Thread", _AtOnce)
     return found
@@ -75,6 +76,7 @@ def test_it_does_not_make_up_for_the_ticks_of_a_long_pause(sent: Sent, clock: li
 
 def test_a_broker_that_stands_still_does_not_stop_it(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
     monkeypatch.setattr(beat_module.heart, "start", lambda part: None)
+    monkeypatch.setattr(beat_module.naming, "is_named", lambda: True)
     goes_on, begun = threading.Event(), threading.Semaphore(0)
 
     def stuck(*_: object) -> None:
