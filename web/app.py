@@ -76,7 +76,7 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
 class _Rest(BaseConverter):
     """Matches the rest of a path. Werkzeug's own ``path`` may not begin with a slash."""
 
-    regex = ".+"
+    regex = "(?s:.+)"  # An older reference may have a line break.
     part_isolating = False
 
 

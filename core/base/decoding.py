@@ -5,15 +5,15 @@ cannot be read and whatever is wrong with the other fields.
 """
 
 import difflib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
-from types import NoneType
 from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_origin
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Raw, Struct
 
 from core.base.errors import ErrorCode
+from core.base.unreadable import NUL, extras, has_nul, parts, shown, why_unreadable
 
 MALFORMED = ErrorCode.GEN_MALFORMED_REQUEST
 UNKNOWN_FIELD = ErrorCode.GEN_VALIDATION_ERROR
@@ -60,16 +60,22 @@ def exact(text: str) -> Decimal:
 def read(decoder: "msgspec.json.Decoder[T]", data: bytes) -> Decoded[T]:
     """Decode a body as far as it can be read, and list the fields that cannot.
 
+    This is the one place that refuses the NUL character in bodies, however deep it is in them. Half of a surrogate pair is
+    no JSON.
+
     Raises:
         msgspec.DecodeError, UnicodeDecodeError, RecursionError: the body is not JSON.
     """
     try:
-        return Decoded(decoder.decode(data), [])
+        value = decoder.decode(data)
+        if not has_nul(data):
+            return Decoded(value, [])
     except msgspec.ValidationError:
-        reader = _Reader(decoder.float_hook)
-        value = reader.struct(decoder.type, data, "")
-        # Taken apart it may be right, when a blank text was all that was wrong.
-        return Decoded(value, reader.unread)
+        pass
+    reader = _Reader(decoder.float_hook)
+    value = reader.struct(decoder.type, data, "")
+    # Taken apart it may be right, when a blank text was all that was wrong.
+    return Decoded(value, reader.unread)
 
 
 class _Reader:
@@ -85,13 +91,15 @@ class _Reader:
         values: dict[str, Any] = {field.name: None for field in fields.values() if field.required}
         try:
             given = msgspec.json.decode(data, type=dict[str, Raw])
-        except msgspec.ValidationError as error:
-            self.unread.append(Unread(path, _message_of(error)))
+        except msgspec.ValidationError:
+            self.unread.append(Unread(path, f"must be an object, not {shown(data)}"))
             return kind(**values)
         for name, raw in given.items():
             inner = f"{path}.{name}" if path else name
             if field := fields.get(name):
-                values[field.name] = self._value(field.type, bytes(raw), inner)
+                value = self._value(field.type, bytes(raw), inner)
+                if value is not None or field.default in (None, msgspec.NODEFAULT):
+                    values[field.name] = value
             elif len(self.unread) < MAX_UNREAD:
                 self.unread.append(_unknown_field(inner, name, list(fields)))
         for name in sorted(values.keys() - given.keys()):
@@ -101,23 +109,23 @@ class _Reader:
     def _value(self, annotation: Any, data: bytes, path: str) -> Any:
         """Read one field. Its parts that cannot be read are None."""
         try:
-            return msgspec.json.Decoder(annotation, float_hook=self.float_hook).decode(data)
+            value = msgspec.json.Decoder(annotation, float_hook=self.float_hook).decode(data)
+            if not has_nul(data):
+                return value
+            problem = Unread(path, NUL, None)
         except _UNREADABLE as error:
-            problem = _message_of(error)
-        parts, text = list(_parts(annotation)), data.strip()
-        for part in parts:
+            problem = Unread(path, why_unreadable(annotation, data, error))
+        text = data.strip()
+        for part in parts(annotation):
             if isinstance(part, type) and issubclass(part, Struct):
                 return self.struct(part, data, path)
             if get_origin(part) is list and text.startswith(b"["):
                 return self._list(get_args(part)[0], data, path)
-        extra: dict[str, Any] = {}
-        for part in parts:
-            if isinstance(part, Meta):
-                extra |= part.extra or {}
+        extra = extras(annotation)
         if text == b'""' and extra.get(BLANK_IS_NONE):
             return None
-        is_rule = text.startswith(b'"') and UNREADABLE in extra
-        self.unread.append(Unread(path, extra[UNREADABLE], None) if is_rule else Unread(path, problem))
+        is_rule = text.startswith(b'"') and UNREADABLE in extra and problem.code is not None
+        self.unread.append(Unread(path, extra[UNREADABLE], None) if is_rule else problem)
         return None
 
     def _list(self, item: Any, data: bytes, path: str) -> list[Any]:
@@ -135,20 +143,3 @@ def _unknown_field(path: str, name: str, known: Sequence[str]) -> Unread:
     close = difflib.get_close_matches(name, known, 1)
     hint = f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
     return Unread(path, f"unknown field{hint}", UNKNOWN_FIELD)
-
-
-def _parts(annotation: Any) -> Iterator[Any]:
-    """List the types that an annotation consists of, without None, and the ``Meta`` that describes them."""
-    if get_origin(annotation) is list:
-        yield annotation
-    elif arguments := get_args(annotation):
-        for argument in arguments:
-            yield from _parts(argument)
-    elif annotation is not NoneType:
-        yield annotation
-
-
-def _message_of(error: Exception) -> str:
-    """Write the decoder's message in our form, without its path."""
-    text = str(error).rpartition(" - at `$")[0] or str(error)
-    return text[:1].lower() + text[1:].replace("`", "")

@@ -22,6 +22,7 @@ from core.funding.row_check import Pool
 from core.funding.terms import schedule_of, terms_from, terms_problems
 from core.ledger.directory import Directory
 from core.ledger.rules.pricing import check_precision
+from core.ledger.rules.validation import new_currency_problems, new_indicator_problems
 from core.ledger.store import balances as balance_store
 from core.ledger.store import currencies as currency_store
 from core.ledger.store import ledgers as ledger_store
@@ -70,7 +71,10 @@ def draft_job(request: FundingRequest, given: Iterable[Given] | None, directory:
         raise InvalidRequest([("currency", "cannot be blank, as an @Name may have several")], INVALID)
     else:
         currency = request.currency
-        directory.know([(source, currency)])
+        if not directory.know([(source, currency)]):
+            wrong = new_indicator_problems("source", source) + new_currency_problems(currency)
+            if wrong:
+                raise InvalidRequest(wrong, INVALID)
     asked = int(request.precision) if request.precision else None
     fixed = directory.precision(currency) if directory.check_precision else None
     if fixed is not None:
@@ -91,7 +95,7 @@ def draft_job(request: FundingRequest, given: Iterable[Given] | None, directory:
         )
     rows = recipients.of_list(request.recipients) if request.recipients is not None else given
     fix = fixed is None and asked is not None and directory.check_precision
-    name = (request.name or "").strip()
+    name = request.name or ""
     ledger_id = None if request.rule is None else request.rule.ledger_id
     reference = request.reference or f"{job_store.JOB_PREFIX}{new_key()}"
     return JobDraft(name, reference, source, currency, precision, fix, terms, ledger_id, rows, next_due, runs_now)

@@ -14,11 +14,12 @@ from sqlalchemy import Connection
 from core.base.errors import ErrorCode, InvalidRequest
 from core.base.money import InexactAmount, to_minor
 from core.base.problems import MAX_LISTED, Problem, ProblemList
+from core.base.unreadable import NUL
 from core.funding import row_store
 from core.funding.recipients import Given
 from core.funding.row_store import FundingRow
 from core.ledger.rules.model import BalanceRef
-from core.ledger.rules.validation import indicator_problems
+from core.ledger.rules.validation import indicator_problems, new_currency_problems, new_indicator_problems
 from core.ledger.store import balances as balance_store
 
 MAX_NEW_NAMES = 10_000
@@ -100,7 +101,7 @@ def row_problems(given: Given) -> list[Problem]:
     if not given.is_read:
         return problems
     if given.description is not None and "\x00" in given.description:
-        problems.append(Problem("description", "must not contain the NUL character"))
+        problems.append(Problem("description", NUL))
     are_amounts_read = all(name not in _AMOUNTS for name, _ in given.problems)
     if are_amounts_read and (given.amount is None) == (given.precise_amount is None):
         which = "is required, or precise_amount" if given.amount is None else "and precise_amount cannot both be given"
@@ -180,6 +181,8 @@ class _Check:
             return f"is in {ref.currency}, and the job is in {self._pool.currency}" if wrong_currency else ""
         if name[0] != "@":
             return f"there is no balance {name[:100]!r}"
+        for _, text in (*new_indicator_problems("", name), *new_currency_problems(self._pool.currency)):
+            return text
         self.new_names.setdefault(name, -1 - len(self.new_names))
         if len(self.new_names) > MAX_NEW_NAMES:
             text = f"would be the {len(self.new_names)}th new balance; a list may create {MAX_NEW_NAMES}"

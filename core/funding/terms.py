@@ -14,13 +14,16 @@ from core.funding.schedule import Schedule
 from core.ledger.rules.pricing import minor_of
 from core.ledger.rules.requests import NO_TIME_TEXT
 from core.ledger.rules.validation import (
+    MAX_NAME,
     MAX_REFERENCE,
     NO_TIME,
     Found,
     in_utc,
     indicator_problems,
+    name_problems,
     precision_problems,
     text_problems,
+    used_currency_problems,
     whole,
 )
 from core.lists.requests import FilterClause
@@ -43,14 +46,14 @@ def schedule_of(terms: FundingTerms) -> Schedule:
 
 def terms_problems(request: FundingRequest, has_file: bool, now: datetime) -> Found:
     """Return all problems of the terms that can be found without the database."""
-    problems: Found = [*text_problems("name", request.name, 255)]
+    problems: Found = [*name_problems("name", request.name, MAX_NAME)]
     if request.reference is not None:
-        problems += text_problems("reference", request.reference, MAX_REFERENCE)
+        problems += name_problems("reference", request.reference, MAX_REFERENCE)
     problems += text_problems("source", request.source, 255)
     if request.source and request.source.startswith("@"):
         problems += indicator_problems("source", request.source)
     if request.currency is not None:
-        problems += text_problems("currency", request.currency, 32)
+        problems += used_currency_problems(request.currency)
     problems += precision_problems(request.precision)
     if request.description is not None:
         problems += text_problems("description", request.description, 10_000)

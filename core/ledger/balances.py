@@ -10,7 +10,7 @@ from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.metadata import meta_data_problems, meta_data_text
 from core.ledger.rules.model import GENERAL_LEDGER
 from core.ledger.rules.requests import BalanceRequest
-from core.ledger.rules.validation import Problems, indicator_problems
+from core.ledger.rules.validation import Problems, new_currency_problems, new_indicator_problems
 from core.ledger.store import balances as balance_store
 from core.ledger.store import ledgers as ledger_store
 from core.ledger.store.balances import BalanceRow
@@ -82,7 +82,7 @@ def create(conn: Connection, asked: BalanceRequest) -> Balance:
         InvalidRequest: it lists every problem, or there is no such ledger.
         Conflict: the indicator has a balance in this currency.
     """
-    indicator = asked.indicator.strip() if asked.indicator else None
+    indicator = asked.indicator or None
     if problems := _problems_of(asked, indicator):
         raise InvalidRequest(problems, ErrorCode.GEN_VALIDATION_ERROR)
     assert asked.ledger_id is not None and asked.currency is not None
@@ -170,16 +170,11 @@ def _problems_of(asked: BalanceRequest, indicator: str | None) -> Problems:
     problems = meta_data_problems(bytes(asked.meta_data)) if asked.meta_data else []
     if not asked.ledger_id:
         problems.append(("ledger_id", "cannot be blank"))
-    if asked.currency is None or not asked.currency.strip():
-        problems.append(("currency", "cannot be blank"))
-    elif len(asked.currency) > 32 or "\x00" in asked.currency:
-        problems.append(("currency", "has at most 32 characters, none of them NUL"))
-    if "\x00" in (asked.ledger_id or ""):
-        problems.append(("ledger_id", "must not contain the NUL character"))
+    problems += new_currency_problems(asked.currency or "")
     if indicator is not None:
         if not indicator.startswith("@"):
             problems.append(("indicator", "must start with @"))
-        problems += indicator_problems("indicator", indicator)
+        problems += new_indicator_problems("indicator", indicator)
         if asked.ledger_id != GENERAL_LEDGER:
             problems.append(("indicator", f"an internal balance is in the ledger {GENERAL_LEDGER}"))
     if asked.identity_id:

@@ -24,7 +24,7 @@ from core.ledger.directory import Names
 from core.ledger.draft import Part, Priced, draft
 from core.ledger.failures import Failures
 from core.ledger.price import price
-from core.ledger.resolve import NewBalances, resolve
+from core.ledger.resolve import NewBalances, problems_of_new, resolve
 from core.ledger.rules.model import BalanceRef, Draft
 from core.ledger.rules.pricing import check_precision
 from core.ledger.rules.requests import TransactionRequest
@@ -61,7 +61,7 @@ def draft_all(
         NotFound: there is no balance of an ID (BAL_NOT_FOUND), and nothing is wrong with an earlier request.
     """
     failures = Failures(of_batch=batch is not None)
-    checked = _check(requests, unread, batch, failures)
+    checked = _check(requests, unread, batch, failures, directory)
     new: NewBalances = {}
     resolved = resolve(checked, directory, new, failures)
     first_uses: dict[str, int] = {}
@@ -76,7 +76,11 @@ def draft_all(
 
 
 def _check(
-    requests: Sequence[TransactionRequest | None], unread: Sequence[Unread], batch: Batch | None, failures: Failures
+    requests: Sequence[TransactionRequest | None],
+    unread: Sequence[Unread],
+    batch: Batch | None,
+    failures: Failures,
+    directory: Names,
 ) -> list[Checked]:
     now = datetime.now(UTC)
     unread_of = _by_index(unread, batch)
@@ -93,6 +97,11 @@ def _check(
                 cannot_wait = Unread(f"transactions[{index}].scheduled_for", _CANNOT_WAIT, None)
                 unread_of.setdefault(index, []).append(cannot_wait)
         if problems or (unread_of and index in unread_of):
+            if request is not None and request.currency is not None:
+                # A name that is not right is no problem if its balance exists, which ``resolve`` would see.
+                seen = {each[0] for each in problems}
+                new = problems_of_new(one, request.currency, directory)
+                problems += [each for each in new if each[0] not in seen]
             failures.add(index, problems, unread=unread_of.get(index, ()))
         else:
             checked.append(one)

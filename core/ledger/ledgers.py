@@ -8,6 +8,7 @@ from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_id
 from core.base.metadata import meta_data_problems, meta_data_text
 from core.ledger.rules.requests import LedgerRequest
+from core.ledger.rules.validation import MAX_NAME, name_problems
 from core.ledger.store import ledgers as ledger_store
 from core.ledger.store.ledgers import LedgerRow
 
@@ -65,14 +66,10 @@ def ledger_of(row: LedgerRow) -> Ledger:
 def _checked_name(asked: LedgerRequest) -> str:
     """Check a request, and return the name in it."""
     problems = meta_data_problems(bytes(asked.meta_data)) if asked.meta_data else []
-    name = asked.name
-    if name is None or not name.strip():
-        problems.append(("name", "cannot be blank"))
-    elif "\x00" in name:
-        problems.append(("name", "must not contain the NUL character"))
-    if problems or name is None:
+    if problems := problems + name_problems("name", asked.name, MAX_NAME):
         raise InvalidRequest(problems, ErrorCode.GEN_VALIDATION_ERROR)
-    return name
+    assert asked.name is not None
+    return asked.name
 
 
 def _found(row: LedgerRow | None) -> LedgerRow:

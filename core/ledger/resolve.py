@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from core.base.errors import ErrorCode
+from core.base.names import currency_problem, unclear
 from core.ledger.directory import Name, Names
 from core.ledger.failures import Failures
 from core.ledger.rules.model import BalanceRef
-from core.ledger.rules.validation import Checked
+from core.ledger.rules.validation import Checked, Problems, new_currency_problems, new_indicator_problems
 
 NewBalances = dict[tuple[str, str], BalanceRef]
 """Internal balances that are to be created, by indicator and currency. They have negative keys until they are."""
@@ -80,7 +81,10 @@ def _check_names(
     destinations: Sequence[BalanceRef | None],
     failures: Failures,
 ) -> bool:
-    """Refuse IDs that name no balance, and balances of another currency. The first one of those is named."""
+    """Refuse IDs that name no balance, balances of another currency, and new balances whose name or currency is not right.
+
+    The first balance of another currency is named.
+    """
     unknown: list[tuple[str, str]] = []
     other: list[tuple[str, str]] = []
     for side, names, refs in (("source", row.sources, sources), ("destination", row.destinations, destinations)):
@@ -89,8 +93,11 @@ def _check_names(
                 unknown.append((side, f"Balance with ID '{name}' not found"))
             elif ref is not None and ref.currency != currency and currency:
                 other.append(("currency", f"is {currency}, but the {side} balance is in {ref.currency}"))
+    unclear = _new_problems(row, currency, sources, destinations)
     if unknown:
-        failures.add_unknown(row.index, unknown + other[:1])
+        failures.add_unknown(row.index, unknown + unclear + other[:1])
+    elif unclear:
+        failures.add(row.index, unclear)
     elif other:
         failures.add(row.index, other[:1], ErrorCode.TXN_CURRENCY_MISMATCH)
     elif not currency:
@@ -100,6 +107,33 @@ def _check_names(
     return False
 
 
+def problems_of_new(row: Checked, currency: str, directory: Names) -> Problems:
+    """Check the names and the currency of the balances that a request would create. Only a doubtful one is looked up."""
+    names = {name for name in (*row.sources, *row.destinations) if name and name[0] == "@" and "\x00" not in name}
+    if currency_problem(currency) is None and not any(map(unclear, names)):
+        return []
+    known = directory.know([(name, currency) for name in names])
+    sources, destinations = (
+        [known.get((name or "", currency)) for name in side] for side in (row.sources, row.destinations)
+    )
+    return _new_problems(row, currency, sources, destinations)
+
+
+def _new_problems(
+    row: Checked, currency: str, sources: Sequence[BalanceRef | None], destinations: Sequence[BalanceRef | None]
+) -> Problems:
+    """Check the names and the currency of the balances without a reference, which the request would create."""
+    problems: Problems = []
+    creates = False
+    for side, names, refs in (("source", row.sources, sources), ("destination", row.destinations, destinations)):
+        is_split = bool(getattr(row.request, f"{side}s"))
+        for index, (name, ref) in enumerate(zip(names, refs, strict=True)):
+            if ref is None and name and name[0] == "@":
+                creates = True
+                problems += new_indicator_problems(f"{side}s[{index}].identifier" if is_split else side, name)
+    return problems + (new_currency_problems(currency) if creates and currency else [])
+
+
 def _with_new(
     names: Sequence[str], refs: Sequence[BalanceRef | None], currency: str, new: NewBalances
 ) -> list[BalanceRef]:
@@ -107,10 +141,3 @@ def _with_new(
         ref or new.setdefault((name, currency), BalanceRef(-1 - len(new), name, currency, name, 0))
         for name, ref in zip(names, refs, strict=True)
     ]
-
-
-def _are_disjoint(sources: Sequence[BalanceRef], destinations: Sequence[BalanceRef]) -> bool:
-    """No balance is on both sides, under two names."""
-    if len(sources) == len(destinations) == 1:
-        return sources[0].key != destinations[0].key
-    return {ref.key for ref in sources}.isdisjoint([ref.key for ref in destinations])

@@ -65,9 +65,9 @@ def _parsed(field: Field, kind: Type, value: str) -> Any:
 
 
 def _checked_text(value: str) -> str:
-    """Refuse a text that is too long or that Postgres cannot hold."""
-    if len(value) > MAX_TEXT or "\x00" in value:
-        raise ValueError(f"text of at most {MAX_TEXT} characters, none of them NUL")
+    """Refuse a text that is too long."""
+    if len(value) > MAX_TEXT:
+        raise ValueError(f"text of at most {MAX_TEXT} characters")
     return value
 
 

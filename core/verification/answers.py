@@ -3,7 +3,7 @@
 from msgspec import UNSET, Struct, UnsetType
 
 from core.base.answers import Time
-from core.verification.report import Problem, Report
+from core.verification.report import Problem, Report, Warning
 
 
 class CheckpointUsed(Struct, frozen=True, kw_only=True):
@@ -34,6 +34,9 @@ class Verification(Struct, frozen=True, kw_only=True):
     problem_count: int
     problems: list[Problem]
     """The first hundred problems. problem_count counts all of them."""
+    warning_count: int
+    warnings: list[Warning]
+    """The first hundred rows from before a rule of today, such as names that people cannot tell apart. They are no damage."""
     checkpoint: CheckpointUsed | None
     """The checkpoint that the verification went on from, or the newest valid one when it read everything."""
     signed: bool
@@ -58,6 +61,8 @@ def verification_of(report: Report, note: str | None = None) -> Verification:
         currencies=report.currencies,
         problem_count=report.problem_count,
         problems=report.problems,
+        warning_count=report.warning_count,
+        warnings=report.warnings,
         checkpoint=None if used is None else CheckpointUsed(id=used.id, sequence=used.heads.sequence, at=used.at),
         signed=used is not None and used.signed,
         note=UNSET if note is None else note,

@@ -2,6 +2,7 @@
 
 from sqlalchemy import Connection
 
+from core.base.names import currency_problem, escaped
 from core.ledger.rules.model import Hold, Refunded
 from core.ledger.store import balances as balance_store
 from core.ledger.store.balances import BALANCE_PREFIX
@@ -56,6 +57,8 @@ def check_totals(conn: Connection, report: Report) -> None:
 
 def _check_total(report: Report, currency: str, *, balance: int, inflight: int) -> None:
     report.currencies += 1
+    if (message := currency_problem(currency)) is not None:
+        report.warn("balances", f"all in {escaped(currency)}", "currency", message)
     for what, total in (("balance", balance), ("inflight", inflight)):
         if total:
             report.add("balances", f"all in {currency}", what, expected=_ZERO, found=total)

@@ -28,6 +28,18 @@ class Problem(Struct, frozen=True):
         return f"{self.table}, {self.key}, {self.what}: expected {self.expected}, found {self.found}"
 
 
+class Warning(Struct, frozen=True):
+    """A row from before a rule, which no new row may break. It is no damage, and can be used as before."""
+
+    table: str
+    key: str
+    what: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.table}, {self.key}, {self.what}: {self.message}"
+
+
 @dataclass
 class Report:
     """The counts of rows read, and the problems found. The parts of a verification add to it as they go."""
@@ -42,6 +54,9 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
     """The first problems: those of the log and its outcomes in seq order, then those of the state."""
     problem_count: int = 0
+    warnings: list[Warning] = field(default_factory=list)
+    """The first warnings. A ledger with warnings is sound."""
+    warning_count: int = 0
     from_sequence: int = 1
     to_sequence: int = 0
     complete: bool = True
@@ -60,6 +75,12 @@ class Report:
         self.problem_count += 1
         if len(self.problems) < LISTED:
             self.problems.append(Problem(table, key, what, str(expected), str(found)))
+
+    def warn(self, table: str, key: str, what: str, message: str) -> None:
+        """Count a warning, and keep it while fewer than ``LISTED`` are kept."""
+        self.warning_count += 1
+        if len(self.warnings) < LISTED:
+            self.warnings.append(Warning(table, key, what, message))
 
     def compare(self, table: str, key: str, because: str, values: Iterable[tuple[str, object, object]]) -> None:
         """Add a problem for each name whose expected value and found value differ.

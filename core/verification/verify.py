@@ -14,6 +14,7 @@ from core.base.db import LONG_S, snapshot
 from core.verification import checkpoint_store, checkpoints, compare
 from core.verification.checkpoints import NOTHING, Checkpoint
 from core.verification.continuation import Continuation
+from core.verification.old_names import warn_of_old_names
 from core.verification.replay import Replay
 from core.verification.report import Report, TellProgress
 from core.verification.walk import Walk
@@ -42,6 +43,7 @@ def verify_all(engine: Engine, *, key: bytes | None = None, progress: TellProgre
         compare.check_dates(conn, report)
         compare.check_funding(conn, report)
         compare.check_statements(conn, report, progress)
+        warn_of_old_names(conn, report)
     return report
 
 
@@ -69,6 +71,7 @@ def verify_since_checkpoint(
         continuation.check_touched()
         compare.check_totals(conn, report)
         compare.check_dates(conn, report)
+        warn_of_old_names(conn, report, after=since.sequence)
     return report
 
 

@@ -6,6 +6,7 @@ import click
 
 from core.base.db import begin, reading
 from core.base.money import MAX_PRECISION
+from core.base.names import currency_problem
 from core.ledger.store import currencies as currency_store
 from ops.cli.show import books
 from ops.cli.show.text import console, print_json
@@ -47,10 +48,12 @@ def set_currency(currency: str, precision: int, data: Path) -> None:
       pacioli currencies set USD 100
       pacioli currencies set BTC 100000000
     """
-    if not currency.strip() or len(currency) > 32 or not currency.isprintable():
-        raise click.BadParameter("a currency has 1 to 32 printable characters", param_hint="CURRENCY")
+    if "\x00" in currency or not currency.strip():
+        raise click.BadParameter(currency_problem(currency) or "", param_hint="CURRENCY")
     with database(data) as engine, begin(engine) as conn:
         used = currency_store.precision_of(conn, currency) or currency_store.used_precision(conn, currency)
+        if used is None and (wrong := currency_problem(currency)) is not None:
+            raise click.BadParameter(wrong, param_hint="CURRENCY")
         fixed = used or currency_store.fix_precision(conn, currency, precision)
         if fixed == precision:
             currency_store.fix_precision(conn, currency, precision)

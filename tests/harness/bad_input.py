@@ -85,7 +85,7 @@ def assert_refused(response: TestResponse, field: str) -> None:
     message = detail["message"]
     assert STATUS[detail["code"]] == response.status_code
     assert response.get_json()["error"] == message
-    unreadable = message == "Invalid input" and detail["details"]["reason"]
+    unreadable = message.startswith("Invalid input: ") and (detail.get("details") or {}).get("reason")
     unreadable = unreadable or message == "Invalid input: body: a number is out of range"
     unknown = detail["code"] == "BAL_NOT_FOUND" and message.startswith("Balance with ID '")
     unknown = unknown or message == "Ledger not found" or message.startswith("Invalid filter: balance: ")

@@ -214,6 +214,7 @@ SHORT_TEXT = (
     "last day, day 0, no zone"
 )
 LONG_TEXT = f"{SHORT_TEXT}, 100 kB, @100 kB, 100,000 digits as text"
+CODE = "digits, negative digits"
 NUMBER = "one, fraction, digits, 1e400"
 FLAG = "null, true"
 OBJECT = "null, object, object with 1e400"
@@ -222,7 +223,7 @@ ACCEPTED: dict[type[msgspec.Struct], dict[str, str]] = {
         "amount": NUMBER,
         "precise_amount": "one, digits",
         "precision": "null, zero",
-        "currency": SHORT_TEXT,
+        "currency": CODE,
         "reference": SHORT_TEXT,
         "description": f"blank, {LONG_TEXT}",
         "source": "",
@@ -274,10 +275,10 @@ ACCEPTED: dict[type[msgspec.Struct], dict[str, str]] = {
         "skip_queue": FLAG,
         "dry_run": FLAG,
     },
-    LedgerRequest: {"name": LONG_TEXT, "meta_data": OBJECT},
+    LedgerRequest: {"name": SHORT_TEXT, "meta_data": OBJECT},
     BalanceRequest: {
         "ledger_id": "",
-        "currency": SHORT_TEXT,
+        "currency": CODE,
         "indicator": "null, empty",
         "identity_id": "null, empty",
         "allocation_strategy": "null, empty, blank",
@@ -288,7 +289,7 @@ ACCEPTED: dict[type[msgspec.Struct], dict[str, str]] = {
         "name": SHORT_TEXT,
         "reference": f"null, {SHORT_TEXT}",
         "source": "",
-        "currency": SHORT_TEXT,
+        "currency": CODE,
         "precision": "null, zero",
         "description": f"null, {SHORT_TEXT}",
         "overdraft_limit": f"null, zero, {NUMBER}",

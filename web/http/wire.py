@@ -11,6 +11,7 @@ from core.base.answers import encode
 from core.base.decoding import UNKNOWN_FIELD, Decoded, exact
 from core.base.errors import ErrorCode, InvalidRequest
 from core.base.problems import refusal
+from core.base.unreadable import why_no_json
 from core.funding.requests import FundingRequest, RunRequest
 from core.ledger.rules.requests import (
     BalanceRequest,
@@ -98,7 +99,8 @@ def decoded(kind: type[T], data: bytes) -> Decoded[T]:
     try:
         return decoding.read(DECODERS[kind], data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed("Invalid input", {"reason": str(error)}) from None
+        reason = why_no_json(error, data)
+        raise Malformed(f"Invalid input: {reason}", {"reason": reason}) from None
 
 
 def _read(environ: dict[str, Any]) -> bytes:

@@ -11,12 +11,19 @@ from typing import Annotated, Any
 from msgspec import Meta, Raw, Struct, json
 
 from core.base.decoding import BLANK_IS_NONE, UNREADABLE
+from core.base.unreadable import EXPECTED, HINT
 
 Amount = Annotated[
     Decimal, Meta(description="The amount in major units, as a JSON number or its text. It is never rounded.")
 ]
+MINOR_UNITS = 'a whole number of minor units, such as 1250 or "1250"'
+
 PreciseAmount = Annotated[
-    int | str, Meta(description="The amount in minor units, as an integer of any size or its digits in a string.")
+    int | str,
+    Meta(
+        description="The amount in minor units, as an integer of any size or its digits in a string.",
+        extra={EXPECTED: MINOR_UNITS, HINT: "amount takes major units, such as 12.50"},
+    ),
 ]
 NO_TIME_TEXT = "please format the scheduled date as 'YYYY-MM-DDTHH:MM:SS+00:00' (e.g., 2024-04-22T15:28:03+00:00)"
 """The problem that is reported for a text that is not a time."""
@@ -41,7 +48,14 @@ class Leg(Struct, forbid_unknown_fields=True, omit_defaults=True):
         Annotated[str, Meta(description='A percentage of the total ("10%"), major units ("12.50"), or "left".')] | None
     ) = None
     precise_distribution: (
-        Annotated[int | str, Meta(description='Minor units, or "left". It wins over distribution.')] | None
+        Annotated[
+            int | str,
+            Meta(
+                description='Minor units, or "left". It wins over distribution.',
+                extra={EXPECTED: f'{MINOR_UNITS}, or "left"'},
+            ),
+        ]
+        | None
     ) = None
 
     # Blnk's clients send these without effect.

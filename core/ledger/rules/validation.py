@@ -10,6 +10,7 @@ from msgspec import Struct
 from core.base.errors import ErrorCode
 from core.base.metadata import meta_data_problems
 from core.base.money import MAX_DIGITS, MAX_PRECISION
+from core.base.names import MAX_CURRENCY, currency_problem, unclear
 from core.base.problems import Problem
 from core.ledger.rules.requests import Leg, RefundRequest, SettleRequest, Terms, TransactionRequest
 
@@ -66,12 +67,10 @@ def check(index: int, request: TransactionRequest, now: datetime, problems: Foun
         problems.append(("amount", "amount cannot be negative"))
     problems += precision_problems(request.precision)
     if request.currency is not None:
-        problems += text_problems("currency", request.currency, 32)
-    problems += text_problems("reference", request.reference, MAX_REFERENCE)
+        problems += used_currency_problems(request.currency)
+    problems += name_problems("reference", request.reference, MAX_REFERENCE)
     if not request.description:
         problems.append(("description", "cannot be blank"))
-    elif "\x00" in request.description:
-        problems.append(("description", "must not contain the NUL character"))
     sources = _side("source", request.source, request.sources, problems)
     destinations = _side("destination", request.destination, request.destinations, problems)
     if not set(sources).isdisjoint(destinations):
@@ -156,7 +155,7 @@ def _part_problems(request: SettleRequest | RefundRequest, action: str) -> list[
         text = f"{action} amount cannot be negative"
         problems.append(Problem("", text, ("amount",), ErrorCode.GEN_BAD_REQUEST))
     if request.reference is not None:
-        problems += starmap(Problem, text_problems("reference", request.reference, MAX_REFERENCE))
+        problems += starmap(Problem, name_problems("reference", request.reference, MAX_REFERENCE))
     return problems
 
 
@@ -191,28 +190,49 @@ def _side(side: str, name: str | None, legs: list[Leg] | None, problems: Found) 
             problems.append((f"{side}s[{index}].identifier", "cannot be blank"))
         elif leg.identifier[0] == "@":
             problems += indicator_problems(f"{side}s[{index}].identifier", leg.identifier)
-        for what in ("narration", "transaction_id"):  # They are stored with the split, as JSON that Postgres reads.
-            if "\x00" in (getattr(leg, what) or ""):
-                problems.append((f"{side}s[{index}].{what}", "must not contain the NUL character"))
     return [leg.identifier for leg in legs]
 
 
 def indicator_problems(field: str, name: str) -> Problems:
-    """Check an ``@Name``."""
+    """Check an ``@Name`` that may exist already. ``new_indicator_problems`` has the rest, for one that does not."""
     if len(name) > MAX_NAME:
         return [(field, f"an @Name has at most {MAX_NAME} characters")]
     if not _INDICATOR.fullmatch(name) or "\x00" in name:
-        return [(field, "an @Name is @ and at least one more character, without spaces")]
+        return [(field, unclear(name) or "an @Name is @ and at least one more character, without spaces")]
     return []
+
+
+def new_indicator_problems(field: str, name: str) -> Problems:
+    """Check an ``@Name`` that no balance has yet. Balances from before this rule keep their names."""
+    problems = indicator_problems(field, name)
+    text = None if problems else unclear(name)
+    return problems if text is None else [(field, text)]
+
+
+def used_currency_problems(currency: str) -> Problems:
+    """Check a currency that balances may have already. A new balance needs one without ``currency_problem``."""
+    text = currency_problem(currency) if not currency.strip() or len(currency) > MAX_CURRENCY else None
+    return [] if text is None else [("currency", text)]
+
+
+def new_currency_problems(currency: str) -> Problems:
+    """Check the currency of a new balance. Balances from before this rule keep theirs."""
+    text = currency_problem(currency)
+    return [] if text is None else [("currency", text)]
 
 
 def text_problems(field: str, value: str | None, longest: int) -> Problems:
     """Check a text that must not be blank, nor longer than ``longest`` characters."""
     if value is None or not value.strip():
         return [(field, "cannot be blank")]
-    if len(value) > longest:
-        return [(field, f"has more than {longest} characters")]
-    return [(field, "must not contain the NUL character")] if "\x00" in value else []
+    return [(field, f"has more than {longest} characters")] if len(value) > longest else []
+
+
+def name_problems(field: str, value: str | None, longest: int) -> Problems:
+    """Check a text by which people and programs find something: all of it must be seen."""
+    problems = text_problems(field, value, longest)
+    text = None if problems or value is None else unclear(value)
+    return problems if text is None else [(field, text)]
 
 
 def in_utc(field: str, value: datetime, problems: Found) -> datetime | None:

@@ -20,6 +20,7 @@ def print_report(out: Console, report: Verification) -> None:
         if report.note:
             out.print(plain(report.note))
         _print_checkpoint(out, report)
+        _print_warnings(out, report)
         return
     out.print(
         Text(f"the ledger is damaged: {count(report.problem_count, 'problem')}", style=BAD), f" in {read}", sep=""
@@ -32,6 +33,18 @@ def print_report(out: Console, report: Verification) -> None:
     out.print(rows)
     if report.problem_count > len(report.problems):
         out.print(f"and {report.problem_count - len(report.problems):,} more, which may follow from these")
+    _print_warnings(out, report)
+
+
+def _print_warnings(out: Console, report: Verification) -> None:
+    """Print the rows from before a rule of today. They are no damage."""
+    if not report.warning_count:
+        return
+    out.print(f"{count(report.warning_count, 'warning')}: names or codes from before today's rules, which still work")
+    for each in report.warnings:
+        out.print(plain(f"  {each.table}, {each.key}, {each.what}: {each.message}"))
+    if report.warning_count > len(report.warnings):
+        out.print(f"and {report.warning_count - len(report.warnings):,} more")
 
 
 def _print_checkpoint(out: Console, report: Verification) -> None:

@@ -76,8 +76,6 @@ def test_a_bad_item_of_many_settlements_fails_alone(
         ({"transaction_id": applied}, "NOT_INFLIGHT"),
         ({"transaction_id": ""}, "NOT_FOUND"),
         ({"transaction_id": "\x01" + "x" * 10_000}, "NOT_FOUND"),
-        ({"transaction_id": "txn_\x00"}, "NOT_FOUND"),
-        ({"transaction_id": "bulk_\x00"}, "NOT_FOUND"),
         ({"transaction_id": "bulk_00000000-0000-0000-0000-000000000000"}, "NOT_FOUND"),
     ):
         items = [{"transaction_id": hold, **amounts}]

@@ -164,7 +164,7 @@ def test_a_file_without_rows_is_refused(ledger: Ledger, csv: str) -> None:
         ({"missed": "perhaps"}, "missed"),
         ({"inflight_commit_date": SOON}, "inflight_commit_date"),
         ({"inflight": True, "inflight_commit_after_s": 0}, "inflight_commit_after_s"),
-        ({"reference": "a\x00"}, "reference"),
+        ({"reference": "a\n"}, "reference"),
     ],
 )
 def test_a_term_that_is_wrong_is_named_and_nothing_is_kept(ledger: Ledger, fields: dict[str, Any], named: str) -> None:

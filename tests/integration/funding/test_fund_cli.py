@@ -502,7 +502,7 @@ def test_jobs_are_listed_and_shown_by_id_or_reference(
 ) -> None:
     assert "no funding jobs: `pacioli fund --help`" in ok(run("funding"))
     ok(run("fund", file("@Ana,1"), *POOL, "--reference", "first"))
-    ok(run("fund", file("@Ana,1"), *POOL, "--cron", "0 8 * * *", "--name", "Daily\x1b[2J"))
+    ok(run("fund", file("@Ana,1"), *POOL, "--cron", "0 8 * * *", "--name", "Daily"))
     out = ok(run("funding"))
     for part in ("wallets.csv", "FINISHED", "COMPLETED", "at once", "0 8 * * * UTC", "@Pool"):
         assert part in out

@@ -237,7 +237,7 @@ def test_names_are_created_in_one_order_so_that_two_requests_cannot_deadlock(
 @search(60)
 @given(
     description=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1),
-    reference=st.text("\\\t\n\r\vNnt.é\u2028", min_size=1, max_size=8),
+    reference=st.text("\\Nnt.é", min_size=1, max_size=8),
     name=st.text("\\Nx", min_size=1, max_size=4),
 )
 def test_text_is_stored_as_it_came(ledger: Ledger, description: str, reference: str, name: str) -> None:

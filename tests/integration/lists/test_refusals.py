@@ -31,7 +31,6 @@ def test_what_cannot_be_meant_is_refused_and_says_what_would_be_right(client: Fl
         ("transactions", {"field": "amount", "operator": "eq", "value": 10**1500}, "amount number"),
         ("transactions", {"field": "amount", "operator": "eq"}, "amount eq value"),
         ("transactions", {"field": "reference", "operator": "eq", "value": 5}, "reference text"),
-        ("transactions", {"field": "reference", "operator": "eq", "value": "a\0b"}, "reference NUL"),
         ("transactions", {"field": "reference", "operator": "eq", "value": "x" * 1001}, "reference 1000"),
         ("transactions", {"field": "reference", "operator": "like", "value": "x\\"}, "reference escape"),
         ("transactions", {"field": "reference", "operator": "in", "value": "x"}, "reference in values"),
@@ -41,7 +40,6 @@ def test_what_cannot_be_meant_is_refused_and_says_what_would_be_right(client: Fl
         ("transactions", {"field": "created_at", "operator": "eq", "value": "2026-02-30"}, "created_at time"),
         ("transactions", {"field": "created_at", "operator": "eq", "value": 2026}, "created_at time"),
         ("transactions", {"field": "meta_data", "operator": "eq", "value": "x"}, "meta_data object"),
-        ("transactions", {"field": "meta_data.a", "operator": "eq", "value": {"b": "\0"}}, "meta_data.a value"),
         ("transactions", {"field": "meta_data.a", "operator": "eq", "value": None}, "meta_data.a value"),
         ("transactions", {"field": "meta_data.a", "operator": "like", "value": "\\"}, "meta_data.a escape"),
         ("balances", {"field": "status", "operator": "eq", "value": "VOID"}, "status inflight_balance"),
@@ -87,6 +85,17 @@ def test_an_unknown_parameter_of_a_list_is_refused_with_the_nearest_one(client: 
         assert detail["code"] == "GEN_BAD_REQUEST"
         assert given.partition("=")[0].removesuffix("_eq").removesuffix("_like") in detail["message"]
         assert f"did you mean {meant}" in detail["message"], (given, detail["message"])
+
+
+def test_a_nul_is_refused_wherever_it_is_in_the_body_of_a_list(client: FlaskClient) -> None:
+    clause = {"field": "name", "operator": "eq", "value": "x"}
+    bodies: list[dict[str, Any]] = [{"after": "\0"}, {"sort_by": "a\0"}, {"logical_operator": "\0"}, {"a\0": 1}]
+    bodies += [{"filters": [{**clause, name: "a\0"}]} for name in clause]
+    bodies += [{"filters": [{**clause, "operator": "in", "values": ["x", "\0"]}]}]
+    for things in ("transactions", "balances", "ledgers"):
+        for body in bodies:
+            detail = ok(client.post(f"/{things}/filter", json=body), 400)["error_detail"]
+            assert detail["code"] == "GEN_VALIDATION_ERROR", body
 
 
 def test_a_number_that_nothing_can_hold_is_refused(client: FlaskClient) -> None:

@@ -20,6 +20,7 @@ from core.base.ids import new_id
 from core.ledger import append, drain, intake
 from core.ledger.append import Submission
 from core.ledger.intake import Batch
+from core.ledger.rules import validation
 from core.ledger.rules.requests import Leg
 from core.ledger.store import queues as queue_store
 from ops.cli import demo
@@ -163,8 +164,10 @@ def test_a_settled_hold_shows_its_timeline(ledger: Ledger, run: Run) -> None:
     assert "3.00 USD" in ok(run("transaction", "v"))
 
 
-def test_text_of_clients_cannot_steer_the_terminal(ledger: Ledger, run: Run) -> None:
-    ledger.post(reference="r\x1b[2J", description="[bold]\x1b]0;owned\x07", destination="@\x1b[31mA")
+def test_text_of_clients_cannot_steer_the_terminal(ledger: Ledger, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:  # An earlier release took such names.
+        patch.setattr(validation, "unclear", lambda text: None)
+        ledger.post(reference="r\x1b[2J", description="[bold]\x1b]0;owned\x07", destination="@\x1b[31mA")
     ledger.drain()
     for arguments in (("transaction", "r\x1b[2J"), ("balance", "@\x1b[31mA")):
         out = ok(run(*arguments))

@@ -40,7 +40,7 @@ def test_all_that_is_wrong_with_a_bulk_is_said_at_once(api: Api) -> None:
     for mode in ({}, {"dry_run": True}):
         response = api.bulk(*rows, **mode, atomic=1)
         detail = refused(response, 400, "GEN_MALFORMED_REQUEST")
-        assert detail["message"] == "Invalid input: atomic: expected bool | null, got int; 6 more problems in details"
+        assert detail["message"] == "Invalid input: atomic: must be true or false, not 1; 6 more problems in details"
         assert response.get_json()["errors"] == detail["message"]
         assert detail["details"]["problem_count"] == 7
         assert [(each.get("index"), each["field"]) for each in detail["details"]["problems"]] == [

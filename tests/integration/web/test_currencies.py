@@ -39,7 +39,7 @@ def test_the_first_use_of_a_currency_fixes_its_precision(api: Api) -> None:
     )
     assert detail["details"] == {"precision": 100}
     assert api.done(precision=1000, currency="KWD")["precision"] == 1000
-    assert api.done(precision=3, currency="Thirds", amount=2)["precise_amount"] == 6
+    assert api.done(precision=3, currency="THIRDS", amount=2)["precise_amount"] == 6
 
 
 def test_a_bulk_that_is_refused_fixes_no_precision(api: Api) -> None:

@@ -155,7 +155,8 @@ def test_one_balance_by_id_and_by_name_is_refused(api: Api) -> None:
 
 def test_a_body_that_ends_too_early_is_malformed(api: Api) -> None:  # [19]
     response = api.client.post("/transactions", data='{"amount":', content_type="application/json")
-    refused(response, 400, "GEN_MALFORMED_REQUEST", "Invalid input")
+    text = 'Invalid input: the JSON ends too early, at byte 10 of 10, after {"amount":'
+    refused(response, 400, "GEN_MALFORMED_REQUEST", text)
 
 
 def test_a_field_that_cannot_be_read_is_named_beside_all_else_that_is_wrong(api: Api) -> None:
@@ -164,7 +165,8 @@ def test_a_field_that_cannot_be_read_is_named_beside_all_else_that_is_wrong(api:
     assert detail["message"] == (
         "Invalid input: allow_overdrft: unknown field; did you mean allow_overdraft?; description: cannot be blank; "
         "inflight_expiry_date: please format the scheduled date as 'YYYY-MM-DDTHH:MM:SS+00:00' (e.g., "
-        "2024-04-22T15:28:03+00:00); precise_amount: expected int | str | null, got float"
+        '2024-04-22T15:28:03+00:00); precise_amount: must be a whole number of minor units, such as 1250 or "1250", '
+        "not 1.5; amount takes major units, such as 12.50"
     )
     assert detail["details"]["problem_count"] == 4
     named = ["allow_overdrft", "description", "inflight_expiry_date", "precise_amount"]

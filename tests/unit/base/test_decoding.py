@@ -42,18 +42,18 @@ def test_a_body_that_is_right_is_what_the_decoder_makes_of_it() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "where", "text", "code"),
     [
-        ("amount", True, "amount", "expected decimal | null, got bool", MALFORMED),
-        ("flag", 1, "flag", "expected bool | null, got int", MALFORMED),
+        ("amount", True, "amount", "must be a number such as 12.50, or its text, not true", MALFORMED),
+        ("flag", 1, "flag", "must be true or false, not 1", MALFORMED),
         ("at", "noon", "at", "is no time", None),
         ("at", "2026-01-01T00:00:00", "at", "is no time", None),
-        ("at", 5, "at", "expected datetime | null, got int", MALFORMED),
-        ("day", "noon", "day", "invalid RFC3339 encoded datetime", MALFORMED),
-        ("part", 5, "part", "expected object, got int", MALFORMED),
+        ("at", 5, "at", "must be a time such as 2024-04-22T15:28:03Z, as text, not 5", MALFORMED),
+        ("day", "noon", "day", 'must be a time such as 2024-04-22T15:28:03Z, as text, not "noon"', MALFORMED),
+        ("part", 5, "part", "must be an object, not 5", MALFORMED),
         ("part", {}, "part.name", "is required", MALFORMED),
-        ("part", {"name": "a", "share": 1.5}, "part.share", "expected int | str | null, got float", MALFORMED),
-        ("parts", 5, "parts", "expected array | null, got int", MALFORMED),
-        ("parts", [{"name": "a"}, 5], "parts[1]", "expected object, got int", MALFORMED),
-        ("parts", [{"name": "a"}, {"name": 5}], "parts[1].name", "expected str, got int", MALFORMED),
+        ("part", {"name": "a", "share": 1.5}, "part.share", "must be a whole number or text, not 1.5", MALFORMED),
+        ("parts", 5, "parts", "must be a list, not 5", MALFORMED),
+        ("parts", [{"name": "a"}, 5], "parts[1]", "must be an object, not 5", MALFORMED),
+        ("parts", [{"name": "a"}, {"name": 5}], "parts[1].name", "must be text, not 5", MALFORMED),
         ("parts", [{"name": "a", "shore": 1}], "parts[0].shore", "unknown field; did you mean share?", UNKNOWN_FIELD),
         ("prats", 1, "prats", "unknown field; did you mean parts?", UNKNOWN_FIELD),
     ],
@@ -128,3 +128,25 @@ def test_unread_fields_are_those_that_the_decoder_refuses_alone(body: dict[str, 
         assert (name in heads) == bool(alone.unread), name
         if name not in heads:
             assert getattr(found.value, name) == getattr(alone.value, name)
+
+
+NUL_TEXT = 'must not contain the NUL character, "\\u0000", which no database can hold'
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (rb'{"other": "a\u0000"}', "other"),
+        (rb'{"other": {"a": [1, {"b\u0000": 2}]}}', "other"),
+        (rb'{"part": {"name": "\u0000"}}', "part.name"),
+        (rb'{"parts": [{"name": "a"}, {"name": "b", "share": "\u0000"}]}', "parts[1].share"),
+    ],
+)
+def test_a_nul_is_refused_wherever_it_is_and_never_leaves_the_decoder(body: bytes, where: str) -> None:
+    found = _read(body)
+    assert found.unread == [(where, NUL_TEXT, None)]
+    assert b"\\u0000" not in msgspec.json.encode(found.value)
+
+
+def test_a_backslash_before_u0000_is_no_nul() -> None:
+    assert _read(rb'{"other": "\\u0000"}') == (Whole(other="\\u0000"), [])

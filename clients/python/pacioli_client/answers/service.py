@@ -63,6 +63,15 @@ class Damage(Struct, frozen=True, kw_only=True):
     found: str
 
 
+class Warning(Struct, frozen=True, kw_only=True):
+    """A row from before a rule of today. It is no damage."""
+
+    table: str
+    key: str
+    what: str
+    message: str
+
+
 class CheckpointUsed(Struct, frozen=True, kw_only=True):
     """A checkpoint, which vouches for the log up to a sequence."""
 
@@ -86,6 +95,8 @@ class Verification(Struct, frozen=True, kw_only=True):
     currencies: int
     problem_count: int
     problems: list[Damage]
+    warning_count: int = 0
+    warnings: list[Warning] = []
     checkpoint: CheckpointUsed | None
     signed: bool
     note: str | UnsetType = UNSET
