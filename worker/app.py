@@ -23,11 +23,13 @@ from broker.notes import Notes
 from celeryconfig import SETTINGS
 from core.base import lines, logs
 from core.base.db import connect
+from worker import envelopes
 from worker.children import Children
 from worker.ledger_task import LedgerTask
 
 logger = structlog.get_logger()
 
+envelopes.install()
 app = Celery("pacioli", include=["worker.tasks", "worker.naming"], task_cls=LedgerTask)
 app.config_from_object(celeryconfig)
 app.steps["worker"].add("worker.keeper:Keeper")

@@ -15,7 +15,7 @@ from core.base.db import reading
 from core.ledger import drain as core_drain
 from core.ledger.store import queues as queue_store
 from core.upkeep.heartbeats import State
-from worker import heart, naming, ticking
+from worker import envelopes, heart, naming, ticking
 from worker.app import announce, children, engine
 from worker.threads import Watch
 
@@ -24,8 +24,8 @@ logger = structlog.get_logger()
 LATE_S = 3.0
 """The keeper does the ticks itself when one is late by so much."""
 
-STANDING_IN_LATE_S = 0.5
-"""Once it has stood in, the keeper waits only so long, until it sees that somebody else does the ticks again."""
+QUIET_ROUNDS = 2
+"""Once it has stood in, the keeper does the ticks when they are due, until so many looks find that somebody else does them."""
 
 STILL_S = 5.0
 """The keeper drains itself when postings wait and no queue has moved for so long."""
@@ -42,7 +42,7 @@ class Keeper(bootsteps.StartStopStep):  # type: ignore[misc]
         self._worker = parent
         self._threads: list[Watch] = []
         self._heart: Watch | None = None
-        self._late_s, self._still_s = LATE_S, STILL_S
+        self._quiet, self._rounds, self._still_s = QUIET_ROUNDS, 0, STILL_S
 
     def start(self, parent: Any) -> None:
         """Start the threads."""
@@ -63,10 +63,17 @@ class Keeper(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def keep_ticks(self) -> float:
         """Do the ticks that nobody has done in time, and return the pause until the next look."""
-        stood_in, was = bool(ticking.run_due(late_s=self._late_s)), self._late_s
-        self._late_s = STANDING_IN_LATE_S if stood_in else LATE_S
-        if stood_in and was == LATE_S:
-            logger.warning("no tick came in time, so this worker does the ticks itself")
+        if ticking.run_due(late_s=LATE_S if self._quiet >= QUIET_ROUNDS else 0.0):
+            self._rounds += 1
+            self._quiet = 0
+            if self._rounds == QUIET_ROUNDS:
+                logger.warning("no tick came in time, so this worker does the ticks itself")
+        elif self._quiet < QUIET_ROUNDS:
+            self._quiet += 1
+            if self._quiet == QUIET_ROUNDS and self._rounds >= QUIET_ROUNDS:
+                logger.info("somebody else does the ticks again")
+        else:
+            self._rounds = 0
         return PAUSE_S
 
     def keep_queues(self) -> float:
@@ -93,6 +100,7 @@ class Keeper(bootsteps.StartStopStep):  # type: ignore[misc]
             pid=os.getpid(),
             up_s=state.up_s,
             consuming=consumer is not None and consumer.connection is not None,
-            standing_in=self._late_s != LATE_S,
+            standing_in=self._quiet < QUIET_ROUNDS,
+            dropped=envelopes.dropped,
             children=children.states(pids),
         )
