@@ -29,7 +29,7 @@ from web import (
     transactions,
     verification,
 )
-from web.http import errors, openapi, operations, parameters, wire
+from web.http import errors, openapi, operations, parameters, walls, wire
 from web.http.lean import Lean, NoSessions
 from web.service import start
 
@@ -65,6 +65,7 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     ):  # fmt: skip
         app.register_blueprint(module.blueprint)
     errors.install(app)
+    app.before_request(walls.wall(app, ledger.allowed_hosts))
     open_paths = operations.open_paths(app)
     if (secret_key := ledger.secret_key) is not None:
         app.before_request(lambda: _check_key(secret_key, open_paths))

@@ -45,6 +45,7 @@ class Service:
     chain_key: bytes | None
     probe: Probe
     prober: Prober
+    allowed_hosts: frozenset[str]
 
     def announce(self, cursors: dict[int, int]) -> None:
         """Wake the requests that wait for what a drain in this process has decided. A lost message does no harm."""
@@ -87,6 +88,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
         settings.chain_key,
         probe,
         prober,
+        settings.allowed_hosts or frozenset(),
     )
 
 

@@ -16,10 +16,10 @@ class AdvisoryLock(IntEnum):
     A number must never change while an older release may still run. The processes of that release would hold the old
     number, and the two releases would no longer exclude each other.
 
-    Postgres keeps these locks for a whole database, which may have several ledgers, each in a schema of its own. So the
-    key of a lock is a pair: the object ID of the ledger's table ``log``, and the number. ``pg_locks`` shows the pair as
-    ``classid`` and ``objid``, with ``objsubid = 2``. ``MIGRATE`` has the object ID of the schema, for it is taken before
-    there are tables.
+    Postgres keeps these locks for a whole database, which may have several ledgers, each in a schema of its own. In the
+    schema ``public`` the number is the key. Elsewhere the object ID of the ledger's table ``log`` is added, as the key's upper
+    half. ``pg_locks`` shows the halves as ``classid`` and ``objid``. ``MIGRATE`` has the object ID of the schema, for it is
+    taken before there are tables.
     """
 
     APPEND = 7_203_401
@@ -36,17 +36,28 @@ class AdvisoryLock(IntEnum):
     """
 
 
-TAKE = """
-    SELECT pg_advisory_xact_lock('log'::regclass::oid::int, %(lock)s)
+_KEY = """
+    %(lock)s + CASE WHEN 'log'::regclass = to_regclass('public.log') THEN 0 ELSE 'log'::regclass::oid::bigint << 32 END
+""".strip()
+
+_MIGRATE_KEY = """
+    %(lock)s + CASE
+        WHEN current_schema() = 'public' THEN 0
+        ELSE quote_ident(current_schema())::regnamespace::oid::bigint << 32
+    END
+""".strip()
+
+TAKE = f"""
+    SELECT pg_advisory_xact_lock({_KEY})
 """
 """Waits for any lock but ``MIGRATE``, and holds it until the transaction ends. Use ``take`` outside of a pipeline."""
 
-_TAKE_TO_MIGRATE = """
-    SELECT pg_advisory_xact_lock(quote_ident(current_schema())::regnamespace::oid::int, %(lock)s)
+_TAKE_TO_MIGRATE = f"""
+    SELECT pg_advisory_xact_lock({_MIGRATE_KEY})
 """
 
-_TRY_TO_TAKE = """
-    SELECT pg_try_advisory_xact_lock('log'::regclass::oid::int, %(lock)s)
+_TRY_TO_TAKE = f"""
+    SELECT pg_try_advisory_xact_lock({_KEY})
 """
 
 

@@ -75,6 +75,16 @@ def _broker_url(text: str) -> str:
     return text
 
 
+def _host_names(text: str) -> frozenset[str]:
+    names = frozenset(name.strip().lower() for name in text.split(",") if name.strip())
+    for name in names:
+        if not re.fullmatch(r"[a-z0-9_.-]+|[0-9a-f:]+", name):
+            raise ValueError(
+                f"has {name!a}, which is no host name such as ledger.example.com: leave out scheme and port"
+            )
+    return names
+
+
 def _on_or_off(text: str) -> bool:
     if text not in ("on", "off"):
         raise ValueError(f"must be on or off, not {text!r}")
@@ -154,6 +164,15 @@ class Settings(Struct, frozen=True, kw_only=True):
             meaning="When it is set, a request needs it in the header `X-Blnk-Key`. Only `/`, `/health`, `/docs` and "
             "`/openapi.json` need none.",
             is_secret=True,
+        ),
+    ]
+    allowed_hosts: Annotated[
+        frozenset[str] | None,
+        Variable(
+            name="PACIOLI_ALLOWED_HOSTS",
+            meaning="The names that the web service answers under beside `localhost` and loopback addresses, with commas "
+            "between them: `ledger.example.com`, or `.example.com` with all names below it. `pacioli up --host` adds its own.",
+            parse=_host_names,
         ),
     ]
     chain_key: Annotated[

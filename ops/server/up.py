@@ -320,6 +320,7 @@ def _supervise(options: Options, parts: Parts, migrate: Sequence[str]) -> None:
     except SettingsError as error:
         raise StartError(str(error)) from None
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    env["PACIOLI_ALLOWED_HOSTS"] = ",".join([*(settings.allowed_hosts or ()), options.host])
     env["PACIOLI_LOG"] = settings.log_format or ("console" if is_terminal(sys.stdout) else "json")
     state = options.data / "state.json"
     supervisor = Supervisor(on_change=lambda pids: _write_state(state, options, env, pids))

@@ -105,7 +105,7 @@ def there(app: Flask) -> dict[str, str]:
 def _routes() -> Flask:
     """The application with its routes alone: nothing is connected and no thread is started."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("web.app.start", lambda environ: SimpleNamespace(secret_key=None))
+        patch.setattr("web.app.start", lambda environ: SimpleNamespace(secret_key=None, allowed_hosts=frozenset()))
         return create_app({})
 
 

@@ -24,6 +24,8 @@ STATUS: dict[ErrorCode, int] = {
     ErrorCode.GEN_CONFLICT: 409,
     ErrorCode.GEN_PAYLOAD_TOO_LARGE: 413,
     ErrorCode.GEN_UNSUPPORTED_MEDIA_TYPE: 415,
+    ErrorCode.GEN_FOREIGN_HOST: 421,
+    ErrorCode.GEN_FOREIGN_ORIGIN: 403,
     ErrorCode.GEN_INTERNAL: 500,
     ErrorCode.GEN_UNAVAILABLE: 503,
     ErrorCode.AUTH_MISSING_API_KEY: 401,

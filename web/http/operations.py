@@ -33,6 +33,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     """The list whose fields the body filters."""
     open: bool = False
     """Whether the route needs no key."""
+    probe: bool = False
+    """Whether the route is asked by orchestrators, which know no host name of the service."""
 
 
 def operation(answers: dict[int, Any], *errors: int, **more: Any) -> Callable[[View], View]:
@@ -55,6 +57,18 @@ def open_paths(app: Flask) -> frozenset[str]:
     """Return the paths that need no key."""
     rules = app.url_map.iter_rules()
     return frozenset(rule.rule for rule in rules if of_view(app.view_functions[rule.endpoint]).open)
+
+
+def html_pages(app: Flask) -> frozenset[str]:
+    """Return the paths of the pages that people open in a browser."""
+    rules = app.url_map.iter_rules()
+    return frozenset(rule.rule for rule in rules if of_view(app.view_functions[rule.endpoint]).media == HTML)
+
+
+def probes(app: Flask) -> frozenset[str]:
+    """Return the paths that orchestrators ask under any host, such as the address of a pod."""
+    rules = app.url_map.iter_rules()
+    return frozenset(rule.rule for rule in rules if of_view(app.view_functions[rule.endpoint]).probe)
 
 
 _NONE = Operation()

@@ -72,8 +72,8 @@ def test_another_content_type_is_refused(client: FlaskClient, service: Service, 
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON", None])
-def test_json_by_any_name_is_taken(client: FlaskClient, content_type: str | None) -> None:
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
+def test_json_by_any_name_is_taken(client: FlaskClient, content_type: str) -> None:
     assert client.post("/ledgers", data=b'{"name": "a"}', content_type=content_type).status_code == 201
 
 

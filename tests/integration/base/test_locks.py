@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from core import migrations
 from core.base.db import begin, connect
@@ -103,3 +103,12 @@ def _is_done(work: Callable[[Ledger], None], ledger: Ledger) -> bool:
     except (AssertionError, TransientError):
         return False
     return True
+
+
+@pytest.mark.parametrize("held", AdvisoryLock)
+def test_a_process_of_an_earlier_release_is_kept_out_too(engine: Engine, impatient: Ledger, held: AdvisoryLock) -> None:
+    """Earlier releases take the number alone. While both releases run, the order of the log hangs on it."""
+    with begin(engine) as conn:
+        conn.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": int(held)})
+        with pytest.raises(TransientError), begin(impatient.engine) as other:
+            take(other, held)

@@ -1,0 +1,86 @@
+"""Pages of other sites in a real browser: none posts money, and none reads anything."""
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from flask import Flask
+from werkzeug.serving import make_server
+
+from tests.harness.api import Api
+from tests.harness.programs import needs_program
+
+ATTACKS = """
+const body = JSON.stringify({precise_amount: 1, precision: 100, currency: "USD", reference: "R", source: "@A",
+                             destination: "@B", allow_overdraft: true, description: "stolen"});
+const target = "%s";
+const attempts = [
+  ["untyped", {mode: "no-cors", method: "POST", body: new Blob([body.replace("R", "1")])}],
+  ["text", {mode: "no-cors", method: "POST", body: body.replace("R", "2")}],
+  ["form", {mode: "no-cors", method: "POST", body: new URLSearchParams([[body.replace("R", "3"), ""]])}],
+  ["data", {mode: "no-cors", method: "POST", body: (() => { const f = new FormData(); f.append("x", body); return f; })()}],
+  ["json", {method: "POST", headers: {"Content-Type": "application/json"}, body: body.replace("R", "4")}],
+  ["read", {}],
+];
+(async () => {
+  const seen = [];
+  for (const [name, options] of attempts) {
+    try {
+      const answer = await fetch(target + "/transactions", options);
+      seen.push(name + ":" + answer.type + ":" + (await answer.text()).length);
+    } catch (error) { seen.push(name + ":refused"); }
+  }
+  document.title = "done";
+  document.body.textContent = seen.join(" ");
+})();
+"""
+
+
+@contextmanager
+def serving(app: object) -> Iterator[int]:
+    """Serve a WSGI application on a free port, and yield the port."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)  # type: ignore[arg-type]
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _open(url: str, folder: Path) -> str:
+    """Open a page in Chromium, and return its text when its scripts have ended. Every name is 127.0.0.1."""
+    chromium = needs_program("chromium")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--dump-dom"]
+    options += [f"--user-data-dir={folder}", "--host-resolver-rules=MAP * 127.0.0.1", "--virtual-time-budget=10000"]
+    done = subprocess.run([chromium, *options, url], capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout
+
+
+def test_a_page_of_another_site_posts_and_reads_nothing(api: Api, tmp_path: Path) -> None:
+    needs_program("chromium")
+
+    with serving(api.app) as port:
+        for name, target in {
+            "another site": f"http://127.0.0.1:{port}",
+            "a name of its own for this machine": f"http://evil.example:{port}",
+            "a page of another port": f"http://localhost:{port}",
+        }.items():
+            script = ATTACKS % target
+            page = Flask("evil")
+            page.add_url_rule("/", "attack", lambda text=script: f"<body><script>{text}</script>")
+            host = "localhost" if "port" in name else "evil.example"
+            with serving(page) as evil:
+                text = _open(f"http://{host}:{evil}/", tmp_path / name)
+            assert "json:refused read:refused" in text, (name, text)
+            assert api.get("/transactions") == [], name
+
+
+def test_the_page_of_the_api_works_in_the_browser_and_may_post(api: Api, tmp_path: Path) -> None:
+    with serving(api.app) as port:
+        text = _open(f"http://localhost:{port}/docs", tmp_path)
+    assert "Record a transaction" in text or "/transactions" in text

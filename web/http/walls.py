@@ -1,0 +1,87 @@
+"""Refuses requests that a foreign web page makes a browser send.
+
+A page from anywhere may send requests to a service that its reader can reach. Three headers that no script can forge tell
+them from others: ``Host``, ``Origin`` and ``Sec-Fetch-Site`` (Fetch Metadata, W3C). A body must say its type too, because a
+page may post text and forms without asking first (Fetch standard, "CORS-safelisted request-header").
+"""
+
+from collections.abc import Callable, Collection
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Any
+
+from flask import Flask, Response, request
+
+from core.base.errors import ErrorCode
+from web.http import errors, operations
+
+_FOREIGN_SITES = ("cross-site", "same-site")
+"""The answers of a browser about the page that asks, when it is another page than ours. Another port is the same site."""
+
+
+def wall(app: Flask, allowed: Collection[str]) -> Callable[[], Response | None]:
+    """Make the check that runs before each request. ``allowed`` names hosts beside the loopback ones."""
+    pages = operations.html_pages(app)
+    probes = operations.probes(app)
+
+    @lru_cache(maxsize=1024)
+    def is_ours(host: str) -> bool:
+        name = _name(host)
+        return _is_loopback(name) or any(
+            name == each or (each.startswith(".") and name.endswith(each)) for each in allowed
+        )
+
+    def check() -> Response | None:
+        environ = request.environ
+        host = environ.get("HTTP_HOST", "")
+        if not is_ours(host) and request.path not in probes:
+            text = (
+                f"the host {host[:100]!a} is not one of this service: ask for 127.0.0.1 or localhost, or name it in "
+                "PACIOLI_ALLOWED_HOSTS"
+            )
+            return errors.error_response(ErrorCode.GEN_FOREIGN_HOST, text)
+        origin = environ.get("HTTP_ORIGIN")
+        if origin is not None and origin.partition("://")[2].lower() != host.lower():
+            return _foreign(f"a page of {origin[:100]!a}")
+        if environ.get("HTTP_SEC_FETCH_SITE") in _FOREIGN_SITES and not _opens_a_page(environ, pages):
+            return _foreign("a page of another site")
+        if _has_body(environ) and not environ.get("CONTENT_TYPE"):
+            text = "the body has no Content-Type: send application/json"
+            return errors.error_response(ErrorCode.GEN_UNSUPPORTED_MEDIA_TYPE, text)
+        return None
+
+    return check
+
+
+def _foreign(whose: str) -> Response:
+    text = f"{whose} may not use this service through a browser: send the request from a program, or from a page of its own"
+    return errors.error_response(ErrorCode.GEN_FOREIGN_ORIGIN, text)
+
+
+def _opens_a_page(environ: dict[str, Any], pages: Collection[str]) -> bool:
+    """Tell whether somebody follows a link to one of our pages. Such a request changes nothing, and no script reads it."""
+    return (
+        environ["REQUEST_METHOD"] in ("GET", "HEAD")
+        and environ.get("HTTP_SEC_FETCH_MODE") == "navigate"
+        and environ.get("HTTP_SEC_FETCH_DEST") == "document"
+        and request.path in pages
+    )
+
+
+def _has_body(environ: dict[str, Any]) -> bool:
+    return environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ
+
+
+def _name(host: str) -> str:
+    """Return the name or address in a ``Host`` header, without port and brackets."""
+    host = host.lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].removesuffix(".")
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
