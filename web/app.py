@@ -31,6 +31,7 @@ from web import (
 )
 from web.http import errors, openapi, operations, parameters, walls, wire
 from web.http.lean import Lean, NoSessions
+from web.places import Places
 from web.service import start
 
 _HEADERS = [
@@ -70,7 +71,8 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     if (secret_key := ledger.secret_key) is not None:
         app.before_request(lambda: _check_key(secret_key, open_paths))
     app.before_request(parameters.check)
-    app.wsgi_app = _with_headers(app.wsgi_app)  # type: ignore[method-assign,assignment]
+    places = app.extensions["places"] = Places(app.wsgi_app)
+    app.wsgi_app = _with_headers(places)  # type: ignore[method-assign,assignment]
     return app
 
 

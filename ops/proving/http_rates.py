@@ -21,8 +21,8 @@ from core.base.ids import new_id, new_key
 from ops.proving.cpu import Cost, metered
 from ops.proving.load import Load, request, send_all
 from ops.proving.rows import BALANCES, BULK, Row, Say
+from ops.server.parts import web_command
 from ops.server.temporary import Running
-from ops.server.up import web_command
 
 CONNECTIONS = 64
 PACE = 50
@@ -215,18 +215,19 @@ def _expect(load: Load, status: int, count: int, path: str) -> None:
 @contextmanager
 def _floor_server() -> Iterator[tuple[str, int]]:
     """A server of `ops.proving.floor`: its URL and process ID."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [*web_command("127.0.0.1", port)[:-1], "ops.proving.floor:create_app"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        command = [*web_command(listener), "--app", "ops.proving.floor:create_app"]
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=[listener.fileno()]
+        )
     try:
         deadline = time.monotonic() + 60
         while True:
             try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                requests.get(f"http://127.0.0.1:{port}", timeout=1)
                 break
-            except OSError:
+            except requests.RequestException:
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise click.ClickException("the server of the floor did not start") from None
                 time.sleep(0.05)

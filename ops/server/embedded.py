@@ -67,6 +67,9 @@ class Child:
     stop_signals: tuple[signal.Signals, ...] = (signal.SIGTERM,)
     orphan_signal = signal.SIGTERM
     grace_s = 10.0
+    pass_fds: tuple[int, ...] = ()
+    is_replaced_when_frozen = False
+    """Whether its processes are killed when a signal has stopped them. Otherwise the log says so, and the operator decides."""
     unlogged: tuple[str, ...] = ()
     """The log leaves out a line with one of these texts. It is for warnings that a newcomer can do nothing about."""
 
@@ -126,9 +129,14 @@ class Child:
             if not self.running:
                 break
             self.process.send_signal(stop_signal)
+            self._wake()
             sent_at = time.monotonic()
             while self.running and time.monotonic() - sent_at < (_HURRIED_GRACE_S if hurried() else self.grace_s):
                 time.sleep(0.02)
+        self.kill()
+
+    def clear(self) -> None:
+        """Make room for the next launch when the process has died. A process of its group might hold a port."""
         self.kill()
 
     def kill(self) -> None:
@@ -142,6 +150,15 @@ class Child:
         self._reader.join(timeout=1.0)
         self._reader = None
 
+    def _wake(self) -> None:
+        """Let processes that a signal has stopped go on, for they get no other signal until then."""
+        assert self.process is not None
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(self.process.pid)
+            for each in (process, *process.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess):
+                    each.resume()
+
     def _spawn(self, command: Sequence[str], *, as_user: Sequence[str] = ()) -> None:
         self.last_lines.clear()
         self.process = subprocess.Popen(
@@ -153,6 +170,7 @@ class Child:
             text=True,
             errors="replace",
             start_new_session=True,
+            pass_fds=self.pass_fds,
         )
         self.launched_at = time.monotonic()
         self._reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import functools
-import http.client
 import json
 import os
 import re
 import secrets
 import shlex
-import signal
 import socket
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TextIO
 
 import click
@@ -28,8 +23,10 @@ from filelock import FileLock, Timeout
 from core.base.lines import Lines
 from core.base.logs import is_terminal
 from core.base.settings import SettingsError, chain_key, read, without_password
-from ops.server.embedded import Child, Log, Postgres, Redis, StartError, broker_fallback, find_redis
+from ops.server.embedded import Child, Postgres, Redis, StartError, broker_fallback, find_redis
 from ops.server.instance import KEY_FILE
+from ops.server.parts import Options, Parts, service_parts
+from ops.server.supervisor import Descendants, Pids, Stopped, Supervisor
 
 MIGRATE = (sys.executable, "-m", "ops.cli", "migrate")
 
@@ -40,30 +37,8 @@ _COLOURS = {
     "beat": "magenta",
     "worker": "yellow",
 }
-_LIVED_S = 10.0  # A part that lived so long has started well.
-_LONGEST_DELAY_S = 5.0
-_EARLY_DEATHS_MAX = 5
-_READY_TIMEOUT_S = 120.0
+_BACKLOG = 1024
 _OLD_WEB_GRACE_S = 10.0
-_WEB_KILL_TIMEOUT_S = 8  # Less than the grace of `Child.stop`, so that the server ends its workers itself.
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options of the command line, with an absolute data folder and a real port."""
-
-    host: str
-    port: int
-    data: Path
-    workers: int
-
-    @property
-    def web_url(self) -> str:
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
-
-
-Parts = Callable[[Options, Mapping[str, str], Log], Sequence[Child]]
 
 
 def _known_host(ctx: click.Context, param: click.Parameter, host: str) -> str:
@@ -134,10 +109,13 @@ def run(
     `parts` makes what runs beside Postgres and Redis, in the order in which it is started, and stopped.
     """
     data = data.resolve()
+    supervisor = Supervisor()  # From here on a signal is a stop.
     try:
-        with _locked(data):
-            options = Options(host, _usable_port(host, port, data), data, workers)
-            _supervise(options, parts or service_parts, migrate)
+        with _locked(data), _listening(host, port, data, supervisor) as listener:
+            options = Options(host, listener.getsockname()[1], data, workers, listener)
+            _supervise(supervisor, options, parts or service_parts, migrate)
+    except Stopped:
+        _print_line("pacioli", "stopped")
     except StartError as error:
         _output(sys.stdout).flush()  # The error may point to the lines above it.
         click.echo(f"pacioli up: {error}", err=True)
@@ -145,176 +123,7 @@ def run(
     return 0
 
 
-def service_parts(options: Options, env: Mapping[str, str], log: Log) -> list[Child]:
-    """Make web, beat and worker, in the order of a stop: those that bring work end before the one that does it."""
-    beat = Child("beat", beat_command(), env=env, log=log)
-    worker = Worker("worker", worker_command(options.workers), env=env, log=log)
-    return [Web(options, env=env, log=log), beat, worker]
-
-
-def web_command(host: str, port: int) -> list[str]:
-    # Many threads, because requests that wait together are appended in one commit; two processes, to share the work of Python.
-    threads = ["--workers", "2", "--blocking-threads", "32", "--backlog", "1024"]
-    # A web process can miss a stop while it starts, and can take too long while it answers a long poll.
-    stopping = ["--workers-kill-timeout", str(_WEB_KILL_TIMEOUT_S)]
-    protocol = ["--interface", "wsgi", "--http", "1", "--no-ws"]
-    address = ["--host", host, "--port", str(port)]
-    server = [sys.executable, "-m", "granian", *protocol, *address, *threads, *stopping]
-    return [*server, "--factory", "web.app:create_app"]
-
-
-def worker_command(workers: int) -> list[str]:
-    # Celery warns root. A container's only user is root, and all that root runs here is a child of its own.
-    quiet = ["-W", "ignore:You're running the worker with superuser privileges"]
-    celery = [sys.executable, *quiet, "-m", "celery", "--quiet", "-A", "worker.app", "worker"]
-    return [*celery, "--loglevel", "INFO", "--concurrency", str(workers), "--without-mingle", "--without-gossip"]
-
-
-def beat_command() -> list[str]:
-    celery = [sys.executable, "-m", "celery", "--quiet", "-A", "worker.app", "beat"]
-    return [*celery, "--loglevel", "WARNING"]
-
-
-class Web(Child):
-    """The web server. It is ready when GET /health has an answer, whatever its status."""
-
-    unlogged = ("Configuration allows spawning up to",)  # granian; `web_command` says why there are so many threads.
-
-    def __init__(self, options: Options, *, env: Mapping[str, str], log: Log) -> None:
-        super().__init__("web", web_command(options.host, options.port), env=env, log=log)
-        self._address = options.web_url.removeprefix("http://")
-
-    def ready(self) -> bool:
-        connection = http.client.HTTPConnection(self._address, timeout=2.0)
-        try:
-            connection.request("GET", "/health")
-            connection.getresponse()
-        except (OSError, http.client.HTTPException):
-            return False
-        else:
-            return True
-        finally:
-            connection.close()
-
-
-class Worker(Child):
-    """The Celery worker. It is ready when its log says so, or when it has lived for a while."""
-
-    grace_s = 20.0
-
-    def ready(self) -> bool:
-        said_so = any(" ready." in line for line in self.last_lines.copy())
-        return self.running and (said_so or time.monotonic() - self.launched_at > _LIVED_S)
-
-
-class _Stopped(Exception):
-    """A signal asked us to stop."""
-
-
-class Supervisor:
-    """Keeps children running until a signal arrives; a second signal hurries the stop.
-
-    It belongs in the main thread, which gets the signals, and lives as long as the children should. `on_change` is
-    given the process IDs by name whenever one is new.
-    """
-
-    def __init__(self, on_change: Callable[[Mapping[str, int]], None] = lambda pids: None) -> None:
-        self._on_change = on_change
-        self._groups: list[Sequence[Child]] = []
-        self._early_deaths: Counter[str] = Counter()
-        self._due_at: dict[str, float] = {}
-        self._signals = 0
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # nohup makes a process ignore SIGHUP, and that stays so.
-            if not (signum == signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN):
-                signal.signal(signum, self._count_signal)
-
-    def start(self, *group: Child) -> None:
-        """Launch a group of children and return when all of them are ready.
-
-        Raises:
-            StartError: one keeps dying, or is not ready in time.
-            _Stopped: a signal arrived.
-        """
-        self._groups.append(group)
-        for child in group:
-            self._launch(child)
-        deadline = time.monotonic() + _READY_TIMEOUT_S
-        while waiting := [child.name for child in group if not child.ready()]:
-            self.tick()
-            for name, deaths in self._early_deaths.items():
-                if deaths >= _EARLY_DEATHS_MAX:
-                    raise StartError(f"{name} ended {deaths} times in a row: see its lines above")
-            if time.monotonic() > deadline:
-                raise StartError(f"not ready within {_READY_TIMEOUT_S:g} s: {', '.join(waiting)}")
-
-    def finish(self, child: Child) -> int:
-        """Launch a child that ends by itself, and return its exit status.
-
-        Raises:
-            _Stopped: a signal arrived.
-        """
-        child.launch()
-        try:
-            while child.running:
-                self.tick()
-        finally:
-            child.stop(self._hurried)
-        assert child.process is not None
-        return child.process.returncode
-
-    def tick(self) -> None:
-        """Start again what has died, and wait a moment.
-
-        Raises:
-            _Stopped: a signal arrived.
-        """
-        if self._signals:
-            raise _Stopped
-        for child in self._children():
-            if not child.running:
-                self._revive(child)
-        # Not the wait of an Event, for setting it in a signal handler can deadlock.
-        time.sleep(0.1)
-
-    def stop(self) -> None:
-        """Stop the last group first, each in its own order."""
-        for group in reversed(self._groups):
-            for child in group:
-                child.stop(self._hurried)
-
-    def _children(self) -> Iterator[Child]:
-        return (child for group in self._groups for child in group)
-
-    def _launch(self, child: Child) -> None:
-        child.launch()
-        self._on_change({child.name: child.process.pid for child in self._children() if child.process is not None})
-
-    def _revive(self, child: Child) -> None:
-        now = time.monotonic()
-        if child.name not in self._due_at:
-            child.kill()  # A process of its group might hold the port.
-            assert child.process is not None
-            if now - child.launched_at > _LIVED_S:
-                self._early_deaths[child.name] = 0
-            delay_s = min(0.5 * self._early_deaths[child.name], _LONGEST_DELAY_S)
-            self._early_deaths[child.name] += 1
-            self._due_at[child.name] = now + delay_s
-            status = child.process.returncode
-            how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-            child.log("pacioli", f"{child.name} {how}, starting it again" + (f" in {delay_s:g} s" if delay_s else ""))
-        if now >= self._due_at[child.name]:
-            del self._due_at[child.name]
-            self._launch(child)
-
-    def _hurried(self) -> bool:
-        return self._signals > 1
-
-    def _count_signal(self, signum: int, frame: FrameType | None) -> None:
-        self._signals += 1
-
-
-def _supervise(options: Options, parts: Parts, migrate: Sequence[str]) -> None:
+def _supervise(supervisor: Supervisor, options: Options, parts: Parts, migrate: Sequence[str]) -> None:
     try:
         settings = read(os.environ)
     except SettingsError as error:
@@ -323,7 +132,7 @@ def _supervise(options: Options, parts: Parts, migrate: Sequence[str]) -> None:
     env["PACIOLI_ALLOWED_HOSTS"] = ",".join([*(settings.allowed_hosts or ()), options.host])
     env["PACIOLI_LOG"] = settings.log_format or ("console" if is_terminal(sys.stdout) else "json")
     state = options.data / "state.json"
-    supervisor = Supervisor(on_change=lambda pids: _write_state(state, options, env, pids))
+    supervisor.on_change = lambda pids, descendants: _write_state(state, options, env, pids, descendants)
     try:
         servers = _private_servers(options.data, env)
         supervisor.start(*servers.values())
@@ -345,9 +154,10 @@ def _supervise(options: Options, parts: Parts, migrate: Sequence[str]) -> None:
         _print(f"ready {options.web_url}")
         while True:
             supervisor.tick()
-    except _Stopped:
+    except Stopped:
         _print_line("pacioli", "stopping")
     finally:
+        options.listener.close()  # The web server still has it, and closes it when it stops.
         supervisor.stop()
         state.unlink(missing_ok=True)
 
@@ -434,17 +244,17 @@ def _locked(data: Path) -> Iterator[None]:
         lock.release()
 
 
-def _usable_port(host: str, port: int, data: Path) -> int:
-    """Return the port, or a free one for port 0, after a check that the web server can listen on it."""
+@contextmanager
+def _listening(host: str, port: int, data: Path, supervisor: Supervisor) -> Iterator[socket.socket]:
+    """Listen on the port, or on a free one for port 0. The socket stays open while web servers come and go."""
     # Only a supervisor that was killed leaves its state behind, and then its web server may still be on its way out.
     deadline = time.monotonic() + (_OLD_WEB_GRACE_S if (data / "state.json").exists() else 0.0)
     while True:
+        supervisor.check()
         try:
-            family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            with socket.socket(family, kind) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
-                return int(probe.getsockname()[1])
+            family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+            break
         except (OSError, OverflowError) as error:
             if time.monotonic() >= deadline:
                 raise StartError(
@@ -452,9 +262,11 @@ def _usable_port(host: str, port: int, data: Path) -> int:
                     "stop what uses it, or choose another with --port or --host"
                 ) from None
             time.sleep(0.1)
+    with listener:
+        yield listener
 
 
-def _write_state(path: Path, options: Options, env: Mapping[str, str], pids: Mapping[str, int]) -> None:
+def _write_state(path: Path, options: Options, env: Mapping[str, str], pids: Pids, descendants: Descendants) -> None:
     """Write where everything is, for other commands. Only the owner may read it, because a URL can hold a password."""
     state = {
         "web_url": options.web_url,
@@ -462,11 +274,15 @@ def _write_state(path: Path, options: Options, env: Mapping[str, str], pids: Map
         "redis_url": env.get("REDIS_URL"),
         "broker_url": env.get("BROKER_URL"),
         "pids": {"pacioli": os.getpid(), **pids},
+        "descendants": descendants,
     }
     new = path.with_suffix(".new")
-    new.touch(mode=0o600)
-    new.write_text(json.dumps(state, indent=2) + "\n")
-    new.replace(path)
+    try:
+        new.touch(mode=0o600)
+        new.write_text(json.dumps(state, indent=2) + "\n")
+        new.replace(path)
+    except OSError as error:  # A full disk must not end the service.
+        _print_line("pacioli", f"cannot write {path} ({error.strerror})")
 
 
 def _print_line(name: str, line: str) -> None:

@@ -20,26 +20,32 @@ import pytest
 import redis
 
 from ops.server.embedded import Child, Postgres, Redis, StartError
-from ops.server.up import Options, Web, web_command
 
 ROOT = Path(__file__).parents[3]
 
 # A web server with a child of its own, and a worker that will not hear of stopping.
-PARTS = """
+PARTS = '''
 import sys
 from ops.server.embedded import Child
-from ops.server.up import Web
+from ops.server.parts import Web
+
+SERVE = """
+import http.server, socket, sys
+server = http.server.ThreadingHTTPServer(("", 0), http.server.SimpleHTTPRequestHandler, bind_and_activate=False)
+server.socket = socket.socket(fileno=int(sys.argv[1]))
+server.serve_forever()
+"""
 
 class Deaf(Child):
     grace_s = 0.3
 
 def parts(options, env, log):
     web = Web(options, env=env, log=log)
-    serve = [sys.executable, "-m", "http.server", str(options.port), "--bind", options.host]
+    serve = [sys.executable, "-c", SERVE, str(options.listener.fileno())]
     web.command = ["sh", "-c", 'sleep 1000 & exec "$@"', "sh", *serve]
     deaf = 'import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print("at work"); time.sleep(1000)'
     return [web, Deaf("worker", [sys.executable, "-c", deaf], env=env, log=log)]
-"""
+'''
 
 HOPELESS_PARTS = """
 import sys
@@ -321,30 +327,3 @@ def test_a_part_that_dies_again_and_again_ends_the_start(start: Start, database_
     up = start(DATABASE_URL=database_url, parts=HOPELESS_PARTS)
     assert up.process.wait(timeout=60) == 1
     assert up.lines[-1] == "pacioli up: web ended 5 times in a row: see its lines above"
-
-
-def test_granian_knows_every_option_it_is_given(tmp_path: Path) -> None:
-    (tmp_path / "stub.py").write_text(
-        "def app(environ, start_response):\n    start_response('204 No Content', [])\n    return []\n"
-    )
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    options = Options("127.0.0.1", port, data=tmp_path, workers=1)
-    web = Web(options, env=os.environ, log=lambda name, line: None)
-    web.command = [*web_command(options.host, port)[:-2], "--working-dir", str(tmp_path), "stub:app"]
-    with web:  # Starting it waits for an answer; an unknown option would have ended it.
-        assert web.running
-
-
-def test_a_warning_that_nobody_can_act_on_is_not_logged() -> None:
-    logged: list[str] = []
-    code = "print('Configuration allows spawning up to 32 Python threads'); print('at work')"
-    web = Web(
-        Options("127.0.0.1", 1, data=Path(), workers=1), env=os.environ, log=lambda name, line: logged.append(line)
-    )
-    web.command = [sys.executable, "-c", code]
-    web.launch()
-    wait_until(lambda: "at work" in logged)
-    web.stop()
-    assert logged == ["at work"]
-    assert len(web.last_lines) == 2

@@ -1,0 +1,135 @@
+"""The parts of the service that ``pacioli up`` keeps beside Postgres and Redis: web, beat and worker."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from ops.server.embedded import Child, Log
+
+_LIVED_S = 10.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of the command line, with an absolute data folder, a real port, and the socket that listens on it."""
+
+    host: str
+    port: int
+    data: Path
+    workers: int
+    listener: socket.socket
+
+    @property
+    def web_url(self) -> str:
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+Parts = Callable[[Options, Mapping[str, str], Log], Sequence[Child]]
+
+
+def service_parts(options: Options, env: Mapping[str, str], log: Log) -> list[Child]:
+    """Make web, beat and worker, in the order of a stop: those that bring work end before the one that does it."""
+    beat = Beat("beat", beat_command(), env=env, log=log)
+    worker = Worker("worker", worker_command(options.workers), env=env, log=log)
+    return [Web(options, env=env, log=log), beat, worker]
+
+
+def web_command(listener: socket.socket) -> list[str]:
+    return [sys.executable, "-m", "web.serve", "--fd", str(listener.fileno())]
+
+
+def worker_command(workers: int) -> list[str]:
+    # Celery warns root. A container's only user is root, and all that root runs here is a child of its own.
+    quiet = ["-W", "ignore:You're running the worker with superuser privileges"]
+    celery = [sys.executable, *quiet, "-m", "celery", "--quiet", "-A", "worker.app", "worker"]
+    return [*celery, "--loglevel", "INFO", "--concurrency", str(workers), "--without-mingle", "--without-gossip"]
+
+
+def beat_command() -> list[str]:
+    celery = [sys.executable, "-m", "celery", "--quiet", "-A", "worker.app", "beat"]
+    return [*celery, "--loglevel", "WARNING"]
+
+
+class Web(Child):
+    """The web server. It is ready when GET /health has an answer, whatever its status.
+
+    The listening socket is the supervisor's, so clients that come while the server is started again wait a moment, and none is
+    refused.
+    """
+
+    is_replaced_when_frozen = True
+
+    def __init__(self, options: Options, *, env: Mapping[str, str], log: Log) -> None:
+        super().__init__("web", web_command(options.listener), env=env, log=log)
+        self.pass_fds = (options.listener.fileno(),)
+        self._address = options.web_url.removeprefix("http://")
+        self._left: list[psutil.Process] = []
+
+    def ready(self) -> bool:
+        connection = http.client.HTTPConnection(self._address, timeout=2.0)
+        try:
+            connection.request("GET", "/health")
+            connection.getresponse()
+        except (OSError, http.client.HTTPException):
+            return False
+        else:
+            return True
+        finally:
+            connection.close()
+
+    def clear(self) -> None:
+        """Let the web processes of a main process that died answer what they hold. ``kill`` ends what is left of them."""
+        if self.process is None:
+            return
+        self._end_left()
+        group = self.process.pid
+        self._left = [each for each in psutil.process_iter() if _group(each.pid) == group]
+        for each in self._left:
+            with suppress(psutil.NoSuchProcess):
+                each.terminate()
+                each.resume()
+        self._reader = None
+
+    def kill(self) -> None:
+        super().kill()
+        self._end_left()
+
+    def _end_left(self) -> None:
+        for each in self._left:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        self._left = []
+
+
+class Beat(Child):
+    """Celery beat."""
+
+    is_replaced_when_frozen = True
+
+
+class Worker(Child):
+    """The Celery worker. It is ready when its log says so, or when it has lived for a while."""
+
+    is_replaced_when_frozen = True
+    grace_s = 20.0
+
+    def ready(self) -> bool:
+        said_so = any(" ready." in line for line in self.last_lines.copy())
+        return self.running and (said_so or time.monotonic() - self.launched_at > _LIVED_S)
+
+
+def _group(pid: int) -> int | None:
+    with suppress(ProcessLookupError, PermissionError):
+        return os.getpgid(pid)
+    return None

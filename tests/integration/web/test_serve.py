@@ -1,0 +1,170 @@
+"""The web server under faults: what one web process, one client or one main process does costs the others nothing."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import psutil
+import pytest
+import requests
+
+from tests.harness.serving import WITHIN_S, Served, fed_slowly, load
+from tests.harness.stub_app import FAILS
+
+SLOW = 100
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Served]:
+    served = Served()
+    try:
+        yield served
+    finally:
+        served.close()
+
+
+@pytest.fixture
+def served(shared: Served) -> Served:
+    shared.wait_until_both_answer()
+    return shared
+
+
+def wait_until_gone(process: psutil.Process) -> None:
+    """Wait until a process has ended."""
+    with suppress(psutil.TimeoutExpired):
+        process.wait(WITHIN_S)
+    assert not process.is_running()
+
+
+def test_a_killed_web_process_costs_only_the_requests_that_it_held(served: Served) -> None:
+    with load(served, clients=6) as outcomes:
+        for _ in range(3):
+            served.workers()[0].kill()
+            before = outcomes["answered"]
+            served.wait_until_both_answer()
+            assert outcomes["answered"] > before
+    lost = outcomes.total() - outcomes["answered"]
+    assert "ConnectionRefusedError" not in outcomes
+    assert lost <= 3 * 6, outcomes
+    assert outcomes["answered"] > 100
+
+
+def test_a_frozen_web_process_takes_no_new_connection_and_is_replaced(served: Served) -> None:
+    frozen = served.workers()[0]
+    frozen.suspend()
+    with load(served, clients=2) as outcomes:
+        wait_until_gone(frozen)
+        served.wait_until_both_answer()
+    # The requests that it held are lost. It can have accepted no more than one of each client.
+    assert outcomes.total() - outcomes["answered"] <= 2, outcomes
+    assert outcomes["answered"] > 10
+
+
+def test_a_web_process_that_is_stuck_in_python_is_replaced(served: Served) -> None:
+    before = served.workers()
+    with ThreadPoolExecutor(1) as pool:
+        stuck = pool.submit(served.get, "/stuck")
+        assert stuck.exception(WITHIN_S) is not None  # Its process was killed.
+    assert any(not each.is_running() for each in before)
+    served.wait_until_both_answer()
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n",
+        b"POST /missing HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n",
+        b"POST /body HTTP/1.1\r\nHo",
+    ],
+    ids=["bodies", "refused bodies", "heads"],
+)
+def test_a_hundred_slow_clients_do_not_take_the_service_away(served: Served, start: bytes) -> None:
+    with fed_slowly([served.connect(start) for _ in range(SLOW)]):
+        for _ in range(20):
+            assert served.get("/pid", timeout_s=20)
+        assert requests.post(f"http://127.0.0.1:{served.port}/body", b"quick", timeout=20).text == "5"
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
+def test_a_slow_upload_to_a_missing_route_is_answered_at_once(served: Served, framing: str) -> None:
+    with served.connect(f"POST /missing HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n".encode()) as client:
+        assert client.recv(4096).startswith(b"HTTP/1.1 404 ")
+
+
+def test_a_client_that_reads_when_it_has_sent_all_sees_its_404_and_keeps_its_connection(served: Served) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(8):
+            yield b"x" * 1000
+            time.sleep(0.05)
+
+    with requests.Session() as session:
+        for _ in range(2):
+            answer = session.post(f"http://127.0.0.1:{served.port}/missing", data=pieces(), timeout=WITHIN_S)
+            assert answer.status_code == 404
+        big = session.post(f"http://127.0.0.1:{served.port}/missing", data=b"x" * 8_000_000, timeout=WITHIN_S)
+        assert big.status_code == 404
+        (pool,) = session.adapters["http://"].poolmanager.pools._container.values()  # type: ignore[attr-defined]
+        assert pool.num_connections == 1
+
+
+def test_an_answer_is_streamed(served: Served) -> None:
+    assert served.get("/stream") == b"data: 0\n\ndata: 1\n\ndata: 2\n\n"
+
+
+def test_sighup_replaces_the_web_processes_and_loses_no_request(served: Served) -> None:
+    before = {each.pid for each in served.workers()}
+    with load(served, clients=2) as outcomes:
+        served.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + WITHIN_S
+        while before & {each.pid for each in served.workers()}:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        served.wait_until_both_answer()
+    assert set(outcomes) == {"answered"}, outcomes
+
+
+@pytest.fixture
+def own() -> Iterator[Served]:
+    served = Served()
+    try:
+        served.wait_until_both_answer()
+        yield served
+    finally:
+        served.close()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_what_was_begun_is_answered_before_the_server_stops(own: Served, signum: int) -> None:
+    workers = own.workers()
+    with ThreadPoolExecutor(8) as pool:
+        begun = [pool.submit(own.get, "/sleep/1.5") for _ in range(8)]
+        time.sleep(0.7)  # All have been accepted by then; one that was not would wait for ever, and fail the test.
+        # As a terminal does, which sends the signal to all processes of the group.
+        os.killpg(own.process.pid, signum)
+        assert [each.result() for each in begun] == [b"slept"] * 8
+    assert own.process.wait(WITHIN_S) == 0
+    assert not any(each.is_running() for each in workers)
+
+
+def test_a_killed_main_process_costs_nothing_when_another_has_its_socket(own: Served) -> None:
+    orphans = own.workers()
+    with load(own, clients=2) as outcomes:
+        own.process.kill()
+        own.process.wait()
+        own.start()
+        for orphan in orphans:
+            wait_until_gone(orphan)
+        own.wait_until_both_answer()
+    assert set(outcomes) == {"answered"}, outcomes
+
+
+def test_an_application_that_cannot_start_ends_the_server(capfd: pytest.CaptureFixture[str]) -> None:
+    served = Served(env={**os.environ, FAILS: "1"})
+    try:
+        assert served.process.wait(WITHIN_S) not in (0, None)
+    finally:
+        served.close()
+    assert "no such setting" in "".join(capfd.readouterr())

@@ -1,0 +1,188 @@
+"""``python -m web.serve`` serves the application: gunicorn keeps the processes, and granian speaks HTTP in each.
+
+The main process holds the listening socket, which all web processes share. A connection is taken by a process that has time
+for it, so one that is dead or frozen takes none, and those that come while it is replaced wait for nobody.
+docs/decisions/0031-gunicorn-keeps-granian.md says what else was measured.
+"""
+
+import importlib
+import os
+import resource
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+import structlog
+from granian._futures import _new_cbscheduler
+from granian._granian import SocketHolder, WorkerSignal, WSGIWorker
+from granian._loops import loops
+from granian.http import HTTP1Settings
+from granian.wsgi import _callback_wrapper
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import AppImportError
+from gunicorn.glogging import Logger
+from gunicorn.workers.base import Worker
+
+from core.base import logs
+from core.base.settings import SettingsError, read
+from web.places import THREADS_MAX
+
+PROCESSES = 2
+"""Two processes share the work of Python, and one is there when the other is not."""
+
+BACKLOG = 1024
+CONNECTIONS_MAX = 1024
+"""The number of connections that one process holds. A slow client costs one of them, and at most one thread."""
+
+FROZEN_S = 4
+"""A web process that has given no sign of life for so long is killed within two seconds more, and replaced."""
+
+GRACE_S = 8
+"""A web process that is asked to stop gets so long to answer what it has begun. ``pacioli up`` waits longer than this."""
+
+_BEAT_S = 0.5
+_SECOND_TRY_S = 1.0
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), default=5001, show_default=True, help="The port to listen on.")
+@click.option("--fd", type=int, help="A listening socket that this process has inherited, in place of host and port.")
+@click.option("--app", default="web.app:create_app", show_default=True, help="What makes the application.")
+def serve(host: str, port: int, fd: int | None, app: str) -> None:
+    """Serve the HTTP API until SIGTERM or Ctrl-C; SIGHUP starts all web processes anew, one request after the other."""
+    try:
+        logs.configure(read(os.environ).log_format)
+    except SettingsError as error:
+        raise SystemExit(str(error)) from None
+    address = f"[{host}]" if ":" in host else host
+    _Server(f"fd://{fd}" if fd is not None else f"{address}:{port}", app).run()
+
+
+class _Server(BaseApplication):  # type: ignore[misc]
+    """The settings of gunicorn, and how a web process finds its application."""
+
+    def __init__(self, address: str, target: str) -> None:
+        self._address = address
+        self._module, _, self._factory = target.partition(":")
+        importlib.import_module(self._module)  # Once for all processes, so that a new one starts in a moment.
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in {
+            "bind": [self._address],
+            "backlog": BACKLOG,
+            "workers": PROCESSES,
+            "worker_class": GranianWorker,
+            "timeout": FROZEN_S,
+            "graceful_timeout": GRACE_S,
+            "logger_class": _Log,
+            "loglevel": "warning",
+            "control_socket_disable": True,
+        }.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Callable[..., Any]:
+        factory = getattr(importlib.import_module(self._module), self._factory)
+        application: Callable[..., Any] = factory()
+        return application
+
+    def run(self) -> None:
+        _Keeper(self).run()
+
+
+class _Keeper(Arbiter):  # type: ignore[misc]
+    """Keeps the web processes. Ctrl-C ends them as SIGTERM does: what they have begun is answered."""
+
+    def handle_int(self) -> None:
+        self.handle_term()
+
+
+class _Log(Logger):  # type: ignore[misc]
+    """Writes gunicorn's lines as all others are written."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
+class GranianWorker(Worker):  # type: ignore[misc]
+    """A web process: a granian that takes connections from the socket of the main process."""
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        signal.signal(signal.SIGINT, self.handle_exit)
+        signal.signal(signal.SIGQUIT, self.handle_exit)
+
+    def load_wsgi(self) -> None:
+        """Make the application. The first processes that cannot end the server; later ones are tried again.
+
+        Raises:
+            AppImportError: this is a first process. The message says why.
+            SystemExit: the other processes go on, and this one is started anew.
+        """
+        try:
+            super().load_wsgi()
+        except (Exception, SystemExit) as error:
+            structlog.get_logger().error("the web application cannot start", error=str(error))
+            if self.age <= PROCESSES:
+                raise AppImportError(str(error)) from error
+            time.sleep(_SECOND_TRY_S)
+            raise SystemExit(1) from error
+
+    def run(self) -> None:
+        _allow_connections(2 * CONNECTIONS_MAX)
+        stopping, stopped = WorkerSignal(), threading.Event()
+        stopping.add_cb(stopped.set)
+        # The holder closes its descriptor at the end, so it gets one of its own.
+        hold: Any = SocketHolder  # As WSGIWorker below: its types leave out some of its arguments.
+        holder = hold(os.dup(self.sockets[0].fileno()), False, BACKLOG)
+        make: Any = WSGIWorker
+        granian = make(
+            worker_id=self.age,
+            sock=(None, holder),
+            ipc=None,
+            py_threads=THREADS_MAX,
+            backpressure=CONNECTIONS_MAX,
+            http_mode="1",
+            http1_opts=HTTP1Settings(),
+            ssl_crl=[],
+            metrics=(None, None),
+        )
+        application = _callback_wrapper(self.wsgi, {})
+        granian.serve_mtr(_new_cbscheduler(loops.get("asyncio"), application, impl_asyncio=True), None, stopping)
+        places = getattr(self.wsgi, "extensions", {}).get("places")
+        while self.alive and os.getppid() == self.ppid:
+            if places is None or places.moves:
+                self.notify()
+            self._sleep()
+        stopping.set()
+        deadline = time.monotonic() + GRACE_S
+        while not stopped.wait(0.05) and time.monotonic() < deadline:
+            self.notify()
+
+    def _sleep(self) -> None:
+        """Sleep until the next sign of life, or a signal."""
+        # Not the wait of an Event, for setting it in a signal handler can deadlock.
+        if select.select([self.PIPE[0]], [], [], _BEAT_S)[0]:
+            os.read(self.PIPE[0], 4096)
+
+
+def _allow_connections(count: int) -> None:
+    """Raise the soft limit of open files, which may be below what the connections need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+if __name__ == "__main__":
+    sys.argv[0] = "web.serve"
+    serve()
