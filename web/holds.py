@@ -9,7 +9,7 @@ from msgspec import UNSET
 from core.base.db import reading
 from core.base.errors import ErrorCode, InvalidRequest, LedgerError
 from core.ledger import batches, dry_run_answers, holds, lookup
-from core.ledger.answers import Batch, SettledItem, Settlements, Transaction, transaction_of
+from core.ledger.answers import Batch, Echo, SettledItem, Settlements, Transaction, transaction_of
 from core.ledger.append import Submission
 from core.ledger.dry_run_answers import BulkDryRun, DryRunAnswer
 from core.ledger.explain import CODES, blnk_text
@@ -72,7 +72,7 @@ def settle(transaction_id: str) -> Response:
     ledger.committer.submit(submission)
     one_hold = drafts[0].row.parent == transaction_id
     if asked.skip_queue and one_hold:
-        return answer_outcome(ledger, submission, skip_queue=True, wait_s=wait_s, created=200)
+        return answer_outcome(ledger, submission, Echo(skip_queue=True), wait_s=wait_s, created=200)
     if asked.skip_queue:
         drain_all(ledger, [submission])
         if failure := _failure(ledger, submission):
@@ -119,6 +119,7 @@ def _settled(ledger: Service, transaction_id: str, submission: Submission, *, qu
     else:
         row = lookup.find(ledger.engine, transaction_id)
         found = transaction_of(row) if queued else lookup.whole(ledger.engine, row)
+        found = msgspec.structs.replace(found, skip_queue=not queued)
     settled = msgspec.structs.replace(
         found,
         queued=True if queued else UNSET,

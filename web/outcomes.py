@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Response
+from msgspec.structs import replace
 
 from core.base.db import reading
 from core.ledger import drain, lookup
-from core.ledger.answers import rejection_of
+from core.ledger.answers import Echo, Transaction, rejection_of
 from core.ledger.append import Submission
 from core.ledger.explain import CODES, blnk_text
 from core.ledger.rules.model import Kind, RejectReason
@@ -47,22 +48,26 @@ def places_of(ledger: Service, row: TransactionRow) -> dict[int, int]:
 
 
 def answer_outcome(
-    ledger: Service, submission: Submission, *, skip_queue: bool, wait_s: float, created: int = 201
+    ledger: Service, submission: Submission, echo: Echo, *, wait_s: float, created: int = 201
 ) -> Response:
     """Answer with the present state of the one submitted transaction, after draining its queues or waiting, if asked to."""
     (accepted,) = submission.accepted
-    if skip_queue:
+    if echo.skip_queue:
         drain_all(ledger, [submission])
     elif wait_s:
         wait_all(ledger, last_of_each_queue([submission]), wait_s)
     row = lookup.find(ledger.engine, accepted.transaction_id)
     if accepted.replayed:
-        response = wire.answer(lookup.whole(ledger.engine, row))
+        response = wire.answer(_repeating(lookup.whole(ledger.engine, row), echo))
         response.headers["Idempotent-Replayed"] = "true"
         return response
-    if skip_queue and (failure := _failure(ledger, row)):
+    if echo.skip_queue and (failure := _failure(ledger, row)):
         return failure
-    return wire.answer(lookup.whole(ledger.engine, row), created)
+    return wire.answer(_repeating(lookup.whole(ledger.engine, row), echo), created)
+
+
+def _repeating(answer: Transaction, echo: Echo) -> Transaction:
+    return replace(answer, skip_queue=echo.skip_queue, warnings=echo.warnings)
 
 
 def _failure(ledger: Service, row: TransactionRow) -> Response | None:

@@ -5,7 +5,7 @@ from flask import Blueprint, Response
 from core.base.db import reading
 from core.base.errors import ErrorCode, LedgerError, ReferenceConflict
 from core.ledger import dry_run_answers, refunds
-from core.ledger.answers import Transaction
+from core.ledger.answers import Echo, Transaction
 from core.ledger.append import Submission
 from core.ledger.dry_run_answers import DryRunAnswer
 from core.ledger.rules.requests import RefundRequest
@@ -50,4 +50,4 @@ def refund(transaction_id: str) -> Response:
         # Another refund of the whole was appended after this one was drafted, with the same terms or others.
         text = f"transaction {transaction_id} has already been refunded"
         return error_response(ErrorCode.TXN_ALREADY_REFUNDED, text, details={"refund_transaction_id": first})
-    return answer_outcome(ledger, submission, skip_queue=bool(asked.skip_queue), wait_s=wait_s)
+    return answer_outcome(ledger, submission, Echo(bool(asked.skip_queue)), wait_s=wait_s)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from flask import Blueprint, Response
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from core.base.db import begin, reading
 from core.base.decoding import Unread
@@ -19,8 +20,10 @@ from core.ledger.answers import (
     TransactionPage,
     accepted_of,
     balance_id,
+    echo_of,
     rejection_of,
     transaction_of,
+    warnings_of_batch,
 )
 from core.ledger.append import Submission
 from core.ledger.batches import is_batch
@@ -58,13 +61,14 @@ def create() -> Response:
     if asked.dry_run:
         imagined = Imagined(ledger.directory)
         (draft,) = intake.draft_all([asked], imagined, unread=unread)
-        return wire.answer(dry_run_answers.transaction(ledger.engine, draft, imagined))
+        tried = dry_run_answers.transaction(ledger.engine, draft, imagined)
+        return wire.answer(replace(tried, warnings=echo_of(asked).warnings))
     (draft,) = intake.draft_all([asked], ledger.directory, unread=unread)
     submission = Submission([draft])
     ledger.committer.submit(submission)
     (accepted,) = submission.accepted
     if asked.skip_queue or wait_s or accepted.replayed:
-        return answer_outcome(ledger, submission, skip_queue=bool(asked.skip_queue), wait_s=wait_s)
+        return answer_outcome(ledger, submission, echo_of(asked), wait_s=wait_s)
     return wire.answer(accepted_of(draft, accepted, asked), 201)
 
 
@@ -83,7 +87,8 @@ def create_bulk() -> Response:
     if asked.dry_run:
         imagined = Imagined(ledger.directory)
         drafts = intake.draft_all(requests, imagined, batch=batch, unread=unread)
-        return wire.answer(dry_run_answers.bulk(ledger.engine, drafts, imagined, atomic=atomic))
+        tried = dry_run_answers.bulk(ledger.engine, drafts, imagined, atomic=atomic)
+        return wire.answer(replace(tried, warnings=warnings_of_batch(requests)))
     drafts = intake.draft_all(requests, ledger.directory, batch=batch, unread=unread)
     batch_id = batch.id
     submission = Submission(drafts, atomic=atomic)
@@ -108,6 +113,7 @@ def create_bulk() -> Response:
         else "queued",
         transaction_count=len(drafts),
         message="Bulk transaction processing started" if asked.run_async else UNSET,
+        warnings=warnings_of_batch(requests),
     )
     response = wire.answer(answer, 200 if replayed else 202 if asked.run_async else 201)
     if replayed:

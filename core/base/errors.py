@@ -55,8 +55,6 @@ class ErrorCode(StrEnum):
     """There is no identity of that ID."""
     BAL_NOT_FOUND = "BAL_NOT_FOUND"
     """There is no balance of that ID or name."""
-    BAL_HISTORY_NOT_FOUND = "BAL_HISTORY_NOT_FOUND"
-    """The balance did not exist then."""
     BAL_INVALID_TIMESTAMP = "BAL_INVALID_TIMESTAMP"
     """The time in the request cannot be read."""
     TXN_NOT_FOUND = "TXN_NOT_FOUND"

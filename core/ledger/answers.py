@@ -5,6 +5,7 @@ Read ``Transaction`` first. Each answer is made from a row that a store has read
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any, Literal
 
 import msgspec
@@ -12,9 +13,11 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from core.base.answers import NO_TIME, Major, Members, Time, encode, major
 from core.base.money import to_text
+from core.base.problems import MAX_LISTED
 from core.ledger.explain import WIRE_NAMES, RejectionName, blnk_text, sum_text, waiting_text
 from core.ledger.rules.model import Accepted, Draft, Kind, Status
 from core.ledger.rules.requests import Leg, TransactionRequest, terms_of
+from core.ledger.rules.validation import warnings_of
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.queues import QueueState
 from core.ledger.store.transactions import Line, TransactionRow
@@ -74,6 +77,37 @@ class SplitLeg(Struct, frozen=True, kw_only=True):
     rejection: RejectionAnswer | UnsetType = UNSET
 
 
+class Warning(Struct, frozen=True):
+    """A field of the request that was accepted and has no effect."""
+
+    field: str
+    """Its name, in a batch with its place, such as ``transactions[3].rate``."""
+    message: str
+
+
+class Echo(Struct, frozen=True):
+    """The parts of an answer that come from its request alone, and are not stored."""
+
+    skip_queue: bool = False
+    warnings: list[Warning] | UnsetType = UNSET
+
+
+def echo_of(asked: TransactionRequest) -> Echo:
+    """Make what the answer to a request repeats of it, and what it warns of."""
+    return Echo(bool(asked.skip_queue), [Warning(*each) for each in warnings_of(asked)] or UNSET)
+
+
+def warnings_of_batch(asked: Sequence[TransactionRequest | None]) -> list[Warning] | UnsetType:
+    """List the warnings of a batch, at most a hundred."""
+    every = (
+        Warning(f"transactions[{index}].{field}", message)
+        for index, each in enumerate(asked)
+        if each is not None
+        for field, message in warnings_of(each)
+    )
+    return list(islice(every, MAX_LISTED)) or UNSET
+
+
 class Transaction(Struct, frozen=True, kw_only=True):
     """Blnk's transaction object, with what Pacioli adds at its end."""
 
@@ -103,6 +137,7 @@ class Transaction(Struct, frozen=True, kw_only=True):
     allow_overdraft: bool
     inflight: bool
     skip_queue: bool = False
+    """The answer to a request repeats what it said. It is not stored, so a later answer says false."""
     atomic: bool
     created_at: Time
     effective_date: Time
@@ -130,6 +165,8 @@ class Transaction(Struct, frozen=True, kw_only=True):
     """The ID of a settlement."""
     child_transactions: list[str] | UnsetType = UNSET
     """The IDs of several settlements."""
+    warnings: list[Warning] | UnsetType = UNSET
+    """The fields of the request that had no effect. Only the answer to the request has them."""
 
 
 class Batch(Struct, frozen=True, kw_only=True):
@@ -171,6 +208,8 @@ class BatchAccepted(Struct, frozen=True, kw_only=True):
     """The status: queued, applied or inflight with skip_queue, or processing with run_async."""
     transaction_count: int
     message: str | UnsetType = UNSET
+    warnings: list[Warning] | UnsetType = UNSET
+    """The fields of the request that had no effect, a hundred at most."""
 
 
 class TransactionPage(Struct, frozen=True):
@@ -275,6 +314,7 @@ def accepted_of(draft: Draft, accepted: Accepted, asked: TransactionRequest) -> 
     """Make the answer of a new submission, without reading it back. Names stay as they were sent, as in Blnk."""
     row = draft.row
     terms = terms_of(row.terms)
+    echo = echo_of(asked)
     status = Status.QUEUED if accepted.seq else Status.SCHEDULED
     text = to_text(row.amount, row.precision)
     legs = [
@@ -310,6 +350,8 @@ def accepted_of(draft: Draft, accepted: Accepted, asked: TransactionRequest) -> 
         sequence=accepted.seq,
         timeline=[Step(status, accepted.accepted_at)],
         legs=legs or UNSET,
+        skip_queue=echo.skip_queue,
+        warnings=echo.warnings,
     )
 
 

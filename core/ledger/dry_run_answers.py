@@ -15,7 +15,7 @@ from core.base.answers import Major, major
 from core.base.db import snapshot
 from core.base.errors import ErrorCode, LedgerError
 from core.ledger import dry_run, holds
-from core.ledger.answers import balance_id
+from core.ledger.answers import Warning, balance_id
 from core.ledger.dry_run import DryRun, Imagined
 from core.ledger.explain import CODES, WIRE_NAMES, RejectionName, blnk_text
 from core.ledger.rules.model import Balance, Draft, Kind, RejectReason, Status
@@ -105,6 +105,8 @@ class DryRunAnswer(Struct, frozen=True, kw_only=True):
     """Each balance as it is (current_) and as it would be (resulting_)."""
     legs: list[LegProjection] | UnsetType = UNSET
     notes: list[str] | UnsetType = UNSET
+    warnings: list[Warning] | UnsetType = UNSET
+    """The fields of the request that would have no effect."""
 
 
 class FirstFailure(Struct, frozen=True, kw_only=True):
@@ -129,6 +131,8 @@ class BulkDryRun(Struct, frozen=True, kw_only=True):
     """Each balance once, from before the first transaction to after the last."""
     first_failure: FirstFailure | UnsetType = UNSET
     notes: list[str] | UnsetType = UNSET
+    warnings: list[Warning] | UnsetType = UNSET
+    """The fields of the requests that would have no effect, a hundred at most."""
 
 
 def transaction(engine: Engine, draft: Draft, imagined: Imagined) -> DryRunAnswer:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from core.base.errors import ErrorCode
 from core.base.money import to_text
-from core.ledger.rules.model import Rejection, RejectReason
+from core.ledger.rules.model import Kind, Rejection, RejectReason
 from core.ledger.store.transactions import Line
 
 
@@ -59,6 +59,8 @@ CODES = {
 }
 """The error code of a rejection that ``skip_queue`` answers with."""
 
+CANNOT_VOID = "cannot void. Transaction already committed"
+
 _TEXTS = {
     RejectReason.NOT_INFLIGHT: "transaction is not in inflight status",
     RejectReason.ALREADY_VOIDED: "transaction has already been voided",
@@ -78,6 +80,9 @@ def major(minor: int, priced: Priced) -> str:
 
 def blnk_text(rejection: Rejection, priced: Priced) -> str:
     """Write the reason of a rejection in Blnk's words, which its clients may look for."""
+    # A funding job is priced too, and has no kind.
+    if rejection.reason is RejectReason.ALREADY_COMMITTED and getattr(priced, "kind", None) == Kind.VOID_INFLIGHT:
+        return CANNOT_VOID
     if rejection.reason is RejectReason.COMMIT_EXCEEDS_ORIGINAL:
         return f"cannot commit more than the original transaction amount. {_available(rejection, priced)}"
     if rejection.reason is RejectReason.COMMIT_EXCEEDS_REMAINDER:

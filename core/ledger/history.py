@@ -19,7 +19,6 @@ from sqlalchemy import Connection, Engine
 
 from core.base.answers import Time
 from core.base.db import begin
-from core.base.errors import ErrorCode, NotFound
 from core.ledger.store import history as history_store
 from core.ledger.store import outcomes as outcome_store
 from core.ledger.store.balances import BalanceRow
@@ -79,20 +78,13 @@ def answer_of(row: BalanceRow, then: BalanceAt, *, from_source: bool) -> Histori
 def balance_at(conn: Connection, row: BalanceRow, at: datetime | None, *, from_source: bool = False) -> BalanceAt:
     """Compute what a balance held at a time, from all entries decided by now. The default time is now.
 
-    With ``from_source``, no snapshot is used.
-
-    Raises:
-        NotFound: the balance did not exist at the time, and no entry counts by then (BAL_HISTORY_NOT_FOUND).
+    With ``from_source``, no snapshot is used. Before it existed, a balance held nothing.
     """
     at = at or outcome_store.clock(conn)
     found = None if from_source else history_store.newest_snapshot(conn, row.key, upto=row.version, at=at)
     base = found or _NOTHING
     credit, debit = history_store.sums(conn, row.key, after=base.version, upto=row.version, at=at)
-    then = BalanceAt(base.credit + credit, base.debit + debit, at)
-    # An amount is never 0, so sums of 0 mean that there was no entry.
-    if row.created_at > at and not (then.credit or then.debit):
-        raise NotFound(ErrorCode.BAL_HISTORY_NOT_FOUND, "no balance data found for time")
-    return then
+    return BalanceAt(base.credit + credit, base.debit + debit, at)
 
 
 def recomputed(conn: Connection, row: BalanceRow) -> BalanceRow:

@@ -13,7 +13,7 @@ from core.base.ids import new_id
 from core.base.problems import refusal
 from core.ledger.batches import amount_of, find_members
 from core.ledger.draft import Priced, draft, repeated
-from core.ledger.explain import major
+from core.ledger.explain import CANNOT_VOID, major
 from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import Draft, Kind, Status
 from core.ledger.rules.requests import SettleRequest
@@ -23,6 +23,9 @@ from core.ledger.rules.validation import settlement_problems
 from core.ledger.store import log as log_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
+
+_EXPIRED = "expired"
+"""The end of the reference of a void that the ledger makes when the date of a hold has come."""
 
 
 def draft_settlements(
@@ -51,7 +54,7 @@ def draft_settlements(
     # A repeated reference gets the first settlement, which the hold's state may show already.
     if request.reference is not None and (first := log_store.find_references(conn, references.values())):
         return _repeated(request.reference, list(first.values()), kind, amount, every)
-    _check_settleable(holds, amount)
+    _check_settleable(conn, holds, amount, commit=commit)
     if not request.skip_queue and transaction_store.undecided_settlements(conn, [hold.seq for hold in holds]):
         raise Conflict(ErrorCode.GEN_CONFLICT, "a commit or void is already queued for this transaction")
     # The legs of an atomic split are settled together. Other legs, and those of a batch, are independent.
@@ -66,7 +69,7 @@ def draft_settlements(
 def due_settlements(conn: Connection, transaction_id: str, kind: Kind) -> list[Draft]:
     """Draft the settlements of all that is left of a hold, or of the holds of a split, when their date has come."""
     _, legs = find_members(conn, transaction_id)
-    name = "committed_when_due" if kind == Kind.COMMIT_INFLIGHT else "expired"
+    name = "committed_when_due" if kind == Kind.COMMIT_INFLIGHT else _EXPIRED
     return [
         settlement(leg, kind, 0, f"{leg.transaction_id}_{name}")
         for leg in legs
@@ -138,13 +141,20 @@ def _left(hold: TransactionRow) -> int:
     return hold.requested if hold.hold is None else hold.hold.remaining
 
 
-def _check_settleable(holds: Sequence[TransactionRow], amount: int) -> None:
+def _has_expired(conn: Connection, hold: TransactionRow) -> bool:
+    expired = f"{hold.transaction_id}_{_EXPIRED}"
+    return any(each.reference == expired for each in transaction_store.settlements_of(conn, hold.seq))
+
+
+def _check_settleable(conn: Connection, holds: Sequence[TransactionRow], amount: int, *, commit: bool) -> None:
     """Refuse a settlement that the present state of the holds forbids."""
     remaining, original = sum(map(_left, holds)), sum(hold.requested for hold in holds)
     if remaining == 0 and any(hold.hold is not None and hold.hold.voided for hold in holds):
-        raise Conflict(ErrorCode.TXN_ALREADY_VOIDED, "transaction has already been voided")
+        how = ", because it expired" if all(_has_expired(conn, hold) for hold in holds) else ""
+        raise Conflict(ErrorCode.TXN_ALREADY_VOIDED, f"transaction has already been voided{how}")
     if remaining == 0:
-        raise Conflict(ErrorCode.TXN_ALREADY_COMMITTED, "cannot commit. Transaction already committed")
+        text = "cannot commit. Transaction already committed" if commit else CANNOT_VOID
+        raise Conflict(ErrorCode.TXN_ALREADY_COMMITTED, text)
     if amount > original:
         limit = f"original transaction amount. Original: {major(original, holds[0])}"
     elif amount > remaining:

@@ -7,7 +7,6 @@ from typing import Any
 from flask.testing import FlaskClient
 from sqlalchemy import Connection
 
-from core.base.errors import NotFound
 from core.ledger import history
 from core.ledger.store.balances import BalanceRow
 
@@ -19,14 +18,9 @@ YEAR_2100 = datetime(2100, 1, 1, tzinfo=UTC)
 runs = itertools.count(1)
 
 
-def sums_at(
-    conn: Connection, row: BalanceRow, at: datetime | None, *, from_source: bool = False
-) -> tuple[int, int] | None:
-    """Return credit and debit, or None if nothing had been posted by then."""
-    try:
-        then = history.balance_at(conn, row, at, from_source=from_source)
-    except NotFound:
-        return None
+def sums_at(conn: Connection, row: BalanceRow, at: datetime | None, *, from_source: bool = False) -> tuple[int, int]:
+    """Return credit and debit."""
+    then = history.balance_at(conn, row, at, from_source=from_source)
     assert then.balance == then.credit - then.debit
     return then.credit, then.debit
 

@@ -101,12 +101,10 @@ def _terms(request: TransactionRequest, now: datetime, problems: Found) -> Terms
     dates: dict[str, datetime] = {}
     for name in ("scheduled_for", "inflight_expiry_date", "inflight_commit_date"):
         date = getattr(request, name)
-        if date is not None and (date := in_utc(name, date, problems)) is not None and date != NO_TIME:
+        if date is None or (date := in_utc(name, date, problems)) is None or date == NO_TIME:
+            continue
+        if name == "scheduled_for" or request.inflight:  # ``warnings_of`` says that the others have no effect.
             dates[name] = date
-            if name != "scheduled_for" and not request.inflight:
-                problems.append(
-                    Problem(name, "needs inflight: true, for there is no hold otherwise", (name, "inflight"))
-                )
     waits = "scheduled_for" in dates and dates["scheduled_for"] > now
     if waits and request.skip_queue:
         text = "cannot be answered now when scheduled_for is in the future; leave one out"
@@ -124,6 +122,17 @@ def _terms(request: TransactionRequest, now: datetime, problems: Found) -> Terms
         inflight_expiry_date=dates.get("inflight_expiry_date"),
         inflight_commit_date=dates.get("inflight_commit_date"),
     )
+
+
+def warnings_of(request: TransactionRequest) -> Problems:
+    """List the fields of a right request that have no effect, though its sender may think that they have one."""
+    warnings: Problems = []
+    for name, done in (("inflight_expiry_date", "voided"), ("inflight_commit_date", "committed")):
+        if getattr(request, name) not in (None, NO_TIME) and not request.inflight:
+            warnings.append((name, f"has no effect without inflight: true, as there is no hold to be {done}"))
+    if request.rate is not None and not isinstance(request.rate, bool) and request.rate not in (0, 1, "", "0", "1"):
+        warnings.append(("rate", "has no effect, as both balances have one currency"))
+    return warnings
 
 
 def settlement_problems(request: SettleRequest) -> list[Problem]:

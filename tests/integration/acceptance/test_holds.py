@@ -161,7 +161,7 @@ def test_what_is_settled_stays_settled(api: Api, skip_queue: bool) -> None:
     commit(api, committed)
     void(api, voided)
     response = api.settle(committed, "void", skip_queue=skip_queue)
-    refused(response, 409, "TXN_ALREADY_COMMITTED", "cannot commit. Transaction already committed")
+    refused(response, 409, "TXN_ALREADY_COMMITTED", "cannot void. Transaction already committed")
     response = api.settle(voided, "commit", skip_queue=skip_queue)
     refused(response, 409, "TXN_ALREADY_VOIDED", "transaction has already been voided")
     assert api.sums("@A")[:2] == (10000, 0)

@@ -1,5 +1,7 @@
 """Texts that are no dates are refused."""
 
+from typing import Any
+
 import pytest
 from flask.testing import FlaskClient
 
@@ -46,19 +48,36 @@ def test_a_date_may_be_written_as_rfc_3339_allows(client: FlaskClient, date: str
 
 
 @pytest.mark.parametrize("field", ["inflight_expiry_date", "inflight_commit_date"])
-def test_a_date_of_a_hold_needs_a_hold(client: FlaskClient, service: Service, field: str) -> None:
-    before = counts(service)
-    dated = {**good_transaction(), field: "2999-01-01T00:00:00Z", "reference": f"dated {field}"}
-    for fields in ({}, {"inflight": False}, {"dry_run": True}):
-        response = post(client, {**dated, **fields})
-        assert (response.status_code, "needs inflight: true" in response.get_json()["error"]) == (400, True)
-        assert_refused(response, field)
-    response = client.post(
-        "/transactions/bulk", json={"transactions": [{**dated, "inflight": True}], "inflight": False}
+def test_a_date_of_a_hold_without_a_hold_is_ignored_with_a_warning(client: FlaskClient, field: str) -> None:
+    done = {"inflight_expiry_date": "voided", "inflight_commit_date": "committed"}[field]
+    warning = {"field": field, "message": f"has no effect without inflight: true, as there is no hold to be {done}"}
+    dated = {**good_transaction(), field: "2999-01-01T00:00:00Z", "rate": 1}
+    modes: list[dict[str, Any]] = [{}, {"inflight": False}, {"dry_run": True}, {"skip_queue": True}]
+    for fields in modes:
+        answer = post(client, {**dated, "reference": f"{field} {fields}", **fields}).get_json()
+        assert answer["warnings"] == [warning]
+        assert answer.get(field, NO_DATE) == NO_DATE
+    again = post(client, {**dated, "reference": f"{field} {{}}"})
+    assert (again.status_code, again.get_json()["warnings"]) == (200, [warning])
+    for is_dry in (False, True):
+        items = [{**good_transaction(), "reference": f"{field} a"}, {**dated, "reference": f"{field} b", "rate": 1.5}]
+        answer = client.post("/transactions/bulk", json={"transactions": items, "dry_run": is_dry}).get_json()
+        assert answer["warnings"] == [
+            {**warning, "field": f"transactions[1].{field}"},
+            {"field": "transactions[1].rate", "message": "has no effect, as both balances have one currency"},
+        ]
+    held = post(client, {**dated, "inflight": True, "skip_queue": True}).get_json()
+    assert ("warnings" in held, held["status"], held[field]) == (False, "INFLIGHT", "2999-01-01T00:00:00Z")
+    assert "warnings" not in post(client, {**good_transaction(), field: NO_DATE}).get_json()
+    assert (
+        client.post(
+            "/transactions/bulk", json={"transactions": [{**dated, "reference": f"{field} c"}], "inflight": True}
+        ).status_code
+        == 201
     )
-    assert_refused(response, field)
-    assert counts(service) == before
-    assert client.post("/transactions/bulk", json={"transactions": [dated], "inflight": True}).status_code == 201
+
+
+NO_DATE = "0001-01-01T00:00:00Z"
 
 
 def test_what_waits_for_a_date_is_not_decided_now(client: FlaskClient, service: Service) -> None:

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from core.base.db import begin, reading
-from core.base.errors import InvalidRequest, ReferenceConflict
+from core.base.errors import ReferenceConflict
 from core.ledger import append, due, intake
 from core.ledger.append import Submission
 from core.ledger.rules.model import Accepted, Status
@@ -507,10 +507,11 @@ def test_an_expiry_goes_on_when_somebody_has_taken_its_reference(ledger: Ledger)
     assert _status(ledger, hold) is Status.VOID
 
 
-def test_a_date_needs_a_hold(ledger: Ledger) -> None:
+def test_a_date_without_a_hold_has_no_effect(ledger: Ledger) -> None:
     for name in ("inflight_expiry_date", "inflight_commit_date"):
-        with pytest.raises(InvalidRequest, match=f"{name}: needs inflight: true"):
-            ledger.post(**{name: SOON.isoformat()})
+        ledger.post(**{name: SOON.isoformat()})
+    ledger.drain()
+    assert _count(ledger, "due") == 0
 
 
 def test_a_split_of_holds_expires_whole(ledger: Ledger) -> None:

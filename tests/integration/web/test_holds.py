@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from core.ledger import due
 from tests.harness.api import Api, ok, refused
 
 
@@ -115,14 +116,23 @@ def test_a_settlement_with_a_reference_happens_once(api: Api) -> None:
 
 
 def test_what_is_settled_stays_settled(api: Api) -> None:  # [55]
-    committed, voided = (api.done(inflight=True)["transaction_id"] for _ in range(2))
-    ok(api.settle(committed, "commit", skip_queue=True), 200)
+    past = {"inflight_expiry_date": "2020-01-01T00:00:00Z"}
+    committed, voided, expired = (api.done(inflight=True, **each)["transaction_id"] for each in ({}, {}, past))
+    assert ok(api.settle(committed, "commit", skip_queue=True), 200)["skip_queue"] is True
     ok(api.settle(voided, "void", skip_queue=True), 200)
+    due.accept_due(api.app.extensions["pacioli"].engine)
+    api.drain()
     for status, skip_queue in itertools.product(("commit", "void"), (True, False)):
         response = api.settle(committed, status, skip_queue=skip_queue)
-        refused(response, 409, "TXN_ALREADY_COMMITTED", "cannot commit. Transaction already committed")
+        text = f"cannot {status}. Transaction already committed"
+        refused(response, 409, "TXN_ALREADY_COMMITTED", text)
         response = api.settle(voided, status, skip_queue=skip_queue)
         refused(response, 409, "TXN_ALREADY_VOIDED", "transaction has already been voided")
+        response = api.settle(expired, status, skip_queue=skip_queue)
+        refused(response, 409, "TXN_ALREADY_VOIDED", "transaction has already been voided, because it expired")
+        bulk = {"transaction_ids": [committed], "skip_queue": skip_queue}
+        (item,) = ok(api.client.post("/transactions/inflight/bulk/void", json=bulk), 200)["results"]
+        assert item["message"] == "cannot void. Transaction already committed"
     assert api.sums("@A") == (1, 0, 0, 0)
 
 

@@ -89,7 +89,7 @@ def _one(directory: Known, **fields: Any) -> Draft:
         ({"source": None, "sources": shares(("@B", "50%"), ("@A", "left"))}, ["destination"]),
         ({"source": None, "sources": shares(("", "50%"), ("@B C", "left"))}, ["sources[0].identifier", "sources[1].identifier"]),
         ({"overdraft_limit": -1, "precision": 1.5, "status": "APPLIED"}, ["overdraft_limit", "precision", "status"]),
-        ({"inflight_expiry_date": LATER, "inflight_commit_date": LATER}, ["inflight_commit_date", "inflight_expiry_date"]),
+        ({"inflight_expiry_date": LATER, "inflight_commit_date": LATER}, []),
         ({"scheduled_for": LATER, "skip_queue": True}, ["skip_queue"]),
         ({"scheduled_for": NOW, "skip_queue": True}, []),
         ({"inflight_expiry_date": NO_TIME, "scheduled_for": NO_TIME, "skip_queue": True}, []),
