@@ -51,6 +51,12 @@ def parameters(url: str) -> dict[str, str]:
     return {name: str(value) for name, value in given.items()}
 
 
+def environment_options() -> str:
+    """Return the options that libpq takes from PGOPTIONS when the URL has none."""
+    values = (option.val for option in psycopg.pq.Conninfo.get_defaults() if option.keyword == b"options")
+    return (next(values, None) or b"").decode()
+
+
 def engine_url(of: dict[str, str]) -> URL:
     """Write parameters as SQLAlchemy's URL, for engines and those who copy them. Several hosts are in its query."""
     rest = {name: value for name, value in of.items() if name not in ("user", "password", "dbname")}

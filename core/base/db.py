@@ -17,7 +17,8 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from core.base.database_url import DEFAULTS, engine_url, parameters
+from core.base import session
+from core.base.database_url import DEFAULTS, engine_url, environment_options, parameters
 from core.base.deadlines import WATCH, Lifeline
 from core.base.errors import TooSlow, TransientError
 from core.base.sqlstates import is_not_now
@@ -31,38 +32,57 @@ LONG_S = 3600.0
 
 @dataclass(frozen=True)
 class _Pools:
-    """The pools of an engine, and how long a use of a connection may take."""
+    """The pools of an engine, and how its connections are used."""
 
     reader: Engine
     within_s: float
+    """A use of a connection may take so long."""
+    local: dict[str, str]
+    """The settings that each transaction gets anew, because a pooler keeps none. Empty for direct connections."""
 
 
 def connect(
-    url: str, *, connections: int = 24, within_s: float = 60.0, statement_timeout_s: int = 60, lock_timeout_s: int = 10
+    url: str,
+    *,
+    connections: int = 24,
+    within_s: float = 60.0,
+    statement_timeout_s: int = 60,
+    lock_timeout_s: int = 10,
+    pooler: bool = False,
 ) -> Engine:
     """Make an engine for the ledger's database, which opens at most so many ``connections``, on demand.
 
     A third of them is for ``begin``, so that slow reads never hold up what writes; the others are for ``reading``. A use
-    of a connection that takes longer than ``within_s`` is cut. ``core/base/database_url.py`` says which URLs there are.
+    of a connection that takes longer than ``within_s`` is cut. With ``pooler``, a session may belong to somebody else after
+    each transaction, as it does behind PgBouncer. ``core/base/database_url.py`` says which URLs there are.
+
+    Raises:
+        ValueError: the URL cannot be used.
     """
     given = parameters(url)
     libpq = DEFAULTS | given
-    options = (
-        f"-c statement_timeout={statement_timeout_s}s -c lock_timeout={lock_timeout_s}s "
-        "-c idle_in_transaction_session_timeout=120s -c timezone=UTC -c jit=off"
-    )
-    libpq["options"] = f"{libpq.get('options', '')} {options}"
+    chosen = session.CHOSEN | {"statement_timeout": f"{statement_timeout_s}s", "lock_timeout": f"{lock_timeout_s}s"}
+    local: dict[str, str] = {}
+    if pooler:
+        local = chosen | session.options_of(libpq.pop("options", "")) | session.PINNED
+    elif "options" in libpq or "service" not in libpq:  # A service may have options of its own.
+        libpq["options"] = f"{session.first_options(chosen)} {libpq.get('options') or environment_options()}"
 
     def open_one() -> _Watched:
-        connection = _Watched.connect(autocommit=True, **libpq)  # type: ignore[arg-type]
-        connection.isolation_level = IsolationLevel.READ_COMMITTED
+        connection = _Watched.connect(autocommit=True, prepare_threshold=None if pooler else 5, **libpq)  # type: ignore[arg-type]
         connection.watch(time.monotonic() + OPEN_S)
+        connection.isolation_level = IsolationLevel.READ_COMMITTED
+        # NUMERIC becomes an int of any size, because the domain allows whole numbers only.
+        connection.adapters.register_loader("numeric", IntLoader)
+        connection.adapters.register_loader("jsonb", _JsonTextLoader)
+        if not pooler:
+            connection.execute(session.SET, session.arrays(session.PINNED, chosen), prepare=False)
         return connection
 
     def make(size: int) -> Engine:
         # All connections commit by themselves; `begin` says otherwise for its block. SQLAlchemy's own way to switch costs
         # as much as a small query.
-        engine = create_engine(
+        return create_engine(
             engine_url(given),
             creator=open_one,
             pool_size=size,
@@ -73,13 +93,11 @@ def connect(
             skip_autocommit_rollback=True,
             use_native_hstore=False,
         )
-        event.listen(engine, "connect", _adapt)
-        return engine
 
     writers = max(1, connections // 3)
     engine = make(writers)
     reader = make(connections - writers) if connections > 1 else engine
-    _pools[engine] = _Pools(reader, within_s)
+    _pools[engine] = _Pools(reader, within_s, local)
     if reader is not engine:
         event.listen(engine, "engine_disposed", lambda _: reader.dispose())
     return engine
@@ -120,7 +138,7 @@ def begin(engine: Engine, *, within_s: float | None = None) -> Iterator[Connecti
     Raises:
         TransientError: the database was busy, gone, restarting or standing still. A commit may or may not have happened.
     """
-    with _using(engine, engine, within_s) as conn, _transaction(conn):
+    with _using(engine, engine, within_s) as conn, _transaction(conn, _pools[engine].local):
         yield conn
 
 
@@ -131,8 +149,58 @@ def reading(engine: Engine, *, within_s: float | None = None) -> Iterator[Connec
     Raises:
         TransientError: as ``begin``.
     """
-    with _using(engine, _pools[engine].reader, within_s) as conn:
+    pools = _pools[engine]
+    with _using(engine, pools.reader, within_s) as conn:
+        if not pools.local:
+            yield conn
+            return
+        with _transaction(conn, pools.local):
+            yield conn
+
+
+@contextmanager
+def reading_within(engine: Engine, seconds: float) -> Iterator[Connection]:
+    """Open a transaction that only reads, sees one state of the database, and cancels a statement after ``seconds``.
+
+    Raises:
+        TooSlow: a statement took longer.
+        TransientError: as ``begin``.
+    """
+    pools = _pools[engine]
+    with _using(engine, pools.reader, None) as conn, _frozen(conn, pools.local):
+        driver(conn).execute(_READ_WITHIN.format(sql.Literal(f"{seconds * 1000:.0f}ms")), prepare=False)
+        try:
+            yield conn
+        except (DBAPIError, psycopg.errors.QueryCanceled) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            if isinstance(cause, psycopg.errors.QueryCanceled):
+                raise TooSlow(seconds) from error
+            raise
+
+
+_READ_WITHIN = sql.SQL("SET LOCAL statement_timeout = {}; SET LOCAL plan_cache_mode = force_custom_plan")
+"""Two settings that go out in one message. ``plan_for_values`` says why plans are custom."""
+
+
+@contextmanager
+def snapshot(engine: Engine, *, within_s: float | None = None) -> Iterator[Connection]:
+    """Open a transaction that only reads, sees one state of the database, and whose statements have no time limit.
+
+    Raises:
+        TransientError: as ``begin``.
+    """
+    with _using(engine, engine, within_s) as conn, _frozen(conn, _pools[engine].local):
+        driver(conn).execute("SET LOCAL statement_timeout = 0", prepare=False)
         yield conn
+
+
+def plan_for_values(conn: Connection) -> None:
+    """Make Postgres plan each statement for its values, until the transaction ends.
+
+    A plan that is right for a busy balance is wrong for a quiet one. The driver prepares a statement that it has seen a
+    few times, and Postgres may then plan it once for all values.
+    """
+    driver(conn).execute("SET LOCAL plan_cache_mode = force_custom_plan")
 
 
 _NOT_NOW = "the database is not available right now; try again"
@@ -165,77 +233,39 @@ def _opened(pool: Engine) -> Connection:
 
 
 @contextmanager
-def _transaction(conn: Connection) -> Iterator[None]:
+def _transaction(conn: Connection, local: dict[str, str]) -> Iterator[None]:
     """Make the statements of a block one transaction, which commits at the end. BEGIN goes out with the first of them."""
     connection = driver(conn)
     connection.autocommit = False
     try:
         with conn.begin():
+            if local:
+                if "search_path" not in local:
+                    (local["search_path"],) = connection.execute(
+                        session.FIND_SEARCH_PATH, prepare=False
+                    ).fetchone() or ("",)
+                connection.execute(session.set_local(local), prepare=False)
             yield
     finally:
         with suppress(psycopg.Error):
             connection.autocommit = True
 
 
+@contextmanager
+def _frozen(conn: Connection, local: dict[str, str]) -> Iterator[None]:
+    """Make the statements of a block one transaction that only reads, and sees one state of the database."""
+    connection = driver(conn)
+    connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
+    try:
+        with _transaction(conn, local):
+            yield
+    finally:
+        with suppress(psycopg.Error):
+            connection.isolation_level, connection.read_only = IsolationLevel.READ_COMMITTED, None
+
+
 def _is_in_transaction(connection: psycopg.Connection[Any]) -> bool:
     return connection.pgconn.transaction_status != TransactionStatus.IDLE
-
-
-_READ_WITHIN = sql.SQL(
-    """
-    SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
-    SET LOCAL statement_timeout = {};
-    SET LOCAL plan_cache_mode = force_custom_plan
-    """
-)
-"""Three settings that go out in one message. ``plan_for_values`` says why plans are custom."""
-
-
-@contextmanager
-def reading_within(engine: Engine, seconds: float) -> Iterator[Connection]:
-    """Open a transaction that only reads, sees one state of the database, and cancels a statement after ``seconds``.
-
-    Raises:
-        TooSlow: a statement took longer.
-        TransientError: as ``begin``.
-    """
-    with reading(engine) as conn, driver(conn).transaction():
-        driver(conn).execute(_READ_WITHIN.format(sql.Literal(f"{seconds * 1000:.0f}ms")), prepare=False)
-        try:
-            yield conn
-        except (DBAPIError, psycopg.errors.QueryCanceled) as error:
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            if isinstance(cause, psycopg.errors.QueryCanceled):
-                raise TooSlow(seconds) from error
-            raise
-
-
-def plan_for_values(conn: Connection) -> None:
-    """Make Postgres plan each statement for its values, until the transaction ends.
-
-    A plan that is right for a busy balance is wrong for a quiet one. The driver prepares a statement that it has seen a
-    few times, and Postgres may then plan it once for all values.
-    """
-    driver(conn).execute("SET LOCAL plan_cache_mode = force_custom_plan")
-
-
-@contextmanager
-def snapshot(engine: Engine, *, within_s: float | None = None) -> Iterator[Connection]:
-    """Open a transaction that only reads, sees one state of the database, and whose statements have no time limit.
-
-    Raises:
-        TransientError: as ``begin``.
-    """
-    with _using(engine, engine, within_s) as conn:
-        connection = driver(conn)
-        connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
-        try:
-            with _transaction(conn):
-                connection.execute("SET LOCAL statement_timeout = 0")
-                yield conn
-        finally:
-            with suppress(psycopg.Error):
-                connection.isolation_level, connection.read_only = IsolationLevel.READ_COMMITTED, None
 
 
 @contextmanager
@@ -247,6 +277,24 @@ def _translating() -> Iterator[None]:
         if _is_transient(error):
             raise TransientError(_NOT_NOW) from error
         raise
+
+
+def set_defaults(conn: Connection) -> list[str]:
+    """Make the settings of a session the defaults of this role in this database, and return those that it may not set.
+
+    Whoever opens the database with another program then sees what the ledger sees. Sessions set them for themselves too.
+    """
+    connection = driver(conn)
+    refused = []
+    for database, name, value in connection.execute(
+        session.DIFFERENT, session.arrays(session.PINNED, session.CHOSEN)
+    ).fetchall():
+        try:
+            with connection.transaction():
+                connection.execute(session.set_default(database, name, value))
+        except psycopg.errors.InsufficientPrivilege:
+            refused.append(name)
+    return refused
 
 
 def driver(conn: Connection) -> psycopg.Connection[Any]:
@@ -284,13 +332,6 @@ class _JsonTextLoader(Loader):
 
     def load(self, data: Buffer) -> str:
         return bytes(data).decode()
-
-
-def _adapt(connection: psycopg.Connection[Any], _record: object) -> None:
-    """Set the loaders of a new connection."""
-    # NUMERIC becomes an int of any size, because the domain allows whole numbers only.
-    connection.adapters.register_loader("numeric", IntLoader)
-    connection.adapters.register_loader("jsonb", _JsonTextLoader)
 
 
 def _is_transient(error: Exception) -> bool:

@@ -6,12 +6,15 @@ ini file. A landed migration never changes, and ``core/base/tables.py`` must des
 
 from pathlib import Path
 
+import structlog
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine
 
-from core.base.db import LONG_S, begin
+from core.base.db import LONG_S, begin, set_defaults
 from core.base.locks import AdvisoryLock, take
+
+logger = structlog.get_logger()
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
@@ -23,6 +26,8 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     with begin(engine, within_s=LONG_S) as conn:
         take(conn, AdvisoryLock.MIGRATE)
         command.upgrade(config(conn), revision)
+        if refused := set_defaults(conn):
+            logger.warning("the role may not set its own defaults; each session sets them instead", settings=refused)
 
 
 def config(conn: Connection | None = None) -> Config:
