@@ -64,3 +64,9 @@ def was_ended(error: BaseException) -> bool:
     return isinstance(
         driver_error_of(error), psycopg.errors.AdminShutdown | psycopg.errors.IdleInTransactionSessionTimeout
     )
+
+
+def is_loss(error: BaseException) -> bool:
+    """Tell whether the error means that the connection is gone."""
+    cause = driver_error_of(error)
+    return cause is not None and (cause.sqlstate is None or cause.sqlstate[:2] == "08")

@@ -47,10 +47,24 @@ _MIGRATE_KEY = """
     END
 """.strip()
 
-TAKE = f"""
+BOUNDS = """
+    set_config('lock_timeout', '2s', true),
+    set_config('idle_in_transaction_session_timeout', '15s', true)
+""".strip()
+"""Bounds of a transaction that takes a lock which everybody needs. Expressions cost no statement of their own.
+
+Whoever waits for a lock in vain looks for a holder that stands still, and tries again (``fence.py``). The second bound ends
+a session that stands still between two statements even when nobody waits.
+"""
+
+TAKE_WITHIN_BOUNDS = f"""
+    SELECT {BOUNDS}, pg_advisory_xact_lock({_KEY})
+"""
+"""Waits for any lock but ``MIGRATE``, and holds it until the transaction ends. It stands first in a pipeline."""
+
+_TAKE = f"""
     SELECT pg_advisory_xact_lock({_KEY})
 """
-"""Waits for any lock but ``MIGRATE``, and holds it until the transaction ends. Use ``take`` outside of a pipeline."""
 
 _TAKE_TO_MIGRATE = f"""
     SELECT pg_advisory_xact_lock({_MIGRATE_KEY})
@@ -67,7 +81,7 @@ def take(conn: Connection, lock: AdvisoryLock) -> None:
     Raises:
         TransientError: the lock was not had in time.
     """
-    driver(conn).execute(_TAKE_TO_MIGRATE if lock is AdvisoryLock.MIGRATE else TAKE, {"lock": lock})
+    driver(conn).execute(_TAKE_TO_MIGRATE if lock is AdvisoryLock.MIGRATE else _TAKE, {"lock": lock})
 
 
 def try_take(conn: Connection, lock: AdvisoryLock) -> bool:

@@ -35,5 +35,7 @@ class Progress:
     """
     failures: dict[UUID, Exception] = field(default_factory=dict)
     """The exception of each due job or run that failed. The others are advanced all the same."""
+    locked: bool = False
+    """True when another process was at a step."""
     more: bool = False
     """True when there is more to do at once."""

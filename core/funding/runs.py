@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine
 
 from core.base.db import begin, reading
 from core.base.errors import TransientError
+from core.base.fence import locking, look_now_and_then
 from core.base.ids import new_key
 from core.base.locks import AdvisoryLock, try_take
 from core.funding import job_store, missed, posting_store, run_store
@@ -62,6 +63,8 @@ def advance(
         if clock() >= deadline and not progress.settling:
             progress.more = True
             break
+    if progress.locked:
+        look_now_and_then(engine)
     for failure in progress.failures.values():
         raise failure
     return progress
@@ -104,11 +107,11 @@ def step(engine: Engine, now: datetime, progress: Progress, announce: Announce =
     """Start the run whose turn it is, post a piece of it, or end it. Returns False when no run has work."""
     run: RunRow | None = None
     try:
-        with begin(engine) as conn:
-            if not try_take(conn, AdvisoryLock.FUND):
-                return False
-            found = run_store.lock_next_run(conn, but=progress.failures)
+        with locking(engine) as conn:
+            is_free = try_take(conn, AdvisoryLock.FUND)
+            found = run_store.lock_next_run(conn, but=progress.failures) if is_free else None
             if found is None:
+                progress.locked = not is_free
                 return False
             job, run = found
             progress.submitted = []

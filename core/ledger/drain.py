@@ -9,16 +9,23 @@ writes everything in one commit. Two rules make the result equal to deciding all
   so there are no circles.
 
 An atomic group needs all the queues of its members, and is decided whole.
+
+A batch that fails is halved and tried again, down to one posting. A posting that cannot be decided alone stops its own
+queue, and no other. ``/health`` sees it by the age of the oldest posting in the queue.
 """
 
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
+import structlog
 from sqlalchemy import Connection, Engine
 
-from core.base.db import begin, reading
+from core.base.db import reading
+from core.base.faults import Fault, fault_of
+from core.base.fence import in_transaction, look_now_and_then, stands_still
 from core.ledger import trail
 from core.ledger.rules.engine import Book, decide, decide_group
 from core.ledger.rules.model import SHORT_OF_MONEY, Outcome, Posting
@@ -31,6 +38,8 @@ BATCH = 5000
 
 Announce = Callable[[dict[int, int]], None]
 """A function that gets the new cursor of each queue, after the commit."""
+
+logger = structlog.get_logger()
 
 
 @dataclass
@@ -68,11 +77,24 @@ def drain(
         TransientError: a lock was not had in time, or the database went away. Earlier commits stay.
     """
     touched: set[int] = set()
+    stuck: dict[int, Exception] = {}
+    size = _Size()
     while True:
         with reading(engine) as conn:
-            waiting = set(queue_store.with_work(conn, numbers=None if together else [queue]))
-        held, decided = _drain_once(engine, waiting, announce, together or batch, wait=False) if waiting else (set(), 0)
+            waiting = set(queue_store.with_work(conn, numbers=None if together else [queue])) - stuck.keys()
+        held, decided = set[int](), 0
+        if waiting:
+            try:
+                held, decided = _drain_once(engine, waiting, announce, size.within(together or batch), wait=False)
+            except _Undecidable as failure:
+                stuck |= dict.fromkeys(waiting if failure.queue in stuck else [failure.queue], failure.error)
+                size = _Size()
+                continue
+        if waiting - held and look_now_and_then(engine):
+            continue
         if not held:
+            for error in stuck.values():
+                raise error
             # With ``together``, it has looked again at every queue itself.
             return set() if together else touched - {queue}
         touched |= held
@@ -96,22 +118,71 @@ def drain_until(
         with reading(engine) as conn:
             if queue_store.cursors(conn).get(queue, seq) >= seq:
                 return touched
-        held, _ = _drain_once(engine, {queue}, announce, batch, wait=True)
+        try:
+            held, _ = _drain_once(engine, {queue}, announce, _Size().within(batch), wait=True)
+        except _Undecidable as failure:
+            raise failure.error from None
         touched |= held
 
 
+@dataclass
+class _Size:
+    """The number of postings that one commit decides. It shrinks when a batch fails, and grows again when one does not."""
+
+    full: int = BATCH
+    rows: int = BATCH
+
+    def within(self, full: int) -> "_Size":
+        """Set the number to which it grows."""
+        self.rows = full if self.rows >= self.full else min(self.rows, full)
+        self.full = full
+        return self
+
+    def shrink(self, waiting: int) -> bool:
+        """Halve the number that was tried. Returns False when it was one."""
+        tried = min(self.rows, waiting)
+        self.rows = max(1, tried // 2)
+        return tried > 1
+
+    def grow(self) -> None:
+        self.rows = min(self.full, self.rows + self.rows // 8 + 1)
+
+
+class _Undecidable(Exception):
+    """The first waiting posting of a queue cannot be decided, not even alone."""
+
+    def __init__(self, queue: int, error: Exception) -> None:
+        self.queue, self.error = queue, error
+
+
 def _drain_once(
-    engine: Engine, queues: set[int], announce: Announce, batch: int, *, wait: bool
+    engine: Engine, queues: set[int], announce: Announce, size: _Size, *, wait: bool
 ) -> tuple[set[int], int]:
     """Drain the free ones of these queues once, with as many other queues as that takes.
 
     Returns the queues that were locked, and how many postings were decided.
+
+    Raises:
+        TransientError: as ``drain``.
+        _Undecidable: a posting cannot be decided alone.
     """
     decided = 0
     while True:
         started = time.perf_counter()
-        with begin(engine) as conn:
-            done = drain_batch(conn, queues, limit=batch, wait=wait)
+        try:
+            done = in_transaction(engine, partial(drain_batch, queues=queues, limit=size.rows, wait=wait))
+        except Exception as error:
+            if fault_of(error) is Fault.NOT_NOW:
+                if stands_still(error, time.perf_counter() - started):
+                    logger.warning("this process stood still in a drain, and lost its queues", queues=sorted(queues))
+                raise
+            with reading(engine) as conn:
+                depths = queue_store.depths(conn, size.rows)
+            if not size.shrink(sum(depths.get(queue, 0) for queue in queues)):
+                raise _undecidable(engine, queues, error) from error
+            logger.warning("a batch failed, and is halved", queues=sorted(queues), rows=size.rows, error=repr(error))
+            continue
+        size.grow()
         decided += len(done.outcomes)
         trail.decided(done.postings, done.outcomes, time.perf_counter() - started)
         if done.cursors:
@@ -119,6 +190,17 @@ def _drain_once(
         if not done.needs:
             return done.held, decided
         queues, wait = done.held | done.needs, True
+
+
+def _undecidable(engine: Engine, queues: set[int], error: Exception) -> _Undecidable:
+    """Find the posting that failed alone, which is the first that waits in these queues, and report it."""
+    with reading(engine) as conn:
+        first = {queue: seq for queue, seq in queue_store.first_waiting(conn, but=()).items() if queue in queues}
+    queue = min(first, key=first.__getitem__, default=min(queues))
+    logger.error(
+        "a posting cannot be decided, and its queue stands still", queue=queue, seq=first.get(queue), exc_info=error
+    )
+    return _Undecidable(queue, error)
 
 
 def drain_batch(conn: Connection, queues: set[int], *, limit: int, wait: bool) -> Batch:

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from msgspec.structs import replace
 from sqlalchemy import Connection, Engine
 
-from core.base.db import begin, reading
+from core.base.db import reading
 from core.base.errors import ReferenceConflict
+from core.base.fence import locking
 from core.ledger import append, holds, trail
 from core.ledger.append import Submission
 from core.ledger.draft import settle_at
@@ -47,7 +48,7 @@ def accept_due(engine: Engine, now: datetime | None = None) -> set[int]:
 
 
 def _accept_scheduled(engine: Engine, now: datetime, queues: set[int]) -> int:
-    with begin(engine) as conn:
+    with locking(engine) as conn:
         drafts = [_restored(draft) for draft in due_store.take_scheduled(conn, now, BATCH)]
         # All references were kept free, except those of legs. A transaction that is taken now may have one of those.
         names = {draft.row.reference for draft in drafts}
@@ -63,7 +64,7 @@ def _accept_scheduled(engine: Engine, now: datetime, queues: set[int]) -> int:
 
 
 def _settle_due(engine: Engine, now: datetime, queues: set[int]) -> int:
-    with begin(engine) as conn:
+    with locking(engine) as conn:
         due = due_store.take_settlements(conn, now, BATCH)
         kinds: dict[str, int] = {}
         for transaction_id, kind in due:

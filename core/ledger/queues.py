@@ -6,8 +6,9 @@ the new queue of its balance could overtake one in the old.
 
 from sqlalchemy import Engine
 
-from core.base.db import begin, reading
+from core.base.db import reading
 from core.base.errors import ErrorCode, InvalidRequest, InvariantBroken
+from core.base.fence import locking
 from core.ledger import due
 from core.ledger.drain import Announce, drain, drain_until
 from core.ledger.rules.routing import MAX_QUEUES
@@ -45,9 +46,11 @@ def resize(engine: Engine, count: int, *, announce: Announce = lambda cursors: N
             break
         _drain_all(engine, last, announce)
 
-    with begin(engine) as conn:
+    with locking(engine) as conn:
         log_store.lock_head(conn)  # Nothing is accepted from here to the commit.
-        _drain_all(engine, queue_store.last_waiting(conn), announce)
+        for queue, seq in queue_store.last_waiting(conn).items():
+            drain_until(engine, queue, seq, announce=announce)
+            queue_store.cursors(conn)  # Whoever waits for the lock sees that this session does not stand still.
         # Cursors are locked in order of number, as drains do, so that a drain that wants two of them cannot deadlock.
         queue_store.lock_heads(conn, queue_store.cursors(conn), wait=True)
         if waiting := queue_store.with_work(conn):

@@ -11,7 +11,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine
 
-from core.base.db import LONG_S, begin, set_defaults
+from core.base.db import LONG_S, set_defaults
+from core.base.fence import in_transaction
 from core.base.locks import AdvisoryLock, take
 
 logger = structlog.get_logger()
@@ -23,11 +24,14 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     Raises:
         TransientError: another migration took too long, or the database was gone.
     """
-    with begin(engine, within_s=LONG_S) as conn:
+
+    def apply(conn: Connection) -> None:
         take(conn, AdvisoryLock.MIGRATE)
         command.upgrade(config(conn), revision)
         if refused := set_defaults(conn):
             logger.warning("the role may not set its own defaults; each session sets them instead", settings=refused)
+
+    in_transaction(engine, apply, within_s=LONG_S)
 
 
 def config(conn: Connection | None = None) -> Config:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy import Connection, Engine
 
-from core.base.db import begin
+from core.base.fence import locking
 from core.ledger.rules import chain
 from core.verification import checkpoint_store
 from core.verification.checkpoint_store import CheckpointRow
@@ -107,7 +107,7 @@ def write(engine: Engine, heads: Heads, key: bytes | None) -> Checkpoint | None:
     Raises:
         TransientError: the database was busy or gone.
     """
-    with begin(engine) as conn:
+    with locking(engine) as conn:
         if not checkpoint_store.may_add(conn):
             return None
         now = checkpoint_store.lock(conn)

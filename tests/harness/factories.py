@@ -22,6 +22,7 @@ from core.ledger.directory import Directory
 from core.ledger.intake import Batch
 from core.ledger.rules.model import Accepted
 from core.ledger.rules.requests import Leg, RefundRequest, SettleRequest, TransactionRequest
+from core.ledger.rules.routing import queue_of
 from core.ledger.store import balances as balance_store
 from core.ledger.store import queues as queue_store
 from core.ledger.store import transactions as transaction_store
@@ -124,18 +125,40 @@ class Ledger:
 
 
 def fund(ledger: Ledger, *destinations: str, amount: int = 5, **fields: Any) -> RunRow:
-    """Run a funding job to its end: it gives so many cents to each, from @Pool by overdraft, or as the fields say."""
+    """Run a funding job to its end. See ``new_run``."""
+    run = new_run(ledger, *destinations, amount=amount, **fields)
+    runs.advance(ledger.engine, for_s=60)
+    return run_of(ledger, run.run_id)
+
+
+def run_of(ledger: Ledger, run_id: str) -> RunRow:
+    with reading(ledger.engine) as conn:
+        found = run_store.find_run(conn, run_id)
+    assert found is not None
+    return found
+
+
+def new_run(ledger: Ledger, *destinations: str, amount: int = 5, **fields: Any) -> RunRow:
+    """Create a funding job that is due now. It gives so many cents to each, from @Pool by overdraft, or as the fields say."""
     given: dict[str, Any] = {"name": "a job", "source": "@Pool", "currency": "USD", "precision": Decimal(100)}
     given |= {"allow_overdraft": True} | fields
     recipients = [Recipient(name, precise_amount=amount) for name in destinations]
     asked = FundingRequest(**given, recipients=recipients)
     run = create.create_job(ledger.engine, asked, None, ledger.directory, datetime.now(UTC)).run
     assert run is not None
-    runs.advance(ledger.engine, for_s=60)
+    return run
+
+
+def name_in(ledger: Ledger, queue: int) -> str:
+    """Return the name of a new internal balance that pays from this queue."""
     with reading(ledger.engine) as conn:
-        found = run_store.find_run(conn, run.run_id)
-    assert found is not None
-    return found
+        count = len(queue_store.cursors(conn))
+    while True:
+        name = f"@{next(_references)}"
+        ledger.directory.create([(name, "USD")])
+        ref = ledger.directory.balance((name, "USD"))
+        if ref is not None and queue_of(ref.route, count) == queue:
+            return name
 
 
 def identified(engine: Engine) -> Identity:

@@ -18,9 +18,9 @@ from sqlalchemy import Engine
 from structlog.contextvars import bind_contextvars
 
 from core.base import logs
-from core.base.db import begin
 from core.base.errors import ErrorCode, InvalidRequest, LedgerError, TransientError
 from core.base.faults import Fault, fault_of
+from core.base.fence import in_transaction, stands_still
 from core.base.threads import Loop
 from core.ledger import append, trail
 from core.ledger.append import Submission
@@ -184,12 +184,11 @@ class Committer:
         started = time.monotonic()
         failure: Exception | None = None
         try:
-            with begin(self._engine) as conn:
-                append.append(conn, submissions)
+            in_transaction(self._engine, lambda conn: append.append(conn, submissions))
         except Exception as error:
             failure = error
         if failure is not None:  # Outside of the handler, so that the errors of halves are not chained to each other.
-            self._halve(group, failure)
+            self._halve(group, failure, time.monotonic() - started)
             return
         rows = sum(map(_rows, submissions))
         self.groups += 1
@@ -199,10 +198,11 @@ class Committer:
         self.committed(rows, time.monotonic() - started)
         trail.accepted(submissions)
 
-    def _halve(self, group: Sequence[_Entry], error: Exception) -> None:
+    def _halve(self, group: Sequence[_Entry], error: Exception, took_s: float) -> None:
         fault = fault_of(error)
         if fault is Fault.NOT_NOW:
-            logger.warning("a group was not appended", submissions=len(group), error=repr(error.__cause__ or error))
+            text = "this process stood still with the append lock, and lost it" if stands_still(error, took_s) else ""
+            logger.warning(text or "a group was not appended", submissions=len(group), error=repr(error.__cause__))
             self._refuse(group, error)
             return
         if len(group) == 1:

@@ -8,7 +8,7 @@ from msgspec.structs import astuple
 from sqlalchemy import JSON, Connection, Uuid
 
 from core.base.db import copy_text, driver
-from core.base.locks import TAKE, AdvisoryLock
+from core.base.locks import TAKE_WITHIN_BOUNDS, AdvisoryLock
 from core.base.tables import log, scheduled
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import COLUMNS, HINTS, LogRow, row_of
@@ -123,7 +123,7 @@ def lock_head(conn: Connection, references: Collection[str] = ()) -> tuple[LogHe
     """
     connection = driver(conn)
     with connection.pipeline():
-        connection.execute(TAKE, {"lock": AdvisoryLock.APPEND})
+        connection.execute(TAKE_WITHIN_BOUNDS, {"lock": AdvisoryLock.APPEND})
         head = connection.execute(_READ_HEAD, {"start": chain.START})
         prior = connection.execute(_FIND_REFERENCES, {"references": list(references)})
     row = head.fetchone()

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from core import migrations
+from core.base import fence
 from core.base.db import begin, connect
 from core.base.errors import TransientError
 from core.base.locks import AdvisoryLock, take
@@ -80,6 +81,8 @@ def test_whoever_holds_a_lock_keeps_out_its_own_work_alone(
     engine: Engine, impatient: Ledger, monkeypatch: pytest.MonkeyPatch, held: AdvisoryLock
 ) -> None:
     monkeypatch.setattr(posting, "ALONE_AFTER_S", 0.0)
+    monkeypatch.setattr(fence, "STANDS_STILL_S", 600.0)
+    monkeypatch.setattr(fence, "PATIENCE_S", 0.0)
     with begin(engine) as conn:
         take(conn, held)
         kept_out = {lock for lock, work in WORKS.items() if not _is_done(work, impatient)}

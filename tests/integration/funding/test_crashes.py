@@ -20,13 +20,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, text
 
+from core.base import fence
 from core.base.db import begin
 from core.base.errors import Conflict, TransientError
 from core.funding import job_store, runs
 from core.funding import jobs as funding_jobs
 from core.funding.progress import Progress
 from core.funding.requests import FundingRule
-from core.ledger import drain
 from core.ledger.rules.model import RejectReason
 from core.lists.requests import FilterClause
 from tests.harness.factories import Ledger
@@ -63,7 +63,7 @@ def _dying(monkeypatch: pytest.MonkeyPatch, commit: int, *, before: bool) -> Ite
     numbers = itertools.count()
 
     @contextmanager
-    def begin_and_die(engine: Engine) -> Iterator[Connection]:
+    def begin_and_die(engine: Engine, *, within_s: float | None = None) -> Iterator[Connection]:
         number = next(numbers)
         with begin(engine) as conn:
             yield conn
@@ -74,7 +74,7 @@ def _dying(monkeypatch: pytest.MonkeyPatch, commit: int, *, before: bool) -> Ite
 
     with monkeypatch.context() as patched:
         patched.setattr(runs, "begin", begin_and_die)
-        patched.setattr(drain, "begin", begin_and_die)
+        patched.setattr(fence, "begin", begin_and_die)
         yield
 
 

@@ -6,6 +6,7 @@ import threading
 import pytest
 from sqlalchemy import Engine
 
+from core.base import fence
 from core.base.db import begin, connect, reading
 from core.base.errors import InvalidRequest, TransientError
 from core.ledger import drain, queues
@@ -118,7 +119,10 @@ def test_a_drain_that_is_at_a_queue_is_waited_for(ledger: Ledger) -> None:
     assert (report.problems, report.undecided) == ([], 0)
 
 
-def test_a_resize_that_does_not_get_its_locks_changes_nothing(ledger: Ledger, database_url: str) -> None:
+def test_a_resize_that_does_not_get_its_locks_changes_nothing(
+    ledger: Ledger, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fence, "PATIENCE_S", 0.0)
     ledger.post()
     impatient = connect(database_url, lock_timeout_s=1)
     with begin(ledger.engine) as conn:
