@@ -24,6 +24,7 @@ from web import (
     holds,
     ledgers,
     metadata,
+    metrics,
     queues,
     refunds,
     transactions,
@@ -62,10 +63,12 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     ledger = start(environ)
     app.extensions["pacioli"] = ledger
     for module in (
-        transactions, holds, refunds, funding, balances, history, ledgers, metadata, queues, health, verification, openapi, docs
+        transactions, holds, refunds, funding, balances, history, ledgers, metadata, queues, health, metrics, verification,
+        openapi, docs,
     ):  # fmt: skip
         app.register_blueprint(module.blueprint)
     errors.install(app)
+    metrics.install(app)  # First, so that a request without the key is counted too.
     app.before_request(walls.wall(app, ledger.allowed_hosts))
     open_paths = operations.open_paths(app)
     if (secret_key := ledger.secret_key) is not None:
@@ -88,6 +91,8 @@ def _check_key(secret_key: str, open_paths: frozenset[str]) -> Response | None:
     if request.path in open_paths:
         return None
     key = request.headers.get("X-Blnk-Key")
+    if not key and request.path == "/metrics":
+        key = request.headers.get("Authorization", "").removeprefix("Bearer ")  # Prometheus can send one in this way.
     if not key:
         return errors.error_response(ErrorCode.AUTH_MISSING_API_KEY, "Authentication required. Use X-Blnk-Key header")
     if not hmac.compare_digest(key.encode(), secret_key.encode()):

@@ -53,6 +53,8 @@ class Checks(Struct, frozen=True, kw_only=True):
     """Whether the clocks of all hosts agree with the database's."""
     verification: Part
     """Whether the last verification was sound, and is not too old."""
+    threads: Part
+    """Whether the threads of this web process do their work."""
     disk: Part
     """Whether the disks that this process knows of have room."""
 
@@ -156,6 +158,7 @@ def _checks(ledger: Service, troubles: list[Trouble]) -> Checks:
         oldest_queued_age_s=None if oldest_age_s is None else round(oldest_age_s, 3),
         clocks=of("clocks"),
         verification=of("verification"),
+        threads=of("threads"),
         disk=of("disk"),
     )
 

@@ -163,6 +163,9 @@ class GranianWorker(Worker):  # type: ignore[misc]
             if places is None or places.moves:
                 self.notify()
             self._sleep()
+        ledger = getattr(self.wsgi, "extensions", {}).get("pacioli")
+        if ledger is not None:
+            ledger.prober.stop()  # Who asks over an open connection is told that this process is not ready any more.
         stopping.set()
         deadline = time.monotonic() + GRACE_S
         while not stopped.wait(0.05) and time.monotonic() < deadline:

@@ -21,6 +21,8 @@ from web.accept.committer import Committer
 from web.accept.doorbell import Doorbell
 from web.accept.waiting import Waiting
 from web.probing.checks import Probe
+from web.probing.ledger_metrics import LedgerCollector
+from web.probing.own import Own
 from web.probing.prober import Prober
 
 THREADS = 32
@@ -46,6 +48,7 @@ class Service:
     probe: Probe
     prober: Prober
     allowed_hosts: frozenset[str]
+    ledger_metrics: LedgerCollector
 
     def announce(self, cursors: dict[int, int]) -> None:
         """Wake the requests that wait for what a drain in this process has decided. A lost message does no harm."""
@@ -74,14 +77,15 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
     doorbell = Doorbell(identity, Notes(redis, identity))
     # The checks have connections of their own, so that they see the database when requests have taken all others.
     probe = Probe(connect(settings.database_url, connections=2, within_s=5.0, statement_timeout_s=4), redis, identity)
-    prober = probe.prober()
+    committer = Committer(engine, doorbell.ring)
+    prober = probe.prober(Own(engine, committer, doorbell))
     prober.start()
     return Service(
         engine,
         redis,
         identity,
         Directory(engine, check_precision=settings.precision_check),
-        Committer(engine, doorbell.ring),
+        committer,
         doorbell,
         Waiting(engine, redis, identity, WAITING_PLACES),
         settings.secret_key,
@@ -89,6 +93,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
         probe,
         prober,
         settings.allowed_hosts or frozenset(),
+        LedgerCollector(engine),
     )
 
 

@@ -13,10 +13,12 @@ from celery.signals import (
     task_prerun,
     worker_process_init,
     worker_process_shutdown,
+    worker_ready,
 )
 from sqlalchemy import Engine
 
 import celeryconfig
+import pacioli_metrics as metrics
 from broker import clients
 from broker.identity import Identity
 from broker.notes import Notes
@@ -78,6 +80,13 @@ def set_up_log(**_: Any) -> None:
     logs.configure(SETTINGS.log_format, level=SETTINGS.log_level)
     for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@worker_ready.connect
+def _serve_metrics(**_: Any) -> None:
+    """Serve the metrics of this host's processes on a port of their own, for a host that has no web process."""
+    if SETTINGS.metrics_port is not None:
+        metrics.serve(SETTINGS.metrics_port)
 
 
 @worker_process_init.connect

@@ -8,7 +8,8 @@ import time
 import structlog
 
 import celeryconfig
-from core.base.db import reading
+import pacioli_metrics as metrics
+from core.base.db import begin, reading
 from core.funding import runs
 from core.ledger import drain as core_drain
 from core.ledger import due as core_due
@@ -61,6 +62,9 @@ def sweep() -> None:
     """Ring for the queues whose oldest posting waits too long."""
     with reading(engine()) as conn:
         overdue = queue_store.with_work(conn, older_than_s=OVERDUE_S)
+    if overdue:
+        with begin(engine()) as conn:
+            metrics.LOST.inc(len(queue_store.standing_still(conn, overdue, OVERDUE_S)))
     for queue in overdue:
         ring(queue)
 
@@ -76,6 +80,7 @@ def due() -> None:
 def fund() -> None:
     """Claim the funding jobs that are due, and post rows of their runs for a second. Another task goes on."""
     progress = runs.advance(engine(), announce=announce)
+    metrics.count_funding(progress.posted, (run.status for run in progress.ended))
     for queue in progress.touched:
         ring(queue)
     for run in progress.ended:

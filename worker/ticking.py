@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
+import pacioli_metrics as metrics
 from core.base.db import begin
 from core.base.errors import TransientError
 from core.upkeep import ticks
@@ -38,6 +39,7 @@ def run_due(*, late_s: float = 0.0) -> list[Tick]:
 
 def run(name: Tick) -> None:
     """Run a claimed tick, and record its end."""
+    metrics.TICKS.labels(name).inc()
     try:
         RUNS[name]()
         if name not in ENDS_ITSELF:

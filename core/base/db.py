@@ -13,7 +13,7 @@ from psycopg import IsolationLevel, sql
 from psycopg.adapt import Buffer, Loader
 from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import IntLoader
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -127,6 +127,12 @@ class _Watched(psycopg.Connection[Any]):
     def unwatch(self) -> bool:
         """End the use. Returns False if it was cut."""
         return self._lifeline is None or WATCH.end(self._lifeline.handle)
+
+
+def pools(engine: Engine) -> dict[str, QueuePool]:
+    """Return the pools of an engine by what takes their connections: ``begin`` or ``reading``."""
+    named = {"begin": engine.pool, "reading": _pools[engine].reader.pool}
+    return {name: pool for name, pool in named.items() if isinstance(pool, QueuePool)}
 
 
 @contextmanager

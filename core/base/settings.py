@@ -91,6 +91,12 @@ def _on_or_off(text: str) -> bool:
     return text == "on"
 
 
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise ValueError(f"must be a port from 1 to 65535, not {text!r}")
+    return int(text)
+
+
 def _log_format(text: str) -> str:
     if text not in ("console", "json"):
         raise ValueError(f"must be console or json, not {text!r}")
@@ -211,6 +217,23 @@ class Settings(Struct, frozen=True, kw_only=True):
             "line for every request.",
             parse=_log_level,
             default="info",
+        ),
+    ]
+    metrics_folder: Annotated[
+        str | None,
+        Variable(
+            name="PROMETHEUS_MULTIPROC_DIR",
+            meaning="The folder where the processes of a host keep their counters, so that one scrape shows all of them. "
+            "`pacioli up` sets it. It must be empty when the service starts, and on a disk of this host.",
+        ),
+    ]
+    metrics_port: Annotated[
+        int | None,
+        Variable(
+            name="PACIOLI_METRICS_PORT",
+            meaning="A port on which a worker serves the counters of its host at `/metrics`, for a host without a web "
+            "process. It needs no key: let only Prometheus reach it. When it is not set, there is none.",
+            parse=_port,
         ),
     ]
     data: Annotated[

@@ -17,6 +17,7 @@ queue, and no other. ``/health`` sees it by the age of the oldest posting in the
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -40,6 +41,10 @@ Announce = Callable[[dict[int, int]], None]
 """A function that gets the new cursor of each queue, after the commit."""
 
 logger = structlog.get_logger()
+
+
+observers: list[Callable[[list[Outcome], float], None]] = []
+"""Functions that get the outcomes of each commit and the seconds that it took. A door adds one to count them."""
 
 
 @dataclass
@@ -184,7 +189,12 @@ def _drain_once(
             continue
         size.grow()
         decided += len(done.outcomes)
-        trail.decided(done.postings, done.outcomes, time.perf_counter() - started)
+        took_s = time.perf_counter() - started
+        trail.decided(done.postings, done.outcomes, took_s)
+        if done.outcomes:
+            for observe in observers:
+                with suppress(Exception):  # What is committed stays, whoever cannot count it.
+                    observe(done.outcomes, took_s)
         if done.cursors:
             announce(done.cursors)
         if not done.needs:

@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shlex
+import shutil
 import socket
 import sys
 import time
@@ -138,6 +139,7 @@ def _supervise(supervisor: Supervisor, options: Options, parts: Parts, migrate: 
         supervisor.start(*servers.values())
         env |= {variable: server.url for variable, server in servers.items()}
         env["PACIOLI_CHAIN_KEY"] = _chain_key(options.data, env)
+        env["PROMETHEUS_MULTIPROC_DIR"] = _empty_folder(options.data / "metrics")
         if supervisor.finish(Child("migrate", migrate, env=env, log=_print_line)) != 0:
             raise StartError("the migrations failed: see their lines above")
         supervisor.start(*parts(options, env, _print_line))
@@ -185,6 +187,13 @@ def _private_servers(data: Path, env: dict[str, str]) -> dict[str, Redis | Postg
     else:
         servers["DATABASE_URL"] = Postgres(data, log=_print_line)
     return servers
+
+
+def _empty_folder(path: Path) -> str:
+    """Make a folder anew. Counters of an earlier run have no place in this one."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(exist_ok=True)
+    return str(path)
 
 
 def _chain_key(data: Path, env: Mapping[str, str]) -> str:

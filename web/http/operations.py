@@ -14,6 +14,7 @@ JSON = "application/json"
 CSV = "text/csv"
 HTML = "text/html"
 SCRIPT = "text/javascript"
+TEXT = "text/plain"
 MULTIPART = "multipart/form-data"
 
 

@@ -20,12 +20,14 @@ from broker.identity import Identity
 from core.base import locks
 from core.base.db import begin, reading
 from core.base.errors import TransientError
+from core.base.faults import driver_error_of
 from core.base.locks import AdvisoryLock
 from core.ledger.store import queues as queue_store
 from core.upkeep import heartbeats, probes
 from core.upkeep.heartbeats import State
 from web.probing import facts
 from web.probing.facts import Facts
+from web.probing.own import Own
 from web.probing.prober import Check, Prober, Severity, Trouble
 
 LOCK_WAIT_S = 3
@@ -71,8 +73,8 @@ class Probe:
         self.facts: Facts | None = None
         """What the parts recorded when they were last read."""
 
-    def prober(self) -> Prober:
-        """Make the prober of these checks."""
+    def prober(self, own: Own | None = None) -> Prober:
+        """Make the prober of these checks, and of ``own`` threads."""
         database = [
             _check("database", Severity.DOWN, self._write, "the database does not answer", _CHECK_DATABASE),
             _check(
@@ -84,7 +86,10 @@ class Probe:
         disk = _check(
             "disk", Severity.DEGRADED, self._look_at_disks, "the disk does not answer", "see what it waits for"
         )
-        return Prober([database, [broker], [disk]], release=self._engine.dispose)
+        lanes = [database, [broker], [disk]]
+        if own is not None:
+            lanes.append([_check("threads", Severity.DEGRADED, own.check, "the threads do not answer", "see the log")])
+        return Prober(lanes, release=self._engine.dispose)
 
     def _write(self) -> Iterator[Trouble]:
         """Write the heartbeat of this process, as a proof that the database can be written and its disk has room."""
@@ -187,14 +192,9 @@ def _database_trouble(error: Exception) -> Trouble:
     return Trouble(part="database", severity=Severity.DOWN, what=what, advice=advice)
 
 
-def _sqlstate(error: BaseException | None) -> str | None:
-    """Find the SQLSTATE of an error or of what caused it."""
-    while error is not None:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        if isinstance(cause, psycopg.Error) and cause.sqlstate:
-            return cause.sqlstate
-        error = error.__cause__
-    return None
+def _sqlstate(error: Exception) -> str | None:
+    cause = driver_error_of(error)
+    return None if cause is None else cause.sqlstate
 
 
 def _reach_by_celery(app: Celery) -> None:

@@ -101,6 +101,15 @@ _WITH_WORK = f"""
     ORDER BY number
 """
 
+# Nobody drains a queue whose row is free and was not written for a while.
+_STANDING_STILL = """
+    SELECT number
+    FROM queues
+    WHERE number = ANY(%(numbers)s)
+      AND (drained_at IS NULL OR drained_at < clock_timestamp() - make_interval(secs => %(for_s)s))
+    FOR NO KEY UPDATE SKIP LOCKED
+"""
+
 _FIRST_WAITING = f"""
     SELECT number, seq
     FROM queues
@@ -308,6 +317,15 @@ def with_work(
     rows = driver(conn).execute(
         _WITH_WORK, {"all": numbers is None, "numbers": list(numbers or ()), "age": older_than_s}
     )
+    return [number for (number,) in rows]
+
+
+def standing_still(conn: Connection, numbers: Collection[int], for_s: float) -> list[int]:
+    """List those of these queues that nobody drains, and that nobody has drained for a while.
+
+    It locks them for the moment. The caller rings for them, because a drain may be turned away meanwhile.
+    """
+    rows = driver(conn).execute(_STANDING_STILL, {"numbers": list(numbers), "for_s": for_s})
     return [number for (number,) in rows]
 
 

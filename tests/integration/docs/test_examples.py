@@ -17,7 +17,7 @@ EXAMPLES = ROOT / "web" / "http" / "examples.json"
 
 WITHOUT = {
     "balances.link_identity",  # There are no identities yet.
-    "docs.index", "docs.page", "docs.start", "docs.viewer", "openapi.document",
+    "docs.index", "docs.page", "docs.start", "docs.viewer", "openapi.document", "metrics.read",
     "balances.read_lineage",  # No balance tracks it.
     "funding.retry",  # It answers like funding.run.
     "history.take",  # It needs a broker.

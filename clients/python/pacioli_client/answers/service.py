@@ -31,6 +31,7 @@ class Checks(Struct, frozen=True, kw_only=True):
     oldest_queued_age_s: Decimal | UnsetType | None = UNSET
     clocks: str | UnsetType = UNSET
     verification: str | UnsetType = UNSET
+    threads: str | UnsetType = UNSET
     disk: str | UnsetType = UNSET
 
 

@@ -1,0 +1,204 @@
+"""The metrics of a process of the service, which web and worker share, and how they are told to Prometheus.
+
+The processes of one host write into one folder, PROMETHEUS_MULTIPROC_DIR, and whoever is asked answers for all of them.
+Without that folder a process tells only its own. Names follow Prometheus: base units, and ``_total`` for what only grows.
+"""
+
+import os
+from collections import Counter as Tally
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from core.ledger import drain
+from core.ledger.rules.model import Outcome
+
+RESERVED = {"counter": 1 << 18, "histogram": 1 << 19, "gauge_livesum": 1 << 16, "gauge_mostrecent": 1 << 16}
+"""The bytes of each file of a process. They are taken from the disk before the file is mapped into memory, because a
+process that writes to a mapped page for which the disk has no room is killed (SIGBUS)."""
+
+logger = structlog.get_logger()
+
+
+def _reserve() -> None:
+    """Take the room for the files of this process.
+
+    Raises:
+        OSError: the folder cannot be written, or its disk is full.
+    """
+    if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        os.makedirs(folder, exist_ok=True)
+        for kind, size in RESERVED.items():
+            path = Path(folder, f"{kind}_{os.getpid()}.db")
+            with path.open("ab") as file:
+                if file.tell() == 0:
+                    try:
+                        os.posix_fallocate(file.fileno(), 0, size)
+                    except OSError:
+                        path.unlink(missing_ok=True)
+                        raise
+
+
+try:
+    _reserve()
+except OSError as error:
+    logger.warning("metrics of this process are not shared", error=str(error))
+    del os.environ["PROMETHEUS_MULTIPROC_DIR"]
+
+
+def _reserve_in_child() -> None:
+    with suppress(OSError):
+        _reserve()
+
+
+os.register_at_fork(after_in_child=_reserve_in_child)
+
+# prometheus_client reads the environment when it is imported.
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest, start_http_server  # noqa: E402
+from prometheus_client.multiprocess import MultiProcessCollector  # noqa: E402
+
+OWN = CollectorRegistry()
+"""The metrics of this process."""
+
+_ROWS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+_REQUEST_SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+HTTP_REQUESTS = Counter(
+    "pacioli_http_requests_total", "Requests answered.", ("route", "method", "status"), registry=OWN
+)
+HTTP_SECONDS = Histogram(
+    "pacioli_http_request_duration_seconds",
+    "Time to answer a request, with the wait that it asked for.",
+    ("route",),
+    buckets=_REQUEST_SECONDS,
+    registry=OWN,
+)
+APPEND_ROWS = Histogram("pacioli_append_rows", "Rows in one commit to the log.", buckets=_ROWS, registry=OWN)
+APPEND_SECONDS = Histogram(
+    "pacioli_append_duration_seconds", "Time of one commit to the log.", buckets=_SECONDS, registry=OWN
+)
+REFUSED = Counter("pacioli_append_refused_total", "Submissions that could not be appended.", registry=OWN)
+DRAIN_ROWS = Histogram("pacioli_drain_rows", "Postings decided in one commit.", buckets=_ROWS, registry=OWN)
+DRAIN_SECONDS = Histogram(
+    "pacioli_drain_duration_seconds", "Time to decide one batch and commit it.", buckets=_SECONDS, registry=OWN
+)
+DECIDED = Counter(
+    "pacioli_decided_total",
+    "Postings decided, by status, and by reason if rejected.",
+    ("status", "reason"),
+    registry=OWN,
+)
+RUNG = Counter("pacioli_doorbells_rung_total", "Doorbells that the broker got from a web process.", registry=OWN)
+COALESCED = Counter("pacioli_doorbells_coalesced_total", "Doorbells saved, for one was waiting.", registry=OWN)
+FAILED = Counter("pacioli_doorbells_failed_total", "Doorbells that the broker did not take.", registry=OWN)
+LOST = Counter(
+    "pacioli_doorbells_lost_total", "Queues that a sweep found waiting, and that nobody was draining.", registry=OWN
+)
+TICKS = Counter("pacioli_ticks_total", "Runs of ticks.", ("tick",), registry=OWN)
+FUNDING_ROWS = Counter("pacioli_funding_rows_total", "Rows of funding runs posted.", registry=OWN)
+FUNDING_RUNS = Counter("pacioli_funding_runs_total", "Funding runs that ended.", ("status",), registry=OWN)
+THREAD_FAILURES = Counter("pacioli_thread_failures_total", "Steps of threads that failed.", ("thread",), registry=OWN)
+CONNECTIONS = Gauge(
+    "pacioli_database_connections",
+    "Database connections of this host's web processes, by pool.",
+    ("pool", "state"),
+    multiprocess_mode="livesum",
+    registry=OWN,
+)
+SCRAPE_ERRORS = Counter(
+    "pacioli_scrape_errors_total", "Scrapes that could not read the database in time.", registry=OWN
+)
+
+
+class Growing:
+    """Follows numbers that only grow, which somebody else counts, and adds what is new to counters."""
+
+    def __init__(self) -> None:
+        self._last: dict[Any, float] = {}
+
+    def follow(self, counter: Any, value: float) -> None:
+        """Add what the value has grown by."""
+        if (grown := value - self._last.get(counter, 0)) > 0:
+            counter.inc(grown)
+        self._last[counter] = value
+
+
+def count_append(rows: int, seconds: float) -> None:
+    """Count a commit to the log."""
+    APPEND_ROWS.observe(rows)
+    APPEND_SECONDS.observe(seconds)
+
+
+def count_drain(outcomes: Sequence[Outcome], seconds: float) -> None:
+    """Count a commit of a drain, by status and by the reason of a rejection."""
+    DRAIN_ROWS.observe(len(outcomes))
+    DRAIN_SECONDS.observe(seconds)
+    decided = Tally((each.status, each.rejection.reason.name if each.rejection else "") for each in outcomes)
+    for (status, reason), number in decided.items():
+        DECIDED.labels(status, reason).inc(number)
+
+
+drain.observers.append(count_drain)
+
+
+def count_funding(posted: int, ended: Iterable[str]) -> None:
+    """Count rows that were posted, and the statuses of runs that ended."""
+    FUNDING_ROWS.inc(posted)
+    for status, number in Tally(ended).items():
+        FUNDING_RUNS.labels(status).inc(number)
+
+
+def registry() -> CollectorRegistry:
+    """Return the metrics of all processes of this host, or of this process alone without a folder."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if not folder:
+        return OWN
+    forget_dead(folder)
+    found = CollectorRegistry()
+    MultiProcessCollector(found, folder)  # type: ignore[no-untyped-call]
+    return found
+
+
+def text() -> bytes:
+    """Write the metrics of this host as Prometheus reads them."""
+    return generate_latest(registry())
+
+
+def serve(port: int) -> None:
+    """Serve the metrics of this host on a port, from a thread. A port that is taken is no reason not to work."""
+    try:
+        server, _ = start_http_server(port, registry=_Fresh())
+        logger.info("metrics", port=server.server_port)
+    except OSError as error:
+        logger.error("metrics cannot be served", port=port, error=str(error))
+
+
+class _Fresh:
+    """Collects anew for each scrape, because processes come and go."""
+
+    def collect(self) -> Iterable[Metric]:
+        return registry().collect()
+
+
+def forget_dead(folder: str) -> None:
+    """Remove the gauges of processes that have ended. Their counters stay, for a counter must not fall."""
+    for path in glob(os.path.join(folder, "gauge_live*.db")):
+        pid = path.rpartition("_")[2].removesuffix(".db")
+        if pid.isdigit() and not _is_alive(int(pid)):
+            with suppress(OSError):
+                os.unlink(path)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,160 @@
+"""The metrics of the ledger: facts that are in Postgres, read when somebody asks, in a thread, and kept for some seconds.
+
+When the database is away they are left out, and ``pacioli_scrape_errors_total`` grows, so no alarm is quiet because a figure
+is old.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as Late
+from contextlib import suppress
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from sqlalchemy import Engine
+
+import pacioli_metrics as metrics
+from core.base.db import reading_within
+from core.upkeep import figures, heartbeats, probes
+from core.upkeep.figures import Figures
+from core.upkeep.heartbeats import Heartbeat
+from core.upkeep.probes import Ticked, Verified
+from web.probing.facts import WORKER_SILENT_S
+
+KEPT_S = 3.0
+"""The time for which the figures are kept. Several scrapers then cost as much as one."""
+
+WITHIN_S = 1.5
+"""The longest time that a scrape waits for the database."""
+STATEMENT_S = 2.0
+
+SUMS_KEPT_S = 60.0
+SUMS_SHARE = 100
+"""Sums are kept for a minute, and for so many times as long as they took, so they cost one percent of a core at most."""
+SUMS_WITHIN_S = 5.0
+
+
+class LedgerCollector:
+    """Reads the figures of the ledger for a scrape, in a thread of its own, and keeps them for some seconds."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="figures")
+        self._lock = threading.Lock()
+        self._kept: tuple[float, list[Metric]] | None = None
+        self._sums: dict[str, int] = {}
+        self._sums_at: float | None = None
+        self._sums_due_at = 0.0
+        self._pending: Any = None
+
+    def registry(self) -> CollectorRegistry:
+        """Make a registry of these metrics alone."""
+        found = CollectorRegistry()
+        found.register(self)
+        return found
+
+    def describe(self) -> list[Metric]:
+        """Say nothing beforehand, so that registering reads no database."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """Read the figures, or return those of a moment ago. Returns none if the database does not answer in time."""
+        with self._lock:
+            if self._kept is not None and time.monotonic() - self._kept[0] < KEPT_S:
+                return self._kept[1]
+            if self._pending is None:
+                self._pending = self._thread.submit(self._read)
+            pending = self._pending
+        try:
+            found: list[Metric] = pending.result(WITHIN_S)
+        except Late:
+            metrics.SCRAPE_ERRORS.inc()
+            return []
+        except Exception:
+            found = []
+        with self._lock:
+            if self._pending is pending:
+                self._pending = None
+                self._kept = (time.monotonic(), found) if found else None
+        if not found:
+            metrics.SCRAPE_ERRORS.inc()
+        return found
+
+    def _read(self) -> list[Metric]:
+        with reading_within(self._engine, STATEMENT_S) as conn:
+            found = figures.read(conn)
+            ticks, verified, beats = probes.ticks(conn), probes.verified(conn), heartbeats.every(conn)
+        self._add_up()
+        sums = None if self._sums_at is None else (self._sums, time.monotonic() - self._sums_at)
+        return [*_figures(found), *_parts(ticks, verified, beats), *_sums(sums)]
+
+    def _add_up(self) -> None:
+        """Add up all balances, if it is time. One that takes too long is left out, and tried again later."""
+        began = time.monotonic()
+        if began < self._sums_due_at:
+            return
+        with suppress(Exception), reading_within(self._engine, SUMS_WITHIN_S) as conn:
+            self._sums = figures.sums(conn)
+            self._sums_at = time.monotonic()
+        self._sums_due_at = time.monotonic() + max(SUMS_KEPT_S, SUMS_SHARE * (time.monotonic() - began))
+
+
+def _gauge(name: str, help: str, labels: tuple[str, ...], rows: Iterable[tuple[list[str], float]]) -> Metric:
+    family = GaugeMetricFamily(name, help, labels=labels)
+    for values, value in rows:
+        family.add_metric(values, value)
+    return family
+
+
+def _counter(name: str, help: str, labels: tuple[str, ...], rows: Iterable[tuple[list[str], float]]) -> Metric:
+    family = CounterMetricFamily(name, help, labels=labels)
+    for values, value in rows:
+        family.add_metric(values, value)
+    return family
+
+
+def _figures(found: Figures) -> Iterator[Metric]:
+    lines = found.lines
+    yield _counter("pacioli_accepted", "Rows of the log: transactions accepted.", (), [([], found.last_seq)])
+    queue = ("queue",)
+    yield _gauge("pacioli_queue_depth", "Waiting postings.", queue, [([str(n.queue)], n.depth) for n in lines])
+    yield _gauge(
+        "pacioli_queue_oldest_age_seconds",
+        "Age of the oldest waiting posting.",
+        queue,
+        [([str(n.queue)], n.oldest_age_s) for n in lines],
+    )
+    yield _counter("pacioli_queue_decided", "Postings decided.", queue, [([str(n.queue)], n.decided) for n in lines])
+    yield _gauge("pacioli_holds_open", "Holds that are not settled.", (), [([], found.holds_open)])
+    yield _gauge("pacioli_holds_overdue", "Holds that should be settled by now.", (), [([], found.holds_overdue)])
+    statuses = ("PENDING", "POSTING", "POSTED")
+    runs = [([status], float(found.runs.get(status, 0))) for status in statuses]
+    yield _gauge("pacioli_funding_runs_unfinished", "Funding runs that have not ended.", ("status",), runs)
+
+
+def _parts(ticks: list[Ticked], verified: Verified | None, beats: list[Heartbeat]) -> Iterator[Metric]:
+    late = [([tick.name], tick.late_s) for tick in ticks if tick.late_s is not None]
+    yield _gauge("pacioli_tick_age_seconds", "Time since a tick last began.", ("tick",), late)
+    if verified is not None:
+        yield _gauge("pacioli_verification_age_seconds", "Age of the last verification.", (), [([], verified.age_s)])
+        yield _gauge(
+            "pacioli_verification_problems", "Problems found and not cleared.", (), [([], verified.problem_count)]
+        )
+    lately = [beat for beat in beats if beat.age_s <= WORKER_SILENT_S]
+    alive = [([part], float(sum(beat.part == part for beat in lately))) for part in ("web", "worker", "beat")]
+    yield _gauge("pacioli_processes_alive", "Processes heard of lately.", ("part",), alive)
+    offsets = {beat.host: beat.clock_off_s for beat in lately}
+    clocks = [([host], off_s) for host, off_s in offsets.items()]
+    yield _gauge(
+        "pacioli_clock_offset_seconds", "How far a host's clock is ahead of the database's.", ("host",), clocks
+    )
+
+
+def _sums(sums: tuple[dict[str, int], float] | None) -> Iterator[Metric]:
+    if sums is not None:
+        by_currency = [([currency], float(total)) for currency, total in sums[0].items()]
+        yield _gauge("pacioli_balance_sum", "Sum of all balances: zero.", ("currency",), by_currency)
+        yield _gauge("pacioli_balance_sum_age_seconds", "Age of that sum.", (), [([], sums[1])])
