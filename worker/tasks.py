@@ -16,7 +16,8 @@ from core.ledger import due as core_due
 from core.ledger import history
 from core.ledger.store import queues as queue_store
 from core.upkeep.ticks import Tick
-from core.verification import checkpoints
+from core.verification import checkpoints, results, slices
+from core.verification.report import Report
 from core.verification.verify import verify_since_checkpoint
 from worker import ticking
 from worker.app import CHAIN_KEY, announce, answer, app, engine
@@ -106,10 +107,11 @@ def snapshot(size: int = history.BATCH, after: int = 0) -> None:
 @app.task(name=celeryconfig.VERIFY, cut_short="the ledger could not be verified")
 def verify() -> None:
     """Verify the log after the last checkpoint, and write the next one if it is sound. Another task goes on."""
+    began = time.monotonic()
     report = verify_since_checkpoint(engine(), key=CHAIN_KEY, limit=VERIFIED)
+    results.record(engine(), results.Kind.CHECKPOINT, report, time.monotonic() - began)
     if not report.ok:
-        problems = [str(problem) for problem in report.problems]
-        logger.error("the ledger is damaged", problem_count=report.problem_count, problems=problems)
+        _tell_damage(report)
     else:
         written = checkpoints.write(engine(), report.reached, CHAIN_KEY)
         if written is not None:
@@ -121,4 +123,25 @@ def verify() -> None:
     ticking.end(Tick.VERIFY)
 
 
-ticking.RUNS.update({Tick.SWEEP: sweep, Tick.DUE: due, Tick.FUND: fund, Tick.VERIFY: verify, Tick.SNAPSHOT: snapshot})
+def verify_slice() -> None:
+    """Verify the next slice of the history. It is a tick alone, and no task, because it ends within a second."""
+    report = slices.verify_next(engine())
+    if not report.ok:
+        _tell_damage(report)
+
+
+def _tell_damage(report: Report) -> None:
+    problems = [str(problem) for problem in report.problems]
+    logger.error("the ledger is damaged", problem_count=report.problem_count, problems=problems)
+
+
+ticking.RUNS.update(
+    {
+        Tick.SWEEP: sweep,
+        Tick.DUE: due,
+        Tick.FUND: fund,
+        Tick.SLICE: verify_slice,
+        Tick.VERIFY: verify,
+        Tick.SNAPSHOT: snapshot,
+    }
+)

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from core.base.db import array, driver
+from core.ledger.rules import chain
 from core.ledger.rules.log_row import COLUMNS, LogRow, row_of
 from core.ledger.rules.model import Posting
+from core.ledger.rules.routing import MAX_QUEUES
 from core.ledger.store.log import SELECTED
 from core.ledger.store.outcomes import OUTCOME
 
@@ -76,6 +78,21 @@ ORDER BY coalesce(l.seq, o.seq)
 """
 
 
+# One probe of log_queue_seq_idx for each queue that there may ever have been.
+_HEADS_AT = """
+SELECT number, head.seq, head.hash
+FROM generate_series(0, %(queues)s - 1) AS number
+CROSS JOIN LATERAL (
+    SELECT seq, hash
+    FROM log
+    JOIN outcomes USING (seq)
+    WHERE (queue, seq) <= (number, %(seq)s) AND queue >= number
+    ORDER BY queue DESC, seq DESC
+    LIMIT 1
+) AS head
+"""
+
+
 def next_seq(conn: Connection, after: int) -> int | None:
     """Return the lowest seq above ``after`` in the log or the outcomes; None when there is none."""
     row = driver(conn).execute(_NEXT_SEQ, {"after": after}).fetchone()
@@ -116,6 +133,17 @@ def digest_at(conn: Connection, seq: int) -> bytes | None:
     """Return the digest of a row of the log; None when the row or its digest is missing."""
     found = driver(conn).execute("SELECT digest FROM log WHERE seq = %s", (seq,)).fetchone()
     return found[0] if found is not None else None
+
+
+def digests_at(conn: Connection, seq: int) -> list[bytes | None]:
+    """Return the digest of a row of the log in a list, which is empty when there is no such row."""
+    return [digest for (digest,) in driver(conn).execute("SELECT digest FROM log WHERE seq = %s", (seq,))]
+
+
+def heads_at(conn: Connection, seq: int) -> dict[int, tuple[int, bytes]]:
+    """Return seq and hash of the last outcome of each queue up to ``seq``, where everything is decided."""
+    rows = driver(conn).execute(_HEADS_AT, {"seq": seq, "queues": MAX_QUEUES})
+    return {number: (last, hash or chain.START) for number, last, hash in rows.fetchall()}
 
 
 def hashes(conn: Connection, seqs: Collection[int]) -> dict[int, bytes | None]:

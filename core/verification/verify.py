@@ -20,11 +20,11 @@ from core.verification.report import Report, TellProgress
 from core.verification.walk import Walk
 
 
-def _silent(what: str, done: int, of: int) -> None:
+def silent(what: str, done: int, of: int) -> None:
     """Report no progress."""
 
 
-def verify_all(engine: Engine, *, key: bytes | None = None, progress: TellProgress = _silent) -> Report:
+def verify_all(engine: Engine, *, key: bytes | None = None, progress: TellProgress = silent) -> Report:
     """Verify the whole ledger in one snapshot, and return a report of every problem.
 
     ``key`` is the key that signs checkpoints. Without it their signatures are not checked.
@@ -48,7 +48,7 @@ def verify_all(engine: Engine, *, key: bytes | None = None, progress: TellProgre
 
 
 def verify_since_checkpoint(
-    engine: Engine, *, key: bytes | None = None, limit: int | None = None, progress: TellProgress = _silent
+    engine: Engine, *, key: bytes | None = None, limit: int | None = None, progress: TellProgress = silent
 ) -> Report:
     """Verify the log from the newest valid checkpoint on, and stop after ``limit`` rows or a little later.
 

@@ -1,9 +1,14 @@
 """Prints what the verifier found."""
 
+from datetime import timedelta
+
+import msgspec
 from pacioli_client.answers.service import Verification
 from rich.console import Console
 from rich.text import Text
 
+from core.verification.report import Problem
+from core.verification.results import Kind, Result, unsound
 from ops.cli.show.text import BAD, GOOD, QUIET, count, plain, table
 
 
@@ -45,6 +50,36 @@ def _print_warnings(out: Console, report: Verification) -> None:
         out.print(plain(f"  {each.table}, {each.key}, {each.what}: {each.message}"))
     if report.warning_count > len(report.warnings):
         out.print(f"and {report.warning_count - len(report.warnings):,} more")
+
+
+_KINDS: dict[str, str] = {
+    Kind.SLICE: "slice of the history",
+    Kind.CHECKPOINT: "since the checkpoint",
+    Kind.FULL: "whole ledger",
+}
+
+
+def print_results(out: Console, results: list[Result]) -> None:
+    """Print the results of earlier verifications, newest first, and the first problem of each kind that has some."""
+    if not results:
+        out.print("nothing was verified yet: a worker verifies a slice each minute, and `pacioli verify` all")
+        return
+    rows = table("when", "age", "what", "sequences", "took", "result", right=("age", "took"))
+    for each in results:
+        read = f"{each.first_seq:,} to {each.last_seq:,}" if each.last_seq >= each.first_seq else "none"
+        found = count(each.problem_count, "problem") if each.problem_count else "sound"
+        rows.add_row(
+            plain(each.at.isoformat(" ", "seconds")),
+            plain(str(timedelta(seconds=round(each.age_s)))),
+            plain(_KINDS.get(each.kind, each.kind)),
+            plain(read + (", the end" if each.complete and each.last_seq >= each.first_seq else "")),
+            plain(f"{each.took_s:.1f} s"),
+            Text(found, style=BAD if each.problem_count else GOOD),
+        )
+    out.print(rows)
+    for each in unsound(results):
+        for first in msgspec.json.decode(each.problems, type=list[Problem])[:1]:
+            out.print(plain(f"the first problem of {_KINDS.get(each.kind, each.kind)}: {first}"))
 
 
 def _print_checkpoint(out: Console, report: Verification) -> None:
