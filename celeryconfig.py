@@ -127,5 +127,6 @@ broker_connection_max_retries = None
 broker_connection_timeout = 2
 # A Redis that is full, or a replica that cannot be written, refuses, and gets well again.
 broker_channel_error_retry = True
+worker_consumer = "worker.consumer:Consumer"
 enable_utc = True
 timezone = "UTC"

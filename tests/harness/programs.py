@@ -1,6 +1,7 @@
 """Programs that only some tests need, and that not every machine has."""
 
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -12,8 +13,13 @@ def needs_program(name: str) -> str:
     """The path of a program. Where it is missing, the test that asks is skipped, and the summary says so."""
     path = shutil.which(name)
     if path is None:
-        message = f"missing program: {name}"
-        if strict:
-            pytest.fail(message)
-        pytest.skip(message)
+        missing_program(name)
     return path
+
+
+def missing_program(name: str) -> NoReturn:
+    """Skip the test, because a program is missing or cannot do what the test needs."""
+    message = f"missing program: {name}"
+    if strict:
+        pytest.fail(message)
+    pytest.skip(message)
