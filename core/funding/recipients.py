@@ -3,23 +3,26 @@
 Memory does not grow with the file. ``row_check.py`` checks and stores the rows.
 """
 
-import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import BinaryIO, NamedTuple
 
 from core.base.errors import ErrorCode, InvalidRequest
 from core.base.metadata import meta_data_problems, meta_data_text
 from core.base.money import MAX_DIGITS
+from core.base.names import escaped
+from core.funding.csv_lines import read_lines
+from core.funding.csv_numbers import number_problem
 from core.funding.requests import Recipient
 from core.ledger.rules.validation import whole
 
 COLUMNS = ("destination", "amount", "precise_amount", "description")
 """The columns that a CSV may have."""
-MAX_LINE = 65_536
-"""The number of bytes that a line of a CSV may have."""
 
+_BLANKS = " \t"
+"""The characters that may stand around a cell. Any other blank is part of it, and refused in a name or number."""
 _AMOUNT = re.compile(r"-?[0-9]+(\.[0-9]*)?", re.ASCII)
 
 
@@ -55,71 +58,36 @@ def of_list(recipients: Iterable[Recipient]) -> Iterator[Given]:
 def of_csv(stream: BinaryIO) -> Iterator[Given]:
     """Yield the rows of a CSV in UTF-8 with a header, as spreadsheets write it. Blank lines are left out.
 
+    Every other line is a row: its values, or what is wrong with it.
+
     Raises:
         InvalidRequest: the header is missing or not valid.
     """
-    lines = _Lines(stream)
-    reader = csv.reader(lines, strict=True)
     names: list[str] | None = None
-    while True:
-        first = lines.number + 1
-        try:
-            values = next(reader, None)
-        except csv.Error as error:
-            values = [""]
-            lines.problem = lines.problem or f"is not CSV: {error}"
-        if values is None:
-            break
+    for number, cells, problem in read_lines(stream):
         if names is None:
-            if lines.problem:
-                raise _bad_header(f"line 1 {lines.problem}")
-            if values:
-                names = _header(values)
-        elif lines.problem:
-            yield Given(first, "", None, None, None, None, [("", lines.problem)])
-        elif any(values):
-            yield _of_line(first, names, values)
-        lines.problem = ""
+            if problem:
+                raise _bad_header(f"line {number} {problem}")
+            if any(cells):
+                names = _header(cells)
+        elif problem:
+            yield Given(number, "", None, None, None, None, [("", problem)])
+        elif any(cells):
+            yield _of_line(number, names, cells)
     if names is None:
         raise _bad_header("it is empty")
 
 
-class _Lines:
-    """An iterator over the text lines of a byte stream. A line that is too long or not UTF-8 sets ``problem``."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self.number = 0
-        self.problem = ""
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = self._stream.readline(MAX_LINE + 1)
-        if not line:
-            raise StopIteration
-        self.number += 1
-        if len(line) > MAX_LINE:
-            self.problem = f"is longer than {MAX_LINE} bytes"
-            while line and not line.endswith(b"\n"):
-                line = self._stream.readline(MAX_LINE)
-            return "?\n"
-        try:
-            # Spreadsheets mark UTF-8 at the beginning of a file.
-            return line.decode("utf-8-sig" if self.number == 1 else "utf-8").replace("\r\n", "\n")
-        except UnicodeDecodeError:
-            self.problem = "is not UTF-8; save the file as CSV UTF-8"
-            return "?\n"
-
-
 def _header(values: list[str]) -> list[str]:
-    names = [name.strip().lower() for name in values]
+    names = [name.strip(_BLANKS).lower() for name in values]
     if unknown := [name for name in names if name not in COLUMNS]:
-        hint = "; the columns must be separated by commas" if ";" in unknown[0] or "\t" in unknown[0] else ""
-        raise _bad_header(f"there is no column {unknown[0][:100]!r}; there are {', '.join(COLUMNS)}{hint}")
-    if len(set(names)) < len(names):
-        raise _bad_header("a column is there twice")
+        near = get_close_matches(unknown[0], COLUMNS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        if ";" in unknown[0] or "\t" in unknown[0]:
+            hint = "; the columns must be separated by commas"
+        raise _bad_header(f"there is no column {escaped(unknown[0])}; there are {', '.join(COLUMNS)}{hint}")
+    if twice := [name for name in COLUMNS if names.count(name) > 1]:
+        raise _bad_header(f"the column {twice[0]} is there twice")
     if "destination" not in names or ("amount" in names) == ("precise_amount" in names):
         raise _bad_header("it must have destination, and either amount or precise_amount")
     return names
@@ -133,16 +101,21 @@ def _bad_header(text: str) -> InvalidRequest:
 def _of_line(row: int, names: list[str], values: list[str]) -> Given:
     if len(values) != len(names):
         text = f"has {len(values)} columns, and the header has {len(names)}"
+        separator = next((each for each in (";", "\t") if any(each in value for value in values)), None)
+        if separator is not None and len(values) < len(names):
+            text += f"; the columns must be separated by commas, not {escaped(separator)}"
+        elif len(values) > len(names):
+            text += "; write a text or a number with a comma in quotes"
         return Given(row, "", None, None, None, None, [("", text)])
-    given = dict(zip(names, map(str.strip, values), strict=True))
+    given = dict(zip(names, (value.strip(_BLANKS) for value in values), strict=True))
     problems, amount, precise = [], None, None
     if text := given.get("amount", ""):
         if _AMOUNT.fullmatch(text) and len(text) <= MAX_DIGITS:
             amount = Decimal(text)
         else:
-            problems.append(("amount", f"must be a number such as 12.50, not {text[:50]!r}"))
+            problems.append(("amount", number_problem(text, "a number such as 12.50")))
     if text := given.get("precise_amount", ""):
         precise = whole(text)
         if precise is None:
-            problems.append(("precise_amount", f"must be a whole number of minor units, not {text[:50]!r}"))
+            problems.append(("precise_amount", number_problem(text, "a whole number of minor units")))
     return Given(row, given["destination"], amount, precise, given.get("description") or None, None, problems)

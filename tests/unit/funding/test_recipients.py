@@ -1,16 +1,21 @@
 """The rows of a funding job are read from a list, or a CSV in all the forms that spreadsheets and people write."""
 
+import csv
 import tracemalloc
 from decimal import Decimal
 from io import BufferedReader, BytesIO, RawIOBase
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import Raw
 
 from core.base.errors import InvalidRequest
 from core.funding import recipients
-from core.funding.recipients import MAX_LINE, Given
+from core.funding.csv_lines import MAX_LINE
+from core.funding.recipients import Given
 from core.funding.requests import Recipient
+from tests.harness.searching import search
 
 HEADER = "destination,amount,description\n"
 
@@ -27,7 +32,7 @@ def _refused(text: str | bytes) -> str:
 
 
 def _problems(text: str | bytes) -> list[tuple[int, str, str]]:
-    return [(given.row, *problem) for given in _read(text) for problem in given.problems]
+    return [(each.row, *problem) for each in _read(text) for problem in each.problems]
 
 
 def test_a_row_has_the_number_of_its_line() -> None:
@@ -51,9 +56,18 @@ def test_a_file_as_a_spreadsheet_writes_it(newline: str) -> None:
     ]
 
 
-def test_a_quoted_text_over_several_lines_is_in_the_row_where_it_begins() -> None:
-    rows = _read(HEADER + '@A,1,"two\r\nlines"\n@B,2,\n')
-    assert [(given.row, given.description) for given in rows] == [(2, "two\nlines"), (4, None)]
+def test_a_text_over_several_lines_is_an_error_on_each_of_them() -> None:
+    assert _problems(HEADER + '@A,1,"two\r\nlines"\n@B,2,\n') == [
+        (2, "", "has a quote that is never closed, in column 3; a row is one line, and so is its text"),
+        (3, "", 'has a quote inside a text, in column 1; write it twice, and the text in quotes: "a ""b"""'),
+    ]
+
+
+def test_stray_quotes_swallow_no_rows() -> None:
+    given = _read(HEADER + '@A,1,"lunch\n@B,2,x\n@C,3,"\n@D,4,\n')
+    assert [(each.row, each.destination, len(each.problems)) for each in given] == [
+        (2, "", 1), (3, "@B", 0), (4, "", 1), (5, "@D", 0)
+    ]  # fmt: skip
 
 
 def test_the_last_line_needs_no_end() -> None:
@@ -93,7 +107,7 @@ def test_a_row_of_too_many_or_too_few_columns_is_named_and_the_next_is_read() ->
     rows = _read(HEADER + "@A,1\n@B,1,x,y\n@C,1,\n")
     assert [(given.row, [text for _, text in given.problems]) for given in rows] == [
         (2, ["has 2 columns, and the header has 3"]),
-        (3, ["has 4 columns, and the header has 3"]),
+        (3, ["has 4 columns, and the header has 3; write a text or a number with a comma in quotes"]),
         (4, []),
     ]
 
@@ -114,11 +128,76 @@ def test_a_line_of_just_the_longest_length_is_read() -> None:
     assert [given.description for given in _read(HEADER + f"@A,1,{text}\n")] == [text]
 
 
-@pytest.mark.parametrize("rows", ['@A,1,"x\n', '@A,1,"x"y\n'])
-def test_a_quote_that_is_wrong_is_named(rows: str) -> None:
-    ((row, field, text),) = _problems(HEADER + rows)
-    assert (row, field) == (2, "")
-    assert text.startswith("is not CSV")
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (b'@A,1,"x', "has a quote that is never closed, in column 3"),
+        (b'"@A,1,x', "has a quote that is never closed, in column 1"),
+        (b'@A,1,"x"y', "has text after a closing quote, in column 3"),
+        (b'@A,1,"x" ', "has text after a closing quote, in column 3"),
+        (b'@A,1,a "b" c', "has a quote inside a text, in column 3"),
+        (b'@A, "1",x', "has a quote inside a text, in column 2"),
+        (b'@A,="100",x', "has a formula, in column 2; write the plain number"),
+        (b"@A;1;x", 'the columns must be separated by commas, not ";"'),
+        (b"@A\t1\tx", 'the columns must be separated by commas, not "\\t"'),
+        (b"@A,1,000,x", "has 4 columns, and the header has 3; write a text or a number with a comma in quotes"),
+        (b"@A,1,caf\xe9", "is not UTF-8: its byte 9 is 0xe9; save the file as CSV UTF-8, with commas"),
+        (b"@A,1,a\x00b", "has the NUL character, as character 7"),
+        ("@A,1,x".encode("utf-16-le"), "is UTF-16; save the file as CSV UTF-8"),
+        (b"@A,1,a\r@B,1,b", "has a line end of CR alone"),
+    ],
+)
+def test_a_line_that_is_wrong_is_named_with_what_is_wrong_and_the_next_is_read(line: bytes, text: str) -> None:
+    given = _read(HEADER.encode() + line + b"\r\n@B,1,\n")
+    assert [(each.row, each.destination) for each in given] == [(2, ""), (3, "@B")]
+    ((field, problem),) = given[0].problems
+    assert field == ""
+    assert text in problem
+
+
+@pytest.mark.parametrize(
+    ("cell", "meant"),
+    [
+        ('"=""100"""', "100"), ("'100", "100"), ('"1,000.00"', "1000"), ('"1.000,00"', "1000"), ("1e3", "1000"),
+        ('"12,50"', "12.50"), ("$5", "5"), ("12.50 \u20ac", "12.50"), ("\uff11\uff10\uff10", "100"), ("1\u00a0000.5", "1000.5"),
+        ("USD 5", "5"), ("5 USD", "5"), ("+1", "1"), ("1_000", "1000"), ("1'000.50", "1000.50"), ("\u00a05", "5"),
+    ],
+)  # fmt: skip
+def test_a_number_as_a_spreadsheet_shows_it_is_refused_with_the_plain_one(cell: str, meant: str) -> None:
+    ((row, field, text),) = _problems(HEADER + f"@A,{cell},\n")
+    assert (row, field) == (2, "amount")
+    assert text.endswith(f"; did you mean {meant}?")
+
+
+def test_a_negative_in_parentheses_is_no_amount() -> None:
+    ((_, _, text),) = _problems(HEADER + "@A,(100),\n")
+    assert "which is negative" in text
+
+
+@pytest.mark.parametrize(
+    ("header", "text"),
+    [
+        ("destinaton,amount\n", "did you mean destination?"),
+        ("destination,amount,amount\n", "the column amount is there twice"),
+        ("destination\tamount\n", "separated by commas"),
+        ("destination,amount\r@A,1\r", "line 1 has a line end of CR alone"),
+        ('"destination,amount\n', "line 1 has a quote that is never closed"),
+        ("destination,am\u200bount\n", '"am\\u200bount"'),
+    ],
+)
+def test_a_header_says_what_is_wrong_with_it(header: str, text: str) -> None:
+    assert text in _refused(header)
+
+
+@search(200)
+@given(st.lists(st.text('@A1,"x;\t \r\0', max_size=9), max_size=6), st.sampled_from(["\n", "\r\n"]))
+def test_every_line_is_a_row_or_an_error_or_blank(lines: list[str], newline: str) -> None:
+    found = _read((HEADER + newline.join(lines)).encode())
+    rows = [each.row for each in found]
+    for number, line in enumerate(lines, 2):
+        assert number in rows or not any(next(csv.reader([line]), [])), line
+    assert rows == sorted(set(rows))
+    assert not rows or rows[-1] <= len(lines) + 1
 
 
 def test_after_a_wrong_quote_the_next_row_is_read() -> None:
