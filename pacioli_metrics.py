@@ -15,9 +15,9 @@ from typing import Any
 import structlog
 
 from core.ledger import drain
-from core.ledger.rules.model import Outcome
+from core.ledger.rules.model import Outcome, RejectReason, Status
 
-RESERVED = {"counter": 1 << 18, "histogram": 1 << 19, "gauge_livesum": 1 << 16, "gauge_mostrecent": 1 << 16}
+RESERVED = {"counter": 1 << 18, "histogram": 1 << 19, "gauge_livesum": 1 << 16}
 """The bytes of each file of a process. They are taken from the disk before the file is mapped into memory, because a
 process that writes to a mapped page for which the disk has no room is killed (SIGBUS)."""
 
@@ -115,17 +115,27 @@ SCRAPE_ERRORS = Counter(
 )
 
 
+# A series that is there from the start can be told from one that is missing, and its first step is seen.
+for _status in ("APPLIED", "INFLIGHT", "VOID"):
+    DECIDED.labels(_status, "")
+for _reason in RejectReason:
+    DECIDED.labels(Status.REJECTED, _reason.name)
+for _status in ("COMPLETED", "REFUSED", "CANCELLED"):
+    FUNDING_RUNS.labels(_status)
+
+
 class Growing:
     """Follows numbers that only grow, which somebody else counts, and adds what is new to counters."""
 
     def __init__(self) -> None:
         self._last: dict[Any, float] = {}
 
-    def follow(self, counter: Any, value: float) -> None:
-        """Add what the value has grown by."""
-        if (grown := value - self._last.get(counter, 0)) > 0:
+    def follow(self, counter: Any, value: float, source: object = None) -> None:
+        """Add what the value has grown by. Several sources may add to one counter."""
+        key = source or counter
+        if (grown := value - self._last.get(key, 0)) > 0:
             counter.inc(grown)
-        self._last[counter] = value
+        self._last[key] = value
 
 
 def count_append(rows: int, seconds: float) -> None:

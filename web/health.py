@@ -19,7 +19,7 @@ Part = Literal["UP", "DEGRADED", "DOWN", "UNKNOWN"]
 """The status of one part. It is UNKNOWN while the database is away that would tell."""
 
 
-class Problem(Struct, frozen=True, kw_only=True):
+class HealthProblem(Struct, frozen=True, kw_only=True):
     """One thing that is amiss."""
 
     part: str
@@ -66,7 +66,7 @@ class Health(Struct, frozen=True, kw_only=True):
     reason: str | UnsetType = UNSET
     """What is wrong, of the worst problem."""
     checks: Checks
-    problems: list[Problem]
+    problems: list[HealthProblem]
     """All that is amiss, the worst first."""
 
 
@@ -81,7 +81,7 @@ _DEPENDS_ON_DATABASE = ("workers", "ticks", "queues", "clocks", "verification", 
 
 
 @blueprint.get("/health")
-@operation({200: Health, 503: Health}, open=True)
+@operation({200: Health, 503: Health}, open=True, probe=True)
 def health() -> Response:
     """Check the health of the service.
 
@@ -101,7 +101,7 @@ def health() -> Response:
 
 
 @blueprint.get("/health/live")
-@operation({200: Alive}, open=True)
+@operation({200: Alive}, open=True, probe=True)
 def live() -> Response:
     """Check that this process answers.
 
@@ -111,7 +111,7 @@ def live() -> Response:
 
 
 @blueprint.get("/health/ready")
-@operation({200: Alive, 503: Alive}, open=True)
+@operation({200: Alive, 503: Alive}, open=True, probe=True)
 def ready() -> Response:
     """Check that this process can accept transactions.
 
@@ -163,7 +163,9 @@ def _checks(ledger: Service, troubles: list[Trouble]) -> Checks:
     )
 
 
-def _problem(trouble: Trouble) -> Problem:
+def _problem(trouble: Trouble) -> HealthProblem:
     assert trouble.since is not None
     status: Literal["DOWN", "DEGRADED"] = "DOWN" if trouble.severity is Severity.DOWN else "DEGRADED"
-    return Problem(part=trouble.part, status=status, since=trouble.since, what=trouble.what, advice=trouble.advice)
+    return HealthProblem(
+        part=trouble.part, status=status, since=trouble.since, what=trouble.what, advice=trouble.advice
+    )

@@ -1,14 +1,17 @@
 """``/metrics``: what Prometheus reads, from this host's processes and from the ledger; and what counts requests."""
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from flask import Blueprint, Flask, Response, request
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 import pacioli_metrics as metrics
 from web.http.operations import TEXT, operation
+from web.probing.prober import Prober
 from web.service import service
 
 blueprint = Blueprint("metrics", __name__)
@@ -22,7 +25,8 @@ def read() -> Response:
     The answer is the text that Prometheus reads: the figures of the ledger, and what the processes of this host counted. The
     key may also come as ``Authorization: Bearer``, because that is how Prometheus sends one.
     """
-    text = metrics.text() + generate_latest(service().ledger_metrics.registry())
+    ledger = service()
+    text = metrics.text() + generate_latest(ledger.ledger_metrics.registry()) + generate_latest(_Health(ledger.prober))
     return Response(text, content_type=CONTENT_TYPE_LATEST)
 
 
@@ -50,3 +54,25 @@ def install(app: Flask) -> None:
                 histogram = seconds[rule] = metrics.HTTP_SECONDS.labels(rule)
             histogram.observe(time.perf_counter() - began)
         return response
+
+
+PARTS = (
+    "append", "broker", "clocks", "database", "disk", "queues", "threads", "ticks", "verification", "workers"
+)  # fmt: skip
+
+
+class _Health(CollectorRegistry):
+    """The health of each part, as ``/health`` of this process tells it."""
+
+    def __init__(self, prober: Prober) -> None:
+        super().__init__()
+        self._prober = prober
+
+    def collect(self) -> Iterator[Metric]:
+        worst = dict.fromkeys(PARTS, 0)
+        for trouble in self._prober.troubles():
+            worst[trouble.part] = max(worst.get(trouble.part, 0), trouble.severity)
+        family = GaugeMetricFamily("pacioli_health_status", "0 is UP, 1 DEGRADED, 2 DOWN.", labels=("part",))
+        for part, severity in worst.items():
+            family.add_metric([part], severity)
+        yield family

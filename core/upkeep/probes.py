@@ -77,6 +77,11 @@ _VERIFIED = """
     )
 """
 
+_LEDGER_AGE = """
+    SELECT extract(epoch FROM clock_timestamp() - made_at)::float
+    FROM identity
+"""
+
 _DATA_FOLDER = """
     SELECT setting
     FROM pg_settings
@@ -108,6 +113,12 @@ def verified(conn: Connection) -> Verified | None:
     """Read the result of the verifications. Returns None if there was none."""
     row = driver(conn).execute(_VERIFIED).fetchone()
     return None if row is None else Verified(*row)
+
+
+def ledger_age_s(conn: Connection) -> float:
+    """Read the time since this ledger was made."""
+    row = driver(conn).execute(_LEDGER_AGE).fetchone()
+    return 0.0 if row is None else float(row[0])
 
 
 def data_folder(conn: Connection) -> str | None:

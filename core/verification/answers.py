@@ -3,7 +3,7 @@
 from msgspec import UNSET, Struct, UnsetType
 
 from core.base.answers import Time
-from core.verification.report import Problem, Report, Warning
+from core.verification.report import Problem, Report, RowWarning
 
 
 class CheckpointUsed(Struct, frozen=True, kw_only=True):
@@ -35,7 +35,7 @@ class Verification(Struct, frozen=True, kw_only=True):
     problems: list[Problem]
     """The first hundred problems. problem_count counts all of them."""
     warning_count: int
-    warnings: list[Warning]
+    warnings: list[RowWarning]
     """The first hundred rows from before a rule of today, such as names that people cannot tell apart. They are no damage."""
     checkpoint: CheckpointUsed | None
     """The checkpoint that the verification went on from, or the newest valid one when it read everything."""

@@ -28,7 +28,7 @@ class Problem(Struct, frozen=True):
         return f"{self.table}, {self.key}, {self.what}: expected {self.expected}, found {self.found}"
 
 
-class Warning(Struct, frozen=True):
+class RowWarning(Struct, frozen=True):
     """A row from before a rule, which no new row may break. It is no damage, and can be used as before."""
 
     table: str
@@ -54,7 +54,7 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
     """The first problems: those of the log and its outcomes in seq order, then those of the state."""
     problem_count: int = 0
-    warnings: list[Warning] = field(default_factory=list)
+    warnings: list[RowWarning] = field(default_factory=list)
     """The first warnings. A ledger with warnings is sound."""
     warning_count: int = 0
     from_sequence: int = 1
@@ -80,7 +80,7 @@ class Report:
         """Count a warning, and keep it while fewer than ``LISTED`` are kept."""
         self.warning_count += 1
         if len(self.warnings) < LISTED:
-            self.warnings.append(Warning(table, key, what, message))
+            self.warnings.append(RowWarning(table, key, what, message))
 
     def compare(self, table: str, key: str, because: str, values: Iterable[tuple[str, object, object]]) -> None:
         """Add a problem for each name whose expected value and found value differ.

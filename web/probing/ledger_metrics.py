@@ -87,9 +87,10 @@ class LedgerCollector:
         with reading_within(self._engine, STATEMENT_S) as conn:
             found = figures.read(conn)
             ticks, verified, beats = probes.ticks(conn), probes.verified(conn), heartbeats.every(conn)
+            unverified_s = probes.ledger_age_s(conn) if verified is None else verified.age_s
         self._add_up()
         sums = None if self._sums_at is None else (self._sums, time.monotonic() - self._sums_at)
-        return [*_figures(found), *_parts(ticks, verified, beats), *_sums(sums)]
+        return [*_figures(found), *_parts(ticks, beats), *_verification(verified, unverified_s), *_sums(sums)]
 
     def _add_up(self) -> None:
         """Add up all balances, if it is time. One that takes too long is left out, and tried again later."""
@@ -135,14 +136,16 @@ def _figures(found: Figures) -> Iterator[Metric]:
     yield _gauge("pacioli_funding_runs_unfinished", "Funding runs that have not ended.", ("status",), runs)
 
 
-def _parts(ticks: list[Ticked], verified: Verified | None, beats: list[Heartbeat]) -> Iterator[Metric]:
+def _verification(verified: Verified | None, age_s: float) -> Iterator[Metric]:
+    """A ledger that was never verified is as old as its last verification would be."""
+    problems = 0 if verified is None else verified.problem_count
+    yield _gauge("pacioli_verification_age_seconds", "Time since the last verification.", (), [([], age_s)])
+    yield _gauge("pacioli_verification_problems", "Problems found and not cleared.", (), [([], problems)])
+
+
+def _parts(ticks: list[Ticked], beats: list[Heartbeat]) -> Iterator[Metric]:
     late = [([tick.name], tick.late_s) for tick in ticks if tick.late_s is not None]
     yield _gauge("pacioli_tick_age_seconds", "Time since a tick last began.", ("tick",), late)
-    if verified is not None:
-        yield _gauge("pacioli_verification_age_seconds", "Age of the last verification.", (), [([], verified.age_s)])
-        yield _gauge(
-            "pacioli_verification_problems", "Problems found and not cleared.", (), [([], verified.problem_count)]
-        )
     lately = [beat for beat in beats if beat.age_s <= WORKER_SILENT_S]
     alive = [([part], float(sum(beat.part == part for beat in lately))) for part in ("web", "worker", "beat")]
     yield _gauge("pacioli_processes_alive", "Processes heard of lately.", ("part",), alive)

@@ -55,7 +55,7 @@ class Own:
         follow(metrics.COALESCED, self._doorbell.coalesced)
         follow(metrics.FAILED, self._doorbell.failed)
         for loop in loops():
-            follow(metrics.THREAD_FAILURES.labels(loop.name), loop.failures)
+            follow(metrics.THREAD_FAILURES.labels(loop.name), loop.failures, loop)
         for name, pool in pools(self._engine).items():
             metrics.CONNECTIONS.labels(name, "used").set(pool.checkedout())
             metrics.CONNECTIONS.labels(name, "open").set(pool.checkedin() + pool.checkedout())
