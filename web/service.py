@@ -4,6 +4,7 @@ import gc
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from flask import current_app
 from redis import Redis
@@ -17,6 +18,7 @@ from core.base import logs
 from core.base.db import connect
 from core.base.settings import SettingsError, read
 from core.ledger.directory import Directory
+from core.migrations.fitness import Unfit, refuse_unfit
 from web.accept.committer import Committer
 from web.accept.doorbell import Doorbell
 from web.accept.waiting import Waiting
@@ -30,6 +32,10 @@ THREADS = 32
 
 WAITING_PLACES = THREADS // 2
 """The number of long polls that one process holds at a time."""
+
+
+USE_S = 10.0
+"""A request may use a connection for so long. One that finds Postgres standing still is answered 503 by then."""
 
 
 @dataclass
@@ -71,12 +77,21 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     assert settings.database_url is not None
-    engine = connect(settings.database_url, connections=10, within_s=10.0)
+    budget = settings.web_connections
+    # The checks have connections of their own, so that they see the database when requests have taken all others.
+    for_checks = 2 if budget >= 4 else 0
+    open_ = partial(connect, settings.database_url, pooler=settings.pooler)
+    timeout_s = settings.statement_timeout_s
+    engine = open_(connections=budget - for_checks, within_s=USE_S, statement_timeout_s=timeout_s)
+    checked = open_(connections=for_checks, within_s=5.0, statement_timeout_s=4) if for_checks else engine
+    try:
+        refuse_unfit(engine)
+    except Unfit as error:
+        raise SystemExit(f"DATABASE_URL: {error}") from None
     redis = clients.connect(settings.redis) if settings.redis is not None else None
     identity = Identity(engine, on_redis=celeryconfig.ON_REDIS)
     doorbell = Doorbell(identity, Notes(redis, identity))
-    # The checks have connections of their own, so that they see the database when requests have taken all others.
-    probe = Probe(connect(settings.database_url, connections=2, within_s=5.0, statement_timeout_s=4), redis, identity)
+    probe = Probe(checked, redis, identity)
     committer = Committer(engine, doorbell.ring)
     prober = probe.prober(Own(engine, committer, doorbell))
     prober.start()

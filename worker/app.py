@@ -48,7 +48,13 @@ CHAIN_KEY = SETTINGS.chain_key
 def engine() -> Engine:
     """Return the engine of this process."""
     assert SETTINGS.database_url is not None
-    return connect(SETTINGS.database_url, connections=3, within_s=60.0)
+    return connect(
+        SETTINGS.database_url,
+        connections=SETTINGS.worker_connections,
+        statement_timeout_s=SETTINGS.statement_timeout_s,
+        within_s=SETTINGS.statement_timeout_s + 5.0,
+        pooler=SETTINGS.pooler,
+    )
 
 
 @cache

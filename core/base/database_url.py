@@ -40,9 +40,11 @@ def parameters(url: str) -> dict[str, str]:
         named = _DRIVER.match(url)
         if named is None:
             raise ValueError(f"is not a URL such as {EXAMPLE}")
-        raise ValueError(f"begins with {named[1]}://, which Pacioli has no driver for: begin it with postgresql://")
+        raise ValueError(f"is not a URL such as {EXAMPLE}: {named[1]}:// names a driver that is not ours")
     try:
         given = conninfo_to_dict(_with_joined_hosts("postgresql://" + url[scheme.end() :]))
+        if any(port and not 0 < int(port) < 65536 for port in str(given.get("port", "")).split(",")):
+            raise ValueError
     except (psycopg.Error, ValueError):  # The message could have a piece of the password in it.
         raise ValueError(
             f"is not a URL such as {EXAMPLE}: see its port, the names after the ?, and that each of @ : / ? # % in "
@@ -59,7 +61,7 @@ def environment_options() -> str:
 
 def engine_url(of: dict[str, str]) -> URL:
     """Write parameters as SQLAlchemy's URL, for engines and those who copy them. Several hosts are in its query."""
-    rest = {name: value for name, value in of.items() if name not in ("user", "password", "dbname")}
+    rest = {name: value for name, value in of.items() if name not in ("user", "password", "dbname", "sslpassword")}
     host, port = rest.get("host", ""), rest.get("port", "")
     plain = "," not in host + port and not host.startswith(("/", "@")) and port.isdigit()
     return URL.create(

@@ -60,7 +60,7 @@ def connect(
         ValueError: the URL cannot be used.
     """
     given = parameters(url)
-    libpq = DEFAULTS | given
+    libpq = DEFAULTS | given | {"client_encoding": "UTF8"}
     chosen = session.CHOSEN | {"statement_timeout": f"{statement_timeout_s}s", "lock_timeout": f"{lock_timeout_s}s"}
     local: dict[str, str] = {}
     if pooler:

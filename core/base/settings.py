@@ -8,11 +8,11 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import Annotated, Any, get_type_hints
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 from msgspec import Struct
 
-from core.base import redis_url
+from core.base import database_url, redis_url
 from core.base.redis_url import RedisUrl
 
 CHAIN_KEY_DIGITS = 64
@@ -21,8 +21,11 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 DEFAULT_BROKER = "redis://127.0.0.1:6379/0"
 
-_PASSWORD = re.compile(r"(//[^:@/]*):[^@/]*@")
-_PASSWORD_OPTION = re.compile(r"([?&]\w*password=)[^&]*")
+_PASSWORD = re.compile(r"(//[^:@/\s]*):[^\s]*@")
+"""Matches from the first colon of a URL's user to the last @, because a password may hold any character by mistake."""
+
+_OPTION = re.compile(r"(?P<name>[\w%.-]+)(?P<equals>\s*=\s*)(?P<value>'(?:\\.|[^'\\])*'|[^\s&'\"]+)")
+_SECRET = re.compile(r"(?i)pass(word|wd|phrase)?$|pwd$|secret$|token$|credentials?$")
 
 
 class SettingsError(Exception):
@@ -53,12 +56,7 @@ class Variable(Struct, frozen=True, kw_only=True):
 
 
 def _database_url(text: str) -> str:
-    try:
-        is_url = re.match(r"postgres(ql)?(\+psycopg)?://", text) and urlsplit(text).port != 0
-    except ValueError:  # The host or the port is none.
-        is_url = False
-    if not is_url:
-        raise ValueError("is not a URL such as postgresql://user:password@host/database")
+    database_url.parameters(text)
     return text
 
 
@@ -83,6 +81,12 @@ def _host_names(text: str) -> frozenset[str]:
                 f"has {name!a}, which is no host name such as ledger.example.com: leave out scheme and port"
             )
     return names
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
+        raise ValueError(f"must be a whole number from 1 on, not {text!r}")
+    return int(text)
 
 
 def _on_or_off(text: str) -> bool:
@@ -236,6 +240,44 @@ class Settings(Struct, frozen=True, kw_only=True):
             parse=_port,
         ),
     ]
+    pooler: Annotated[
+        bool,
+        Variable(
+            name="PACIOLI_POOLER",
+            meaning="`on` when DATABASE_URL leads to PgBouncer or another pooler in transaction mode. Nothing is then kept in "
+            "a session, and nothing is prepared.",
+            parse=_on_or_off,
+            default="off",
+        ),
+    ]
+    web_connections: Annotated[
+        int,
+        Variable(
+            name="PACIOLI_WEB_CONNECTIONS",
+            meaning="How many connections to Postgres one web process opens at most. Too few are slow, and not wrong.",
+            parse=_count,
+            default="10",
+        ),
+    ]
+    worker_connections: Annotated[
+        int,
+        Variable(
+            name="PACIOLI_WORKER_CONNECTIONS",
+            meaning="How many connections to Postgres one worker process opens at most. A worker has one process more than it "
+            "decides in.",
+            parse=_count,
+            default="3",
+        ),
+    ]
+    statement_timeout_s: Annotated[
+        int,
+        Variable(
+            name="PACIOLI_STATEMENT_TIMEOUT_S",
+            meaning="Postgres cancels a statement of web or worker after so many seconds. Lists have 5 seconds.",
+            parse=_count,
+            default="60",
+        ),
+    ]
     data: Annotated[
         str,
         Variable(
@@ -317,6 +359,11 @@ def missing(name: str) -> str:
     return f"{name} is not set: {variable.meaning}"
 
 
-def without_password(url: str) -> str:
-    """Hide the password in a URL."""
-    return _PASSWORD_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
+def without_password(text: str) -> str:
+    """Hide every password in a URL, or in a text with URLs or libpq's ``name=value`` pairs in it."""
+    return _OPTION.sub(_hide, _PASSWORD.sub(r"\1:***@", text))
+
+
+def _hide(option: re.Match[str]) -> str:
+    is_secret = _SECRET.search(unquote(option["name"]))
+    return f"{option['name']}{option['equals']}***" if is_secret else option[0]

@@ -21,7 +21,7 @@ def migrate(data: Path) -> None:
     Example:
       DATABASE_URL=postgresql://user:password@host/ledger pacioli migrate
     """
-    with database(data) as engine:
+    with database(data, to_migrate=True) as engine:
         migrations.upgrade(engine)
     click.echo("the database is up to date")
 

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from core.base.db import LONG_S, connect
 from core.base.settings import Settings, SettingsError, chain_key, read
+from core.migrations.fitness import Unfit, refuse_unfit
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -85,15 +86,20 @@ def settings() -> Settings:
 
 
 @contextmanager
-def database(data: Path) -> Iterator[Engine]:
+def database(data: Path, *, to_migrate: bool = False) -> Iterator[Engine]:
     """Open an engine for DATABASE_URL, else for the database of the instance that runs in the data folder.
 
     Raises:
-        Unavailable: there is neither.
+        Unavailable: there is neither, or the database is unfit for what the command does.
     """
-    engine = connect(settings().database_url or running(data, "database_url"), connections=6, within_s=LONG_S)
+    known = settings()
+    url = known.database_url or running(data, "database_url")
+    engine = connect(url, connections=6, within_s=LONG_S, pooler=known.pooler)
     try:
+        refuse_unfit(engine, to_migrate=to_migrate)
         yield engine
+    except Unfit as error:
+        raise Unavailable(str(error)) from None
     finally:
         engine.dispose()
 

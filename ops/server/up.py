@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import re
 import secrets
 import shlex
 import shutil
@@ -21,6 +20,7 @@ import click
 import psycopg
 from filelock import FileLock, Timeout
 
+from core.base.database_url import DEFAULTS, parameters
 from core.base.lines import Lines
 from core.base.logs import is_terminal
 from core.base.settings import SettingsError, chain_key, read, without_password
@@ -219,10 +219,9 @@ def _chain_key(data: Path, env: Mapping[str, str]) -> str:
 
 def _check_database(url: str) -> None:
     try:
-        # psycopg does not know the driver in a SQLAlchemy URL.
-        psycopg.connect(re.sub(r"^(\w+)\+\w+:", r"\1:", url), connect_timeout=5).close()
+        psycopg.connect(**(DEFAULTS | parameters(url))).close()  # type: ignore[arg-type]
     except psycopg.Error as error:
-        reason = " ".join(str(error).split())
+        reason = without_password(" ".join(str(error).split()))
         raise StartError(
             f"DATABASE_URL does not answer ({reason}): start that Postgres, or unset DATABASE_URL to get a private one"
         ) from None

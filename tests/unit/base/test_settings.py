@@ -47,7 +47,7 @@ def test_all_faults_are_told_at_once() -> None:
         "PACIOLI_PRECISION_CHECK": "OFF",
     }
     assert faults(environ) == [
-        "DATABASE_URL is not a URL such as postgresql://user:password@host/database",
+        "DATABASE_URL is not a URL such as postgresql://user:password@host/database: mysql:// names a driver that is not ours",
         "REDIS_URL is not a URL such as redis://host:6379/0",
         "BROKER_URL is not a URL such as amqp://user:password@host/vhost",
         "PACIOLI_CHAIN_KEY must be at least 64 hexadecimal digits, such as `openssl rand -hex 32` prints",
@@ -111,3 +111,84 @@ def test_what_is_shown_holds_no_secret() -> None:
         without_password("sentinel://h:1?master=m&sentinel_password=pw")
         == "sentinel://h:1?master=m&sentinel_password=***"
     )
+
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://me:hunter2@host/db",
+        "postgresql://me:a@hunter2@host/db",
+        "postgresql://me:a/hunter2@host/db",
+        "postgresql://me:a:hunter2@host/db",
+        "postgresql://me:a?hunter2#x@host/db",
+        "postgresql+psycopg://:hunter2@/db?host=/tmp",
+        "postgresql://me@h1:1,h2:2/db?password=hunter2&sslmode=require",
+        "postgresql://h/db?user=me&pass%77ord=hunter2",
+        "postgresql://h/db?sslpassword=hunter2",
+        "host=h password=hunter2 dbname=db",
+        "host=h password = 'a hunter2' dbname=db",
+        r"host=h password='it\'s hunter2' dbname=db",
+        'connection to "postgresql://me:hunter2@host/db" failed: see postgresql://you:hunter2@other/db',
+        "rediss://:hunter2@h:1/0",
+        "amqp://me:hunter2@host/vhost",
+        "sentinel://h:1;sentinel://h:2?sentinel_password=hunter2",
+    ],
+)
+def test_no_form_of_a_url_shows_its_password(text: str) -> None:
+    assert SECRET not in without_password(text)
+    assert "***" in without_password(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://h1:5432,h2:5432/db?target_session_attrs=read-write",
+        "postgresql+psycopg://postgres@/db?host=/tmp&passfile=/etc/pass",
+        "host=h user=me",
+    ],
+)
+def test_what_is_no_password_is_shown(text: str) -> None:
+    assert without_password(text) == text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://h1:5432,h2:5433/db",
+        "postgresql://u:p%40%3A%2F@[::1]:5432/db?options=-c%20search_path%3Dx",
+        "postgresql://u@/db?host=h1:1&host=h2:2&target_session_attrs=primary",
+        "postgresql:///db?service=x&passfile=/p",
+        "postgres://",
+        "PostgreSQL://h/db",
+    ],
+)
+def test_every_url_of_libpq_will_do(url: str) -> None:
+    assert read({"DATABASE_URL": url}).database_url == url
+
+
+@pytest.mark.parametrize(
+    "driver", ["postgresql+asyncpg", "postgresql+psycopg2", "mysql", "sqlite", "postgresql+pg8000"]
+)
+def test_another_driver_is_named_and_refused(driver: str) -> None:
+    (fault,) = faults({"DATABASE_URL": f"{driver}://me:hunter2@h/db"})
+    assert f"{driver}:// names a driver that is not ours" in fault
+    assert SECRET not in fault
+
+
+@pytest.mark.parametrize(
+    "rest", ["me:hunter2@h:99999x/db", "me:hunter2%zz@h/db", "me:hunter2@h/db?no_such=1", "me:hunter2@[::1/db"]
+)
+def test_a_url_that_libpq_cannot_read_is_refused_without_its_password(rest: str) -> None:
+    (fault,) = faults({"DATABASE_URL": f"postgresql://{rest}"})
+    assert fault.startswith("DATABASE_URL is not a URL such as postgresql://")
+    assert SECRET not in fault
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "ten", "1.5", "9999999"])
+def test_a_budget_is_a_count(text: str) -> None:
+    assert faults({"PACIOLI_WEB_CONNECTIONS": text}) == [
+        f"PACIOLI_WEB_CONNECTIONS must be a whole number from 1 on, not {text!r}"
+    ]
