@@ -2,7 +2,9 @@
 
 import importlib
 import importlib.util
+import os
 import sys
+import traceback
 from typing import Any
 
 import click
@@ -11,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from core.base import logs
 from core.base.errors import InvalidRequest, LedgerError, TransientError
+from core.base.settings import without_password
 from ops.server.instance import Unavailable
 
 COMMANDS = {
@@ -49,25 +52,75 @@ class Main(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         logs.configure(stream=sys.stderr, level="warning")  # What the core has to say beside a command's own words.
         try:
-            return super().invoke(ctx)
-        except TransientError as error:
-            raise Unavailable(_database_trouble(error.__cause__ or error)) from None
-        except InvalidRequest as error:
-            raise click.UsageError(error.message) from None
-        except LedgerError as error:
-            raise click.ClickException(error.message) from None
-        except UnicodeEncodeError as error:
-            text = f"{error.object!a} is not text in UTF-8, so it cannot be sent: see the locale of the terminal"
-            raise click.UsageError(text) from None
-        except ArgumentError:
-            raise Unavailable("DATABASE_URL is not a URL such as postgresql://user:password@host/database") from None
-        except (DBAPIError, psycopg.Error) as error:
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            if getattr(cause, "sqlstate", None) == "42P01":
-                raise Unavailable("this database has no ledger yet: run `pacioli migrate`") from None
-            if getattr(cause, "sqlstate", None) is None and isinstance(cause, psycopg.OperationalError):
-                raise Unavailable(_database_trouble(cause)) from None
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # A full disk or a closed pipe shows here, not when the interpreter ends.
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
             raise
+        except KeyboardInterrupt:
+            click.echo("stopped by Ctrl-C", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
+        except Exception as error:
+            if os.environ.get("PACIOLI_LOG_LEVEL") == "debug":
+                traceback.print_exc()
+            raise _told(error) from None
+        return result
+
+
+INTERRUPTED = 130
+"""The exit status of a command that Ctrl-C ended, as shells have it."""
+
+
+def _told(error: Exception) -> click.ClickException:
+    """Make one sentence of what ended a command, with what to do next."""
+    match error:
+        case TransientError():
+            return Unavailable(_database_trouble(error.__cause__ or error))
+        case InvalidRequest():
+            return click.UsageError(error.message)
+        case LedgerError():
+            return click.ClickException(error.message)
+        case UnicodeEncodeError():
+            text = f"{error.object!a} is not text in UTF-8, so it cannot be sent: see the locale of the terminal"
+            return click.UsageError(text)
+        case ArgumentError():
+            return Unavailable("DATABASE_URL is not a URL such as postgresql://user:password@host/database")
+        case DBAPIError() | psycopg.Error():
+            return _told_of_database(error)
+        case OSError():
+            where = f" {error.filename}" if error.filename else ""
+            return Unavailable(f"cannot read or write{where} ({error.strerror or error}): see its rights and its disk")
+        case ModuleNotFoundError():
+            return Unavailable(f"the Python package {error.name} is missing: install pacioli again")
+    return _unexpected(error)
+
+
+def _told_of_database(error: DBAPIError | psycopg.Error) -> click.ClickException:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    state = getattr(cause, "sqlstate", None)
+    if state in ("42P01", "3F000"):
+        return Unavailable("this database has no ledger yet: run `pacioli migrate`")
+    if state == "42703":
+        return Unavailable("this database is of another release: run `pacioli migrate`")
+    if state == "42501":
+        return Unavailable(
+            f"the database does not allow it ({_line(cause)}): use a role with the rights, see DATABASE_URL"
+        )
+    if state is None and isinstance(cause, psycopg.OperationalError):
+        return Unavailable(_database_trouble(cause))
+    return _unexpected(cause or error)
+
+
+def _unexpected(error: BaseException) -> click.ClickException:
+    return Unavailable(
+        f"unexpected {type(error).__name__} ({_line(error)}): run it again with PACIOLI_LOG_LEVEL=debug, "
+        "and report what that prints"
+    )
+
+
+def _line(error: object) -> str:
+    """Write an error in one line, without passwords and without characters that steer a terminal."""
+    text = " ".join(str(error).split())
+    return "".join(character if character.isprintable() else "?" for character in without_password(text))[:300]
 
 
 @click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"]})
@@ -91,7 +144,7 @@ def main() -> None:
 
 def _database_trouble(error: BaseException) -> str:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    reason = " ".join(str(cause).split()) or type(cause).__name__
+    reason = _line(cause) or type(cause).__name__
     return f"the database does not answer ({reason}): see that it runs and that DATABASE_URL is right, then try again"
 
 

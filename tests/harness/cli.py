@@ -12,7 +12,7 @@ from werkzeug.serving import make_server
 
 from ops.cli.main import main
 
-HERE = "http://testserver"
+HERE = "http://localhost"
 """The address of the application in this process. Any other is asked over the network."""
 
 Run = Callable[..., Result]

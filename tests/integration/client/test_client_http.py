@@ -48,7 +48,7 @@ def noting(app: Flask) -> Noting:
 
 @pytest.fixture
 def client(noting: Noting) -> Iterator[Client]:
-    with Client("http://testserver", transport=noting) as client:
+    with Client("http://localhost", transport=noting) as client:
         yield client
 
 
