@@ -29,7 +29,7 @@ class Verified(NamedTuple):
     kind: str
     last_seq: int
     problem_count: int
-    """The number of problems that the newest unsound verification found. A later one of the same rows may clear it."""
+    """The number of problems that the newest verification of each kind found."""
     unsound_at: datetime | None
 
 
@@ -46,14 +46,14 @@ _TICKS = """
     ORDER BY name
 """
 
-# A later verification clears an unsound one if it covers the same rows.
+# A kind is sound again when its newest verification is. One that found damage stays at it, so it does not hide it.
 _VERIFIED = """
     SELECT
         newest.at,
         extract(epoch FROM clock_timestamp() - newest.at)::float,
         newest.kind,
         newest.last_seq,
-        coalesce(unsound.problem_count, 0),
+        coalesce(unsound.problem_count, 0)::int,
         unsound.at
     FROM (
         SELECT at, kind, last_seq
@@ -61,20 +61,15 @@ _VERIFIED = """
         ORDER BY id DESC
         LIMIT 1
     ) AS newest
-    LEFT JOIN (
-        SELECT id, at, problem_count, first_seq, last_seq
-        FROM verifications
+    CROSS JOIN (
+        SELECT sum(problem_count) AS problem_count, min(at) AS at
+        FROM (
+            SELECT DISTINCT ON (kind) problem_count, at
+            FROM verifications
+            ORDER BY kind, id DESC
+        ) AS last
         WHERE problem_count > 0
-        ORDER BY id DESC
-        LIMIT 1
-    ) AS unsound ON NOT EXISTS (
-        SELECT
-        FROM verifications AS sound
-        WHERE sound.id > unsound.id
-          AND sound.problem_count = 0
-          AND sound.first_seq <= unsound.first_seq
-          AND sound.last_seq >= unsound.last_seq
-    )
+    ) AS unsound
 """
 
 _LEDGER_AGE = """

@@ -26,8 +26,8 @@ OLDEST_S = 60
 CLOCK_OFF_S = 1.0
 """How far a host's clock may be off."""
 
-VERIFY_LATE_S = 3 * RATES[Tick.VERIFY].every_s
-"""The age of the last verification at which two were missed."""
+VERIFY_LATE_S = 3 * RATES[Tick.SLICE].every_s + TICK_LATE_S
+"""The age of the last verification at which two were missed. A slice is verified each minute."""
 
 
 class Facts(Struct, frozen=True, kw_only=True):

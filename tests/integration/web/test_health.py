@@ -181,15 +181,22 @@ def test_a_web_process_measures_its_own_clock(engine: Engine, health: Ask, monke
     assert "+90." in only(health(), "clocks")["what"]
 
 
-def test_damage_that_a_verification_found_stays_until_its_rows_are_sound(engine: Engine, health: Ask) -> None:
+def test_damage_that_a_verification_found_stays_until_one_of_its_kind_is_sound(engine: Engine, health: Ask) -> None:
     live(engine)
-    found = "INSERT INTO verifications (at, kind, first_seq, last_seq, complete, problem_count, problems, took_s)"
-    execute(engine, f"{found} VALUES (clock_timestamp(), 'slice', 5, 9, true, 2, '[]', 0.1)")
+
+    def verified(kind: str, problems: int) -> None:
+        columns = "(at, kind, first_seq, last_seq, complete, problem_count, problems, took_s)"
+        values = f"(clock_timestamp(), '{kind}', 5, 9, true, {problems}, '[]', 0.1)"
+        execute(engine, f"INSERT INTO verifications {columns} VALUES {values}")
+
+    verified("slice", 2)
+    verified("full", 3)
     problem = only(health(), "verification")
-    assert "2 problems" in problem["what"] and "pacioli verify" in problem["advice"]
-    execute(engine, f"{found} VALUES (clock_timestamp(), 'slice', 6, 20, true, 0, '[]', 0.1)")
-    only(health(), "verification")
-    execute(engine, f"{found} VALUES (clock_timestamp(), 'slice', 1, 9, true, 0, '[]', 0.1)")
+    assert "5 problems" in problem["what"] and "pacioli verify" in problem["advice"]
+    verified("checkpoint", 0)
+    verified("full", 0)
+    assert "2 problems" in only(health(), "verification")["what"]
+    verified("slice", 0)
     assert health()["status"] == "UP"
 
 
