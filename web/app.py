@@ -25,6 +25,7 @@ from web import (
     ledgers,
     metadata,
     metrics,
+    parts,
     queues,
     refunds,
     transactions,
@@ -63,7 +64,8 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     ledger = start(environ)
     app.extensions["pacioli"] = ledger
     for module in (
-        transactions, holds, refunds, funding, balances, history, ledgers, metadata, queues, health, metrics, verification,
+        transactions, holds, refunds, funding, balances, history, ledgers, metadata, parts, queues, health, metrics,
+        verification,
         openapi, docs,
     ):  # fmt: skip
         app.register_blueprint(module.blueprint)

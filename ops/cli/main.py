@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 import psycopg
+import structlog
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from core.base import logs
@@ -24,6 +25,7 @@ COMMANDS = {
     "fund": "ops.cli.fund",
     "funding": "ops.cli.funding",
     "queues": "ops.cli.queues",
+    "top": "ops.cli.top",
     "currencies": "ops.cli.currencies",
     "verify": "ops.cli.verify",
     "snapshot": "ops.cli.upkeep",
@@ -50,7 +52,8 @@ class Main(click.Group):
         return found
 
     def invoke(self, ctx: click.Context) -> Any:
-        logs.configure(stream=sys.stderr, level="warning")  # What the core has to say beside a command's own words.
+        if not structlog.is_configured():
+            logs.configure(stream=sys.stderr, level="warning")  # What the core has to say beside a command's own words.
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()  # A full disk or a closed pipe shows here, not when the interpreter ends.

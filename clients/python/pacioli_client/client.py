@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import httpx
 
-from pacioli_client.answers.service import Health, Queue, Verification
+from pacioli_client.answers.service import Health, Parts, Queue, Verification
 from pacioli_client.balances import Balances
 from pacioli_client.funding import Funding
 from pacioli_client.ledgers import Ledgers
@@ -46,6 +46,10 @@ class Client:
     def health(self) -> Health:
         """Return whether the service works. A service that is DOWN returns an answer instead of an error."""
         return self._wire.ask(Health, Request("GET", "/health", also=frozenset({503})))
+
+    def parts(self) -> Parts:
+        """Return the processes of the service, its ticks and its last verification."""
+        return self._wire.ask(Parts, Request("GET", "/parts"))
 
     def verify(self) -> Verification:
         """Verify the log after the last checkpoint. The service may need some seconds."""

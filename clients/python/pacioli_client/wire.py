@@ -27,7 +27,7 @@ _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 _ONE = (
     transactions.Transaction, transactions.BatchAccepted, transactions.Batch, balances.Balance, balances.BalanceAt,
-    ledgers.Ledger, funding.Job, funding.Run, funding.DryRun, service.Health, service.Verification, dict[str, Any],
+    ledgers.Ledger, funding.Job, funding.Run, funding.DryRun, service.Health, service.Parts, service.Verification, dict[str, Any],
 )  # fmt: skip
 _MANY = (
     transactions.Transaction, balances.Balance, balances.Entry, ledgers.Ledger, funding.Job, funding.Run, funding.Row,

@@ -84,7 +84,7 @@ def play(api: Api, ledger: Ledger) -> None:
         }  # fmt: skip
         return call("POST", "/transactions", body | more)
 
-    for path in ("/health", "/health/live", "/health/ready", "/queues", "/verify"):
+    for path in ("/health", "/health/live", "/health/ready", "/queues", "/parts", "/verify"):
         call("GET", path)
     home = call("POST", "/ledgers", {"name": "Customers", "meta_data": {"region": "EU"}})["ledger_id"]
     call("GET", f"/ledgers/{home}")

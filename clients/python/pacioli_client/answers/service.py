@@ -54,6 +54,58 @@ class Health(Struct, frozen=True, kw_only=True):
     problems: list[Problem] = []
 
 
+class PartChild(Struct, frozen=True, kw_only=True):
+    """A child process of a worker, which runs the tasks."""
+
+    pid: int
+    answers: bool
+    task: str | None
+    busy_s: Decimal
+    ended: int
+
+
+class Process(Struct, frozen=True, kw_only=True):
+    """The last heartbeat of a process of the service."""
+
+    name: str
+    part: str
+    host: str
+    heard_s: Decimal
+    clock_off_s: Decimal
+    up_s: Decimal | None
+    consuming: bool | None
+    standing_in: bool | None
+    children: list[PartChild]
+
+
+class TickDone(Struct, frozen=True, kw_only=True):
+    """When a tick was last done, and by which process."""
+
+    name: str
+    at: datetime | None
+    ago_s: Decimal | None
+    by: str
+
+
+class LastVerification(Struct, frozen=True, kw_only=True):
+    """The newest verification of a part of the log."""
+
+    kind: str
+    at: datetime
+    ago_s: Decimal
+    last_sequence: int
+    problem_count: int
+
+
+class Parts(Struct, frozen=True, kw_only=True):
+    """What the parts of the service last recorded. ``known`` is False while their records cannot be read."""
+
+    known: bool
+    processes: list[Process]
+    ticks: list[TickDone]
+    verification: LastVerification | None
+
+
 class Damage(Struct, frozen=True, kw_only=True):
     """A value that does not follow from the history."""
 
