@@ -27,6 +27,9 @@ _CELERY_CONNECT_TIMEOUT_S = 2.0
 _CELERY_TIMEOUT_S = 5.0
 """A worker waits for a message for a second at a time, so its answers come later than ours."""
 
+_ONCE = Retry(NoBackoff(), 0)
+"""Asks the next sentinel at once when one is away. The library would try the same one for seconds."""
+
 
 def connect(url: RedisUrl) -> Redis:
     """Make a client, which connects when it is used. Its calls end within seconds, whatever the server does.
@@ -92,4 +95,4 @@ def _tls(url: RedisUrl) -> dict[str, Any]:
 def _sentinel_options(url: RedisUrl, options: dict[str, Any]) -> dict[str, Any]:
     """Return the options of the connections to the sentinels themselves, which have a login of their own."""
     timeouts = {name: options[name] for name in ("socket_timeout", "socket_connect_timeout")}
-    return {**timeouts, "username": url.sentinel_username, "password": url.sentinel_password}
+    return {**timeouts, "retry": _ONCE, "username": url.sentinel_username, "password": url.sentinel_password}

@@ -119,3 +119,26 @@ def certificates(folder: Path) -> tuple[Path, Path, Path]:
     ):  # fmt: skip
         subprocess.run([openssl, *map(str, arguments)], check=True, capture_output=True)
     return ca, cert, key
+
+
+@contextmanager
+def sentinel(folder: Path, master: int, secret: str) -> Iterator[int]:
+    """Run a sentinel that watches the master on this port as ``mymaster``, and yield its port. Its password is ``watch``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "sentinel.conf"
+    file.write_text(
+        f"sentinel monitor mymaster 127.0.0.1 {master} 1\n"
+        f"sentinel auth-pass mymaster {secret}\n"
+        "sentinel down-after-milliseconds mymaster 1000\n"
+        "requirepass watch\n"
+    )
+    port = free_port()
+    program = find_redis()
+    assert program is not None
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([str(program), str(file), "--sentinel", "--port", str(port)], stdout=log, stderr=log)
+    try:
+        yield port
+    finally:
+        process.kill()
+        process.wait()
