@@ -6,14 +6,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 import celeryconfig
 from broker import clients
 from core.base import redis_url
 from tests.harness.programs import missing_program
-from tests.harness.redis_servers import celery_of, certificates, names, redis_server, take, until_ready
+from tests.harness.redis_servers import celery_of, certificates, free_port, names, redis_server, take, until_ready
 
 SECRET = "p@ss/w:rd?#%+;,& é"
 """A password of all the characters that mean something in a URL."""
@@ -55,8 +54,6 @@ def socket_path(start: Callable[..., int], tmp_path_factory: pytest.TempPathFact
 def tls(start: Callable[..., int], tmp_path_factory: pytest.TempPathFactory) -> str:
     """The place of a server that speaks TLS alone, and the option that names its authority."""
     ca, cert, key = certificates(tmp_path_factory.mktemp("ca"))
-    from tests.harness.redis_servers import free_port
-
     port = free_port()
     files = ["--tls-cert-file", str(cert), "--tls-key-file", str(key), "--tls-ca-cert-file", str(ca)]
     start("--port", "0", "--tls-port", str(port), "--tls-auth-clients", "no", "--requirepass", SECRET, *files)
@@ -137,10 +134,6 @@ def test_an_unknown_authority_is_refused_by_both(tls: str) -> None:
         clients.connect(redis_url.parse(url)).ping()
     with pytest.raises(Exception, match="CERTIFICATE_VERIFY_FAILED"):
         celery_of(url, names()).send_task(celeryconfig.DRAIN, (7,), retry=False)
-
-
-def _admin(port: int) -> "Redis":
-    return until_ready(f"redis://:{ENCODED}@127.0.0.1:{port}")
 
 
 def test_every_key_of_a_ledger_begins_with_its_prefix(start: Callable[..., int]) -> None:
