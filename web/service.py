@@ -18,9 +18,11 @@ from core.base import logs
 from core.base.db import connect
 from core.base.settings import SettingsError, read
 from core.ledger.directory import Directory
+from core.ledger.pressure import Limits
 from core.migrations.fitness import Unfit, refuse_unfit
 from web.accept.committer import Committer
 from web.accept.doorbell import Doorbell
+from web.accept.pressure import Gauge
 from web.accept.waiting import Waiting
 from web.probing.checks import Probe
 from web.probing.ledger_metrics import LedgerCollector
@@ -92,7 +94,8 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
     identity = Identity(engine, on_redis=celeryconfig.ON_REDIS)
     doorbell = Doorbell(identity, Notes(redis, identity))
     probe = Probe(checked, redis, identity)
-    committer = Committer(engine, doorbell.ring)
+    gauge = Gauge(engine, Limits(settings.max_waiting, settings.max_waiting_age_s))
+    committer = Committer(engine, doorbell.ring, gauge)
     prober = probe.prober(Own(engine, committer, doorbell))
     prober.start()
     return Service(

@@ -7,6 +7,7 @@ LedgerError
 │   └── ReferenceConflict   the reference names another transaction
 ├── TooSlow             the request would read more than it may
 ├── TransientError      the database was busy, gone or restarting; the same call may work next time
+├── Backpressure        too much waits already; the same call may work later
 └── InvariantBroken     a bug or damaged data; never retried
 """
 
@@ -41,6 +42,8 @@ class ErrorCode(StrEnum):
     """The service found a bug or damaged data. Its log has more."""
     GEN_UNAVAILABLE = "GEN_UNAVAILABLE"
     """The database or the broker is away. Try again."""
+    QUEUE_BACKPRESSURE = "QUEUE_BACKPRESSURE"
+    """Too many transactions wait to be decided, or one has waited for too long. Nothing was accepted. Try again later."""
     GEN_FOREIGN_HOST = "GEN_FOREIGN_HOST"
     """The ``Host`` of the request is not one of the service. PACIOLI_ALLOWED_HOSTS names more."""
     GEN_FOREIGN_ORIGIN = "GEN_FOREIGN_ORIGIN"
@@ -158,6 +161,13 @@ class TransientError(LedgerError):
 
     def __init__(self, message: str) -> None:
         super().__init__(ErrorCode.GEN_UNAVAILABLE, message)
+
+
+class Backpressure(LedgerError):
+    """Too much waits already. Nothing was accepted, and the same call may work later."""
+
+    def __init__(self, message: str, details: Any = None) -> None:
+        super().__init__(ErrorCode.QUEUE_BACKPRESSURE, message, details)
 
 
 class InvariantBroken(LedgerError):

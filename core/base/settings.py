@@ -101,6 +101,12 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= len(text) <= 12 and int(text) > 0):
+        raise ValueError(f"must be a whole number from 1 to 999999999999, not {text!r}")
+    return int(text)
+
+
 def _log_format(text: str) -> str:
     if text not in ("console", "json"):
         raise ValueError(f"must be console or json, not {text!r}")
@@ -276,6 +282,26 @@ class Settings(Struct, frozen=True, kw_only=True):
             meaning="Postgres cancels a statement of web or worker after so many seconds. Lists have 5 seconds.",
             parse=_count,
             default="60",
+        ),
+    ]
+    max_waiting: Annotated[
+        int,
+        Variable(
+            name="PACIOLI_MAX_WAITING",
+            meaning="The number of undecided transactions at which a POST gets 503 `QUEUE_BACKPRESSURE`. Queues with less "
+            "than their share go on. Commits and voids of holds are taken up to twice as many.",
+            parse=_limit,
+            default="1000000",
+        ),
+    ]
+    max_waiting_age_s: Annotated[
+        int,
+        Variable(
+            name="PACIOLI_MAX_WAITING_AGE_S",
+            meaning="The seconds that the oldest transaction of a queue may wait before a POST to that queue gets 503 "
+            "`QUEUE_BACKPRESSURE`.",
+            parse=_limit,
+            default="3600",
         ),
     ]
     data: Annotated[

@@ -59,6 +59,17 @@ WHERE queue IS NOT NULL
   AND seq = (SELECT max(seq) FROM funding_postings WHERE run = %(run)s)
 """
 
+# One probe of the primary key: the last row of the last piece has its highest seq.
+_UNDECIDED_PIECE = """
+SELECT log.queue, log.seq
+FROM funding_postings
+JOIN log USING (seq)
+JOIN queues ON queues.number = log.queue
+WHERE funding_postings.run = %(run)s
+  AND funding_postings.row = %(row)s
+  AND log.seq > queues.cursor
+"""
+
 _TALLY = """
 SELECT o.status, o.reason, count(*), coalesce(sum(o.amount), 0), max(o.decided_at)
 FROM funding_postings AS p
@@ -158,6 +169,11 @@ def others_posted(conn: Connection, run: RunRow, *, within_s: float) -> bool:
 def last_posted(conn: Connection, run: UUID) -> dict[int, int]:
     """Find the last posting of a run. Returns its seq by its queue, or an empty dictionary if nothing is posted."""
     return dict(driver(conn).execute(_LAST_POSTED, {"run": run}).fetchall())
+
+
+def undecided_piece(conn: Connection, run: RunRow) -> dict[int, int]:
+    """Return the last seq of the last posted piece by its queue, if the piece is undecided. Otherwise it is empty."""
+    return dict(driver(conn).execute(_UNDECIDED_PIECE, {"run": run.id, "row": run.posted_row}).fetchall())
 
 
 def tally(conn: Connection, run: UUID, *, after: int = 0, up_to: int = 2**63 - 1) -> list[Tally]:

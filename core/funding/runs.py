@@ -148,6 +148,9 @@ def _advance_run(conn: Connection, job: JobRow, run: RunRow, now: datetime, prog
             progress.ended.append(run._replace(status="REFUSED"))
         return {}
     if run.status == "POSTING":
+        # A call that ended early may have left its piece undecided. Its queue may stand still, and must not get more.
+        if progress.last_seq is None and (undecided := posting_store.undecided_piece(conn, run)):
+            return undecided
         return post_piece(conn, job, run, now, progress)
     if any(each.status is None for each in posting_store.tally(conn, run.id)):
         return posting_store.last_posted(conn, run.id)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from enum import IntEnum
 
 import structlog
@@ -24,6 +25,7 @@ from core.base.fence import in_transaction, stands_still
 from core.base.threads import Loop
 from core.ledger import append, trail
 from core.ledger.append import Submission
+from web.accept.pressure import Gauge
 
 GROUP_ROWS = 2_000
 """The number of rows at which a commit leaves the rest to the next one. A bulk is never split."""
@@ -67,7 +69,9 @@ class Committer:
     ``health`` and metrics read the attributes that have a docstring.
     """
 
-    def __init__(self, engine: Engine, ring: Callable[[Iterable[int]], None]) -> None:
+    def __init__(self, engine: Engine, ring: Callable[[Iterable[int]], None], gauge: Gauge | None = None) -> None:
+        self.gauge = gauge
+        """Knows how much waits, and refuses more than its limits allow."""
         self.committed: Callable[[int, float], None] = lambda rows, seconds: None
         """An observer, which gets the number of rows and the time of each commit."""
         self.groups = 0
@@ -94,8 +98,17 @@ class Committer:
 
         Raises:
             ReferenceConflict: a reference names another transaction. Nothing of that submission was accepted.
+            Backpressure: too much waits already. Nothing was accepted.
             TransientError: it is not known whether they were accepted. The same references may be sent again.
         """
+        admitted = self.gauge.admit(submissions) if self.gauge is not None else 0
+        try:
+            self._submit(submissions)
+        finally:
+            if admitted and self.gauge is not None:
+                self.gauge.release(admitted)
+
+    def _submit(self, submissions: Sequence[Submission]) -> None:
         entries = []
         for submission in submissions:
             entry = _Entry(submission)
@@ -195,8 +208,12 @@ class Committer:
         self.rows += rows
         if self._group_rows < GROUP_ROWS and rows >= self._group_rows:
             self._group_rows = min(self._group_rows + self._group_rows // 8 + 1, GROUP_ROWS)
-        self.committed(rows, time.monotonic() - started)
-        trail.accepted(submissions)
+        try:
+            self.committed(rows, time.monotonic() - started)
+            trail.accepted(submissions)
+        except Exception:  # They are committed, whatever an observer or the log says.
+            with suppress(Exception):
+                logger.exception("a commit could not be reported")
 
     def _halve(self, group: Sequence[_Entry], error: Exception, took_s: float) -> None:
         fault = fault_of(error)

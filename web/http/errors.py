@@ -10,10 +10,13 @@ from flask import Flask, Response, current_app, request
 from msgspec import UNSET, Struct, UnsetType
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from core.base.errors import ErrorCode, InvalidRequest, LedgerError, TransientError
+from core.base.errors import Backpressure, ErrorCode, InvalidRequest, LedgerError, TransientError
 from web.http import routes, wire
 
 logger = structlog.get_logger()
+
+BACKPRESSURE_RETRY_S = 5
+"""The seconds after which a client may try again when too much waits."""
 
 STATUS: dict[ErrorCode, int] = {
     ErrorCode.GEN_MALFORMED_REQUEST: 400,
@@ -28,6 +31,7 @@ STATUS: dict[ErrorCode, int] = {
     ErrorCode.GEN_FOREIGN_ORIGIN: 403,
     ErrorCode.GEN_INTERNAL: 500,
     ErrorCode.GEN_UNAVAILABLE: 503,
+    ErrorCode.QUEUE_BACKPRESSURE: 503,
     ErrorCode.AUTH_MISSING_API_KEY: 401,
     ErrorCode.AUTH_INVALID_API_KEY: 401,
     ErrorCode.LGR_NOT_FOUND: 404,
@@ -101,6 +105,10 @@ def _ledger_error(error: LedgerError) -> Response:
         logger.warning("not available", request_id=request.environ.get(wire.REQUEST_ID), error=repr(error.__cause__))
         response = error_response(error.code, error.message)
         response.headers["Retry-After"] = "1"
+        return response
+    if isinstance(error, Backpressure):  # The gauge has logged it, once for all requests.
+        response = error_response(error.code, error.message, details=error.details)
+        response.headers["Retry-After"] = str(BACKPRESSURE_RETRY_S)
         return response
     if STATUS.get(error.code, 500) >= 500:
         return _unexpected(error)

@@ -34,6 +34,19 @@ class Line(NamedTuple):
     """The seq of the first posting that waits."""
 
 
+class AgedLine(NamedTuple):
+    """The line of postings that wait in one queue, and how old it is."""
+
+    number: int
+    first: int
+    """The seq of the first posting that waits."""
+    age_s: float
+    last: int
+    """The last seq of the log, in whatever queue."""
+    queues: int
+    """The number of queues."""
+
+
 class QueueState(NamedTuple):
     """The state of one queue, as an operator sees it."""
 
@@ -128,6 +141,23 @@ _LINES = f"""
     FROM queues
     CROSS JOIN LATERAL (
         SELECT seq AS first
+        FROM log
+        WHERE {WAITING}
+        ORDER BY queue, seq
+        LIMIT 1
+    ) AS line
+"""
+
+_LINES_BY_AGE = f"""
+    SELECT
+        number,
+        first,
+        extract(epoch FROM clock_timestamp() - oldest_at)::float,
+        (SELECT max(seq) FROM log),
+        (SELECT count(*) FROM queues)
+    FROM queues
+    CROSS JOIN LATERAL (
+        SELECT seq AS first, accepted_at AS oldest_at
         FROM log
         WHERE {WAITING}
         ORDER BY queue, seq
@@ -340,6 +370,11 @@ def first_waiting(conn: Connection, *, but: Collection[int]) -> dict[int, int]:
 def lines(conn: Connection) -> list[Line]:
     """Read the line of each queue in which something waits."""
     return [Line(*row) for row in driver(conn).execute(_LINES).fetchall()]
+
+
+def lines_by_age(conn: Connection) -> list[AgedLine]:
+    """Read the line of each queue in which something waits. It reads one posting of each, and counts nothing."""
+    return [AgedLine(*row) for row in driver(conn).execute(_LINES_BY_AGE).fetchall()]
 
 
 def depths(conn: Connection, limit: int) -> dict[int, int]:

@@ -27,6 +27,7 @@ from core.funding import job_store, runs
 from core.funding import jobs as funding_jobs
 from core.funding.progress import Progress
 from core.funding.requests import FundingRule
+from core.ledger import drain
 from core.ledger.rules.model import RejectReason
 from core.lists.requests import FilterClause
 from tests.harness.factories import Ledger
@@ -223,4 +224,24 @@ def test_a_run_starts_though_what_came_before_it_takes_a_whole_turn_to_decide(le
     for _ in range(20):
         ledger.post(source="@Pool")
         runs.advance(ledger.engine, now=NOW, for_s=0)
+    assert run_statuses(ledger, job) == ["COMPLETED"]
+
+
+def test_a_run_whose_queue_stands_still_posts_no_more_than_one_piece(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_piece(monkeypatch, 3)
+    job = create_job(ledger, *many_rows(8), at=SOON)
+
+    def stand_still(*args: Any, **fields: Any) -> Any:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(drain, "drain_until", stand_still)
+        for _ in range(4):
+            with pytest.raises(ZeroDivisionError):
+                runs.advance(ledger.engine, now=SOON)
+    with begin(ledger.engine) as conn:
+        assert conn.execute(text("SELECT count(*) FROM log")).scalar_one() == 3
+    advance_all(ledger, SOON)
     assert run_statuses(ledger, job) == ["COMPLETED"]

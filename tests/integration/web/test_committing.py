@@ -216,6 +216,16 @@ def test_the_commits_are_counted(ledger: Ledger, committer: Committer) -> None:
     assert sum(rows for rows, _ in seen) == 2
 
 
+def test_an_observer_that_fails_fails_no_request(ledger: Ledger, committer: Committer) -> None:
+    def fail(rows: int, seconds: float) -> None:
+        raise ZeroDivisionError
+
+    committer.committed = fail
+    (submission,) = submissions_of(ledger, "one")
+    committer.submit(submission)
+    assert submission.accepted[0].seq == 1
+
+
 def test_a_reference_too_long_for_an_index_is_refused_and_not_an_error(ledger: Ledger, committer: Committer) -> None:
     """A real limit of Postgres: an index row has at most 2,704 bytes. Requests with such texts are refused before."""
     (submission,) = submissions_of(ledger, "one")
