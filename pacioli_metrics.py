@@ -4,6 +4,7 @@ The processes of one host write into one folder, PROMETHEUS_MULTIPROC_DIR, and w
 Without that folder a process tells only its own. Names follow Prometheus: base units, and ``_total`` for what only grows.
 """
 
+import fcntl
 import os
 from collections import Counter as Tally
 from collections.abc import Iterable, Sequence
@@ -32,6 +33,7 @@ def _reserve() -> None:
     """
     if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         os.makedirs(folder, exist_ok=True)
+        Path(folder, "lock").touch()
         for kind, size in RESERVED.items():
             path = Path(folder, f"{kind}_{os.getpid()}.db")
             with path.open("ab") as file:
@@ -59,6 +61,7 @@ os.register_at_fork(after_in_child=_reserve_in_child)
 
 # prometheus_client reads the environment when it is imported.
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest, start_http_server  # noqa: E402
+from prometheus_client.mmap_dict import MmapedDict, mmap_key  # noqa: E402
 from prometheus_client.multiprocess import MultiProcessCollector  # noqa: E402
 
 OWN = CollectorRegistry()
@@ -168,10 +171,27 @@ def registry() -> CollectorRegistry:
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if not folder:
         return OWN
-    forget_dead(folder)
     found = CollectorRegistry()
-    MultiProcessCollector(found, folder)  # type: ignore[no-untyped-call]
+    found.register(_Shared(folder))
     return found
+
+
+class _Shared:
+    """Collects what the processes that share a folder have counted."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def describe(self) -> list[Metric]:
+        """Say nothing beforehand, so that registering reads no file."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """Read the files of all processes, while nobody puts those of the dead together."""
+        with Path(self._folder, "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            fold_dead(self._folder)
+            return list(MultiProcessCollector(None, self._folder).collect())  # type: ignore[no-untyped-call]
 
 
 def text() -> bytes:
@@ -195,13 +215,44 @@ class _Fresh:
         return registry().collect()
 
 
-def forget_dead(folder: str) -> None:
-    """Remove the gauges of processes that have ended. Their counters stay, for a counter must not fall."""
+def fold_dead(folder: str) -> None:
+    """Put the counters of processes that have ended into one file, and remove their gauges.
+
+    Counters stay, because a counter must not fall. One file for all keeps a process that dies again and again from filling
+    the disk. The caller holds the lock of the folder.
+    """
+    for kind in ("counter", "histogram"):
+        dead = [path for path in glob(os.path.join(folder, f"{kind}_*.db")) if _is_of_dead(path)]
+        if not dead:
+            continue
+        kept, new = Path(folder, f"{kind}_dead.db"), Path(folder, f"{kind}.new")
+        new.unlink(missing_ok=True)
+        try:
+            with new.open("ab") as file:
+                os.posix_fallocate(file.fileno(), 0, RESERVED[kind])
+        except OSError:  # The disk is full. They are put together when it has room.
+            new.unlink(missing_ok=True)
+            continue
+        merged: Any = MultiProcessCollector.merge(  # type: ignore[no-untyped-call]
+            [*dead, *([str(kept)] if kept.exists() else [])], accumulate=False
+        )
+        values: Any = MmapedDict(str(new))  # type: ignore[no-untyped-call]
+        for metric in merged:
+            for sample in metric.samples:
+                key = mmap_key(metric.name, sample.name, sample.labels, sample.labels.values(), metric.documentation)
+                values.write_value(key, sample.value, 0.0)
+        values.close()
+        new.replace(kept)
+        for path in dead:
+            os.unlink(path)
     for path in glob(os.path.join(folder, "gauge_live*.db")):
-        pid = path.rpartition("_")[2].removesuffix(".db")
-        if pid.isdigit() and not _is_alive(int(pid)):
-            with suppress(OSError):
-                os.unlink(path)
+        if _is_of_dead(path):
+            os.unlink(path)
+
+
+def _is_of_dead(path: str) -> bool:
+    pid = path.rpartition("_")[2].removesuffix(".db")
+    return pid.isdigit() and not _is_alive(int(pid))
 
 
 def _is_alive(pid: int) -> bool:

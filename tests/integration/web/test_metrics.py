@@ -225,6 +225,7 @@ import pacioli_metrics as m
 for _ in range(int(sys.argv[1])):
     m.RUNG.inc()
 m.CONNECTIONS.labels("begin", "used").set(3)
+m.APPEND_ROWS.observe(5)
 if sys.argv[2] == "fork":
     if os.fork() == 0:
         m.RUNG.inc(1000)
@@ -251,9 +252,16 @@ def test_several_processes_and_their_forks_are_added_up(tmp_path: Path) -> None:
     finally:
         for process in processes:
             process.communicate("")
+    _told(env)  # It puts them together.
     ended = _told(env)
+    assert ended.value("pacioli_append_rows_count") == 3 and ended.value("pacioli_append_rows_sum") == 15
+    assert ended.value("pacioli_append_rows_bucket", le="5.0") == 3
+    assert ended.value("pacioli_append_rows_bucket", le="2.0") == 0
     assert ended.value("pacioli_doorbells_rung_total") == 1060
     assert ended.value("pacioli_database_connections") == 0
+    assert _told(env).value("pacioli_doorbells_rung_total") == 1060
+    # One file for all who had died when the last one told, and its own.
+    assert len(list((tmp_path / "metrics").glob("counter_*.db"))) == 2
     for path in (tmp_path / "metrics").glob("counter_*.db"):
         assert path.stat().st_blocks * 512 >= path.stat().st_size  # All of its room is taken from the disk.
 
