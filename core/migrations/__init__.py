@@ -4,6 +4,8 @@ Read ``upgrade`` first. ``versions/`` has one file for each change, in order. Al
 ini file. A landed migration never changes, and ``core/base/tables.py`` must describe what all of them make.
 """
 
+import random
+import time
 from pathlib import Path
 
 import structlog
@@ -11,27 +13,58 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine
 
-from core.base.db import LONG_S, set_defaults
+from core.base.db import LONG_S, driver, set_defaults
+from core.base.errors import TransientError
+from core.base.faults import is_lock_timeout
 from core.base.fence import in_transaction
 from core.base.locks import AdvisoryLock, take
 
 logger = structlog.get_logger()
 
 
+LOCK_TIMEOUT = "300ms"
+"""A migration waits for a table for so long. Everybody who wants that table after it waits as well."""
+
+PATIENCE_S = 600.0
+"""A migration that finds tables in use tries again for so long."""
+
+
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Bring the database up to date in one transaction. A second caller waits, and then finds nothing to do.
 
+    A table that a long reader uses is not waited for: the transaction ends, and is tried again a moment later. So posts go
+    on meanwhile.
+
     Raises:
-        TransientError: another migration took too long, or the database was gone.
+        TransientError: another migration took too long, a table was in use for too long, or the database was gone.
     """
+    deadline = time.monotonic() + PATIENCE_S
+    while not _try_to_upgrade(engine, revision, is_last=time.monotonic() > deadline):
+        time.sleep(random.uniform(0.5, 1.0))
+
+
+def _try_to_upgrade(engine: Engine, revision: str, *, is_last: bool) -> bool:
+    """Upgrade, unless a table is in use. Returns whether it did."""
+    has_begun = False
 
     def apply(conn: Connection) -> None:
+        nonlocal has_begun
+        has_begun = False
         take(conn, AdvisoryLock.MIGRATE)
+        has_begun = True
+        driver(conn).execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         command.upgrade(config(conn), revision)
         if refused := set_defaults(conn):
             logger.warning("the role may not set its own defaults; each session sets them instead", settings=refused)
 
-    in_transaction(engine, apply, within_s=LONG_S)
+    try:
+        in_transaction(engine, apply, within_s=LONG_S)
+    except TransientError as error:
+        if is_last or not has_begun or not is_lock_timeout(error):
+            raise
+        logger.info("a table is in use; the migration tries again")
+        return False
+    return True
 
 
 def config(conn: Connection | None = None) -> Config:
