@@ -21,6 +21,7 @@ from core.funding.requests import FundingRequest, FundingTerms
 from core.funding.row_check import Pool
 from core.funding.terms import schedule_of, terms_from, terms_problems
 from core.ledger.directory import Directory
+from core.ledger.resolve import unknown_balance
 from core.ledger.rules.pricing import check_precision
 from core.ledger.rules.validation import new_currency_problems, new_indicator_problems
 from core.ledger.store import balances as balance_store
@@ -62,7 +63,7 @@ def draft_job(request: FundingRequest, given: Iterable[Given] | None, directory:
         directory.know([source])
         ref = directory.balance(source)
         if ref is None:
-            raise NotFound(ErrorCode.BAL_NOT_FOUND, f"Balance with ID '{source}' not found")
+            raise NotFound(ErrorCode.BAL_NOT_FOUND, unknown_balance(source))
         if request.currency not in (None, ref.currency):
             text = f"is {request.currency}, but the source balance is in {ref.currency}"
             raise InvalidRequest([("currency", text)], ErrorCode.TXN_CURRENCY_MISMATCH)

@@ -10,6 +10,7 @@ from core.ledger.directory import Name, Names
 from core.ledger.failures import Failures
 from core.ledger.rules.model import BalanceRef
 from core.ledger.rules.validation import Checked, Problems, new_currency_problems, new_indicator_problems
+from core.ledger.store.balances import BALANCE_PREFIX
 
 NewBalances = dict[tuple[str, str], BalanceRef]
 """Internal balances that are to be created, by indicator and currency. They have negative keys until they are."""
@@ -90,7 +91,7 @@ def _check_names(
     for side, names, refs in (("source", row.sources, sources), ("destination", row.destinations, destinations)):
         for name, ref in zip(names, refs, strict=True):
             if ref is None and name[0] != "@":
-                unknown.append((side, f"Balance with ID '{name}' not found"))
+                unknown.append((side, unknown_balance(name)))
             elif ref is not None and ref.currency != currency and currency:
                 other.append(("currency", f"is {currency}, but the {side} balance is in {ref.currency}"))
     unclear = _new_problems(row, currency, sources, destinations)
@@ -132,6 +133,17 @@ def _new_problems(
                 creates = True
                 problems += new_indicator_problems(f"{side}s[{index}].identifier" if is_split else side, name)
     return problems + (new_currency_problems(currency) if creates and currency else [])
+
+
+def unknown_balance(name: str) -> str:
+    """Say that a name stands for no balance, in Blnk's words, and which form a name has if this is neither."""
+    text = f"Balance with ID '{name}' not found"
+    if name.startswith(BALANCE_PREFIX):
+        return text
+    meant = f"@{name}"
+    if new_indicator_problems("", meant):
+        return text
+    return f"{text}; did you mean {meant}? A balance is named by its id, bln_..., or by its @Name"
 
 
 def _with_new(

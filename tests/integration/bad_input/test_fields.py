@@ -85,3 +85,48 @@ def test_the_ends_of_the_calendar_are_dates(client: FlaskClient, date: str) -> N
     assert accepted.status_code == 201
     read = client.get(f"/transactions/{accepted.get_json()['transaction_id']}")
     assert read.get_json()["effective_date"] == date.replace("-00:00", "Z")
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"source": "Ana"}, "did you mean @Ana?"),
+        ({"destination": "World"}, "did you mean @World?"),
+        ({"precise_amount": 1.5}, 'such as 1250 or "1250", not 1.5; amount takes major units'),
+        ({"amount": "12,50"}, 'must be a number such as 12.50, or its text, not "12,50"'),
+        ({"currency": "usd"}, "did you mean USD?"),
+        ({"currency": 5}, "must be text, not 5"),
+        ({"allow_overdraft": "yes"}, 'must be true or false, not "yes"'),
+        ({"effective_date": 5}, "must be a time such as 2024-04-22T15:28:03Z, as text, not 5"),
+        ({"sources": {}}, "must be a list, not {}"),
+        ({"reference": "a\nb"}, 'U+000A, as character 2: it reads "a\\nb"'),
+    ],
+)
+def test_a_refusal_says_what_would_be_right(client: FlaskClient, fields: dict[str, object], says: str) -> None:
+    given = {**good_transaction(), **fields}
+    if "amount" in fields:
+        del given["precise_amount"]
+    response = post(client, given)
+    assert 400 <= response.status_code < 500
+    assert says in response.get_json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b'{"amount":', 'the JSON ends too early, at byte 10 of 10, after {"amount":'),
+        (b"", "the body is empty, and must be JSON"),
+        (b'{"a": 1,}', "(trailing comma in object), at byte 8 of 9"),
+        (b'{"description": "\\ud800"}', "\\ud800 is half of a surrogate pair, at byte 17 of 25"),
+        (b'{"description": "\xff"}', "the byte 0xff is not UTF-8, at byte 17 of 20"),
+        ('{"a": 1}'.encode("utf-16"), "looks like UTF-16"),
+        (b'\xef\xbb\xbf{"a": 1}', "begins with a byte order mark"),
+        (b"{'a': 1}", "object keys must be strings"),
+    ],
+)
+def test_a_body_that_is_no_json_says_where_it_stops_being_json(client: FlaskClient, body: bytes, says: str) -> None:
+    response = client.post("/transactions", data=body, content_type="application/json")
+    assert response.status_code == 400
+    message = response.get_json()["error"]
+    assert message.startswith("Invalid input: ")
+    assert says in message

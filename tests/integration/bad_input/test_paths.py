@@ -1,6 +1,9 @@
 """Odd paths, queries and headers are answered."""
 
+import re
+
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.harness.bad_input import assert_refused, counts, object_of, prepare, send
@@ -78,3 +81,29 @@ def test_odd_headers_are_answered(client: FlaskClient) -> None:
         response = client.get(f"/balances/{balance}/entries", headers=headers)
         assert response.status_code == 200
         assert response.headers["X-Request-Id"] != "\xff"
+
+
+def test_a_nul_is_refused_by_every_route_wherever_it_is(app: Flask, client: FlaskClient, service: Service) -> None:
+    before = counts(service)
+    tried = 0
+    for rule in app.url_map.iter_rules():
+        places = re.findall(r"<[^>]*>", rule.rule)
+        path = re.sub(r"<[^>]*>", "x", rule.rule)
+        paths = [f"{path}?a=%00", f"{path}?%00=a", f"{path}?after=1%00&limit=1", f"{path}%00"]
+        for place in places:
+            paths.append(re.sub(r"<[^>]*>", "x", rule.rule.replace(place, "a%00b", 1)))
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            requests: list[tuple[str, bytes]] = [(each, b"{}") for each in paths]
+            if app.view_functions[rule.endpoint].operation.body is not None:  # type: ignore[attr-defined]
+                nul = [
+                    rb'{"a\u0000": 1}',
+                    rb'{"name": "\u0000", "description": "\u0000"}',
+                    rb'{"meta_data": {"a": ["\u0000"]}}',
+                ]
+                requests += [(path, body) for body in nul]
+            for each, body in requests:
+                response = client.open(each, method=method, data=body, content_type="application/json")
+                assert 400 <= response.status_code < 500, (method, each, body, response.text[:300])
+                tried += 1
+    assert tried > 200
+    assert counts(service) == before

@@ -214,8 +214,13 @@ def test_an_amount_between_two_minor_units_is_refused(api: Api) -> None:  # [26]
 def test_an_unknown_balance_is_404_at_once(api: Api, skip_queue: bool, side: str) -> None:  # [40]
     for unknown in ("bln_00000000-0000-0000-0000-000000000000", "nobody"):
         response = api.post(**{side: unknown}, skip_queue=skip_queue)
-        detail = refused(response, 404, "BAL_NOT_FOUND", f"Balance with ID '{unknown}' not found")
-        assert detail["details"] == {}
+        detail = refused(response, 404, "BAL_NOT_FOUND")
+        hint = (
+            ""
+            if unknown != "nobody"
+            else "; did you mean @nobody? A balance is named by its id, bln_..., or by its @Name"
+        )
+        assert (detail["message"], detail["details"]) == (f"Balance with ID '{unknown}' not found{hint}", {})
     assert api.get("/balances") == []
 
 
