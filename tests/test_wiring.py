@@ -44,6 +44,25 @@ def test_core_does_not_read_the_environment() -> None:
     assert found == set()
 
 
+READ_THE_CLOCK = {
+    "core/base/clock.py",  # It measures how far the clock of the host is off.
+    "core/base/logs.py",  # A line of the log has the time of its host.
+    "web/probing/prober.py",  # A trouble shows since when it has been there.
+    "web/probing/facts.py",
+}
+"""The modules that read the clock of their host. They decide nothing by it."""
+
+
+def test_no_decision_reads_the_clock_of_a_host() -> None:
+    reads = re.compile(r"datetime\.(now|utcnow|today)\(|date\.today\(|\btime\.time(_ns)?\(|expires=|\beta=|countdown=")
+    found = {
+        str(path.relative_to(ROOT))
+        for path in [*_modules("core", "web", "worker", "broker"), ROOT / "celeryconfig.py"]
+        if reads.search(path.read_text())
+    }
+    assert found <= READ_THE_CLOCK
+
+
 def test_celeryconfig_imports_nothing_of_ours_but_names_settings_and_routing() -> None:
     tree = ast.parse((ROOT / "celeryconfig.py").read_text())
     found = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from itertools import islice
 from threading import BoundedSemaphore
 from typing import Any, BinaryIO, cast
@@ -11,6 +10,7 @@ from flask import Blueprint, Response, request
 from msgspec import Struct
 
 import celeryconfig
+from core.base import clock
 from core.base.db import reading, reading_within
 from core.base.decoding import Decoded
 from core.base.errors import ErrorCode, InvalidRequest, NotFound, TransientError
@@ -185,7 +185,7 @@ def resume(job_id: str) -> Response:
     skipped.
     """
     ledger = service()
-    job = funding_jobs.resume(ledger.engine, job_id, datetime.now(UTC))
+    job = funding_jobs.resume(ledger.engine, job_id, clock.now_of(ledger.engine))
     ledger.doorbell.wake(celeryconfig.FUND)
     return wire.answer(job_of(job))
 
@@ -197,7 +197,7 @@ def cancel(job_id: str) -> Response:
 
     The job ends for good. Posted rows stay posted, and the other rows are never posted.
     """
-    return wire.answer(job_of(funding_jobs.cancel(service().engine, job_id, datetime.now(UTC))))
+    return wire.answer(job_of(funding_jobs.cancel(service().engine, job_id, clock.now_of(service().engine))))
 
 
 @blueprint.post("/funding-jobs/<job_id>/run")
@@ -208,7 +208,7 @@ def run(job_id: str) -> Response:
     The run comes beside the job's schedule. Requests with the same ``reference`` make one run.
     """
     asked = wire.body(RunRequest, optional=True)
-    found, replayed = funding_jobs.run_now(service().engine, job_id, asked.reference, datetime.now(UTC))
+    found, replayed = funding_jobs.run_now(service().engine, job_id, asked.reference, clock.now_of(service().engine))
     return _started(job_id, found, replayed)
 
 
@@ -251,7 +251,7 @@ def read_run(job_id: str, run_id: str) -> Response:
     with reading_within(ledger.engine, COUNTED_S) as conn:
         job = funding_jobs.get_job(conn, job_id)
         found = funding_jobs.get_run(conn, job, run_id)
-        counts = funding_views.counts_of(job, found, posting_store.tally(conn, found.id), datetime.now(UTC))
+        counts = funding_views.counts_of(job, found, posting_store.tally(conn, found.id), clock.now(conn))
     return wire.answer(counted_run_of(job, found, counts))
 
 
@@ -284,7 +284,7 @@ def retry(job_id: str, run_id: str) -> Response:
 
     The rows are posted once more, as a run of their own. Each run is retried once.
     """
-    found, replayed = funding_jobs.retry(service().engine, job_id, run_id, datetime.now(UTC))
+    found, replayed = funding_jobs.retry(service().engine, job_id, run_id, clock.now_of(service().engine))
     return _started(job_id, found, replayed)
 
 
@@ -292,7 +292,7 @@ def retry(job_id: str, run_id: str) -> Response:
 
 
 def _create(asked: FundingRequest, given: Iterable[Given] | None) -> Response:
-    ledger, now = service(), datetime.now(UTC)
+    ledger, now = service(), clock.now_of(service().engine)
     if asked.dry_run:
         tried = funding_dry_run.dry_run_job(ledger.engine, asked, given, ledger.directory, now)
         return wire.answer(dry_run_of(tried))
@@ -355,7 +355,7 @@ def _checked(asked: Decoded[FundingRequest], *, has_file: bool) -> FundingReques
         InvalidRequest: some field cannot be read. The error also lists the problems of the terms and the rows.
     """
     if asked.unread:
-        terms = terms_problems(asked.value, has_file, datetime.now(UTC))
+        terms = terms_problems(asked.value, has_file, clock.now_of(service().engine))
         rows = (
             each.inside(f"recipients[{given.row - 1}]")
             for given in of_list(asked.value.recipients or ())

@@ -3,9 +3,11 @@
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from celeryconfig import SETTINGS
 from core.base.db import begin
+from core.base.errors import TransientError
 from core.upkeep import heartbeats
 from core.upkeep.heartbeats import State
 from worker.app import engine
@@ -36,5 +38,5 @@ def stop(thread: Watch | None, part: str) -> None:
     """End the heartbeat of a process that ends as it should, and forget the process."""
     if thread is not None:
         thread.stop()
-        with begin(engine()) as conn:
+        with suppress(TransientError), begin(engine()) as conn:
             heartbeats.forget(conn, heartbeats.name_of(part))

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 import msgspec
 from sqlalchemy import Connection, Engine
 
+from core.base import clock as database_clock
 from core.base.db import begin, reading
 from core.base.errors import TransientError
 from core.base.fence import locking, look_now_and_then
@@ -53,13 +54,13 @@ def advance(
     progress = Progress()
     deadline = clock() + for_s
     with reading(engine) as conn:
-        due, unfinished = job_store.has_work(conn, now or datetime.now(UTC))
-    while due and claim(engine, now or datetime.now(UTC), progress):
+        due, unfinished = job_store.has_work(conn, now or database_clock.now(conn))
+    while due and claim(engine, now or database_clock.now_of(engine), progress):
         unfinished = True
         if clock() >= deadline:
             progress.more = True
             break
-    while unfinished and step(engine, now or datetime.now(UTC), progress, announce):
+    while unfinished and step(engine, now or database_clock.now_of(engine), progress, announce):
         if clock() >= deadline and not progress.settling:
             progress.more = True
             break

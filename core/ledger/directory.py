@@ -6,10 +6,12 @@ the rest. It does not remember what it did not find.
 
 import threading
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from typing import Protocol
 
 from sqlalchemy import Engine
 
+from core.base import clock
 from core.base.db import begin, reading
 from core.base.ids import new_key
 from core.ledger.rules.model import BalanceRef
@@ -30,6 +32,9 @@ class Names(Protocol):
     @property
     def check_precision(self) -> bool:
         """Whether a currency has one precision for all its transactions."""
+
+    def now(self) -> datetime:
+        """Read the database's clock, which decides whether a date is to come."""
 
     def know(self, names: Iterable[Name]) -> dict[Name, BalanceRef]:
         """Find balances. Unknown names are left out."""
@@ -75,6 +80,14 @@ class Directory:
             if known is not None:
                 self._precisions[currency] = known
         return known
+
+    def now(self) -> datetime:
+        """Read the database's clock.
+
+        Raises:
+            TransientError: the database was busy or gone.
+        """
+        return clock.now_of(self.engine)
 
     def know(self, names: Iterable[Name]) -> dict[Name, BalanceRef]:
         """Find balances. It takes at most two statements for all that are not remembered."""

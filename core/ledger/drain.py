@@ -24,6 +24,7 @@ from functools import partial
 import structlog
 from sqlalchemy import Connection, Engine
 
+from core.base import clock
 from core.base.db import reading
 from core.base.faults import Fault, fault_of
 from core.base.fence import in_transaction, look_now_and_then, stands_still
@@ -228,7 +229,7 @@ def drain_batch(conn: Connection, queues: set[int], *, limit: int, wait: bool) -
 
     book = _open_book(conn, postings)
     before = dict(book.balances)
-    decided_at = outcome_store.clock(conn)
+    decided_at = clock.now(conn)
     outcomes, needs = _decide_all(conn, postings, book, queues)
     if not outcomes:
         return Batch(queues, needs=needs)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection
 
@@ -29,6 +30,10 @@ class Imagined:
     def check_precision(self) -> bool:
         """Whether a currency has one precision for all its transactions."""
         return self._directory.check_precision
+
+    def now(self) -> datetime:
+        """Read the database's clock."""
+        return self._directory.now()
 
     def know(self, names: Iterable[Name]) -> dict[Name, BalanceRef]:
         """Find balances. Unknown names are left out."""

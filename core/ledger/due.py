@@ -5,11 +5,12 @@ taken leaves its table in the same commit that appends it to the log.
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from msgspec.structs import replace
 from sqlalchemy import Connection, Engine
 
+from core.base import clock
 from core.base.db import reading
 from core.base.errors import ReferenceConflict
 from core.base.fence import locking
@@ -33,7 +34,7 @@ def accept_due(engine: Engine, now: datetime | None = None) -> set[int]:
     Raises:
         TransientError: the database was busy or gone. Earlier commits stay, and the rest stays due.
     """
-    now = now or datetime.now(UTC)
+    now = now or clock.now_of(engine)
     queues: set[int] = set()
     while True:
         with reading(engine) as conn:

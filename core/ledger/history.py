@@ -17,10 +17,10 @@ from typing import NamedTuple
 from msgspec import Struct
 from sqlalchemy import Connection, Engine
 
+from core.base import clock
 from core.base.answers import Time
 from core.base.db import begin
 from core.ledger.store import history as history_store
-from core.ledger.store import outcomes as outcome_store
 from core.ledger.store.balances import BalanceRow
 from core.ledger.store.history import Snapshot
 
@@ -80,7 +80,7 @@ def balance_at(conn: Connection, row: BalanceRow, at: datetime | None, *, from_s
 
     With ``from_source``, no snapshot is used. Before it existed, a balance held nothing.
     """
-    at = at or outcome_store.clock(conn)
+    at = at or clock.now(conn)
     found = None if from_source else history_store.newest_snapshot(conn, row.key, upto=row.version, at=at)
     base = found or _NOTHING
     credit, debit = history_store.sums(conn, row.key, after=base.version, upto=row.version, at=at)

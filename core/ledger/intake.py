@@ -82,7 +82,7 @@ def _check(
     failures: Failures,
     directory: Names,
 ) -> list[Checked]:
-    now = datetime.now(UTC)
+    now = directory.now() if any(map(_has_date, requests)) else _NO_DATE
     unread_of = _by_index(unread, batch)
     if batch is not None and -1 in unread_of:
         failures.add(-1, [], unread=unread_of[-1])
@@ -107,6 +107,14 @@ def _check(
             checked.append(one)
     return checked
 
+
+def _has_date(request: TransactionRequest | None) -> bool:
+    """Tell whether a request may be scheduled. Blnk's clients send the year 1 for no date."""
+    return request is not None and request.scheduled_for is not None and request.scheduled_for.year > 1
+
+
+_NO_DATE = datetime.max.replace(tzinfo=UTC)
+"""Stands for now where no request has a date, so that the database need not be asked."""
 
 _CANNOT_WAIT = "cannot wait for a date in a batch that is decided as one, or now; leave out atomic and skip_queue"
 _ITEM = re.compile(r"transactions\[([0-9]+)\]")

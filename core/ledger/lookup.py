@@ -1,9 +1,8 @@
 """Finds transactions and batches by ID or reference, as they are now."""
 
-from datetime import UTC, datetime
-
 from sqlalchemy import Engine
 
+from core.base import clock
 from core.base.db import reading
 from core.base.errors import ErrorCode, NotFound
 from core.ledger.answers import Batch, Transaction, batch_of, transaction_of, with_legs, with_line
@@ -59,7 +58,7 @@ def batch(engine: Engine, batch_id: str) -> Batch:
         NotFound: there is no such batch.
     """
     with reading(engine) as conn:
-        found = transaction_store.batch(conn, batch_id)
+        found, now = transaction_store.batch(conn, batch_id), clock.now(conn)
     if found is None:
         raise NotFound(ErrorCode.TXN_NOT_FOUND, f"Transaction with ID '{batch_id}' not found")
-    return batch_of(batch_id, found, datetime.now(UTC))
+    return batch_of(batch_id, found, now)

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from core import migrations
+from core.base import clock
 from core.base.db import begin, connect, driver, reading
 from core.base.ids import new_id, new_key
 from core.ledger import append, drain
@@ -161,7 +162,7 @@ def _write_decided(engine: Engine, batches: list[Batch]) -> None:
     for queue, postings, outcomes, balances in batches:
         with begin(engine) as conn:
             heads = {queue: chain.START}
-            outcome_store.write(conn, outcomes, postings, outcome_store.clock(conn), heads)
+            outcome_store.write(conn, outcomes, postings, clock.now(conn), heads)
             outcome_store.write_balances(conn, balances)
             queue_store.advance(conn, heads, outcomes[-1].seq, Counter({queue: len(outcomes)}))
 

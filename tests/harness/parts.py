@@ -18,16 +18,20 @@ _SETTINGS = {variable.name for variable in variables().values()}
 class Part:
     """A running process of Celery, in a folder of its own."""
 
-    def __init__(self, folder: Path, arguments: list[str], env: dict[str, str], prefix: list[str]) -> None:
+    def __init__(self, folder: Path, arguments: list[str], env: dict[str, str], clock_off_s: float) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.log_file = folder / "log"
         inherited = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
         root = str(Path(__file__).parents[2])
+        own = {"PYTHONPATH": root, "PYTHONUNBUFFERED": "1"}
+        if clock_off_s:
+            wrong_clock = Path(__file__).parent / "wrong_clock"
+            own |= {"PYTHONPATH": f"{wrong_clock}{os.pathsep}{root}", "CLOCK_OFF_S": str(clock_off_s)}
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "celery", "--quiet", "--workdir", root, "-A", "worker.app", *arguments],
+                [sys.executable, "-m", "celery", "--quiet", "--workdir", root, "-A", "worker.app", *arguments],
                 cwd=folder,
-                env=inherited | env | {"PYTHONPATH": root, "PYTHONUNBUFFERED": "1"},
+                env=inherited | env | own,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -55,16 +59,16 @@ class Part:
 
 
 @contextmanager
-def worker(folder: Path, env: dict[str, str], *, children: int = 1, prefix: list[str] | None = None) -> Iterator[Part]:
-    """Run a worker. ``env`` has its settings, and ``prefix`` is a command that runs it."""
+def worker(folder: Path, env: dict[str, str], *, children: int = 1, clock_off_s: float = 0) -> Iterator[Part]:
+    """Run a worker. ``env`` has its settings, and the clock of its host is ``clock_off_s`` ahead."""
     arguments = ["worker", "--concurrency", str(children), "--without-mingle", "--without-gossip", "--loglevel", "INFO"]
-    yield from _running(Part(folder, arguments, env, prefix or []))
+    yield from _running(Part(folder, arguments, env, clock_off_s))
 
 
 @contextmanager
-def beat(folder: Path, env: dict[str, str], *, prefix: list[str] | None = None) -> Iterator[Part]:
+def beat(folder: Path, env: dict[str, str], *, clock_off_s: float = 0) -> Iterator[Part]:
     """Run beat."""
-    yield from _running(Part(folder, ["beat", "--loglevel", "WARNING"], env, prefix or []))
+    yield from _running(Part(folder, ["beat", "--loglevel", "WARNING"], env, clock_off_s))
 
 
 def _running(part: Part) -> Iterator[Part]:

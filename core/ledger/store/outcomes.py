@@ -108,16 +108,6 @@ def _balances(conn: Connection, statement: str, ids: Collection[int]) -> dict[in
     return {row[0]: Balance._make(row) for row in rows}
 
 
-def clock(conn: Connection) -> datetime:
-    """Read the database's clock.
-
-    A caller that holds the balances' locks gets times that never run backwards for a balance.
-    """
-    (now,) = driver(conn).execute("SELECT clock_timestamp()").fetchone()  # type: ignore[misc]
-    assert isinstance(now, datetime)
-    return now
-
-
 def later_credits(conn: Connection, after: dict[int, int]) -> dict[int, list[tuple[int, int]]]:
     """Find the applied credits of each balance that have a seq above the one given for it.
 

@@ -35,6 +35,9 @@ class Known:
             ref = BalanceRef(key, f"bln_{key}", currency, name, key)
             self.balances[name, currency] = self.balances[ref.balance_id] = ref
 
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
     def know(self, names: Iterable[Name]) -> dict[Name, BalanceRef]:
         return {name: self.balances[name] for name in names if name in self.balances}
 
