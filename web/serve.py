@@ -46,6 +46,9 @@ FROZEN_S = 4
 GRACE_S = 8
 """A web process that is asked to stop gets so long to answer what it has begun. ``pacioli up`` waits longer than this."""
 
+ORPHAN_S = 15
+"""Web processes whose main process has died go on for so long, when the socket is not its own: until there is another."""
+
 _BEAT_S = 0.5
 _SECOND_TRY_S = 1.0
 
@@ -116,6 +119,8 @@ class _Log(Logger):  # type: ignore[misc]
 class GranianWorker(Worker):  # type: ignore[misc]
     """A web process: a granian that takes connections from the socket of the main process."""
 
+    _orphaned_at: float | None = None
+
     def init_signals(self) -> None:
         super().init_signals()
         signal.signal(signal.SIGINT, self.handle_exit)
@@ -159,7 +164,7 @@ class GranianWorker(Worker):  # type: ignore[misc]
         application = _callback_wrapper(self.wsgi, {})
         granian.serve_mtr(_new_cbscheduler(loops.get("asyncio"), application, impl_asyncio=True), None, stopping)
         places = getattr(self.wsgi, "extensions", {}).get("places")
-        while self.alive and os.getppid() == self.ppid:
+        while self.alive and self._has_time():
             if places is None or places.moves:
                 self.notify()
             self._sleep()
@@ -170,6 +175,14 @@ class GranianWorker(Worker):  # type: ignore[misc]
         deadline = time.monotonic() + GRACE_S
         while not stopped.wait(0.05) and time.monotonic() < deadline:
             self.notify()
+
+    def _has_time(self) -> bool:
+        """Tell whether to go on. Without a main process, the port is needed by the next one unless it inherits the socket."""
+        if os.getppid() == self.ppid:
+            return True
+        if self._orphaned_at is None:
+            self._orphaned_at = time.monotonic()
+        return self.cfg.bind[0].startswith("fd://") and time.monotonic() - self._orphaned_at < ORPHAN_S
 
     def _sleep(self) -> None:
         """Sleep until the next sign of life, or a signal."""

@@ -139,6 +139,9 @@ class Child:
         """Make room for the next launch when the process has died. A process of its group might hold a port."""
         self.kill()
 
+    def seen(self, descendants: Sequence[int]) -> None:
+        """Take note of the processes that it has started. The supervisor looks every few seconds."""
+
     def kill(self) -> None:
         """Kill the process and its group at once; a grandchild would keep the port or the pipe open."""
         if self.process is None or self._reader is None:

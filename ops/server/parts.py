@@ -75,6 +75,7 @@ class Web(Child):
         self.pass_fds = (options.listener.fileno(),)
         self._address = options.web_url.removeprefix("http://")
         self._left: list[psutil.Process] = []
+        self._has_others = False
 
     def ready(self) -> bool:
         connection = http.client.HTTPConnection(self._address, timeout=2.0)
@@ -89,7 +90,7 @@ class Web(Child):
             connection.close()
 
     def clear(self) -> None:
-        """Let the web processes of a main process that died answer what they hold. ``kill`` ends what is left of them."""
+        """Let the web processes of a main process that died go on until there are others."""
         if self.process is None:
             return
         self._end_left()
@@ -97,9 +98,17 @@ class Web(Child):
         self._left = [each for each in psutil.process_iter() if _group(each.pid) == group]
         for each in self._left:
             with suppress(psutil.NoSuchProcess):
-                each.terminate()
                 each.resume()
+        self._has_others = False
         self._reader = None
+
+    def seen(self, descendants: Sequence[int]) -> None:
+        """End the web processes of an earlier main process when its successor has had others for two looks."""
+        if self._left and self._has_others:
+            for each in self._left:
+                with suppress(psutil.NoSuchProcess):
+                    each.terminate()
+        self._has_others = bool(descendants)
 
     def kill(self) -> None:
         super().kill()

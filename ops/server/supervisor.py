@@ -21,6 +21,9 @@ _LOOK_S = 2.0
 """The pause between two looks for processes that stand still. One that two looks in a row find stopped is frozen."""
 
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 class Stopped(Exception):
     """A signal asked us to stop."""
 
@@ -33,7 +36,7 @@ class Supervisor:
     """Keeps children running until a signal arrives; a second signal hurries the stop.
 
     It belongs in the main thread, which gets the signals, and lives as long as the children should. ``on_change`` is given the
-    process IDs by name, and those of each one's descendants, whenever one is new.
+    process IDs by name, and those of the descendants of web, beat and worker, whenever one is new.
     """
 
     def __init__(self) -> None:
@@ -45,7 +48,7 @@ class Supervisor:
         self._still: set[psutil.Process] = set()
         self._looked_at = 0.0
         self._signals = 0
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for signum in _SIGNALS:
             # nohup makes a process ignore SIGHUP, and that stays so.
             if not (signum == signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN):
                 signal.signal(signum, self._count_signal)
@@ -116,6 +119,11 @@ class Supervisor:
             for child in group:
                 child.stop(self._hurried)
 
+    def forget_signals(self) -> None:
+        """Ignore signals from now on, for the process ends. One that repeats the stop must not change its status."""
+        for signum in _SIGNALS:
+            signal.signal(signum, signal.SIG_IGN)
+
     def _children(self) -> Iterator[Child]:
         return (child for group in self._groups for child in group)
 
@@ -149,7 +157,9 @@ class Supervisor:
         """Look at all descendants: note new ones, and act on those that stand still since the last look."""
         parts = {child.process.pid: child for child in self._children() if child.process is not None and child.running}
         part_of: dict[int, Child] = {}
-        descendants: dict[str, list[int]] = {child.name: [] for child in parts.values()}
+        descendants: dict[str, list[int]] = {
+            child.name: [] for child in parts.values() if child.is_replaced_when_frozen
+        }
         still = set()
         # Parents come before their children.
         for process in psutil.Process().children(recursive=True):
@@ -158,7 +168,7 @@ class Supervisor:
                 if part is None:
                     continue
                 part_of[process.pid] = part
-                if process.pid not in parts:
+                if process.pid not in parts and part.name in descendants:
                     descendants[part.name].append(process.pid)
                 if process.status() == psutil.STATUS_STOPPED:
                     if process not in self._still:
@@ -167,6 +177,8 @@ class Supervisor:
                         process.kill()  # Whoever started it starts another.
                     still.add(process)
         self._still = still
+        for child in parts.values():
+            child.seen(descendants.get(child.name, ()))
         if descendants != self._descendants:
             self._descendants = descendants
             self._tell()

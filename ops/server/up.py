@@ -121,6 +121,8 @@ def run(
         _output(sys.stdout).flush()  # The error may point to the lines above it.
         click.echo(f"pacioli up: {error}", err=True)
         return 1
+    finally:
+        supervisor.forget_signals()
     return 0
 
 

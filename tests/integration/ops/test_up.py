@@ -18,7 +18,9 @@ import psutil
 import psycopg
 import pytest
 import redis
+from click.testing import CliRunner
 
+from ops.cli.main import main
 from ops.server.embedded import Child, Postgres, Redis, StartError
 
 ROOT = Path(__file__).parents[3]
@@ -38,6 +40,7 @@ server.serve_forever()
 
 class Deaf(Child):
     grace_s = 0.3
+    is_replaced_when_frozen = True
 
 def parts(options, env, log):
     web = Web(options, env=env, log=log)
@@ -264,6 +267,85 @@ def test_up_is_ready_and_starts_again_what_died(start: Start) -> None:
     wait_until(lambda: remembers(up.state()["database_url"]))
 
 
+def test_no_connection_is_refused_while_the_web_server_is_started_again(start: Start, database_url: str) -> None:
+    up = start(DATABASE_URL=database_url).wait_ready()
+    died = up.pid("web")
+    os.kill(died, signal.SIGKILL)
+    waiting = []
+    while up.pid("web") == died:
+        waiting.append(
+            socket.create_connection(("127.0.0.1", int(up.state()["web_url"].rpartition(":")[2])), timeout=60)
+        )
+    client = waiting[0]
+    client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+    assert client.recv(100).startswith(b"HTTP/1.0 200 ")
+    for each in waiting:
+        each.close()
+    assert up.stop() == 0
+
+
+def test_a_frozen_part_is_replaced_and_a_frozen_server_is_named(start: Start, database_url: str) -> None:
+    up = start(DATABASE_URL=database_url).wait_ready()
+    frozen = {name: up.pid(name) for name in ("worker", "redis")}
+    wait_until(lambda: up.state()["descendants"].get("web"))
+    (grandchild,) = up.state()["descendants"]["web"]
+    sleep = psutil.Process(grandchild)
+    for pid in (*frozen.values(), grandchild):
+        os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: up.pid("worker") != frozen["worker"] and ended([sleep]))
+    assert up.pid("redis") == frozen["redis"]
+    lines = "\n".join(up.lines)
+    for name, pid in (*frozen.items(), ("web", grandchild)):
+        assert f"{name} stands still, stopped by a signal (process {pid})" in lines
+    # A stop wakes what stands still, so that it ends in order.
+    assert up.stop() == 0
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_signal_during_the_start_stops_it_with_status_0(start: Start, database_url: str, signals: int) -> None:
+    # Once while a database is made, and twice in the middle of the migrations.
+    up = start(migrate="import time; time.sleep(1000)", **({"DATABASE_URL": database_url} if signals == 2 else {}))
+    wait_until(lambda: (up.data / ("lock" if signals == 1 else "state.json")).exists())
+    time.sleep(0.3)
+    family = up.processes()
+    for _ in range(signals):
+        up.process.send_signal(signal.SIGTERM)
+        time.sleep(0.05)
+    assert up.process.wait(timeout=60) == 0, "\n".join(up.lines)
+    assert ended(family)
+    assert not (up.data / "state.json").exists()
+    assert "Traceback" not in "\n".join(up.lines)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--port", "99999"], "99999 is not in the range 0<=x<=65535"),
+        (["--port", "65536"], "65536 is not in the range 0<=x<=65535"),
+        (["--port", "-1"], "-1 is not in the range 0<=x<=65535"),
+        (["--port", "x"], "'x' is not a valid integer"),
+        (["--port", ""], "'' is not a valid integer"),
+        (["--host", "no such host"], "has no address"),
+        (["--workers", "0"], "0 is not in the range"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused_before_anything_starts(
+    tmp_path: Path, options: list[str], said: str
+) -> None:
+    done = CliRunner().invoke(main, ["up", "--data", str(tmp_path / "data"), *options])
+    assert done.exit_code == 2
+    assert said in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "data").exists()
+
+
+def test_an_address_of_another_machine_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ops.cli", "up", "--data", str(tmp_path / "data"), "--host", "203.0.113.1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("pacioli up: cannot listen on 203.0.113.1 port 5001")
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_everything(start: Start, database_url: str, signum: int) -> None:
     up = start(DATABASE_URL=database_url).wait_ready()
@@ -327,3 +409,18 @@ def test_a_part_that_dies_again_and_again_ends_the_start(start: Start, database_
     up = start(DATABASE_URL=database_url, parts=HOPELESS_PARTS)
     assert up.process.wait(timeout=60) == 1
     assert up.lines[-1] == "pacioli up: web ended 5 times in a row: see its lines above"
+
+
+def test_a_warning_that_nobody_can_act_on_is_not_logged() -> None:
+    logged: list[str] = []
+    code = "print('Memory overcommit must be enabled!'); print('at work')"
+    child = Quiet("redis", [sys.executable, "-c", code], log=lambda name, line: logged.append(line))
+    child.launch()
+    wait_until(lambda: "at work" in logged)
+    child.stop()
+    assert logged == ["at work"]
+    assert len(child.last_lines) == 2
+
+
+class Quiet(Child):
+    unlogged = Redis.unlogged
