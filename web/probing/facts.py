@@ -46,6 +46,7 @@ class Facts(Struct, frozen=True, kw_only=True):
 def judge(facts: Facts, known_for_s: float) -> Iterator[Trouble]:
     """Find what is amiss. What was never done is missed only after this process has known the ledger for long enough."""
     yield from _workers(facts)
+    yield from _beat(facts.heartbeats)
     yield from _ticks(facts.ticks, known_for_s)
     yield from _oldest(facts.oldest_age_s)
     yield from _clocks(facts.heartbeats)
@@ -75,6 +76,18 @@ def _workers(facts: Facts) -> Iterator[Trouble]:
                 f"{each.name} has processes that do not move: {', '.join(map(str, frozen))}",
                 f"look at these processes on {each.host}: one that is stopped goes on with `kill -CONT`, or end it",
             )
+
+
+def _beat(heartbeats: list[Heartbeat]) -> Iterator[Trouble]:
+    """Find that beat is gone or frozen. One that ended as it should has left no heartbeat."""
+    beat = min((each for each in heartbeats if each.part == "beat"), key=lambda each: each.age_s, default=None)
+    if beat is not None and beat.age_s > WORKER_SILENT_S:
+        yield _degraded(
+            "ticks",
+            f"{beat.name} was not heard of for {beat.age_s:.0f} s; a worker ticks in its place",
+            f"start beat again: see on {beat.host} whether its process stands still, and its log",
+            since=datetime.now(UTC) - timedelta(seconds=beat.age_s),
+        )
 
 
 def _ticks(ticks: list[Ticked], known_for_s: float) -> Iterator[Trouble]:

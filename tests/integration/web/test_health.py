@@ -147,6 +147,20 @@ def test_missing_ticks_are_degraded_and_say_who_ticked_last(engine: Engine, heal
     assert (datetime.now(UTC) - datetime.fromisoformat(problem["since"])).total_seconds() > 30
 
 
+def test_a_beat_that_hangs_is_degraded_although_a_worker_ticks(engine: Engine, health: Ask) -> None:
+    live(engine)
+    execute(engine, BEAT.format(name="beat@a:1", age=60))
+    assert "beat@a:1" in only(health(), "ticks")["what"]
+    execute(engine, BEAT.format(name="beat@a:2", age=1))
+    assert health()["status"] == "UP"
+
+
+BEAT = """
+    INSERT INTO heartbeats (worker, at, part, host)
+    VALUES ('{name}', clock_timestamp() - interval '{age} seconds', 'beat', 'a')
+"""
+
+
 def test_ticks_that_never_came_are_missed_after_a_while(engine: Engine, health: Ask, service: Service) -> None:
     live(engine)
     execute(engine, "DELETE FROM ticks")
@@ -418,3 +432,19 @@ def test_a_process_that_stops_is_not_ready(app: Flask, engine: Engine, service: 
     service.prober.stop()
     assert ok(client.get("/health/ready"), 503)["status"] == "DOWN"
     assert ok(client.get("/health/live"), 200) == {"status": "UP"}
+
+
+def test_a_committer_that_is_stuck_is_down(engine: Engine, health: Ask, service: Service) -> None:
+    live(engine)
+    service.committer.busy_since = time.monotonic() - 60
+    assert "committing for 60 s" in only(health(), "threads", "DOWN")["what"]
+    service.committer.busy_since = time.monotonic()
+    assert health()["status"] == "UP"
+
+
+def test_a_thread_that_fails_again_and_again_is_degraded(engine: Engine, health: Ask, service: Service) -> None:
+    live(engine)
+    service.doorbell.loop.failures_in_a_row = 5
+    assert "doorbell" in only(health(), "threads")["what"]
+    service.doorbell.loop.failures_in_a_row = 0
+    assert health()["status"] == "UP"
