@@ -37,7 +37,8 @@ WAITING_PLACES = THREADS // 2
 
 
 USE_S = 10.0
-"""A request may use a connection for so long. One that finds Postgres standing still is answered 503 by then."""
+"""A request may use a connection for so long. One that finds Postgres standing still is answered 503 by then,
+and POOL_TIMEOUT_S later when many wait."""
 
 
 @dataclass
@@ -81,11 +82,11 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
     assert settings.database_url is not None
     budget = settings.web_connections
     # The checks have connections of their own, so that they see the database when requests have taken all others.
-    for_checks = 2 if budget >= 4 else 0
+    for_checks = 2 if budget >= 4 else 1
     open_ = partial(connect, settings.database_url, pooler=settings.pooler)
     timeout_s = settings.statement_timeout_s
     engine = open_(connections=budget - for_checks, within_s=USE_S, statement_timeout_s=timeout_s)
-    checked = open_(connections=for_checks, within_s=5.0, statement_timeout_s=4) if for_checks else engine
+    checked = open_(connections=for_checks, within_s=5.0, statement_timeout_s=4)
     try:
         refuse_unfit(engine)
     except Unfit as error:

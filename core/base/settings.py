@@ -89,6 +89,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _count_from_2(text: str) -> int:
+    if _count(text) < 2:
+        raise ValueError("must be 2 at least: one for requests, and one for the checks of /health")
+    return int(text)
+
+
 def _on_or_off(text: str) -> bool:
     if text not in ("on", "off"):
         raise ValueError(f"must be on or off, not {text!r}")
@@ -261,7 +267,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         Variable(
             name="PACIOLI_WEB_CONNECTIONS",
             meaning="How many connections to Postgres one web process opens at most. Too few are slow, and not wrong.",
-            parse=_count,
+            parse=_count_from_2,
             default="10",
         ),
     ]
