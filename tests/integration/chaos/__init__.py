@@ -1,0 +1,1 @@
+"""Outages of a real Postgres, behind a proxy of the tests."""
