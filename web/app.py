@@ -14,6 +14,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 from uuid_utils import uuid7
 from werkzeug.routing import BaseConverter
 
+from core.base import tracing
 from core.base.errors import ErrorCode
 from web import (
     balances,
@@ -126,7 +127,9 @@ def _with_headers(wsgi: Wsgi) -> Wsgi:
             return start_response(status, [*headers, ("X-Request-Id", request_id)], exc_info)
 
         try:
-            return answer(environ, start)
+            name, trace = f"HTTP {environ['REQUEST_METHOD']}", environ.get("HTTP_TRACEPARENT")
+            with tracing.span(name, parent=trace, path=environ.get("PATH_INFO", ""), request_id=request_id):
+                return answer(environ, start)
         finally:
             took_s = time.perf_counter() - started
             if every or (took_s > SLOW_S and "wait=" not in environ.get("QUERY_STRING", "")):

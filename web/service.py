@@ -14,7 +14,7 @@ import celeryconfig
 from broker import clients
 from broker.identity import Identity
 from broker.notes import Notes
-from core.base import logs
+from core.base import logs, tracing
 from core.base.db import connect
 from core.base.settings import SettingsError, read
 from core.ledger.directory import Directory
@@ -76,6 +76,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
     except SettingsError as error:
         raise SystemExit(str(error)) from None
     logs.configure(settings.log_format, level=settings.log_level)
+    tracing.configure(settings.traces_url, "web")
     # A request makes hundreds of objects and no cycles. The search for cycles would hold the GIL for nothing.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)

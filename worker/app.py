@@ -23,7 +23,7 @@ from broker import clients
 from broker.identity import Identity
 from broker.notes import Notes
 from celeryconfig import SETTINGS
-from core.base import lines, logs
+from core.base import lines, logs, tracing
 from core.base.db import connect
 from worker import envelopes
 from worker.children import Children
@@ -102,6 +102,7 @@ def _after_fork(**_: Any) -> None:
         _of_parent.append(engine())
         engine.cache_clear()
     notes.cache_clear()
+    tracing.configure(SETTINGS.traces_url, "worker")
     # A drain makes tens of thousands of tuples and no cycles, and a search for cycles costs a tenth of its time.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
@@ -125,4 +126,5 @@ def _end_task(**_: Any) -> None:
 @worker_process_shutdown.connect
 def _write_last_lines(**_: Any) -> None:
     """Write the last lines of a child, which ends without Python's own exit."""
+    tracing.flush()
     lines.flush()

@@ -6,7 +6,7 @@ import structlog
 from celery import Task
 from structlog.contextvars import bound_contextvars, clear_contextvars
 
-from core.base import logs
+from core.base import logs, tracing
 from core.base.errors import TransientError
 
 logger = structlog.get_logger()
@@ -24,7 +24,8 @@ class LedgerTask(Task):  # type: ignore[misc]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         clear_contextvars()  # A task that was killed by its time limit leaves its own.
-        with bound_contextvars(**self._context()):
+        parent = None if self.request.called_directly else self.request.get(tracing.TRACEPARENT)
+        with bound_contextvars(**self._context()), tracing.span(self.name, parent=parent):
             try:
                 return super().__call__(*args, **kwargs)
             except TransientError as error:

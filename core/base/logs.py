@@ -15,6 +15,9 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from core.base.lines import Lines
+from core.base.settings import without_password
+
+_SHOWN = 3
 
 REQUEST_ID = "request_id"
 """The name of a request's ID in the context of log lines, and in the header of a Celery message that the request sent."""
@@ -56,6 +59,21 @@ def is_terminal(stream: TextIO | None) -> bool:
         return False
 
 
+def _without_passwords(event: EventDict) -> None:
+    """Hide the passwords of URLs, which the errors of drivers may name."""
+    for name, value in event.items():
+        if isinstance(value, str) and "://" in value:
+            event[name] = without_password(value)
+
+
+def _shortened(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Leave most of a long list out, which nobody reads at a terminal."""
+    for name, value in event.items():
+        if isinstance(value, list) and len(value) > _SHOWN:
+            event[name] = [*value[:_SHOWN], f"and {len(value) - _SHOWN} more"]
+    return event
+
+
 def _json(event: EventDict, *, default: Callable[[Any], Any], **_: Any) -> str:
     """Write JSON ten times as fast as ``json``, which is for what msgspec cannot write, such as half a character."""
     try:
@@ -74,7 +92,11 @@ class _Renderer:
         # Tracebacks leave out the values of variables, which may be secrets.
         if for_people:
             plain = structlog.dev.plain_traceback
-            self._processors = [stamp, structlog.dev.ConsoleRenderer(colors=is_terminal, exception_formatter=plain)]
+            self._processors = [
+                stamp,
+                _shortened,
+                structlog.dev.ConsoleRenderer(colors=is_terminal, exception_formatter=plain),
+            ]
         else:
             self._processors = [
                 stamp,
@@ -85,6 +107,7 @@ class _Renderer:
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
         try:
             value: Any = dict(event)
+            _without_passwords(value)
             for processor in self._processors:
                 value = processor(logger, method, value)
             return str(value)

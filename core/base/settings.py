@@ -310,6 +310,14 @@ class Settings(Struct, frozen=True, kw_only=True):
             default="3600",
         ),
     ]
+    traces_url: Annotated[
+        str | None,
+        Variable(
+            name="OTEL_EXPORTER_OTLP_ENDPOINT",
+            meaning="Where traces are sent over OTLP and HTTP, such as http://collector:4318. It needs "
+            "`pip install 'pacioli[otel]'`. When it is not set, there are no traces.",
+        ),
+    ]
     data: Annotated[
         str,
         Variable(

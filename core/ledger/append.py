@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from core.base.errors import ReferenceConflict
 from core.base.logs import request_id
+from core.base.tracing import traceparent
 from core.ledger.rules.log_row import REPEATED, LogRow, digest_of
 from core.ledger.rules.model import Accepted, Draft, Kind
 from core.ledger.rules.requests import Terms, terms_of
@@ -34,6 +35,8 @@ class Submission:
     error: Exception | None = None
     request_id: str | None = field(default_factory=request_id)
     """The request that brought the drafts. The rows of the log keep it."""
+    trace: str | None = field(default_factory=traceparent)
+    """The trace of the request, if there is one."""
 
     def postings(self) -> list[Accepted]:
         """List what was accepted into queues: legs in place of their splits, without scheduled transactions."""

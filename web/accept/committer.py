@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy import Engine
 from structlog.contextvars import bind_contextvars
 
-from core.base import logs
+from core.base import logs, tracing
 from core.base.errors import ErrorCode, InvalidRequest, LedgerError, TransientError
 from core.base.faults import Fault, fault_of
 from core.base.fence import in_transaction, stands_still
@@ -163,19 +163,21 @@ class Committer:
             queues: set[int] = set()
             # The doorbell tells it to the worker.
             bind_contextvars(**{logs.REQUEST_ID: group[0].submission.request_id})
-            try:
-                self.busy_since = time.monotonic()
-                self._append(group)
-                for entry in group:
-                    queues |= entry.submission.queues()
-            except BaseException as error:
-                _fail(group, error)
-                raise
-            finally:
-                self.busy_since = None
-                for entry in group:
-                    entry.committed.release()
-            self._ring(queues)
+            traces = [entry.submission.trace for entry in group]
+            with tracing.span("append", parent=traces[0], links=traces[1:], submissions=len(group)):
+                try:
+                    self.busy_since = time.monotonic()
+                    self._append(group)
+                    for entry in group:
+                        queues |= entry.submission.queues()
+                except BaseException as error:
+                    _fail(group, error)
+                    raise
+                finally:
+                    self.busy_since = None
+                    for entry in group:
+                        entry.committed.release()
+                self._ring(queues)
 
     def _gather(self) -> list[_Entry]:
         group: list[_Entry] = []

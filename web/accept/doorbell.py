@@ -19,7 +19,7 @@ import celeryconfig
 from broker.identity import Identity
 from broker.names import Names
 from broker.notes import Notes
-from core.base import logs
+from core.base import logs, tracing
 from core.base.errors import TransientError
 from core.base.threads import Loop
 
@@ -43,7 +43,8 @@ class Doorbell:
         self.failed = 0
         """The number of bells that the broker did not get. The sweep rings them later."""
         self._rung_by: str | None = None
-        """The request that rang last, which the worker's log names."""
+        """The request that rang last, which the worker's log names, and its trace."""
+        self._trace: str | None = None
         self._identity = identity
         self._notes = notes
         self._forked()
@@ -54,7 +55,7 @@ class Doorbell:
         with self._lock:
             self._queues.update(queues)
             wanted = bool(self._queues)
-            self._rung_by = logs.request_id()
+            self._rung_by, self._trace = logs.request_id(), tracing.traceparent()
         if wanted:
             self._work.set()
             self.loop.ensure()
@@ -70,7 +71,7 @@ class Doorbell:
         """Ask a worker to run a task soon, which beat would ask for as well. The call returns at once and never fails."""
         with self._lock:
             self._tasks.add(task)
-            self._rung_by = logs.request_id()
+            self._rung_by, self._trace = logs.request_id(), tracing.traceparent()
         self._work.set()
         self.loop.ensure()
 
@@ -81,7 +82,8 @@ class Doorbell:
             TransientError: the broker is away.
         """
         try:
-            headers = {logs.REQUEST_ID: request_id} if (request_id := logs.request_id()) else None
+            given = {logs.REQUEST_ID: logs.request_id(), tracing.TRACEPARENT: tracing.traceparent()}
+            headers = {name: value for name, value in given.items() if value} or None
             self._celery().send_task(task, args, retry=False, headers=headers)
         except Exception as error:  # The drivers of brokers raise errors of many types.
             raise TransientError("the broker is not available right now; try again") from error
@@ -104,6 +106,7 @@ class Doorbell:
             tasks, self._tasks = self._tasks, set()
             cursors, self._cursors = self._cursors, {}
             bind_contextvars(**{logs.REQUEST_ID: self._rung_by})
+            trace = self._trace
         if cursors:
             self._notes.announce(cursors)
         chosen = self._to_ring(queues)
@@ -112,7 +115,9 @@ class Doorbell:
         bells: list[tuple[str, *tuple[int, ...]]] = [(celeryconfig.DRAIN, queue) for queue in chosen]
         bells += [(task,) for task in tasks]
         for number, (task, *args) in enumerate(bells):
-            if not self._send(task, *args):  # The broker would not take the others either, and may stand still.
+            with tracing.span("ring", parent=trace, task=task):
+                is_sent = self._send(task, *args)
+            if not is_sent:  # The broker would not take the others either, and may stand still.
                 self.failed += len(bells) - number - 1
                 break
         time.sleep(PAUSE_S)

@@ -2,18 +2,21 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 from structlog.contextvars import get_contextvars
 from structlog.testing import capture_logs
 
+from broker.notes import Notes
 from core.base import logs
 from core.base.db import reading
 from core.ledger import due, trail
 from tests.harness.api import Api, ok
+from tests.harness.factories import identified
 from web import app as web_app
 from web import transactions
 from web.accept.doorbell import Doorbell
@@ -102,10 +105,12 @@ def test_a_slow_request_has_a_line_unless_it_asked_to_wait(api: Api, monkeypatch
     }
 
 
-def test_the_doorbell_says_who_rang(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doorbell_says_who_rang(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Any] = []
-    bell = Doorbell(None)
-    monkeypatch.setattr(bell._celery, "send_task", lambda *args, **options: sent.append((args, options["headers"])))
+    identity = identified(engine)
+    bell = Doorbell(identity, Notes(None, identity))
+    broker = SimpleNamespace(send_task=lambda *args, **options: sent.append((args, options["headers"])))
+    monkeypatch.setattr(bell, "_celery", lambda: broker)
     web_app.bind_contextvars(**{logs.REQUEST_ID: "order-66"})
     try:
         bell.ring([3])

@@ -102,3 +102,20 @@ def test_a_library_line_that_cannot_be_written_makes_nothing_fail(capsys: pytest
     logging.getLogger("celery.worker").error("%d", "no number")
     assert capsys.readouterr().err == ""
     assert "a log line failed" in stream.getvalue()
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_no_line_shows_the_password_of_a_url(log_format: str) -> None:
+    stream = io.StringIO()
+    logs.configure(log_format, stream)
+    structlog.get_logger().warning("away", error="cannot reach postgresql://me:hunter2@host/ledger")
+    assert "hunter2" not in stream.getvalue()
+    assert "host/ledger" in stream.getvalue()
+
+
+def test_people_get_the_beginning_of_a_long_list() -> None:
+    stream = Terminal()
+    logs.configure(None, stream)
+    structlog.get_logger().info("accepted", transactions=[f"txn_{number}" for number in range(40)])
+    assert "txn_2" in stream.getvalue() and "and 37 more" in stream.getvalue()
+    assert "txn_3" not in stream.getvalue()
