@@ -1,7 +1,6 @@
 """Backpressure: a POST that appends is refused before the line is too long, and a quiet queue goes on."""
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from core.base.errors import TransientError
 from core.ledger.pressure import Limits
 from tests.harness.api import Api, ok, refused
 from tests.harness.factories import Ledger, name_in
+from tests.harness.processes import wait_until
 from web.accept import pressure
 from web.accept.pressure import Gauge
 from web.service import Service
@@ -47,7 +47,7 @@ def test_a_deep_line_refuses_new_transactions_until_it_is_decided(api: Api, gaug
     source = name_in(book, 0)
     for _ in range(5):
         ok(api.post(source=source), 201)
-    _until(lambda: bool(gauge.pressure.closed))
+    wait_until(lambda: bool(gauge.pressure.closed))
     for fields in ({}, {"skip_queue": True}, {"inflight": True}):
         response = api.post(source=source, **fields)
         detail = refused(response, 503, "QUEUE_BACKPRESSURE")
@@ -60,7 +60,7 @@ def test_a_deep_line_refuses_new_transactions_until_it_is_decided(api: Api, gaug
     assert len(api.get("/transactions")) == 5
 
     api.drain()
-    _until(lambda: not gauge.pressure.closed)
+    wait_until(lambda: not gauge.pressure.closed)
     ok(api.post(source=source), 201)
 
 
@@ -69,7 +69,7 @@ def test_a_quiet_queue_goes_on_beside_a_busy_one(api: Api, gauge: Gauge, book: L
     busy, quiet = name_in(book, 0), name_in(book, 1)
     for _ in range(16):
         ok(api.post(source=busy), 201)
-    _until(lambda: bool(gauge.pressure.closed))
+    wait_until(lambda: bool(gauge.pressure.closed))
     refused(api.post(source=busy), 503, "QUEUE_BACKPRESSURE")
     ok(api.post(source=quiet), 201)
 
@@ -78,7 +78,7 @@ def test_an_old_line_closes_its_own_queue_alone(api: Api, gauge: Gauge, book: Le
     old, other = name_in(book, 0), name_in(book, 1)
     ok(api.post(source=old), 201)
     _age(book, hours=2)
-    _until(lambda: gauge.pressure.closed == {0})
+    wait_until(lambda: gauge.pressure.closed == {0})
     detail = refused(api.post(source=old), 503, "QUEUE_BACKPRESSURE")
     assert "has waited for longer than 3600 seconds" in detail["message"]
     ok(api.post(source=other), 201)
@@ -91,12 +91,12 @@ def test_commits_and_voids_are_taken_until_there_is_twice_as_much(api: Api, gaug
     for _ in range(4):
         ok(api.post(source=source), 201)
     gauge.limits = Limits(4, 3600.0)
-    _until(lambda: bool(gauge.pressure.closed))
+    wait_until(lambda: bool(gauge.pressure.closed))
     refused(api.post(source=source), 503, "QUEUE_BACKPRESSURE")
     for hold, status in zip(held, ("commit", "void", "commit", "void"), strict=True):
-        _until(lambda: not gauge.pressure.is_full)
+        wait_until(lambda: not gauge.pressure.is_full)
         ok(api.client.put(f"/transactions/inflight/{hold}", json={"status": status}), 200)
-    _until(lambda: gauge.pressure.is_full)
+    wait_until(lambda: gauge.pressure.is_full)
     assert gauge.pressure.waiting == 8
 
 
@@ -104,7 +104,7 @@ def test_a_scheduled_transaction_is_taken_because_it_waits_elsewhere(api: Api, g
     gauge.limits = Limits(1, 3600.0)
     source = name_in(book, 0)
     ok(api.post(source=source), 201)
-    _until(lambda: bool(gauge.pressure.closed))
+    wait_until(lambda: bool(gauge.pressure.closed))
     ok(api.post(source=source, scheduled_for="2099-01-01T00:00:00+00:00"), 201)
 
 
@@ -113,14 +113,14 @@ def test_a_refund_is_refused_as_well(api: Api, gauge: Gauge, book: Ledger) -> No
     paid = api.done(source="@World", destination=source)
     gauge.limits = Limits(1, 3600.0)
     ok(api.post(source=source), 201)
-    _until(lambda: bool(gauge.pressure.closed))
+    wait_until(lambda: bool(gauge.pressure.closed))
     refused(api.client.post(f"/refund-transaction/{paid['transaction_id']}"), 503, "QUEUE_BACKPRESSURE")
 
 
 def test_nothing_is_counted_while_the_line_is_surely_short(api: Api, gauge: Gauge, book: Ledger) -> None:
     for _ in range(3):
         ok(api.post(source=name_in(book, 0)), 201)
-    _until(lambda: gauge.pressure.oldest_age_s > 0)
+    wait_until(lambda: gauge.pressure.oldest_age_s > 0)
     assert gauge.pressure.waiting == 0
 
 
@@ -151,7 +151,7 @@ def test_the_gauge_outlives_a_database_that_is_away(
         assert all(looked.acquire(timeout=WITHIN_S) for _ in range(3))
     gauge.limits = Limits(1, 3600.0)
     ok(api.post(source=name_in(book, 0)), 201)
-    _until(lambda: bool(gauge.pressure.closed))
+    wait_until(lambda: bool(gauge.pressure.closed))
     assert (gauge.loop.starts, gauge.loop.failures) == (1, 0)
 
 
@@ -169,12 +169,3 @@ def _age(book: Ledger, *, hours: int) -> None:
         conn.execute(
             text("UPDATE log SET accepted_at = accepted_at - make_interval(hours => :hours)"), {"hours": hours}
         )
-
-
-def _until(is_so: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(WITHIN_S * 100):
-        if is_so():
-            return
-        pause.wait(0.01)
-    raise AssertionError

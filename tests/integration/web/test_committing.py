@@ -1,7 +1,7 @@
 """A commit that fails costs only the requests that are to blame, and no request waits for ever."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -14,6 +14,7 @@ from core.ledger import append as core_append
 from core.ledger import intake
 from core.ledger.append import Submission
 from tests.harness.factories import Ledger, transaction
+from tests.harness.processes import wait_until
 from web.accept import committer as committing
 from web.accept.committer import Committer
 
@@ -77,7 +78,7 @@ def together(
     first = pool.submit(committer.submit, Submission([]))
     assert gate.reached.wait(WITHIN_S)
     futures = [pool.submit(committer.submit, submission) for submission in submissions]
-    _wait_until(lambda: committer.waiting == len(submissions))
+    wait_until(lambda: committer.waiting == len(submissions))
     gate.sizes.clear()
     gate.open.set()
     first.result(WITHIN_S)
@@ -126,7 +127,7 @@ def test_a_group_that_is_too_large_as_a_whole_is_appended_in_halves(
         future.result(WITHIN_S)
     assert gate.sizes == [8, 4, 2, 2, 4, 2, 2]
     assert sorted(each.accepted[0].seq for each in submissions) == list(range(1, 9))
-    _wait_until(lambda: set(rung) >= set().union(*(each.queues() for each in submissions)))
+    wait_until(lambda: set(rung) >= set().union(*(each.queues() for each in submissions)))
     assert committer._group_rows < committing.GROUP_ROWS
 
 
@@ -171,7 +172,7 @@ def test_a_committer_whose_ring_fails_goes_on(ledger: Ledger, engine: Engine) ->
     committer = Committer(engine, ring)
     for submission in submissions_of(ledger, "one", "two", "three"):
         committer.submit(submission)
-    _wait_until(lambda: committer.loop.failures == 3)
+    wait_until(lambda: committer.loop.failures == 3)
 
 
 def test_a_request_gives_up_when_the_committer_is_stuck(
@@ -201,7 +202,7 @@ def test_a_submission_starts_a_committer_that_has_ended(
     with monkeypatch.context() as patch:
         patch.setattr("core.base.threads.Loop._run", lambda self: None)
         committer = Committer(engine, lambda queues: None)
-        _wait_until(lambda: not committer.loop.is_alive)
+        wait_until(lambda: not committer.loop.is_alive)
     (submission,) = submissions_of(ledger, "one")
     committer.submit(submission)
     assert submission.accepted[0].seq == 1
@@ -234,12 +235,3 @@ def test_a_reference_too_long_for_an_index_is_refused_and_not_an_error(ledger: L
     with pytest.raises(InvalidRequest) as caught:
         committer.submit(submission)
     assert caught.value.code is ErrorCode.GEN_PAYLOAD_TOO_LARGE
-
-
-def _wait_until(is_so: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(WITHIN_S * 100):
-        if is_so():
-            return
-        pause.wait(0.01)
-    raise AssertionError

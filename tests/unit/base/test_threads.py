@@ -2,13 +2,14 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import structlog
 
 from core.base import threads
 from core.base.threads import Loop, loops
+from tests.harness.processes import wait_until
 
 WITHIN_S = 30
 
@@ -84,7 +85,7 @@ def test_a_thread_that_ended_is_started_by_whoever_hands_work_over(monkeypatch: 
     loop = Loop("a test", lambda: None)
     for starts in (1, 2, 3):
         assert ran.acquire(timeout=WITHIN_S)
-        _wait_until(lambda: not loop.is_alive)
+        wait_until(lambda: not loop.is_alive)
         assert loop.starts == starts
         loop.ensure()
 
@@ -104,12 +105,3 @@ def test_a_forked_process_has_the_threads_of_its_parent() -> None:
     assert os.read(reader, 10) == b"alive"
     os.waitpid(child, 0)
     assert forked == []
-
-
-def _wait_until(is_so: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(WITHIN_S * 100):
-        if is_so():
-            return
-        pause.wait(0.01)
-    raise AssertionError
