@@ -101,7 +101,7 @@ def test_every_variable_that_is_read_is_a_setting() -> None:
 
 
 def test_every_variable_that_is_written_about_is_a_setting() -> None:
-    mention = re.compile(r"\b(?:(?:PACIOLI|PROMETHEUS)_[A-Z_]+|(?:DATABASE|REDIS|BROKER)_[A-Z]+)\b")
+    mention = re.compile(r"\b(?:(?:PACIOLI|PROMETHEUS|OTEL)_[A-Z_]+|(?:DATABASE|REDIS|BROKER)_[A-Z]+)\b")
     paths = [
         *_modules(*DOORS, "core"),
         ROOT / "celeryconfig.py",
