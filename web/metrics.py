@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-import pacioli_metrics as metrics
+from core.doors import metrics
 from web.http.operations import TEXT, operation
 from web.probing.prober import Prober
 from web.service import service

@@ -11,12 +11,12 @@ from redis import Redis
 from sqlalchemy import Engine
 
 import celeryconfig
-from broker import clients
-from broker.identity import Identity
-from broker.notes import Notes
 from core.base import logs, tracing
 from core.base.db import connect
 from core.base.settings import SettingsError, read
+from core.doors import clients
+from core.doors.identity import Identity
+from core.doors.notes import Notes
 from core.ledger.directory import Directory
 from core.ledger.pressure import Limits
 from core.migrations.fitness import Unfit, refuse_unfit

@@ -18,13 +18,12 @@ from celery.signals import (
 from sqlalchemy import Engine
 
 import celeryconfig
-import pacioli_metrics as metrics
-from broker import clients
-from broker.identity import Identity
-from broker.notes import Notes
 from celeryconfig import SETTINGS
 from core.base import lines, logs, tracing
 from core.base.db import connect
+from core.doors import clients, metrics
+from core.doors.identity import Identity
+from core.doors.notes import Notes
 from worker import envelopes
 from worker.children import Children
 from worker.ledger_task import LedgerTask

@@ -9,10 +9,10 @@ from celery.signals import celeryd_init
 from celery.worker import state
 
 import celeryconfig
-from broker.identity import LOOK_S
-from broker.names import Names
 from celeryconfig import SETTINGS
 from core.base.settings import missing
+from core.doors.identity import LOOK_S
+from core.doors.names import Names
 from worker.app import app, identity, set_up_log
 
 AGAIN_S = 1.0

@@ -8,8 +8,8 @@ import time
 import structlog
 
 import celeryconfig
-import pacioli_metrics as metrics
 from core.base.db import begin, reading
+from core.doors import metrics
 from core.funding import runs
 from core.ledger import drain as core_drain
 from core.ledger import due as core_due

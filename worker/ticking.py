@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import structlog
 
-import pacioli_metrics as metrics
 from core.base.db import begin
 from core.base.errors import TransientError
+from core.doors import metrics
 from core.upkeep import ticks
 from core.upkeep.ticks import Tick
 from worker.app import engine

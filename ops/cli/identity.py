@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from broker.names import names_of
 from core.base.db import begin, reading
+from core.doors.names import names_of
 from core.ledger.store import identity as identity_store
 from core.ledger.store.identity import Identity
 from ops.cli.show.text import print_json

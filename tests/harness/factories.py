@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from broker.identity import Identity
 from core.base.db import begin, reading
+from core.doors.identity import Identity
 from core.funding import create, run_store, runs
 from core.funding.requests import FundingRequest, Recipient
 from core.funding.run_store import RunRow

@@ -15,9 +15,9 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 import celeryconfig
-from broker import clients
-from broker.names import Names, names_of
 from core.base import redis_url
+from core.doors import clients
+from core.doors.names import Names, names_of
 from ops.server.embedded import find_redis
 from tests.harness.programs import missing_program, needs_program
 

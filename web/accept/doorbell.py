@@ -16,12 +16,12 @@ from celery import Celery
 from structlog.contextvars import bind_contextvars
 
 import celeryconfig
-from broker.identity import Identity
-from broker.names import Names
-from broker.notes import Notes
 from core.base import logs, tracing
 from core.base.errors import TransientError
 from core.base.threads import Loop
+from core.doors.identity import Identity
+from core.doors.names import Names
+from core.doors.notes import Notes
 
 PAUSE_S = 0.02
 """The pause between two rounds of ringing. Under load, work gathers meanwhile and is drained in fewer, larger batches."""

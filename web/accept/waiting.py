@@ -17,11 +17,11 @@ from redis import Redis
 from redis.client import PubSub
 from sqlalchemy import Engine
 
-from broker.identity import LOOK_S, Identity
-from broker.names import Names
 from core.base.db import reading
 from core.base.errors import TransientError
 from core.base.threads import Loop
+from core.doors.identity import LOOK_S, Identity
+from core.doors.names import Names
 from core.ledger.rules.routing import MAX_QUEUES
 from core.ledger.store import queues as queue_store
 

@@ -16,12 +16,12 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 import celeryconfig
-from broker.identity import Identity
 from core.base import locks
 from core.base.db import begin, reading
 from core.base.errors import TransientError
 from core.base.faults import driver_error_of
 from core.base.locks import AdvisoryLock
+from core.doors.identity import Identity
 from core.ledger.store import queues as queue_store
 from core.upkeep import heartbeats, probes
 from core.upkeep.heartbeats import State

@@ -16,8 +16,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from sqlalchemy import Engine
 
-import pacioli_metrics as metrics
 from core.base.db import reading_within
+from core.doors import metrics
 from core.upkeep import figures, heartbeats, probes
 from core.upkeep.figures import Figures
 from core.upkeep.heartbeats import Heartbeat

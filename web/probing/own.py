@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from sqlalchemy import Engine
 
-import pacioli_metrics as metrics
 from core.base.db import pools
 from core.base.threads import loops
+from core.doors import metrics
 from web.accept.committer import Committer
 from web.accept.doorbell import Doorbell
 from web.probing.prober import Severity, Trouble

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, Engine, text
 from werkzeug.test import TestResponse
 
 import celeryconfig
-from broker.notes import Notes
 from core.base.db import begin, driver
 from core.base.errors import TransientError
+from core.doors.notes import Notes
 from core.funding import runs
 from core.funding.answers import FundingRow
 from core.funding.job_store import JobRow

@@ -44,6 +44,7 @@ def at_rest(engine: Engine) -> Engine:
     return engine
 
 
+@pytest.mark.smoke
 def test_each_tick_is_claimed_once_and_again_when_its_time_has_come(at_rest: Engine) -> None:
     assert _claim(at_rest) == []
     for name, rate in RATES.items():

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import Engine
 
 import celeryconfig
-from broker.notes import Notes
 from core.base import threads
+from core.doors.notes import Notes
 from tests.harness.factories import identified
 from web.accept import doorbell as doorbell_module
 from web.accept.doorbell import Doorbell

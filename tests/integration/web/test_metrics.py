@@ -14,8 +14,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import Engine, text
 
-import pacioli_metrics
 from core.base.db import begin, connect
+from core.doors import metrics
 from core.ledger.store import queues as queue_store
 from tests.harness.api import Api, ok
 from tests.harness.pages import ROOT
@@ -172,7 +172,7 @@ def test_a_doorbell_that_was_lost_is_counted_by_the_sweep(
 
 
 def test_funding_is_counted(more: Grown) -> None:
-    pacioli_metrics.count_funding(7, ["COMPLETED", "COMPLETED", "REFUSED"])
+    metrics.count_funding(7, ["COMPLETED", "COMPLETED", "REFUSED"])
     assert more("pacioli_funding_rows_total") == 7
     assert more("pacioli_funding_runs_total", status="COMPLETED") == 2
     assert more("pacioli_funding_runs_total", status="REFUSED") == 1
@@ -180,9 +180,9 @@ def test_funding_is_counted(more: Grown) -> None:
 
 def test_a_database_that_is_away_leaves_its_figures_out_and_is_counted() -> None:
     collector = LedgerCollector(connect("postgresql://nobody@127.0.0.1:1/nothing", connections=1, within_s=1.0))
-    before = Scrape(pacioli_metrics.text().decode()).value("pacioli_scrape_errors_total")
+    before = Scrape(metrics.text().decode()).value("pacioli_scrape_errors_total")
     assert list(collector.collect()) == []
-    assert Scrape(pacioli_metrics.text().decode()).value("pacioli_scrape_errors_total") == before + 1
+    assert Scrape(metrics.text().decode()).value("pacioli_scrape_errors_total") == before + 1
 
 
 def test_a_database_that_hangs_holds_a_scrape_up_for_a_moment(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +221,7 @@ def test_names_follow_the_conventions_of_prometheus(scrape: Callable[[], Scrape]
 
 WRITER = """
 import sys, os, time
-import pacioli_metrics as m
+from core.doors import metrics as m
 for _ in range(int(sys.argv[1])):
     m.RUNG.inc()
 m.CONNECTIONS.labels("begin", "used").set(3)
@@ -267,7 +267,7 @@ def test_several_processes_and_their_forks_are_added_up(tmp_path: Path) -> None:
 
 
 def _told(env: dict[str, str]) -> Scrape:
-    program = "import sys, pacioli_metrics as m; sys.stdout.buffer.write(m.text())"
+    program = "import sys; from core.doors import metrics as m; sys.stdout.buffer.write(m.text())"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=env, capture_output=True, check=True)
     lines = done.stdout.decode().splitlines(keepends=True)
     return Scrape("".join(line for line in lines if line.startswith(("#", "pacioli"))))

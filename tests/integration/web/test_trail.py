@@ -11,9 +11,9 @@ from sqlalchemy import Engine, text
 from structlog.contextvars import get_contextvars
 from structlog.testing import capture_logs
 
-from broker.notes import Notes
 from core.base import logs
 from core.base.db import reading
+from core.doors.notes import Notes
 from core.ledger import due, trail
 from tests.harness.api import Api, ok
 from tests.harness.factories import identified

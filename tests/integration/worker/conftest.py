@@ -7,8 +7,8 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine
 
-from broker.names import Names
 from core.base.db import connect
+from core.doors.names import Names
 from core.ledger.directory import Directory
 from ops.server import embedded
 from tests.harness.databases import new_database

@@ -8,8 +8,8 @@ from redis import Redis
 from sqlalchemy import Engine
 
 import celeryconfig
-from broker.names import Names
 from core.base.db import reading
+from core.doors.names import Names
 from core.upkeep import heartbeats
 from tests.harness import parts
 from tests.harness.factories import Ledger

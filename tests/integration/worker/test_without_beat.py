@@ -6,12 +6,13 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from redis import Redis
 from sqlalchemy import Engine, text
 
-from broker.names import Names
 from core.base import clock
 from core.base.db import begin, reading
+from core.doors.names import Names
 from core.ledger.store import queues as queue_store
 from core.upkeep import heartbeats
 from core.upkeep.heartbeats import State
@@ -121,6 +122,7 @@ def test_beat_needs_no_file_and_takes_none(
     assert after == before
 
 
+@pytest.mark.smoke
 def test_queues_that_stand_still_are_seen_whatever_the_clock_of_the_database_did(
     ledger: Ledger, engine: Engine
 ) -> None:

@@ -11,8 +11,8 @@ from kombu import Connection
 from structlog.testing import capture_logs
 
 import celeryconfig
-from broker.names import names_of
 from core.base import logs
+from core.doors.names import names_of
 from worker import envelopes
 from worker.app import app as workers
 from worker.envelopes import Junk, check

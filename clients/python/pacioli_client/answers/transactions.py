@@ -116,6 +116,7 @@ class BatchAccepted(Struct, frozen=True, kw_only=True):
     status: str
     transaction_count: int
     message: str | UnsetType = UNSET
+    warnings: list[Any] | UnsetType = UNSET
 
 
 class Batch(Struct, frozen=True, kw_only=True):

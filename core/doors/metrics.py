@@ -191,7 +191,7 @@ class _Shared:
         with Path(self._folder, "lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             fold_dead(self._folder)
-            return list(MultiProcessCollector(None, self._folder).collect())  # type: ignore[no-untyped-call]
+            return list(MultiProcessCollector(None, self._folder).collect())
 
 
 def text() -> bytes:
@@ -233,10 +233,8 @@ def fold_dead(folder: str) -> None:
         except OSError:  # The disk is full. They are put together when it has room.
             new.unlink(missing_ok=True)
             continue
-        merged: Any = MultiProcessCollector.merge(  # type: ignore[no-untyped-call]
-            [*dead, *([str(kept)] if kept.exists() else [])], accumulate=False
-        )
-        values: Any = MmapedDict(str(new))  # type: ignore[no-untyped-call]
+        merged: Any = MultiProcessCollector.merge([*dead, *([str(kept)] if kept.exists() else [])], accumulate=False)
+        values: Any = MmapedDict(str(new))
         for metric in merged:
             for sample in metric.samples:
                 key = mmap_key(metric.name, sample.name, sample.labels, sample.labels.values(), metric.documentation)

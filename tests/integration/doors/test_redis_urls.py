@@ -9,8 +9,8 @@ import pytest
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 import celeryconfig
-from broker import clients
 from core.base import redis_url
+from core.doors import clients
 from tests.harness.programs import missing_program
 from tests.harness.redis_servers import celery_of, certificates, free_port, names, redis_server, take, until_ready
 

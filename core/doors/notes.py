@@ -9,8 +9,8 @@ import structlog
 from redis import Redis
 from redis.exceptions import ReadOnlyError
 
-from broker.identity import Identity
-from broker.names import Names
+from core.doors.identity import Identity
+from core.doors.names import Names
 
 BELL_TTL_S = 2
 """An unanswered doorbell counts as lost after so long."""

@@ -9,10 +9,10 @@ from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
 import celeryconfig
-from broker import identity as identity_module
-from broker.identity import Identity
-from broker.names import names_of
 from core.base.db import begin, connect
+from core.doors import identity as identity_module
+from core.doors.identity import Identity
+from core.doors.names import names_of
 from core.ledger.store import identity as identity_store
 from tests.harness.api import Api
 from tests.harness.factories import identified
@@ -151,6 +151,7 @@ def _service(web: Flask) -> Service:
     return found
 
 
+@pytest.mark.smoke
 def test_queues_carry_the_name_on_a_broker_without_keys() -> None:
     settings = celeryconfig.settings_of(names_of(UUID("0123456789ab4def8123456789abcdef"), on_redis=False))
     assert {queue.name.rpartition(".")[0] for queue in settings["task_queues"]} == {

@@ -3,8 +3,8 @@
 import structlog
 from sqlalchemy import Engine
 
-from broker.names import Names, names_of
 from core.base.db import reading
+from core.doors.names import Names, names_of
 from core.ledger.store import identity as identity_store
 
 LOOK_S = 3.0

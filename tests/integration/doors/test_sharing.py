@@ -14,9 +14,9 @@ from flask import Flask
 from redis import Redis
 
 import celeryconfig
-from broker.notes import Notes
 from core.base.db import connect
 from core.base.settings import variables
+from core.doors.notes import Notes
 from tests.harness.api import Api
 from tests.harness.databases import new_database, new_schema
 from tests.harness.factories import identified

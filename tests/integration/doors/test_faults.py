@@ -15,9 +15,9 @@ from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
 import celeryconfig
-from broker import clients, notes
-from broker.notes import Notes
 from core.base import redis_url
+from core.doors import clients, notes
+from core.doors.notes import Notes
 from tests.harness.factories import identified
 from tests.harness.processes import wait_until
 from tests.harness.redis_servers import celery_of, free_port, names, redis_server, sentinel, take, until_ready

@@ -1,1 +1,0 @@
-"""Outages of a real Postgres, behind a proxy of the tests."""
