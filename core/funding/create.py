@@ -48,12 +48,12 @@ def create_job(
         TransientError: the database was busy or gone. With a reference, the same request may be sent again.
     """
     # A repeated request is checked as of its first time, because its due time may have passed since.
-    asked_at = now
+    asked_at, prior = now, None
     if request.reference and not text_problems("reference", request.reference, MAX_REFERENCE):
         with reading(engine) as conn:
             prior = job_store.find_job_by_reference(conn, request.reference)
         asked_at = prior.created_at if prior is not None else now
-    draft = draft_job(request, given, directory, asked_at)
+    draft = draft_job(request, given, directory, asked_at, is_new=prior is None)
     with begin(engine, within_s=WRITE_WITHIN_S) as conn:
         job, _ = keep_rows(conn, draft, directory, now)
         if job_store.insert_job(conn, job):

@@ -49,14 +49,18 @@ class JobDraft(NamedTuple):
     runs_now: bool
 
 
-def draft_job(request: FundingRequest, given: Iterable[Given] | None, directory: Directory, now: datetime) -> JobDraft:
+def draft_job(
+    request: FundingRequest, given: Iterable[Given] | None, directory: Directory, now: datetime, *, is_new: bool = True
+) -> JobDraft:
     """Check the terms of a request, look up its pool and precision, and return the draft.
+
+    ``is_new`` is false for a request that repeats an earlier one.
 
     Raises:
         InvalidRequest: the terms have problems, and all are listed.
         NotFound: there is no such source (BAL_NOT_FOUND).
     """
-    if problems := terms_problems(request, given is not None, now):
+    if problems := terms_problems(request, given is not None, now, is_new=is_new):
         raise refusal((), problems, INVALID)
     source = request.source or ""
     if source[0] != "@":
@@ -73,7 +77,9 @@ def draft_job(request: FundingRequest, given: Iterable[Given] | None, directory:
     else:
         currency = request.currency
         if not directory.know([(source, currency)]):
-            wrong = new_indicator_problems("source", source) + new_currency_problems(currency)
+            wrong = new_indicator_problems("source", source)
+            if not directory.uses(currency):
+                wrong += new_currency_problems(currency)
             if wrong:
                 raise InvalidRequest(wrong, INVALID)
     asked = int(request.precision) if request.precision else None

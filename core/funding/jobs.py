@@ -14,7 +14,7 @@ from core.funding.missed import Missed
 from core.funding.run_store import NewRun, RunRow
 from core.funding.terms import job_terms, schedule_of
 from core.ledger.rules.model import RUN_PREFIX
-from core.ledger.rules.validation import MAX_REFERENCE, name_problems
+from core.ledger.rules.validation import MAX_REFERENCE, new_name_problems, text_problems
 
 INVALID = ErrorCode.GEN_VALIDATION_ERROR
 
@@ -80,13 +80,15 @@ def run_now(engine: Engine, job_id: str, reference: str | None, now: datetime) -
         Conflict: it is cancelled or paused.
         InvalidRequest: the reference is not valid.
     """
-    if reference is not None and (problems := name_problems("reference", reference, MAX_REFERENCE // 2)):
+    if reference is not None and (problems := text_problems("reference", reference, MAX_REFERENCE // 2)):
         raise InvalidRequest(problems, INVALID)
     with begin(engine) as conn:
         job = _lock_job(conn, job_id)
         occurrence = f"run_{reference or now.isoformat()}"
         if (first := run_store.find_run_of(conn, job.id, occurrence)) is not None:
             return first, True
+        if problems := new_name_problems("reference", reference):
+            raise InvalidRequest(problems, INVALID)
         _check_active(job)
         return insert_run_now(conn, job, now, occurrence), False
 

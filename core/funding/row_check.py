@@ -19,7 +19,7 @@ from core.funding import row_store
 from core.funding.recipients import Given
 from core.funding.row_store import FundingRow
 from core.ledger.rules.model import BalanceRef
-from core.ledger.rules.validation import indicator_problems, new_currency_problems, new_indicator_problems
+from core.ledger.rules.validation import indicator_problems, new_indicator_problems
 from core.ledger.store import balances as balance_store
 
 MAX_NEW_NAMES = 10_000
@@ -181,7 +181,7 @@ class _Check:
             return f"is in {ref.currency}, and the job is in {self._pool.currency}" if wrong_currency else ""
         if name[0] != "@":
             return f"there is no balance {name[:100]!r}"
-        for _, text in (*new_indicator_problems("", name), *new_currency_problems(self._pool.currency)):
+        for _, text in new_indicator_problems("", name):  # ``draft_job`` has checked the currency.
             return text
         self.new_names.setdefault(name, -1 - len(self.new_names))
         if len(self.new_names) > MAX_NEW_NAMES:

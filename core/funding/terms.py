@@ -20,7 +20,7 @@ from core.ledger.rules.validation import (
     Found,
     in_utc,
     indicator_problems,
-    name_problems,
+    new_name_problems,
     precision_problems,
     text_problems,
     used_currency_problems,
@@ -44,11 +44,16 @@ def schedule_of(terms: FundingTerms) -> Schedule:
     return Schedule(terms.at, terms.cron, terms.timezone, terms.ends_at, terms.count)
 
 
-def terms_problems(request: FundingRequest, has_file: bool, now: datetime) -> Found:
-    """Return all problems of the terms that can be found without the database."""
-    problems: Found = [*name_problems("name", request.name, MAX_NAME)]
+def terms_problems(request: FundingRequest, has_file: bool, now: datetime, *, is_new: bool = True) -> Found:
+    """Return all problems of the terms that can be found without the database.
+
+    A job that is there already keeps its name and reference, clear or not.
+    """
+    problems: Found = [*text_problems("name", request.name, MAX_NAME)]
     if request.reference is not None:
-        problems += name_problems("reference", request.reference, MAX_REFERENCE)
+        problems += text_problems("reference", request.reference, MAX_REFERENCE)
+    if is_new and not problems:
+        problems += new_name_problems("name", request.name) + new_name_problems("reference", request.reference)
     problems += text_problems("source", request.source, 255)
     if request.source and request.source.startswith("@"):
         problems += indicator_problems("source", request.source)

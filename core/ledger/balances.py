@@ -83,7 +83,12 @@ def create(conn: Connection, asked: BalanceRequest) -> Balance:
         Conflict: the indicator has a balance in this currency.
     """
     indicator = asked.indicator or None
-    if problems := _problems_of(asked, indicator):
+    problems = _problems_of(asked, indicator)
+    # A currency that the ledger uses already, as a release without this rule allowed, gets new balances as ever.
+    wrong = new_currency_problems(asked.currency or "")
+    if wrong and not (asked.currency and balance_store.has_currency(conn, asked.currency)):
+        problems += wrong
+    if problems:
         raise InvalidRequest(problems, ErrorCode.GEN_VALIDATION_ERROR)
     assert asked.ledger_id is not None and asked.currency is not None
     if ledger_store.find(conn, asked.ledger_id) is None:
@@ -170,7 +175,6 @@ def _problems_of(asked: BalanceRequest, indicator: str | None) -> Problems:
     problems = meta_data_problems(bytes(asked.meta_data)) if asked.meta_data else []
     if not asked.ledger_id:
         problems.append(("ledger_id", "cannot be blank"))
-    problems += new_currency_problems(asked.currency or "")
     if indicator is not None:
         if not indicator.startswith("@"):
             problems.append(("indicator", "must start with @"))

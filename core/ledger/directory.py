@@ -5,6 +5,7 @@ the rest. It does not remember what it did not find.
 """
 
 import threading
+import time
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Protocol
@@ -17,10 +18,14 @@ from core.base.ids import new_key
 from core.ledger.rules.model import BalanceRef
 from core.ledger.store import balances as balance_store
 from core.ledger.store import currencies as currency_store
+from core.ledger.store import log as log_store
 
 CAPACITY = 500_000
 """The number of names that a process remembers, at some 300 bytes each. The older half goes when they are too many."""
 
+
+_UNUSED_S = 1.0
+"""The number of seconds for which a process remembers that no balance has a currency."""
 
 Name = str | tuple[str, str]
 """The name of a balance: its ID, or a pair of indicator and currency."""
@@ -42,6 +47,12 @@ class Names(Protocol):
     def create(self, names: Collection[tuple[str, str]]) -> dict[Name, BalanceRef]:
         """Create internal balances, and find them."""
 
+    def uses(self, currency: str) -> bool:
+        """Tell whether the ledger has a balance in a currency."""
+
+    def accepted(self, references: Collection[str]) -> Collection[str]:
+        """Return those references that are taken."""
+
     def precision(self, currency: str) -> int | None:
         """Return the currency's precision, if anything has fixed it."""
 
@@ -62,6 +73,8 @@ class Directory:
         self._older: dict[Name, BalanceRef] = {}
         self._making_room = threading.Lock()
         self._precisions: dict[str, int] = {}
+        self._used: set[str] = set()
+        self._unused: dict[str, float] = {}
 
     def balance(self, name: Name) -> BalanceRef | None:
         """Return a balance that ``know`` has found."""
@@ -80,6 +93,29 @@ class Directory:
             if known is not None:
                 self._precisions[currency] = known
         return known
+
+    def uses(self, currency: str) -> bool:
+        """Tell whether the ledger has a balance in a currency.
+
+        No index serves it, so only a doubtful currency is asked for, and a "no" is remembered for a moment: a batch may
+        have thousands of requests in one currency.
+        """
+        if currency in self._used:
+            return True
+        if time.monotonic() < self._unused.get(currency, 0.0):
+            return False
+        with reading(self.engine) as conn:
+            found = balance_store.has_currency(conn, currency)
+        if found:
+            self._used.add(currency)
+        else:
+            self._unused = {**dict(list(self._unused.items())[-99:]), currency: time.monotonic() + _UNUSED_S}
+        return found
+
+    def accepted(self, references: Collection[str]) -> Collection[str]:
+        """Return those references that are taken."""
+        with reading(self.engine) as conn:
+            return log_store.find_references(conn, references).keys()
 
     def now(self) -> datetime:
         """Read the database's clock.

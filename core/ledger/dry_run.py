@@ -47,6 +47,14 @@ class Imagined:
             known[name] = self.balances[name] = BalanceRef(key, name[0], name[1], name[0], 0)
         return known
 
+    def uses(self, currency: str) -> bool:
+        """Tell whether the ledger has a balance in a currency."""
+        return self._directory.uses(currency)
+
+    def accepted(self, references: Collection[str]) -> Collection[str]:
+        """Return those references that are taken."""
+        return self._directory.accepted(references)
+
     def precision(self, currency: str) -> int | None:
         """Return the currency's precision, if anything has fixed it."""
         return self._directory.precision(currency)

@@ -19,7 +19,7 @@ from core.ledger.rules.model import Draft, Kind, Status
 from core.ledger.rules.requests import SettleRequest
 from core.ledger.rules.routing import route_of
 from core.ledger.rules.splits import proportional
-from core.ledger.rules.validation import settlement_problems
+from core.ledger.rules.validation import reference_refusal, settlement_problems
 from core.ledger.store import log as log_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
@@ -54,6 +54,8 @@ def draft_settlements(
     # A repeated reference gets the first settlement, which the hold's state may show already.
     if request.reference is not None and (first := log_store.find_references(conn, references.values())):
         return _repeated(request.reference, list(first.values()), kind, amount, every)
+    if wrong := reference_refusal(request.reference):
+        raise wrong
     _check_settleable(conn, holds, amount, commit=commit)
     if not request.skip_queue and transaction_store.undecided_settlements(conn, [hold.seq for hold in holds]):
         raise Conflict(ErrorCode.GEN_CONFLICT, "a commit or void is already queued for this transaction")

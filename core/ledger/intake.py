@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from core.base.decoding import Unread
 from core.base.errors import ErrorCode
+from core.base.names import unclear
 from core.ledger.directory import Names
 from core.ledger.draft import Part, Priced, draft
 from core.ledger.failures import Failures
@@ -28,7 +29,7 @@ from core.ledger.resolve import NewBalances, problems_of_new, resolve
 from core.ledger.rules.model import BalanceRef, Draft
 from core.ledger.rules.pricing import check_precision
 from core.ledger.rules.requests import TransactionRequest
-from core.ledger.rules.validation import Checked, Found, check
+from core.ledger.rules.validation import Checked, Found, check, new_name_problems
 
 MAX_BULK = 10_000
 
@@ -84,6 +85,7 @@ def _check(
 ) -> list[Checked]:
     now = directory.now() if any(map(_has_date, requests)) else _NO_DATE
     unread_of = _by_index(unread, batch)
+    unclear_references = _unclear_references(requests, directory)
     if batch is not None and -1 in unread_of:
         failures.add(-1, [], unread=unread_of[-1])
     checked = []
@@ -93,6 +95,8 @@ def _check(
             problems.append(("", "is required"))
         else:
             one = check(index, request, now, problems)
+            if unclear_references and request.reference in unclear_references:
+                problems += new_name_problems("reference", request.reference)
             if batch is not None and batch.decided_at_once and one.terms is not None and one.terms.scheduled_at:
                 cannot_wait = Unread(f"transactions[{index}].scheduled_for", _CANNOT_WAIT, None)
                 unread_of.setdefault(index, []).append(cannot_wait)
@@ -106,6 +110,16 @@ def _check(
         else:
             checked.append(one)
     return checked
+
+
+def _unclear_references(requests: Sequence[TransactionRequest | None], directory: Names) -> set[str]:
+    """Find the references that are new and not clear. One that is in the ledger already gets its transaction, as ever."""
+    found = {
+        request.reference
+        for request in requests
+        if request is not None and request.reference and unclear(request.reference) is not None
+    }
+    return found.difference(directory.accepted(found)) if found else found
 
 
 def _has_date(request: TransactionRequest | None) -> bool:

@@ -22,7 +22,7 @@ from core.ledger.rules.model import Draft, Kind, Status
 from core.ledger.rules.requests import RefundRequest, Terms
 from core.ledger.rules.routing import route_of
 from core.ledger.rules.splits import proportional
-from core.ledger.rules.validation import refund_problems
+from core.ledger.rules.validation import reference_refusal, refund_problems
 from core.ledger.store import log as log_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
@@ -54,6 +54,8 @@ def draft_refund(conn: Connection, transaction_id: str, request: RefundRequest, 
     whole_reference = f"{transaction_id}_refund"
     if request.reference and (prior := log_store.find_references(conn, [request.reference]).get(request.reference)):
         return _repeated_refund(prior, transaction_id, amount)
+    if wrong := reference_refusal(request.reference):
+        raise wrong
     left = transaction_store.unrefunded(conn, [each.seq for each in moved])
     whole = transaction_store.find_reference(conn, whole_reference)
     _check_refundable(whole, transaction_id, moved[0], amount, sum(left.values()))

@@ -15,6 +15,9 @@ from core.ledger.store.balances import BALANCE_PREFIX
 NewBalances = dict[tuple[str, str], BalanceRef]
 """Internal balances that are to be created, by indicator and currency. They have negative keys until they are."""
 
+Sides = tuple[Sequence[BalanceRef | None], Sequence[BalanceRef | None]]
+"""The balances of the sources and of the destinations of a request, with None for one that does not exist."""
+
 
 class Resolved(Struct, frozen=True, gc=False):
     """A request whose balances are known, or are to be created."""
@@ -44,7 +47,7 @@ def resolve(rows: Sequence[Checked], directory: Names, new: NewBalances, failure
             if ref is None or ref.currency != currency:
                 are_known = False
         if not are_known:
-            if not _check_names(row, currency, sources, destinations, failures):
+            if not _check_names(row, currency, (sources, destinations), directory, failures):
                 continue
             found = (
                 _with_new(row.sources, sources, currency, new),
@@ -78,8 +81,8 @@ def _currency_of(row: Checked, known: dict[Name, BalanceRef]) -> str:
 def _check_names(
     row: Checked,
     currency: str,
-    sources: Sequence[BalanceRef | None],
-    destinations: Sequence[BalanceRef | None],
+    found: Sides,
+    directory: Names,
     failures: Failures,
 ) -> bool:
     """Refuse IDs that name no balance, balances of another currency, and new balances whose name or currency is not right.
@@ -88,13 +91,14 @@ def _check_names(
     """
     unknown: list[tuple[str, str]] = []
     other: list[tuple[str, str]] = []
+    sources, destinations = found
     for side, names, refs in (("source", row.sources, sources), ("destination", row.destinations, destinations)):
         for name, ref in zip(names, refs, strict=True):
             if ref is None and name[0] != "@":
                 unknown.append((side, unknown_balance(name)))
             elif ref is not None and ref.currency != currency and currency:
                 other.append(("currency", f"is {currency}, but the {side} balance is in {ref.currency}"))
-    unclear = _new_problems(row, currency, sources, destinations)
+    unclear = _new_problems(row, currency, found, directory)
     if unknown:
         failures.add_unknown(row.index, unknown + unclear + other[:1])
     elif unclear:
@@ -114,25 +118,27 @@ def problems_of_new(row: Checked, currency: str, directory: Names) -> Problems:
     if currency_problem(currency) is None and not any(map(unclear, names)):
         return []
     known = directory.know([(name, currency) for name in names])
-    sources, destinations = (
-        [known.get((name or "", currency)) for name in side] for side in (row.sources, row.destinations)
-    )
-    return _new_problems(row, currency, sources, destinations)
+    sources = [known.get((name or "", currency)) for name in row.sources]
+    destinations = [known.get((name or "", currency)) for name in row.destinations]
+    return _new_problems(row, currency, (sources, destinations), directory)
 
 
-def _new_problems(
-    row: Checked, currency: str, sources: Sequence[BalanceRef | None], destinations: Sequence[BalanceRef | None]
-) -> Problems:
-    """Check the names and the currency of the balances without a reference, which the request would create."""
+def _new_problems(row: Checked, currency: str, found: Sides, directory: Names) -> Problems:
+    """Check the names and the currency of the balances without a reference, which the request would create.
+
+    A currency that the ledger uses already, as a release without this rule allowed, gets new balances as ever.
+    """
     problems: Problems = []
     creates = False
+    sources, destinations = found
     for side, names, refs in (("source", row.sources, sources), ("destination", row.destinations, destinations)):
         is_split = bool(getattr(row.request, f"{side}s"))
         for index, (name, ref) in enumerate(zip(names, refs, strict=True)):
             if ref is None and name and name[0] == "@":
                 creates = True
                 problems += new_indicator_problems(f"{side}s[{index}].identifier" if is_split else side, name)
-    return problems + (new_currency_problems(currency) if creates and currency else [])
+    wrong = new_currency_problems(currency) if creates and currency else []
+    return problems + ([] if wrong and directory.uses(currency) else wrong)
 
 
 def unknown_balance(name: str) -> str:

@@ -7,10 +7,11 @@ from itertools import starmap
 
 from msgspec import Struct
 
-from core.base.errors import ErrorCode
+from core.base.errors import ErrorCode, InvalidRequest
 from core.base.metadata import meta_data_problems
 from core.base.money import MAX_DIGITS, MAX_PRECISION
 from core.base.names import MAX_CURRENCY, currency_problem, unclear
+from core.base.unreadable import NUL
 from core.base.problems import Problem
 from core.ledger.rules.requests import Leg, RefundRequest, SettleRequest, Terms, TransactionRequest
 
@@ -68,7 +69,7 @@ def check(index: int, request: TransactionRequest, now: datetime, problems: Foun
     problems += precision_problems(request.precision)
     if request.currency is not None:
         problems += used_currency_problems(request.currency)
-    problems += name_problems("reference", request.reference, MAX_REFERENCE)
+    problems += text_problems("reference", request.reference, MAX_REFERENCE)
     if not request.description:
         problems.append(("description", "cannot be blank"))
     sources = _side("source", request.source, request.sources, problems)
@@ -164,7 +165,7 @@ def _part_problems(request: SettleRequest | RefundRequest, action: str) -> list[
         text = f"{action} amount cannot be negative"
         problems.append(Problem("", text, ("amount",), ErrorCode.GEN_BAD_REQUEST))
     if request.reference is not None:
-        problems += starmap(Problem, name_problems("reference", request.reference, MAX_REFERENCE))
+        problems += starmap(Problem, text_problems("reference", request.reference, MAX_REFERENCE))
     return problems
 
 
@@ -234,14 +235,26 @@ def text_problems(field: str, value: str | None, longest: int) -> Problems:
     """Check a text that must not be blank, nor longer than ``longest`` characters."""
     if value is None or not value.strip():
         return [(field, "cannot be blank")]
+    if "\x00" in value:
+        return [(field, NUL)]
     return [(field, f"has more than {longest} characters")] if len(value) > longest else []
 
 
 def name_problems(field: str, value: str | None, longest: int) -> Problems:
     """Check a text by which people and programs find something: all of it must be seen."""
-    problems = text_problems(field, value, longest)
-    text = None if problems or value is None else unclear(value)
-    return problems if text is None else [(field, text)]
+    return text_problems(field, value, longest) or new_name_problems(field, value)
+
+
+def new_name_problems(field: str, value: str | None) -> Problems:
+    """Check that a new text is clear. One that is in the ledger already may break this rule, and is found as ever."""
+    text = None if value is None else unclear(value)
+    return [] if text is None else [(field, text)]
+
+
+def reference_refusal(reference: str | None) -> InvalidRequest | None:
+    """Return the refusal of a new reference that is not clear, or None. A repetition of an old one is not refused."""
+    problems = new_name_problems("reference", reference)
+    return InvalidRequest(problems, ErrorCode.TXN_VALIDATION_ERROR) if problems else None
 
 
 def in_utc(field: str, value: datetime, problems: Found) -> datetime | None:

@@ -138,6 +138,13 @@ _FIND_INDICATOR = text(
     """
 )
 
+# No index serves a currency that has no balance.
+_HAS_CURRENCY = text(
+    """
+    SELECT EXISTS (SELECT FROM balances WHERE currency = :currency)
+    """
+)
+
 _FIND_ALL_OF_INDICATOR = text(
     f"""
     {_SELECT.strip()}
@@ -303,6 +310,11 @@ def find_indicator(conn: Connection, indicator: str, currency: str) -> BalanceRo
     """Find an internal balance by its ``@Name`` and currency. Returns None when there is none."""
     row = conn.execute(_FIND_INDICATOR, {"indicator": indicator, "currency": currency}).one_or_none()
     return BalanceRow(*row) if row is not None else None
+
+
+def has_currency(conn: Connection, currency: str) -> bool:
+    """Tell whether there is a balance in a currency."""
+    return bool(conn.execute(_HAS_CURRENCY, {"currency": currency}).scalar_one())
 
 
 def find_all_of_indicator(conn: Connection, indicator: str) -> list[BalanceRow]:

@@ -48,6 +48,12 @@ class Known:
             self.balances[name] = BalanceRef(key, f"bln_{key}", name[1], name[0], key)
         return self.know(names)
 
+    def uses(self, currency: str) -> bool:
+        return any(ref.currency == currency for ref in self.balances.values())
+
+    def accepted(self, references: Collection[str]) -> Collection[str]:
+        return set()
+
     def precision(self, currency: str) -> int | None:
         return self.precisions.get(currency)
 
