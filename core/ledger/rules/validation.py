@@ -11,8 +11,8 @@ from core.base.errors import ErrorCode, InvalidRequest
 from core.base.metadata import meta_data_problems
 from core.base.money import MAX_DIGITS, MAX_PRECISION
 from core.base.names import MAX_CURRENCY, currency_problem, unclear
-from core.base.unreadable import NUL
 from core.base.problems import Problem
+from core.base.unreadable import NUL
 from core.ledger.rules.requests import Leg, RefundRequest, SettleRequest, Terms, TransactionRequest
 
 MAX_NAME = 255
