@@ -174,7 +174,7 @@ def line(row):
 """
     names: dict[str, Any] = {"astuple": astuple, "NULL": r"\N", "HEX": r"\\x", "ESCAPES": _ESCAPES}
     names |= {"BACKSLASH": "\\", "NEWLINE": "\n", "TAB": "\t", "RETURN": "\r"}
-    exec(source, names)
+    exec(source, names)  # nosec B102
     compiled: Callable[[LogRow], str] = names["line"]
     return compiled
 

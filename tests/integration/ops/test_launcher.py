@@ -17,6 +17,7 @@ def checkout(tmp_path: Path) -> Path:
     (root / "ops").mkdir(parents=True)
     shutil.copy(ROOT / "ops" / "pacioli", root / "ops")
     shutil.copy(ROOT / "pyproject.toml", root)
+    shutil.copytree(ROOT / "ops" / "requirements", root / "ops" / "requirements")
     return root
 
 
@@ -27,13 +28,18 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
-def install(checkout: Path, extras: str = "") -> None:
+def install(checkout: Path, kind: str = "service") -> None:
     """Install a command that prints its folder, its arguments and its data folder."""
     script(checkout / ".venv" / "bin" / "pacioli", 'echo "$PWD|$*|$PACIOLI_DATA"')
     script(checkout / ".venv" / "bin" / "python", "exit 0")
-    text = (checkout / "pyproject.toml").read_bytes()
-    stamp = subprocess.run(["cksum"], input=text, capture_output=True, check=True).stdout.split()[0]
-    (checkout / ".venv" / "stamp").write_bytes(stamp + extras.encode() + b"\n")
+    (checkout / ".venv" / "stamp").write_text(f"{kind} {checksum(checkout)}\n")
+
+
+def checksum(checkout: Path) -> str:
+    """The checksum of all that says what belongs to the installation."""
+    locks = sorted((checkout / "ops" / "requirements").glob("*.txt"))
+    text = b"".join(path.read_bytes() for path in [checkout / "pyproject.toml", *locks])
+    return subprocess.run(["cksum"], input=text, capture_output=True, check=True).stdout.split()[0].decode()
 
 
 def run(launcher: Path, cwd: Path, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
@@ -64,7 +70,7 @@ def test_a_file_is_found_where_one_stands_and_the_data_in_the_checkout(checkout:
 def test_named_tests_run_alone_and_all_others_behind_the_checks(
     checkout: Path, tmp_path: Path, given: str, runs: list[str]
 ) -> None:
-    install(checkout, extras="[test]")
+    install(checkout, "test")
     for name in ("ruff", "mypy", "lint-imports"):
         script(checkout / ".venv" / "bin" / name, 'echo "$(basename "$0") $*"')
     script(checkout / ".venv" / "bin" / "python", 'echo "$PWD $*"')
@@ -116,4 +122,44 @@ def test_an_installation_that_failed_is_begun_again(checkout: Path, tmp_path: Pa
         assert "installing what it needs" in found.stderr
         assert "the installation failed" in found.stderr and "run the same command again" in found.stderr
     assert log.read_text().count("-m venv --clear") == 2
-    assert log.read_text().count("install --quiet --editable") == 2
+    assert log.read_text().count("install --quiet --require-hashes") == 2
+
+
+@pytest.mark.parametrize(
+    ("installed", "command"), [("test", "docs"), ("test", "fund"), ("docs", "fund"), ("service", "fund")]
+)
+def test_what_is_more_than_is_asked_for_stays(checkout: Path, tmp_path: Path, installed: str, command: str) -> None:
+    install(checkout, installed)
+    launcher = [str(checkout / "ops" / "pacioli"), command]
+    found = subprocess.run(
+        launcher, cwd=tmp_path, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True
+    )
+    assert (found.stdout, found.stderr) == (f"{tmp_path}|{command}|{checkout}/.pacioli\n", "")
+
+
+@pytest.mark.parametrize(
+    ("installed", "command", "wanted", "is_old"),
+    [
+        ("service", "test", "test", False),
+        ("docs", "test", "test", False),
+        ("service", "docs", "docs", False),
+        ("test", "fund", "test", True),
+        ("service", "fund", "service", True),
+        ("123456", "fund", "service", True),
+    ],
+)
+def test_what_is_missing_or_old_is_installed_by_its_hashes(
+    checkout: Path, tmp_path: Path, installed: str, command: str, wanted: str, is_old: bool
+) -> None:
+    install(checkout, installed)
+    if is_old:
+        (checkout / "ops" / "requirements" / "service.txt").write_text("changed")
+    log = tmp_path / "log"
+    python = script(tmp_path / "python", f'echo "$*" >> {log}; case "$2" in *print*) echo 3.11 ;; esac')
+    launcher = [str(checkout / "ops" / "pacioli"), command, "-k", "nothing"]
+    env = {"PATH": "/usr/bin:/bin", "PYTHON": str(python)}
+    subprocess.run(launcher, cwd=tmp_path, env=env, capture_output=True, check=True)
+    locked, ours = [line for line in log.read_text().splitlines() if " install " in line]
+    assert locked.endswith(f"--require-hashes --requirement {checkout}/ops/requirements/{wanted}.txt")
+    assert ours.endswith(f"--no-deps --no-build-isolation --editable {checkout}")
+    assert (checkout / ".venv" / "stamp").read_text() == f"{wanted} {checksum(checkout)}\n"
