@@ -25,6 +25,7 @@ from core.base.errors import ErrorCode, TransientError
 from core.base.tables import metadata
 from core.doors.names import names_of
 from core.ledger.rules.routing import MAX_QUEUES
+from ops.server.parts import worker_command
 from web.app import create_app
 from web.http.errors import STATUS
 
@@ -280,6 +281,14 @@ def test_nothing_is_sent_before_the_ledger_has_a_name() -> None:
     app.config_from_object(celeryconfig)
     with pytest.raises(TransientError, match=r"identity is not known yet, so pacioli\.sweep has no queue"):
         app.send_task(celeryconfig.SWEEP)
+
+
+def test_the_procfile_starts_a_worker_as_pacioli_up_does() -> None:
+    lines = (ROOT / "Procfile").read_text().splitlines()
+    (line,) = [each for each in lines if each.startswith("worker: ")]
+    ours = worker_command(1)
+    flags = [each for each in ours[ours.index("worker") + 1 :] if each not in ("--concurrency", "1")]
+    assert line.split()[-len(flags) :] == flags
 
 
 def test_beat_schedules_only_tasks_that_exist() -> None:

@@ -22,6 +22,9 @@ SLOTS = 512
 SILENT_S = 5.0
 """A child that has been silent for so long does not answer."""
 
+FROZEN_LOOKS = 15
+"""A child whose sign so many looks in a row find unchanged is frozen. The keeper looks each second."""
+
 _SLOT = struct.Struct("<qddq64s")
 """The process ID, the time of the last sign, the start of the task, the number of tasks ended, and the task's name."""
 
@@ -35,6 +38,7 @@ class Children:
         self._memory = mmap.mmap(-1, SLOTS * _SLOT.size)
         self._slot = -1
         self._began, self._ended, self._task = 0.0, 0, b""
+        self._seen: dict[int, tuple[float, int]] = {}
 
     def enter(self) -> None:
         """Begin to write the slot of this process, which is a child."""
@@ -56,12 +60,7 @@ class Children:
 
     def states(self, pids: Iterable[int]) -> list[Child]:
         """Read the states of the children with these process IDs."""
-        now, found = time.monotonic(), {}
-        for slot in range(SLOTS):
-            pid, signed_at, began, ended, task = _SLOT.unpack_from(self._memory, slot * _SLOT.size)
-            if pid:
-                found[pid] = signed_at, began, ended, task.rstrip(b"\0").decode(errors="replace")
-        children = []
+        now, found, children = time.monotonic(), self._slots(), []
         for pid in sorted(pids):
             signed_at, began, ended, task = found.get(pid, (now, 0.0, 0, ""))
             silent_s = round(max(0.0, now - signed_at), 1)
@@ -76,6 +75,29 @@ class Children:
                 )
             )
         return children
+
+    def frozen(self, pids: Iterable[int]) -> list[int]:
+        """Look once, and list the children that have given no sign for ``FROZEN_LOOKS`` looks in a row.
+
+        Looks are counted, and not seconds. So a main process that was frozen itself finds no child frozen when it wakes.
+        """
+        slots, seen = self._slots(), {}
+        for pid in pids:
+            if pid in slots:
+                signed_at = slots[pid][0]
+                before, looks = self._seen.get(pid, (signed_at, -1))
+                seen[pid] = signed_at, looks + 1 if signed_at == before else 0
+        self._seen = seen
+        return [pid for pid, (_, looks) in seen.items() if looks >= FROZEN_LOOKS]
+
+    def _slots(self) -> dict[int, tuple[float, float, int, str]]:
+        """Read the last sign, the start of the task, the number of tasks ended and the task of each child, by process ID."""
+        found = {}
+        for slot in range(SLOTS):
+            pid, signed_at, began, ended, task = _SLOT.unpack_from(self._memory, slot * _SLOT.size)
+            if pid:
+                found[pid] = signed_at, began, ended, task.rstrip(b"\0").decode(errors="replace")
+        return found
 
     def _sign(self) -> float:
         if self._slot >= 0:

@@ -3,9 +3,13 @@
 The keeper looks each second whether the ticks are done in time, by the database's clock. When beat, the broker or all
 children are away, frozen or busy, it does the ticks itself. When postings wait and no queue moves, it drains itself. Several
 workers do no harm: a tick is claimed, and a drain leaves the queues that others hold.
+
+The keeper kills a child that stays frozen, and Celery starts another in its place.
 """
 
 import os
+import signal
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -50,6 +54,7 @@ class Keeper(bootsteps.StartStopStep):  # type: ignore[misc]
         self._threads = [
             Watch("keeper of ticks", self.keep_ticks),
             Watch("keeper of queues", self.keep_queues),
+            Watch("keeper of children", self.keep_children),
             Watch("identity", naming.end_when_renamed),
         ]
 
@@ -92,9 +97,22 @@ class Keeper(bootsteps.StartStopStep):  # type: ignore[misc]
             core_drain.drain(engine(), queue, announce=announce)
         return PAUSE_S
 
-    def _describe(self, state: State) -> State:
+    def keep_children(self) -> float:
+        """Kill the children that are frozen, and return the pause until the next look. Celery starts others.
+
+        A child in a long statement is not frozen, because a thread of it gives a sign each second.
+        """
+        for pid in children.frozen(self._pids()):
+            logger.warning("a child gives no sign of life, and is replaced", child=pid)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return PAUSE_S
+
+    def _pids(self) -> list[int]:
         pool = getattr(self._worker.pool, "_pool", None)
-        pids = [process.pid for process in getattr(pool, "_pool", ()) if process.pid]
+        return [process.pid for process in getattr(pool, "_pool", ()) if process.pid]
+
+    def _describe(self, state: State) -> State:
         consumer = self._worker.consumer
         return State(
             pid=os.getpid(),
@@ -102,5 +120,5 @@ class Keeper(bootsteps.StartStopStep):  # type: ignore[misc]
             consuming=consumer is not None and consumer.connection is not None,
             standing_in=self._quiet < QUIET_ROUNDS,
             dropped=envelopes.dropped,
-            children=children.states(pids),
+            children=children.states(self._pids()),
         )

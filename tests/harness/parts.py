@@ -18,7 +18,9 @@ _SETTINGS = {variable.name for variable in variables().values()}
 class Part:
     """A running process of Celery, in a folder of its own."""
 
-    def __init__(self, folder: Path, arguments: list[str], env: dict[str, str], clock_off_s: float) -> None:
+    def __init__(
+        self, folder: Path, arguments: list[str], env: dict[str, str], clock_off_s: float, app: str = "worker.app"
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.log_file = folder / "log"
         inherited = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
@@ -29,7 +31,7 @@ class Part:
             own |= {"PYTHONPATH": f"{wrong_clock}{os.pathsep}{root}", "CLOCK_OFF_S": str(clock_off_s)}
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "celery", "--quiet", "--workdir", root, "-A", "worker.app", *arguments],
+                [sys.executable, "-m", "celery", "--quiet", "--workdir", root, "-A", app, *arguments],
                 cwd=folder,
                 env=inherited | env | own,
                 stdout=log,
@@ -59,10 +61,12 @@ class Part:
 
 
 @contextmanager
-def worker(folder: Path, env: dict[str, str], *, children: int = 1, clock_off_s: float = 0) -> Iterator[Part]:
+def worker(
+    folder: Path, env: dict[str, str], *, children: int = 1, clock_off_s: float = 0, app: str = "worker.app"
+) -> Iterator[Part]:
     """Run a worker. ``env`` has its settings, and the clock of its host is ``clock_off_s`` ahead."""
     arguments = ["worker", "--concurrency", str(children), "--without-mingle", "--without-gossip", "--loglevel", "INFO"]
-    yield from _running(Part(folder, arguments, env, clock_off_s))
+    yield from _running(Part(folder, arguments, env, clock_off_s, app))
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def test_frozen_and_dead_children_are_seen_and_their_work_is_done(
     with parts.worker(folder, env, children=2) as worker:
         wait_until(lambda: " ready." in worker.log)
         wait_until(lambda: (state := _worker(engine)) is not None and len(state.children) == 2)
-        first, second = (child.pid for child in worker.children)
+        first = worker.children[0].pid
         os.kill(first, signal.SIGKILL)
         wait_until(
             lambda: (state := _worker(engine)) is not None and first not in [each.pid for each in state.children]
@@ -75,7 +75,20 @@ def test_frozen_and_dead_children_are_seen_and_their_work_is_done(
         for child in worker.children:
             child.resume()
         wait_until(lambda: (state := _worker(engine)) is not None and all(each.answers for each in state.children))
-        assert second in [child.pid for child in worker.children]
+
+
+def test_frozen_children_are_replaced(env: dict[str, str], ledger: Ledger, engine: Engine, folder: Path) -> None:
+    with parts.worker(folder, env, children=2, app="tests.harness.hasty_worker") as worker:
+        wait_until(lambda: (state := _worker(engine)) is not None and len(state.children) == 2)
+        frozen = worker.children
+        for child in frozen:
+            child.suspend()
+        wait_until(lambda: not any(child.is_running() for child in frozen))
+        wait_until(
+            lambda: (state := _worker(engine)) is not None and [each.answers for each in state.children] == [True] * 2
+        )
+        assert worker.log.count("a child gives no sign of life, and is replaced") >= 2
+        assert worker.stop() == 0
 
 
 def test_a_worker_goes_on_without_a_broker_and_with_it_again(

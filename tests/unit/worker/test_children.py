@@ -1,0 +1,47 @@
+"""A child that gives no sign of life is found, and one that works for long is not."""
+
+import os
+import struct
+import time
+
+import pytest
+
+from worker import children
+from worker.children import FROZEN_LOOKS, Children
+
+ONE, OTHER = 1_000_001, 1_000_002
+
+
+@pytest.fixture
+def shared() -> Children:
+    return Children()
+
+
+def sign(shared: Children, slot: int, pid: int, at: float) -> None:
+    struct.Struct("<qdd").pack_into(shared._memory, slot * children._SLOT.size, pid, at, 0.0)
+
+
+def test_a_sign_that_stands_still_for_so_many_looks_is_that_of_a_frozen_child(shared: Children) -> None:
+    sign(shared, 0, ONE, at=0.0)
+    for look in range(FROZEN_LOOKS):
+        sign(shared, 1, OTHER, at=float(look))
+        assert shared.frozen([ONE, OTHER]) == []
+    sign(shared, 1, OTHER, at=1e6)
+    assert shared.frozen([ONE, OTHER]) == [ONE]
+    sign(shared, 0, ONE, at=2e6)
+    assert shared.frozen([ONE, OTHER]) == []
+
+
+def test_a_main_process_that_was_frozen_too_finds_no_child_frozen(shared: Children) -> None:
+    sign(shared, 0, ONE, at=time.monotonic() - 3600)
+    assert shared.frozen([ONE]) == []
+    assert [child.answers for child in shared.states([ONE])] == [False]
+
+
+def test_a_new_child_in_the_place_of_one_that_died_begins_anew(shared: Children) -> None:
+    sign(shared, 0, ONE, at=0.0)
+    for _ in range(FROZEN_LOOKS):
+        shared.frozen([ONE])
+    sign(shared, 0, OTHER, at=0.0)
+    assert shared.frozen([OTHER]) == []
+    assert shared.frozen([os.getpid()]) == [], "a child that has not entered yet is not judged"
