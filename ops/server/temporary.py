@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,11 @@ import click
 from core.base.settings import variables
 
 _OWN = {variable.name for variable in variables().values()}
-"""These variables are not passed on, because they name servers of somebody else."""
+
+
+def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Copy an environment, and leave out the variables that name servers of somebody else."""
+    return {name: value for name, value in environ.items() if name not in _OWN}
 
 
 @dataclass
@@ -40,18 +44,28 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, *options: str, checkout: Path | None = None) -> Iterator[Running]:
+def running(
+    folder: Path,
+    *options: str,
+    checkout: Path | None = None,
+    settings: Mapping[str, str] | None = None,
+    output: int | None = None,
+) -> Iterator[Running]:
     """Start everything under ``folder``, on a free port, and stop it at the end. ``checkout`` is another one to run.
+
+    ``settings`` are variables for it. It writes to the descriptor ``output``, whose reader sees that ``folder/log`` gets it.
 
     Raises:
         click.ClickException: it did not start, with the end of its log; or did not stop cleanly.
     """
-    environ = {name: value for name, value in os.environ.items() if name not in _OWN}
+    environ = without_settings(os.environ) | dict(settings or {})
     data = folder / "data"
     python = str(checkout.resolve() / ".venv" / "bin" / "python") if checkout else sys.executable
     command = [python, "-m", "ops.cli", "up", "--port", "0", "--data", str(data), *options]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=checkout, env=environ, stdout=log, stderr=subprocess.STDOUT)
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            command, cwd=checkout, env=environ, stdout=log if output is None else output, stderr=subprocess.STDOUT
+        )
         service = Running("", data, process)
         try:
             deadline = time.monotonic() + 120

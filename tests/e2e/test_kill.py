@@ -3,7 +3,7 @@
 Short here; ``pacioli torture --seconds 600`` is the long one.
 """
 
-import threading
+import random
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,52 +16,28 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from ops.proving import torture
+from ops.proving.chaos.arena import arena
+from ops.proving.chaos.repertoire import DEAD, IN_THE_MIDDLE, KILLS
 from ops.server.temporary import Running, running
 from tests.harness.acceptance import case
 from tests.harness.processes import WITHIN_S, kill, wait_until
 
 CLIENTS = 8
-
-STAGES = {"SCHEDULED": 0, "QUEUED": 1, "INFLIGHT": 2, "APPLIED": 3, "VOID": 3, "REJECTED": 3}
-"""A transaction only moves on to a later stage."""
+SEED = 7
 
 
-def test_nothing_acknowledged_is_lost_or_doubled_whatever_is_killed(tmp_path: Path) -> None:
-    with running(tmp_path) as service, ThreadPoolExecutor(1) as readers:
-        is_over = threading.Event()
-        reading = readers.submit(_read_while, service, is_over)
-        try:
-            result = torture.run(service, seconds=10, seed=7)
-        finally:
-            is_over.set()
-        assert reading.result() > 50
+def test_nothing_acknowledged_is_lost_or_doubled_and_no_read_hangs_whatever_is_hit(tmp_path: Path) -> None:
+    faults = [*KILLS, *IN_THE_MIDDLE, random.Random(SEED).choice(DEAD)]
+    random.Random(SEED).shuffle(faults)
+    with arena(tmp_path) as ours:
+        result = torture.run(ours, faults, seed=SEED, for_s=(4.0, 4.0))
     assert result.wrong == []
-    assert len({what.split()[0] for what in result.blows}) >= 3, result.blows
+    assert {name: (hit.blows, hit.missed) for name, hit in result.faults.items()} == {
+        fault.name: (1, 0) for fault in faults
+    }
+    assert result.longest_read_s < torture.READ_BOUND_S
     assert result.acknowledged > 100
-
-
-def _read_while(service: Running, is_over: threading.Event) -> int:
-    """Read transactions until it is over: each stays there, and no status goes back. Return how many were there to read."""
-    seen: dict[str, str] = {}
-    with requests.Session() as session:
-        while not is_over.is_set():
-            latest = _read(session, f"{service.url}/transactions?limit=20") or []
-            again = [_read(session, f"{service.url}/transactions/{id}") for id in list(seen)[-40::8]]
-            for row in filter(None, [*latest, *again]):
-                before = seen.setdefault(row["transaction_id"], row["status"])
-                assert STAGES[row["status"]] >= STAGES[before], (before, row)
-                seen[row["transaction_id"]] = row["status"]
-    return len(seen)
-
-
-def _read(session: requests.Session, url: str) -> Any:
-    """Return the answer, or None while nobody answers, or 503 does."""
-    with suppress(requests.RequestException):
-        answer = session.get(url, timeout=20)
-        if answer.status_code != 503:
-            assert answer.status_code == 200, answer.text
-            return answer.json()
-    return None
+    assert result.reads > 100
 
 
 @case(99)

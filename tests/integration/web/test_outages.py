@@ -11,10 +11,10 @@ from flask.testing import FlaskClient
 from sqlalchemy import make_url
 
 from core.base.db import connect, reading
+from ops.proving.chaos.proxy import Proxy
 from ops.server.embedded import _free_port
 from tests.harness.databases import QuickPostgres, new_database
 from tests.harness.processes import wait_until
-from tests.harness.proxy import Proxy
 from tests.integration.base.test_deadlines import frozen
 from web import service
 from web.accept.doorbell import Doorbell
