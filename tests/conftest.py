@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, create_engine
+from structlog.contextvars import clear_contextvars
 
 from core.base.db import connect
+from core.base.threads import loops
 from core.ledger.directory import Directory
 from tests.harness import programs, searching
 from tests.harness.databases import QuickPostgres, empty, new_database
@@ -49,6 +51,20 @@ def _checks_run_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     Their threads would outlive the test.
     """
     monkeypatch.setattr(Prober, "start", lambda self: None)
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing_behind() -> Iterator[None]:
+    """End the threads that a test has started, such as those of its applications, and forget the context of its log lines.
+
+    Such a thread would find the next test's ledger in its database, and write a line about that into the next test's output.
+    """
+    clear_contextvars()
+    before = set(loops())
+    yield
+    for loop in set(loops()) - before:
+        loop.stop()
+    clear_contextvars()
 
 
 @pytest.fixture(scope="session")

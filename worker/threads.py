@@ -33,19 +33,12 @@ class Watch(Loop):
         self._ended = threading.Event()
         self._is_away = False
         _all.add(self)
-        super().__init__(name, self._turn)
-
-    def stop(self) -> None:
-        """End the steps. The call does not wait for that."""
-        self._ended.set()
+        super().__init__(name, self._turn, wake=self._ended.set)
 
     def forked(self) -> None:
         """Leave the thread to the parent process."""
 
     def _turn(self) -> None:
-        if self._ended.is_set():
-            time.sleep(3600)
-            return
         with self.in_step:
             try:
                 pause_s, self._is_away = self._call(), False

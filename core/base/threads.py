@@ -23,7 +23,15 @@ class Loop:
     full or gone. ``health`` and metrics read the attributes of ``loops()``.
     """
 
-    def __init__(self, name: str, step: Callable[[], None], *, after_fork: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[], None],
+        *,
+        after_fork: Callable[[], None] = lambda: None,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``wake`` ends the wait of a step that has nothing to do. ``stop`` calls it."""
         self.name = name
         self.failures = 0
         """The number of steps that raised since the process started."""
@@ -33,6 +41,8 @@ class Loop:
         """The number of threads that were started. A second one means that the first ended, or that a process forked."""
         self._step = step
         self._after_fork = after_fork
+        self._wake = wake
+        self._stopped = False
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         _loops.add(self)
@@ -48,10 +58,15 @@ class Loop:
         if self._thread is not None and self._thread.is_alive():
             return
         with self._lock:
-            if not self.is_alive:
+            if not self.is_alive and not self._stopped:
                 self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
                 self.starts += 1
                 self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread for good after its present step. The call does not wait for that."""
+        self._stopped = True
+        self._wake()
 
     def forked(self) -> None:
         """Start anew in a child process, which inherits no thread, but may inherit a lock that its owner still holds."""
@@ -61,7 +76,7 @@ class Loop:
         self.ensure()
 
     def _run(self) -> None:
-        while True:
+        while not self._stopped:
             try:
                 self._step()
                 self.failures_in_a_row = 0

@@ -86,7 +86,7 @@ class Committer:
         self._ring = ring
         self._group_rows = GROUP_ROWS
         self._forked()
-        self.loop = Loop("committer", self._step, after_fork=self._forked)
+        self.loop = Loop("committer", self._step, after_fork=self._forked, wake=lambda: self._work.set())
 
     @property
     def waiting(self) -> int:

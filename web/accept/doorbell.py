@@ -48,7 +48,7 @@ class Doorbell:
         self._identity = identity
         self._notes = notes
         self._forked()
-        self.loop = Loop("doorbell", self._step, after_fork=self._forked)
+        self.loop = Loop("doorbell", self._step, after_fork=self._forked, wake=lambda: self._work.set())
 
     def ring(self, queues: Iterable[int]) -> None:
         """Ask workers to drain these queues soon. The call returns at once and never fails."""

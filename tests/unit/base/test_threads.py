@@ -56,6 +56,20 @@ def test_a_loop_outlives_any_exception(failure: BaseException) -> None:
     assert loop in loops()
 
 
+def test_a_stopped_loop_ends_while_its_step_waits_and_nothing_starts_it_again() -> None:
+    work, steps = threading.Event(), []
+
+    def step() -> None:
+        work.wait()
+        steps.append(1)
+
+    loop = Loop("a test", step, wake=work.set)
+    loop.stop()
+    wait_until(lambda: not loop.is_alive)
+    loop.ensure()
+    assert (loop.is_alive, len(steps) <= 1) == (False, True)
+
+
 @pytest.mark.parametrize(
     "failure", [OSError(28, "no space"), BrokenPipeError(), ValueError("closed file"), SystemExit()]
 )
