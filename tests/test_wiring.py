@@ -168,6 +168,8 @@ def empty(empty_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
+# SQLAlchemy 2.1 reads NOT VALID of a constraint, and cannot hand it on.
+@pytest.mark.filterwarnings("ignore:Can't validate argument 'dialect_options'")
 def test_migrations_equal_tables(engine: Engine) -> None:
     with engine.connect() as conn:
         differences = compare_metadata(MigrationContext.configure(conn, opts={"compare_type": True}), metadata)
@@ -186,8 +188,9 @@ def test_migrations_equal_tables_to_the_last_constraint_and_default(engine: Engi
 
 
 CATALOGS = (
-    "SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint "
-    "WHERE connamespace = 'public'::regnamespace AND conrelid <> 0",
+    # A constraint that a migration adds need not hold for older rows. Triggers are in the migrations alone.
+    "SELECT conrelid::regclass || ' ' || conname || ' ' || regexp_replace(pg_get_constraintdef(oid), ' NOT VALID$', '') "
+    "FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conrelid <> 0 AND contype <> 't'",
     "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'",
     "SELECT table_name || '.' || column_name || ' ' || coalesce(domain_name, data_type) || ' ' || is_nullable || ' ' || "
     # A default may be quoted: '0'::numeric is 0.

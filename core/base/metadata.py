@@ -5,7 +5,9 @@ import re
 from decimal import Decimal
 from typing import Any
 
+from core.base.errors import ErrorCode, InvalidRequest
 from core.base.money import MAX_DIGITS
+from core.base.sizes import MAX_META_DATA, size_problem
 
 _SUSPECT_JSON = re.compile(rb"[\x00-\x1f]|\\u0000|\\u[dD][89a-fA-F]|[0-9][eE][+-]?[0-9]{3}|[0-9]{400}")
 """The signs of JSON that Postgres may refuse. Only a text that shows one is parsed."""
@@ -23,6 +25,8 @@ def meta_data_problems(raw: bytes) -> Problems:
         return []
     if not text.startswith(b"{"):
         return [("meta_data", "must be an object")]
+    if too_large := size_problem(len(text), MAX_META_DATA, "bytes"):
+        return [("meta_data", too_large)]
     if not text.isascii():
         try:
             text.decode()
@@ -50,6 +54,18 @@ def _value_problems(value: Any, depth: int) -> Problems:
         if problems := _value_problems(child, depth + 1):
             return problems
     return []
+
+
+def refuse_expanded(stored: str | None) -> None:
+    """Refuse metadata that Postgres writes much larger than it came. It writes 1e900 as 901 digits.
+
+    The blanks that it writes after commas and colons are no reason.
+
+    Raises:
+        InvalidRequest: the text is more than twice as large as metadata may be.
+    """
+    if stored is not None and (text := size_problem(len(stored.encode()), 2 * MAX_META_DATA, "bytes with all digits")):
+        raise InvalidRequest([("meta_data", text)], ErrorCode.GEN_VALIDATION_ERROR)
 
 
 def meta_data_text(raw: bytes) -> str | None:

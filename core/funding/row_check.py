@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from core.base.errors import ErrorCode, InvalidRequest
 from core.base.money import InexactAmount, to_minor
 from core.base.problems import MAX_LISTED, Problem, ProblemList
+from core.base.sizes import description_problem
 from core.base.unreadable import NUL
 from core.funding import row_store
 from core.funding.recipients import Given
@@ -102,6 +103,8 @@ def row_problems(given: Given) -> list[Problem]:
         return problems
     if given.description is not None and "\x00" in given.description:
         problems.append(Problem("description", NUL))
+    elif given.description is not None and (text := description_problem(given.description)):
+        problems.append(Problem("description", text))
     are_amounts_read = all(name not in _AMOUNTS for name, _ in given.problems)
     if are_amounts_read and (given.amount is None) == (given.precise_amount is None):
         which = "is required, or precise_amount" if given.amount is None else "and precise_amount cannot both be given"

@@ -6,6 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from core.base.problems import Problem
+from core.base.sizes import MAX_NAME
 from core.funding import schedule
 from core.funding.job_store import JobRow
 from core.funding.missed import Missed
@@ -14,10 +15,10 @@ from core.funding.schedule import Schedule
 from core.ledger.rules.pricing import minor_of
 from core.ledger.rules.requests import NO_TIME_TEXT
 from core.ledger.rules.validation import (
-    MAX_NAME,
     MAX_REFERENCE,
     NO_TIME,
     Found,
+    description_problems,
     in_utc,
     indicator_problems,
     new_name_problems,
@@ -54,14 +55,14 @@ def terms_problems(request: FundingRequest, has_file: bool, now: datetime, *, is
         problems += text_problems("reference", request.reference, MAX_REFERENCE)
     if is_new and not problems:
         problems += new_name_problems("name", request.name) + new_name_problems("reference", request.reference)
-    problems += text_problems("source", request.source, 255)
+    problems += text_problems("source", request.source, MAX_NAME)
     if request.source and request.source.startswith("@"):
         problems += indicator_problems("source", request.source)
     if request.currency is not None:
         problems += used_currency_problems(request.currency)
     problems += precision_problems(request.precision)
     if request.description is not None:
-        problems += text_problems("description", request.description, 10_000)
+        problems += description_problems(request.description)
     limit = request.overdraft_limit
     if limit is not None and (not limit.is_finite() or limit < 0):
         problems.append(("overdraft_limit", "cannot be negative"))
@@ -90,7 +91,7 @@ def _recipients_problems(request: FundingRequest, has_file: bool) -> Found:
         return []
     problems: Found = []
     if rule.ledger_id is not None:
-        problems += text_problems("rule.ledger_id", rule.ledger_id, 255)
+        problems += text_problems("rule.ledger_id", rule.ledger_id, MAX_NAME)
     if (rule.ledger_id is None) == (rule.filters is None):
         text = "either ledger_id or filters says whose balances"
         problems.append(Problem("rule", text, ("rule.ledger_id", "rule.filters")))

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from core.base.answers import NO_TIME, Major, Members, Time, major, members
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
-from core.base.metadata import meta_data_problems, meta_data_text
+from core.base.metadata import meta_data_problems, meta_data_text, refuse_expanded
 from core.ledger.rules.model import GENERAL_LEDGER
 from core.ledger.rules.requests import BalanceRequest
 from core.ledger.rules.validation import Problems, new_currency_problems, new_indicator_problems
@@ -100,6 +100,7 @@ def create(conn: Connection, asked: BalanceRequest) -> Balance:
         currency=asked.currency,
         meta_data=meta_data_text(bytes(asked.meta_data)),
     )
+    refuse_expanded(row.meta_data)
     return balance_of(row)
 
 

@@ -6,9 +6,10 @@ from sqlalchemy import Connection
 from core.base.answers import Members, Time, members
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_id
-from core.base.metadata import meta_data_problems, meta_data_text
+from core.base.metadata import meta_data_problems, meta_data_text, refuse_expanded
+from core.base.sizes import MAX_NAME
 from core.ledger.rules.requests import LedgerRequest
-from core.ledger.rules.validation import MAX_NAME, name_problems
+from core.ledger.rules.validation import name_problems
 from core.ledger.store import ledgers as ledger_store
 from core.ledger.store.ledgers import LedgerRow
 
@@ -36,7 +37,9 @@ def create(conn: Connection, asked: LedgerRequest) -> Ledger:
         InvalidRequest: it lists every problem.
     """
     name = _checked_name(asked)
-    return ledger_of(ledger_store.create(conn, new_id("ldg_"), name, meta_data_text(bytes(asked.meta_data))))
+    row = ledger_store.create(conn, new_id("ldg_"), name, meta_data_text(bytes(asked.meta_data)))
+    refuse_expanded(row.meta_data)
+    return ledger_of(row)
 
 
 def rename(conn: Connection, ledger_id: str, asked: LedgerRequest) -> Ledger:

@@ -4,6 +4,7 @@ from sqlalchemy import Connection
 
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.ids import uuid_of
+from core.base.sizes import MAX_META_DATA
 from core.ledger.rules.model import BATCH_PREFIXES, GENERAL_LEDGER
 from core.ledger.store import metadata as metadata_store
 from core.ledger.store import transactions as transaction_store
@@ -11,8 +12,6 @@ from core.ledger.store.balances import BALANCE_PREFIX
 from core.ledger.store.transactions import TRANSACTION_PREFIX
 
 LEDGER_PREFIX = "ldg_"
-MAX_MERGED = 1_000_000
-"""The largest number of bytes of merged metadata, as JSON text."""
 MAX_WRITTEN = 64_000_000
 """The largest number of bytes that one request may add to all transactions of a batch together, as JSON text."""
 
@@ -59,6 +58,6 @@ def _add_to_transactions(conn: Connection, entity_id: str, meta_data: str) -> st
 
 
 def _check_size(size: int) -> None:
-    if size > MAX_MERGED:
-        text = f"would come to {size} bytes with what is there already; at most {MAX_MERGED} are allowed"
+    if size > MAX_META_DATA:
+        text = f"would come to {size} bytes with what is there already; at most {MAX_META_DATA} are allowed"
         raise InvalidRequest([("meta_data", text)], ErrorCode.GEN_VALIDATION_ERROR)

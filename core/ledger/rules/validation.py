@@ -12,10 +12,10 @@ from core.base.metadata import meta_data_problems
 from core.base.money import MAX_DIGITS, MAX_PRECISION
 from core.base.names import MAX_CURRENCY, currency_problem, unclear
 from core.base.problems import Problem
+from core.base.sizes import MAX_NAME, description_problem, size_problem
 from core.base.unreadable import NUL
 from core.ledger.rules.requests import Leg, RefundRequest, SettleRequest, Terms, TransactionRequest
 
-MAX_NAME = 255
 MAX_REFERENCE = 512
 """The largest number of characters of a reference. A unique text must fit into a page of a B-tree."""
 MAX_LEGS = 1_000
@@ -72,6 +72,8 @@ def check(index: int, request: TransactionRequest, now: datetime, problems: Foun
     problems += text_problems("reference", request.reference, MAX_REFERENCE)
     if not request.description:
         problems.append(("description", "cannot be blank"))
+    elif text := description_problem(request.description):
+        problems.append(("description", text))
     sources = _side("source", request.source, request.sources, problems)
     destinations = _side("destination", request.destination, request.destinations, problems)
     if not set(sources).isdisjoint(destinations):
@@ -149,7 +151,7 @@ def refund_problems(request: RefundRequest) -> list[Problem]:
     """Check a refund."""
     problems = _part_problems(request, "refund")
     if request.description:
-        problems += starmap(Problem, text_problems("description", request.description, 10**6))
+        problems += starmap(Problem, description_problems(request.description))
     if request.meta_data:
         problems += starmap(Problem, meta_data_problems(bytes(request.meta_data)))
     return problems
@@ -200,13 +202,16 @@ def _side(side: str, name: str | None, legs: list[Leg] | None, problems: Found) 
             problems.append((f"{side}s[{index}].identifier", "cannot be blank"))
         elif leg.identifier[0] == "@":
             problems += indicator_problems(f"{side}s[{index}].identifier", leg.identifier)
+        for name in ("narration", "transaction_id"):  # They have no effect, and are stored.
+            if text := size_problem(len(getattr(leg, name) or ""), MAX_NAME, "characters"):
+                problems.append((f"{side}s[{index}].{name}", text))
     return [leg.identifier for leg in legs]
 
 
 def indicator_problems(field: str, name: str) -> Problems:
     """Check an ``@Name`` that may exist already. ``new_indicator_problems`` has the rest, for one that does not."""
-    if len(name) > MAX_NAME:
-        return [(field, f"an @Name has at most {MAX_NAME} characters")]
+    if text := size_problem(len(name), MAX_NAME, "characters"):
+        return [(field, text)]
     if not _INDICATOR.fullmatch(name) or "\x00" in name:
         return [(field, unclear(name) or "an @Name is @ and at least one more character, without spaces")]
     return []
@@ -237,7 +242,14 @@ def text_problems(field: str, value: str | None, longest: int) -> Problems:
         return [(field, "cannot be blank")]
     if "\x00" in value:
         return [(field, NUL)]
-    return [(field, f"has more than {longest} characters")] if len(value) > longest else []
+    text = size_problem(len(value), longest, "characters")
+    return [] if text is None else [(field, text)]
+
+
+def description_problems(value: str) -> Problems:
+    """Check a description, which must not be blank."""
+    text = description_problem(value)
+    return text_problems("description", value, len(value)) if text is None else [("description", text)]
 
 
 def name_problems(field: str, value: str | None, longest: int) -> Problems:

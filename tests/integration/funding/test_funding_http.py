@@ -364,8 +364,8 @@ def test_an_upload_that_was_cut_off_keeps_nothing(api: Api, service: Service) ->
 
 
 def test_an_upload_may_be_larger_than_a_body_but_not_without_end(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = b"@%d,1," + b"x" * 60_000 + b"\n"
-    rows = b"destination,amount,description\n" + b"".join(row % number for number in range(100))
+    row = b"@%d,1," + b"x" * 4_096 + b"\n"
+    rows = b"destination,amount,description\n" + b"".join(row % number for number in range(1_300))
     assert len(rows) > wire.MAX_BODY
     assert upload(api, rows).status_code == 201
     monkeypatch.setattr(funding, "MAX_UPLOAD", 1_000)
