@@ -85,11 +85,25 @@ def _shared(postgres: str) -> Iterator[tuple[str, Engine]]:
 
 
 @pytest.fixture
-def database_url(_shared: tuple[str, Engine]) -> str:
-    """The URL of an empty migrated database. All tests use the same one, as emptying is far faster than creating."""
+def owner_url(_shared: tuple[str, Engine]) -> str:
+    """The owner's URL of an empty migrated database. All tests use the same one, as emptying is far faster than creating."""
     url, engine = _shared
     empty(engine)
     return url
+
+
+@pytest.fixture
+def database_url(owner_url: str) -> str:
+    """The URL of the same database for the service."""
+    return owner_url
+
+
+@pytest.fixture
+def owner(owner_url: str) -> Iterator[Engine]:
+    """An engine of the owner, for what the service may not do."""
+    engine = connect(owner_url)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture

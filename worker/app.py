@@ -2,6 +2,8 @@
 
 import gc
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -54,6 +56,19 @@ def engine() -> Engine:
         within_s=SETTINGS.statement_timeout_s + 5.0,
         pooler=SETTINGS.pooler,
     )
+
+
+@contextmanager
+def notary() -> Iterator[Engine]:
+    """Open an engine for the role that adds checkpoints. It is needed now and then, so it keeps no connection."""
+    if SETTINGS.notary_url is None:
+        yield engine()
+        return
+    opened = connect(SETTINGS.notary_url, connections=1, pooler=SETTINGS.pooler)
+    try:
+        yield opened
+    finally:
+        opened.dispose()
 
 
 @cache

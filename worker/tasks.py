@@ -20,7 +20,7 @@ from core.verification import checkpoints, results, slices
 from core.verification.report import Report
 from core.verification.verify import verify_since_checkpoint
 from worker import ticking
-from worker.app import CHAIN_KEY, announce, answer, app, engine
+from worker.app import CHAIN_KEY, announce, answer, app, engine, notary
 from worker.bells import send, send_alone
 
 logger = structlog.get_logger()
@@ -113,7 +113,8 @@ def verify() -> None:
     if not report.ok:
         _tell_damage(report)
     else:
-        written = checkpoints.write(engine(), report.reached, CHAIN_KEY)
+        with notary() as as_notary:
+            written = checkpoints.write(as_notary, report.reached, CHAIN_KEY)
         if written is not None:
             logger.info("checkpoint", id=written.id, sequence=written.heads.sequence, signature=written.signature)
             if not report.complete:

@@ -6,6 +6,7 @@ hosts, ``?host=a:5432&host=b:5432``, is understood as well.
 """
 
 import re
+from typing import NamedTuple
 from urllib.parse import quote, unquote, unquote_plus
 
 import psycopg
@@ -53,9 +54,30 @@ def parameters(url: str) -> dict[str, str]:
     return {name: str(value) for name, value in given.items()}
 
 
+class Account(NamedTuple):
+    """The user that a URL leads to, and its password if the URL has one."""
+
+    user: str
+    password: str | None
+
+
+def account(url: str) -> Account:
+    """Return the account of a URL. Libpq has a user for a URL without one.
+
+    Raises:
+        ValueError: as ``parameters``.
+    """
+    given = parameters(url)
+    return Account(given.get("user") or _default("user"), given.get("password"))
+
+
 def environment_options() -> str:
     """Return the options that libpq takes from PGOPTIONS when the URL has none."""
-    values = (option.val for option in psycopg.pq.Conninfo.get_defaults() if option.keyword == b"options")
+    return _default("options")
+
+
+def _default(name: str) -> str:
+    values = (option.val for option in psycopg.pq.Conninfo.get_defaults() if option.keyword == name.encode())
     return (next(values, None) or b"").decode()
 
 

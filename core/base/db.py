@@ -285,19 +285,21 @@ def _translating() -> Iterator[None]:
         raise
 
 
-def set_defaults(conn: Connection) -> list[str]:
-    """Make the settings of a session the defaults of this role in this database, and return those that it may not set.
+def set_defaults(conn: Connection, role: str | None = None) -> list[str]:
+    """Make the settings of a session the defaults of a role in this database, and return those that may not be set.
+
+    The current role is meant unless another is named.
 
     Whoever opens the database with another program then sees what the ledger sees. Sessions set them for themselves too.
     """
     connection = driver(conn)
     refused = []
     for database, name, value in connection.execute(
-        session.DIFFERENT, session.arrays(session.PINNED, session.CHOSEN)
+        session.DIFFERENT, {"role": role, **session.arrays(session.PINNED, session.CHOSEN)}
     ).fetchall():
         try:
             with connection.transaction():
-                connection.execute(session.set_default(database, name, value))
+                connection.execute(session.set_default(role, database, name, value))
         except psycopg.errors.InsufficientPrivilege:
             refused.append(name)
     return refused

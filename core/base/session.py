@@ -82,17 +82,18 @@ DIFFERENT = """
           SELECT
           FROM pg_db_role_setting
           JOIN pg_database ON pg_database.oid = setdatabase AND datname = current_database()
-          JOIN pg_roles ON pg_roles.oid = setrole AND rolname = current_user
+          JOIN pg_roles ON pg_roles.oid = setrole AND rolname = coalesce(%(role)s::name, current_user)
           WHERE lower(name || '=' || wanted) IN (SELECT lower(line) FROM unnest(setconfig) AS line)
       )
 """
-"""Finds the settings that are not yet the defaults of this role in this database. It takes the parameters of ``SET``."""
+"""Finds the settings that are not yet the defaults of a role in this database. It takes the parameters of ``SET`` too."""
 
 
-def set_default(database: str, name: str, value: str) -> sql.Composed:
-    """Write the statement that makes a setting the default of the current role in a database."""
-    statement = sql.SQL("ALTER ROLE CURRENT_USER IN DATABASE {} SET {} = {}")
-    return statement.format(sql.Identifier(database), sql.Identifier(name), _value(name, value))
+def set_default(role: str | None, database: str, name: str, value: str) -> sql.Composed:
+    """Write the statement that makes a setting the default of a role in a database. None is the current role."""
+    whose = sql.SQL("CURRENT_USER") if role is None else sql.Identifier(role)
+    statement = sql.SQL("ALTER ROLE {} IN DATABASE {} SET {} = {}")
+    return statement.format(whose, sql.Identifier(database), sql.Identifier(name), _value(name, value))
 
 
 def arrays(pinned: Mapping[str, str], chosen: Mapping[str, str]) -> dict[str, list[str] | list[bool]]:

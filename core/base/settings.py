@@ -153,6 +153,25 @@ class Settings(Struct, frozen=True, kw_only=True):
             parse=_database_url,
         ),
     ]
+    owner_url: Annotated[
+        str | None,
+        Variable(
+            name="PACIOLI_OWNER_URL",
+            meaning="The same database for the role that owns the tables. `migrate`, `queues resize` and `identity renew` "
+            "use it, and `migrate` then gives the roles of DATABASE_URL and PACIOLI_NOTARY_URL only what they need. When it "
+            "is not set, DATABASE_URL does everything.",
+            parse=_database_url,
+        ),
+    ]
+    notary_url: Annotated[
+        str | None,
+        Variable(
+            name="PACIOLI_NOTARY_URL",
+            meaning="The same database for the role that alone adds checkpoints. Workers and `verify` need it. When it is not "
+            "set, they use DATABASE_URL.",
+            parse=_database_url,
+        ),
+    ]
     redis_url: Annotated[
         str | None,
         Variable(

@@ -6,6 +6,7 @@ ini file. A landed migration never changes, and ``core/base/tables.py`` must des
 
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
@@ -18,6 +19,7 @@ from core.base.errors import TransientError
 from core.base.faults import is_lock_timeout
 from core.base.fence import in_transaction
 from core.base.locks import AdvisoryLock, take
+from core.migrations.roles import Role, provide
 
 logger = structlog.get_logger()
 
@@ -29,25 +31,27 @@ PATIENCE_S = 600.0
 """A migration that finds tables in use tries again for so long."""
 
 
-def upgrade(engine: Engine, revision: str = "head") -> None:
+def upgrade(engine: Engine, revision: str = "head", roles: Sequence[Role] = ()) -> list[str]:
     """Bring the database up to date in one transaction. A second caller waits, and then finds nothing to do.
 
     A table that a long reader uses is not waited for: the transaction ends, and is tried again a moment later. So posts go
-    on meanwhile.
+    on meanwhile. ``roles`` get their rights in the same transaction. Returns the statements for them that this connection
+    may not run.
 
     Raises:
         TransientError: another migration took too long, a table was in use for too long, or the database was gone.
     """
     deadline = time.monotonic() + PATIENCE_S
-    while not _try_to_upgrade(engine, revision, is_last=time.monotonic() > deadline):
+    while (left := _try_to_upgrade(engine, revision, roles, is_last=time.monotonic() > deadline)) is None:
         time.sleep(random.uniform(0.5, 1.0))
+    return left
 
 
-def _try_to_upgrade(engine: Engine, revision: str, *, is_last: bool) -> bool:
-    """Upgrade, unless a table is in use. Returns whether it did."""
+def _try_to_upgrade(engine: Engine, revision: str, roles: Sequence[Role], *, is_last: bool) -> list[str] | None:
+    """Upgrade, unless a table is in use. Returns what is left for the administrator, or None if it did not upgrade."""
     has_begun = False
 
-    def apply(conn: Connection) -> None:
+    def apply(conn: Connection) -> list[str]:
         nonlocal has_begun
         has_begun = False
         take(conn, AdvisoryLock.MIGRATE)
@@ -56,15 +60,15 @@ def _try_to_upgrade(engine: Engine, revision: str, *, is_last: bool) -> bool:
         command.upgrade(config(conn), revision)
         if refused := set_defaults(conn):
             logger.warning("the role may not set its own defaults; each session sets them instead", settings=refused)
+        return provide(conn, roles)
 
     try:
-        in_transaction(engine, apply, within_s=LONG_S)
+        return in_transaction(engine, apply, within_s=LONG_S)
     except TransientError as error:
         if is_last or not has_begun or not is_lock_timeout(error):
             raise
         logger.info("a table is in use; the migration tries again")
-        return False
-    return True
+        return None
 
 
 def config(conn: Connection | None = None) -> Config:

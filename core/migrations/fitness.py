@@ -114,8 +114,8 @@ def _revisions() -> tuple[str, frozenset[str]]:
 
 def _no_rights(user: str, tables: str) -> str:
     return (
-        f"the role {user} may not use {tables}: grant it SELECT on all tables and INSERT on those that it writes, or "
-        "connect as the role that ran `pacioli migrate`"
+        f"the role {user} may not use {tables}: run `pacioli migrate` with the owner of the tables in PACIOLI_OWNER_URL, "
+        "which gives it its rights, or connect as that owner"
     )
 
 

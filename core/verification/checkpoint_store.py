@@ -11,7 +11,7 @@ from core.base.locks import AdvisoryLock, take
 
 _MAY_ADD = """
 SELECT current_setting('transaction_read_only') = 'off'
-   AND has_table_privilege('checkpoints', 'INSERT')
+   AND has_any_column_privilege('checkpoints', 'INSERT')
 """
 
 _EVERY = """

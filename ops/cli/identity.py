@@ -9,7 +9,7 @@ from core.doors.names import names_of
 from core.ledger.store import identity as identity_store
 from core.ledger.store.identity import Identity
 from ops.cli.show.text import print_json
-from ops.server.instance import database, finds_database, reads_ledger
+from ops.server.instance import As, database, finds_database, reads_ledger
 
 
 @click.group(invoke_without_command=True, short_help="Show the ledger's identity, or give a copy another one.")
@@ -52,7 +52,7 @@ def renew_identity(yes: bool, data: Path) -> None:
     Example:
       DATABASE_URL=postgresql://user:password@host/copy pacioli identity renew --yes
     """
-    with database(data) as engine:
+    with database(data, As.OWNER) as engine:
         with reading(engine) as conn:
             before = identity_store.read(conn)
         if not yes:

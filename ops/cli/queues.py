@@ -9,7 +9,7 @@ from core.ledger.rules.routing import MAX_QUEUES
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show import books
 from ops.cli.show.text import console, print_json
-from ops.server.instance import database, finds_database
+from ops.server.instance import As, database, finds_database
 
 
 @click.group(invoke_without_command=True, short_help="Show the queues, or change their number.")
@@ -47,6 +47,6 @@ def resize_queues(count: int, data: Path) -> None:
     Example:
       pacioli queues resize 16
     """
-    with database(data) as engine:
+    with database(data, As.OWNER) as engine:
         before = resize(engine, count)
     click.echo(f"{count} queues already" if before == count else f"{count} queues now, {before} before")

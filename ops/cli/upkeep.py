@@ -5,25 +5,42 @@ from pathlib import Path
 import click
 
 from core import migrations
+from core.base.db import reading
 from core.ledger import history
+from core.migrations import roles
 from ops.cli.show.text import print_json
-from ops.server.instance import database, finds_database, reads_ledger
+from ops.server.instance import As, database, finds_database, reads_ledger, url_of
 
 
 @click.command()
+@click.option("--print-roles", is_flag=True, help="Print what an administrator runs before, and change nothing.")
 @finds_database
-def migrate(data: Path) -> None:
+def migrate(print_roles: bool, data: Path) -> None:
     """Bring the database up to date.
 
     Safe to run many times, and many at once. `pacioli up` does it by itself.
 
+    With PACIOLI_OWNER_URL it connects as the owner of the tables, makes the roles of DATABASE_URL and PACIOLI_NOTARY_URL when
+    they are missing, and gives them only the rights that they need. Statements that the owner may not run are printed
+    on standard error, for the administrator of the database. --print-roles prints all of them beforehand.
+
     \b
-    Example:
+    Examples:
       DATABASE_URL=postgresql://user:password@host/ledger pacioli migrate
+      PACIOLI_OWNER_URL=postgresql://owner:password@host/ledger pacioli migrate --print-roles
     """
-    with database(data, to_migrate=True) as engine:
-        migrations.upgrade(engine)
+    wanted = roles.wanted(owner=url_of(As.OWNER, data), app=url_of(As.APP, data), notary=url_of(As.NOTARY, data))
+    with database(data, As.OWNER, to_migrate=True) as engine:
+        if print_roles:
+            with reading(engine) as conn:
+                click.echo("\n".join(roles.statements(conn, wanted)))
+            return
+        left = migrations.upgrade(engine, roles=wanted)
     click.echo("the database is up to date")
+    if left:
+        click.echo(
+            "\n".join(["an administrator of the database must run, and then this command again:", *left]), err=True
+        )
 
 
 @click.command(short_help="Take snapshots of balances, for quick answers about the past.")

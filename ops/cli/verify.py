@@ -14,7 +14,7 @@ from core.verification.verify import verify_all, verify_since_checkpoint
 from ops.cli.show import bars
 from ops.cli.show.text import console, print_json
 from ops.cli.show.verification import print_report, print_results
-from ops.server.instance import chain_key_of, database, reads_ledger
+from ops.server.instance import As, chain_key_of, database, reads_ledger
 
 
 @click.command(short_help="Recompute the whole ledger from its history.")
@@ -73,6 +73,7 @@ def _verify(data: Path, kind: results.Kind) -> Verification:
     with database(data) as engine, bars.verifying() as progress:
         report = run(engine, key=key, progress=progress)
         results.record(engine, kind, report, time.monotonic() - began)
-        if report.ok:
+    if report.ok:
+        with database(data, As.NOTARY) as engine:
             report.checkpoint = checkpoints.write(engine, report.reached, key) or report.checkpoint
     return msgspec.convert(fields_of(verification_of(report)), Verification, from_attributes=True)

@@ -56,7 +56,8 @@ def bench(quick: bool, only: str | None, as_json: bool, checkout: Path | None) -
     ):
         state = service.state
         if only != "http" and checkout is None:
-            rows += CoreRates(state["database_url"], state["pids"].get("postgres"), scale, status.update).measure()
+            owner = state.get("owner_url") or state["database_url"]  # An older release has one role.
+            rows += CoreRates(owner, state["pids"].get("postgres"), scale, status.update).measure()
         if only != "core":
             rows += HttpRates(service, scale, status.update).measure()
     machine = _machine()

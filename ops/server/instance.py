@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,8 +27,8 @@ class Unavailable(click.ClickException):
     exit_code = 2
 
 
-def running(data: Path, what: str) -> str:
-    """Read an entry of the state that the instance keeps while it runs: ``web_url`` or ``database_url``.
+def running(data: Path, what: str, otherwise: str = "") -> str:
+    """Read an entry of the state that the instance keeps while it runs, such as ``web_url``, or another if it has none.
 
     Raises:
         Unavailable: nothing runs there.
@@ -42,9 +43,10 @@ def running(data: Path, what: str) -> str:
         ) from None
     except (OSError, ValueError) as error:
         raise Unavailable(f"cannot read {path} ({error}): start `pacioli up` again, or set DATABASE_URL") from None
-    if not isinstance(state, dict) or not state.get(what):
-        raise Unavailable(f"{path} does not say its {what}: start `pacioli up` again, or set DATABASE_URL")
-    return str(state[what])
+    found = (state.get(what) or state.get(otherwise)) if isinstance(state, dict) else None
+    if not found:
+        raise Unavailable(f"{path} does not say its {otherwise or what}: start `pacioli up` again, or set DATABASE_URL")
+    return str(found)
 
 
 def reads_ledger(command: Command) -> Command:
@@ -85,18 +87,36 @@ def settings() -> Settings:
         raise Unavailable(str(error)) from None
 
 
+class As(StrEnum):
+    """The roles that a command opens the database as. The values are the names of their URLs in the state."""
+
+    APP = "database_url"
+    OWNER = "owner_url"
+    NOTARY = "notary_url"
+
+
+def url_of(role: As, data: Path) -> str:
+    """Return the URL of a role: that of its variable, else DATABASE_URL, else that of the instance in the data folder.
+
+    Raises:
+        Unavailable: there is none.
+    """
+    known = settings()
+    of_role = {As.APP: None, As.OWNER: known.owner_url, As.NOTARY: known.notary_url}[role]
+    return of_role or known.database_url or running(data, role, "database_url")
+
+
 @contextmanager
-def database(data: Path, *, to_migrate: bool = False) -> Iterator[Engine]:
-    """Open an engine for DATABASE_URL, else for the database of the instance that runs in the data folder.
+def database(data: Path, role: As = As.APP, *, to_migrate: bool = False) -> Iterator[Engine]:
+    """Open an engine for the database of the environment, else of the instance that runs in the data folder.
 
     Raises:
         Unavailable: there is neither, or the database is unfit for what the command does.
     """
-    known = settings()
-    url = known.database_url or running(data, "database_url")
-    engine = connect(url, connections=6, within_s=LONG_S, pooler=known.pooler)
+    engine = connect(url_of(role, data), connections=6, within_s=LONG_S, pooler=settings().pooler)
     try:
-        refuse_unfit(engine, to_migrate=to_migrate)
+        if role is not As.NOTARY:  # It may not read enough for the check, and the command has opened it as app before.
+            refuse_unfit(engine, to_migrate=to_migrate)
         yield engine
     except Unfit as error:
         raise Unavailable(str(error)) from None

@@ -9,6 +9,7 @@ from sqlalchemy.pool import NullPool
 from core import migrations
 from core.base.db import connect
 from core.base.tables import metadata
+from core.migrations import grants, roles
 from ops.server.embedded import POSTGRES_SETTINGS, Postgres
 
 SEED = "".join(
@@ -40,14 +41,35 @@ class QuickPostgres(Postgres):
 
 
 def new_database(server: str) -> str:
-    """Create a migrated database and return its URL. It is copied from one that is migrated once for each server."""
+    """Create a migrated database and return its owner's URL. It is copied from one that is migrated once for each server."""
     if server not in _templates:
         template = _create(server, "")
         engine = connect(template)
-        migrations.upgrade(engine)
+        migrations.upgrade(engine, roles=ROLES)
         engine.dispose()
         _templates[server] = str(make_url(template).database)
     return _create(server, f"TEMPLATE {_templates[server]}")
+
+
+OWNER, APP, NOTARY = "postgres", "test_app", "test_notary"
+
+ROLES = (roles.Role(APP, None, grants.APP), roles.Role(NOTARY, None, grants.NOTARY))
+"""The roles of every database that is copied from the template. The server asks nobody for a password."""
+
+
+def bare_database(server: str) -> str:
+    """Create a database without tables, and return its owner's URL."""
+    return _create(server, "")
+
+
+def owner_of(engine: Engine) -> Engine:
+    """Make an engine for the owner of the database of this one, who made its tables."""
+    return connect(as_role(engine.url.render_as_string(hide_password=False), OWNER))
+
+
+def as_role(url: str, role: str) -> str:
+    """Return the URL of a database for another role."""
+    return make_url(url).set(username=role).render_as_string(hide_password=False)
 
 
 def new_schema(url: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ def task(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     sent: list[str] = []
     monkeypatch.setattr(tasks, "engine", lambda: engine)
+    monkeypatch.setattr(tasks, "notary", lambda: nullcontext(engine))
     monkeypatch.setattr(ticking, "engine", lambda: engine)
     monkeypatch.setattr(tasks, "CHAIN_KEY", KEY)
     monkeypatch.setattr(tasks, "VERIFIED", 3)

@@ -1,0 +1,111 @@
+"""States what each role may do with each table. A test sees to it that no table and no column is forgotten.
+
+The service connects as *app*, which adds to history and changes the named columns alone. Only the *notary* adds checkpoints, so
+whoever has the rights of app cannot make history look verified. The *owner* made the tables, and may do everything: it
+migrates, and does what changes the number of queues or the identity.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from core.base.tables import metadata
+
+VERSION = "alembic_version"
+"""The table in which Alembic keeps the revision."""
+
+
+class Rights(NamedTuple):
+    """What a role may do with a table beside reading it."""
+
+    insert: bool | tuple[str, ...] = False
+    """Whether it adds rows, or the columns that it gives a value. The others get their defaults."""
+    update: tuple[str, ...] = ()
+    """The columns that it changes. A lock of a row needs one."""
+    delete: bool = False
+
+
+class Right(NamedTuple):
+    """One privilege. ``column`` is empty when it is for the whole table."""
+
+    table: str
+    privilege: str
+    column: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.privilege} of {self.table}" + (f".{self.column}" if self.column else "")
+
+
+APP: Mapping[str, Rights] = {
+    "queues": Rights(update=("cursor", "decided", "rate", "drained_at", "hash")),
+    "currencies": Rights(insert=True),
+    "ledgers": Rights(insert=("ledger_id", "name", "meta_data"), update=("name", "meta_data")),
+    "balances": Rights(
+        insert=("balance_id", "ledger", "indicator", "currency", "meta_data"),
+        update=(
+            "balance",
+            "credit_balance",
+            "debit_balance",
+            "inflight_credit_balance",
+            "inflight_debit_balance",
+            "version",
+            "last_credit_seq",
+            "meta_data",
+        ),
+    ),
+    "log": Rights(insert=True),
+    "outcomes": Rights(insert=True),
+    "holds": Rights(insert=True, update=("committed", "voided", "settled_at")),
+    "refunds": Rights(insert=True, update=("refunded",)),
+    "scheduled": Rights(insert=True, update=("cancelled_at",), delete=True),
+    "due": Rights(insert=True, update=("at",), delete=True),
+    "annotations": Rights(insert=True, update=("meta_data",)),
+    "snapshots": Rights(insert=True),
+    "checkpoints": Rights(),
+    "funding_jobs": Rights(insert=True, update=("status", "next_due", "runs_made", "skipped")),
+    "funding_rows": Rights(insert=True, update=("destination", "amount"), delete=True),
+    "funding_runs": Rights(
+        insert=("id", "job", "occurrence", "due_at", "created_at", "retry_of", "status"),
+        update=(
+            "status",
+            "list",
+            "row_count",
+            "amount",
+            "last_row",
+            "posted_row",
+            "posted",
+            "posted_amount",
+            "refusal",
+            "started_at",
+            "progressed_at",
+            "ended_at",
+        ),
+    ),
+    "funding_postings": Rights(insert=True),
+    "heartbeats": Rights(insert=True, update=("at", "part", "host", "clock_off_s", "state"), delete=True),
+    "identity": Rights(),
+    "ticks": Rights(insert=True, update=("started_at", "ended_at", "by")),
+    "verifications": Rights(insert=True, delete=True),
+    VERSION: Rights(),
+}
+
+NOTARY: Mapping[str, Rights] = {
+    "checkpoints": Rights(insert=("heads", "signature", "at")),
+    VERSION: Rights(),
+}
+
+TABLES = (*metadata.tables, VERSION)
+
+
+def expanded(grants: Mapping[str, Rights]) -> set[Right]:
+    """List every privilege of a role."""
+    found = set()
+    for table, rights in grants.items():
+        found.add(Right(table, "SELECT"))
+        if rights.insert is True:
+            found.add(Right(table, "INSERT"))
+        elif rights.insert:
+            found |= {Right(table, "INSERT", column) for column in rights.insert}
+        found |= {Right(table, "UPDATE", column) for column in rights.update}
+        if rights.delete:
+            found.add(Right(table, "DELETE"))
+    return found
