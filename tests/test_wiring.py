@@ -26,6 +26,7 @@ from core.base.tables import metadata
 from core.doors.names import names_of
 from core.ledger.rules.routing import MAX_QUEUES
 from ops.server.parts import worker_command
+from tests.harness.keys import KEY
 from web.app import create_app
 from web.http.errors import STATUS
 
@@ -302,9 +303,6 @@ def test_beat_schedules_only_tasks_that_exist() -> None:
 
 
 # Routes
-
-
-KEY = "a secret"
 
 
 @pytest.fixture

@@ -1,11 +1,12 @@
 """Creates the Flask application: ``web.app:create_app()``. Its threads start with it."""
 
-import hmac
 import logging
 import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from hmac import compare_digest
 from typing import Any
 
 import structlog
@@ -16,6 +17,7 @@ from werkzeug.routing import BaseConverter
 
 from core.base import tracing
 from core.base.errors import ErrorCode
+from core.doors.loopback import is_loopback_address
 from web import (
     balances,
     docs,
@@ -74,8 +76,7 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     metrics.install(app)  # First, so that a request without the key is counted too.
     app.before_request(walls.wall(app, ledger.allowed_hosts))
     open_paths = operations.open_paths(app)
-    if (secret_key := ledger.secret_key) is not None:
-        app.before_request(lambda: _check_key(secret_key, open_paths))
+    app.before_request(_key_check(ledger.secret_key, open_paths))
     app.before_request(parameters.check)
     places = app.extensions["places"] = Places(app.wsgi_app)
     app.wsgi_app = _with_headers(places)  # type: ignore[method-assign,assignment]
@@ -89,18 +90,36 @@ class _Rest(BaseConverter):
     part_isolating = False
 
 
-def _check_key(secret_key: str, open_paths: frozenset[str]) -> Response | None:
-    """Refuse a request without the right ``X-Blnk-Key``, which is compared in constant time."""
-    if request.path in open_paths:
+def _key_check(secret_key: str | None, open_paths: frozenset[str]) -> Callable[[], Response | None]:
+    """Make the check of ``X-Blnk-Key``. Digests of one length are compared, so that the time tells nothing of the key."""
+    if secret_key is None:
+        return _refuse_others
+    right = sha256(secret_key.encode()).digest()
+
+    def check() -> Response | None:
+        if request.path in open_paths:
+            return None
+        key = request.environ.get("HTTP_X_BLNK_KEY")
+        if not key and request.path == "/metrics":
+            # Prometheus can send one in this way.
+            key = request.environ.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
+        if not key:
+            return errors.error_response(
+                ErrorCode.AUTH_MISSING_API_KEY, "Authentication required. Use X-Blnk-Key header"
+            )
+        if not compare_digest(sha256(key.encode()).digest(), right):
+            return errors.error_response(ErrorCode.AUTH_INVALID_API_KEY, "Invalid API key")
         return None
-    key = request.headers.get("X-Blnk-Key")
-    if not key and request.path == "/metrics":
-        key = request.headers.get("Authorization", "").removeprefix("Bearer ")  # Prometheus can send one in this way.
-    if not key:
-        return errors.error_response(ErrorCode.AUTH_MISSING_API_KEY, "Authentication required. Use X-Blnk-Key header")
-    if not hmac.compare_digest(key.encode(), secret_key.encode()):
-        return errors.error_response(ErrorCode.AUTH_INVALID_API_KEY, "Invalid API key")
-    return None
+
+    return check
+
+
+def _refuse_others() -> Response | None:
+    """Answer only this machine. Without a key, ``web.serve`` listens on loopback alone, but another server may not."""
+    if is_loopback_address(request.environ.get("REMOTE_ADDR", "")):
+        return None
+    text = "the service has no key, so it answers its own machine alone: set PACIOLI_SECRET_KEY"
+    return errors.error_response(ErrorCode.AUTH_MISSING_API_KEY, text)
 
 
 def _with_headers(wsgi: Wsgi) -> Wsgi:

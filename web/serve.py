@@ -10,6 +10,7 @@ import os
 import resource
 import select
 import signal
+import socket
 import sys
 import threading
 import time
@@ -30,7 +31,8 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
 from core.base import logs
-from core.base.settings import SettingsError, read
+from core.base.settings import SettingsError, missing, read
+from core.doors.loopback import is_loopback
 from web.places import THREADS_MAX
 
 PROCESSES = 2
@@ -49,6 +51,7 @@ GRACE_S = 8
 ORPHAN_S = 15
 """Web processes whose main process has died go on for so long, when the socket is not its own: until there is another."""
 
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
 _BEAT_S = 0.5
 _SECOND_TRY_S = 1.0
 
@@ -61,11 +64,38 @@ _SECOND_TRY_S = 1.0
 def serve(host: str, port: int, fd: int | None, app: str) -> None:
     """Serve the HTTP API until SIGTERM or Ctrl-C; SIGHUP starts all web processes anew, one request after the other."""
     try:
-        logs.configure(read(os.environ).log_format)
+        settings = read(os.environ)
+        logs.configure(settings.log_format)
+        if settings.secret_key is None:
+            _refuse_open_door(settings.insecure, host, fd)
     except SettingsError as error:
         raise SystemExit(str(error)) from None
     address = f"[{host}]" if ":" in host else host
     _Server(f"fd://{fd}" if fd is not None else f"{address}:{port}", app).run()
+
+
+def _refuse_open_door(insecure: bool, host: str, fd: int | None) -> None:
+    """Let a service without a key start only if that is wanted, and only this machine can reach it.
+
+    Raises:
+        SystemExit: it must not start. The message says why.
+    """
+    if not insecure:
+        raise SystemExit(
+            f"{missing('PACIOLI_SECRET_KEY')} Make a key with `openssl rand -hex 32`, or set PACIOLI_INSECURE=on to listen on "
+            "loopback without one."
+        )
+    try:
+        if fd is not None:
+            with socket.socket(fileno=os.dup(fd)) as listener:
+                host = str(listener.getsockname()[0]) if listener.family in _INTERNET else "localhost"
+        if is_loopback(host):
+            return
+    except OSError as error:
+        raise SystemExit(f"{host if fd is None else fd} cannot be listened on ({error.strerror})") from None
+    raise SystemExit(
+        f"PACIOLI_INSECURE is on, so the service listens on loopback alone, not on {host}: set PACIOLI_SECRET_KEY"
+    )
 
 
 class _Server(BaseApplication):  # type: ignore[misc]

@@ -106,7 +106,7 @@ def set_up_log(**_: Any) -> None:
 def _serve_metrics(**_: Any) -> None:
     """Serve the metrics of this host's processes on a port of their own, for a host that has no web process."""
     if SETTINGS.metrics_port is not None:
-        metrics.serve(SETTINGS.metrics_port)
+        metrics.serve(SETTINGS.metrics_port, SETTINGS.secret_key)
 
 
 @worker_process_init.connect

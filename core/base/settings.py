@@ -7,6 +7,7 @@ never reads the environment. ``pacioli settings`` and the documentation print th
 import re
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
+from itertools import pairwise
 from typing import Annotated, Any, get_type_hints
 from urllib.parse import unquote
 
@@ -16,6 +17,18 @@ from core.base import database_url, redis_url
 from core.base.redis_url import RedisUrl
 
 CHAIN_KEY_DIGITS = 64
+
+API_KEY_MIN = 16
+"""A key has at least so many characters."""
+
+_OWN_CHARACTERS_MIN = 6
+"""So many different characters of a key are not part of well-known words."""
+
+_WELL_KNOWN = re.compile(
+    "change[-_]?(?:me|this|it)|replace[-_]?me|secret|passw(?:or)?d|passphrase|default|example|insecure|pacioli|blnk|ledger"
+    "|admin|token|super|test|demo|this|your|my|is|api|key|letmein|qwerty(?:uiop)?|asdfgh(?:jkl)?|deadbeef|[^a-z0-9]"
+)
+"""These words are in many keys, so they add nothing to one. Neither do signs between them."""
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -142,6 +155,31 @@ def chain_key(text: str) -> bytes:
     return key
 
 
+def api_key(text: str) -> str:
+    """Check the key that requests must carry. The error does not repeat it.
+
+    Raises:
+        ValueError: it cannot be sent in a header, or it can be guessed.
+    """
+    if not re.fullmatch(r"[!-~]+", text):
+        fault = "must have only ASCII letters, digits and signs, without blanks"
+    elif len(text) < API_KEY_MIN:
+        fault = f"must have {API_KEY_MIN} characters at least"
+    elif _is_guessable(text.lower()):
+        fault = "can be guessed"
+    else:
+        return text
+    raise ValueError(f"{fault}: make another with `openssl rand -hex 32`")
+
+
+def _is_guessable(text: str) -> bool:
+    """Tell whether a text is made of repeated, well-known or successive characters."""
+    doubled = (text + text).find(text, 1)
+    own = _WELL_KNOWN.sub("", text[:doubled])
+    steps = sum(abs(ord(one) - ord(next_)) == 1 for one, next_ in pairwise(own))
+    return len(set(own)) < _OWN_CHARACTERS_MIN or 2 * steps > len(own)
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """The checked values of all environment variables. None means that a variable is not set."""
 
@@ -202,9 +240,20 @@ class Settings(Struct, frozen=True, kw_only=True):
         str | None,
         Variable(
             name="PACIOLI_SECRET_KEY",
-            meaning="When it is set, a request needs it in the header `X-Blnk-Key`. Only `/`, `/health`, `/docs` and "
-            "`/openapi.json` need none.",
+            meaning="A request needs it in the header `X-Blnk-Key`, except for `/`, `/health`, `/docs` and `/openapi.json`. It "
+            f"has {API_KEY_MIN} characters at least. `pacioli up` makes one, `api.key` in the data folder, when it is not set.",
+            parse=api_key,
             is_secret=True,
+        ),
+    ]
+    insecure: Annotated[
+        bool,
+        Variable(
+            name="PACIOLI_INSECURE",
+            meaning="`on` lets the web service run without PACIOLI_SECRET_KEY. It then listens on loopback addresses alone. "
+            "`pacioli up --insecure` sets it.",
+            parse=_on_or_off,
+            default="off",
         ),
     ]
     allowed_hosts: Annotated[
@@ -267,7 +316,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         Variable(
             name="PACIOLI_METRICS_PORT",
             meaning="A port on which a worker serves the counters of its host at `/metrics`, for a host without a web "
-            "process. It needs no key: let only Prometheus reach it. When it is not set, there is none.",
+            "process. It needs the key as the web service does. Without PACIOLI_SECRET_KEY it listens on 127.0.0.1 alone. "
+            "When it is not set, there is none.",
             parse=_port,
         ),
     ]
@@ -356,7 +406,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         str | None,
         Variable(
             name="PACIOLI_KEY",
-            meaning="The key that clients send. When it is not set, they send PACIOLI_SECRET_KEY.",
+            meaning="The key that clients send. When it is not set, they send PACIOLI_SECRET_KEY, and the command line sends "
+            "an instance on this machine the key of its data folder.",
             is_secret=True,
         ),
     ]

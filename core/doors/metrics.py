@@ -6,12 +6,17 @@ Without that folder a process tells only its own. Names follow Prometheus: base 
 
 import fcntl
 import os
+import threading
 from collections import Counter as Tally
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from glob import glob
+from hashlib import sha256
+from hmac import compare_digest
 from pathlib import Path
+from socketserver import ThreadingMixIn
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import structlog
 
@@ -60,7 +65,7 @@ def _reserve_in_child() -> None:
 os.register_at_fork(after_in_child=_reserve_in_child)
 
 # prometheus_client reads the environment when it is imported.
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest, start_http_server  # noqa: E402
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest, make_wsgi_app  # noqa: E402
 from prometheus_client.mmap_dict import MmapedDict, mmap_key  # noqa: E402
 from prometheus_client.multiprocess import MultiProcessCollector  # noqa: E402
 
@@ -199,13 +204,44 @@ def text() -> bytes:
     return generate_latest(registry())
 
 
-def serve(port: int) -> None:
-    """Serve the metrics of this host on a port, from a thread. A port that is taken is no reason not to work."""
+def serve(port: int, secret_key: str | None) -> WSGIServer | None:
+    """Serve the metrics of this host on a port, from a thread. A port that is taken is no reason not to work.
+
+    A scrape needs the key. Without one the port is there for this machine alone.
+    """
     try:
-        server, _ = start_http_server(port, registry=_Fresh())
-        logger.info("metrics", port=server.server_port)
+        listener = make_server("" if secret_key else "127.0.0.1", port, _behind_key(secret_key), _Threads, _Quiet)
     except OSError as error:
         logger.error("metrics cannot be served", port=port, error=str(error))
+        return None
+    threading.Thread(target=listener.serve_forever, name="metrics", daemon=True).start()
+    logger.info("metrics", port=listener.server_port)
+    return listener
+
+
+def _behind_key(secret_key: str | None) -> Callable[..., Any]:
+    metrics: Any = make_wsgi_app(_Fresh())
+    right = secret_key and sha256(secret_key.encode()).digest()
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        given = environ.get("HTTP_X_BLNK_KEY") or environ.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
+        if right and not compare_digest(sha256(given.encode()).digest(), right):
+            start_response("401 Unauthorized", [("Content-Type", "text/plain")])
+            return [b"The key is missing or wrong. Send it as a bearer token, or in X-Blnk-Key.\n"]
+        return metrics(environ, start_response)
+
+    return app
+
+
+class _Threads(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    timeout = 10  # A client that sends nothing does not keep its thread.
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Write no line for a scrape."""
 
 
 class _Fresh:

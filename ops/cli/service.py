@@ -22,7 +22,7 @@ from pacioli_client.errors import (
 )
 from pacioli_client.errors import Unavailable as Busy
 
-from ops.server.instance import Unavailable, data_folder
+from ops.server.instance import Unavailable, api_key_of, data_folder, settings
 
 TRANSPORT: httpx.BaseTransport | None = None
 """The transport of requests; None is the network. Tests set it to the application in their own process."""
@@ -53,7 +53,9 @@ def asks_service(command: Callable[..., Any]) -> Callable[..., Any]:
         help="The data folder of the running instance. It counts when neither --url nor PACIOLI_URL is set.",
     )
     @click.option(
-        "--key", default=functools.partial(_of_group, "key"), help="The key of the service. [env: PACIOLI_KEY]"
+        "--key",
+        default=functools.partial(_of_group, "key"),
+        help="The key of the service. That of the running instance is found. [env: PACIOLI_KEY]",
     )
     @click.option(
         "--url", default=functools.partial(_of_group, "url"), help="The address of the service. [env: PACIOLI_URL]"
@@ -74,8 +76,10 @@ def service(where: Where) -> Iterator[Client]:
         click.UsageError: the service says that the request is wrong.
         click.ClickException: nothing has that name, or something is in the way.
     """
+    known = settings()
+    key = where.key or known.client_key or api_key_of(where.data, where.url or known.web_url)
     try:
-        client = connect(where.url, where.key, data=where.data, transport=TRANSPORT)
+        client = connect(where.url, key, data=where.data, transport=TRANSPORT)
     except KeyUnusable as error:
         raise Unavailable(f"{error}: give another with --key or PACIOLI_KEY") from None
     except NotConfigured as error:
@@ -87,7 +91,7 @@ def service(where: Where) -> Iterator[Client]:
             doubt = ", and whether it did what was asked is not known" if error.uncertain else ""
             raise Unavailable(f"{error}{doubt}: start it with `pacioli up`, {WHERE}") from None
         except KeyRefused:
-            raise Unavailable(f"{client.url} wants a key: give it with --key or PACIOLI_KEY") from None
+            raise Unavailable(f"{client.url} wants a key: give the right one with --key or PACIOLI_KEY") from None
         except Busy as error:
             text = f"{client.url} cannot answer now ({error.message}): see what it logs, then try again"
             raise Unavailable(text) from None

@@ -7,7 +7,7 @@ a length in. A general-purpose tool costs several times as much for each request
 import selectors
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -24,9 +24,10 @@ class Load:
     bodies: list[bytes] = field(default_factory=list)
 
 
-def request(url: str, method: str, path: str, body: bytes = b"") -> bytes:
+def request(url: str, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> bytes:
     """Make the bytes of a request, before the clock starts."""
-    head = f"{method} {path} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nContent-Type: application/json\r\n"
+    lines = {"Host": urlsplit(url).netloc, "Content-Type": "application/json", **headers}
+    head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     return b"%sContent-Length: %d\r\n\r\n%s" % (head.encode(), len(body), body)
 
 

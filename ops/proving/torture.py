@@ -110,9 +110,9 @@ def run(
     stopwatch = Stopwatch()
     striker = _Striker(arena, random.Random(seed), for_s, stopwatch, say)
     stop = threading.Event()
-    quiet = Client(arena.url)
+    quiet = Client(arena.url, arena.service.key)
     job_id = checks.create_job(quiet)
-    clients = [Client(arena.url, transport=stopwatch.transport()) for _ in range(POSTERS + READERS)]
+    clients = [Client(arena.url, arena.service.key, transport=stopwatch.transport()) for _ in range(POSTERS + READERS)]
     posters = [Poster(client, random.Random(seed + n), stop, job_id) for n, client in enumerate(clients[:POSTERS])]
     readers = [Reader(client, random.Random(seed - n), stop) for n, client in enumerate(clients[POSTERS:], 1)]
     users: list[Poster | Reader] = [*posters, *readers]

@@ -14,11 +14,9 @@ from sqlalchemy import Engine
 from core.base.db import LONG_S, connect
 from core.base.settings import Settings, SettingsError, chain_key, read
 from core.migrations.fitness import Unfit, refuse_unfit
+from ops.server.keys import CHAIN_KEY_FILE
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-KEY_FILE = "chain.key"
-"""This file in the data folder has the key that signs checkpoints, unless PACIOLI_CHAIN_KEY has it."""
 
 
 class Unavailable(click.ClickException):
@@ -106,6 +104,20 @@ def url_of(role: As, data: Path) -> str:
     return of_role or known.database_url or running(data, role, "database_url")
 
 
+def api_key_of(data: Path, url: str | None) -> str | None:
+    """Return the key that the instance in the data folder wants, if it is the one at ``url`` and keeps its key in a file.
+
+    No other address gets the key. ``url`` is None for the instance itself.
+    """
+    try:
+        state = json.loads((data / "state.json").read_text())
+        if url is None or url.rstrip("/") == state["web_url"]:
+            return Path(state["key_file"]).read_text().strip() or None
+    except (OSError, ValueError, TypeError, KeyError):
+        pass  # Without a key the service says itself that it wants one.
+    return None
+
+
 @contextmanager
 def database(data: Path, role: As = As.APP, *, to_migrate: bool = False) -> Iterator[Engine]:
     """Open an engine for the database of the environment, else of the instance that runs in the data folder.
@@ -131,7 +143,7 @@ def chain_key_of(data: Path) -> bytes | None:
         Unavailable: the key is malformed, or cannot be read.
     """
     known = settings()
-    path = data / KEY_FILE
+    path = data / CHAIN_KEY_FILE
     try:
         if known.chain_key is None and known.database_url is None and path.exists():
             text = path.read_text().strip()

@@ -28,6 +28,9 @@ class Options:
     data: Path
     workers: int
     listener: socket.socket
+    insecure: bool = False
+    key_file: Path | None = None
+    """Where the key is that requests need. None means that there is none, or that the environment has it."""
 
     @property
     def web_url(self) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from core.base.settings import variables
+from ops.server.keys import API_KEY_FILE
 
 _OWN = {variable.name for variable in variables().values()}
 
@@ -37,6 +38,17 @@ class Running:
         """The state file of ``pacioli up``: its URLs, and the ids of its processes."""
         state: dict[str, Any] = json.loads((self.data / "state.json").read_text())
         return state
+
+    @property
+    def key(self) -> str | None:
+        """The key that each request needs. None means a release that makes none."""
+        path = self.data / API_KEY_FILE
+        return path.read_text().strip() if path.exists() else None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that each request needs."""
+        return {"X-Blnk-Key": self.key} if self.key else {}
 
     @property
     def log(self) -> str:

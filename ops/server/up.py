@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import secrets
 import shlex
 import shutil
 import socket
@@ -13,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -23,9 +23,10 @@ from filelock import FileLock, Timeout
 from core.base.database_url import DEFAULTS, parameters
 from core.base.lines import Lines
 from core.base.logs import is_terminal
-from core.base.settings import SettingsError, chain_key, read, without_password
+from core.base.settings import Settings, SettingsError, chain_key, read, without_password
+from core.doors.loopback import is_loopback
 from ops.server.embedded import Child, Postgres, Redis, StartError, broker_fallback, find_redis
-from ops.server.instance import KEY_FILE
+from ops.server.keys import API_KEY_FILE, CHAIN_KEY_FILE, kept, kept_api_key, new_chain_key
 from ops.server.parts import Options, Parts, service_parts
 from ops.server.supervisor import Descendants, Pids, Stopped, Supervisor
 
@@ -81,11 +82,19 @@ def _known_host(ctx: click.Context, param: click.Parameter, host: str) -> str:
     show_default=True,
     help="How many processes decide transactions.",
 )
-def up(host: str, port: int, data: Path, workers: int) -> None:
+@click.option(
+    "--insecure",
+    is_flag=True,
+    envvar="PACIOLI_INSECURE",
+    help="Answer without a key, and listen on a loopback address alone. [env: PACIOLI_INSECURE]",
+)
+def up(host: str, port: int, data: Path, workers: int, insecure: bool) -> None:
     """Run everything here: Postgres, Redis, web, worker and beat.
 
     A server that DATABASE_URL, REDIS_URL or BROKER_URL names is used, and no private one is started for it. Ctrl-C stops
     everything; the data stays in the data folder, and the next `pacioli up` goes on from there.
+
+    Requests need a key: PACIOLI_SECRET_KEY, or one that is made for the data folder. Commands on this machine find that one.
 
     \b
     Examples:
@@ -93,7 +102,7 @@ def up(host: str, port: int, data: Path, workers: int) -> None:
       pacioli up --port 0 --data /var/lib/pacioli
       DATABASE_URL=postgresql://user:password@host/ledger pacioli up --host 0.0.0.0 --workers 8
     """
-    sys.exit(run(host=host, port=port, data=data, workers=workers))
+    sys.exit(run(host=host, port=port, data=data, workers=workers, insecure=insecure))
 
 
 def run(
@@ -102,6 +111,7 @@ def run(
     port: int = 5001,
     data: Path = Path(".pacioli"),
     workers: int = 2,
+    insecure: bool = False,
     parts: Parts | None = None,
     migrate: Sequence[str] = MIGRATE,
 ) -> int:
@@ -112,8 +122,12 @@ def run(
     data = data.resolve()
     supervisor = Supervisor()  # From here on a signal is a stop.
     try:
+        if insecure and not is_loopback(host):
+            raise StartError(
+                f"--insecure listens on a loopback address such as 127.0.0.1 alone, not on {host}: leave one out"
+            )
         with _locked(data), _listening(host, port, data, supervisor) as listener:
-            options = Options(host, listener.getsockname()[1], data, workers, listener)
+            options = Options(host, listener.getsockname()[1], data, workers, listener, insecure)
             _supervise(supervisor, options, parts or service_parts, migrate)
     except Stopped:
         _print_line("pacioli", "stopped")
@@ -134,6 +148,10 @@ def _supervise(supervisor: Supervisor, options: Options, parts: Parts, migrate: 
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
     env["PACIOLI_ALLOWED_HOSTS"] = ",".join([*(settings.allowed_hosts or ()), options.host])
     env["PACIOLI_LOG"] = settings.log_format or ("console" if is_terminal(sys.stdout) else "json")
+    env["PACIOLI_SECRET_KEY"] = _api_key(options, settings) or ""
+    env["PACIOLI_INSECURE"] = "on" if options.insecure else "off"
+    if not (options.insecure or settings.secret_key):
+        options = replace(options, key_file=options.data / API_KEY_FILE)
     state = options.data / "state.json"
     supervisor.on_change = lambda pids, descendants: _write_state(state, options, env, pids, descendants)
     try:
@@ -151,6 +169,7 @@ def _supervise(supervisor: Supervisor, options: Options, parts: Parts, migrate: 
             ("Redis" if env.get("REDIS_URL") else "broker", env.get("REDIS_URL") or env["BROKER_URL"]),
             ("web", options.web_url),
             ("API", f"{options.web_url}/docs"),
+            ("key", _how_to_send_key(options)),
             ("log", "the lines of this terminal"),
             ("next", _next_step(options.data, Path(settings.data))),
         ):
@@ -164,6 +183,17 @@ def _supervise(supervisor: Supervisor, options: Options, parts: Parts, migrate: 
         options.listener.close()  # The web server still has it, and closes it when it stops.
         supervisor.stop()
         state.unlink(missing_ok=True)
+
+
+def _how_to_send_key(options: Options) -> str:
+    """Write the line that gives curl the key without showing it."""
+    if options.insecure:
+        return "none: whoever can open a connection on this machine may do everything"
+    if options.key_file is None:
+        return "that of PACIOLI_SECRET_KEY"
+    here = Path.cwd()
+    path = options.key_file.relative_to(here) if options.key_file.is_relative_to(here) else options.key_file
+    return f"export PACIOLI_KEY=$(cat {shlex.quote(str(path))})"
 
 
 def _next_step(data: Path, usual: Path) -> str:
@@ -200,23 +230,29 @@ def _empty_folder(path: Path) -> str:
 
 def _chain_key(data: Path, env: Mapping[str, str]) -> str:
     """Find the key that signs checkpoints: that of the environment, or else the data folder's own, made once."""
-    path = data / KEY_FILE
+    path = data / CHAIN_KEY_FILE
     where, text = "PACIOLI_CHAIN_KEY", env.get("PACIOLI_CHAIN_KEY")
     try:
         if not text:
-            if not path.exists():
-                new = path.with_suffix(".new")
-                new.unlink(missing_ok=True)
-                new.touch(mode=0o600)
-                new.write_text(secrets.token_hex(32) + "\n")
-                new.replace(path)
-            where, text = str(path), path.read_text().strip()
-        if not text:
-            raise ValueError("is empty; without the key that was in it no checkpoint can be checked")
+            where = str(path)
+            text = kept(path, new_chain_key)
         chain_key(text)
     except (OSError, ValueError) as error:
         raise StartError(f"{where}: {error}") from None
     return text
+
+
+def _api_key(options: Options, settings: Settings) -> str | None:
+    """Find the key that requests need: that of the environment, or else the data folder's own, made once."""
+    if options.insecure and settings.secret_key:
+        raise StartError("PACIOLI_SECRET_KEY is set, and --insecure is for a service without a key: leave one out")
+    if options.insecure or settings.secret_key:
+        return settings.secret_key
+    path = options.data / API_KEY_FILE
+    try:
+        return kept_api_key(path)
+    except (OSError, ValueError) as error:
+        raise StartError(f"{path}: {error}") from None
 
 
 def _check_database(url: str) -> None:
@@ -283,6 +319,7 @@ def _write_state(path: Path, options: Options, env: Mapping[str, str], pids: Pid
         "database_url": env.get("DATABASE_URL"),
         "redis_url": env.get("REDIS_URL"),
         "broker_url": env.get("BROKER_URL"),
+        "key_file": options.key_file and str(options.key_file),
         "pids": {"pacioli": os.getpid(), **pids},
         "descendants": descendants,
     }

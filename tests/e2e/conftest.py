@@ -18,6 +18,7 @@ import pytest
 import requests
 
 from core.base.settings import variables
+from tests.harness.keys import HEADERS, KEY
 from tests.harness.sharing import shared
 
 READY_WITHIN_S = 120
@@ -41,7 +42,7 @@ def _running(data: Path) -> Iterator[str]:
     """Start the service. At the end, stop it, and check that it exits with 0 and leaves nothing behind."""
     command = [sys.executable, "-m", "ops.cli", "up", "--port", "0", "--data", str(data)]
     # The settings of whoever runs the tests may name other servers.
-    env = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
+    env = {name: value for name, value in os.environ.items() if name not in _SETTINGS} | {"PACIOLI_SECRET_KEY": KEY}
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     log = _Log(process)
     parts: set[psutil.Process] = set()
@@ -69,6 +70,7 @@ def _running(data: Path) -> Iterator[str]:
 def http(service: str) -> Iterator[Callable[..., Any]]:
     """``http("POST", "/transactions", 201, json=...)``: the JSON of an answer that has this status."""
     with requests.Session() as session:
+        session.headers.update(HEADERS)
 
         def call(method: str, path: str, status: int = 200, **arguments: Any) -> Any:
             response = session.request(method, service + path, timeout=30, **arguments)

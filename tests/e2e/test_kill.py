@@ -47,6 +47,7 @@ def test_what_was_answered_outlives_the_web_server(tmp_path: Path) -> None:
 
         def post_until_it_dies(number: int) -> None:
             with requests.Session() as session, suppress(requests.RequestException):
+                session.headers.update(service.headers)
                 while True:
                     body = _transaction(f"@Source{number}", "@Destination")
                     answer = session.post(f"{service.url}/transactions", json=body, timeout=30)
@@ -82,7 +83,8 @@ def test_balances_are_free_again_when_a_worker_dies_in_the_middle_of_a_batch(tmp
         next_ = _post(service, _transaction("@A", "@B", skip_queue=True))
         assert (next_["status"], next_["source"]) == ("APPLIED", first["source"])
         assert {_status(service, transaction_id) for transaction_id in waiting} == {"APPLIED"}
-        assert requests.get(f"{service.url}/balances/{first['source']}", timeout=30).json()["balance"] == -22
+        found = requests.get(f"{service.url}/balances/{first['source']}", headers=service.headers, timeout=30)
+        assert found.json()["balance"] == -22
         engine.dispose()
 
 
@@ -101,7 +103,7 @@ def _transaction(source: str, destination: str, **fields: Any) -> dict[str, Any]
 
 
 def _post(service: Running, body: dict[str, Any]) -> dict[str, Any]:
-    answer = requests.post(f"{service.url}/transactions", json=body, timeout=WITHIN_S)
+    answer = requests.post(f"{service.url}/transactions", json=body, headers=service.headers, timeout=WITHIN_S)
     assert answer.status_code == 201, answer.text
     posted: dict[str, Any] = answer.json()
     return posted
@@ -110,7 +112,7 @@ def _post(service: Running, body: dict[str, Any]) -> dict[str, Any]:
 def _status(service: Running, transaction_id: str) -> str | None:
     """Return the status of a transaction, or None while nobody answers."""
     with suppress(requests.RequestException):
-        answer = requests.get(f"{service.url}/transactions/{transaction_id}", timeout=10)
+        answer = requests.get(f"{service.url}/transactions/{transaction_id}", headers=service.headers, timeout=10)
         if answer.status_code != 503:
             assert answer.status_code == 200, answer.text
             return str(answer.json()["status"])

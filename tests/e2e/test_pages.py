@@ -54,6 +54,7 @@ def _tools_of_postgres() -> str:
 def test_every_block_of_a_page_does_what_the_page_shows(
     page: Path, book: Running, env: dict[str, str], tmp_path: Path
 ) -> None:
+    (tmp_path / ".pacioli").symlink_to(book.data)  # A reader is in the folder where the service was started.
     for block, shown, printed in pages.run(page, book.url, tmp_path, env, frozenset({STARTS_THE_SERVICE})):
         assert shown is None or pages.matches(shown, printed), f"{page.name}:{block.line} printed\n{printed}"
 

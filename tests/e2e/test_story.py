@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.harness.keys import HEADERS
 from web.http.wire import MAX_BODY
 
 Http = Callable[..., Any]
@@ -142,7 +143,7 @@ def test_a_chunked_body_is_read_and_one_that_is_too_long_is_413(service: str) ->
 def _post_chunked(service: str, chunks: list[bytes]) -> int:
     connection = http.client.HTTPConnection(urlsplit(service).netloc, timeout=30)
     try:
-        headers = {"Content-Type": "application/json", "Transfer-Encoding": "chunked"}
+        headers = {"Content-Type": "application/json", "Transfer-Encoding": "chunked", **HEADERS}
         connection.request("POST", "/ledgers", body=iter(chunks), headers=headers, encode_chunked=True)
         return connection.getresponse().status
     finally:

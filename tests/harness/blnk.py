@@ -12,6 +12,8 @@ from blnk_sdk.types.transactions import (
     MultipleSourcesT,
 )
 
+from tests.harness.keys import KEY
+
 _numbers = itertools.count(1)
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
 
@@ -29,7 +31,7 @@ class Client:
 
     def __init__(self, url: str) -> None:
         options = blnk_sdk.BlnkClientOptions(base_url=url, timeout=30_000, logger=_Silent())
-        self.blnk = blnk_sdk.blnk_init("", options)
+        self.blnk = blnk_sdk.blnk_init(KEY, options)
         self.transactions = self.blnk.transactions
         self.balances = self.blnk.ledger_balances
         self.ledgers = self.blnk.ledgers

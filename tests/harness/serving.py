@@ -1,5 +1,6 @@
 """The web server in processes of its own, and clients that are slow, many, or both."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -7,10 +8,11 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
@@ -21,11 +23,13 @@ WITHIN_S = 60.0
 class Served:
     """A web server on a socket that this process keeps open. ``env`` adds to its environment."""
 
-    def __init__(self, app: str = "tests.harness.stub_app:create_app", *, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, app: str = "tests.harness.stub_app:create_app", *, env: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port: int = self.listener.getsockname()[1]
         self._command = [sys.executable, "-m", "web.serve", "--fd", str(self.listener.fileno()), "--app", app]
-        self._env = env
+        self._env = {**os.environ, "PACIOLI_INSECURE": "on", **env}
         self.start()
 
     def start(self) -> None:

@@ -7,12 +7,12 @@ page may post text and forms without asking first (Fetch standard, "CORS-safelis
 
 from collections.abc import Callable, Collection
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import Any
 
 from flask import Flask, Response, request
 
 from core.base.errors import ErrorCode
+from core.doors.loopback import is_loopback_address
 from web.http import errors, operations
 
 _FOREIGN_SITES = ("cross-site", "same-site")
@@ -27,8 +27,10 @@ def wall(app: Flask, allowed: Collection[str]) -> Callable[[], Response | None]:
     @lru_cache(maxsize=1024)
     def is_ours(host: str) -> bool:
         name = _name(host)
-        return _is_loopback(name) or any(
-            name == each or (each.startswith(".") and name.endswith(each)) for each in allowed
+        return (
+            name == "localhost"
+            or is_loopback_address(name)
+            or any(name == each or (each.startswith(".") and name.endswith(each)) for each in allowed)
         )
 
     def check() -> Response | None:
@@ -78,10 +80,3 @@ def _name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0].removesuffix(".")
-
-
-def _is_loopback(name: str) -> bool:
-    try:
-        return name == "localhost" or ip_address(name).is_loopback
-    except ValueError:
-        return False

@@ -15,6 +15,7 @@ from core.ledger.rules.log_row import digest_of
 from tests.harness.acceptance import case
 from tests.harness.api import Api, ok, refused
 from tests.harness.factories import transaction
+from tests.harness.keys import KEY
 from tests.harness.steps import balances_of, commit, make_hold, post_split
 from web.accept.doorbell import Doorbell
 from web.app import create_app
@@ -133,9 +134,9 @@ def test_big_minor_units_are_exact_with_a_key(
 ) -> None:
     # Blnk: 189207535698279140 with an API key, and 400 for a string.
     monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
-    app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": "s3cret"})
+    app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY})
     client = app.test_client()
-    client.environ_base["HTTP_X_BLNK_KEY"] = "s3cret"
+    client.environ_base["HTTP_X_BLNK_KEY"] = KEY
     accepted = Api(app, client).done(precise_amount=precise)
     response = client.get(f"/transactions/{accepted['transaction_id']}")
     assert '"precise_amount":189207535698279123,' in response.text

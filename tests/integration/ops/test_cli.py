@@ -29,6 +29,7 @@ from ops.cli.main import main
 from ops.cli.show.text import money
 from tests.harness.cli import HERE, Run, failed, ok, served
 from tests.harness.factories import Ledger, transaction
+from tests.harness.keys import KEY
 from web.app import create_app
 
 
@@ -326,7 +327,7 @@ def test_money_for_people(minor: int, precision: int | None, text: str) -> None:
 @pytest.fixture
 def service(database_url: str, engine: Engine) -> Iterator[str]:
     """The web application on a port of its own, and a thread that drains as workers would."""
-    app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": "secret"})
+    app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY})
     done = threading.Event()
 
     def work() -> None:
@@ -346,11 +347,11 @@ def service(database_url: str, engine: Engine) -> Iterator[str]:
 
 
 def test_the_demo_tells_the_truth_and_may_be_told_again(service: str, run: Run) -> None:
-    out = ok(run("demo", "--url", service, "--key", "secret"))
+    out = ok(run("demo", "--url", service, "--key", KEY))
     assert "short by USD83.50" in out
     assert "add up to: EUR 0, USD 0" in out
     assert "All as told." in out
-    body = json.loads(ok(run("demo", "--url", service, "--json", PACIOLI_SECRET_KEY="secret")))
+    body = json.loads(ok(run("demo", "--url", service, "--json", PACIOLI_SECRET_KEY=KEY)))
     assert body["ok"]
     pool = next(one for one in body["balances"] if one["name"] == "@FundingPool")
     assert (pool["before"], pool["change"], pool["now"]) == (-22550, -22550, -45100)
@@ -368,7 +369,7 @@ def test_the_demo_is_not_led_astray_by_other_postings(service: str, ledger: Ledg
 
     other = threading.Thread(target=post)
     other.start()
-    out = run("demo", "--url", service, "--key", "secret")
+    out = run("demo", "--url", service, "--key", KEY)
     done.set()
     other.join()
     assert "All as told." in ok(out)
@@ -385,7 +386,7 @@ def test_a_demo_that_is_not_as_told_exits_with_1(service: str, run: Run, monkeyp
         return response
 
     monkeypatch.setattr(Wire, "send", lying)
-    failed(run("demo", "--url", service, "--key", "secret"), 1, "not as told", "tourist", "APPLIED", "REJECTED")
+    failed(run("demo", "--url", service, "--key", KEY), 1, "not as told", "tourist", "APPLIED", "REJECTED")
 
 
 def test_the_demo_says_why_it_cannot_begin(service: str, run: Run, tmp_path: Path) -> None:
@@ -393,6 +394,22 @@ def test_the_demo_says_why_it_cannot_begin(service: str, run: Run, tmp_path: Pat
     failed(run("demo", "--url", "http://127.0.0.1:1"), 2, "cannot reach http://127.0.0.1:1", "pacioli up")
     (tmp_path / "state.json").write_text(json.dumps({"web_url": service}))
     failed(run("demo", "--data", str(tmp_path), PACIOLI_URL=""), 2, f"{service} wants a key")
+
+
+def test_a_command_finds_the_key_of_the_instance_and_sends_it_nowhere_else(
+    service: str, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "api.key").write_text(f"{KEY}\n")
+    key_file = str(tmp_path / "api.key")
+    (tmp_path / "state.json").write_text(json.dumps({"web_url": service, "key_file": key_file}))
+    data = ("--data", str(tmp_path))
+    ok(run("queues", *data, PACIOLI_URL=""))
+    ok(run("queues", *data, "--url", service))
+    ok(run("queues", *data, PACIOLI_URL="", PACIOLI_SECRET_KEY="the-key-of-another-ledger"))
+    failed(run("queues", *data, PACIOLI_URL="", PACIOLI_KEY="wrong"), 2, "wants a key")
+    failed(run("queues", *data, "--key", "wrong", PACIOLI_URL=""), 2, "wants a key")
+    (tmp_path / "state.json").write_text(json.dumps({"web_url": "http://127.0.0.1:1", "key_file": key_file}))
+    failed(run("queues", *data, "--url", service), 2, "wants a key")
 
 
 def test_the_demo_says_when_no_worker_runs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from click.testing import CliRunner
 
 from ops.cli.main import main
 from ops.server.embedded import Child, Postgres, Redis, StartError
+from tests.harness.keys import KEY
 
 ROOT = Path(__file__).parents[3]
 
@@ -371,6 +373,70 @@ def test_a_killed_supervisor_takes_its_servers_along_and_the_next_finds_the_data
     again = start().wait_ready()
     assert remembers(again.state()["database_url"])
     assert again.stop() == 0
+
+
+def test_a_key_is_made_once_and_set_for_curl_by_one_line(start: Start, database_url: str) -> None:
+    up = start(DATABASE_URL=database_url).wait_ready()
+    key = up.data / "api.key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    text = key.read_text().strip()
+    assert re.fullmatch(r"pacioli_[\w-]{43}", text)
+    assert psutil.Process(up.pid("worker")).environ()["PACIOLI_SECRET_KEY"] == text
+    (line,) = (line.partition(" ")[2].strip() for line in up.lines if line.startswith("key "))
+    pasted = subprocess.run(["sh", "-c", f'{line}; echo "$PACIOLI_KEY"'], capture_output=True, text=True, check=True)
+    assert pasted.stdout.strip() == text
+    assert not [line for line in up.lines if text in line]
+    assert up.state()["key_file"] == str(key)
+    up.stop()
+    up = start(DATABASE_URL=database_url).wait_ready()
+    assert key.read_text().strip() == text
+    up.stop()
+    up = start(DATABASE_URL=database_url, PACIOLI_SECRET_KEY=KEY).wait_ready()
+    assert psutil.Process(up.pid("worker")).environ()["PACIOLI_SECRET_KEY"] == KEY
+    assert up.state()["key_file"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "said"),
+    [
+        ("", 0o600, "is empty"),
+        ("short", 0o600, "must have 16 characters at least"),
+        ("changemechangeme", 0o600, "can be guessed"),
+        (KEY, 0o640, "other users"),
+        (KEY, 0o604, "other users"),
+    ],
+)
+def test_a_key_in_the_data_folder_that_is_no_secret_is_refused(
+    start: Start, tmp_path: Path, text: str, mode: int, said: str
+) -> None:
+    key = tmp_path / "data" / "api.key"
+    key.parent.mkdir(mode=0o700)
+    key.write_text(text)
+    key.chmod(mode)
+    up = start()
+    assert up.process.wait(timeout=60) == 1
+    (line,) = up.lines
+    assert line.startswith(f"pacioli up: {key}: ")
+    assert said in line
+    assert not text or text not in line
+
+
+def test_without_a_key_only_this_machine_is_served(tmp_path: Path) -> None:
+    for host in ("0.0.0.0", "::", "203.0.113.1"):
+        options = ["--insecure", "--host", host, "--port", "0", "--data", str(tmp_path / "data")]
+        done = CliRunner(env={"PACIOLI_SECRET_KEY": None}).invoke(main, ["up", *options])
+        assert done.exit_code == 1
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("pacioli up: --insecure listens on a loopback address such as 127.0.0.1 alone")
+        assert not (tmp_path / "data").exists()
+
+
+def test_insecure_and_a_key_do_not_go_together(tmp_path: Path) -> None:
+    options = ["--insecure", "--port", "0", "--data", str(tmp_path / "data")]
+    done = CliRunner(env={"PACIOLI_SECRET_KEY": KEY}).invoke(main, ["up", *options])
+    assert done.exit_code == 1
+    (line,) = done.stderr.splitlines()
+    assert "PACIOLI_SECRET_KEY is set, and --insecure is for a service without a key" in line
 
 
 def test_a_data_folder_in_use_is_refused(start: Start, database_url: str) -> None:

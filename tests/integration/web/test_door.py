@@ -6,9 +6,11 @@ import re
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 
 from ops.cli.docs import docs
 from tests.harness.api import Api, ok, refused
+from tests.harness.keys import KEY
 from web.accept.doorbell import Doorbell
 from web.app import create_app
 
@@ -50,19 +52,27 @@ def test_a_database_that_is_away_is_503(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_key_opens_everything_and_none_only_what_is_open(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
-    app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": "s3cret"})
+    app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY})
     client = app.test_client()
     for path in ("/transactions", "/balances", "/ledgers", "/queues", "/nothing", "/docs/nothing"):
         text = "Authentication required. Use X-Blnk-Key header"
         refused(client.get(path), 401, "AUTH_MISSING_API_KEY", text)
-        for wrong in ("S3cret", "s3cre", "s3crets", "ä"):
+        for wrong in (KEY.upper(), KEY[:-1], KEY + "s", "ä"):
             response = client.get(path, headers={"X-Blnk-Key": wrong})
             refused(response, 401, "AUTH_INVALID_API_KEY", "Invalid API key")
     for path in ("/", "/health", "/docs", "/docs/scalar.js", "/docs/start.js", "/openapi.json"):
         assert client.get(path).status_code == 200
-    assert ok(client.get("/transactions", headers={"X-Blnk-Key": "s3cret"}), 200) == []
-    assert client.get("/nothing", headers={"X-Blnk-Key": "s3cret"}).status_code == 404
+    assert ok(client.get("/transactions", headers={"X-Blnk-Key": KEY}), 200) == []
+    assert client.get("/nothing", headers={"X-Blnk-Key": KEY}).status_code == 404
     app.extensions["pacioli"].engine.dispose()
+
+
+def test_without_a_key_no_other_machine_is_answered(client: FlaskClient) -> None:
+    for address in ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"):
+        assert client.get("/transactions", environ_overrides={"REMOTE_ADDR": address}).status_code == 200
+    for address in ("192.0.2.7", "::ffff:192.0.2.7", "2001:db8::7", "", "unknown"):
+        response = client.get("/transactions", environ_overrides={"REMOTE_ADDR": address})
+        refused(response, 401, "AUTH_MISSING_API_KEY")
 
 
 def test_other_methods_and_paths_are_answered_as_blnk_does(api: Api) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from flask import Flask
 from sqlalchemy import Engine, text
 
@@ -18,6 +19,7 @@ from core.base.db import begin, connect
 from core.doors import metrics
 from core.ledger.store import queues as queue_store
 from tests.harness.api import Api, ok
+from tests.harness.keys import KEY
 from tests.harness.pages import ROOT
 from tests.harness.probing import live
 from tests.harness.scraping import Scrape, grown
@@ -196,13 +198,13 @@ def test_a_database_that_hangs_holds_a_scrape_up_for_a_moment(engine: Engine, mo
 
 def test_metrics_want_the_key_in_either_header(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
-    app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": "s3cret"})
+    app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY})
     client = app.test_client()
     assert client.get("/metrics").status_code == 401
     assert client.get("/metrics", headers={"Authorization": "Bearer wrong"}).status_code == 401
-    assert client.get("/metrics", headers={"Authorization": "Bearer s3cret"}).status_code == 200
-    assert client.get("/metrics", headers={"X-Blnk-Key": "s3cret"}).status_code == 200
-    assert client.get("/queues", headers={"Authorization": "Bearer s3cret"}).status_code == 401
+    assert client.get("/metrics", headers={"Authorization": f"Bearer {KEY}"}).status_code == 200
+    assert client.get("/metrics", headers={"X-Blnk-Key": KEY}).status_code == 200
+    assert client.get("/queues", headers={"Authorization": f"Bearer {KEY}"}).status_code == 401
     app.extensions["pacioli"].engine.dispose()
 
 
@@ -277,3 +279,21 @@ def test_a_folder_that_cannot_be_written_leaves_a_process_its_own_metrics(tmp_pa
     (tmp_path / "file").write_text("")
     found = _told({**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "file" / "metrics")})
     assert found.value("pacioli_doorbells_rung_total") == 0 and "pacioli_doorbells_rung_total" in found.names
+
+
+def test_the_port_of_a_worker_wants_the_key_or_is_for_this_machine_alone() -> None:
+    for key, address in ((KEY, "0.0.0.0"), (None, "127.0.0.1")):
+        server = metrics.serve(0, key)
+        assert server is not None
+        try:
+            assert server.server_address[0] == address
+            url = f"http://127.0.0.1:{server.server_port}/metrics"
+            for headers in ({}, {"X-Blnk-Key": "wrong"}, {"Authorization": f"Bearer {KEY}x"}):
+                assert requests.get(url, headers=headers, timeout=30).status_code == (401 if key else 200)
+            for headers in ({"X-Blnk-Key": KEY}, {"Authorization": f"Bearer {KEY}"}):
+                answer = requests.get(url, headers=headers, timeout=30)
+                assert answer.status_code == 200
+                assert "pacioli_decided_total" in Scrape(answer.text).names
+        finally:
+            server.shutdown()
+            server.server_close()

@@ -3,8 +3,10 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.client import HTTPResponse
@@ -13,7 +15,7 @@ import psutil
 import pytest
 import requests
 
-from tests.harness.serving import WITHIN_S, Served, fed_slowly, load
+from tests.harness.serving import ROOT, WITHIN_S, Served, fed_slowly, load
 from tests.harness.stub_app import FAILS
 
 SLOW = 100
@@ -187,9 +189,35 @@ def test_a_killed_main_process_costs_nothing_when_another_has_its_socket(own: Se
 
 
 def test_an_application_that_cannot_start_ends_the_server(capfd: pytest.CaptureFixture[str]) -> None:
-    served = Served(env={**os.environ, FAILS: "1"})
+    served = Served(env={FAILS: "1"})
     try:
         assert served.process.wait(WITHIN_S) not in (0, None)
     finally:
         served.close()
     assert "no such setting" in "".join(capfd.readouterr())
+
+
+def _refused(*options: str, fds: Sequence[int] = (), **env: str) -> str:
+    """Start a web server that must not start, and return what it says."""
+    command = [sys.executable, "-m", "web.serve", "--app", "tests.harness.stub_app:create_app", *options]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PACIOLI_")}
+    done = subprocess.run(
+        command, cwd=ROOT, env=clean | env, pass_fds=fds, capture_output=True, text=True, timeout=WITHIN_S, check=False
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "::"])
+def test_no_door_opens_without_a_key(host: str) -> None:
+    assert _refused("--host", host).startswith("PACIOLI_SECRET_KEY is not set: ")
+    assert "can be guessed" in _refused("--host", host, PACIOLI_SECRET_KEY="changemechangeme")
+
+
+def test_without_a_key_only_a_loopback_address_is_listened_on() -> None:
+    for host in ("0.0.0.0", "::", "203.0.113.1"):
+        assert f"on loopback alone, not on {host}: " in _refused("--host", host, PACIOLI_INSECURE="on")
+    with socket.create_server(("0.0.0.0", 0)) as listener:
+        fd = listener.fileno()
+        assert "not on 0.0.0.0: " in _refused("--fd", str(fd), fds=[fd], PACIOLI_INSECURE="on")

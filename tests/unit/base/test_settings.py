@@ -1,11 +1,15 @@
 """Settings are read from an environment, and whatever is wrong in it is named."""
 
+import secrets
+import uuid
+
 import pytest
 
 from core.base.redis_url import RedisUrl
-from core.base.settings import SettingsError, chain_key, missing, read, variables, without_password
+from core.base.settings import SettingsError, api_key, chain_key, missing, read, variables, without_password
 
 KEY = "ab" * 32
+API_KEY = "pacioli_Vb2kq0Zr"
 
 
 def faults(environ: dict[str, str], *required: str) -> list[str]:
@@ -34,8 +38,8 @@ def test_every_variable_has_its_own_name_and_a_meaning() -> None:
 
 
 def test_values_are_checked_and_converted() -> None:
-    settings = read({"PACIOLI_CHAIN_KEY": KEY, "PACIOLI_PRECISION_CHECK": "off", "PACIOLI_SECRET_KEY": "s3cret"})
-    assert (settings.chain_key, settings.precision_check, settings.secret_key) == (b"\xab" * 32, False, "s3cret")
+    settings = read({"PACIOLI_CHAIN_KEY": KEY, "PACIOLI_PRECISION_CHECK": "off", "PACIOLI_SECRET_KEY": API_KEY})
+    assert (settings.chain_key, settings.precision_check, settings.secret_key) == (b"\xab" * 32, False, API_KEY)
 
 
 def test_all_faults_are_told_at_once() -> None:
@@ -94,10 +98,45 @@ def test_a_key_has_64_hexadecimal_digits(text: str) -> None:
         chain_key(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("s3cret", "must have 16 characters at least"),
+        ("Zr8kq0Vb2mXw5t1", "must have 16 characters at least"),
+        ("a b c d e f g h i", "without blanks"),
+        ("pacioli\n_Vb2kq0ZrTx", "without blanks"),
+        ("schl\N{LATIN SMALL LETTER U WITH DIAERESIS}ssel-Vb2kq0Zr", "must have only ASCII"),
+        ("a" * 40, "can be guessed"),
+        ("secretsecretsecret", "can be guessed"),
+        ("Changeme-ChangeMe", "can be guessed"),
+        ("abcxyzabcxyzabcxyz", "can be guessed"),
+        ("0123456789abcdef", "can be guessed"),
+        ("9876543210987654", "can be guessed"),
+        ("abcdefghijklmnopqrstuvwxyz", "can be guessed"),
+        ("qwertyuiopasdfghjkl", "can be guessed"),
+        ("my-super-secret-key-1", "can be guessed"),
+        ("pacioli_api_key_123", "can be guessed"),
+    ],
+)
+def test_a_short_or_guessable_key_is_refused_and_not_repeated(text: str, fault: str) -> None:
+    (found,) = faults({"PACIOLI_SECRET_KEY": text})
+    assert found.startswith("PACIOLI_SECRET_KEY ")
+    assert fault in found
+    assert found.endswith("make another with `openssl rand -hex 32`")
+    assert text not in found
+
+
+def test_a_key_that_a_generator_made_is_taken() -> None:
+    for make in (secrets.token_hex, secrets.token_urlsafe, lambda size: str(uuid.UUID(bytes=secrets.token_bytes(16)))):
+        for _ in range(500):
+            key = make(32)
+            assert api_key(key) == key
+
+
 def test_what_is_shown_holds_no_secret() -> None:
     environ = {
         "DATABASE_URL": "postgresql://me:pass@host/ledger",
-        "PACIOLI_SECRET_KEY": "s3cret",
+        "PACIOLI_SECRET_KEY": API_KEY,
         "PACIOLI_CHAIN_KEY": KEY,
         "PACIOLI_KEY": "k",
     }

@@ -6,6 +6,7 @@ from click.testing import CliRunner, Result
 
 from core.base.settings import variables
 from ops.cli.main import main
+from tests.harness.keys import KEY
 
 UNSET = {variable.name: None for variable in variables().values()}
 
@@ -15,11 +16,11 @@ def run(*arguments: str, **environ: str) -> Result:
 
 
 def test_it_prints_every_setting_and_hides_secrets() -> None:
-    result = run(DATABASE_URL="postgresql://me:pass@host/ledger", PACIOLI_SECRET_KEY="s3cret")
+    result = run(DATABASE_URL="postgresql://me:pass@host/ledger", PACIOLI_SECRET_KEY=KEY)
     assert result.exit_code == 0
     assert all(variable.name in result.output for variable in variables().values())
     assert "postgresql://me:***@host/ledger" in result.output
-    assert "s3cret" not in result.output
+    assert KEY not in result.output
 
 
 def test_it_prints_json() -> None:
