@@ -146,8 +146,7 @@ def read_entries(balance_id: str) -> Response:
     with reading(service().engine) as conn:
         row = balances.found(conn, balance_id)
         entries = balance_store.entries(conn, row.key, limit=limit, after=after, between=(since, until))
-    response = lists.table(Entry, [entry_of(entry) for entry in entries])
-    return parameters.next_link(response, entries[-1].version if len(entries) == limit else None)
+    return lists.listed(entries, limit, entry_of, lambda entry: entry.version, Entry)
 
 
 def _queued(conn: Connection, row: BalanceRow) -> tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from threading import BoundedSemaphore
 from typing import Any, BinaryIO, cast
@@ -128,8 +129,7 @@ def read_page() -> Response:
     after, status = _after(JOB_PREFIX, "a funding job"), _status(funding_views.JOB_STATUSES)
     with reading(service().engine) as conn:
         jobs = job_store.list_jobs(conn, limit=limit, after=after, status=status)
-    response = wire.answer([job_of(job) for job in jobs])
-    return parameters.next_link(response, jobs[-1].job_id if len(jobs) == limit else None)
+    return lists.listed(jobs, limit, job_of, lambda job: job.job_id)
 
 
 @blueprint.get("/funding-jobs/<job_id>")
@@ -225,8 +225,7 @@ def read_runs(job_id: str) -> Response:
     with reading(service().engine) as conn:
         job = funding_jobs.get_job(conn, job_id)
         runs = run_store.list_runs(conn, job.id, limit=limit, after=after)
-    response = wire.answer([run_of(job, each) for each in runs])
-    return parameters.next_link(response, runs[-1].run_id if len(runs) == limit else None)
+    return lists.listed(runs, limit, partial(run_of, job), lambda run: run.run_id)
 
 
 @blueprint.get("/funding-jobs/<job_id>/runs/<run_id>")
@@ -273,8 +272,7 @@ def read_rows(job_id: str, run_id: str) -> Response:
         job = funding_jobs.get_job(conn, job_id)
         found = funding_jobs.get_run(conn, job, run_id)
         rows, transactions = funding_views.read_row_states(conn, found, limit=limit, after=after or 0, status=status)
-    response = lists.table(FundingRow, [row_of(job, row, transactions) for row in rows])
-    return parameters.next_link(response, rows[-1].row if len(rows) == limit else None)
+    return lists.listed(rows, limit, lambda row: row_of(job, row, transactions), lambda row: row.row, FundingRow)
 
 
 @blueprint.post("/funding-jobs/<job_id>/runs/<run_id>/retry")

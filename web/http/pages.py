@@ -4,7 +4,7 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from flask import Response, request
 from msgspec import Struct
 from sqlalchemy import Connection
 
+from core.base.answers import encode
 from core.base.db import reading_within
 from core.base.errors import ErrorCode, InvalidRequest, TooSlow
 from core.ledger.answers import RejectionAnswer
@@ -24,6 +25,9 @@ from web.http.parameters import Parameters
 from web.service import service
 
 TIMEOUT_S = 5.0
+
+MAX_PAGE = 8 * 1024 * 1024
+"""The largest number of bytes of a page's rows. A page that would have more ends earlier, and its ``Link`` goes on."""
 
 T = TypeVar("T")
 
@@ -83,21 +87,68 @@ def answer(
         known = ", ".join(listing.resource.indexed)
         text = f"{error.message}: narrow the filter by one of {known}, or leave out include_count or sort_by"
         raise InvalidRequest([("", text)], error.code, {"indexed": listing.resource.indexed}) from error
-    data = [body_of(row) for row in rows]
+    data = _fitting(map(body_of, rows))
     response = wire.answer(data if count is None else page(data, count))
-    return parameters.next_link(response, place_of(rows[-1]) if len(rows) == listing.limit else None)
+    return _with_next(response, rows, len(data), listing.limit, place_of)
 
 
-def table(kind: type[Struct], rows: Sequence[Struct]) -> Response:
-    """Answer rows as JSON, or as CSV for ``Accept: text/csv``. The columns of the CSV are the fields of the JSON."""
-    if request.accept_mimetypes.best_match(["application/json", "text/csv"]) != "text/csv":
-        return wire.answer(rows)
-    text = io.StringIO()
+def listed(
+    rows: Sequence[T],
+    limit: int,
+    body_of: Callable[[T], Any],
+    place_of: Callable[[T], object],
+    kind: type[Struct] | None = None,
+) -> Response:
+    """Answer the rows of a list without filters, and name the next page in a ``Link`` header.
+
+    With ``kind`` the answer is CSV for ``Accept: text/csv``. The columns of the CSV are the fields of the JSON.
+    """
+    if kind is not None and request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv":
+        text = io.StringIO()
+        count = _write_csv(text, kind, map(body_of, rows))
+        response = Response(text.getvalue(), mimetype="text/csv")
+    else:
+        data = _fitting(map(body_of, rows))
+        count, response = len(data), wire.answer(data)
+    return _with_next(response, rows, count, limit, place_of)
+
+
+def _fitting(bodies: Iterable[Any]) -> list[Any]:
+    """Take as many rows as fit into a page, encoded, but one at least."""
+    taken: list[Any] = []
+    room = MAX_PAGE
+    for body in bodies:
+        encoded = encode(body)
+        room -= len(encoded) + 1
+        if room < 0 and taken:
+            break
+        taken.append(msgspec.Raw(encoded))
+    return taken
+
+
+def _write_csv(text: io.StringIO, kind: type[Struct], bodies: Iterable[Any]) -> int:
+    """Write as many rows as fit into a page, but one at least, and return their number."""
     writer = csv.writer(text)
     writer.writerow(kind.__struct_fields__)
-    for row in rows:
-        writer.writerow([_inert(_cell(getattr(row, column))) for column in kind.__struct_fields__])
-    return Response(text.getvalue(), mimetype="text/csv")
+    count = size = 0
+    for body in bodies:
+        start = text.tell()
+        writer.writerow([_inert(_cell(getattr(body, column))) for column in kind.__struct_fields__])
+        text.seek(start)
+        size += len(text.read().encode())
+        if size > MAX_PAGE and count:
+            text.truncate(start)
+            break
+        count += 1
+    return count
+
+
+def _with_next(
+    response: Response, rows: Sequence[T], count: int, limit: int, place_of: Callable[[T], object]
+) -> Response:
+    """Name the page after the first ``count`` of these rows, which are all that the page has."""
+    is_last = count == len(rows) < limit
+    return parameters.next_link(response, None if is_last or not count else place_of(rows[count - 1]))
 
 
 def _cell(value: Any) -> Any:
