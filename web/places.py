@@ -17,7 +17,7 @@ from web.http.errors import error_response
 PLACES = 64
 """The number of requests of one process that are worked on at once."""
 
-THREADS_MAX = 256
+THREADS_MAX = 320
 """The number of threads of a process. They are started on demand, and end when they have had nothing to do for 30 s."""
 
 PLACE_WAIT_S = 10.0
@@ -25,6 +25,10 @@ PLACE_WAIT_S = 10.0
 
 STUCK_S = 120.0
 """All places were taken, and none was given back for so long: the process does not move any more. No request may last so long."""
+
+BODIES_MAX = 128
+"""The number of bodies that may be on their way to a process at once. Each keeps a thread, and the threads that are left are
+enough for all places, all drains and ``/health``. A further request with a body is answered 503."""
 
 DRAINS_MAX = 96
 DRAIN_BYTES_MAX = 64 * 1024 * 1024
@@ -37,12 +41,13 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 class Places:
     """A WSGI application that gives the requests of another one places."""
 
-    def __init__(self, app: Wsgi, places: int = PLACES, *, drains: int = DRAINS_MAX) -> None:
+    def __init__(self, app: Wsgi, places: int = PLACES, *, drains: int = DRAINS_MAX, bodies: int = BODIES_MAX) -> None:
         self._app = app
         # The queues are semaphores; those of threading cost ten times as much.
         self._free: SimpleQueue[None] = SimpleQueue()
         self._drains: SimpleQueue[None] = SimpleQueue()
-        for free, count in ((self._free, places), (self._drains, drains)):
+        self._bodies: SimpleQueue[None] = SimpleQueue()
+        for free, count in ((self._free, places), (self._drains, drains), (self._bodies, bodies)):
             for _ in range(count):
                 free.put(None)
         self._moved_at = time.monotonic()
@@ -83,6 +88,23 @@ class Places:
         self._moved_at = time.monotonic()
         self._free.put(None)
 
+    def begin_body(self) -> None:
+        """Give a place back while a body comes.
+
+        Raises:
+            TransientError: too many bodies are on their way. The place is kept.
+        """
+        try:
+            self._bodies.get_nowait()
+        except Empty:
+            raise TransientError("too many requests are still on their way; try again") from None
+        self.give()
+
+    def end_body(self) -> bool:
+        """Take a place again when a body is there, and tell whether one was free in time."""
+        self._bodies.put(None)
+        return self.take()
+
     def _drained(self, answer: Iterable[bytes], body: "Body") -> Iterator[bytes]:
         """Send the answer at once, then read what the client still sends, and throw it away.
 
@@ -119,16 +141,16 @@ class Body:
         """Read so many bytes, or all. Fewer come only at the end.
 
         Raises:
-            TransientError: the body is there, and all places are taken.
+            TransientError: the body is there, and all places are taken; or too many bodies are on their way.
         """
         if self._places is None:
             return self._read(size)
-        self._places.give()
+        self._places.begin_body()
         self.has_place = False
         try:
             return self._read(size)
         finally:
-            self.has_place = self._places.take()
+            self.has_place = self._places.end_body()
             if not self.has_place:
                 raise TransientError("the service has too much to do right now; try again")
 

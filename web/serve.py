@@ -51,6 +51,9 @@ GRACE_S = 8
 ORPHAN_S = 15
 """Web processes whose main process has died go on for so long, when the socket is not its own: until there is another."""
 
+HEADER_S = 3
+"""The head of a request must be there within so long. A connection that is kept open for the next request is closed then too."""
+
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
 _BEAT_S = 0.5
 _SECOND_TRY_S = 1.0
@@ -187,7 +190,7 @@ class GranianWorker(Worker):  # type: ignore[misc]
             py_threads=THREADS_MAX,
             backpressure=CONNECTIONS_MAX,
             http_mode="1",
-            http1_opts=HTTP1Settings(),
+            http1_opts=HTTP1Settings(header_read_timeout=int(HEADER_S * 1000)),
             ssl_crl=[],
             metrics=(None, None),
         )

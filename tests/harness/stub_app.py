@@ -24,6 +24,11 @@ def create_app() -> Flask:
     def health() -> str:
         return "UP"
 
+    @app.route("/environ", methods=["GET", "POST"])
+    def environ() -> dict[str, str]:
+        request.get_data()
+        return {name: value for name, value in request.environ.items() if name.startswith(("HTTP_", "CONTENT_"))}
+
     @app.get("/sleep/<float:seconds>")
     def sleep(seconds: float) -> str:
         time.sleep(seconds)

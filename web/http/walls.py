@@ -15,8 +15,9 @@ from core.base.errors import ErrorCode
 from core.doors.loopback import is_loopback_address
 from web.http import errors, operations
 
-_FOREIGN_SITES = ("cross-site", "same-site")
-"""The answers of a browser about the page that asks, when it is another page than ours. Another port is the same site."""
+_OUR_SITES = (None, "same-origin", "none")
+"""The answers of a browser about the page that asks, when it is ours or there is none. Another port is another page of the
+same site. Whatever else the header says, two values included, is foreign."""
 
 
 def wall(app: Flask, allowed: Collection[str]) -> Callable[[], Response | None]:
@@ -35,6 +36,9 @@ def wall(app: Flask, allowed: Collection[str]) -> Callable[[], Response | None]:
 
     def check() -> Response | None:
         environ = request.environ
+        if (twice := _read_in_two_ways(environ)) is not None:
+            text = f"{twice} is there twice, or with an underscore in its name; send it once"
+            return errors.error_response(ErrorCode.GEN_BAD_REQUEST, text)
         host = environ.get("HTTP_HOST", "")
         if not is_ours(host) and request.path not in probes:
             text = (
@@ -45,7 +49,7 @@ def wall(app: Flask, allowed: Collection[str]) -> Callable[[], Response | None]:
         origin = environ.get("HTTP_ORIGIN")
         if origin is not None and origin.partition("://")[2].lower() != host.lower():
             return _foreign(f"a page of {origin[:100]!a}")
-        if environ.get("HTTP_SEC_FETCH_SITE") in _FOREIGN_SITES and not _opens_a_page(environ, pages):
+        if environ.get("HTTP_SEC_FETCH_SITE") not in _OUR_SITES and not _opens_a_page(environ, pages):
             return _foreign("a page of another site")
         if _has_body(environ) and not environ.get("CONTENT_TYPE"):
             text = "the body has no Content-Type: send application/json"
@@ -53,6 +57,26 @@ def wall(app: Flask, allowed: Collection[str]) -> Callable[[], Response | None]:
         return None
 
     return check
+
+
+def _read_in_two_ways(environ: dict[str, Any]) -> str | None:
+    """Name a header that a proxy in front of us may have read in another way than we do, or return None.
+
+    The server joins the values of a repeated header by commas. It keeps a ``Content_Type`` beside the ``Content-Type``, and
+    takes out the length when there is a ``Transfer-Encoding``, so both together show a ``Transfer_Encoding``. It cannot tell
+    ``X_Blnk_Key`` from ``X-Blnk-Key``.
+    """
+    if "HTTP_CONTENT_LENGTH" in environ:
+        return "Content-Length"
+    if "HTTP_CONTENT_TYPE" in environ:
+        return "Content-Type"
+    if (coding := environ.get("HTTP_TRANSFER_ENCODING")) is not None and (
+        environ.get("CONTENT_LENGTH") or "," in coding
+    ):
+        return "Transfer-Encoding"
+    if "," in environ.get("HTTP_HOST", ""):
+        return "Host"
+    return None
 
 
 def _foreign(whose: str) -> Response:

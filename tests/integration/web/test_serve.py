@@ -1,5 +1,6 @@
 """The web server under faults: what one web process, one client or one main process does costs the others nothing."""
 
+import json
 import os
 import signal
 import socket
@@ -131,6 +132,59 @@ def test_a_client_that_reads_when_it_has_sent_all_sees_its_404_and_keeps_its_con
         assert big.status_code == 404
         (pool,) = session.adapters["http://"].poolmanager.pools._container.values()  # type: ignore[attr-defined]
         assert pool.num_connections == 1
+
+
+def test_a_head_that_does_not_come_and_an_idle_connection_are_closed(served: Served) -> None:
+    starts = [b"", b"GET /pid HTTP/1.1\r\nHo", b"GET /pid HTTP/1.1\r\nHost: x\r\n\r\n"]
+    began = time.monotonic()
+    for client in [served.connect(start) for start in starts]:
+        with client:
+            while client.recv(4096):
+                pass
+    assert time.monotonic() - began < 20  # Granian's own limit is 30 s.
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Length: 4\r\nContent-Length: 5\r\n\r\nhello",
+        b"Content-Length: 5, 5\r\n\r\nhello",
+        b"Content-Length: +5\r\n\r\nhello",
+        b"Transfer-Encoding: xchunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked, identity\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"X: folded\r\n on\r\n\r\n",
+        b"X : space\r\n\r\n",
+        b"X: \x00\r\n\r\n",
+        b"X: a\rY: b\r\n\r\n",
+    ],
+)
+def test_what_two_servers_may_frame_differently_is_refused_and_cut(served: Served, rest: bytes) -> None:
+    with served.connect(b"POST /environ HTTP/1.1\r\nHost: x\r\n" + rest) as client:
+        answer = b""
+        while data := client.recv(4096):
+            answer += data
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_length_beside_chunks_is_dropped_and_the_connection_ends(served: Served) -> None:
+    head = b"POST /environ HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with served.connect(head + b"5\r\nhello\r\n0\r\n\r\n") as client:
+        answer = b""
+        while data := client.recv(4096):
+            answer += data
+    assert b"CONTENT_LENGTH" not in answer and b"chunked" in answer
+
+
+def test_the_server_shows_repeated_headers_as_the_walls_expect_them(served: Served) -> None:
+    head = (
+        b"POST /environ HTTP/1.1\r\nHost: a\r\nHost: b\r\nContent-Length: 5\r\nContent_Length: 3\r\nContent_Type: c\r\n"
+    )
+    with served.connect(head + b"Transfer_Encoding: chunked\r\n\r\nhello") as client, HTTPResponse(client) as answer:
+        answer.begin()
+        shown = json.loads(answer.read())
+    assert shown["HTTP_HOST"] == "a,b"
+    assert (shown["CONTENT_LENGTH"], shown["HTTP_CONTENT_LENGTH"], shown["HTTP_CONTENT_TYPE"]) == ("5", "3", "c")
+    assert shown["HTTP_TRANSFER_ENCODING"] == "chunked"
 
 
 def test_an_answer_is_streamed(served: Served) -> None:

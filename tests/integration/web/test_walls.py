@@ -107,6 +107,28 @@ def test_a_body_is_json_and_says_so(api: Api, path: str) -> None:
     for kind in ("", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "json"):
         for headers in ({}, {"Transfer-Encoding": "chunked"}):
             typed = headers | ({"Content-Type": kind} if kind else {})
-            response = api.client.post(path, data=json.dumps(BODY), headers=typed)
+            alone = {"CONTENT_LENGTH": ""} if headers else {}  # The server takes the length out beside chunks.
+            response = api.client.post(path, data=json.dumps(BODY), headers=typed, environ_overrides=alone)
             assert "application/json" in refused(response, 415, "GEN_UNSUPPORTED_MEDIA_TYPE")["message"]
     assert api.get("/transactions") == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        ({"HTTP_CONTENT_LENGTH": "3"}, "Content-Length"),
+        ({"HTTP_CONTENT_TYPE": "application/json"}, "Content-Type"),
+        ({"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": "5"}, "Transfer-Encoding"),
+        ({"HTTP_TRANSFER_ENCODING": "gzip,chunked"}, "Transfer-Encoding"),
+        ({"HTTP_HOST": "localhost:80,evil.example"}, "Host"),
+    ],
+)
+def test_a_header_that_can_be_read_in_two_ways_is_refused(api: Api, environ: dict[str, str], name: str) -> None:
+    """The server shows repeated headers, and those with an underscore, in this way (test_serve.py)."""
+    detail = refused(api.client.get("/transactions", environ_overrides=environ), 400, "GEN_BAD_REQUEST")
+    assert detail["message"].startswith(f"{name} is there twice")
+
+
+def test_two_answers_about_the_site_are_foreign(api: Api) -> None:
+    for site in ("none,cross-site", "same-origin,cross-site", "cross-site", "anything"):
+        refused(api.client.get("/transactions", headers={"Sec-Fetch-Site": site}), 403, "GEN_FOREIGN_ORIGIN")

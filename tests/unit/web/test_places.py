@@ -93,6 +93,23 @@ def test_a_body_that_comes_when_all_places_are_taken_is_a_transient_error_and_le
     assert places._free.qsize() == 1
 
 
+def test_more_bodies_than_threads_are_for_are_refused_at_once_and_the_others_come() -> None:
+    places, client = Places(app, places=2, bodies=1), Client([b"12345"])
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(call, places, "/body", CONTENT_LENGTH="5", **{"wsgi.input": client})
+        assert client.asked.wait(WITHIN_S)
+        with pytest.raises(TransientError, match="on their way"):
+            call(places, "/body", CONTENT_LENGTH="5", **{"wsgi.input": Client([b"other"])})
+        assert call(places, "/other") == ("200 OK", b"answered")
+        client.comes.set()
+        assert slow.result() == ("200 OK", b"12345")
+    assert (places._free.qsize(), places._bodies.qsize()) == (2, 1)
+
+
+def test_bodies_places_and_drains_together_leave_threads_for_the_health() -> None:
+    assert module.BODIES_MAX + module.PLACES + module.DRAINS_MAX <= module.THREADS_MAX - 32
+
+
 def test_a_place_is_given_back_when_the_application_fails() -> None:
     def fails(*_: Any) -> list[bytes]:
         raise ZeroDivisionError
