@@ -172,7 +172,7 @@ class _Striker:
         self.wrong += blow.wrong
         if self.dice.random() < 0.7:
             self._await_accepted(fault)
-        time.sleep(self.dice.uniform(0.3, 1.5))
+        time.sleep(self.dice.uniform(0.2, 0.8))
 
     def _await_accepted(self, fault: Fault) -> None:
         count, deadline = len(self.stopwatch.accepted_at), time.monotonic() + ACCEPTED_AGAIN_S

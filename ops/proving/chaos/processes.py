@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 import psutil
 
@@ -62,13 +63,13 @@ def freeze_worker_in_a_drain(blow: Blow) -> None:
     _freeze_in_the_middle(blow, "worker", _IN_A_DRAIN, ())
 
 
-def dead(part: str) -> Callable[[Blow], None]:
-    """Kill all processes of a part. Its supervisor stands still meanwhile, as on a machine that has too much to do."""
+def dead(*parts: str) -> Callable[[Blow], None]:
+    """Kill all processes of parts. Their supervisor stands still meanwhile, as on a machine that has too much to do."""
 
     def strike(blow: Blow) -> None:
-        family = _there(lambda: [blow.arena.main(part), *blow.arena.children(part)])
+        all_ = [each for part in parts for each in _there(partial(_family, blow.arena, part))]
         with frozen(blow.arena.supervisor()):
-            for each in family:
+            for each in all_:
                 with suppress(psutil.NoSuchProcess):
                     each.kill()
             time.sleep(5)
@@ -106,6 +107,10 @@ def freeze_supervisor(blow: Blow) -> None:
 def leave_log_unread(blow: Blow) -> None:
     with blow.arena.log.unread():
         time.sleep(blow.for_s)
+
+
+def _family(arena: Arena, part: str) -> list[psutil.Process]:
+    return [arena.main(part), *arena.children(part)]
 
 
 def _there(find: Callable[[], Sequence[psutil.Process]]) -> Sequence[psutil.Process]:

@@ -23,12 +23,13 @@ IN_THE_MIDDLE = (
     Fault("freeze a child of worker in a drain", processes.freeze_worker_in_a_drain),
 )
 
-DEAD = tuple(Fault(f"{part} dead for 5 s", processes.dead(part)) for part in ("web", "worker", "beat"))
+ALL_DEAD = Fault("web, worker and beat dead for 5 s", processes.dead("web", "worker", "beat"))
 
 ALL = (
     *KILLS,
     *IN_THE_MIDDLE,
-    *DEAD,
+    *(Fault(f"{part} dead for 5 s", processes.dead(part)) for part in ("web", "worker", "beat")),
+    ALL_DEAD,
     *(Fault(f"freeze {part}, the main process", processes.freeze_main(part)) for part in ("web", "worker", "beat")),
     Fault("freeze the supervisor", processes.freeze_supervisor),
     Fault("nobody reads the log", processes.leave_log_unread),
