@@ -187,8 +187,8 @@ def _measure(result: Result, stopwatch: Stopwatch, blows: list[Struck], ended_at
     result.faults = suffered(stopwatch, blows, ended_at)
     result.unanswered, result.unavailable = stopwatch.unanswered, stopwatch.unavailable
     result.reads = len(stopwatch.reads)
-    result.longest_read_s = max((each.longest_read_s for each in result.faults.values()), default=0.0)
-    result.longest_without_201_s = max((each.longest_without_201_s for each in result.faults.values()), default=0.0)
+    result.longest_read_s = round(stopwatch.longest_read_s, 2)
+    result.longest_without_201_s = round(stopwatch.longest_without_201_s, 2)
     result.wrong += stopwatch.wrong
     if result.longest_read_s > READ_BOUND_S:
         result.wrong.append(f"a read waited for {result.longest_read_s:g} s")

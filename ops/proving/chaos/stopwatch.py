@@ -28,6 +28,15 @@ class Stopwatch:
         """Make a transport for one client."""
         return _Timed(self)
 
+    @property
+    def longest_read_s(self) -> float:
+        return max((took for _, took in self.reads), default=0.0)
+
+    @property
+    def longest_without_201_s(self) -> float:
+        times = [self.began_at, *sorted(self.accepted_at)]
+        return max((later - earlier for earlier, later in pairwise(times)), default=0.0)
+
     def note(self, request: httpx.Request, response: httpx.Response | None, began_at: float) -> None:
         now = time.monotonic()
         if request.method == "GET":
@@ -93,11 +102,14 @@ def suffered(stopwatch: Stopwatch, blows: list[Struck], ended_at: float) -> dict
         if blow.missed:
             found.missed += 1
             continue
-        # The last 201 before the blow and the first after the next one are ends of a gap too.
+        # The first 201 after the next blow ends a gap too. What went on before the blow was another's doing.
         first, last = bisect_left(accepted, blow.began_at), bisect_right(accepted, until)
-        times = [*accepted[max(0, first - 1) : last + 1]]
-        gaps = [later - earlier for earlier, later in pairwise(times)]
-        reads = [took for began_at, took in stopwatch.reads if began_at < until and began_at + took > blow.began_at]
+        gaps = [later - earlier for earlier, later in pairwise([blow.began_at, *accepted[first : last + 1]])]
+        reads = [
+            began_at + took - max(began_at, blow.began_at)
+            for began_at, took in stopwatch.reads
+            if began_at < until and began_at + took > blow.began_at
+        ]
         found.longest_without_201_s = round(max([found.longest_without_201_s, *gaps]), 2)
         found.longest_read_s = round(max([found.longest_read_s, *reads]), 2)
     return by_fault
