@@ -69,10 +69,9 @@ def slow(to: To) -> Callable[[Blow], None]:
 def slow_clients(blow: Blow) -> None:
     """Send a request from each of many clients, a byte a second. The service may cut them."""
     address = urlsplit(blow.arena.url)
-    head = (
-        f"POST /transactions HTTP/1.1\r\nHost: {address.netloc}\r\n"
-        "Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
-    )
+    lines = {"Host": address.netloc, "Content-Type": "application/json", "Content-Length": "1000"}
+    lines |= blow.arena.service.headers
+    head = "POST /transactions HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items()) + "\r\n"
     with ExitStack() as open_:
         clients = [
             open_.enter_context(socket.create_connection((address.hostname, address.port), timeout=5))
