@@ -34,9 +34,9 @@ from web import (
     transactions,
     verification,
 )
-from web.http import errors, openapi, operations, parameters, walls, wire
+from web.http import errors, openapi, operations, parameters, rates, walls, wire
 from web.http.lean import Lean, NoSessions
-from web.places import Places
+from web.places import PROCESSES, Places
 from web.service import start
 
 _HEADERS = [
@@ -77,6 +77,9 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     app.before_request(walls.wall(app, ledger.allowed_hosts))
     open_paths = operations.open_paths(app)
     app.before_request(_key_check(ledger.secret_key, open_paths))
+    if ledger.rate is not None:
+        bucket = rates.Bucket(ledger.rate, PROCESSES)
+        app.before_request(lambda: rates.check(bucket, open_paths))
     app.before_request(parameters.check)
     places = app.extensions["places"] = Places(app.wsgi_app)
     app.wsgi_app = _with_headers(places)  # type: ignore[method-assign,assignment]
@@ -95,6 +98,7 @@ def _key_check(secret_key: str | None, open_paths: frozenset[str]) -> Callable[[
     if secret_key is None:
         return _refuse_others
     right = sha256(secret_key.encode()).digest()
+    guesses = rates.Guesses()
 
     def check() -> Response | None:
         if request.path in open_paths:
@@ -108,6 +112,8 @@ def _key_check(secret_key: str | None, open_paths: frozenset[str]) -> Callable[[
                 ErrorCode.AUTH_MISSING_API_KEY, "Authentication required. Use X-Blnk-Key header"
             )
         if not compare_digest(sha256(key.encode()).digest(), right):
+            if wait_s := guesses.wait_s(request.environ.get("REMOTE_ADDR", "")):
+                return rates.too_many("too many wrong keys came from this address", wait_s)
             return errors.error_response(ErrorCode.AUTH_INVALID_API_KEY, "Invalid API key")
         return None
 

@@ -14,6 +14,9 @@ from flask import Response
 from core.base.errors import ErrorCode, TransientError
 from web.http.errors import error_response
 
+PROCESSES = 2
+"""Two processes share the work of Python, and one is there when the other is not."""
+
 PLACES = 64
 """The number of requests of one process that are worked on at once."""
 

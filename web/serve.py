@@ -33,10 +33,7 @@ from gunicorn.workers.base import Worker
 from core.base import logs
 from core.base.settings import SettingsError, missing, read
 from core.doors.loopback import is_loopback
-from web.places import THREADS_MAX
-
-PROCESSES = 2
-"""Two processes share the work of Python, and one is there when the other is not."""
+from web.places import PROCESSES, THREADS_MAX
 
 BACKLOG = 1024
 CONNECTIONS_MAX = 1024

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 import celeryconfig
 from core.base import logs, tracing
 from core.base.db import connect
-from core.base.settings import SettingsError, read
+from core.base.settings import Rate, SettingsError, read
 from core.doors import clients
 from core.doors.identity import Identity
 from core.doors.notes import Notes
@@ -57,6 +57,7 @@ class Service:
     probe: Probe
     prober: Prober
     allowed_hosts: frozenset[str]
+    rate: Rate | None
     ledger_metrics: LedgerCollector
 
     def announce(self, cursors: dict[int, int]) -> None:
@@ -113,6 +114,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
         probe,
         prober,
         settings.allowed_hosts or frozenset(),
+        settings.rate,
         LedgerCollector(engine),
     )
 

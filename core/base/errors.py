@@ -48,6 +48,8 @@ class ErrorCode(StrEnum):
     """The ``Host`` of the request is not one of the service. PACIOLI_ALLOWED_HOSTS names more."""
     GEN_FOREIGN_ORIGIN = "GEN_FOREIGN_ORIGIN"
     """A page of another site sent the request through a browser."""
+    GEN_RATE_LIMITED = "GEN_RATE_LIMITED"
+    """Too many requests came from this key, or too many wrong keys from this address. ``Retry-After`` says how long to wait."""
     AUTH_MISSING_API_KEY = "AUTH_MISSING_API_KEY"
     """The request has no key."""
     AUTH_INVALID_API_KEY = "AUTH_INVALID_API_KEY"

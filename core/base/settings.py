@@ -96,6 +96,21 @@ def _host_names(text: str) -> frozenset[str]:
     return names
 
 
+class Rate(Struct, frozen=True):
+    """So many requests a second in the long run, and so many at once."""
+
+    per_s: int
+    burst: int
+
+
+def _rate(text: str) -> Rate:
+    found = re.fullmatch(r"([1-9][0-9]{0,5})(?:/([1-9][0-9]{0,6}))?", text, re.ASCII)
+    if found is None:
+        raise ValueError(f"must be requests a second and a burst, such as 500/1000, not {text!r}")
+    per_s = int(found[1])
+    return Rate(per_s, int(found[2] or per_s))
+
+
 def _count(text: str) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
         raise ValueError(f"must be a whole number from 1 on, not {text!r}")
@@ -263,6 +278,15 @@ class Settings(Struct, frozen=True, kw_only=True):
             meaning="The names that the web service answers under beside `localhost` and loopback addresses, with commas "
             "between them: `ledger.example.com`, or `.example.com` with all names below it. `pacioli up --host` adds its own.",
             parse=_host_names,
+        ),
+    ]
+    rate: Annotated[
+        Rate | None,
+        Variable(
+            name="PACIOLI_RATE",
+            meaning="The requests a second that a key may send, and after a slash how many may come at once: `500/1000`. The "
+            "web processes share it. More are answered 429 with `Retry-After`. When it is not set, there is no limit.",
+            parse=_rate,
         ),
     ]
     chain_key: Annotated[

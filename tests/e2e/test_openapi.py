@@ -105,7 +105,9 @@ def there(app: Flask) -> dict[str, str]:
 def _routes() -> Flask:
     """The application with its routes alone: nothing is connected and no thread is started."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("web.app.start", lambda environ: SimpleNamespace(secret_key=None, allowed_hosts=frozenset()))
+        patch.setattr(
+            "web.app.start", lambda environ: SimpleNamespace(secret_key=None, allowed_hosts=frozenset(), rate=None)
+        )
         return create_app({})
 
 

@@ -29,6 +29,7 @@ STATUS: dict[ErrorCode, int] = {
     ErrorCode.GEN_UNSUPPORTED_MEDIA_TYPE: 415,
     ErrorCode.GEN_FOREIGN_HOST: 421,
     ErrorCode.GEN_FOREIGN_ORIGIN: 403,
+    ErrorCode.GEN_RATE_LIMITED: 429,
     ErrorCode.GEN_INTERNAL: 500,
     ErrorCode.GEN_UNAVAILABLE: 503,
     ErrorCode.QUEUE_BACKPRESSURE: 503,

@@ -58,7 +58,7 @@ def test_a_key_opens_everything_and_none_only_what_is_open(database_url: str, mo
         text = "Authentication required. Use X-Blnk-Key header"
         refused(client.get(path), 401, "AUTH_MISSING_API_KEY", text)
         for wrong in (KEY.upper(), KEY[:-1], KEY + "s", "ä"):
-            response = client.get(path, headers={"X-Blnk-Key": wrong})
+            response = client.get(path, headers={"X-Blnk-Key": wrong}, environ_overrides={"REMOTE_ADDR": path})
             refused(response, 401, "AUTH_INVALID_API_KEY", "Invalid API key")
     for path in ("/", "/health", "/docs", "/docs/scalar.js", "/docs/start.js", "/openapi.json"):
         assert client.get(path).status_code == 200
