@@ -6,7 +6,8 @@ a statement timeout nor a cancel reaches a server that waits for the data of a C
 the session that holds it. The session has lost its transaction then, and its process finds that out when it wakes.
 
 A session stands still if the server has waited for its client for some seconds by the clock of the database, and waits for
-the same still after a second look. A session that works in the server, or whose COPY moves on, is left alone.
+the same still after a second look. A session that works in the server, whose COPY moves on, or that holds nothing of this
+ledger, is left alone.
 """
 
 import time
@@ -29,6 +30,9 @@ STANDS_STILL_S = 4.0
 PATIENCE_S = 10.0
 """Whoever waits for the append lock or for the heads of queues tries again for so long."""
 
+WORKS_FOR_S = 30.0
+"""The same for a lock that only its own kind of work waits for. Its holder may compute for long: the plan of a large run."""
+
 _SECOND_LOOK_S = 0.5
 
 _LOOKS_APART_S = 1.0
@@ -40,7 +44,7 @@ logger = structlog.get_logger()
 
 
 class Suspect(NamedTuple):
-    """A session whose server waits for its client in the middle of a transaction, and how far it was."""
+    """A session that holds locks while its server waits for its client, and how far it was."""
 
     pid: int
     backend_start: object
@@ -49,37 +53,10 @@ class Suspect(NamedTuple):
     """The bytes that its COPY has got."""
 
 
-# A backend process may be followed by another with the same number, so its start counts too.
-_SUSPECTS = """
-    SELECT session.pid, session.backend_start, session.state_change, coalesce(copy.bytes_processed, 0)
-    FROM pg_stat_activity AS session
-    LEFT JOIN pg_stat_progress_copy AS copy USING (pid)
-    WHERE session.datname = current_database()
-      AND session.pid <> pg_backend_pid()
-      AND session.backend_type = 'client backend'
-      AND session.xact_start IS NOT NULL
-      AND session.wait_event_type = 'Client'
-      AND session.state_change < clock_timestamp() - make_interval(secs => %(for)s)
-      AND pg_has_role(session.usesysid, 'USAGE')
-"""
-
 # Advisory locks have the keys of ``locks.py``.
 # Whoever has a row of ``queues`` or ``balances`` locked holds a lock on the table as well, which pg_locks shows.
-_END = """
-    SELECT
-        session.pid,
-        session.application_name,
-        host(session.client_addr),
-        session.state,
-        extract(epoch FROM clock_timestamp() - session.state_change)::float,
-        pg_terminate_backend(session.pid)
-    FROM unnest(%(pids)s::int[], %(starts)s::timestamptz[], %(changes)s::timestamptz[], %(copied)s::bigint[])
-        AS suspect (pid, backend_start, state_change, copied)
-    JOIN pg_stat_activity AS session USING (pid, backend_start, state_change)
-    LEFT JOIN pg_stat_progress_copy AS copy USING (pid)
-    WHERE session.wait_event_type = 'Client'
-      AND coalesce(copy.bytes_processed, 0) = suspect.copied
-      AND EXISTS (
+_HOLDS = """
+    EXISTS (
           SELECT FROM pg_locks AS held
           WHERE held.pid = session.pid
             AND held.granted
@@ -94,12 +71,48 @@ _END = """
                             ELSE to_regnamespace(quote_ident(current_schema()))::oid
                         END
                     )
-                    AND held.objid::bigint = ANY(%(locks)s::bigint[])
+                    AND (
+                        held.objid::bigint = %(append)s
+                        OR held.objid::bigint = ANY(%(others)s::bigint[])
+                            AND session.state_change < clock_timestamp() - make_interval(secs => %(others_for)s)
+                    )
                 OR held.locktype = 'relation'
                     AND held.relation IN (SELECT to_regclass(name)::oid FROM unnest(%(tables)s::text[]) AS name)
                     AND held.mode <> 'AccessShareLock'
             )
       )
+""".strip()
+
+# A backend process may be followed by another with the same number, so its start counts too.
+_SUSPECTS = f"""
+    SELECT session.pid, session.backend_start, session.state_change, coalesce(copy.bytes_processed, 0)
+    FROM pg_stat_activity AS session
+    LEFT JOIN pg_stat_progress_copy AS copy USING (pid)
+    WHERE session.datname = current_database()
+      AND session.pid <> pg_backend_pid()
+      AND session.backend_type = 'client backend'
+      AND session.xact_start IS NOT NULL
+      AND session.wait_event_type = 'Client'
+      AND session.state_change < clock_timestamp() - make_interval(secs => %(for)s)
+      AND pg_has_role(session.usesysid, 'USAGE')
+      AND {_HOLDS}
+"""
+
+_END = f"""
+    SELECT
+        session.pid,
+        session.application_name,
+        host(session.client_addr),
+        session.state,
+        extract(epoch FROM clock_timestamp() - session.state_change)::float,
+        pg_terminate_backend(session.pid)
+    FROM unnest(%(pids)s::int[], %(starts)s::timestamptz[], %(changes)s::timestamptz[], %(copied)s::bigint[])
+        AS suspect (pid, backend_start, state_change, copied)
+    JOIN pg_stat_activity AS session USING (pid, backend_start, state_change)
+    LEFT JOIN pg_stat_progress_copy AS copy USING (pid)
+    WHERE session.wait_event_type = 'Client'
+      AND coalesce(copy.bytes_processed, 0) = suspect.copied
+      AND {_HOLDS}
 """
 
 _TABLES = ["queues", "balances", "holds", "refunds", "log", "scheduled", "due"]
@@ -112,8 +125,15 @@ def end_still_sessions(engine: Engine) -> int:
     Raises:
         TransientError: the database was busy or gone.
     """
+    locks = {
+        "append": int(AdvisoryLock.APPEND),
+        "others": [int(each) for each in AdvisoryLock if each is not AdvisoryLock.APPEND],
+        "others_for": WORKS_FOR_S,
+        "tables": _TABLES,
+    }
     with reading(engine) as conn:
-        suspects = [Suspect(*row) for row in driver(conn).execute(_SUSPECTS, {"for": STANDS_STILL_S}).fetchall()]
+        found = driver(conn).execute(_SUSPECTS, {"for": STANDS_STILL_S, **locks})
+        suspects = [Suspect(*row) for row in found.fetchall()]
     if not suspects:
         return 0
     time.sleep(_SECOND_LOOK_S)
@@ -125,8 +145,7 @@ def end_still_sessions(engine: Engine) -> int:
                 "starts": [each.backend_start for each in suspects],
                 "changes": [each.state_change for each in suspects],
                 "copied": [each.copied for each in suspects],
-                "locks": [int(each) for each in AdvisoryLock],
-                "tables": _TABLES,
+                **locks,
             },
         )
         rows = ended.fetchall()

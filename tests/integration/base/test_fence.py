@@ -62,6 +62,7 @@ class Frozen:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fence, "STANDS_STILL_S", 1.0)
+    monkeypatch.setattr(fence, "WORKS_FOR_S", 1.0)
     monkeypatch.setattr(fence, "_SECOND_LOOK_S", 0.1)
 
 
@@ -192,8 +193,23 @@ def test_a_copy_that_moves_on_is_left_alone(ledger: Ledger) -> None:
         assert looking.result() == 0
 
 
+def test_a_holder_that_computes_for_long_is_left_alone_unless_all_wait_for_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A funding run plans a hundred thousand rows between two statements."""
+    monkeypatch.setattr(fence, "WORKS_FOR_S", 60.0)
+    with begin(ledger.engine) as conn:
+        for lock in (AdvisoryLock.FUND, AdvisoryLock.CHECKPOINT, AdvisoryLock.MIGRATE):
+            take(conn, lock)
+        threading.Event().wait(fence.STANDS_STILL_S + 0.2)
+        assert fence.end_still_sessions(ledger.engine) == 0
+
+
 @pytest.mark.parametrize("statement", ["SELECT count(*) FROM queues", "SELECT pg_advisory_xact_lock(1, 2)"])
-def test_a_session_that_holds_nothing_of_ours_is_left_alone(ledger: Ledger, database_url: str, statement: str) -> None:
+def test_a_session_that_holds_nothing_of_ours_is_left_alone(
+    ledger: Ledger, database_url: str, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    monkeypatch.setattr(fence, "_SECOND_LOOK_S", -1)  # Nobody pauses for it: that would raise.
     with psycopg.connect(database_url.replace("+psycopg", "")) as foreign:
         foreign.execute(statement)  # type: ignore[arg-type]
         threading.Event().wait(fence.STANDS_STILL_S + 0.2)
