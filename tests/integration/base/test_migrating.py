@@ -1,16 +1,25 @@
-"""A migration never makes others wait behind a long reader."""
+"""A migration never makes others wait behind a long reader, and posts of the release before it go on."""
 
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from core import migrations
-from core.base.db import begin, connect, reading
+from core.base.db import begin, connect, driver, reading
+from core.base.ids import new_key
+from core.ledger.directory import Directory
+from core.ledger.rules import chain
+from core.ledger.rules.log_row import COLUMNS, LogRow, digest_of
+from core.ledger.rules.model import Kind
+from core.verification.verify import verify_all
 from tests.harness.databases import QuickPostgres
+from tests.harness.factories import Ledger
 
 
 @pytest.fixture
@@ -18,6 +27,7 @@ def older(server: QuickPostgres) -> Iterator[Engine]:
     """The engine of a database as an earlier release left it."""
     admin = create_engine(server.url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     with admin.connect() as conn:
+        conn.execute(text("DROP DATABASE IF EXISTS older WITH (FORCE)"))
         conn.execute(text("CREATE DATABASE older"))
     engine = connect(make_url(server.url).set(database="older").render_as_string(hide_password=False))
     migrations.upgrade(engine, "0004")
@@ -44,3 +54,75 @@ def test_others_go_on_while_a_migration_waits_for_a_long_reader(older: Engine) -
     with reading(older) as conn:
         assert conn.execute(text("SELECT count(*) FROM identity")).scalar_one() == 1
     assert max(waits) < 2.0  # A migration that waited for the reader would hold them up for all of its 4 seconds.
+
+
+def test_posts_of_the_release_before_go_on_during_a_migration_and_beside_the_new_one(older: Engine) -> None:
+    """Old processes know no newer column, and exclude the new ones by the same lock."""
+    with begin(older) as conn:
+        (source, destination) = conn.execute(
+            text(
+                "INSERT INTO balances (balance_id, ledger, currency) "
+                "SELECT gen_random_uuid(), 1, 'USD' FROM generate_series(1, 2) RETURNING id"
+            )
+        ).scalars()
+    is_over = threading.Event()
+
+    def post() -> int:
+        posted = 0
+        while not is_over.is_set() or posted < 10:
+            _append_as_before(older, source, destination)
+            posted += 1
+        return posted
+
+    with ThreadPoolExecutor(3) as pool:
+        posting = [pool.submit(post) for _ in range(3)]
+        try:
+            migrations.upgrade(older)
+            ledger = Ledger(older, Directory(older))
+            for number in range(20):
+                ledger.post(reference=f"new {number}")
+        finally:
+            is_over.set()
+        posted = sum(each.result() for each in posting)
+    ledger.drain()
+    report = verify_all(older)
+    assert report.problems == []
+    assert (report.transactions, report.undecided) == (posted + 20, 0)
+
+
+_NEWER = {"request_id"}
+"""The columns that the release before does not know."""
+
+_OLD = [name for name in COLUMNS if name not in _NEWER]
+
+_APPEND = f"""
+    INSERT INTO log ({", ".join(_OLD)})
+    VALUES ({", ".join(f"%({name})s" for name in _OLD)})
+"""
+
+
+def _append_as_before(engine: Engine, source: int, destination: int) -> None:
+    """Append a row with the statements of the release before: the lock is one number, and no newer column is named."""
+    with begin(engine) as conn:
+        connection = driver(conn)
+        connection.execute("SELECT set_config('lock_timeout', '10s', true), pg_advisory_xact_lock(7203401)")
+        head = connection.execute("SELECT seq, digest FROM log ORDER BY seq DESC LIMIT 1").fetchone()
+        seq, digest = head or (0, chain.START)
+        id = str(new_key())
+        row = LogRow(
+            seq=seq + 1,
+            id=id,
+            reference=id,
+            kind=Kind.TRANSFER,
+            queue=0,
+            source=source,
+            destination=destination,
+            amount=100,
+            currency="USD",
+            precision=100,
+            description="",
+            allow_overdraft=True,
+            accepted_at=datetime.now(UTC),
+        )
+        values = {name: getattr(row, name) for name in _OLD}
+        connection.execute(_APPEND, values | {"kind": int(row.kind), "digest": digest_of(row, digest)})
