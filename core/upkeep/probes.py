@@ -1,4 +1,4 @@
-"""Statements of the health checks: can the database be written, do ticks come, was the last verification sound.
+"""Statements of the health checks: can the database be written and keeps it that, do ticks come, was the last verification sound.
 
 All ages are counted by the database's clock, so that no two clocks are compared.
 """
@@ -77,6 +77,16 @@ _LEDGER_AGE = """
     FROM identity
 """
 
+# A server whose data nobody will miss, such as that of a test, says so with a setting of its own.
+_LOSING = """
+    SELECT name
+    FROM pg_settings
+    WHERE name IN ('fsync', 'full_page_writes')
+      AND setting = 'off'
+      AND coalesce(current_setting('pacioli.throwaway', true), '') <> 'on'
+    ORDER BY name
+"""
+
 _DATA_FOLDER = """
     SELECT setting
     FROM pg_settings
@@ -114,6 +124,11 @@ def ledger_age_s(conn: Connection) -> float:
     """Read the time since this ledger was made."""
     row = driver(conn).execute(_LEDGER_AGE).fetchone()
     return 0.0 if row is None else float(row[0])
+
+
+def losing(conn: Connection) -> list[str]:
+    """List the settings of the server with which a crash of its host loses what was accepted, or damages the rest."""
+    return [name for (name,) in driver(conn).execute(_LOSING)]
 
 
 def data_folder(conn: Connection) -> str | None:

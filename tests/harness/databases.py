@@ -31,6 +31,7 @@ class QuickPostgres(Postgres):
         "fsync": "off",
         "synchronous_commit": "off",
         "full_page_writes": "off",
+        "pacioli.throwaway": "on",
         "max_connections": "300",
     }
     initdb_options = ("--no-sync",)

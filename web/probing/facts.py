@@ -37,6 +37,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     ticks: list[Ticked]
     oldest_age_s: float | None
     verified: Verified | None
+    losing: list[str] = []
+    """The settings of the server with which a crash of its host loses transactions."""
 
     def workers_alive(self) -> list[str]:
         """List the workers that gave a sign of life lately."""
@@ -51,6 +53,7 @@ def judge(facts: Facts, known_for_s: float) -> Iterator[Trouble]:
     yield from _oldest(facts.oldest_age_s)
     yield from _clocks(facts.heartbeats)
     yield from _verification(facts.verified, known_for_s)
+    yield from _durability(facts.losing)
 
 
 def _degraded(part: str, what: str, advice: str, **more: Any) -> Trouble:
@@ -128,6 +131,15 @@ def _clocks(heartbeats: list[Heartbeat]) -> Iterator[Trouble]:
             "clocks",
             f"a clock is off from the database's: {hosts}",
             "set the clock of that host, by NTP; only the times in its log are wrong, no decision depends on it",
+        )
+
+
+def _durability(losing: list[str]) -> Iterator[Trouble]:
+    if losing:
+        yield _degraded(
+            "database",
+            f"Postgres runs with {' and '.join(losing)} off: a crash of its host loses accepted transactions",
+            f"set {' and '.join(losing)} to on in postgresql.conf and reload it: neither needs a restart",
         )
 
 

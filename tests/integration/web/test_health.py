@@ -18,8 +18,9 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from core.base import locks
-from core.base.db import begin, connect
+from core.base.db import begin, connect, reading
 from core.base.locks import AdvisoryLock
+from core.upkeep import probes
 from ops.server.embedded import Redis as RedisServer
 from ops.server.embedded import find_redis
 from tests.harness.api import Api, ok
@@ -81,7 +82,7 @@ Ask = Callable[[], dict[str, Any]]
 
 
 def execute(engine: Engine, statement: str) -> None:
-    with engine.begin() as conn:
+    with begin(engine) as conn:
         conn.execute(text(statement))
 
 
@@ -116,9 +117,20 @@ def test_all_is_up_when_all_parts_live(engine: Engine, health: Ask) -> None:
     assert found["checks"]["workers_alive"] == ["celery@a"]
 
 
+@pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])
+def test_a_server_that_may_lose_what_was_accepted_is_degraded(
+    engine: Engine, health: Ask, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    """The server of the tests is one, and says with a setting of its own that nobody minds."""
+    live(engine)
+    asked = probes._LOSING.replace("<> 'on'", "<> ''").replace("'fsync', 'full_page_writes'", f"'{setting}'")
+    monkeypatch.setattr(probes, "_LOSING", asked)
+    assert f"{setting} off" in only(health(), "database", "DEGRADED")["what"]
+
+
 def test_a_web_process_records_its_heartbeat(engine: Engine, health: Ask) -> None:
     health()
-    with engine.connect() as conn:
+    with reading(engine) as conn:
         row = conn.execute(text("SELECT worker, part, host, clock_off_s FROM heartbeats")).one()
     assert row.worker.startswith("web@") and row.part == "web" and row.host
     assert health()["checks"]["workers_alive"] == []
@@ -437,7 +449,7 @@ def test_a_process_that_stops_is_not_ready(app: Flask, engine: Engine, service: 
 def test_a_committer_that_is_stuck_is_down(engine: Engine, health: Ask, service: Service) -> None:
     live(engine)
     service.committer.busy_since = time.monotonic() - 60
-    assert "committing for 60 s" in only(health(), "threads", "DOWN")["what"]
+    assert "this process has been committing for 6" in only(health(), "threads", "DOWN")["what"]
     service.committer.busy_since = time.monotonic()
     assert health()["status"] == "UP"
 
