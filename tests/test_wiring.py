@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 import celeryconfig
 from core import migrations
 from core.base import settings
-from core.base.db import connect
+from core.base.db import begin, connect, reading
 from core.base.errors import ErrorCode, TransientError
 from core.base.tables import metadata
 from core.doors.names import names_of
@@ -172,7 +172,7 @@ def empty(empty_url: str) -> Iterator[Engine]:
 # SQLAlchemy 2.1 reads NOT VALID of a constraint, and cannot hand it on.
 @pytest.mark.filterwarnings("ignore:Can't validate argument 'dialect_options'")
 def test_migrations_equal_tables(engine: Engine) -> None:
-    with engine.connect() as conn:
+    with reading(engine) as conn:
         differences = compare_metadata(MigrationContext.configure(conn, opts={"compare_type": True}), metadata)
     # Comments are for readers of tables.py.
     assert [one for one in differences if not _is_comment(one)] == []
@@ -180,10 +180,10 @@ def test_migrations_equal_tables(engine: Engine) -> None:
 
 def test_migrations_equal_tables_to_the_last_constraint_and_default(engine: Engine, empty: Engine) -> None:
     """Alembic does not compare checks, predicates of indexes, identities or storage, so the catalogs are compared."""
-    with empty.begin() as conn:
+    with begin(empty) as conn:
         conn.execute(text("CREATE DOMAIN minor_units AS numeric"))
         metadata.create_all(conn)
-    with engine.connect() as migrated, empty.connect() as created:
+    with reading(engine) as migrated, reading(empty) as created:
         for sql in CATALOGS:
             assert _lines(migrated, sql) == _lines(created, sql)
 
@@ -224,7 +224,7 @@ def test_two_migrations_at_once_do_no_harm(empty_url: str) -> None:
         thread.join()
     assert failures == []
     engine = connect(empty_url)
-    with engine.connect() as conn:
+    with reading(engine) as conn:
         assert conn.execute(text("SELECT count(*) FROM ledgers")).scalar_one() == 1
     engine.dispose()
 

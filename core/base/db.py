@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from core.base import session
 from core.base.database_url import DEFAULTS, engine_url, environment_options, parameters
 from core.base.deadlines import WATCH, Lifeline
-from core.base.errors import TooSlow, TransientError
+from core.base.errors import InvariantBroken, TooSlow, TransientError
 from core.base.sqlstates import is_not_now
 
 _PIECE = 250
@@ -70,6 +70,14 @@ def connect(
 
     def open_one() -> _Watched:
         connection = _Watched.connect(autocommit=True, prepare_threshold=None if pooler else 5, **libpq)  # type: ignore[arg-type]
+        try:
+            make_ready(connection)
+        except BaseException:  # Otherwise its server process would live until the garbage is searched for.
+            connection.close()
+            raise
+        return connection
+
+    def make_ready(connection: _Watched) -> None:
         connection.watch(time.monotonic() + OPEN_S)
         connection.isolation_level = IsolationLevel.READ_COMMITTED
         # NUMERIC becomes an int of any size, because the domain allows whole numbers only.
@@ -77,12 +85,11 @@ def connect(
         connection.adapters.register_loader("jsonb", _JsonTextLoader)
         if not pooler:
             connection.execute(session.SET, session.arrays(session.PINNED, chosen), prepare=False)
-        return connection
 
     def make(size: int) -> Engine:
         # All connections commit by themselves; `begin` says otherwise for its block. SQLAlchemy's own way to switch costs
         # as much as a small query.
-        return create_engine(
+        made = create_engine(
             engine_url(given),
             creator=open_one,
             pool_size=size,
@@ -93,6 +100,8 @@ def connect(
             skip_autocommit_rollback=True,
             use_native_hstore=False,
         )
+        event.listen(made, "begin", _refuse_unused)
+        return made
 
     writers = max(1, connections // 3)
     engine = make(writers)
@@ -116,6 +125,8 @@ _pools: WeakKeyDictionary[Engine, _Pools] = WeakKeyDictionary()
 class _Watched(psycopg.Connection[Any]):
     """A connection whose uses have deadlines."""
 
+    is_used = False
+    """Whether a function of this module has handed it out."""
     _lifeline: Lifeline | None = None
 
     def watch(self, deadline: float) -> None:
@@ -220,9 +231,11 @@ def _using(engine: Engine, pool: Engine, within_s: float | None) -> Iterator[Con
         watched = driver(conn)
         assert isinstance(watched, _Watched)
         watched.watch(deadline)
+        watched.is_used = True
         try:
             yield conn
         finally:
+            watched.is_used = False
             whole = watched.unwatch()
             if not conn.invalidated and (not whole or watched.broken or _is_in_transaction(watched)):
                 # Whatever cut this connection has cut the idle ones too: the server restarted or stands still.
@@ -230,11 +243,23 @@ def _using(engine: Engine, pool: Engine, within_s: float | None) -> Iterator[Con
                 engine.dispose()
 
 
+def _refuse_unused(conn: Connection) -> None:
+    """Refuse SQLAlchemy's own ``engine.begin()`` and ``engine.connect()``, whose statements would commit one by one.
+
+    Raises:
+        InvariantBroken: the connection was not opened by ``begin`` or a function like it.
+    """
+    if not getattr(driver(conn), "is_used", False):
+        raise InvariantBroken(
+            "a connection of the ledger is opened by core.base.db.begin or reading, and in no other way"
+        )
+
+
 def _opened(pool: Engine) -> Connection:
     """Take a connection of a pool. One that cannot be opened says nothing about the call, so every such error may pass."""
     try:
         return pool.connect()
-    except (DBAPIError, psycopg.Error) as error:
+    except (DBAPIError, psycopg.Error, OSError) as error:  # An OSError: this process may open no more files.
         raise TransientError(_NOT_NOW) from error
 
 

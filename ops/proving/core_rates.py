@@ -207,7 +207,7 @@ def _fill_history(engine: Engine, rows: int) -> None:
             )
         )
         conn.execute(text("UPDATE queues SET cursor = :rows"), {"rows": rows})
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+    with reading(engine) as conn:
         conn.execute(text("SET statement_timeout = 0"))
         conn.execute(text("VACUUM ANALYZE log, outcomes"))
         conn.invalidate()

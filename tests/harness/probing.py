@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine, text
 
+from core.base.db import begin
 from web.probing.prober import Prober
 
 _start = Prober.start
@@ -22,7 +23,7 @@ def started(prober: Prober) -> Iterator[Prober]:
 
 def live(engine: Engine) -> None:
     """Record a worker, the ticks and a verification as of now."""
-    with engine.begin() as conn:
+    with begin(engine) as conn:
         for statement in _LIVE:
             conn.execute(text(statement))
 

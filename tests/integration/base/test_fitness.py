@@ -86,7 +86,7 @@ def test_triggers_that_are_off_are_refused(make: Make) -> None:
     url = make()
     name = make_url(url).database
     engine = connect(url)
-    with engine.connect() as conn:
+    with begin(engine) as conn:
         conn.execute(text(f"ALTER DATABASE {name} SET session_replication_role = replica"))
     engine.dispose()
     assert "session_replication_role is replica" in refusal(url)

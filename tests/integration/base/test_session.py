@@ -1,12 +1,16 @@
 """The ledger behaves the same whatever its role, database or server has as default, and keeps what its URL says."""
 
 from collections.abc import Iterator
+from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Engine, make_url, text
 
 from core import migrations
+from core.base import db, session
 from core.base.db import begin, connect, driver, reading, reading_within, snapshot
+from core.base.errors import InvariantBroken, TransientError
 from core.ledger.directory import Directory
 from core.verification.verify import verify_all
 from tests.harness.databases import QuickPostgres, new_database
@@ -110,8 +114,33 @@ def test_migrate_makes_the_settings_the_defaults_of_its_role(hostile_url: str) -
     engine = connect(hostile_url, pooler=True)
     with engine.connect() as conn:  # Without what `begin` sets.
         for name in ("datestyle", "bytea_output", "timezone", "statement_timeout", "synchronous_commit", "jit"):
-            assert conn.execute(text(f"SHOW {name}")).scalar_one() == SHOWN[name], name
+            assert driver(conn).execute(f"SHOW {name}").fetchone() == (SHOWN[name],), name
     engine.dispose()
+
+
+def test_a_connection_that_cannot_be_made_ready_is_closed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[psycopg.Connection[Any]] = []
+    connect_ = db._Watched.connect
+
+    def note(**options: Any) -> Any:
+        opened.append(connect_(**options))
+        return opened[-1]
+
+    monkeypatch.setattr(db._Watched, "connect", note)
+    monkeypatch.setattr(session, "SET", "SELECT 1 / 0")
+    with pytest.raises(TransientError), begin(engine):
+        pass
+    assert [each.closed for each in opened] == [True]
+
+
+def test_a_transaction_that_is_none_is_refused(hostile: Engine) -> None:
+    """Each statement would commit by itself, because all connections do."""
+    with pytest.raises(InvariantBroken), hostile.begin():
+        pass
+    with hostile.connect() as conn, pytest.raises(InvariantBroken):
+        conn.execute(text("SELECT 1"))
+    with begin(hostile) as conn:
+        assert conn.execute(text("SELECT 1")).scalar_one() == 1
 
 
 def test_what_the_options_of_a_url_say_is_kept(server: QuickPostgres) -> None:

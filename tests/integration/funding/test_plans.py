@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from core.base.db import begin, driver
+from core.base.db import begin, driver, reading
 from core.funding import posting_store, row_store, run_store
 from core.funding.run_store import RunRow
 
@@ -85,7 +85,7 @@ def small_history(engine: Engine) -> Engine:
         conn.execute(text(JOB), {"job": job})
         for number in range(20):
             add_run(conn, job, rows=10, seq=10 * number)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+    with reading(engine) as conn:
         conn.execute(text("VACUUM ANALYZE funding_rows, funding_runs, funding_postings, balances, outcomes, holds"))
         conn.invalidate()
     return engine

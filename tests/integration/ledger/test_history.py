@@ -388,7 +388,7 @@ def test_a_balance_with_many_entries_and_a_late_snapshot_is_not_walked(own_datab
         for sql in _MANY.split(";"):
             conn.execute(text(sql), {"world": world.key, "one": one.key, "start": start, "entries": ENTRIES})
     assert history.take_all(engine) == 2
-    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as conn:
+    with reading(engine) as conn:
         conn.execute(text("VACUUM ANALYZE"))
     ledger.bulk(*(transaction() for _ in range(20)), transaction(effective_date=YEAR_2020))
     ledger.drain()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from core.base.db import begin
+from core.base.db import begin, reading
 from core.ledger.store import balances as balance_store
 from core.ledger.store import log as log_store
 from core.ledger.store import queues as queue_store
@@ -32,7 +32,7 @@ def one_sided(engine: Engine) -> Engine:
         )
         conn.execute(text(row.format(queue=BUSY, first=1, last=HISTORY)))
         conn.execute(text("UPDATE queues SET cursor = :last WHERE number = :busy"), {"last": HISTORY, "busy": BUSY})
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+    with reading(engine) as conn:
         conn.execute(text("VACUUM ANALYZE log, queues"))
         conn.invalidate()
     with begin(engine) as conn:

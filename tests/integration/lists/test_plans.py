@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from core.base.db import begin, connect, reading_within
+from core.base.db import begin, connect, reading, reading_within
 from core.ledger.store.balance_list import BALANCES, find_balances
 from core.ledger.store.transaction_list import TRANSACTIONS, find_transactions
 from core.lists import filters, query
@@ -29,7 +29,7 @@ def filled(own_database_url: str) -> Iterator[Engine]:
     with begin(engine) as conn:
         for sql in _FILL:
             conn.execute(text(sql), {"rows": ROWS, "decided": DECIDED} if ":" in sql else {})
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+    with reading(engine) as conn:
         conn.execute(text("VACUUM ANALYZE"))
         conn.invalidate()
     yield engine

@@ -79,7 +79,7 @@ def test_holds_are_counted_open_and_overdue(api: Api, engine: Engine, scrape: Ca
     ok(api.post(inflight=True, inflight_expiry_date="2099-01-01T00:00:00Z"), 201)
     api.drain()
     assert (scrape().value("pacioli_holds_open"), scrape().value("pacioli_holds_overdue")) == (1, 0)
-    with engine.begin() as conn:
+    with begin(engine) as conn:
         conn.execute(text("UPDATE due SET at = clock_timestamp() - interval '1 minute'"))
     assert scrape().value("pacioli_holds_overdue") == 1
 
@@ -92,7 +92,7 @@ def test_the_sum_of_all_balances_is_zero_and_seen_when_it_is_not(
     sums = [each for each in scrape().samples if each.name == "pacioli_balance_sum"]
     assert {each.labels["currency"]: each.value for each in sums} == {"EUR": 0, "USD": 0}
     assert scrape().value("pacioli_balance_sum_age_seconds") < 60
-    with engine.begin() as conn:
+    with begin(engine) as conn:
         conn.execute(text("SET LOCAL session_replication_role = replica"))
         conn.execute(text(_ALTER))
     assert scrape().value("pacioli_balance_sum", currency="USD") == 5
@@ -107,7 +107,7 @@ _ALTER = """
 
 def test_ticks_verification_clocks_and_processes_are_told(engine: Engine, scrape: Callable[[], Scrape]) -> None:
     live(engine)
-    with engine.begin() as conn:
+    with begin(engine) as conn:
         conn.execute(text("UPDATE heartbeats SET clock_off_s = -7"))
         conn.execute(text("UPDATE ticks SET started_at = clock_timestamp() - interval '1 hour' WHERE name = 'due'"))
         conn.execute(text("UPDATE verifications SET at = clock_timestamp() - interval '1 day', problem_count = 3"))
