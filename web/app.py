@@ -46,6 +46,9 @@ _HEADERS = [
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     ("Cache-Control", "no-store"),
 ]
+_OVER_TLS = ("Strict-Transport-Security", "max-age=31536000")
+"""A browser that has seen this asks the host over TLS alone for a year."""
+
 SLOW_S = 1.0
 """A request that takes longer is slow, unless it asked to wait."""
 
@@ -148,6 +151,8 @@ def _with_headers(wsgi: Wsgi) -> Wsgi:
             nonlocal answered
             answered = status
             own = {name for name, _ in headers}
+            if environ["wsgi.url_scheme"] == "https":
+                headers = [*headers, _OVER_TLS]
             headers = [*headers, *(header for header in _HEADERS if header[0] not in own)]
             return start_response(status, [*headers, ("X-Request-Id", request_id)], exc_info)
 

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -32,6 +33,8 @@ from gunicorn.workers.base import Worker
 
 from core.base import logs
 from core.base.settings import SettingsError, missing, read
+from core.doors import certificates
+from core.doors.certificates import Certificate
 from core.doors.loopback import is_loopback
 from web.places import PROCESSES, THREADS_MAX
 
@@ -60,18 +63,24 @@ _SECOND_TRY_S = 1.0
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=5001, show_default=True, help="The port to listen on.")
 @click.option("--fd", type=int, help="A listening socket that this process has inherited, in place of host and port.")
+@click.option("--cert", type=click.Path(path_type=Path), help="The certificate for TLS with its chain, in PEM.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="Its private key, in PEM and without a password.")
 @click.option("--app", default="web.app:create_app", show_default=True, help="What makes the application.")
-def serve(host: str, port: int, fd: int | None, app: str) -> None:
-    """Serve the HTTP API until SIGTERM or Ctrl-C; SIGHUP starts all web processes anew, one request after the other."""
+def serve(host: str, port: int, fd: int | None, app: str, **tls: Path | None) -> None:
+    """Serve the HTTP API until SIGTERM or Ctrl-C; SIGHUP starts all web processes anew, one request after the other.
+
+    With --cert and --key-file it speaks HTTPS alone, TLS 1.2 or newer. SIGHUP reads a renewed certificate.
+    """
     try:
         settings = read(os.environ)
         logs.configure(settings.log_format)
         if settings.secret_key is None:
             _refuse_open_door(settings.insecure, host, fd)
-    except SettingsError as error:
+        certificate = certificates.given(tls["cert"], tls["key_file"])
+    except (SettingsError, ValueError) as error:
         raise SystemExit(str(error)) from None
     address = f"[{host}]" if ":" in host else host
-    _Server(f"fd://{fd}" if fd is not None else f"{address}:{port}", app).run()
+    _Server(f"fd://{fd}" if fd is not None else f"{address}:{port}", app, certificate).run()
 
 
 def _refuse_open_door(insecure: bool, host: str, fd: int | None) -> None:
@@ -101,8 +110,9 @@ def _refuse_open_door(insecure: bool, host: str, fd: int | None) -> None:
 class _Server(BaseApplication):  # type: ignore[misc]
     """The settings of gunicorn, and how a web process finds its application."""
 
-    def __init__(self, address: str, target: str) -> None:
+    def __init__(self, address: str, target: str, certificate: Certificate | None) -> None:
         self._address = address
+        self.certificate = certificate
         self._module, _, self._factory = target.partition(":")
         importlib.import_module(self._module)  # Once for all processes, so that a new one starts in a moment.
         super().__init__()
@@ -180,6 +190,7 @@ class GranianWorker(Worker):  # type: ignore[misc]
         hold: Any = SocketHolder  # As WSGIWorker below: its types leave out some of its arguments.
         holder = hold(os.dup(self.sockets[0].fileno()), False, BACKLOG)
         make: Any = WSGIWorker
+        certificate: Certificate | None = self.app.certificate
         granian = make(
             worker_id=self.age,
             sock=(None, holder),
@@ -188,6 +199,10 @@ class GranianWorker(Worker):  # type: ignore[misc]
             backpressure=CONNECTIONS_MAX,
             http_mode="1",
             http1_opts=HTTP1Settings(header_read_timeout=int(HEADER_S * 1000)),
+            ssl_enabled=certificate is not None,
+            ssl_cert=str(certificate.file) if certificate else None,
+            ssl_key=str(certificate.key) if certificate else None,
+            ssl_protocol_min="tls1.2",
             ssl_crl=[],
             metrics=(None, None),
         )

@@ -426,6 +426,14 @@ class Settings(Struct, frozen=True, kw_only=True):
             meaning="Where clients find the service. When it is not set, they ask the instance on this machine.",
         ),
     ]
+    authorities: Annotated[
+        str | None,
+        Variable(
+            name="PACIOLI_CA",
+            meaning="A file of certificates in PEM, by which clients check that of the service. When it is not set, they know "
+            "the public authorities, and the command line trusts the certificate of an instance on this machine.",
+        ),
+    ]
     client_key: Annotated[
         str | None,
         Variable(

@@ -22,7 +22,7 @@ from pacioli_client.errors import (
 )
 from pacioli_client.errors import Unavailable as Busy
 
-from ops.server.instance import Unavailable, api_key_of, data_folder, settings
+from ops.server.instance import Unavailable, api_key_of, certificate_of, data_folder, settings
 
 TRANSPORT: httpx.BaseTransport | None = None
 """The transport of requests; None is the network. Tests set it to the application in their own process."""
@@ -77,9 +77,10 @@ def service(where: Where) -> Iterator[Client]:
         click.ClickException: nothing has that name, or something is in the way.
     """
     known = settings()
+    trust = None if known.authorities else certificate_of(where.data, where.url or known.web_url)
     key = where.key or known.client_key or api_key_of(where.data, where.url or known.web_url)
     try:
-        client = connect(where.url, key, data=where.data, transport=TRANSPORT)
+        client = connect(where.url, key, data=where.data, transport=TRANSPORT, verify=trust)
     except KeyUnusable as error:
         raise Unavailable(f"{error}: give another with --key or PACIOLI_KEY") from None
     except NotConfigured as error:

@@ -2,8 +2,9 @@
 
 import json
 import os
+import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from sqlalchemy import Engine
 
 from core.base.db import LONG_S, connect
 from core.base.settings import Settings, SettingsError, chain_key, read
+from core.doors.certificates import pinned
 from core.migrations.fitness import Unfit, refuse_unfit
 from ops.server.keys import CHAIN_KEY_FILE
 
@@ -109,13 +111,21 @@ def api_key_of(data: Path, url: str | None) -> str | None:
 
     No other address gets the key. ``url`` is None for the instance itself.
     """
-    try:
-        state = json.loads((data / "state.json").read_text())
-        if url is None or url.rstrip("/") == state["web_url"]:
-            return Path(state["key_file"]).read_text().strip() or None
-    except (OSError, ValueError, TypeError, KeyError):
-        pass  # Without a key the service says itself that it wants one.
+    with suppress(OSError, ValueError, TypeError, KeyError):  # Without a key the service says itself that it wants one.
+        return Path(_state_of(data, url)["key_file"]).read_text().strip() or None
     return None
+
+
+def certificate_of(data: Path, url: str | None) -> ssl.SSLContext | None:
+    """Return how to trust the certificate of the instance in the data folder, if it is the one at ``url`` and has one."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        return pinned(Path(_state_of(data, url)["certificate"]))
+    return None
+
+
+def _state_of(data: Path, url: str | None) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads((data / "state.json").read_text())
+    return state if url is None or url.rstrip("/") == state["web_url"] else {}
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from core.doors.certificates import Certificate, pinned
 from ops.server.embedded import Child, Log
 
 _LIVED_S = 10.0
@@ -29,13 +30,15 @@ class Options:
     workers: int
     listener: socket.socket
     insecure: bool = False
+    certificate: Certificate | None = None
     key_file: Path | None = None
     """Where the key is that requests need. None means that there is none, or that the environment has it."""
 
     @property
     def web_url(self) -> str:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # nosec B104
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        scheme = "https" if self.certificate else "http"
+        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
 
 
 Parts = Callable[[Options, Mapping[str, str], Log], Sequence[Child]]
@@ -48,8 +51,11 @@ def service_parts(options: Options, env: Mapping[str, str], log: Log) -> list[Ch
     return [Web(options, env=env, log=log), beat, worker]
 
 
-def web_command(listener: socket.socket) -> list[str]:
-    return [sys.executable, "-m", "web.serve", "--fd", str(listener.fileno())]
+def web_command(listener: socket.socket, certificate: Certificate | None = None) -> list[str]:
+    command = [sys.executable, "-m", "web.serve", "--fd", str(listener.fileno())]
+    if certificate:
+        command += ["--cert", str(certificate.file), "--key-file", str(certificate.key)]
+    return command
 
 
 def worker_command(workers: int) -> list[str]:
@@ -74,15 +80,19 @@ class Web(Child):
     is_replaced_when_frozen = True
 
     def __init__(self, options: Options, *, env: Mapping[str, str], log: Log) -> None:
-        super().__init__("web", web_command(options.listener), env=env, log=log)
+        super().__init__("web", web_command(options.listener, options.certificate), env=env, log=log)
         self.pass_fds = (options.listener.fileno(),)
-        self._address = options.web_url.removeprefix("http://")
+        self._address = options.web_url.partition("//")[2]
+        self._certificate = options.certificate
         self._left: list[psutil.Process] = []
         self._has_others = False
 
     def ready(self) -> bool:
         connection = http.client.HTTPConnection(self._address, timeout=2.0)
         try:
+            if self._certificate:
+                context = pinned(self._certificate.file)
+                connection = http.client.HTTPSConnection(self._address, timeout=2.0, context=context)
             connection.request("GET", "/health")
             connection.getresponse()
         except (OSError, http.client.HTTPException):

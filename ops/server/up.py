@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 import psycopg
@@ -24,6 +24,8 @@ from core.base.database_url import DEFAULTS, parameters
 from core.base.lines import Lines
 from core.base.logs import is_terminal
 from core.base.settings import Settings, SettingsError, chain_key, read, without_password
+from core.doors import certificates
+from core.doors.certificates import Certificate
 from core.doors.loopback import is_loopback
 from ops.server.embedded import Child, Postgres, Redis, StartError, broker_fallback, find_redis
 from ops.server.keys import API_KEY_FILE, CHAIN_KEY_FILE, kept, kept_api_key, new_chain_key
@@ -88,7 +90,11 @@ def _known_host(ctx: click.Context, param: click.Parameter, host: str) -> str:
     envvar="PACIOLI_INSECURE",
     help="Answer without a key, and listen on a loopback address alone. [env: PACIOLI_INSECURE]",
 )
-def up(host: str, port: int, data: Path, workers: int, insecure: bool) -> None:
+@click.option(
+    "--cert", type=click.Path(path_type=Path), help="Speak HTTPS with this certificate and its chain, in PEM."
+)
+@click.option("--key-file", type=click.Path(path_type=Path), help="Its private key, in PEM and without a password.")
+def up(host: str, port: int, data: Path, workers: int, **doors: Any) -> None:
     """Run everything here: Postgres, Redis, web, worker and beat.
 
     A server that DATABASE_URL, REDIS_URL or BROKER_URL names is used, and no private one is started for it. Ctrl-C stops
@@ -101,8 +107,9 @@ def up(host: str, port: int, data: Path, workers: int, insecure: bool) -> None:
       pacioli up
       pacioli up --port 0 --data /var/lib/pacioli
       DATABASE_URL=postgresql://user:password@host/ledger pacioli up --host 0.0.0.0 --workers 8
+      pacioli up --host 0.0.0.0 --cert ledger.crt --key-file ledger.key
     """
-    sys.exit(run(host=host, port=port, data=data, workers=workers, insecure=insecure))
+    sys.exit(run(host=host, port=port, data=data, workers=workers, **doors))
 
 
 def run(
@@ -112,6 +119,8 @@ def run(
     data: Path = Path(".pacioli"),
     workers: int = 2,
     insecure: bool = False,
+    cert: Path | None = None,
+    key_file: Path | None = None,
     parts: Parts | None = None,
     migrate: Sequence[str] = MIGRATE,
 ) -> int:
@@ -126,8 +135,9 @@ def run(
             raise StartError(
                 f"--insecure listens on a loopback address such as 127.0.0.1 alone, not on {host}: leave one out"
             )
+        certificate = _certificate(cert, key_file)
         with _locked(data), _listening(host, port, data, supervisor) as listener:
-            options = Options(host, listener.getsockname()[1], data, workers, listener, insecure)
+            options = Options(host, listener.getsockname()[1], data, workers, listener, insecure, certificate)
             _supervise(supervisor, options, parts or service_parts, migrate)
     except Stopped:
         _print_line("pacioli", "stopped")
@@ -242,6 +252,13 @@ def _chain_key(data: Path, env: Mapping[str, str]) -> str:
     return text
 
 
+def _certificate(file: Path | None, key: Path | None) -> Certificate | None:
+    try:
+        return certificates.given(file, key)
+    except ValueError as error:
+        raise StartError(str(error)) from None
+
+
 def _api_key(options: Options, settings: Settings) -> str | None:
     """Find the key that requests need: that of the environment, or else the data folder's own, made once."""
     if options.insecure and settings.secret_key:
@@ -320,6 +337,7 @@ def _write_state(path: Path, options: Options, env: Mapping[str, str], pids: Pid
         "redis_url": env.get("REDIS_URL"),
         "broker_url": env.get("BROKER_URL"),
         "key_file": options.key_file and str(options.key_file),
+        "certificate": options.certificate and str(options.certificate.file),
         "pids": {"pacioli": os.getpid(), **pids},
         "descendants": descendants,
     }

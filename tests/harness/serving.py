@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -24,11 +24,15 @@ class Served:
     """A web server on a socket that this process keeps open. ``env`` adds to its environment."""
 
     def __init__(
-        self, app: str = "tests.harness.stub_app:create_app", *, env: Mapping[str, str] = MappingProxyType({})
+        self,
+        app: str = "tests.harness.stub_app:create_app",
+        *,
+        options: Sequence[str] = (),
+        env: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port: int = self.listener.getsockname()[1]
-        self._command = [sys.executable, "-m", "web.serve", "--fd", str(self.listener.fileno()), "--app", app]
+        self._command = [sys.executable, "-m", "web.serve", "--fd", str(self.listener.fileno()), "--app", app, *options]
         self._env = {**os.environ, "PACIOLI_INSECURE": "on", **env}
         self.start()
 

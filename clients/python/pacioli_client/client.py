@@ -1,5 +1,6 @@
 """The client of a service. It has one attribute for each resource, and methods for the whole service."""
 
+import ssl
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -20,8 +21,15 @@ class Client:
     Every method raises a ``PacioliError`` when there is no answer, or when the answer is an error.
     """
 
-    def __init__(self, url: str, key: str | None = None, *, transport: httpx.BaseTransport | None = None) -> None:
-        self._wire = Wire(url, key, transport)
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        verify: ssl.SSLContext | None = None,
+    ) -> None:
+        self._wire = Wire(url, key, transport, verify)
         self.url = self._wire.url
         self.transactions = Transactions(self._wire)
         self.balances = Balances(self._wire)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import ssl
 from pathlib import Path
 
 import httpx
@@ -19,17 +20,27 @@ def connect(
     *,
     data: Path = DATA,
     transport: httpx.BaseTransport | None = None,
+    verify: ssl.SSLContext | None = None,
 ) -> Client:
     """Return a client of the service at ``url``, else at PACIOLI_URL, else of the instance that runs in the data folder.
 
-    The key is ``key``, else PACIOLI_KEY, else PACIOLI_SECRET_KEY, which the server itself reads.
+    The key is ``key``, else PACIOLI_KEY, else PACIOLI_SECRET_KEY, which the server itself reads. The certificate of the
+    service is checked with ``verify``, else with the authorities in the file that PACIOLI_CA names, else with the usual ones.
 
     Raises:
         NotConfigured: none of these gives an address, or the address or the key cannot be used.
     """
     url = url or os.environ.get("PACIOLI_URL") or running(data)
     key = key or os.environ.get("PACIOLI_KEY") or os.environ.get("PACIOLI_SECRET_KEY")
-    return Client(url, key, transport=transport)
+    return Client(url, key, transport=transport, verify=verify or _authorities())
+
+
+def _authorities() -> ssl.SSLContext | None:
+    file = os.environ.get("PACIOLI_CA")
+    try:
+        return ssl.create_default_context(cafile=file) if file else None
+    except OSError as error:
+        raise NotConfigured(f"PACIOLI_CA: {file} cannot be read, or has no certificates ({error})") from None
 
 
 def running(data: Path) -> str:

@@ -1,5 +1,6 @@
 """Sends requests, repeats those that may be repeated, and decodes answers. Numbers in JSON stay exact."""
 
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -71,7 +72,13 @@ class Request:
 class Wire:
     """One connection to the service. Threads may share it."""
 
-    def __init__(self, url: str, key: str | None, transport: httpx.BaseTransport | None) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: str | None,
+        transport: httpx.BaseTransport | None = None,
+        verify: ssl.SSLContext | None = None,
+    ) -> None:
         self.url = url.rstrip("/")
         if not self.url.startswith(("http://", "https://")):
             raise NotConfigured(f"{url} is not an address such as http://127.0.0.1:5001")
@@ -80,7 +87,9 @@ class Wire:
         headers = {"X-Blnk-Key": key} if key else {}
         try:
             # The environment's proxy is for the internet, and a ledger is near.
-            self._http = httpx.Client(base_url=self.url, headers=headers, transport=transport, trust_env=False)
+            self._http = httpx.Client(
+                base_url=self.url, headers=headers, transport=transport, verify=verify or True, trust_env=False
+            )
         except httpx.InvalidURL as error:
             raise NotConfigured(f"{url} is not an address such as http://127.0.0.1:5001: {error}") from None
 

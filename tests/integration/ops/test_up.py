@@ -431,6 +431,13 @@ def test_without_a_key_only_this_machine_is_served(tmp_path: Path) -> None:
         assert not (tmp_path / "data").exists()
 
 
+def test_a_certificate_without_its_key_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["up", "--cert", str(tmp_path / "no.crt"), "--data", str(tmp_path / "data")])
+    assert done.exit_code == 1
+    assert done.stderr == "pacioli up: --cert and --key-file go together: give both, or none\n"
+    assert not (tmp_path / "data").exists()
+
+
 def test_insecure_and_a_key_do_not_go_together(tmp_path: Path) -> None:
     options = ["--insecure", "--port", "0", "--data", str(tmp_path / "data")]
     done = CliRunner(env={"PACIOLI_SECRET_KEY": KEY}).invoke(main, ["up", *options])

@@ -67,6 +67,12 @@ def test_a_key_opens_everything_and_none_only_what_is_open(database_url: str, mo
     app.extensions["pacioli"].engine.dispose()
 
 
+def test_a_browser_is_told_to_stay_with_tls_only_over_tls(client: FlaskClient) -> None:
+    assert "Strict-Transport-Security" not in client.get("/").headers
+    assert "Strict-Transport-Security" not in client.get("/", headers={"X-Forwarded-Proto": "https"}).headers
+    assert client.get("/", base_url="https://localhost").headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
 def test_without_a_key_no_other_machine_is_answered(client: FlaskClient) -> None:
     for address in ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"):
         assert client.get("/transactions", environ_overrides={"REMOTE_ADDR": address}).status_code == 200
