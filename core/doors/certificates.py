@@ -38,7 +38,7 @@ def given(file: Path | None, key: Path | None) -> Certificate | None:
         raise ValueError(
             f"{file} and {key} must be a certificate and its key without a password, in PEM ({error.reason or error})"
         ) from None
-    return Certificate(file.resolve(), key.resolve())
+    return Certificate(file.absolute(), key.absolute())  # Not resolved: a link may lead to a renewed one.
 
 
 def pinned(file: Path) -> ssl.SSLContext:

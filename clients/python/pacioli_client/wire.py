@@ -24,6 +24,7 @@ FIRST_PAUSE_S = 0.2
 TIMEOUT_S = 30.0
 """An answer may take so long. A long poll adds its own time."""
 
+_UNTRUSTED = "its certificate is not trusted: name a file that has it in PACIOLI_CA"
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 _ONE = (
@@ -136,7 +137,8 @@ class Wire:
             except httpx.HTTPError as error:
                 sent = not isinstance(error, _NEVER_SENT)
                 if last or (sent and not request.safe):
-                    raise Unreachable(self.url, type(error).__name__, uncertain=sent) from error
+                    reason = _UNTRUSTED if "CERTIFICATE_VERIFY_FAILED" in str(error) else type(error).__name__
+                    raise Unreachable(self.url, reason, uncertain=sent) from error
             else:
                 again = response.status_code == 503 and request.safe and not last
                 if response.status_code < 400 or response.status_code in request.also:

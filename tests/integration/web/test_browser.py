@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from flask import Flask
 from werkzeug.serving import make_server
 
 from tests.harness.api import Api
+from tests.harness.keys import KEY
 from tests.harness.programs import needs_program
+from web.app import create_app
 
 ATTACKS = """
 const body = JSON.stringify({precise_amount: 1, precision: 100, currency: "USD", reference: "R", source: "@A",
@@ -23,12 +26,15 @@ const attempts = [
   ["data", {mode: "no-cors", method: "POST", body: (() => { const f = new FormData(); f.append("x", body); return f; })()}],
   ["json", {method: "POST", headers: {"Content-Type": "application/json"}, body: body.replace("R", "4")}],
   ["read", {}],
+  ["key", {method: "POST", headers: {"Content-Type": "application/json", "X-Blnk-Key": "KEY"}, body: body.replace("R", "5")}],
+  ["bearer", {headers: {"Authorization": "Bearer KEY"}}],
+  ["query", {mode: "no-cors", method: "POST", body: body.replace("R", "6")}, "?key=KEY&X-Blnk-Key=KEY&api_key=KEY"],
 ];
 (async () => {
   const seen = [];
-  for (const [name, options] of attempts) {
+  for (const [name, options, query = ""] of attempts) {
     try {
-      const answer = await fetch(target + "/transactions", options);
+      const answer = await fetch(target + "/transactions" + query, options);
       seen.push(name + ":" + answer.type + ":" + (await answer.text()).length);
     } catch (error) { seen.push(name + ":refused"); }
   }
@@ -52,6 +58,14 @@ def serving(app: object) -> Iterator[int]:
         server.server_close()
 
 
+@contextmanager
+def _service(database_url: str, key: str | None) -> Iterator[int]:
+    app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": key or ""})
+    with serving(app) as port:
+        yield port
+    app.extensions["pacioli"].engine.dispose()
+
+
 def _open(url: str, folder: Path) -> str:
     """Open a page in Chromium, and return its text when its scripts have ended. Every name is 127.0.0.1."""
     chromium = needs_program("chromium")
@@ -61,23 +75,32 @@ def _open(url: str, folder: Path) -> str:
     return done.stdout
 
 
-def test_a_page_of_another_site_posts_and_reads_nothing(api: Api, tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", [None, KEY], ids=["without a key", "with a key"])
+def test_a_page_of_another_site_posts_and_reads_nothing(
+    api: Api, database_url: str, tmp_path: Path, key: str | None
+) -> None:
     needs_program("chromium")
 
-    with serving(api.app) as port:
+    with _service(database_url, key) as port:
         for name, target in {
             "another site": f"http://127.0.0.1:{port}",
             "a name of its own for this machine": f"http://evil.example:{port}",
             "a page of another port": f"http://localhost:{port}",
         }.items():
-            script = ATTACKS % target
+            script = (ATTACKS % target).replace("KEY", KEY)
             page = Flask("evil")
             page.add_url_rule("/", "attack", lambda text=script: f"<body><script>{text}</script>")
             host = "localhost" if "port" in name else "evil.example"
             with serving(page) as evil:
                 text = _open(f"http://{host}:{evil}/", tmp_path / name)
-            assert "json:refused read:refused" in text, (name, text)
+            assert "json:refused read:refused key:refused bearer:refused" in text, (name, text)
             assert api.get("/transactions") == [], name
+
+
+def test_the_page_of_the_api_asks_for_the_key(database_url: str, tmp_path: Path) -> None:
+    with _service(database_url, KEY) as port:
+        text = _open(f"http://localhost:{port}/docs", tmp_path)
+    assert "X-Blnk-Key" in text
 
 
 def test_the_page_of_the_api_works_in_the_browser_and_may_post(api: Api, tmp_path: Path) -> None:
