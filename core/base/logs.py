@@ -43,6 +43,7 @@ def configure(log_format: str | None = None, stream: TextIO | None = None, *, le
     root = logging.getLogger()
     root.handlers = [each for each in root.handlers if not isinstance(each, _Handler)] + [_Handler(lines, render)]
     root.setLevel(max(least, logging.INFO))  # The debug lines of libraries may show secrets.
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)  # It tells each process what it is made of.
 
 
 def request_id() -> str | None:
