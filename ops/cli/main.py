@@ -31,6 +31,7 @@ COMMANDS = {
     "snapshot": "ops.cli.upkeep",
     "migrate": "ops.cli.upkeep",
     "identity": "ops.cli.identity",
+    "doctor": "ops.cli.doctor",
     "settings": "ops.cli.settings",
     "docs": "ops.cli.docs",
     "bench": "ops.proving.bench",

@@ -2,6 +2,8 @@
 
 import importlib
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
@@ -63,9 +65,17 @@ def bare_database(server: str) -> str:
     return _create(server, "")
 
 
-def owner_of(engine: Engine) -> Engine:
-    """Make an engine for the owner of the database of this one, who made its tables."""
-    return connect(as_role(engine.url.render_as_string(hide_password=False), OWNER))
+@contextmanager
+def as_owner(engine: Engine) -> Iterator[Engine]:
+    """Open an engine for the owner of the database of this one, for what the service may not do."""
+    owner = connect(as_role(engine.url.render_as_string(hide_password=False), OWNER))
+    yield owner
+    owner.dispose()
+
+
+def urls_of_others(url: str) -> dict[str, str]:
+    """Return the variables that lead to this database as its owner and as the notary."""
+    return {"PACIOLI_OWNER_URL": as_role(url, OWNER), "PACIOLI_NOTARY_URL": as_role(url, NOTARY)}
 
 
 def as_role(url: str, role: str) -> str:

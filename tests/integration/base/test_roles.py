@@ -13,7 +13,7 @@ from core.migrations import roles
 from core.migrations.grants import APP, NOTARY, VERSION, expanded
 from core.verification import checkpoints
 from core.verification.verify import verify_all
-from tests.harness import databases
+from tests.harness import databases, pages
 from tests.harness.databases import QuickPostgres, as_role
 from tests.harness.factories import Ledger
 
@@ -289,6 +289,42 @@ def test_an_owner_who_may_make_no_roles_is_told_what_an_administrator_runs(manag
     with reading(owner) as conn:
         assert roles.actual(conn, f"{name}_app") == expanded(APP)
     owner.dispose()
+
+
+PAGE = pages.ROOT / "docs" / "how-to" / "least-privilege.md"
+
+
+def test_the_page_shows_the_statements_that_are_printed(server: QuickPostgres) -> None:
+    url = databases.bare_database(server.url)
+    engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with engine.connect() as conn:
+        for statement in ("CREATE DATABASE ledger", "CREATE ROLE owner LOGIN"):
+            conn.execute(text(statement))
+    ledger = make_url(url).set(database="ledger", username="owner").render_as_string(hide_password=False)
+    owner = connect(ledger)
+    with reading(owner) as conn:
+        printed = roles.statements(conn, [])
+    owner.dispose()
+    (shown,) = (
+        block.text.splitlines() for block in pages.blocks(PAGE) if block.text.startswith('CREATE ROLE "ledger_app"')
+    )
+    assert [line for line in printed if "ledger_app" in line] == shown
+
+
+def test_the_role_for_reports_reads_and_verifies_and_writes_nothing(provided: str) -> None:
+    (statements,) = (block.text for block in pages.blocks(PAGE) if "ledger_reports" in block.text)
+    with psycopg.connect(provided.replace("+psycopg", ""), autocommit=True) as conn:
+        conn.execute(statements)
+    url = as_role(provided, "ledger_reports")
+    reports = connect(url)
+    report = verify_all(reports)
+    assert report.ok
+    assert checkpoints.write(reports, report.reached, None) is None
+    reports.dispose()
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as conn:
+        conn.execute("SET default_transaction_read_only = off")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            conn.execute("DELETE FROM log")
 
 
 def test_the_password_of_the_url_is_the_role_s_and_is_sent_as_a_hash(managed: str) -> None:
