@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from ops.server.temporary import Running, running
 
 CONNECTIONS_MAX = 60
 """The number of connections that Postgres takes. The fault that uses them up must be quick about it."""
+
+RECOVERED_S = 30.0
+"""Postgres takes connections again so long after it was killed."""
 
 
 class TcpPostgres(Postgres):
@@ -142,9 +146,22 @@ class Arena:
     def url(self) -> str:
         return self.service.url
 
-    def connect(self, *, autocommit: bool = True) -> "psycopg.Connection[Any]":
-        """Connect to Postgres past the proxy."""
-        return psycopg.connect(self.postgres.url, autocommit=autocommit, connect_timeout=3, application_name="torture")
+    def connect(self, *, autocommit: bool = True, within_s: float = RECOVERED_S) -> "psycopg.Connection[Any]":
+        """Connect to Postgres past the proxy, when it has recovered from the blow before.
+
+        Raises:
+            psycopg.OperationalError: it took no connection in time.
+        """
+        deadline = time.monotonic() + within_s
+        while True:
+            try:
+                return psycopg.connect(
+                    self.postgres.url, autocommit=autocommit, connect_timeout=3, application_name="torture"
+                )
+            except psycopg.OperationalError:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(0.1)
 
     def supervisor(self) -> psutil.Process:
         return psutil.Process(self.service.process.pid)

@@ -96,7 +96,7 @@ def use_up_connections(blow: Blow) -> None:
         for _ in range(CONNECTIONS_MAX):
             conn.execute(_END_ALL)
             with suppress(psycopg.OperationalError):
-                held.enter_context(blow.arena.connect())
+                held.enter_context(blow.arena.connect(within_s=0))
         time.sleep(blow.for_s)
 
 
