@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from core import migrations
-from core.base.db import connect
+from core.base.db import begin, connect
 from ops.cli import doctor
 from ops.cli.main import main
 from tests.harness import databases
@@ -62,7 +62,7 @@ def test_a_default_that_loses_commits_is_named(server: QuickPostgres, tmp_path: 
     url = databases.bare_database(server.url)
     engine = connect(url)
     migrations.upgrade(engine, roles=databases.ROLES)
-    with engine.begin() as conn:
+    with begin(engine) as conn:
         database = make_url(url).database
         conn.execute(text(f"ALTER ROLE {databases.APP} IN DATABASE {database} SET synchronous_commit = off"))
     engine.dispose()
@@ -120,7 +120,7 @@ def test_more_connections_than_there_are_are_named(
     provided: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = connect(as_role(provided, databases.APP))
-    with engine.begin() as conn:
+    with begin(engine) as conn:
         for number in range(3):
             conn.execute(text(f"INSERT INTO heartbeats (worker, at, part) VALUES ('web{number}', now(), 'web')"))
     engine.dispose()
