@@ -185,3 +185,11 @@ def test_a_list_that_takes_too_long_is_cut_short(app: Flask, monkeypatch: pytest
     assert "narrow the filter" in body["error"]
     assert body["error_detail"]["details"]["indexed"] == ["balance_id", "ledger_id", "indicator", "created_at"]
     assert client.get("/balances").status_code == 200
+
+
+@pytest.mark.parametrize("after", ["\u0000", "a\u0000", "ldg_\u0000", "0\u0000"])
+@pytest.mark.parametrize("resource", ["transactions", "balances", "ledgers"])
+def test_nul_in_the_end_of_the_page_before_is_refused(client: FlaskClient, resource: str, after: str) -> None:
+    response = client.post(f"/{resource}/filter", json={"filters": [], "after": after})
+    assert response.status_code == 400, response.text
+    assert "NUL" in response.text
