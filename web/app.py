@@ -79,7 +79,8 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     metrics.install(app)  # First, so that a request without the key is counted too.
     app.before_request(walls.wall(app, ledger.allowed_hosts))
     open_paths = operations.open_paths(app)
-    app.before_request(_key_check(ledger.secret_key, open_paths))
+    secret_key = ledger.secret_key.reveal() if ledger.secret_key else None
+    app.before_request(_key_check(secret_key, open_paths))
     if ledger.rate is not None:
         bucket = rates.Bucket(ledger.rate, PROCESSES)
         app.before_request(lambda: rates.check(bucket, open_paths))

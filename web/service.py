@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+import structlog
 from flask import current_app
 from redis import Redis
 from sqlalchemy import Engine
@@ -13,7 +14,8 @@ from sqlalchemy import Engine
 import celeryconfig
 from core.base import logs, tracing
 from core.base.db import connect
-from core.base.settings import Rate, SettingsError, read
+from core.base.secrets import Secret
+from core.base.settings import Rate, SettingsError, open_files, read
 from core.doors import clients
 from core.doors.identity import Identity
 from core.doors.notes import Notes
@@ -52,8 +54,8 @@ class Service:
     committer: Committer
     doorbell: Doorbell
     waiting: Waiting
-    secret_key: str | None
-    chain_key: bytes | None
+    secret_key: Secret[str] | None
+    chain_key: Secret[bytes] | None
     probe: Probe
     prober: Prober
     allowed_hosts: frozenset[str]
@@ -77,6 +79,8 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
     except SettingsError as error:
         raise SystemExit(str(error)) from None
     logs.configure(settings.log_format, level=settings.log_level)
+    for warning in open_files(environ):
+        structlog.get_logger().warning(warning)
     tracing.configure(settings.traces_url, "web")
     # A request makes hundreds of objects and no cycles. The search for cycles would hold the GIL for nothing.
     gc.freeze()
@@ -85,7 +89,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
     budget = settings.web_connections
     # The checks have connections of their own, so that they see the database when requests have taken all others.
     for_checks = 2 if budget >= 4 else 1
-    open_ = partial(connect, settings.database_url, pooler=settings.pooler)
+    open_ = partial(connect, settings.database_url.reveal(), pooler=settings.pooler)
     timeout_s = settings.statement_timeout_s
     engine = open_(connections=budget - for_checks, within_s=USE_S, statement_timeout_s=timeout_s)
     checked = open_(connections=for_checks, within_s=5.0, statement_timeout_s=4)

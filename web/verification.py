@@ -44,7 +44,9 @@ def verify() -> Response:
         raise TransientError("the ledger is being verified for another request; try again")
     try:
         ledger = service()
-        report = verify_since_checkpoint(ledger.engine, key=ledger.chain_key, limit=VERIFIED)
+        report = verify_since_checkpoint(
+            ledger.engine, key=ledger.chain_key.reveal() if ledger.chain_key else None, limit=VERIFIED
+        )
     finally:
         _busy.release()
     note = None if report.complete else _UNFINISHED.format(report.to_sequence)

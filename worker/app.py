@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -23,6 +24,7 @@ import celeryconfig
 from celeryconfig import SETTINGS
 from core.base import lines, logs, tracing
 from core.base.db import connect
+from core.base.settings import open_files
 from core.doors import clients, metrics
 from core.doors.identity import Identity
 from core.doors.notes import Notes
@@ -41,8 +43,9 @@ children = Children()
 """What the children of this worker do."""
 
 
-CHAIN_KEY = SETTINGS.chain_key
-"""The key that signs checkpoints."""
+def chain_key() -> bytes | None:
+    """Return the key that signs checkpoints."""
+    return SETTINGS.chain_key.reveal() if SETTINGS.chain_key is not None else None
 
 
 @cache
@@ -50,7 +53,7 @@ def engine() -> Engine:
     """Return the engine of this process."""
     assert SETTINGS.database_url is not None
     return connect(
-        SETTINGS.database_url,
+        SETTINGS.database_url.reveal(),
         connections=SETTINGS.worker_connections,
         statement_timeout_s=SETTINGS.statement_timeout_s,
         within_s=SETTINGS.statement_timeout_s + 5.0,
@@ -64,7 +67,7 @@ def notary() -> Iterator[Engine]:
     if SETTINGS.notary_url is None:
         yield engine()
         return
-    opened = connect(SETTINGS.notary_url, connections=1, pooler=SETTINGS.pooler)
+    opened = connect(SETTINGS.notary_url.reveal(), connections=1, pooler=SETTINGS.pooler)
     try:
         yield opened
     finally:
@@ -98,6 +101,8 @@ def answer() -> None:
 def set_up_log(**_: Any) -> None:
     """Configure the log by the settings, instead of Celery's own. Celery's lines for each doorbell and tick are left out."""
     logs.configure(SETTINGS.log_format, level=SETTINGS.log_level)
+    for warning in open_files(os.environ):
+        logger.warning(warning)
     for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -106,7 +111,8 @@ def set_up_log(**_: Any) -> None:
 def _serve_metrics(**_: Any) -> None:
     """Serve the metrics of this host's processes on a port of their own, for a host that has no web process."""
     if SETTINGS.metrics_port is not None:
-        metrics.serve(SETTINGS.metrics_port, SETTINGS.secret_key)
+        key = SETTINGS.secret_key
+        metrics.serve(SETTINGS.metrics_port, key.reveal() if key else None)
 
 
 @worker_process_init.connect

@@ -20,7 +20,7 @@ from core.verification import checkpoints, results, slices
 from core.verification.report import Report
 from core.verification.verify import verify_since_checkpoint
 from worker import ticking
-from worker.app import CHAIN_KEY, announce, answer, app, engine, notary
+from worker.app import announce, answer, app, chain_key, engine, notary
 from worker.bells import send, send_alone
 
 logger = structlog.get_logger()
@@ -108,13 +108,13 @@ def snapshot(size: int = history.BATCH, after: int = 0) -> None:
 def verify() -> None:
     """Verify the log after the last checkpoint, and write the next one if it is sound. Another task goes on."""
     began = time.monotonic()
-    report = verify_since_checkpoint(engine(), key=CHAIN_KEY, limit=VERIFIED)
+    report = verify_since_checkpoint(engine(), key=chain_key(), limit=VERIFIED)
     results.record(engine(), results.Kind.CHECKPOINT, report, time.monotonic() - began)
     if not report.ok:
         _tell_damage(report)
     else:
         with notary() as as_notary:
-            written = checkpoints.write(as_notary, report.reached, CHAIN_KEY)
+            written = checkpoints.write(as_notary, report.reached, chain_key())
         if written is not None:
             logger.info("checkpoint", id=written.id, sequence=written.heads.sequence, signature=written.signature)
             if not report.complete:

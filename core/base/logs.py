@@ -15,6 +15,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from core.base.lines import Lines
+from core.base.secrets import hide
 from core.base.settings import without_password
 
 _SHOWN = 3
@@ -111,7 +112,7 @@ class _Renderer:
             _without_passwords(value)
             for processor in self._processors:
                 value = processor(logger, method, value)
-            return str(value)
+            return hide(str(value))
         except Exception as error:  # A value that has no text, for one.
             return _failed(error)
 

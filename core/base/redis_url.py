@@ -13,6 +13,9 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from msgspec import Struct
+from msgspec.structs import asdict
+
+from core.base.secrets import HIDDEN
 
 PORT = 6379
 SENTINEL_PORT = 26379
@@ -61,6 +64,11 @@ class RedisUrl(Struct, frozen=True, kw_only=True):
     socket_connect_timeout: float | None = None
     health_check_interval: int | None = None
     client_name: str | None = None
+
+    def __repr__(self) -> str:
+        shown = {name: value for name, value in asdict(self).items() if value is not None}
+        hidden = {name: HIDDEN for name in ("password", "sentinel_password") if name in shown}
+        return f"RedisUrl({', '.join(f'{name}={value!r}' for name, value in (shown | hidden).items())})"
 
 
 def is_redis(text: str) -> bool:

@@ -4,19 +4,25 @@ A door (web, worker, command line) hands its environment to ``read`` once, and g
 never reads the environment. ``pacioli settings`` and the documentation print this table.
 """
 
+import os
 import re
-from collections.abc import Callable, Collection, Mapping
+import stat
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from typing import Annotated, Any, get_type_hints
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
 from core.base import database_url, redis_url
 from core.base.redis_url import RedisUrl
+from core.base.secrets import Secret, remember
 
 CHAIN_KEY_DIGITS = 64
+
+_FILE_BYTES_MAX = 65_536
 
 API_KEY_MIN = 16
 """A key has at least so many characters."""
@@ -59,13 +65,61 @@ class Variable(Struct, frozen=True, kw_only=True):
     default: str = ""
     """The text that counts when the variable is not set."""
     is_secret: bool = False
+    """Nobody may see its value."""
+    has_password: bool = False
+    """Its value is a URL, which may have a password in it."""
+
+    @property
+    def file_name(self) -> str | None:
+        """The name of the variable that names a file with the value. Only what may be secret has one."""
+        return f"{self.name}_FILE" if self.is_secret or self.has_password else None
+
+    def text(self, environ: Mapping[str, str]) -> str:
+        """Return the text that counts: that of the environment, else that of the file, else the default.
+
+        Raises:
+            ValueError: both are set, or the file has no text. The message is a sentence.
+        """
+        text = environ.get(self.name, "")
+        path = environ.get(self.file_name, "") if self.file_name else ""
+        if not path:
+            return text or self.default
+        if text:
+            raise ValueError(f"{self.name} and {self.file_name} are both set: keep one of them")
+        return _text_of_file(path, str(self.file_name))
 
     def shown(self, environ: Mapping[str, str]) -> str | None:
         """Return the text that counts, with secrets hidden. Returns None when there is none."""
+        if self.file_name and (path := environ.get(self.file_name)):
+            return f"(hidden, from {path})"
         text = environ.get(self.name) or self.default
         if not text:
             return None
-        return "(hidden)" if self.is_secret else without_password(text)
+        return "(hidden)" if self.is_secret or not self._is_url(text) else without_password(text)
+
+    def _is_url(self, text: str) -> bool:
+        """Tell whether a text has the form of this URL. If not, it may be a password that is there by mistake."""
+        try:
+            self.parse(text)
+        except ValueError:
+            return not self.has_password
+        return True
+
+
+def _text_of_file(path: str, name: str) -> str:
+    """Read a secret from its file, without the line break at its end."""
+    try:
+        with open(path, "rb") as file:
+            text = file.read(_FILE_BYTES_MAX + 1).decode().rstrip("\r\n")
+    except OSError as error:
+        raise ValueError(f"{name} names {path}, which cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{name} names {path}, which is not text in UTF-8") from None
+    if not text.strip():
+        raise ValueError(f"{name} names {path}, which is empty")
+    if len(text) > _FILE_BYTES_MAX or "\n" in text or "\0" in text:
+        raise ValueError(f"{name} names {path}, which has more than one line with the value")
+    return text
 
 
 def _database_url(text: str) -> str:
@@ -199,48 +253,53 @@ class Settings(Struct, frozen=True, kw_only=True):
     """The checked values of all environment variables. None means that a variable is not set."""
 
     database_url: Annotated[
-        str | None,
+        Secret[str] | None,
         Variable(
             name="DATABASE_URL",
             meaning="Postgres 15 or newer, which holds the ledger. `pacioli up` starts one when it is not set.",
             parse=_database_url,
+            has_password=True,
         ),
     ]
     owner_url: Annotated[
-        str | None,
+        Secret[str] | None,
         Variable(
             name="PACIOLI_OWNER_URL",
             meaning="The same database for the role that owns the tables. `migrate`, `queues resize` and `identity renew` "
             "use it, and `migrate` then gives the roles of DATABASE_URL and PACIOLI_NOTARY_URL only what they need. When it "
             "is not set, DATABASE_URL does everything.",
             parse=_database_url,
+            has_password=True,
         ),
     ]
     notary_url: Annotated[
-        str | None,
+        Secret[str] | None,
         Variable(
             name="PACIOLI_NOTARY_URL",
             meaning="The same database for the role that alone adds checkpoints. Workers and `verify` need it. When it is not "
             "set, they use DATABASE_URL.",
             parse=_database_url,
+            has_password=True,
         ),
     ]
     redis_url: Annotated[
-        str | None,
+        Secret[str] | None,
         Variable(
             name="REDIS_URL",
             meaning="Redis: the broker of Celery, and what wakes `?wait=`. Several ledgers may share one. redis://, rediss:// "
             "(TLS), unix:// and sentinel:// mean the same to all parts. `pacioli up` starts one when it is not set.",
             parse=_redis_url,
+            has_password=True,
         ),
     ]
     broker_url: Annotated[
-        str | None,
+        Secret[str] | None,
         Variable(
             name="BROKER_URL",
             meaning="Another broker for Celery, such as amqp://host. When it is not set, Redis is the broker. "
             "Without Redis, `?wait=` polls the database every half second.",
             parse=_broker_url,
+            has_password=True,
         ),
     ]
     broker_folder: Annotated[
@@ -252,7 +311,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         ),
     ]
     secret_key: Annotated[
-        str | None,
+        Secret[str] | None,
         Variable(
             name="PACIOLI_SECRET_KEY",
             meaning="A request needs it in the header `X-Blnk-Key`, except for `/`, `/health`, `/docs` and `/openapi.json`. It "
@@ -290,7 +349,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         ),
     ]
     chain_key: Annotated[
-        bytes | None,
+        Secret[bytes] | None,
         Variable(
             name="PACIOLI_CHAIN_KEY",
             meaning=f"Signs checkpoints: at least {CHAIN_KEY_DIGITS} hexadecimal digits. `pacioli up` makes one, "
@@ -435,7 +494,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         ),
     ]
     client_key: Annotated[
-        str | None,
+        Secret[str] | None,
         Variable(
             name="PACIOLI_KEY",
             meaning="The key that clients send. When it is not set, they send PACIOLI_SECRET_KEY, and the command line sends "
@@ -447,7 +506,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     @property
     def broker(self) -> str:
         """The URL of Celery's broker."""
-        return self.broker_url or self.redis_url or DEFAULT_BROKER
+        named = self.broker_url or self.redis_url
+        return DEFAULT_BROKER if named is None else named.reveal()
 
     @property
     def broker_is_redis(self) -> bool:
@@ -458,7 +518,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     def redis(self) -> RedisUrl | None:
         """The Redis of doorbells and of `?wait=`, which is also the broker unless BROKER_URL names another."""
         if self.redis_url is not None:
-            return redis_url.parse(self.redis_url)
+            return redis_url.parse(self.redis_url.reveal())
         return redis_url.parse(self.broker) if self.broker_is_redis else None
 
 
@@ -478,11 +538,18 @@ def read(environ: Mapping[str, str], *, required: Collection[str] = ()) -> Setti
     values: dict[str, Any] = {}
     faults: list[str] = []
     for field, variable in variables().items():
-        text = environ.get(variable.name) or variable.default
         values[field] = None
         try:
+            text = variable.text(environ)
+        except ValueError as error:
+            faults.append(str(error))
+            continue
+        if variable.file_name:
+            _remember(variable, text)
+        try:
             if text:
-                values[field] = variable.parse(text)
+                value = variable.parse(text)
+                values[field] = Secret(value) if variable.file_name else value
             elif variable.name in required:
                 faults.append(missing(variable.name))
         except ValueError as error:
@@ -493,6 +560,44 @@ def read(environ: Mapping[str, str], *, required: Collection[str] = ()) -> Setti
     if faults:
         raise SettingsError(faults)
     return settings
+
+
+def names() -> Iterator[str]:
+    """List the names of all variables, those that name files among them."""
+    for variable in variables().values():
+        yield variable.name
+        if variable.file_name:
+            yield variable.file_name
+
+
+def without_files(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with the values that are in files, in place of the names of the files.
+
+    Raises:
+        SettingsError: a file cannot be read.
+    """
+    found, faults = dict(environ), []
+    for variable in variables().values():
+        if variable.file_name and environ.get(variable.file_name):
+            try:
+                found[variable.name] = variable.text(environ)
+            except ValueError as error:
+                faults.append(str(error))
+            del found[variable.file_name]
+    if faults:
+        raise SettingsError(faults)
+    return found
+
+
+def open_files(environ: Mapping[str, str]) -> list[str]:
+    """Write a warning for each file with a secret that other users of the machine may read."""
+    warnings = []
+    for variable in variables().values():
+        path = environ.get(variable.file_name, "") if variable.file_name else ""
+        with suppress(OSError):
+            if path and stat.S_IMODE(os.stat(path).st_mode) & 0o077:
+                warnings.append(f"{variable.file_name}: other users may open {path}; `chmod 600` keeps it secret")
+    return warnings
 
 
 def missing(name: str) -> str:
@@ -509,3 +614,17 @@ def without_password(text: str) -> str:
 def _hide(option: re.Match[str]) -> str:
     is_secret = _SECRET.search(unquote(option["name"]))
     return f"{option['name']}{option['equals']}***" if is_secret else option[0]
+
+
+def _remember(variable: Variable, text: str) -> None:
+    """Keep a key, or the passwords of a URL, out of every line of the log."""
+    if variable.is_secret:
+        remember(text)
+        return
+    with suppress(ValueError):
+        remember(unquote(urlsplit(text).password or ""))
+    for option in _OPTION.finditer(text):
+        if _SECRET.search(unquote(option["name"])):
+            remember(unquote(option["value"]))
+    with suppress(ValueError):
+        remember(database_url.parameters(text).get("password", ""))

@@ -87,10 +87,12 @@ _LOSING = """
     ORDER BY name
 """
 
+# The private Postgres has another name for its folder, and tells us the one that is good for all.
 _DATA_FOLDER = """
-    SELECT setting
-    FROM pg_settings
-    WHERE name = 'data_directory'
+    SELECT coalesce(
+        nullif(current_setting('pacioli.data_folder', true), ''),
+        (SELECT setting FROM pg_settings WHERE name = 'data_directory')
+    )
 """
 
 
@@ -134,4 +136,4 @@ def losing(conn: Connection) -> list[str]:
 def data_folder(conn: Connection) -> str | None:
     """Read the folder of the database's files on its host, if this role may know it."""
     row = driver(conn).execute(_DATA_FOLDER).fetchone()
-    return None if row is None else str(row[0])
+    return None if row is None or row[0] is None else str(row[0])

@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from core.base import logs
 from core.base.errors import InvalidRequest, LedgerError, TransientError
+from core.base.secrets import hide
 from core.base.settings import without_password
 from ops.server.instance import Unavailable
 
@@ -124,7 +125,7 @@ def _unexpected(error: BaseException) -> click.ClickException:
 def _line(error: object) -> str:
     """Write an error in one line, without passwords and without characters that steer a terminal."""
     text = " ".join(str(error).split())
-    return "".join(character if character.isprintable() else "?" for character in without_password(text))[:300]
+    return "".join(character if character.isprintable() else "?" for character in hide(without_password(text)))[:300]
 
 
 @click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"]})

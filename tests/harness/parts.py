@@ -10,9 +10,9 @@ from pathlib import Path
 
 import psutil
 
-from core.base.settings import variables
+from core.base.settings import names
 
-_SETTINGS = {variable.name for variable in variables().values()}
+_SETTINGS = set(names())
 
 
 class Part:

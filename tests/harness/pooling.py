@@ -12,8 +12,8 @@ from pathlib import Path
 import psycopg
 from sqlalchemy import make_url
 
-from ops.server.embedded import _free_port
 from tests.harness.programs import needs_program
+from tests.harness.redis_servers import free_port
 
 CONFIG = """
 [databases]
@@ -36,7 +36,7 @@ def pooled(url: str, folder: Path, *, size: int = 4) -> Iterator[str]:
     """Start PgBouncer with ``size`` connections to the server of this URL, and return the URL that goes through it."""
     program = needs_program("pgbouncer")
     found = make_url(url)
-    port = _free_port()
+    port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     config = Path("/tmp") / f"pacioli-pgbouncer-{port}.ini"
     config.write_text(CONFIG.format(host=found.query["host"], port=port, size=size))

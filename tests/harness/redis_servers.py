@@ -18,7 +18,7 @@ import celeryconfig
 from core.base import redis_url
 from core.doors import clients
 from core.doors.names import Names, names_of
-from ops.server.embedded import find_redis
+from ops.server.private_redis import find_redis
 from tests.harness.programs import missing_program, needs_program
 
 WITHIN_S = 30

@@ -47,9 +47,12 @@ def settings() -> str:
         f"| `{each.name}` | {f'`{each.default}`' if each.default else ''} | {_cell(each.meaning)} |"
         for each in variables().values()
     ]
+    in_files = ", ".join(f"`{each.file_name}`" for each in variables().values() if each.file_name)
     return (
         f"# Settings\n\n{_NOTE}\nSettings are environment variables. Each door checks all of them when it starts, and names "
         "every fault. `pacioli settings` prints the values that count, without secrets.\n\n"
+        f"What is secret may be in a file instead: {in_files} name one. Its text counts, without the line break at its end. A "
+        "file that other users may open is warned about.\n\n"
         "| name | default | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n"
     )
 

@@ -1,6 +1,7 @@
 """A whole service whose every part can be hit: Postgres and Redis stand behind proxies, and its log can be left unread."""
 
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ import psutil
 import psycopg
 
 from ops.proving.chaos.proxy import Proxy
-from ops.server.embedded import DATABASE, POSTGRES_SETTINGS, Child, Postgres, Redis, _free_port
+from ops.server.embedded import DATABASE, POSTGRES_SETTINGS, Child, Postgres
+from ops.server.private import StartError
+from ops.server.private_redis import find_redis
 from ops.server.temporary import Running, running
 
 CONNECTIONS_MAX = 60
@@ -23,8 +26,42 @@ RECOVERED_S = 30.0
 """Postgres takes connections again so long after it was killed."""
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class TcpRedis(Child):
+    """A Redis that listens on a port of this machine, and can be told to do what a private one may not."""
+
+    def __init__(self, folder: Path) -> None:
+        program = find_redis()
+        if program is None:
+            raise StartError("there is no redis-server here: install Redis or Valkey")
+        self.port = _free_port()
+        folder.mkdir(parents=True, exist_ok=True)
+        network = ["--bind", "127.0.0.1", "--port", str(self.port)]
+        no_disk = ["--save", "", "--appendonly", "no", "--dir", str(folder)]
+        super().__init__("redis", [str(program), *network, *no_disk, "--loglevel", "warning"])
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def ready(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1.0) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+
 class TcpPostgres(Postgres):
-    """A Postgres of the ordinary kind, with all its durability, that listens on a port of this machine."""
+    """A Postgres of the ordinary kind, with all its durability, that listens on a port of this machine and trusts all of it."""
+
+    access = Postgres.access + "host all all 127.0.0.1/32 trust\n"
 
     def __init__(self, data: Path) -> None:
         super().__init__(data)
@@ -134,7 +171,7 @@ class Arena:
 
     service: Running
     postgres: TcpPostgres
-    redis: Redis
+    redis: TcpRedis
     keeper: Keeper
     database: Proxy
     broker: Proxy
@@ -188,7 +225,7 @@ def arena(folder: Path) -> Iterator[Arena]:
         click.ClickException: the service did not start, or did not stop cleanly.
         StartError: Postgres or Redis did not start.
     """
-    postgres, redis = TcpPostgres(folder / "servers"), Redis(folder / "servers")
+    postgres, redis = TcpPostgres(folder / "servers"), TcpRedis(folder / "servers" / "redis")
     with (
         Keeper(redis, postgres) as keeper,
         Proxy(postgres.port) as database,

@@ -22,7 +22,7 @@ from tests.harness.databases import new_database, new_schema
 from tests.harness.factories import identified
 from tests.harness.processes import wait_until
 from tests.harness.redis_servers import celery_of, names, redis_server, take, until_ready
-from tests.integration.broker.test_redis_urls import LEAST
+from tests.integration.doors.test_redis_urls import LEAST
 from web.app import create_app
 from web.service import Service
 

@@ -22,7 +22,9 @@ import redis
 from click.testing import CliRunner
 
 from ops.cli.main import main
-from ops.server.embedded import Child, Postgres, Redis, StartError
+from ops.server.embedded import Child, Postgres
+from ops.server.private import StartError
+from ops.server.private_redis import Redis
 from tests.harness.keys import KEY
 
 ROOT = Path(__file__).parents[3]

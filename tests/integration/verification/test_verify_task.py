@@ -27,7 +27,7 @@ def task(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(tasks, "engine", lambda: engine)
     monkeypatch.setattr(tasks, "notary", lambda: nullcontext(engine))
     monkeypatch.setattr(ticking, "engine", lambda: engine)
-    monkeypatch.setattr(tasks, "CHAIN_KEY", KEY)
+    monkeypatch.setattr(tasks, "chain_key", lambda: KEY)
     monkeypatch.setattr(tasks, "VERIFIED", 3)
     monkeypatch.setattr(tasks, "send", lambda app, task: sent.append(task))
     return tasks.verify, sent

@@ -21,12 +21,14 @@ from core.base import locks
 from core.base.db import begin, connect, reading
 from core.base.locks import AdvisoryLock
 from core.upkeep import probes
-from ops.server.embedded import Redis as RedisServer
-from ops.server.embedded import find_redis
+from ops.server.private_redis import Redis as RedisServer
+from ops.server.private_redis import find_redis
 from tests.harness.api import Api, ok
 from tests.harness.databases import QuickPostgres, new_database
 from tests.harness.probing import live, started
 from tests.harness.programs import needs_program
+from tests.harness.redis_servers import redis_server as any_redis_server
+from tests.harness.redis_servers import until_ready
 from web.probing import facts
 from web.probing.checks import Probe
 from web.probing.prober import Check, Prober, Severity, Trouble
@@ -304,12 +306,13 @@ def client_of(server: RedisServer) -> "Redis":
     return Redis.from_url(server.url, socket_timeout=2, socket_connect_timeout=1)
 
 
-def test_a_redis_out_of_memory_is_degraded(engine: Engine, health: Ask, service: Service, redis_server: Any) -> None:
+def test_a_redis_out_of_memory_is_degraded(engine: Engine, health: Ask, service: Service, tmp_path: Path) -> None:
     live(engine)
-    service.probe._redis = client_of(redis_server)
-    assert health()["status"] == "UP"
-    service.probe._redis.config_set("maxmemory", 1)
-    problem = only(health(), "broker")
+    with any_redis_server(tmp_path) as port:
+        service.probe._redis = until_ready(f"redis://127.0.0.1:{port}")
+        assert health()["status"] == "UP"
+        service.probe._redis.config_set("maxmemory", 1)
+        problem = only(health(), "broker")
     assert "out of memory" in problem["what"] and "maxmemory" in problem["advice"]
 
 

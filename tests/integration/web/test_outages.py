@@ -12,9 +12,9 @@ from sqlalchemy import make_url
 
 from core.base.db import connect, reading
 from ops.proving.chaos.proxy import Proxy
-from ops.server.embedded import _free_port
 from tests.harness.databases import QuickPostgres, new_database
 from tests.harness.processes import wait_until
+from tests.harness.redis_servers import free_port
 from tests.integration.base.test_deadlines import frozen
 from web import service
 from web.accept.doorbell import Doorbell
@@ -36,11 +36,12 @@ class Outage:
 
 @pytest.fixture(scope="module")
 def outage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outage]:
-    port = _free_port()
+    port = free_port()
     QuickOverTcp = type("QuickOverTcp", (QuickPostgres,), {})
     QuickOverTcp.settings = QuickPostgres.settings | {  # type: ignore[attr-defined]
         "listen_addresses": "127.0.0.1", "port": str(port), "max_connections": "30",
     }  # fmt: skip
+    QuickOverTcp.access = QuickPostgres.access + "host all all 127.0.0.1/32 trust\n"  # type: ignore[attr-defined]
     with QuickOverTcp(tmp_path_factory.mktemp("chaos")) as server:
         proxy = Proxy(port)
         folder = server.socket_folder

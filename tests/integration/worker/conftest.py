@@ -10,14 +10,14 @@ from sqlalchemy import Engine
 from core.base.db import connect
 from core.doors.names import Names
 from core.ledger.directory import Directory
-from ops.server import embedded
+from ops.server import private_redis
 from tests.harness.databases import new_database
 from tests.harness.factories import Ledger, identified
 
 
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with embedded.Redis(tmp_path_factory.mktemp("redis")) as server:
+    with private_redis.Redis(tmp_path_factory.mktemp("redis")) as server:
         yield server.url
 
 
