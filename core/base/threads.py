@@ -66,6 +66,7 @@ class Loop:
     def stop(self) -> None:
         """End the thread for good after its present step. The call does not wait for that."""
         self._stopped = True
+        _loops.discard(self)
         self._wake()
 
     def forked(self) -> None:

@@ -86,7 +86,7 @@ def test_a_body_that_is_too_large_is_413(client: FlaskClient, service: Service, 
     body = b"".join((TARGETS[target].around[0], object_of(fields), TARGETS[target].around[1])).ljust(6 * 1024 * 1024)
     method = TARGETS[target].method
     if chunked:  # As a server hands it on: no Content-Length, and a stream that ends by itself.
-        environ = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+        environ = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": ""}
         response = client.open(
             path, method=method, input_stream=BytesIO(body), environ_overrides=environ, content_type="application/json"
         )

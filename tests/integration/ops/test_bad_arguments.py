@@ -251,6 +251,8 @@ def _process(*arguments: str, stdout: object = subprocess.PIPE, **env: str) -> "
         stdout=stdout,
         stderr=subprocess.PIPE,
         env=given,  # type: ignore[call-overload]
+        # A shell that runs the tests in the background has told its children to ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
