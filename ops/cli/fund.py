@@ -46,7 +46,7 @@ NUMBER = _Number()
 
 
 @click.command(short_help="Fund many balances from one pool, now or on a schedule.")
-@click.argument("file", type=click.File("rb", lazy=True), required=False)
+@click.argument("file", type=click.File("rb"), required=False)
 @click.option("--source", help="The pool that pays, an @Name or a balance id.")
 @click.option("--currency", help="The currency of the pool. An @Name needs it, because it may have several.")
 @click.option(

@@ -107,7 +107,8 @@ def test_a_data_folder_that_others_may_write_is_named(provided: str, tmp_path: P
     tmp_path.chmod(0o777)
     assert "others may write" in examined(tmp_path, **three(provided))["data folder"][0]
     tmp_path.chmod(0o700)
-    (tmp_path / "chain.key").touch(mode=0o644)
+    (tmp_path / "chain.key").touch()
+    (tmp_path / "chain.key").chmod(0o644)
     assert "others may read" in examined(tmp_path, **three(provided))["data folder"][0]
 
 
