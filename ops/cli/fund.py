@@ -46,7 +46,7 @@ NUMBER = _Number()
 
 
 @click.command(short_help="Fund many balances from one pool, now or on a schedule.")
-@click.argument("file", type=click.File("rb"), required=False)
+@click.argument("file", type=click.File("rb", lazy=True), required=False)
 @click.option("--source", help="The pool that pays, an @Name or a balance id.")
 @click.option("--currency", help="The currency of the pool. An @Name needs it, because it may have several.")
 @click.option(
@@ -190,7 +190,7 @@ def _name_of(file: BinaryIO | None) -> str | None:
     if file is None:
         return None
     name = getattr(file, "name", None)
-    return plain(Path(name).name) if isinstance(name, str) and name != "<stdin>" else "standard input"
+    return plain(Path(name).name) if isinstance(name, str) and name not in ("-", "<stdin>") else "standard input"
 
 
 def _look_at_pool(client: Client, asked: NewJob, dry_run: bool) -> int:
