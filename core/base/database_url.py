@@ -27,7 +27,7 @@ DEFAULTS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "15000",
 }
-"""What counts when the URL does not say otherwise. A peer that is gone is noticed after about 15 seconds."""
+"""These values count when the URL does not say otherwise. A peer that is gone is noticed after about 15 seconds."""
 
 
 def parameters(url: str) -> dict[str, str]:

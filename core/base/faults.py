@@ -9,7 +9,7 @@ from core.base.errors import TransientError
 
 
 class Fault(Enum):
-    """What helps after a batch failed."""
+    """The remedies after a batch failed."""
 
     NOT_NOW = auto()
     """The database was busy, gone or restarting. A smaller batch would fail as well."""

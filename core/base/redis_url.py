@@ -46,7 +46,7 @@ class Tls(Struct, frozen=True, kw_only=True):
 
 
 class RedisUrl(Struct, frozen=True, kw_only=True):
-    """What a URL of a Redis server says. A field is None when the URL does not say it."""
+    """The parts of the URL of a Redis server. A field is None when the URL does not say it."""
 
     hosts: tuple[tuple[str, int], ...] = ()
     """The host and the port of the server, or of each sentinel. It is empty for a socket."""

@@ -36,7 +36,7 @@ CHOSEN = {
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "120s",
 }
-"""What counts when the caller of ``connect``, or the URL's options, do not say otherwise."""
+"""These values count when the caller of ``connect``, or the URL's options, do not say otherwise."""
 
 _OPTION = re.compile(r"(?:-c\s*|--)(?P<name>[\w.-]+)=(?P<value>(?:\\.|[^\s\\])*)")
 

@@ -1,4 +1,4 @@
-"""What the doors share: a ledger's names in Redis and Celery, clients of Redis, and the metrics of a process.
+"""The doors share this: a ledger's names in Redis and Celery, clients of Redis, and the metrics of a process.
 
 Read ``names.py`` first. Everything that a ledger has in Redis and Celery carries its identity, so that several ledgers share
 a server without hearing each other. ``clients.py`` turns the one URL of a Redis server into what Celery and our own client

@@ -234,9 +234,8 @@ _STATES = text(
     """
 )
 
-_OLDEST_AGE = text(
-    f"""
-    SELECT extract(epoch FROM clock_timestamp() - min(accepted_at))::float
+# The oldest posting that waits, of each queue that has one. It is served by the index of what waits.
+_FROM_OLDEST = f"""
     FROM queues
     CROSS JOIN LATERAL (
         SELECT accepted_at
@@ -245,6 +244,12 @@ _OLDEST_AGE = text(
         ORDER BY queue, seq
         LIMIT 1
     ) AS oldest
+""".strip()
+
+_OLDEST_AGE = text(
+    f"""
+    SELECT extract(epoch FROM clock_timestamp() - min(accepted_at))::float
+    {_FROM_OLDEST}
     """
 )
 
@@ -254,14 +259,7 @@ _STILL = text(
         max(abs(extract(epoch FROM clock_timestamp() - accepted_at))),
         (SELECT min(abs(extract(epoch FROM clock_timestamp() - drained_at))) FROM queues)
     )::float
-    FROM queues
-    CROSS JOIN LATERAL (
-        SELECT accepted_at
-        FROM log
-        WHERE {WAITING}
-        ORDER BY queue, seq
-        LIMIT 1
-    ) AS oldest
+    {_FROM_OLDEST}
     """
 )
 

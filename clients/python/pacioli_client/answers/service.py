@@ -98,7 +98,7 @@ class LastVerification(Struct, frozen=True, kw_only=True):
 
 
 class Parts(Struct, frozen=True, kw_only=True):
-    """What the parts of the service last recorded. ``known`` is False while their records cannot be read."""
+    """The last records of the parts of the service. ``known`` is False while their records cannot be read."""
 
     known: bool
     processes: list[Process]
