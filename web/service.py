@@ -15,7 +15,8 @@ import celeryconfig
 from core.base import logs, tracing
 from core.base.db import connect
 from core.base.secrets import Secret
-from core.base.settings import Rate, SettingsError, open_files, read
+from core.base.setting_values import Rate
+from core.base.settings import SettingsError, open_files, read
 from core.doors import clients
 from core.doors.identity import Identity
 from core.doors.notes import Notes

@@ -10,33 +10,16 @@ import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
-from itertools import pairwise
 from typing import Annotated, Any, get_type_hints
 from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
-from core.base import database_url, redis_url
+from core.base import database_url, redis_url, setting_values
 from core.base.redis_url import RedisUrl
 from core.base.secrets import Secret, remember
 
-CHAIN_KEY_DIGITS = 64
-
 _FILE_BYTES_MAX = 65_536
-
-API_KEY_MIN = 16
-"""A key has at least so many characters."""
-
-_OWN_CHARACTERS_MIN = 6
-"""So many different characters of a key are not part of well-known words."""
-
-_WELL_KNOWN = re.compile(
-    "change[-_]?(?:me|this|it)|replace[-_]?me|secret|passw(?:or)?d|passphrase|default|example|insecure|pacioli|blnk|ledger"
-    "|admin|token|super|test|demo|this|your|my|is|api|key|letmein|qwerty(?:uiop)?|asdfgh(?:jkl)?|deadbeef|[^a-z0-9]"
-)
-"""These words are in many keys, so they add nothing to one. Neither do signs between them."""
-
-LOG_LEVELS = ("debug", "info", "warning", "error")
 
 DEFAULT_BROKER = "redis://127.0.0.1:6379/0"
 
@@ -122,133 +105,6 @@ def _text_of_file(path: str, name: str) -> str:
     return text
 
 
-def _database_url(text: str) -> str:
-    database_url.parameters(text)
-    return text
-
-
-def _redis_url(text: str) -> str:
-    redis_url.parse(text)
-    return text
-
-
-def _broker_url(text: str) -> str:
-    if redis_url.is_redis(text):
-        return _redis_url(text)
-    if not re.match(r"[\w+.-]+://", text):
-        raise ValueError("is not a URL such as amqp://user:password@host/vhost")
-    return text
-
-
-def _host_names(text: str) -> frozenset[str]:
-    names = frozenset(name.strip().lower() for name in text.split(",") if name.strip())
-    for name in names:
-        if not re.fullmatch(r"[a-z0-9_.-]+|[0-9a-f:]+", name):
-            raise ValueError(
-                f"has {name!a}, which is no host name such as ledger.example.com: leave out scheme and port"
-            )
-    return names
-
-
-class Rate(Struct, frozen=True):
-    """So many requests a second in the long run, and so many at once."""
-
-    per_s: int
-    burst: int
-
-
-def _rate(text: str) -> Rate:
-    found = re.fullmatch(r"([1-9][0-9]{0,5})(?:/([1-9][0-9]{0,6}))?", text, re.ASCII)
-    if found is None:
-        raise ValueError(f"must be requests a second and a burst, such as 500/1000, not {text!r}")
-    per_s = int(found[1])
-    return Rate(per_s, int(found[2] or per_s))
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
-        raise ValueError(f"must be a whole number from 1 on, not {text!r}")
-    return int(text)
-
-
-def _count_from_2(text: str) -> int:
-    if _count(text) < 2:
-        raise ValueError("must be 2 at least: one for requests, and one for the checks of /health")
-    return int(text)
-
-
-def _on_or_off(text: str) -> bool:
-    if text not in ("on", "off"):
-        raise ValueError(f"must be on or off, not {text!r}")
-    return text == "on"
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
-        raise ValueError(f"must be a port from 1 to 65535, not {text!r}")
-    return int(text)
-
-
-def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 1 <= len(text) <= 12 and int(text) > 0):
-        raise ValueError(f"must be a whole number from 1 to 999999999999, not {text!r}")
-    return int(text)
-
-
-def _log_format(text: str) -> str:
-    if text not in ("console", "json"):
-        raise ValueError(f"must be console or json, not {text!r}")
-    return text
-
-
-def _log_level(text: str) -> str:
-    if text not in LOG_LEVELS:
-        raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}, not {text!r}")
-    return text
-
-
-def chain_key(text: str) -> bytes:
-    """Read the key that signs checkpoints from its hexadecimal digits.
-
-    Raises:
-        ValueError: the text is no such key.
-    """
-    try:
-        key = bytes.fromhex(text)
-    except ValueError:
-        key = b""
-    if 2 * len(key) < CHAIN_KEY_DIGITS:
-        raise ValueError(
-            f"must be at least {CHAIN_KEY_DIGITS} hexadecimal digits, such as `openssl rand -hex 32` prints"
-        )
-    return key
-
-
-def api_key(text: str) -> str:
-    """Check the key that requests must carry. The error does not repeat it.
-
-    Raises:
-        ValueError: it cannot be sent in a header, or it can be guessed.
-    """
-    if not re.fullmatch(r"[!-~]+", text):
-        fault = "must have only ASCII letters, digits and signs, without blanks"
-    elif len(text) < API_KEY_MIN:
-        fault = f"must have {API_KEY_MIN} characters at least"
-    elif _is_guessable(text.lower()):
-        fault = "can be guessed"
-    else:
-        return text
-    raise ValueError(f"{fault}: make another with `openssl rand -hex 32`")
-
-
-def _is_guessable(text: str) -> bool:
-    """Tell whether a text is made of repeated, well-known or successive characters."""
-    doubled = (text + text).find(text, 1)
-    own = _WELL_KNOWN.sub("", text[:doubled])
-    steps = sum(abs(ord(one) - ord(next_)) == 1 for one, next_ in pairwise(own))
-    return len(set(own)) < _OWN_CHARACTERS_MIN or 2 * steps > len(own)
-
-
 class Settings(Struct, frozen=True, kw_only=True):
     """The checked values of all environment variables. None means that a variable is not set."""
 
@@ -257,7 +113,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         Variable(
             name="DATABASE_URL",
             meaning="Postgres 15 or newer, which holds the ledger. `pacioli up` starts one when it is not set.",
-            parse=_database_url,
+            parse=setting_values.database,
             has_password=True,
         ),
     ]
@@ -268,7 +124,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             meaning="The same database for the role that owns the tables. `migrate`, `queues resize` and `identity renew` "
             "use it, and `migrate` then gives the roles of DATABASE_URL and PACIOLI_NOTARY_URL only what they need. When it "
             "is not set, DATABASE_URL does everything.",
-            parse=_database_url,
+            parse=setting_values.database,
             has_password=True,
         ),
     ]
@@ -278,7 +134,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             name="PACIOLI_NOTARY_URL",
             meaning="The same database for the role that alone adds checkpoints. Workers and `verify` need it. When it is not "
             "set, they use DATABASE_URL.",
-            parse=_database_url,
+            parse=setting_values.database,
             has_password=True,
         ),
     ]
@@ -288,7 +144,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             name="REDIS_URL",
             meaning="Redis: the broker of Celery, and what wakes `?wait=`. Several ledgers may share one. redis://, rediss:// "
             "(TLS), unix:// and sentinel:// mean the same to all parts. `pacioli up` starts one when it is not set.",
-            parse=_redis_url,
+            parse=setting_values.redis,
             has_password=True,
         ),
     ]
@@ -298,7 +154,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             name="BROKER_URL",
             meaning="Another broker for Celery, such as amqp://host. When it is not set, Redis is the broker. "
             "Without Redis, `?wait=` polls the database every half second.",
-            parse=_broker_url,
+            parse=setting_values.broker,
             has_password=True,
         ),
     ]
@@ -315,8 +171,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         Variable(
             name="PACIOLI_SECRET_KEY",
             meaning="A request needs it in the header `X-Blnk-Key`, except for `/`, `/health`, `/docs` and `/openapi.json`. It "
-            f"has {API_KEY_MIN} characters at least. `pacioli up` makes one, `api.key` in the data folder, when it is not set.",
-            parse=api_key,
+            f"has {setting_values.API_KEY_MIN} characters at least. `pacioli up` makes "
+            "one, `api.key` in the data folder, when it is not set.",
+            parse=setting_values.api_key,
             is_secret=True,
         ),
     ]
@@ -326,7 +183,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             name="PACIOLI_INSECURE",
             meaning="`on` lets the web service run without PACIOLI_SECRET_KEY. It then listens on loopback addresses alone. "
             "`pacioli up --insecure` sets it.",
-            parse=_on_or_off,
+            parse=setting_values.on_or_off,
             default="off",
         ),
     ]
@@ -336,25 +193,25 @@ class Settings(Struct, frozen=True, kw_only=True):
             name="PACIOLI_ALLOWED_HOSTS",
             meaning="The names that the web service answers under beside `localhost` and loopback addresses, with commas "
             "between them: `ledger.example.com`, or `.example.com` with all names below it. `pacioli up --host` adds its own.",
-            parse=_host_names,
+            parse=setting_values.host_names,
         ),
     ]
     rate: Annotated[
-        Rate | None,
+        setting_values.Rate | None,
         Variable(
             name="PACIOLI_RATE",
             meaning="The requests a second that a key may send, and after a slash how many may come at once: `500/1000`. The "
             "web processes share it. More are answered 429 with `Retry-After`. When it is not set, there is no limit.",
-            parse=_rate,
+            parse=setting_values.rate,
         ),
     ]
     chain_key: Annotated[
         Secret[bytes] | None,
         Variable(
             name="PACIOLI_CHAIN_KEY",
-            meaning=f"Signs checkpoints: at least {CHAIN_KEY_DIGITS} hexadecimal digits. `pacioli up` makes one, "
+            meaning=f"Signs checkpoints: at least {setting_values.CHAIN_KEY_DIGITS} hexadecimal digits. `pacioli up` makes one, "
             "`chain.key` in the data folder. Keep a copy elsewhere.",
-            parse=chain_key,
+            parse=setting_values.chain_key,
             is_secret=True,
         ),
     ]
@@ -363,7 +220,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         Variable(
             name="PACIOLI_PRECISION_CHECK",
             meaning="`off` lets transactions of one currency have different precisions, as Blnk does.",
-            parse=_on_or_off,
+            parse=setting_values.on_or_off,
             default="on",
         ),
     ]
@@ -373,7 +230,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             name="PACIOLI_LOG",
             meaning="How web and worker write their log: `console` for people, `json` for programs. When it is not set, "
             "a terminal gets the first and everything else the second. `pacioli up` passes on what its own output is.",
-            parse=_log_format,
+            parse=setting_values.log_format,
         ),
     ]
     log_level: Annotated[
@@ -382,7 +239,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             name="PACIOLI_LOG_LEVEL",
             meaning="Lines below this level are left out of the log: `debug`, `info`, `warning` or `error`. `debug` has a "
             "line for every request.",
-            parse=_log_level,
+            parse=setting_values.log_level,
             default="info",
         ),
     ]
@@ -401,7 +258,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             meaning="A port on which a worker serves the counters of its host at `/metrics`, for a host without a web "
             "process. It needs the key as the web service does. Without PACIOLI_SECRET_KEY it listens on 127.0.0.1 alone. "
             "When it is not set, there is none.",
-            parse=_port,
+            parse=setting_values.port,
         ),
     ]
     pooler: Annotated[
@@ -410,7 +267,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             name="PACIOLI_POOLER",
             meaning="`on` when DATABASE_URL leads to PgBouncer or another pooler in transaction mode. Nothing is then kept in "
             "a session, and nothing is prepared.",
-            parse=_on_or_off,
+            parse=setting_values.on_or_off,
             default="off",
         ),
     ]
@@ -419,7 +276,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         Variable(
             name="PACIOLI_WEB_CONNECTIONS",
             meaning="How many connections to Postgres one web process opens at most. Too few are slow, and not wrong.",
-            parse=_count_from_2,
+            parse=setting_values.count_from_2,
             default="10",
         ),
     ]
@@ -429,7 +286,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             name="PACIOLI_WORKER_CONNECTIONS",
             meaning="How many connections to Postgres one worker process opens at most. A worker has one process more than it "
             "decides in.",
-            parse=_count,
+            parse=setting_values.count,
             default="3",
         ),
     ]
@@ -438,7 +295,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         Variable(
             name="PACIOLI_STATEMENT_TIMEOUT_S",
             meaning="Postgres cancels a statement of web or worker after so many seconds. Lists have 5 seconds.",
-            parse=_count,
+            parse=setting_values.count,
             default="60",
         ),
     ]
@@ -448,7 +305,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             name="PACIOLI_MAX_WAITING",
             meaning="The number of undecided transactions at which a POST gets 503 `QUEUE_BACKPRESSURE`. Queues with less "
             "than their share go on. Commits and voids of holds are taken up to twice as many.",
-            parse=_limit,
+            parse=setting_values.limit,
             default="1000000",
         ),
     ]
@@ -458,7 +315,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             name="PACIOLI_MAX_WAITING_AGE_S",
             meaning="The seconds that the oldest transaction of a queue may wait before a POST to that queue gets 503 "
             "`QUEUE_BACKPRESSURE`.",
-            parse=_limit,
+            parse=setting_values.limit,
             default="3600",
         ),
     ]

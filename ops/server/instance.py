@@ -13,7 +13,8 @@ import click
 from sqlalchemy import Engine
 
 from core.base.db import LONG_S, connect
-from core.base.settings import Settings, SettingsError, chain_key, read
+from core.base.setting_values import chain_key
+from core.base.settings import Settings, SettingsError, read
 from core.doors.certificates import pinned
 from core.migrations.fitness import Unfit, refuse_unfit
 from ops.server.keys import CHAIN_KEY_FILE

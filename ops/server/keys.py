@@ -6,7 +6,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from core.base.settings import api_key
+from core.base.setting_values import api_key
 
 CHAIN_KEY_FILE = "chain.key"
 """This file in the data folder has the key that signs checkpoints, unless PACIOLI_CHAIN_KEY has it."""

@@ -24,7 +24,8 @@ from core.base.database_url import DEFAULTS, parameters
 from core.base.lines import Lines
 from core.base.logs import is_terminal
 from core.base.secrets import remember
-from core.base.settings import Settings, SettingsError, chain_key, open_files, read, without_files, without_password
+from core.base.setting_values import chain_key
+from core.base.settings import Settings, SettingsError, open_files, read, without_files, without_password
 from core.doors import certificates
 from core.doors.certificates import Certificate
 from core.doors.loopback import is_loopback

@@ -7,7 +7,8 @@ import pytest
 
 from core.base.redis_url import RedisUrl
 from core.base.secrets import Secret
-from core.base.settings import SettingsError, api_key, chain_key, missing, read, variables, without_password
+from core.base.setting_values import api_key, chain_key
+from core.base.settings import SettingsError, missing, read, variables, without_password
 
 KEY = "ab" * 32
 API_KEY = "pacioli_Vb2kq0Zr"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.base.settings import Rate
+from core.base.setting_values import Rate
 from web.http import rates
 
 

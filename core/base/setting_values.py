@@ -1,0 +1,166 @@
+"""Reads the value of a setting from its text.
+
+Each function raises ValueError with the end of a sentence that begins with the name of the variable.
+"""
+
+import re
+from itertools import pairwise
+
+from msgspec import Struct
+
+from core.base import database_url, redis_url
+
+CHAIN_KEY_DIGITS = 64
+
+API_KEY_MIN = 16
+"""A key has at least so many characters."""
+
+_OWN_CHARACTERS_MIN = 6
+"""So many different characters of a key are not part of well-known words."""
+
+_WELL_KNOWN = re.compile(
+    "change[-_]?(?:me|this|it)|replace[-_]?me|secret|passw(?:or)?d|passphrase|default|example|insecure|pacioli|blnk|ledger"
+    "|admin|token|super|test|demo|this|your|my|is|api|key|letmein|qwerty(?:uiop)?|asdfgh(?:jkl)?|deadbeef|[^a-z0-9]"
+)
+"""These words are in many keys, so they add nothing to one. Neither do signs between them."""
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def database(text: str) -> str:
+    """Check the URL of the database."""
+    database_url.parameters(text)
+    return text
+
+
+def redis(text: str) -> str:
+    """Check the URL of a Redis server."""
+    redis_url.parse(text)
+    return text
+
+
+def broker(text: str) -> str:
+    """Check the URL of a broker."""
+    if redis_url.is_redis(text):
+        return redis(text)
+    if not re.match(r"[\w+.-]+://", text):
+        raise ValueError("is not a URL such as amqp://user:password@host/vhost")
+    return text
+
+
+def host_names(text: str) -> frozenset[str]:
+    """Read names of hosts with commas between them."""
+    names = frozenset(name.strip().lower() for name in text.split(",") if name.strip())
+    for name in names:
+        if not re.fullmatch(r"[a-z0-9_.-]+|[0-9a-f:]+", name):
+            raise ValueError(
+                f"has {name!a}, which is no host name such as ledger.example.com: leave out scheme and port"
+            )
+    return names
+
+
+class Rate(Struct, frozen=True):
+    """So many requests a second in the long run, and so many at once."""
+
+    per_s: int
+    burst: int
+
+
+def rate(text: str) -> Rate:
+    """Read a rate such as ``500/1000``."""
+    found = re.fullmatch(r"([1-9][0-9]{0,5})(?:/([1-9][0-9]{0,6}))?", text, re.ASCII)
+    if found is None:
+        raise ValueError(f"must be requests a second and a burst, such as 500/1000, not {text!r}")
+    per_s = int(found[1])
+    return Rate(per_s, int(found[2] or per_s))
+
+
+def count(text: str) -> int:
+    """Read a whole number from 1 to 999,999."""
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
+        raise ValueError(f"must be a whole number from 1 on, not {text!r}")
+    return int(text)
+
+
+def count_from_2(text: str) -> int:
+    """Read a whole number from 2 on."""
+    if count(text) < 2:
+        raise ValueError("must be 2 at least: one for requests, and one for the checks of /health")
+    return int(text)
+
+
+def on_or_off(text: str) -> bool:
+    """Read a switch."""
+    if text not in ("on", "off"):
+        raise ValueError(f"must be on or off, not {text!r}")
+    return text == "on"
+
+
+def port(text: str) -> int:
+    """Read the number of a port."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise ValueError(f"must be a port from 1 to 65535, not {text!r}")
+    return int(text)
+
+
+def limit(text: str) -> int:
+    """Read a whole number from 1 to 999,999,999,999."""
+    if not (text.isascii() and text.isdecimal() and 1 <= len(text) <= 12 and int(text) > 0):
+        raise ValueError(f"must be a whole number from 1 to 999999999999, not {text!r}")
+    return int(text)
+
+
+def log_format(text: str) -> str:
+    """Check the name of a form of the log."""
+    if text not in ("console", "json"):
+        raise ValueError(f"must be console or json, not {text!r}")
+    return text
+
+
+def log_level(text: str) -> str:
+    """Check the name of a level of the log."""
+    if text not in LOG_LEVELS:
+        raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}, not {text!r}")
+    return text
+
+
+def chain_key(text: str) -> bytes:
+    """Read the key that signs checkpoints from its hexadecimal digits.
+
+    Raises:
+        ValueError: the text is no such key.
+    """
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if 2 * len(key) < CHAIN_KEY_DIGITS:
+        raise ValueError(
+            f"must be at least {CHAIN_KEY_DIGITS} hexadecimal digits, such as `openssl rand -hex 32` prints"
+        )
+    return key
+
+
+def api_key(text: str) -> str:
+    """Check the key that requests must carry. The error does not repeat it.
+
+    Raises:
+        ValueError: it cannot be sent in a header, or it can be guessed.
+    """
+    if not re.fullmatch(r"[!-~]+", text):
+        fault = "must have only ASCII letters, digits and signs, without blanks"
+    elif len(text) < API_KEY_MIN:
+        fault = f"must have {API_KEY_MIN} characters at least"
+    elif _is_guessable(text.lower()):
+        fault = "can be guessed"
+    else:
+        return text
+    raise ValueError(f"{fault}: make another with `openssl rand -hex 32`")
+
+
+def _is_guessable(text: str) -> bool:
+    """Tell whether a text is made of repeated, well-known or successive characters."""
+    doubled = (text + text).find(text, 1)
+    own = _WELL_KNOWN.sub("", text[:doubled])
+    steps = sum(abs(ord(one) - ord(next_)) == 1 for one, next_ in pairwise(own))
+    return len(set(own)) < _OWN_CHARACTERS_MIN or 2 * steps > len(own)
