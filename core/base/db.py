@@ -68,8 +68,8 @@ def connect(
     elif "options" in libpq or "service" not in libpq:  # A service may have options of its own.
         libpq["options"] = f"{session.first_options(chosen)} {libpq.get('options') or environment_options()}"
 
-    def open_one() -> _Watched:
-        connection = _Watched.connect(autocommit=True, prepare_threshold=None if pooler else 5, **libpq)  # type: ignore[arg-type]
+    def open_one() -> Watched:
+        connection = Watched.connect(autocommit=True, prepare_threshold=None if pooler else 5, **libpq)  # type: ignore[arg-type]
         try:
             make_ready(connection)
         except BaseException:  # Otherwise its server process would live until the garbage is searched for.
@@ -77,7 +77,7 @@ def connect(
             raise
         return connection
 
-    def make_ready(connection: _Watched) -> None:
+    def make_ready(connection: Watched) -> None:
         connection.watch(time.monotonic() + OPEN_S)
         connection.isolation_level = IsolationLevel.READ_COMMITTED
         # NUMERIC becomes an int of any size, because the domain allows whole numbers only.
@@ -122,7 +122,7 @@ _pools: WeakKeyDictionary[Engine, _Pools] = WeakKeyDictionary()
 """The pools of each engine. They go when the engine goes."""
 
 
-class _Watched(psycopg.Connection[Any]):
+class Watched(psycopg.Connection[Any]):
     """A connection whose uses have deadlines."""
 
     is_used = False
@@ -134,6 +134,11 @@ class _Watched(psycopg.Connection[Any]):
         if self._lifeline is None:
             self._lifeline = Lifeline(self)
         WATCH.start(self._lifeline.handle, deadline)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a use is under way that has a deadline."""
+        return self._lifeline is not None and WATCH.is_under_way(self._lifeline.handle)
 
     def unwatch(self) -> bool:
         """End the use. Returns False if it was cut."""
@@ -229,7 +234,7 @@ def _using(engine: Engine, pool: Engine, within_s: float | None) -> Iterator[Con
     deadline = time.monotonic() + (within_s or _pools[engine].within_s)
     with _translating(), _opened(pool) as conn:
         watched = driver(conn)
-        assert isinstance(watched, _Watched)
+        assert isinstance(watched, Watched)
         watched.watch(deadline)
         watched.is_used = True
         try:

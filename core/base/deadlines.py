@@ -52,9 +52,9 @@ class Watch:
         with self._cutting:  # The cut may be under way.
             return False
 
-    def under_way(self) -> int:
-        """Count the uses that have not ended."""
-        return len(self._deadlines)
+    def is_under_way(self, handle: int) -> bool:
+        """Tell whether a use has begun and has not ended."""
+        return handle in self._deadlines
 
     def forget(self, handle: int) -> None:
         """Close a handle that nobody uses any more."""

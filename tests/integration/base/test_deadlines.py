@@ -139,9 +139,14 @@ def test_a_use_that_is_overdue_and_done_leaves_no_broken_connection(engine: Engi
 
 
 def test_many_short_uses_leave_nothing_to_watch(engine: Engine) -> None:
+    used = set()
     for _ in range(50):
-        read(engine)
-    assert db.WATCH.under_way() == 0
+        with reading(engine) as conn:
+            driver = db.driver(conn)
+            assert isinstance(driver, db.Watched)
+            assert driver.is_watched
+            used.add(driver)
+    assert not any(driver.is_watched for driver in used)
 
 
 def test_a_handle_that_is_forgotten_is_never_cut() -> None:
