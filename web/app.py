@@ -16,6 +16,7 @@ from uuid_utils import uuid7
 from werkzeug.routing import BaseConverter
 
 from core.base import tracing
+from core.base.actors import ANONYMOUS, MASTER, NOBODY, bind
 from core.base.errors import ErrorCode
 from core.doors.loopback import is_loopback_address
 from web import (
@@ -119,6 +120,7 @@ def _key_check(secret_key: str | None, open_paths: frozenset[str]) -> Callable[[
             if wait_s := guesses.wait_s(request.environ.get("REMOTE_ADDR", "")):
                 return rates.too_many("too many wrong keys came from this address", wait_s)
             return errors.error_response(ErrorCode.AUTH_INVALID_API_KEY, "Invalid API key")
+        bind(MASTER)
         return None
 
     return check
@@ -127,6 +129,7 @@ def _key_check(secret_key: str | None, open_paths: frozenset[str]) -> Callable[[
 def _refuse_others() -> Response | None:
     """Answer only this machine. Without a key, ``web.serve`` listens on loopback alone, but another server may not."""
     if is_loopback_address(request.environ.get("REMOTE_ADDR", "")):
+        bind(ANONYMOUS)
         return None
     text = "the service has no key, so it answers its own machine alone: set PACIOLI_SECRET_KEY"
     return errors.error_response(ErrorCode.AUTH_MISSING_API_KEY, text)
@@ -145,6 +148,7 @@ def _with_headers(wsgi: Wsgi) -> Wsgi:
         request_id = given if given and _REQUEST_ID.fullmatch(given) else str(uuid7())
         environ[wire.REQUEST_ID] = request_id
         bind_contextvars(request_id=request_id)
+        bind(NOBODY)
         started = time.perf_counter()
         answered = ""
 
@@ -166,6 +170,7 @@ def _with_headers(wsgi: Wsgi) -> Wsgi:
             if every or (took_s > SLOW_S and "wait=" not in environ.get("QUERY_STRING", "")):
                 _log(environ, answered, took_s)
             clear_contextvars()  # The thread, and whatever it does next, is not this request's.
+            bind(NOBODY)
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         # No text column of Postgres can hold NUL, so no such path or parameter names anything.

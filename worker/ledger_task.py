@@ -7,6 +7,7 @@ from celery import Task
 from structlog.contextvars import bound_contextvars, clear_contextvars
 
 from core.base import logs, tracing
+from core.base.actors import TICK, acting_for
 from core.base.errors import TransientError
 
 logger = structlog.get_logger()
@@ -25,7 +26,7 @@ class LedgerTask(Task):  # type: ignore[misc]
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         clear_contextvars()  # A task that was killed by its time limit leaves its own.
         parent = None if self.request.called_directly else self.request.get(tracing.TRACEPARENT)
-        with bound_contextvars(**self._context()), tracing.span(self.name, parent=parent):
+        with bound_contextvars(**self._context()), acting_for(TICK), tracing.span(self.name, parent=parent):
             try:
                 return super().__call__(*args, **kwargs)
             except TransientError as error:

@@ -5,6 +5,7 @@ LedgerError
 ├── NotFound            there is no ledger, balance, transaction or job of that ID
 ├── Conflict            the request is at odds with what is already there
 │   └── ReferenceConflict   the reference names another transaction
+├── Forbidden           the key may not do it
 ├── TooSlow             the request would read more than it may
 ├── TransientError      the database was busy, gone or restarting; the same call may work next time
 ├── Backpressure        too much waits already; the same call may work later
@@ -54,6 +55,8 @@ class ErrorCode(StrEnum):
     """The request has no key."""
     AUTH_INVALID_API_KEY = "AUTH_INVALID_API_KEY"
     """The key is not the right one."""
+    AUTH_INSUFFICIENT_PERMISSIONS = "AUTH_INSUFFICIENT_PERMISSIONS"
+    """The key's scopes do not cover the request."""
     LGR_NOT_FOUND = "LGR_NOT_FOUND"
     """There is no ledger of that ID."""
     IDT_NOT_FOUND = "IDT_NOT_FOUND"
@@ -149,6 +152,14 @@ class ReferenceConflict(Conflict):
             f"by a transaction whose {field} differs",
             {"reference": reference, "field": field, "transaction_id": transaction_id},
         )
+
+
+class Forbidden(LedgerError):
+    """The scopes of the key do not cover a right that the request needs."""
+
+    def __init__(self, right: str) -> None:
+        text = f"Insufficient permissions for {right}"
+        super().__init__(ErrorCode.AUTH_INSUFFICIENT_PERMISSIONS, text, {"required": right})
 
 
 class TooSlow(LedgerError):

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from core.base import actors
 from core.base.errors import TransientError
 from core.funding import plan as funding_plan
 from core.funding import posting_store, row_store, run_store
@@ -48,7 +49,12 @@ def post_piece(conn: Connection, job: JobRow, run: RunRow, now: datetime, progre
     rows = rows[:size]
     if not rows:
         return {}
-    submission = Submission(_drafts(job, terms, run, rows), atomic=terms.atomic, request_id=run.run_id)
+    submission = Submission(
+        _drafts(job, terms, run, rows),
+        atomic=terms.atomic,
+        request_id=run.run_id,
+        actor=actors.current().through(actors.Part.FUNDING),
+    )
     _append(conn, submission)
     accepted = submission.accepted
     seqs = [one.seq for one in accepted]

@@ -10,6 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
+from core.base.actors import Actor, current
 from core.base.errors import ReferenceConflict
 from core.base.logs import request_id
 from core.base.tracing import traceparent
@@ -35,6 +36,8 @@ class Submission:
     error: Exception | None = None
     request_id: str | None = field(default_factory=request_id)
     """The request that brought the drafts. The rows of the log keep it."""
+    actor: Actor = field(default_factory=current)
+    """Who asked for it, and the part of the service that does it."""
     trace: str | None = field(default_factory=traceparent)
     """The trace of the request, if there is one."""
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from msgspec.structs import replace
 from sqlalchemy import Connection, Engine
 
-from core.base import clock
+from core.base import actors, clock
 from core.base.db import reading
 from core.base.errors import ReferenceConflict
 from core.base.fence import locking
@@ -58,7 +58,7 @@ def _accept_scheduled(engine: Engine, now: datetime, queues: set[int]) -> int:
             for draft in drafts
         ]
         # Each is a submission of its own, because each was accepted by itself.
-        submissions = [Submission([draft], request_id=TICK) for draft in drafts]
+        submissions = [Submission([draft], request_id=TICK, actor=actors.TICK) for draft in drafts]
         _append(conn, submissions, _with_legs_called_by_id, queues)
     trail.accepted(submissions)
     return len(drafts)
@@ -74,7 +74,7 @@ def _settle_due(engine: Engine, now: datetime, queues: set[int]) -> int:
         submissions = []
         for transaction_id, kind in kinds.items():
             if drafts := holds.due_settlements(conn, transaction_id, Kind(kind)):
-                submissions.append(Submission(drafts, request_id=TICK))
+                submissions.append(Submission(drafts, request_id=TICK, actor=actors.TICK))
         if submissions:
             _append(conn, submissions, append.called_by_id, queues)
     trail.accepted(submissions)

@@ -35,6 +35,7 @@ STATUS: dict[ErrorCode, int] = {
     ErrorCode.QUEUE_BACKPRESSURE: 503,
     ErrorCode.AUTH_MISSING_API_KEY: 401,
     ErrorCode.AUTH_INVALID_API_KEY: 401,
+    ErrorCode.AUTH_INSUFFICIENT_PERMISSIONS: 403,
     ErrorCode.LGR_NOT_FOUND: 404,
     ErrorCode.IDT_NOT_FOUND: 404,
     ErrorCode.BAL_NOT_FOUND: 404,
