@@ -60,6 +60,16 @@ def to_text(minor: int, precision: int) -> str:
     return f"{sign}{text[:-places]}.{fraction}" if fraction else sign + text[:-places]
 
 
+def grouped(minor: int, precision: int) -> str:
+    """Write minor units as people read amounts: ``-1,234.50`` at precision 100. Cents stay, also those that are zero."""
+    whole, point, fraction = to_text(minor, precision).partition(".")
+    digits = str(precision)
+    if digits == "1" + "0" * (len(digits) - 1) and len(digits) > 1:
+        point, fraction = ".", fraction.ljust(len(digits) - 1, "0")
+    sign = "-" if whole.startswith("-") else ""
+    return f"{sign}{int(whole.removeprefix('-')):,}{point}{fraction}"
+
+
 @lru_cache(maxsize=256)
 def _decimal_places(precision: int) -> int | None:
     """Count the decimal places that show every multiple of 1/precision exactly. None means that no number does."""

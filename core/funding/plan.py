@@ -4,7 +4,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from core.base.money import to_text
+from core.base.money import grouped
 from core.funding import row_store, run_store
 from core.funding.job_store import JobRow
 from core.funding.requests import FundingTerms
@@ -46,10 +46,10 @@ def plan_of(conn: Connection, job: JobRow, run: UUID, *, list: UUID | None = Non
         return Plan(list, rows, amount, None, None)
     if terms.until_limit:
         return Plan(list, rows, amount, row_store.last_row_within(conn, list, room), None)
-    asked, able = to_text(amount, job.precision), to_text(room, job.precision)
+    asked, able = grouped(amount, job.precision), grouped(room, job.precision)
     (first,) = row_store.read_rows(conn, list, after=row_store.last_row_within(conn, list, room), limit=1)
     under_way = run_store.unposted_amount(conn, job.source)
-    beside = f" beside the {to_text(under_way, job.precision)} that other runs have yet to post" if under_way else ""
+    beside = f" beside the {grouped(under_way, job.precision)} that other runs have yet to post" if under_way else ""
     refusal = {
         "reason": "LIMIT",
         "message": f"the run needs {asked} {job.currency}, and the pool can pay {able}{beside}; "

@@ -8,26 +8,26 @@ from pacioli_client.answers.funding import Job
 from pacioli_client.answers.service import Queue
 from pacioli_client.answers.transactions import Batch, QueuePosition, Transaction
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from core.base.money import to_text
 from ops.cli.show.funding import forecast_text
-from ops.cli.show.text import BAD, QUIET, money, plain, status_text, table, time
+from ops.cli.show.tables import Facts
+from ops.cli.show.text import BAD, QUIET, duration, money, plain, status_text, table, time
 
 
 def print_queues(out: Console, found: Sequence[Queue]) -> None:
     """Print how long each queue is, and how fast it moves."""
-    columns = ("queue", "waiting", "oldest", "per second", "decided", "cursor", "last drained")
-    queues = table(*columns, right=columns[:-1])
+    columns = ("queue", "waiting", "oldest", "per second", "decided", "cursor", "last drained (UTC)")
+    queues = table(*columns, right=columns[:-1], drop=("cursor", "last drained (UTC)"))
     for queue in found:
         queues.add_row(
             str(queue.number),
             f"{queue.depth:,}",
-            "" if queue.oldest_age_s is None else f"{queue.oldest_age_s:.1f} s",
+            "" if queue.oldest_age_s is None else duration(float(queue.oldest_age_s)),
             f"{queue.rate_per_s:,.0f}",
             f"{queue.decided:,}",
-            str(queue.cursor),
+            f"{queue.cursor:,}",
             time(queue.last_drained_at) if queue.last_drained_at else "never",
         )
     out.print(queues)
@@ -38,9 +38,7 @@ def print_balance(
 ) -> None:
     """Print a balance: its sums, what may be spent, what funding jobs will draw, and its last entries."""
     out.print(Text(f"{plain(row.indicator or row.balance_id)} in {plain(row.currency)}", style="bold"))
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column()
-    facts.add_column(justify="right")
+    facts = Facts()
     for name, minor in (
         ("credits", row.credit_balance),
         ("debits", row.debit_balance),
@@ -49,7 +47,7 @@ def print_balance(
         ("expected by inflight credits", row.inflight_credit_balance),
         ("available", row.available_balance),
     ):
-        facts.add_row(name, Text(money(minor, precision), style=BAD if minor < 0 else ""))
+        facts.add(name, Text(money(minor, precision), style=BAD if minor < 0 else ""), right=True)
     out.print(facts)
     unit = "in minor units, for it has no transactions yet" if precision is None else f"precision {precision}"
     out.print(Text(f"{row.balance_id}, version {row.version}, {unit}", style=QUIET))
@@ -59,7 +57,8 @@ def print_balance(
     if not entries:
         out.print("no entries yet\n")
         return
-    lines = table("at", "debit", "credit", "balance", "with", "reference", right=("debit", "credit", "balance"))
+    columns = ("at (UTC)", "debit", "credit", "balance", "with", "reference")
+    lines = table(*columns, right=columns[1:4], drop=("reference", "at (UTC)"))
     for entry in entries:
         amount = money(entry.precise_amount, precision)
         lines.add_row(
@@ -82,27 +81,25 @@ def print_transaction(out: Console, row: Transaction, names: Mapping[str, str]) 
     left = f"{money(row.precise_amount, row.precision)} {plain(row.currency)}"
     head.append(f"  {left if row.precise_amount else 'all that is left'}", style="bold")
     out.print(head)
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style=QUIET)
-    facts.add_column(overflow="fold")
-    facts.add_row("from", plain(names.get(row.source, row.source)) or "several")
-    facts.add_row("to", plain(names.get(row.destination, row.destination)) or "several")
-    facts.add_row("description", plain(row.description))
-    facts.add_row("reference", plain(row.reference))
-    facts.add_row("id", row.transaction_id)
+    facts = Facts()
+    facts.add("from", plain(names.get(row.source, row.source)) or "several")
+    facts.add("to", plain(names.get(row.destination, row.destination)) or "several")
+    facts.add("description", plain(row.description))
+    facts.add("reference", plain(row.reference))
+    facts.add("id", row.transaction_id)
     if row.parent_transaction:
-        facts.add_row("belongs to", plain(row.parent_transaction))
+        facts.add("belongs to", plain(row.parent_transaction))
     if row.sequence:
-        facts.add_row("sequence", f"{row.sequence}")
+        facts.add("sequence", f"{row.sequence}")
     if (hold := row.inflight_amounts) is not UNSET and hold:
         parts = (("committed", hold.committed), ("voided", hold.voided), ("remaining", hold.remaining))
-        facts.add_row("hold", ", ".join(f"{name} {money(minor, row.precision)}" for name, minor in parts))
+        facts.add("hold", ", ".join(f"{name} {money(minor, row.precision)}" for name, minor in parts))
     for step in row.timeline:
-        facts.add_row(step.status, time(step.at))
+        facts.add(step.status, time(step.at))
     if row.rejection:
-        facts.add_row("why", plain(row.rejection.message))
+        facts.add("why", plain(row.rejection.message))
     if row.queue:
-        facts.add_row("in line", _position_text(row.queue))
+        facts.add("in line", _position_text(row.queue))
     out.print(facts)
     if row.legs:
         rows = table("leg", "from", "to", "amount", "status", right=("amount",))

@@ -116,7 +116,6 @@ def print_jobs(out: Console, jobs: Sequence[tuple[Job, Run | None]]) -> None:
         out.print("no funding jobs: `pacioli fund --help` says how to make one")
         return
     rows = table("job", "name", "status", "pool", "when", "next run (UTC)", "last run", "rows", right=("rows",))
-    rows.columns[0].no_wrap = True  # It is there to be copied.
     for job, run in jobs:
         rows.add_row(
             job.job_id,
@@ -138,7 +137,6 @@ def print_runs(out: Console, job: Job, runs: Sequence[Run]) -> None:
         return
     columns = ("run", "due (UTC)", "status", "rows", "accepted", "applied", "rejected", "not posted", "amount")
     rows = table(*columns, right=columns[3:])
-    rows.columns[0].no_wrap = True
     for run in runs:
         rejected = run.rows_rejected or 0
         rows.add_row(

@@ -2,22 +2,22 @@
 
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 import click
 import msgspec
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from core.base.money import to_text
+from core.base.money import grouped
+from ops.cli.show.tables import QUIET as QUIET
+from ops.cli.show.tables import Table
 
 PIPE_WIDTH = 160
 """The width in columns where there is no terminal."""
 
-GOOD, BAD, QUIET = "green", "bold red", "dim"
+GOOD, BAD = "green", "bold red"
 STATUS_STYLES = {
     "APPLIED": GOOD,
     "INFLIGHT": "cyan",
@@ -47,12 +47,19 @@ def console(*, stderr: bool = False, quiet: bool = False) -> Console:
     return Console(markup=False, highlight=False, emoji=False, stderr=stderr, quiet=quiet, width=width)
 
 
-def table(*columns: str, title: str | None = None, right: Sequence[str] = ()) -> Table:
-    """Make a table with these headings. The columns in ``right`` hold numbers."""
-    new = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
-    for column in columns:
-        new.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    return new
+def table(
+    *columns: str,
+    title: str | None = None,
+    right: Sequence[str] = (),
+    wrap: Sequence[str] = (),
+    drop: Sequence[str] = (),
+) -> Table:
+    """Make a table with these headings. The columns in ``right`` hold numbers.
+
+    On a narrow terminal the columns in ``wrap`` are wrapped at spaces, as columns named for prose are, such as "why". Then the
+    columns in ``drop`` are left out, the first one first. Then each row is stacked. Words are never broken.
+    """
+    return Table(columns, title=title, right=right, wrap=wrap, drop=drop)
 
 
 def status_text(status: str) -> Text:
@@ -62,12 +69,7 @@ def status_text(status: str) -> Text:
 
 def money(minor: int, precision: int | None) -> str:
     """Format an amount for people: ``-1,234.50`` at precision 100. Without a precision it is minor units."""
-    whole, point, fraction = to_text(minor, precision or 1).partition(".")
-    digits = str(precision or 1)
-    if digits == "1" + "0" * (len(digits) - 1) and len(digits) > 1:
-        point, fraction = ".", fraction.ljust(len(digits) - 1, "0")
-    sign = "-" if whole.startswith("-") else ""
-    return f"{sign}{int(whole.removeprefix('-')):,}{point}{fraction}"
+    return grouped(minor, precision or 1)
 
 
 def plain(text: str) -> str:
@@ -80,9 +82,48 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def more(shown: int, total: int | None, how: str) -> str:
+    """Say how many rows are not shown, and how to see them. It is empty when all are. ``total`` is None when nobody counted."""
+    if total is None:
+        return f"and more: {how}"
+    return f"and {total - shown:,} more: {how}" if total > shown else ""
+
+
 def time(at: datetime) -> str:
-    """Format a time, to the second."""
+    """Format a time, to the second, in the zone that it has. The heading or the sentence around it says which."""
     return f"{at:%Y-%m-%d %H:%M:%S}"
+
+
+def moment(at: datetime) -> str:
+    """Format a time to the millisecond, with its zone, for where it matters how long something took."""
+    at = at.astimezone(UTC)
+    return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03} UTC"
+
+
+def duration(seconds: float) -> str:
+    """Format how long something took: ``7 ms``, ``2.4 s``, ``3 min``, ``5 h`` or ``12 days``."""
+    if seconds < 1:
+        return f"{seconds * 1000:,.0f} ms"
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.0f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def clock(at: datetime, zone: tzinfo | None = None) -> str:
+    """Format a time that a person has chosen: in a zone, with its weekday, and in UTC beside it.
+
+    The default is the zone of this machine.
+    """
+    local = at.astimezone(zone)
+    shown = f"{local:%a %Y-%m-%d %H:%M}{f':{local:%S}' if local.second else ''}"
+    name = local.tzname() or ""
+    offset = local.utcoffset()
+    if not offset:
+        return f"{shown} UTC"
+    name = name if name.isalpha() else f"UTC{local:%z}"
+    other = at.astimezone(UTC)
+    return f"{shown} {name}, {f'{other:%H:%M}' if other.date() == local.date() else f'{other:%a %H:%M}'} UTC"
 
 
 def print_json(value: Any) -> None:

@@ -148,7 +148,7 @@ def test_a_run_that_is_refused_exits_with_1(ledger: Ledger, run: Run, file: Call
     result = run("fund", file("@Ana,10.01"), *POOL)
     assert result.exit_code == 1
     assert "REFUSED" in result.stdout
-    assert "the run needs 10.01 USD, and the pool can pay 10" in result.stdout
+    assert "the run needs 10.01 USD, and the pool can pay 10.00" in result.stdout
     assert f"once the pool can pay: pacioli funding run {jobs(ledger.engine)[0].job_id}" in result.stdout
     body = body_of(run("fund", file("@Ana,10.01"), *POOL, "--json"), 1)
     assert body["run"]["refusal"]["short_by"] == 1
@@ -473,7 +473,7 @@ def test_a_dry_run_shows_what_it_would_come_to_and_keeps_nothing(
     assert "new balances" in out and "@Ana" in out  # A name that is mistyped would be seen here.
     refused = run("fund", file("@Ana,11"), *POOL, "--dry-run")
     assert refused.exit_code == 1
-    assert "the run needs 11 USD, and the pool can pay 10" in refused.stdout
+    assert "the run needs 11.00 USD, and the pool can pay 10.00" in refused.stdout
     part = run("fund", file("@Ana,9", "@Ben,2"), *POOL, "--dry-run", "--until-limit")
     assert part.exit_code == 1
     assert "beyond the limit" in part.stdout

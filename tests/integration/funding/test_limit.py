@@ -67,7 +67,7 @@ def test_a_run_beyond_the_limit_is_refused_before_its_first_row_with_the_sum(led
     assert [each.status for each in progress.ended] == ["REFUSED"]
     assert run.refusal is not None and json.loads(run.refusal) == {
         "reason": "LIMIT",
-        "message": "the run needs 1.51 USD, and the pool can pay 1.5; row 2 is the first that is too much",
+        "message": "the run needs 1.51 USD, and the pool can pay 1.50; row 2 is the first that is too much",
         "requested": 151,
         "available": 150,
         "short_by": 1,

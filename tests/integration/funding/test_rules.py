@@ -182,4 +182,4 @@ def test_what_another_job_has_yet_to_post_is_not_promised_twice(
     assert [row.status for row in posted_by_job(ledger, first)] == [APPLIED] * 7
     assert [row.status for row in posted_by_job(ledger, second)] == ([APPLIED] if until_limit else [])
     refusal = read_run(ledger, second).refusal
-    assert until_limit or "can pay 0.05 beside the 0.5 that other runs have yet to post" in (refusal or "")
+    assert until_limit or "can pay 0.05 beside the 0.50 that other runs have yet to post" in (refusal or "")
