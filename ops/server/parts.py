@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from core.doors.certificates import Certificate, pinned
+from ops.server import role_urls
 from ops.server.embedded import Child, Log
 
 _LIVED_S = 10.0
@@ -46,9 +47,10 @@ Parts = Callable[[Options, Mapping[str, str], Log], Sequence[Child]]
 
 def service_parts(options: Options, env: Mapping[str, str], log: Log) -> list[Child]:
     """Make web, beat and worker, in the order of a stop: those that bring work end before the one that does it."""
-    beat = Beat("beat", beat_command(), env=env, log=log)
+    of_others = role_urls.without(env, role_urls.NOTARY)  # Workers alone add checkpoints.
+    beat = Beat("beat", beat_command(), env=of_others, log=log)
     worker = Worker("worker", worker_command(options.workers), env=env, log=log)
-    return [Web(options, env=env, log=log), beat, worker]
+    return [Web(options, env=of_others, log=log), beat, worker]
 
 
 def web_command(listener: socket.socket, certificate: Certificate | None = None) -> list[str]:

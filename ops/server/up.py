@@ -17,10 +17,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import click
-import psycopg
 from filelock import FileLock, Timeout
 
-from core.base.database_url import DEFAULTS, parameters
 from core.base.lines import Lines
 from core.base.logs import is_terminal
 from core.base.secrets import remember
@@ -29,7 +27,7 @@ from core.base.settings import Settings, SettingsError, open_files, read, withou
 from core.doors import certificates
 from core.doors.certificates import Certificate
 from core.doors.loopback import is_loopback
-from ops.server import private
+from ops.server import private, role_urls
 from ops.server.embedded import Child, Postgres
 from ops.server.keys import API_KEY_FILE, CHAIN_KEY_FILE, kept, kept_api_key, new_chain_key
 from ops.server.parts import Options, Parts, service_parts
@@ -177,14 +175,16 @@ def _supervise(supervisor: Supervisor, options: Options, parts: Parts, migrate: 
         servers = _private_servers(options.data, env)
         supervisor.start(*servers.values())
         env |= {variable: server.url for variable, server in servers.items()}
+        if role_urls.APP in servers:
+            env |= role_urls.of_private(env[role_urls.APP])
         env["PACIOLI_CHAIN_KEY"] = _chain_key(options.data, env)
         env["PROMETHEUS_MULTIPROC_DIR"] = _empty_folder(options.data / "metrics")
         if supervisor.finish(Child("migrate", migrate, env=env, log=_print_line)) != 0:
             raise StartError("the migrations failed: see their lines above")
-        supervisor.start(*parts(options, env, _print_line))
+        supervisor.start(*parts(options, role_urls.without(env, role_urls.OWNER), _print_line))
         for name, place in (
             ("data", str(options.data)),
-            ("Postgres", env["DATABASE_URL"]),
+            ("Postgres", env[role_urls.APP]),
             ("Redis" if env.get("REDIS_URL") else "broker", env.get("REDIS_URL") or env["BROKER_URL"]),
             ("web", options.web_url),
             ("API", f"{options.web_url}/docs"),
@@ -233,10 +233,8 @@ def _private_servers(data: Path, env: dict[str, str]) -> dict[str, Redis | Postg
         else:
             env |= broker_fallback(data)
             _print_line("pacioli", "no Redis or Valkey found: files in the data folder carry the messages, more slowly")
-    if url := env.get("DATABASE_URL"):
-        _check_database(url)
-    else:
-        servers["DATABASE_URL"] = Postgres(data, log=_print_line)
+    if not role_urls.check(env):
+        servers[role_urls.APP] = Postgres(data, log=_print_line)
     return servers
 
 
@@ -280,16 +278,6 @@ def _api_key(options: Options, settings: Settings) -> str | None:
         return kept_api_key(path)
     except (OSError, ValueError) as error:
         raise StartError(f"{path}: {error}") from None
-
-
-def _check_database(url: str) -> None:
-    try:
-        psycopg.connect(**(DEFAULTS | parameters(url))).close()  # type: ignore[arg-type]
-    except psycopg.Error as error:
-        reason = without_password(" ".join(str(error).split()))
-        raise StartError(
-            f"DATABASE_URL does not answer ({reason}): start that Postgres, or unset DATABASE_URL to get a private one"
-        ) from None
 
 
 @contextmanager
@@ -345,7 +333,9 @@ def _write_state(path: Path, options: Options, env: Mapping[str, str], pids: Pid
     """Write where everything is, for other commands. Only the owner may read it, because a URL can hold a password."""
     state = {
         "web_url": options.web_url,
-        "database_url": env.get("DATABASE_URL"),
+        "database_url": env.get(role_urls.APP),
+        "owner_url": env.get(role_urls.OWNER),
+        "notary_url": env.get(role_urls.NOTARY),
         "redis_url": env.get("REDIS_URL"),
         "broker_url": env.get("BROKER_URL"),
         "key_file": options.key_file and str(options.key_file),

@@ -35,7 +35,7 @@ def env(book: Running, tmp_path_factory: pytest.TempPathFactory) -> dict[str, st
     command = folder / "pacioli"
     command.write_text(f'#!/bin/sh\nPYTHONPATH="{pages.ROOT}" exec "{sys.executable}" -m ops.cli "$@"\n')
     command.chmod(0o755)
-    url = make_url(book.state["database_url"]).set(drivername="postgresql").render_as_string(hide_password=False)
+    url = make_url(book.state["owner_url"]).set(drivername="postgresql").render_as_string(hide_password=False)
     path = os.pathsep.join((str(folder), _tools_of_postgres(), os.environ["PATH"]))
     return {"PATH": path, "HOME": str(folder), "DATABASE_URL": url}
 

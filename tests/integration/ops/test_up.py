@@ -255,7 +255,7 @@ def test_up_is_ready_and_starts_again_what_died(start: Start) -> None:
     assert f"ready {up.state()['web_url']}" in up.lines
     assert any(f"`pacioli demo --data {up.data}`" in line for line in up.lines)
     assert f"API      {up.state()['web_url']}/docs" in up.lines
-    remember(up.state()["database_url"])
+    remember(up.state()["owner_url"])
     family = up.processes()
 
     for name in ("web", "worker", "redis", "postgres"):
@@ -268,7 +268,7 @@ def test_up_is_ready_and_starts_again_what_died(start: Start) -> None:
     # The grandchildren of the dead went with them.
     wait_until(lambda: ended(family))
 
-    wait_until(lambda: remembers(up.state()["database_url"]))
+    wait_until(lambda: remembers(up.state()["owner_url"]))
 
 
 def test_no_connection_is_refused_while_the_web_server_is_started_again(start: Start, database_url: str) -> None:
@@ -363,7 +363,7 @@ def test_a_signal_stops_everything(start: Start, database_url: str, signum: int)
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel does not end orphans")
 def test_a_killed_supervisor_takes_its_servers_along_and_the_next_finds_the_data(start: Start) -> None:
     up = start().wait_ready()
-    remember(up.state()["database_url"])
+    remember(up.state()["owner_url"])
     servers = [psutil.Process(up.pid(name)) for name in ("postgres", "redis", "web")]
     family = up.processes()
     up.stop(signal.SIGKILL)
@@ -373,7 +373,7 @@ def test_a_killed_supervisor_takes_its_servers_along_and_the_next_finds_the_data
         kill(family)
 
     again = start().wait_ready()
-    assert remembers(again.state()["database_url"])
+    assert remembers(again.state()["owner_url"])
     assert again.stop() == 0
 
 

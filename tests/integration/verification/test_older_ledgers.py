@@ -1,31 +1,21 @@
-"""A ledger that an earlier release wrote.
+"""A ledger that an earlier release wrote."""
 
-``ledger_0004.copy`` was written by the code right before a row of the log became a struct: all that its database held at
-migration 0004, as COPY prints it. It has transfers of every kind of limit, holds, commits, voids, refunds, splits,
-batches, a funding run, effective dates, odd texts, rejections, what is scheduled, what waits, and two signed checkpoints.
-It must stay as it is: it stands for the ledgers that are out there.
-"""
-
-import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from core import migrations
-from core.base.db import begin, connect, driver, reading
+from core.base.db import connect, reading
 from core.ledger.directory import Directory
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import digest_of
 from core.verification.history_store import history
 from core.verification.verify import verify_all, verify_since_checkpoint
 from tests.harness.factories import Ledger
-from tests.harness.history import KEY, NO_TRIGGERS
-
-WRITTEN = Path(__file__).with_name("ledger_0004.copy").read_bytes()
-ROWS, UNDECIDED, REJECTED = 160, 2, 33
+from tests.harness.history import KEY
+from tests.harness.older_ledger import REJECTED, ROWS, UNDECIDED, WRITTEN, load
 
 
 @pytest.fixture
@@ -36,13 +26,7 @@ def old(postgres: str) -> Iterator[Ledger]:
         conn.execute(text("DROP DATABASE IF EXISTS older"))
         conn.execute(text("CREATE DATABASE older"))
     engine = connect(make_url(postgres).set(database="older").render_as_string(hide_password=False))
-    migrations.upgrade(engine, "0004")
-    with begin(engine) as conn:
-        conn.execute(text(NO_TRIGGERS))
-        for statement, table, rows in re.findall(rb"(COPY (\w+) .*);\n((?:.*\n)*?)\\\.\n", WRITTEN):
-            conn.execute(text(f"DELETE FROM {table.decode()}"))
-            with driver(conn).cursor().copy(statement) as copy:
-                copy.write(rows)
+    load(engine)
     migrations.upgrade(engine)
     yield Ledger(engine, Directory(engine))
     engine.dispose()
