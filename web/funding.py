@@ -294,7 +294,9 @@ def _create(asked: FundingRequest, given: Iterable[Given] | None) -> Response:
     if asked.dry_run:
         tried = funding_dry_run.dry_run_job(ledger.engine, asked, given, ledger.directory, now)
         return wire.answer(dry_run_of(tried))
-    job, first, replayed = funding_create.create_job(ledger.engine, asked, given, ledger.directory, now)
+    job, first, replayed = funding_create.create_job(
+        ledger.engine, asked, given, ledger.directory, now, repeated_within=ledger.funding_repeat
+    )
     ledger.doorbell.wake(celeryconfig.FUND)
     return _once(new_job_of(job, first), replayed)
 

@@ -4,6 +4,7 @@ import gc
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 
 import structlog
@@ -62,6 +63,8 @@ class Service:
     allowed_hosts: frozenset[str]
     rate: Rate | None
     ledger_metrics: LedgerCollector
+    funding_repeat: timedelta
+    """The time within which an equal funding job is a repetition."""
 
     def announce(self, cursors: dict[int, int]) -> None:
         """Wake the requests that wait for what a drain in this process has decided. A lost message does no harm."""
@@ -121,6 +124,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
         settings.allowed_hosts or frozenset(),
         settings.rate,
         LedgerCollector(engine),
+        timedelta(seconds=settings.funding_repeat_s),
     )
 
 

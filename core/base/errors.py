@@ -103,6 +103,8 @@ class ErrorCode(StrEnum):
     """The list of recipients is wrong."""
     FND_DUPLICATE_REFERENCE = "FND_DUPLICATE_REFERENCE"
     """The reference names another funding job."""
+    FND_REPEATED = "FND_REPEATED"
+    """A funding job with the same pool, rows and terms was created lately, or is not over. ``again`` creates another."""
     META_INVALID_ENTITY_ID = "META_INVALID_ENTITY_ID"
     """The ID is of a kind that has no metadata."""
     META_ENTITY_NOT_FOUND = "META_ENTITY_NOT_FOUND"

@@ -319,6 +319,16 @@ class Settings(Struct, frozen=True, kw_only=True):
             default="3600",
         ),
     ]
+    funding_repeat_s: Annotated[
+        int,
+        Variable(
+            name="PACIOLI_FUNDING_REPEAT_S",
+            meaning="The seconds within which a funding job with the same pool, rows and terms is taken for a repetition: 409 "
+            "`FND_REPEATED`, unless it has a reference of its own or says `again`. A job that is not over counts for longer.",
+            parse=setting_values.count,
+            default="72000",
+        ),
+    ]
     traces_url: Annotated[
         str | None,
         Variable(

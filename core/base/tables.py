@@ -319,7 +319,12 @@ funding_jobs = Table(
     Column("runs_made", BigInteger, nullable=False, server_default="0", comment="for its schedule"),
     Column("skipped", BigInteger, nullable=False, server_default="0", comment="occurrences that came and were not run"),
     Column("created_at", Timestamp, nullable=False),
+    Column("content", LargeBinary, comment="of the pool, the money and the rows, to tell what was sent before"),
+    Column(
+        "repetition", BigInteger, nullable=False, server_default="0", comment="among the jobs of its content, from 0"
+    ),
     UniqueConstraint("reference", name="funding_jobs_reference_key"),
+    UniqueConstraint("content", "repetition", name="funding_jobs_content_key"),
     CheckConstraint("status IN ('ACTIVE', 'PAUSED', 'CANCELLED')", name="funding_jobs_status"),
     CheckConstraint("status <> 'CANCELLED' OR next_due IS NULL", name="funding_jobs_cancelled_is_never_due"),
 )
@@ -350,7 +355,7 @@ funding_runs = Table(
     Column("job", Uuid, ForeignKey("funding_jobs.id", name="funding_runs_job_fkey"), nullable=False),
     Column("occurrence", Text, nullable=False, comment="what it is for: a due time, or what it was asked for by"),
     Column("due_at", Timestamp, nullable=False),
-    Column("retry_of", Uuid, comment="the run whose rejected rows it posts again"),
+    Column("retry_of", Uuid, comment="the run whose rejected or unposted rows it posts"),
     Column("status", Text, nullable=False),
     Column("list", Uuid, comment="whose rows it posts; null before it starts"),
     Column("row_count", BigInteger),
@@ -364,7 +369,9 @@ funding_runs = Table(
     Column("started_at", Timestamp),
     Column("progressed_at", Timestamp),
     Column("ended_at", Timestamp),
-    UniqueConstraint("retry_of", name="funding_runs_retry_of_key"),
+    Column("applied", BigInteger, comment="rows that moved or hold money; null until all are decided"),
+    Column("applied_amount", MinorUnits, comment="what they moved or hold"),
+    Column("rejected", BigInteger),
     UniqueConstraint("job", "occurrence", name="funding_runs_occurrence_key"),
     CheckConstraint(
         "status IN ('PENDING', 'POSTING', 'POSTED', 'COMPLETED', 'REFUSED', 'CANCELLED')", name="funding_runs_status"
@@ -376,6 +383,18 @@ Index(
     funding_runs.c.due_at,
     funding_runs.c.id,
     postgresql_where=text("status IN ('PENDING', 'POSTING', 'POSTED')"),
+)
+
+Index("funding_runs_retry_of_idx", funding_runs.c.retry_of, postgresql_where=text("retry_of IS NOT NULL"))
+
+funding_retries = Table(
+    "funding_retries",
+    metadata,
+    Column("retry", Uuid, nullable=False, comment="the run that posts the row once more"),
+    Column("row", BigInteger, nullable=False),
+    Column("run", Uuid, nullable=False, comment="the run that rejected the row, or did not post it"),
+    PrimaryKeyConstraint("retry", "row", name="funding_retries_pkey"),
+    UniqueConstraint("run", "row", name="funding_retries_run_key"),
 )
 
 funding_postings = Table(

@@ -1,14 +1,14 @@
 """Create a funding job, after every term and every row of it is checked."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Engine
 
 from core.base.db import begin, reading
 from core.base.errors import Conflict, ErrorCode
-from core.funding import job_store, run_store
+from core.funding import job_store, repeats, run_store
 from core.funding.draft import draft_job, keep_rows
 from core.funding.job_store import JobRow
 from core.funding.jobs import AT_ONCE, get_job, insert_run_now
@@ -35,16 +35,24 @@ WRITE_WITHIN_S = 120.0
 
 
 def create_job(
-    engine: Engine, request: FundingRequest, given: Iterable[Given] | None, directory: Directory, now: datetime
+    engine: Engine,
+    request: FundingRequest,
+    given: Iterable[Given] | None,
+    directory: Directory,
+    now: datetime,
+    *,
+    repeated_within: timedelta = repeats.WITHIN,
 ) -> Created:
     """Check a request and store its job. A job that runs now gets its run in the same commit.
 
-    ``given`` are the rows of a file. They replace the recipients or the rule of the request.
+    ``given`` are the rows of a file. They replace the recipients or the rule of the request. The same content is not taken
+    a second time ``repeated_within`` the first, nor while the first job is not over, unless the request says so.
 
     Raises:
         InvalidRequest: the terms or the rows have problems, and all are listed.
         NotFound: there is no such source, or ledger (BAL_NOT_FOUND, LGR_NOT_FOUND).
-        Conflict: the reference belongs to a job with other content (FND_DUPLICATE_REFERENCE).
+        Conflict: the reference belongs to a job with other content (FND_DUPLICATE_REFERENCE), or the same was sent before
+            (FND_REPEATED).
         TransientError: the database was busy or gone. With a reference, the same request may be sent again.
     """
     # A repeated request is checked as of its first time, because its due time may have passed since.
@@ -56,7 +64,8 @@ def create_job(
     draft = draft_job(request, given, directory, asked_at, is_new=prior is None)
     with begin(engine, within_s=WRITE_WITHIN_S) as conn:
         job, _ = keep_rows(conn, draft, directory, now)
-        if job_store.insert_job(conn, job):
+        is_checked = not request.reference if request.again is None else not request.again
+        if repeats.insert_new(conn, job, since=now - repeated_within if is_checked else None):
             run = insert_run_now(conn, job, now) if draft.runs_now else None
             return Created(get_job(conn, job.job_id), run, False)
         conn.rollback()

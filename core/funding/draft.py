@@ -12,11 +12,12 @@ from sqlalchemy import Connection
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_key
 from core.base.problems import refusal
-from core.funding import job_store, plan, recipients, row_check, row_store, schedule
+from core.funding import plan, recipients, row_check, row_store, schedule
 from core.funding.job_store import JobRow
 from core.funding.jobs import INVALID
 from core.funding.plan import listing_of
 from core.funding.recipients import Given
+from core.funding.repeats import content_of
 from core.funding.requests import FundingRequest, FundingTerms
 from core.funding.row_check import Pool
 from core.funding.terms import schedule_of, terms_from, terms_problems
@@ -36,6 +37,7 @@ class JobDraft(NamedTuple):
 
     name: str
     reference: str
+    """Empty when the request has none."""
     source: str
     currency: str
     precision: int
@@ -47,6 +49,7 @@ class JobDraft(NamedTuple):
     given: Iterable[Given] | None
     next_due: datetime | None
     runs_now: bool
+    description: str | None
 
 
 def draft_job(
@@ -102,10 +105,20 @@ def draft_job(
         )
     rows = recipients.of_list(request.recipients) if request.recipients is not None else given
     fix = fixed is None and asked is not None and directory.check_precision
-    name = request.name or ""
-    ledger_id = None if request.rule is None else request.rule.ledger_id
-    reference = request.reference or f"{job_store.JOB_PREFIX}{new_key()}"
-    return JobDraft(name, reference, source, currency, precision, fix, terms, ledger_id, rows, next_due, runs_now)
+    return JobDraft(
+        name=request.name or "",
+        reference=request.reference or "",
+        source=source,
+        currency=currency,
+        precision=precision,
+        fix_precision=fix,
+        terms=terms,
+        ledger_id=None if request.rule is None else request.rule.ledger_id,
+        given=rows,
+        next_due=next_due,
+        runs_now=runs_now,
+        description=request.description,
+    )
 
 
 def _before(terms: FundingTerms, now: datetime) -> datetime:
@@ -116,7 +129,8 @@ def _before(terms: FundingTerms, now: datetime) -> datetime:
 def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: datetime) -> tuple[JobRow, set[str]]:
     """Check and store the rows, and create the balances that they name.
 
-    The caller stores the job. Returns the job, and the ``@Names`` of the balances that were created.
+    The caller stores the job, and makes a reference for it if it has none. Returns the job, and the ``@Names`` of the
+    balances that were created.
 
     Raises:
         InvalidRequest: a row is wrong (FND_INVALID_RECIPIENTS), or an atomic job has too many rows.
@@ -160,7 +174,7 @@ def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: date
         now,
         0,
     )
-    return job, created
+    return job._replace(content=content_of(conn, job, draft.description)), created
 
 
 def _create_balances(

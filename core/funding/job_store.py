@@ -45,6 +45,10 @@ class JobRow(NamedTuple):
     created_at: datetime
     unfinished: int
     """The number of its runs that are not over."""
+    content: bytes | None = None
+    """SHA-256 over the pool, the money and the rows; None for a job of an older release."""
+    repetition: int = 0
+    """The number of earlier jobs with the same content."""
 
     @property
     def job_id(self) -> str:
@@ -60,17 +64,44 @@ SELECT j.id, reference, name, j.source, 'bln_' || b.balance_id, b.indicator, j.c
            FROM funding_runs
            WHERE job = j.id
              AND funding_runs.status IN ('PENDING', 'POSTING', 'POSTED')
-       )
+       ),
+       content, repetition
 FROM funding_jobs AS j
 JOIN balances AS b ON b.id = j.source
 """
 
 _INSERT = """
 INSERT INTO funding_jobs (id, reference, name, source, currency, precision, terms, digest, row_count, amount,
-                          status, next_due, runs_made, skipped, created_at)
+                          status, next_due, runs_made, skipped, created_at, content, repetition)
 VALUES (%(id)s, %(reference)s, %(name)s, %(source)s, %(currency)s, %(precision)s, %(terms)s, %(digest)s,
-        %(row_count)s, %(amount)s, %(status)s, %(next_due)s, %(runs_made)s, %(skipped)s, %(created_at)s)
-ON CONFLICT ON CONSTRAINT funding_jobs_reference_key DO NOTHING
+        %(row_count)s, %(amount)s, %(status)s, %(next_due)s, %(runs_made)s, %(skipped)s, %(created_at)s,
+        %(content)s, %(repetition)s)
+ON CONFLICT DO NOTHING
+"""
+
+# Served by the key of content and repetition. A job that is over and has posted nothing has paid nobody.
+_FIND_SAME = f"""{_SELECT}
+WHERE content = %(content)s
+  AND (
+      status <> 'CANCELLED' AND next_due IS NOT NULL
+      OR EXISTS (
+          SELECT
+          FROM funding_runs
+          WHERE job = j.id
+            AND (
+                funding_runs.status IN ('PENDING', 'POSTING', 'POSTED')
+                OR posted > 0 AND j.created_at > %(since)s
+            )
+      )
+  )
+ORDER BY repetition DESC
+LIMIT 1
+"""
+
+_REPETITIONS = """
+SELECT coalesce(max(repetition) + 1, 0)
+FROM funding_jobs
+WHERE content = %(content)s
 """
 
 _FIND = f"""{_SELECT}
@@ -137,8 +168,20 @@ WHERE id = %(id)s
 
 
 def insert_job(conn: Connection, job: JobRow) -> bool:
-    """Insert a job. Returns False when another job has its reference."""
+    """Insert a job. Returns False when another job has its reference, or its content and repetition."""
     return driver(conn).execute(_INSERT, job._asdict()).rowcount == 1
+
+
+def find_same(conn: Connection, content: bytes, since: datetime) -> JobRow | None:
+    """Find the newest job with this content that is not over, or that was made after ``since`` and posted a row."""
+    return _one(conn, _FIND_SAME, {"content": content, "since": since})
+
+
+def repetitions(conn: Connection, content: bytes) -> int:
+    """Count the jobs with this content, paid or not."""
+    row = driver(conn).execute(_REPETITIONS, {"content": content}).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def find_job(conn: Connection, job_id: str, *, lock: bool = False) -> JobRow | None:

@@ -81,6 +81,21 @@ GROUP BY 1, 2
 ORDER BY 1, 2
 """
 
+# Runs that are counted need no look at their rows. Status 4 is REJECTED.
+_APPLIED_BY_JOB = """
+SELECT coalesce(sum(coalesce(r.applied, live.rows)), 0), coalesce(sum(coalesce(r.applied_amount, live.amount)), 0)
+FROM funding_runs AS r
+LEFT JOIN LATERAL (
+    SELECT count(*) AS rows, coalesce(sum(o.amount), 0) AS amount
+    FROM funding_postings AS p
+    JOIN outcomes AS o ON o.seq = p.seq
+    WHERE r.applied IS NULL
+      AND p.run = r.id
+      AND o.status <> 4
+) AS live ON true
+WHERE r.job = %(job)s
+"""
+
 # One walk along the list's primary key, with a probe of each primary key at each row. LIMIT 1 keeps a probe apart:
 # where the planner's statistics know only small lists, it would join by run alone, and read the whole run at each row.
 _ROW_STATES = """
@@ -179,6 +194,13 @@ def undecided_piece(conn: Connection, run: RunRow) -> dict[int, int]:
 def tally(conn: Connection, run: UUID, *, after: int = 0, up_to: int = 2**63 - 1) -> list[Tally]:
     """Count the posted rows of a run by status and reason, from the row after ``after`` to row ``up_to``."""
     return [*map(Tally._make, driver(conn).execute(_TALLY, {"run": run, "after": after, "up_to": up_to}))]
+
+
+def applied_by_job(conn: Connection, job: UUID) -> tuple[int, int]:
+    """Count the rows that all runs of a job have applied, and their sum in minor units."""
+    row = driver(conn).execute(_APPLIED_BY_JOB, {"job": job}).fetchone()
+    assert row is not None
+    return int(row[0]), int(row[1])
 
 
 def row_states(conn: Connection, run: RunRow, *, limit: int, after: int, status: str | None) -> list[RowState]:

@@ -48,7 +48,11 @@ class FundingRequest(Struct, forbid_unknown_fields=True):
 
     name: str | None = None
     reference: str | None = None
-    """A reference of your own. A repeated request with it gets the first job and makes no other."""
+    """A reference of your own. A repeated request with it gets the first job and makes no other. Without one, the job gets
+    a reference from its content."""
+    again: bool | None = None
+    """True creates a job even if the same was sent before. False refuses that even with a reference of its own. The default
+    is false without a reference, and true with one."""
     source: str | None = None
     """The pool that pays: a balance ID, or the @Name of an internal balance."""
     currency: str | None = None

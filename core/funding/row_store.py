@@ -88,6 +88,15 @@ FROM funding_rows
 WHERE list = %(list)s
 """
 
+# A sum does not depend on the order of the rows. A large list needs no sort.
+_MIXED = """
+SELECT coalesce(sum(hashtextextended(
+    concat_ws(E'\t', destination, amount, coalesce(description, ''), coalesce(meta_data::text, '')), 0
+)::numeric), 0)
+FROM funding_rows
+WHERE list = %(list)s
+"""
+
 _LAST_ROW_WITHIN = """
 SELECT coalesce(max(row), 0)
 FROM (
@@ -204,6 +213,13 @@ def totals(conn: Connection, list: UUID) -> tuple[int, int]:
     row = driver(conn).execute(_TOTALS, {"list": list}).fetchone()
     assert row is not None
     return int(row[0]), int(row[1])
+
+
+def mixed(conn: Connection, list: UUID) -> str:
+    """Mix the rows of a list into one number, whatever their order. Returns its digits."""
+    row = driver(conn).execute(_MIXED, {"list": list}).fetchone()
+    assert row is not None
+    return str(row[0])
 
 
 def last_row_within(conn: Connection, list: UUID, room: int) -> int:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import click
+from msgspec.structs import replace
 from pacioli_client import Client, NewJob, Rule
 from pacioli_client.answers.balances import Balance
 from pacioli_client.answers.funding import DryRun
-from pacioli_client.errors import Invalid, NotFound, Unreachable
+from pacioli_client.errors import Conflict, Invalid, NotFound, Unreachable
 from pacioli_client.errors import Unavailable as Busy
 from pacioli_client.funding import CreatedJob, Sent
 from rich.console import Console
@@ -19,9 +20,10 @@ from core.base.money import MAX_PRECISION
 from core.funding.missed import Missed
 from core.funding.plan import MAX_ATOMIC
 from ops.cli import watch
+from ops.cli.asking import at_terminal, confirmed
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show import bars
-from ops.cli.show.funding import print_dry_run, print_problems
+from ops.cli.show.funding import print_dry_run, print_problems, repetition_text
 from ops.cli.show.text import console, plain, print_json
 from ops.cli.watch import LEFT_GOING
 from ops.server.instance import Unavailable
@@ -65,6 +67,9 @@ NUMBER = _Number()
 )
 @click.option(
     "--reference", help="A repeated command with the same reference does nothing twice. [default: a new one each time]"
+)
+@click.option(
+    "--again", is_flag=True, help="Pay even if the same was sent before. Otherwise that is asked, or refused."
 )
 @click.option("--allow-overdraft", is_flag=True, help="The pool may go below zero.")
 @click.option(
@@ -138,7 +143,7 @@ def fund(
             if dry_run:
                 _end_dry_run(out, asked, _try_out(client, asked, file, err), as_json)
                 return
-            made = _create(client, asked, file, err)
+            made = _create_once(client, asked, file, err)
         except Invalid as error:
             _print_invalid(out, error, as_json)
             raise
@@ -180,10 +185,13 @@ def _asked(name: str | None, rule: Rule | None, terms: dict[str, Any]) -> NewJob
     if terms["source"].startswith("@") and not terms["currency"]:
         raise click.UsageError(f"{terms['source']} may have several currencies: say which one, as in --currency USD")
     terms["name"] = terms["name"] or name or f"ledger {rule.ledger_id if rule else ''}"
-    # The reference is made here, so that the same command can be repeated when its answer is lost.
-    terms["reference"] = terms["reference"] or f"cli-{new_key()}"
+    again: bool | None = terms.pop("again") or None
+    # The reference is made here, so that the same command can be repeated when its answer is lost. It does not say that the
+    # same file is meant to be paid twice.
+    if not terms["reference"]:
+        terms["reference"], again = f"cli-{new_key()}", bool(again)
     given = {field: value for field, value in terms.items() if value is not None and value is not False}
-    return NewJob(**given, rule=rule)
+    return NewJob(**given, rule=rule, again=again)
 
 
 def _name_of(file: BinaryIO | None) -> str | None:
@@ -236,6 +244,29 @@ def _with_bar(err: Console, file: BinaryIO | None, ask: Callable[[Sent], T]) -> 
 def _stopped() -> click.exceptions.Exit:
     click.echo("stopped: no job was made, and nothing is posted", err=True)
     return click.exceptions.Exit(LEFT_GOING)
+
+
+def _create_once(client: Client, asked: NewJob, file: BinaryIO | None, err: Console) -> CreatedJob:
+    """Create a job. If the same was sent before, ask whether it is meant.
+
+    Raises:
+        click.ClickException: the same was sent before, and nobody can be asked or the answer is no.
+    """
+    try:
+        return _create(client, asked, file, err)
+    except Conflict as error:
+        if error.code != "FND_REPEATED":
+            raise
+        said = repetition_text(error.details)
+        can_repeat = file is None or file.seekable()
+        if not can_repeat or not at_terminal():
+            raise Unavailable(f"{said}. Nothing was done; --again pays once more") from None
+        err.print(f"{said}.")
+        if not confirmed("Pay it once more?"):
+            raise Unavailable(f"nothing was done: `pacioli funding show {error.details['job_id']}`") from None
+        if file is not None:
+            file.seek(0)
+        return _create(client, replace(asked, again=True), file, err)
 
 
 def _create(client: Client, asked: NewJob, file: BinaryIO | None, err: Console) -> CreatedJob:

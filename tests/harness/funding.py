@@ -53,6 +53,7 @@ def funding_request(*rows: tuple[str, int], **fields: Any) -> FundingRequest:
         "currency": "USD",
         "precision": Decimal(100),
         "allow_overdraft": True,
+        "again": True,
     }
     if rows:
         given["recipients"] = [Recipient(destination=name, precise_amount=amount) for name, amount in rows]

@@ -59,6 +59,7 @@ STATUS: dict[ErrorCode, int] = {
     ErrorCode.FND_NOT_FOUND: 404,
     ErrorCode.FND_INVALID_RECIPIENTS: 400,
     ErrorCode.FND_DUPLICATE_REFERENCE: 409,
+    ErrorCode.FND_REPEATED: 409,
     ErrorCode.META_INVALID_ENTITY_ID: 400,
     ErrorCode.META_ENTITY_NOT_FOUND: 404,
 }

@@ -54,9 +54,12 @@ class Funding:
         The list is sent piece by piece, up to 256 MiB, and is never held in memory. A list that cannot be read twice is first
         copied to a temporary file, so that the request can be repeated when its answer is lost. The reference makes sure that
         only one job is created.
+
+        Raises:
+            Conflict: the same was sent before (FND_REPEATED), and neither a reference nor ``again`` says that it is meant.
         """
         if asked.reference is None:
-            asked = msgspec.structs.replace(asked, reference=new_reference())
+            asked = msgspec.structs.replace(asked, reference=new_reference(), again=bool(asked.again))
         response = self._create(asked, recipients, sent)
         return CreatedJob(decoded(Job, response), _replayed(response))
 

@@ -119,6 +119,8 @@ class NewJob(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     source: str
     reference: str | None = None
+    again: bool | None = None
+    """Create the job even if the same was sent before. False refuses that, which is the default without a reference."""
     currency: str | None = None
     precision: int | None = None
     description: str | None = None

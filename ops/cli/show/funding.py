@@ -1,8 +1,9 @@
 """Prints funding jobs, their runs and the rows of a run for people."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from pacioli_client.answers.funding import DryRun, Job, KeptRule, Row, Run
@@ -202,6 +203,19 @@ def print_rows(out: Console, job: Job, rows: Sequence[Row], *, title: str) -> No
             _why(row),
         )
     out.print(lines)
+
+
+def repetition_text(first: Mapping[str, Any]) -> str:
+    """Say which job paid the same before. ``first`` are the details of the error."""
+    precision, currency = first["precision"], plain(first["currency"])
+    at = datetime.fromisoformat(first["created_at"])
+    total = "" if first["precise_amount"] is None else f" pays {money(first['precise_amount'], precision)} {currency}"
+    rows = "" if first["rows"] is None else f" in {count(first['rows'], 'row')}"
+    applied = f"{count(first['rows_applied'], 'row')}, {money(first['precise_amount_applied'], precision)} {currency}"
+    return (
+        f"the same was sent before: {first['job_id']} ({plain(first['name'])}) of {time(at)} UTC{total}{rows}. "
+        f"Applied so far: {applied}"
+    )
 
 
 def job_line(job: Job) -> str:

@@ -34,6 +34,7 @@ def create_job(client: Client) -> str:
         precision=100,
         allow_overdraft=True,
         allow_duplicates=True,
+        again=True,
     )
     recipients = [Recipient(destination=NAMES[row % len(NAMES)], precise_amount=1) for row in range(FUNDED)]
     return client.funding.create(asked, recipients).job.job_id

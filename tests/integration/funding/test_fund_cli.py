@@ -118,10 +118,16 @@ def test_a_run_that_applies_every_row_exits_with_0(
     assert (balance(ledger, "@Ana"), balance(ledger, "@Ben"), balance(ledger, "@Pool")) == (150, 200, 650)
 
 
-def test_the_same_command_is_another_job_unless_it_has_a_reference(
+def test_the_same_command_pays_again_only_where_that_is_meant(
     ledger: Ledger, run: Run, file: Callable[..., str], steps: Steps
 ) -> None:
-    for arguments in ((), (), ("--reference", "r"), ("--reference", "r")):
+    ok(run("fund", file("@Ana,1"), *POOL))
+    (first,) = jobs(ledger.engine)
+    for name in ("wallets.csv", "another name"):
+        refused = run("fund", file("@Ana,1"), *POOL, "--name", name)
+        said = f"the same was sent before: {first.job_id} (wallets.csv) of "
+        failed(refused, 2, said, "pays 1.00 USD in 1 row. Applied so far: 1 row, 1.00 USD", "--again pays once more")
+    for arguments in (("--again",), ("--reference", "r"), ("--reference", "r")):
         result = run("fund", file("@Ana,1"), *POOL, *arguments)
         assert ok(result)
     assert balance(ledger, "@Ana") == 300
@@ -194,7 +200,7 @@ def test_a_ledger_is_topped_up(ledger: Ledger, run: Run, steps: Steps) -> None:
             balance_store.create(conn, ledger_id="ldg_1", **terms)
     rule = ("--ledger", "ldg_1", "--top-up-to", "2.50")
     assert body_of(run("fund", *rule, *POOL, "--json"))["run"]["rows_applied"] == 3
-    assert body_of(run("fund", *rule, *POOL, "--json"))["run"]["rows_applied"] == 0
+    assert body_of(run("fund", *rule, *POOL, "--json", "--again"))["run"]["rows_applied"] == 0
     assert balance(ledger, "@Pool") == 250
 
 
@@ -202,7 +208,7 @@ def test_detached_it_says_how_to_look_again(ledger: Ledger, run: Run, file: Call
     out = ok(run("fund", file("@Ana,1"), *POOL, "--detach"))
     (job,) = jobs(ledger.engine)
     assert out == f"{job.job_id} is made, and runs by itself: `pacioli funding show {job.job_id}`\n"
-    assert body_of(run("fund", file("@Ana,1"), *POOL, "--detach", "--json"))["run"]["status"] == "PENDING"
+    assert body_of(run("fund", file("@Ana,1"), *POOL, "--detach", "--json", "--again"))["run"]["status"] == "PENDING"
 
 
 def test_what_keeps_a_run_from_moving_is_said_once(
@@ -226,7 +232,7 @@ def test_a_worker_that_lives_and_does_nothing_is_mentioned(
     monkeypatch.setattr(watch, "monotonic", lambda: next(clock))
     monkeypatch.setattr(runs, "step", lambda *_: None)
     steps.after[steps.count + 2] = _interrupt
-    assert "see that beat runs" in run("fund", file(many=3), *POOL).stderr
+    assert "see that beat runs" in run("fund", file(many=3), *POOL, "--again").stderr
 
 
 def test_a_job_that_is_paused_meanwhile_says_so(
@@ -458,7 +464,7 @@ def test_a_schedule_shows_its_next_runs_and_the_pool(ledger: Ledger, run: Run, f
         "10.00 USD now, 6.00 USD after the next run; it carries 2 runs", "no runs yet",
     ):  # fmt: skip
         assert part in out
-    body = body_of(run("fund", file("@Ana,4"), *POOL, *cron, "--json"))
+    body = body_of(run("fund", file("@Ana,4"), *POOL, *cron, "--json", "--again"))
     assert len(body["next_runs"]) == 3
     assert (body["pool"]["balance_after_next_run"], body["pool"]["runs_left"]) == (600, 2)
     assert "at 2999-01-01 00:00:00 UTC" in ok(run("fund", file("@Ana,4"), *POOL, "--at", "2999-01-01T00:00:00Z"))

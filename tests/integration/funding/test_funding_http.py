@@ -59,7 +59,7 @@ def rule(**fields: Any) -> dict[str, Any]:
 
 
 def created(api: Api, **fields: Any) -> dict[str, Any]:
-    response = api.client.post("/funding-jobs", json=job(**fields))
+    response = api.client.post("/funding-jobs", json=job(**{"again": True} | fields))
     assert response.status_code == 201, response.text
     body: dict[str, Any] = response.get_json()
     return body
