@@ -132,6 +132,11 @@ log = Table(
     Column("digest", LargeBinary, comment="hash over all other columns, and the digest before it"),
     Column("accepted_at", Timestamp, nullable=False),
     Column("request_id", Text, comment="the request that brought it, as the log of the service names it"),
+    Column("actor", Text, comment="the key that asked for it"),
+    Column("part", Text, comment="the part of the service that accepted it"),
+    Column(
+        "digest_version", SmallInteger, nullable=False, server_default="1", comment="by which the digest is computed"
+    ),
     UniqueConstraint("id", name="log_id_key"),
     UniqueConstraint("reference", name="log_reference_key"),
     CheckConstraint(
@@ -254,6 +259,7 @@ scheduled = Table(
     Column("due_at", Timestamp, nullable=False),
     Column("scheduled_at", Timestamp, nullable=False),
     Column("cancelled_at", Timestamp),
+    Column("actor", Text, comment="the key that asked for it"),
     UniqueConstraint("reference", name="scheduled_reference_key"),
     CheckConstraint(
         "octet_length(description) <= 4096 AND octet_length(meta_data::text) <= 65536 OR cancelled_at IS NOT NULL",
@@ -323,6 +329,7 @@ funding_jobs = Table(
     Column(
         "repetition", BigInteger, nullable=False, server_default="0", comment="among the jobs of its content, from 0"
     ),
+    Column("actor", Text, comment="the key that asked for it"),
     UniqueConstraint("reference", name="funding_jobs_reference_key"),
     UniqueConstraint("content", "repetition", name="funding_jobs_content_key"),
     CheckConstraint("status IN ('ACTIVE', 'PAUSED', 'CANCELLED')", name="funding_jobs_status"),
@@ -372,6 +379,7 @@ funding_runs = Table(
     Column("applied", BigInteger, comment="rows that moved or hold money; null until all are decided"),
     Column("applied_amount", MinorUnits, comment="what they moved or hold"),
     Column("rejected", BigInteger),
+    Column("actor", Text, comment="the key that asked for it; null for one of its schedule"),
     UniqueConstraint("job", "occurrence", name="funding_runs_occurrence_key"),
     CheckConstraint(
         "status IN ('PENDING', 'POSTING', 'POSTED', 'COMPLETED', 'REFUSED', 'CANCELLED')", name="funding_runs_status"

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection
 
+from core.base import actors
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_key
 from core.base.problems import refusal
@@ -173,6 +174,7 @@ def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: date
         0,
         now,
         0,
+        actor=actors.current().key_id,
     )
     return job._replace(content=content_of(conn, job, draft.description)), created
 

@@ -49,6 +49,8 @@ class JobRow(NamedTuple):
     """SHA-256 over the pool, the money and the rows; None for a job of an older release."""
     repetition: int = 0
     """The number of earlier jobs with the same content."""
+    actor: str | None = None
+    """The key that asked for it."""
 
     @property
     def job_id(self) -> str:
@@ -65,17 +67,18 @@ SELECT j.id, reference, name, j.source, 'bln_' || b.balance_id, b.indicator, j.c
            WHERE job = j.id
              AND funding_runs.status IN ('PENDING', 'POSTING', 'POSTED')
        ),
-       content, repetition
+       content, repetition, j.actor
 FROM funding_jobs AS j
 JOIN balances AS b ON b.id = j.source
 """
 
 _INSERT = """
 INSERT INTO funding_jobs (id, reference, name, source, currency, precision, terms, digest, row_count, amount,
-                          status, next_due, runs_made, skipped, created_at, content, repetition)
+                          status, next_due, runs_made, skipped, created_at, content, repetition,
+                          actor)
 VALUES (%(id)s, %(reference)s, %(name)s, %(source)s, %(currency)s, %(precision)s, %(terms)s, %(digest)s,
         %(row_count)s, %(amount)s, %(status)s, %(next_due)s, %(runs_made)s, %(skipped)s, %(created_at)s,
-        %(content)s, %(repetition)s)
+        %(content)s, %(repetition)s, %(actor)s)
 ON CONFLICT DO NOTHING
 """
 

@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfoNotFoundError
 
 from sqlalchemy import Connection, Engine
 
+from core.base import actors
 from core.base.db import begin
 from core.base.errors import Conflict, ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_key
@@ -119,7 +120,10 @@ def retry(engine: Engine, job_id: str, run_id: str, now: datetime) -> tuple[RunR
             )
         id = new_key()
         occurrence = f"retry_{run.run_id}"
-        run_store.insert_run(conn, NewRun(id, job.id, occurrence, due_at=now, created_at=now, retry_of=run.id))
+        asked_by = actors.current().key_id
+        run_store.insert_run(
+            conn, NewRun(id, job.id, occurrence, due_at=now, created_at=now, retry_of=run.id, actor=asked_by)
+        )
         if not row_store.fill_with_rejected(conn, id, run.id):
             raise Conflict(ErrorCode.GEN_CONFLICT, "no row of the run was rejected; there is nothing to retry", {})
         again = run_store.find_run(conn, f"{RUN_PREFIX}{id}")
@@ -164,7 +168,8 @@ def _update_job(conn: Connection, job: JobRow) -> JobRow:
 
 def insert_run_now(conn: Connection, job: JobRow, now: datetime, occurrence: str = AT_ONCE) -> RunRow:
     """Insert a run that is due now, beside the schedule of its job, and return it."""
-    run_store.insert_run(conn, NewRun(new_key(), job.id, occurrence, due_at=now, created_at=now))
+    asked_by = actors.current().key_id
+    run_store.insert_run(conn, NewRun(new_key(), job.id, occurrence, due_at=now, created_at=now, actor=asked_by))
     run = run_store.find_run_of(conn, job.id, occurrence)
     assert run is not None
     return run

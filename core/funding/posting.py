@@ -54,6 +54,7 @@ def post_piece(conn: Connection, job: JobRow, run: RunRow, now: datetime, progre
         atomic=terms.atomic,
         request_id=run.run_id,
         actor=actors.current().through(actors.Part.FUNDING),
+        asked_by=run.actor or job.actor,
     )
     _append(conn, submission)
     accepted = submission.accepted

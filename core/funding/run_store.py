@@ -42,6 +42,8 @@ class RunRow(NamedTuple):
     progressed_at: datetime | None
     ended_at: datetime | None
     retried_by: UUID | None
+    actor: str | None = None
+    """The key that asked for this run; None for a run of its schedule."""
 
     @property
     def run_id(self) -> str:
@@ -58,6 +60,7 @@ class NewRun(Struct, frozen=True):
     due_at: datetime
     created_at: datetime
     retry_of: UUID | None = None
+    actor: str | None = None
 
 
 class Plan(Struct, frozen=True):
@@ -75,14 +78,14 @@ class Plan(Struct, frozen=True):
 _SELECT = """
 SELECT r.id, r.job, r.occurrence, r.due_at, r.retry_of, r.status, r.list, r.row_count, r.amount, r.last_row,
        r.posted_row, r.posted, r.posted_amount, r.refusal::text, r.created_at, r.started_at, r.progressed_at, r.ended_at,
-       (SELECT id FROM funding_runs WHERE retry_of = r.id)
+       (SELECT id FROM funding_runs WHERE retry_of = r.id), r.actor
 FROM funding_runs AS r
 """
 
 # A unique index refuses a second run of an occurrence, and another one a second retry.
 _INSERT = """
-INSERT INTO funding_runs (id, job, occurrence, due_at, created_at, retry_of, status)
-VALUES (%(id)s, %(job)s, %(occurrence)s, %(due_at)s, %(created_at)s, %(retry_of)s, 'PENDING')
+INSERT INTO funding_runs (id, job, occurrence, due_at, created_at, retry_of, actor, status)
+VALUES (%(id)s, %(job)s, %(occurrence)s, %(due_at)s, %(created_at)s, %(retry_of)s, %(actor)s, 'PENDING')
 ON CONFLICT DO NOTHING
 """
 

@@ -38,8 +38,14 @@ class Submission:
     """The request that brought the drafts. The rows of the log keep it."""
     actor: Actor = field(default_factory=current)
     """Who asked for it, and the part of the service that does it."""
+    asked_by: str | None = None
+    """The key that asked for it, when the actor does what somebody asked for before. A draft may name its own."""
     trace: str | None = field(default_factory=traceparent)
     """The trace of the request, if there is one."""
+
+    def asker_of(self, draft: Draft) -> str:
+        """Return the ID of the key that asked for a draft."""
+        return draft.row.actor or self.asked_by or self.actor.key_id
 
     def postings(self) -> list[Accepted]:
         """List what was accepted into queues: legs in place of their splits, without scheduled transactions."""
@@ -85,9 +91,7 @@ def append(conn: Connection, submissions: Sequence[Submission]) -> None:
         size = sum(1 + len(draft.legs) for draft in fresh)
         group = (writer.seq + 1, writer.seq + size) if submission.atomic and size > 1 else None
         for draft in submission.drafts:
-            submission.accepted.append(
-                known.get(draft.row.reference) or writer.add(draft, group, submission.request_id)
-            )
+            submission.accepted.append(known.get(draft.row.reference) or writer.add(draft, group, submission))
     if writer.rows:
         log_store.append(conn, writer.rows)
     if writer.settle_at:
@@ -109,22 +113,23 @@ class _Writer:
     def __post_init__(self) -> None:
         self.seq, self.digest = self.head.seq, self.head.digest
 
-    def add(self, draft: Draft, group: tuple[int, int] | None, request_id: str | None) -> Accepted:
+    def add(self, draft: Draft, group: tuple[int, int] | None, of: Submission) -> Accepted:
         """Add a draft whose reference is new, and its legs."""
         if draft.due_at is not None and draft.due_at > self.head.now:
+            draft = draft.with_row(actor=of.asker_of(draft))
             self.scheduled.append(draft)
             row = self.prior[draft.row.reference] = replace(draft.row, accepted_at=self.head.now)
             return _accepted(row, self.head.now)
         if group is None and draft.legs and draft.atomic:
             group = (self.seq + 1, self.seq + 1 + len(draft.legs))
-        accepted = self._row(draft, group, request_id)
+        accepted = self._row(draft, group, of)
         if draft.legs:
-            accepted = accepted._replace(legs=tuple(self._row(leg, group, request_id) for leg in draft.legs))
+            accepted = accepted._replace(legs=tuple(self._row(leg, group, of) for leg in draft.legs))
         for action, at in draft.settle_at:
             self.settle_at.append((accepted.transaction_id, action, at))
         return accepted
 
-    def _row(self, draft: Draft, group: tuple[int, int] | None, request_id: str | None) -> Accepted:
+    def _row(self, draft: Draft, group: tuple[int, int] | None, of: Submission) -> Accepted:
         """Give a draft its position, queue and digest."""
         head = self.head
         first, last = group or (None, None)
@@ -137,7 +142,9 @@ class _Writer:
             group_first=first,
             group_last=last,
             accepted_at=head.now,
-            request_id=request_id,
+            request_id=of.request_id,
+            actor=of.asker_of(draft),
+            part=of.actor.part,
         )
         self.digest = digest_of(row, self.digest)
         row = self.prior[row.reference] = replace(row, digest=self.digest)

@@ -67,14 +67,14 @@ def _accept_scheduled(engine: Engine, now: datetime, queues: set[int]) -> int:
 def _settle_due(engine: Engine, now: datetime, queues: set[int]) -> int:
     with locking(engine) as conn:
         due = due_store.take_settlements(conn, now, BATCH)
-        kinds: dict[str, int] = {}
-        for transaction_id, kind in due:
+        first: dict[str, tuple[int, str | None]] = {}
+        for transaction_id, kind, asked_by in due:
             # The earlier of two dates of a hold settles all of it, and leaves nothing to the other.
-            kinds.setdefault(transaction_id, kind)
+            first.setdefault(transaction_id, (kind, asked_by))
         submissions = []
-        for transaction_id, kind in kinds.items():
+        for transaction_id, (kind, asked_by) in first.items():
             if drafts := holds.due_settlements(conn, transaction_id, Kind(kind)):
-                submissions.append(Submission(drafts, request_id=TICK, actor=actors.TICK))
+                submissions.append(Submission(drafts, request_id=TICK, actor=actors.TICK, asked_by=asked_by))
         if submissions:
             _append(conn, submissions, append.called_by_id, queues)
     trail.accepted(submissions)

@@ -64,7 +64,7 @@ APP: Mapping[str, Rights] = {
     "funding_jobs": Rights(insert=True, update=("status", "next_due", "runs_made", "skipped")),
     "funding_rows": Rights(insert=True, update=("destination", "amount"), delete=True),
     "funding_runs": Rights(
-        insert=("id", "job", "occurrence", "due_at", "created_at", "retry_of", "status"),
+        insert=("id", "job", "occurrence", "due_at", "created_at", "retry_of", "status", "actor"),
         update=(
             "status",
             "list",

@@ -3,11 +3,17 @@
 from collections.abc import Mapping
 
 from core.ledger.rules import chain
-from core.ledger.rules.log_row import digest_of
+from core.ledger.rules.log_row import LogRow, digest_of
 from core.ledger.store import outcomes as outcome_store
 from core.verification.checkpoints import Checkpoint, Heads
 from core.verification.history_store import HistoryRow, Queue
 from core.verification.report import Report, hash_text, seq_key
+
+VERSIONS = tuple(chain.LEAVES)
+"""The versions of the digest."""
+
+NEWER = ("actor", "part")
+"""The columns that the writers of version 1 did not know."""
 
 _NO_HEAD = (0, chain.START)
 """The head of a queue that has decided nothing yet."""
@@ -22,6 +28,8 @@ class Chains:
     def __init__(self, report: Report, since: Heads, queues: Mapping[int, Queue]) -> None:
         self._report, self._queues = report, queues
         self._digest, self._heads = since.digest, dict(since.queues)
+        self._older_after_newer: list[int] = []
+        self._is_newer = False
         self._chained_after = max((queue.chained_after for queue in queues.values()), default=0)
 
     def follow(self, row: HistoryRow) -> None:
@@ -29,12 +37,12 @@ class Chains:
         logged, recorded = row.logged, row.recorded
         # A row that is older than the chain has no digest.
         if logged is not None and (logged.digest is not None or self._digest != chain.START):
-            digest = digest_of(logged, self._digest)
-            if logged.digest != digest:
+            key = seq_key(logged.seq, logged.queue)
+            digest = self._digest_of(logged, key)
+            if digest is not None and logged.digest != digest:
                 expected = f"{digest.hex()}, over the row and the digest before it"
-                key = seq_key(logged.seq, logged.queue)
                 self._report.add("log", key, "digest", expected=expected, found=hash_text(logged.digest))
-            self._digest = logged.digest or digest
+            self._digest = logged.digest or digest or chain.START
         if logged is None or logged.queue is None or recorded is None:
             return
         _, before = self._heads.get(logged.queue, _NO_HEAD)
@@ -47,6 +55,23 @@ class Chains:
             key = seq_key(logged.seq, logged.queue)
             self._report.add("outcomes", key, "hash", expected=expected, found=hash_text(recorded.hash))
         self._heads[logged.queue] = logged.seq, recorded.hash or link
+
+    def _digest_of(self, logged: LogRow, key: str) -> bytes | None:
+        """Compute the digest of a row by its version. Report a version that there is not, and what the version leaves out."""
+        if logged.digest_version not in VERSIONS:
+            expected = f"one of {', '.join(map(str, VERSIONS))}"
+            self._report.add("log", key, "digest_version", expected=expected, found=logged.digest_version)
+            return None
+        if logged.digest_version == VERSIONS[-1]:
+            self._is_newer = True
+        elif self._is_newer:
+            self._older_after_newer.append(logged.seq)
+        if logged.digest_version == 1:
+            for name in NEWER:
+                if (found := getattr(logged, name)) is not None:
+                    expected = "none, for version 1 of the digest does not cover it"
+                    self._report.add("log", key, name, expected=expected, found=found)
+        return digest_of(logged, self._digest)
 
     def heads(self, sequence: int) -> Heads:
         """Return the heads of the chains. ``sequence`` is the seq of the last row that they followed."""
@@ -64,6 +89,12 @@ class Chains:
             if head != mine:
                 what = f"{where}, of queue {number}"
                 self._report.add("checkpoints", key, what, expected=_head_text(head), found=_head_text(mine))
+
+    def warn_of_older(self) -> None:
+        """Warn of rows that an older release wrote beside a newer one. Their digests do not cover every column."""
+        if rows := self._older_after_newer:
+            text = f"an older release wrote {len(rows)} rows up to seq {rows[-1]}, and their digests do not cover who did it"
+            self._report.warn("log", seq_key(rows[0]), "digest_version", text)
 
     def check_ends(self) -> None:
         """Check that the stored hash of each queue is the hash of its last outcome."""

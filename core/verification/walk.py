@@ -80,6 +80,7 @@ class Walk:
                 self._chains.follow(row)
             self._report.to_sequence = group[-1].seq
         self._splits.close()
+        self._chains.warn_of_older()
         if self._report.complete:
             self._pause_before(max(self._next_seq, self._last_seq + 1), ahead)
             for checkpoint in ahead[-1:]:

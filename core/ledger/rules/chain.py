@@ -1,11 +1,17 @@
 """Computes the hash chain, which shows that a row was altered, added or removed.
 
-A row of the log gets a digest over all its columns and the digest before it when it is accepted. So each digest vouches
-for everything that was accepted before it. An outcome gets a hash over all its columns and the hash before it in its
-queue. The verifier decides outcomes anew to check that they fit their rows of the log.
+A row of the log gets a digest when it is accepted. Since version 2 of the digest, all columns of the row are hashed to a
+leaf, and the digest is a hash over the digest before it and the leaf. So each digest vouches for everything that was
+accepted before it, and a row can be shown by its leaf without the rows around it. Version 1 had no leaf, and hashed the
+digest before it and the columns at once. A row says by which version it was written.
+
+An outcome gets a hash over all its columns and the hash before it in its queue. The verifier decides outcomes anew to
+check that they fit their rows of the log.
 
 An attacker who can write to the database can also compute all hashes anew. The signature of a checkpoint, which says what
 the hashes were at a time, cannot be made without the key.
+
+Each kind of hash begins with bytes of its own, so that no hash can stand for one of another kind.
 """
 
 import hmac
@@ -22,13 +28,29 @@ START = bytes(32)
 SIGNED, UNSIGNED = "hmac-sha256:", "sha256:"
 """The beginning of a checkpoint's signature: made with a key, or a plain hash that anybody can make."""
 
+LINK = b"\x02"
+"""The first byte of what is hashed to a digest. RFC 6962 has 0 for a leaf and 1 for a node of a Merkle tree."""
+
+LEAVES = {1: b"\x00pacioli row 1\n", 2: b"\x00pacioli row 2\n"}
+"""The beginning of what is hashed to a leaf, by the version of the digest."""
+
 # JSON is unambiguous, because text is quoted, numbers are exact and nothing is null. It is faster than length prefixes.
 _encode = msgspec.json.Encoder().encode
 
 
-def digest(before: bytes, row: Sequence[Any]) -> bytes:
-    """Compute the SHA-256 over the digest before and the columns of a row of the log, as a JSON array in their order."""
+def digest_1(before: bytes, row: Sequence[Any]) -> bytes:
+    """Compute a digest of version 1, over the digest before and the columns of a row as a JSON array in their order."""
     return sha256(before + _encode(row)).digest()
+
+
+def digest(before: bytes, leaf: bytes) -> bytes:
+    """Compute a digest, over the digest before and the leaf of a row of the log."""
+    return sha256(LINK + before + leaf).digest()
+
+
+def leaf(version: int, row: Sequence[Any]) -> bytes:
+    """Compute the leaf of a row of the log, over the columns that the version covers as a JSON array in their order."""
+    return sha256(LEAVES[version] + _encode(row)).digest()
 
 
 def link(before: bytes, line: str) -> bytes:

@@ -13,7 +13,7 @@ import msgspec
 
 from core.ledger.rules import chain
 
-DIGEST_VERSION = 1
+DIGEST_VERSION = 2
 """The version of the digest of new rows. A column that is added later is covered from the next version on."""
 
 
@@ -72,8 +72,14 @@ class LogRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fals
     accepted_at: Annotated[datetime | None, _COVERED] = None
     digest: Annotated[bytes | None, Column(None)] = None
     """The hash over the covered columns and the digest of the row before. None in rows older than the chain."""
-    request_id: Annotated[str | None, Column(None)] = None
+    request_id: Annotated[str | None, Column(2)] = None
     """The request, funding run or tick that brought it. The log of the service names it too."""
+    actor: Annotated[str | None, Column(2)] = None
+    """The ID of the key that asked for it, however long ago. None in rows from before there were keys."""
+    part: Annotated[str | None, Column(2)] = None
+    """A ``Part`` of ``core/base/actors.py``. None in rows from before the second version of the digest."""
+    digest_version: Annotated[int, Column(None)] = DIGEST_VERSION
+    """The version of its digest. It is part of what is hashed, so a row cannot pass for one of another version."""
 
     @property
     def transaction_id(self) -> str:
@@ -98,12 +104,34 @@ def covered_by(version: int) -> list[str]:
     return [name for name, column in COLUMNS.items() if (column.digest_since or version + 1) <= version]
 
 
-_covered = attrgetter(*covered_by(DIGEST_VERSION))
+_covered = {version: attrgetter(*covered_by(version)) for version in chain.LEAVES}
+
+
+def values_of(row: LogRow) -> tuple[Any, ...]:
+    """Return the values of a row that the version of its digest covers."""
+    values: tuple[Any, ...] = _covered[row.digest_version](row)
+    return values
+
+
+def leaf_of(row: LogRow) -> bytes:
+    """Compute the leaf of a row.
+
+    Raises:
+        KeyError: there is no such version of the digest.
+    """
+    return chain.leaf(row.digest_version, _covered[row.digest_version](row))
 
 
 def digest_of(row: LogRow, before: bytes) -> bytes:
-    """Compute the digest of a row that follows a row with the digest ``before``."""
-    return chain.digest(before, _covered(row))
+    """Compute the digest of a row that follows a row with the digest ``before``.
+
+    Raises:
+        KeyError: there is no such version of the digest.
+    """
+    values = _covered[row.digest_version](row)
+    if row.digest_version == 1:
+        return chain.digest_1(before, values)
+    return chain.digest(before, chain.leaf(row.digest_version, values))
 
 
 def row_of(values: Sequence[Any]) -> LogRow:

@@ -58,7 +58,7 @@ _ADD = """
 _TAKE_SETTLEMENTS = """
     DELETE FROM due
     USING (
-        SELECT transaction, action
+        SELECT transaction, action, actor
         FROM due
         JOIN log ON log.id = transaction
         WHERE at <= %(now)s
@@ -80,7 +80,7 @@ _TAKE_SETTLEMENTS = """
         FOR UPDATE OF due SKIP LOCKED
     ) AS ready
     WHERE due.transaction = ready.transaction AND due.action = ready.action
-    RETURNING 'txn_' || due.transaction, due.action, due.at
+    RETURNING 'txn_' || due.transaction, due.action, due.at, ready.actor
 """
 
 _WAITING = """
@@ -169,14 +169,14 @@ def add(conn: Connection, settle_at: Sequence[tuple[str, int, datetime]]) -> Non
         )
 
 
-def take_settlements(conn: Connection, now: datetime, limit: int) -> list[tuple[str, int]]:
-    """Remove the dates of decided holds that have come, and return pairs of transaction id and kind.
+def take_settlements(conn: Connection, now: datetime, limit: int) -> list[tuple[str, int, str | None]]:
+    """Remove the dates of decided holds that have come, and return transaction id, kind and who asked for the hold.
 
     The oldest date is first, and a commit_inflight comes before a void_inflight of the same time. A transaction that is
     not decided keeps its date, because only its outcome tells what there is to settle.
     """
     rows = driver(conn).execute(_TAKE_SETTLEMENTS, {"now": now, "limit": limit}).fetchall()
-    return [(row[0], row[1]) for row in sorted(rows, key=lambda row: (row[2], row[0], row[1]))]
+    return [(row[0], row[1], row[3]) for row in sorted(rows, key=lambda row: (row[2], row[0], row[1]))]
 
 
 def waiting(conn: Connection, now: datetime) -> tuple[bool, bool]:

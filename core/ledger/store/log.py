@@ -11,7 +11,7 @@ from core.base.db import copy_text, driver
 from core.base.locks import TAKE_WITHIN_BOUNDS, AdvisoryLock
 from core.base.tables import log, scheduled
 from core.ledger.rules import chain
-from core.ledger.rules.log_row import COLUMNS, HINTS, LogRow, row_of
+from core.ledger.rules.log_row import COLUMNS, DIGEST_VERSION, HINTS, LogRow, row_of
 from core.ledger.rules.model import Posting
 from core.ledger.store.queues import WAITING
 
@@ -26,7 +26,7 @@ def selected(name: str) -> str:
 SELECTED = [selected(name) for name in COLUMNS]
 """The columns of a ``LogRow``, in its order."""
 
-_SCHEDULED_AS = {"seq": "0", "accepted_at": "scheduled_at"}
+_SCHEDULED_AS = {"seq": "0", "accepted_at": "scheduled_at", "digest_version": str(DIGEST_VERSION)}
 """The values of columns that a scheduled transaction does not have. The others are NULL."""
 
 # It is one statement, so that thousands of references are sent once.

@@ -88,9 +88,15 @@ def test_posts_of_the_release_before_go_on_during_a_migration_and_beside_the_new
     report = verify_all(older)
     assert report.problems == []
     assert (report.transactions, report.undecided) == (posted + 20, 0)
+    with reading(older) as conn:
+        counted = conn.execute(text("SELECT digest_version, count(*) FROM log GROUP BY 1")).all()
+        last = conn.execute(text("SELECT max(seq) FILTER (WHERE digest_version = 2) FROM log")).scalar_one()
+        beside = conn.execute(text(f"SELECT count(*) FROM log WHERE digest_version = 1 AND seq < {last}")).scalar_one()
+    assert dict(counted) == {1: posted, 2: 20}
+    assert beside > 0
 
 
-_NEWER = {"request_id"}
+_NEWER = {"request_id", "actor", "part", "digest_version"}
 """The columns that the release before does not know."""
 
 _OLD = [name for name in COLUMNS if name not in _NEWER]
@@ -123,6 +129,7 @@ def _append_as_before(engine: Engine, source: int, destination: int) -> None:
             description="",
             allow_overdraft=True,
             accepted_at=datetime.now(UTC),
+            digest_version=1,
         )
         values = {name: getattr(row, name) for name in _OLD}
         connection.execute(_APPEND, values | {"kind": int(row.kind), "digest": digest_of(row, digest)})

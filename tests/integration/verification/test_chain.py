@@ -37,12 +37,16 @@ LOG_EDITS = {
     "meta_data": """meta_data = '{"a": 1.50}' WHERE seq = 1""",
     "terms": "terms = NULL WHERE seq = 3",
     "accepted_at": "accepted_at = accepted_at + interval '1 microsecond' WHERE seq = 1",
+    "request_id": "request_id = 'another' WHERE seq = 1",
+    "actor": "actor = 'key_other' WHERE seq = 1",
+    "part": "part = 'expiry' WHERE seq = 1",
+    "digest_version": "digest_version = 1 WHERE seq = 1",
     "digest": "digest = decode(repeat('ab', 32), 'hex') WHERE seq = 1",
 }
 
 
 def test_there_is_an_edit_of_every_column_of_the_log() -> None:
-    assert list(LOG_EDITS) == [name for name in COLUMNS if name != "request_id"]  # No version covers the request yet.
+    assert set(LOG_EDITS) == set(COLUMNS)
 
 
 @pytest.mark.parametrize("column", [*LOG_EDITS, "digest = NULL WHERE seq = 2"])
@@ -144,6 +148,19 @@ def test_the_head_of_a_queue_is_compared_with_its_chain(chained: Ledger) -> None
     tamper(chained, "UPDATE queues SET hash = decode(repeat('00', 32), 'hex') WHERE number = 4")
     for report in both(chained):
         assert [(one.table, one.key, one.what) for one in report.problems] == [("queues", "number 4", "hash")]
+
+
+def test_a_version_that_there_is_not_is_named(chained: Ledger) -> None:
+    tamper(chained, "UPDATE log SET digest_version = 3 WHERE seq = 2")
+    for report in both(chained):
+        named(report, "log", "seq 2, queue 4", "digest_version")
+
+
+def test_a_row_that_passes_for_one_of_the_first_version_keeps_no_actor(chained: Ledger) -> None:
+    """Whoever computes all digests anew by the first version cannot keep an actor that it does not cover."""
+    tamper(chained, "UPDATE log SET digest_version = 1, actor = 'key_other'")
+    for report in both(chained):
+        named(report, "log", "seq 2, queue 4", "actor")
 
 
 # A ledger from before the chain

@@ -18,13 +18,22 @@ BIG = 10**30
 KEY = bytes(range(32))
 
 
-def test_a_digest_is_sha256_over_the_one_before_and_a_json_array() -> None:
-    row = (1, UUID(int=7), "ref", None, BIG, True, '{"a": 1.50}', NOW)
-    text = (
-        '[1,"00000000-0000-0000-0000-000000000007","ref",null,1000000000000000000000000000000,true,'
-        '"{\\"a\\": 1.50}","2026-04-22T15:28:03.000017Z"]'
-    )
-    assert chain.digest(KEY, row) == sha256(KEY + text.encode()).digest()
+ROW = (1, UUID(int=7), "ref", None, BIG, True, '{"a": 1.50}', NOW)
+TEXT = (
+    b'[1,"00000000-0000-0000-0000-000000000007","ref",null,1000000000000000000000000000000,true,'
+    b'"{\\"a\\": 1.50}","2026-04-22T15:28:03.000017Z"]'
+)
+
+
+def test_a_digest_of_version_1_is_sha256_over_the_one_before_and_a_json_array() -> None:
+    assert chain.digest_1(KEY, ROW) == sha256(KEY + TEXT).digest()
+
+
+def test_a_leaf_is_sha256_over_its_version_and_a_json_array_and_a_digest_over_the_one_before_and_the_leaf() -> None:
+    leaf = chain.leaf(2, ROW)
+    assert leaf == sha256(b"\0pacioli row 2\n" + TEXT).digest()
+    assert leaf != chain.leaf(1, ROW)
+    assert chain.digest(KEY, leaf) == sha256(b"\2" + KEY + leaf).digest()
 
 
 def test_a_hash_covers_the_one_before_and_the_row() -> None:

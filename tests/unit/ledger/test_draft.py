@@ -29,7 +29,18 @@ PRICED = Priced(
     hold_seq=8,
     refund_of=9,
 )
-POSITION = {"seq", "queue", "group_first", "group_last", "accepted_at", "digest", "request_id"}
+POSITION = {
+    "seq",
+    "queue",
+    "group_first",
+    "group_last",
+    "accepted_at",
+    "digest",
+    "request_id",
+    "actor",
+    "part",
+    "digest_version",
+}
 
 
 def test_a_row_says_all_that_is_priced() -> None:

@@ -46,5 +46,10 @@ def test_the_first_version_of_the_digest_covers_these_columns_in_this_order() ->
     ]  # fmt: skip
 
 
-def test_every_column_but_the_digest_and_the_request_is_covered() -> None:
-    assert covered_by(DIGEST_VERSION) == [name for name in COLUMNS if name not in ("digest", "request_id")]
+def test_the_second_version_covers_these_columns_too() -> None:
+    assert covered_by(2) == [*covered_by(1), "request_id", "actor", "part"]
+
+
+def test_every_column_but_the_digest_and_its_version_is_covered() -> None:
+    # The version is in the beginning of the leaf.
+    assert covered_by(DIGEST_VERSION) == [name for name in COLUMNS if name not in ("digest", "digest_version")]
