@@ -69,7 +69,7 @@ class Variable(Struct, frozen=True, kw_only=True):
             return text or self.default
         if text:
             raise ValueError(f"{self.name} and {self.file_name} are both set: keep one of them")
-        return _text_of_file(path, str(self.file_name))
+        return text_of_file(path, str(self.file_name))
 
     def shown(self, environ: Mapping[str, str]) -> str | None:
         """Return the text that counts, with secrets hidden. Returns None when there is none."""
@@ -89,8 +89,12 @@ class Variable(Struct, frozen=True, kw_only=True):
         return True
 
 
-def _text_of_file(path: str, name: str) -> str:
-    """Read a secret from its file, without the line break at its end."""
+def text_of_file(path: str, name: str) -> str:
+    """Read a secret from its file, without the line break at its end.
+
+    Raises:
+        ValueError: there is no such text. The message is a sentence, which begins with the name of what names the file.
+    """
     try:
         with open(path, "rb") as file:
             text = file.read(_FILE_BYTES_MAX + 1).decode().rstrip("\r\n")

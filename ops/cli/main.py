@@ -140,7 +140,7 @@ def main() -> None:
       pacioli fund --help            fund many balances from a pool, now or on a schedule
       pacioli verify                 recompute the whole ledger from its history
 
-    Commands ask the service of --url or PACIOLI_URL, with the key of --key or PACIOLI_KEY, or the instance that `pacioli up`
+    Commands ask the service of --url or PACIOLI_URL, with the key of --key-file or PACIOLI_KEY, or the instance that `pacioli up`
     runs in the data folder (--data), whose key they find. What keeps the ledger itself, such as `migrate`, `currencies` and
     `verify`, opens its database: that of DATABASE_URL, or of the same instance. With --json they print JSON with exact
     numbers. They exit with 1 when the answer is bad news, such as a damaged ledger, and with 2 when they could not ask.

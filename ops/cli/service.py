@@ -22,6 +22,7 @@ from pacioli_client.errors import (
 )
 from pacioli_client.errors import Unavailable as Busy
 
+from core.base.settings import text_of_file
 from ops.server.instance import Unavailable, api_key_of, certificate_of, data_folder, settings
 
 TRANSPORT: httpx.BaseTransport | None = None
@@ -35,7 +36,8 @@ class Where:
     """The options that say where the service is. The environment or the running instance fills in what is None."""
 
     url: str | None
-    key: str | None
+    key_file: Path | None
+    """A key is in no argument, for every user of this machine sees the arguments of all commands."""
     data: Path
 
 
@@ -53,16 +55,18 @@ def asks_service(command: Callable[..., Any]) -> Callable[..., Any]:
         help="The data folder of the running instance. It counts when neither --url nor PACIOLI_URL is set.",
     )
     @click.option(
-        "--key",
-        default=functools.partial(_of_group, "key"),
-        help="The key of the service. That of the running instance is found. [env: PACIOLI_KEY]",
+        "--key-file",
+        type=click.Path(path_type=Path),
+        default=functools.partial(_of_group, "key_file"),
+        help="A file with the key of the service. That of the running instance is found. [env: PACIOLI_KEY_FILE, or the key "
+        "itself in PACIOLI_KEY]",
     )
     @click.option(
         "--url", default=functools.partial(_of_group, "url"), help="The address of the service. [env: PACIOLI_URL]"
     )
     @functools.wraps(command)
-    def asking(*arguments: Any, url: str | None, key: str | None, data: Path, **given: Any) -> Any:
-        return command(*arguments, where=Where(url, key, data), **given)
+    def asking(*arguments: Any, url: str | None, key_file: Path | None, data: Path, **given: Any) -> Any:
+        return command(*arguments, where=Where(url, key_file, data), **given)
 
     return asking
 
@@ -79,14 +83,14 @@ def service(where: Where) -> Iterator[Client]:
     known = settings()
     trust = None if known.authorities else certificate_of(where.data, where.url or known.web_url)
     key = (
-        where.key
+        _key_in(where.key_file)
         or (known.client_key and known.client_key.reveal())
         or api_key_of(where.data, where.url or known.web_url)
     )
     try:
         client = connect(where.url, key, data=where.data, transport=TRANSPORT, verify=trust)
     except KeyUnusable as error:
-        raise Unavailable(f"{error}: give another with --key or PACIOLI_KEY") from None
+        raise Unavailable(f"{error}: give another with --key-file or PACIOLI_KEY") from None
     except NotConfigured as error:
         raise Unavailable(f"{error}: start one with `pacioli up`, name its folder with --data, {WHERE}") from None
     with client:
@@ -96,7 +100,7 @@ def service(where: Where) -> Iterator[Client]:
             doubt = ", and whether it did what was asked is not known" if error.uncertain else ""
             raise Unavailable(f"{error}{doubt}: start it with `pacioli up`, {WHERE}") from None
         except KeyRefused:
-            raise Unavailable(f"{client.url} wants a key: give the right one with --key or PACIOLI_KEY") from None
+            raise Unavailable(f"{client.url} wants a key: give the right one with --key-file or PACIOLI_KEY") from None
         except Busy as error:
             text = f"{client.url} cannot answer now ({error.message}): see what it logs, then try again"
             raise Unavailable(text) from None
@@ -107,6 +111,14 @@ def service(where: Where) -> Iterator[Client]:
         except Refused as error:
             text = f"{client.url} answered with status {error.status}: {error.message}"
             raise Unavailable(f"{text}; request {error.request_id or '?'} in its log") from None
+
+
+def _key_in(file: Path | None) -> str | None:
+    """Read the key in a file. Returns None when no file is given."""
+    try:
+        return text_of_file(str(file), "--key-file") if file is not None else None
+    except ValueError as error:
+        raise Unavailable(str(error)) from None
 
 
 def _of_group(name: str) -> Any:

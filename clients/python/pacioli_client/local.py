@@ -24,15 +24,31 @@ def connect(
 ) -> Client:
     """Return a client of the service at ``url``, else at PACIOLI_URL, else of the instance that runs in the data folder.
 
-    The key is ``key``, else PACIOLI_KEY, else PACIOLI_SECRET_KEY, which the server itself reads. The certificate of the
-    service is checked with ``verify``, else with the authorities in the file that PACIOLI_CA names, else with the usual ones.
+    The key is ``key``, else PACIOLI_KEY or the text of the file that PACIOLI_KEY_FILE names, else PACIOLI_SECRET_KEY or
+    PACIOLI_SECRET_KEY_FILE, which the server itself reads. The certificate of the service is checked with ``verify``, else with
+    the authorities in the file that PACIOLI_CA names, else with the usual ones.
 
     Raises:
         NotConfigured: none of these gives an address, or the address or the key cannot be used.
     """
     url = url or os.environ.get("PACIOLI_URL") or running(data)
-    key = key or os.environ.get("PACIOLI_KEY") or os.environ.get("PACIOLI_SECRET_KEY")
+    key = key or _named("PACIOLI_KEY") or _named("PACIOLI_SECRET_KEY")
     return Client(url, key, transport=transport, verify=verify or _authorities())
+
+
+def _named(variable: str) -> str | None:
+    """Return the value of a variable, else the text of the file that it names with ``_FILE`` at its end."""
+    file = os.environ.get(f"{variable}_FILE")
+    if os.environ.get(variable) or not file:
+        return os.environ.get(variable)
+    try:
+        text = Path(file).read_text().rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise NotConfigured(f"{variable}_FILE: {file} cannot be read ({reason})") from None
+    if not text:
+        raise NotConfigured(f"{variable}_FILE: {file} is empty")
+    return text
 
 
 def _authorities() -> ssl.SSLContext | None:

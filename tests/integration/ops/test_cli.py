@@ -347,7 +347,7 @@ def service(database_url: str, engine: Engine) -> Iterator[str]:
 
 
 def test_the_demo_tells_the_truth_and_may_be_told_again(service: str, run: Run) -> None:
-    out = ok(run("demo", "--url", service, "--key", KEY))
+    out = ok(run("demo", "--url", service, PACIOLI_KEY=KEY))
     assert "short by USD83.50" in out
     assert "add up to: EUR 0, USD 0" in out
     assert "All as told." in out
@@ -369,7 +369,7 @@ def test_the_demo_is_not_led_astray_by_other_postings(service: str, ledger: Ledg
 
     other = threading.Thread(target=post)
     other.start()
-    out = run("demo", "--url", service, "--key", KEY)
+    out = run("demo", "--url", service, PACIOLI_KEY=KEY)
     done.set()
     other.join()
     assert "All as told." in ok(out)
@@ -386,7 +386,7 @@ def test_a_demo_that_is_not_as_told_exits_with_1(service: str, run: Run, monkeyp
         return response
 
     monkeypatch.setattr(Wire, "send", lying)
-    failed(run("demo", "--url", service, "--key", KEY), 1, "not as told", "tourist", "APPLIED", "REJECTED")
+    failed(run("demo", "--url", service, PACIOLI_KEY=KEY), 1, "not as told", "tourist", "APPLIED", "REJECTED")
 
 
 def test_the_demo_says_why_it_cannot_begin(service: str, run: Run, tmp_path: Path) -> None:
@@ -407,7 +407,13 @@ def test_a_command_finds_the_key_of_the_instance_and_sends_it_nowhere_else(
     ok(run("queues", *data, "--url", service))
     ok(run("queues", *data, PACIOLI_URL="", PACIOLI_SECRET_KEY="the-key-of-another-ledger"))
     failed(run("queues", *data, PACIOLI_URL="", PACIOLI_KEY="wrong"), 2, "wants a key")
-    failed(run("queues", *data, "--key", "wrong", PACIOLI_URL=""), 2, "wants a key")
+    (tmp_path / "other.key").write_text("wrong\n")
+    other = str(tmp_path / "other.key")
+    failed(run("queues", *data, "--key-file", other, PACIOLI_URL=""), 2, "wants a key")
+    failed(run("queues", *data, PACIOLI_URL="", PACIOLI_KEY_FILE=other), 2, "wants a key")
+    ok(run("queues", "--url", service, "--key-file", key_file))
+    ok(run("queues", "--url", service, PACIOLI_KEY_FILE=key_file))
+    failed(run("queues", *data, "--key-file", f"{other}.gone", PACIOLI_URL=""), 2, "which cannot be read: No such file")
     (tmp_path / "state.json").write_text(json.dumps({"web_url": "http://127.0.0.1:1", "key_file": key_file}))
     failed(run("queues", *data, "--url", service), 2, "wants a key")
 

@@ -72,10 +72,30 @@ def test_the_key_is_sent_as_the_service_wants_it() -> None:
     assert str(service.requests[0].url) == f"{URL}/queues"
 
 
+KEYS = [f"PACIOLI_{name}KEY{end}" for name in ("", "SECRET_") for end in ("", "_FILE")]
+
+
+@pytest.mark.parametrize("variable", ["PACIOLI_KEY_FILE", "PACIOLI_SECRET_KEY_FILE"])
+def test_the_key_may_be_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    for name in KEYS:
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "key"
+    monkeypatch.setenv(variable, str(file))
+    with pytest.raises(NotConfigured, match=f"{variable}: {file} cannot be read .No such file"):
+        connect(URL)
+    file.write_text("")
+    with pytest.raises(NotConfigured, match="is empty"):
+        connect(URL)
+    file.write_text("secret\n")
+    service = Service(answer([]))
+    connect(URL, transport=httpx.MockTransport(service)).queues()
+    assert service.requests[0].headers["X-Blnk-Key"] == "secret"
+
+
 def test_arguments_win_over_the_environment_and_that_over_the_running_instance(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("PACIOLI_URL", "PACIOLI_KEY", "PACIOLI_SECRET_KEY"):
+    for name in ("PACIOLI_URL", *KEYS):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "state.json").write_text(json.dumps({"web_url": "http://local"}))
     assert connect(data=tmp_path).url == "http://local"

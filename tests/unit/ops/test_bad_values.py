@@ -152,9 +152,17 @@ def test_a_bad_database_is_one_sentence(command: tuple[str, ...], url: str) -> N
     refused(run(*command, DATABASE_URL=url), url)
 
 
-def test_a_key_that_cannot_be_sent_is_one_sentence(nothing_answers: None) -> None:
+def test_a_key_that_cannot_be_sent_is_one_sentence(nothing_answers: None, tmp_path: Path) -> None:
+    file = tmp_path / "key"
     for key in ("schl\N{LATIN SMALL LETTER U WITH DIAERESIS}ssel", "a\nb"):
-        for given in (("--key", key), ()):
-            result = run("queues", "--url", "http://127.0.0.1:1", *given, PACIOLI_KEY=key)
-            refused(result)
-            assert "give another with --key or PACIOLI_KEY" in result.stderr
+        file.write_text(key)
+        result = run("queues", "--url", "http://127.0.0.1:1", PACIOLI_KEY=key)
+        refused(result)
+        assert "give another with --key-file or PACIOLI_KEY" in result.stderr
+        refused(run("queues", "--url", "http://127.0.0.1:1", "--key-file", str(file)), key)
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=map(" ".join, COMMANDS))
+def test_no_secret_is_an_argument_which_other_users_see(command: click.Command) -> None:
+    names = {name.strip("-") for parameter in (*command.params, *main.params) for name in parameter.opts}
+    assert not names & {"key", "password", "secret", "token", "chain-key"}
