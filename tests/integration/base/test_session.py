@@ -120,13 +120,13 @@ def test_migrate_makes_the_settings_the_defaults_of_its_role(hostile_url: str) -
 
 def test_a_connection_that_cannot_be_made_ready_is_closed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[psycopg.Connection[Any]] = []
-    connect_ = db._Watched.connect
+    connect_ = db.Watched.connect
 
     def note(**options: Any) -> Any:
         opened.append(connect_(**options))
         return opened[-1]
 
-    monkeypatch.setattr(db._Watched, "connect", note)
+    monkeypatch.setattr(db.Watched, "connect", note)
     monkeypatch.setattr(session, "SET", "SELECT 1 / 0")
     with pytest.raises(TransientError), begin(engine):
         pass
