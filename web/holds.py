@@ -68,7 +68,7 @@ def settle(transaction_id: str) -> Response:
         raise
     if asked.dry_run:
         return wire.answer(dry_run_answers.settlement(ledger.engine, asked, drafts))
-    submission = Submission(drafts, atomic=drafts[0].atomic)
+    submission = Submission(drafts, atomic=drafts[0].atomic, decide_now=bool(asked.skip_queue))
     ledger.committer.submit(submission)
     one_hold = drafts[0].row.parent == transaction_id
     if asked.skip_queue and one_hold:
@@ -201,7 +201,7 @@ def _settle_bulk(items: Sequence[_Item], asked: BulkCommitRequest | BulkVoidRequ
             item.fail(code, "the transaction appears more than once in this request")
         elif drafts := item.draft(ledger, skip_queue):
             seen.add(item.asked.transaction_id)
-            item.submission = Submission(drafts, atomic=drafts[0].atomic)
+            item.submission = Submission(drafts, atomic=drafts[0].atomic, decide_now=skip_queue)
             item.succeed(queued=True)
     submissions = [item.submission for item in items if item.submission is not None]
     ledger.committer.submit(*submissions)

@@ -9,10 +9,11 @@ from msgspec.structs import replace
 
 from core.base.db import reading
 from core.ledger import drain, lookup
-from core.ledger.answers import Echo, Transaction, rejection_of
+from core.ledger.answers import Echo, Transaction, echo_of, rejection_of, transaction_of
 from core.ledger.append import Submission
 from core.ledger.explain import CODES, blnk_text
 from core.ledger.rules.model import Kind, RejectReason
+from core.ledger.rules.requests import TransactionRequest
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
 from web.http import wire
@@ -21,7 +22,7 @@ from web.service import Service
 
 
 def drain_all(ledger: Service, submissions: Sequence[Submission]) -> None:
-    """Drain the queues of these submissions up to their last places, in this thread. They do not jump the line."""
+    """Drain what the commit of these submissions has not decided, in this thread. They do not jump the line."""
     places = last_of_each_queue(submissions)
     for one in (one for each in submissions for one in each.accepted if one.replayed and one.seq and one.queue < 0):
         # The legs of a replayed split were not looked up when it was submitted.
@@ -66,6 +67,30 @@ def answer_outcome(
     return wire.answer(_repeating(lookup.whole(ledger.engine, row), echo), created)
 
 
+def answer_at_once(ledger: Service, submission: Submission, asked: TransactionRequest) -> Response | None:
+    """Answer with a transaction that moved or held money in the commit that accepted it, without reading it back.
+
+    Returns None if it was left to a drain, or if there is more to say about it: a replay, a rejection, legs.
+    """
+    (draft,), (accepted,), immediate = submission.drafts, submission.accepted, submission.immediate
+    if immediate is None or asked.source is None or asked.destination is None:
+        return None
+    outcome = immediate.outcomes.get(accepted.seq)
+    source = ledger.directory.named(asked.source, draft.row.currency)
+    destination = ledger.directory.named(asked.destination, draft.row.currency)
+    if outcome is None or outcome.rejection is not None or source is None or destination is None:
+        return None
+    row = replace(
+        draft.row,
+        seq=accepted.seq,
+        queue=accepted.queue,
+        accepted_at=accepted.accepted_at,
+        digest=accepted.digest,
+    )
+    decided = transaction_store.decided_row(row, (source, destination), outcome, immediate.decision.decided_at)
+    return wire.answer(_repeating(transaction_of(decided), echo_of(asked)), 201)
+
+
 def _repeating(answer: Transaction, echo: Echo) -> Transaction:
     return replace(answer, skip_queue=echo.skip_queue, warnings=echo.warnings)
 
@@ -107,9 +132,9 @@ def rejected(row: TransactionRow, *, end: str = "", details: dict[str, Any] | No
 
 
 def last_of_each_queue(submissions: Sequence[Submission]) -> dict[int, int]:
-    """Find the last seq of these submissions in each queue that they were accepted into."""
+    """Find the last undecided seq of these submissions in each queue that they were accepted into."""
     last: dict[int, int] = {}
     for submission in submissions:
-        for one in submission.postings():
+        for one in submission.undecided():
             last[one.queue] = max(one.seq, last.get(one.queue, 0))
     return last

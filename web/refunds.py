@@ -38,7 +38,7 @@ def refund(transaction_id: str) -> Response:
         raise
     if asked.dry_run:
         return wire.answer(dry_run_answers.refund(ledger.engine, draft))
-    submission = Submission([draft])
+    submission = Submission([draft], decide_now=bool(asked.skip_queue))
     try:
         ledger.committer.submit(submission)
         first = submission.accepted[0].transaction_id if submission.accepted[0].replayed else None

@@ -22,6 +22,7 @@ from core.doors import clients
 from core.doors.identity import Identity
 from core.doors.notes import Notes
 from core.ledger.directory import Directory
+from core.ledger.drain import Announce
 from core.ledger.pressure import Limits
 from core.migrations.fitness import Unfit, refuse_unfit
 from web.accept.committer import Committer
@@ -56,6 +57,7 @@ class Service:
     committer: Committer
     doorbell: Doorbell
     waiting: Waiting
+    announce: Announce
     secret_key: Secret[str] | None
     chain_key: Secret[bytes] | None
     probe: Probe
@@ -65,11 +67,6 @@ class Service:
     ledger_metrics: LedgerCollector
     funding_repeat: timedelta
     """The time within which an equal funding job is a repetition."""
-
-    def announce(self, cursors: dict[int, int]) -> None:
-        """Wake the requests that wait for what a drain in this process has decided. A lost message does no harm."""
-        self.waiting.moved(cursors)
-        self.doorbell.announce(cursors)
 
 
 def start(environ: Mapping[str, str] = os.environ) -> Service:
@@ -106,7 +103,14 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
     doorbell = Doorbell(identity, Notes(redis, identity))
     probe = Probe(checked, redis, identity)
     gauge = Gauge(engine, Limits(settings.max_waiting, settings.max_waiting_age_s))
-    committer = Committer(engine, doorbell.ring, gauge)
+    waiting = Waiting(engine, redis, identity, WAITING_PLACES)
+
+    def announce(cursors: dict[int, int]) -> None:
+        """Wake the requests that wait for what this process has decided. A lost message does no harm."""
+        waiting.moved(cursors)
+        doorbell.announce(cursors)
+
+    committer = Committer(engine, doorbell.ring, gauge, announce)
     prober = probe.prober(Own(engine, committer, doorbell))
     prober.start()
     return Service(
@@ -116,7 +120,8 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
         Directory(engine, check_precision=settings.precision_check),
         committer,
         doorbell,
-        Waiting(engine, redis, identity, WAITING_PLACES),
+        waiting,
+        announce,
         settings.secret_key,
         settings.chain_key,
         probe,

@@ -41,7 +41,7 @@ from web.http import pages as lists
 from web.http import parameters, wire
 from web.http.errors import error_response
 from web.http.operations import operation
-from web.outcomes import answer_outcome, drain_all, first_rejected, places_of, wait_all
+from web.outcomes import answer_at_once, answer_outcome, drain_all, first_rejected, places_of, wait_all
 from web.service import Service, service
 
 blueprint = Blueprint("transactions", __name__)
@@ -64,9 +64,11 @@ def create() -> Response:
         tried = dry_run_answers.transaction(ledger.engine, draft, imagined)
         return wire.answer(replace(tried, warnings=echo_of(asked).warnings))
     (draft,) = intake.draft_all([asked], ledger.directory, unread=unread)
-    submission = Submission([draft])
+    submission = Submission([draft], decide_now=bool(asked.skip_queue))
     ledger.committer.submit(submission)
     (accepted,) = submission.accepted
+    if answer := answer_at_once(ledger, submission, asked):
+        return answer
     if asked.skip_queue or wait_s or accepted.replayed:
         return answer_outcome(ledger, submission, echo_of(asked), wait_s=wait_s)
     return wire.answer(accepted_of(draft, accepted, asked), 201)
@@ -91,7 +93,7 @@ def create_bulk() -> Response:
         return wire.answer(replace(tried, warnings=warnings_of_batch(requests)))
     drafts = intake.draft_all(requests, ledger.directory, batch=batch, unread=unread)
     batch_id = batch.id
-    submission = Submission(drafts, atomic=atomic)
+    submission = Submission(drafts, atomic=atomic, decide_now=bool(asked.skip_queue and not asked.run_async))
     try:
         ledger.committer.submit(submission)
     except LedgerError as error:

@@ -14,6 +14,7 @@ from core.base.actors import Actor, current
 from core.base.errors import ReferenceConflict
 from core.base.logs import request_id
 from core.base.tracing import traceparent
+from core.ledger.immediate import Immediate, decide_now
 from core.ledger.rules.log_row import REPEATED, LogRow, digest_of
 from core.ledger.rules.model import Accepted, Draft, Kind
 from core.ledger.rules.requests import Terms, terms_of
@@ -32,7 +33,11 @@ class Submission:
 
     drafts: list[Draft]
     atomic: bool = False
+    decide_now: bool = False
+    """Whether to decide the drafts in the commit that accepts them, as far as that takes no waiting."""
     accepted: list[Accepted] = field(default_factory=list)
+    immediate: Immediate | None = None
+    """What was decided in that commit, of this submission and of others."""
     error: Exception | None = None
     request_id: str | None = field(default_factory=request_id)
     """The request that brought the drafts. The rows of the log keep it."""
@@ -55,6 +60,12 @@ class Submission:
         """List the queues that got work."""
         return {one.queue for one in self.postings() if not one.replayed}
 
+    def undecided(self) -> list[Accepted]:
+        """List the postings that were not decided in the commit that accepted them."""
+        if self.immediate is None:
+            return self.postings()
+        return [one for one in self.postings() if one.seq not in self.immediate.outcomes]
+
 
 def append(conn: Connection, submissions: Sequence[Submission]) -> None:
     """Append the drafts of all submissions to the log, and record in each submission what became of it.
@@ -71,7 +82,7 @@ def append(conn: Connection, submissions: Sequence[Submission]) -> None:
     head, prior = log_store.lock_head(conn, references)
     writer = _Writer(head, prior)
     for submission in submissions:
-        submission.accepted, submission.error = [], None
+        submission.accepted, submission.error, submission.immediate = [], None, None
         try:
             known = {
                 draft.row.reference: _replay(draft.row, prior[draft.row.reference])
@@ -98,6 +109,11 @@ def append(conn: Connection, submissions: Sequence[Submission]) -> None:
         due_store.add(conn, writer.settle_at)
     if writer.scheduled:
         due_store.schedule(conn, writer.scheduled, head.now)
+    now = [each for each in submissions if each.decide_now and each.error is None]
+    if writer.rows and (queues := set[int]().union(*(each.queues() for each in now))):
+        immediate = decide_now(conn, writer.rows, queues)
+        for submission in submissions:
+            submission.immediate = immediate
 
 
 @dataclass

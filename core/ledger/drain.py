@@ -15,8 +15,7 @@ queue, and no other. ``/health`` sees it by the age of the oldest posting in the
 """
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,10 +28,10 @@ from core.base.db import reading
 from core.base.faults import Fault, fault_of
 from core.base.fence import in_transaction, look_now_and_then, stands_still
 from core.ledger import trail
+from core.ledger.deciding import Decision, groups, is_short, open_book, write
 from core.ledger.rules.engine import Book, decide, decide_group
-from core.ledger.rules.model import SHORT_OF_MONEY, Outcome, Posting
+from core.ledger.rules.model import Outcome, Posting
 from core.ledger.store import log as log_store
-from core.ledger.store import outcomes as outcome_store
 from core.ledger.store import queues as queue_store
 
 BATCH = 5000
@@ -57,7 +56,7 @@ class Batch:
     cursors: dict[int, int] = field(default_factory=dict)
     """The new cursor of each queue, if the batch decided something."""
     postings: list[Posting] = field(default_factory=list)
-    """The postings that it read, which the outcomes follow as far as they go."""
+    """The postings that it decided."""
     outcomes: list[Outcome] = field(default_factory=list)
     needs: set[int] = field(default_factory=set)
     """The queues that must be locked as well before the next posting can be decided."""
@@ -131,6 +130,15 @@ def drain_until(
         touched |= held
 
 
+def report(postings: Sequence[Posting], outcomes: list[Outcome], took_s: float) -> None:
+    """Write the lines of the log about what was decided in a commit, and tell the observers."""
+    if outcomes:
+        trail.decided(postings, outcomes, took_s)
+        for observe in observers:
+            with suppress(Exception):  # What is committed stays, whoever cannot count it.
+                observe(outcomes, took_s)
+
+
 @dataclass
 class _Size:
     """The number of postings that one commit decides. It shrinks when a batch fails, and grows again when one does not."""
@@ -191,11 +199,7 @@ def _drain_once(
         size.grow()
         decided += len(done.outcomes)
         took_s = time.perf_counter() - started
-        trail.decided(done.postings, done.outcomes, took_s)
-        if done.outcomes:
-            for observe in observers:
-                with suppress(Exception):  # What is committed stays, whoever cannot count it.
-                    observe(done.outcomes, took_s)
+        report(done.postings, done.outcomes, took_s)
         if done.cursors:
             announce(done.cursors)
         if not done.needs:
@@ -227,45 +231,17 @@ def drain_batch(conn: Connection, queues: set[int], *, limit: int, wait: bool) -
     if postings[-1].group_last is not None and postings[-1].group_last > postings[-1].seq:
         postings += log_store.read_range(conn, queues, first=postings[-1].seq + 1, last=postings[-1].group_last)
 
-    book = _open_book(conn, postings)
-    before = dict(book.balances)
+    opened = open_book(conn, postings)
     decided_at = clock.now(conn)
-    outcomes, needs = _decide_all(conn, postings, book, queues)
+    outcomes, needs = _decide_all(conn, postings, opened.book, queues)
     if not outcomes:
         return Batch(queues, needs=needs)
 
-    hashes = {queue: head.hash for queue, head in heads.items()}
-    outcome_store.write(conn, outcomes, postings, decided_at, hashes)
-    if changed := [balance for id, balance in book.balances.items() if balance is not before[id]]:
-        outcome_store.write_balances(conn, changed)
-    if holds := {outcome.hold.seq: outcome.hold for outcome in outcomes if outcome.hold is not None}:
-        outcome_store.write_holds(conn, list(holds.values()), decided_at)
-    if refunds := {o.refunded.seq: o.refunded for o in outcomes if o.refunded is not None}:
-        outcome_store.write_refunds(conn, list(refunds.values()))
+    decided = postings[: len(outcomes)]
     last = outcomes[-1].seq
-    queue_store.advance(conn, hashes, last, Counter(posting.queue for posting in postings[: len(outcomes)]))
     reached = {queue: max(last, cursor) for queue, cursor in cursors.items()}
-    return Batch(queues, reached, postings, outcomes, needs)
-
-
-def _open_book(conn: Connection, postings: list[Posting]) -> Book:
-    """Lock and read everything that the postings touch, and the credits that some of them must not spend."""
-    balances = outcome_store.lock_balances(
-        conn, {posting.source for posting in postings} | {posting.destination for posting in postings}
-    )
-    holds = {posting.hold_seq for posting in postings if posting.hold_seq is not None}
-    refunds = {posting.refund_of for posting in postings if posting.refund_of is not None}
-    first_limited: dict[int, int] = {}
-    for posting in postings:
-        if posting.hold_seq is None and (not posting.allow_overdraft or posting.overdraft_limit is not None):
-            first_limited.setdefault(posting.source, posting.seq)
-    after = {id: seq for id, seq in first_limited.items() if balances[id].last_credit_seq > seq}
-    return Book(
-        balances,
-        outcome_store.find_holds(conn, holds) if holds else {},
-        outcome_store.later_credits(conn, after) if after else {},
-        outcome_store.find_refunds(conn, refunds) if refunds else {},
-    )
+    write(conn, opened, Decision(decided, outcomes, decided_at), heads=heads, cursors=reached)
+    return Batch(queues, reached, decided, outcomes, needs)
 
 
 def _decide_all(
@@ -274,20 +250,20 @@ def _decide_all(
     """Decide postings in order, until the end or until one needs a queue that is not locked."""
     outcomes: list[Outcome] = []
     waiting: dict[int, int] | None = None
-    for group in _groups(postings):
+    for group in groups(postings):
         first = group[0]
         if first.group_first is not None and first.group_last is not None:
             if needs := log_store.queues_of_range(conn, first=first.group_first, last=first.group_last) - held:
                 return outcomes, needs
             decided = decide_group(group, book)
-            short = next((member for member, o in zip(group, decided, strict=True) if _is_short(o)), None)
+            short = next((member for member, o in zip(group, decided, strict=True) if is_short(o)), None)
         else:
             outcome = decide(first, book)
             if outcome.rejection is None:
                 book.write(outcome)
                 outcomes.append(outcome)
                 continue
-            decided, short = [outcome], first if _is_short(outcome) else None
+            decided, short = [outcome], first if is_short(outcome) else None
         if short is not None:
             if waiting is None:
                 waiting = queue_store.first_waiting(conn, but=held)
@@ -295,20 +271,3 @@ def _decide_all(
                 return outcomes, needs
         outcomes += decided  # A rejected posting has nothing to write, and a group has written itself.
     return outcomes, set()
-
-
-def _groups(postings: list[Posting]) -> Iterator[list[Posting]]:
-    """Cut postings into groups: each posting alone, and the members of an atomic group, which are neighbours, together."""
-    position = 0
-    while position < len(postings):
-        last = postings[position].group_last
-        end = position + 1
-        while last is not None and end < len(postings) and postings[end].seq <= last:
-            end += 1
-        yield postings[position:end]
-        position = end
-
-
-def _is_short(outcome: Outcome) -> bool:
-    """Tell whether an earlier credit could remove the rejection."""
-    return outcome.rejection is not None and outcome.rejection.reason in SHORT_OF_MONEY

@@ -3,7 +3,6 @@
 import os
 import random
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 
@@ -164,7 +163,7 @@ def _write_decided(engine: Engine, batches: list[Batch]) -> None:
             heads = {queue: chain.START}
             outcome_store.write(conn, outcomes, postings, clock.now(conn), heads)
             outcome_store.write_balances(conn, balances)
-            queue_store.advance(conn, heads, outcomes[-1].seq, Counter({queue: len(outcomes)}))
+            queue_store.advance(conn, [(queue, outcomes[-1].seq, heads[queue], len(outcomes))])
 
 
 def _decide_in_memory(engine: Engine) -> list[Batch]:

@@ -23,8 +23,9 @@ from core.base.errors import ErrorCode, InvalidRequest, LedgerError, TransientEr
 from core.base.faults import Fault, fault_of
 from core.base.fence import in_transaction, stands_still
 from core.base.threads import Loop
-from core.ledger import append, trail
+from core.ledger import append, drain, trail
 from core.ledger.append import Submission
+from core.ledger.drain import Announce
 from web.accept.pressure import Gauge
 
 GROUP_ROWS = 2_000
@@ -69,7 +70,13 @@ class Committer:
     ``health`` and metrics read the attributes that have a docstring.
     """
 
-    def __init__(self, engine: Engine, ring: Callable[[Iterable[int]], None], gauge: Gauge | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        ring: Callable[[Iterable[int]], None],
+        gauge: Gauge | None = None,
+        announce: Announce = lambda cursors: None,
+    ) -> None:
         self.gauge = gauge
         """Knows how much waits, and refuses more than its limits allow."""
         self.committed: Callable[[int, float], None] = lambda rows, seconds: None
@@ -84,6 +91,7 @@ class Committer:
         """The monotonic time at which the present group was taken, or None. A value of long ago says that it is stuck."""
         self._engine = engine
         self._ring = ring
+        self._announce = announce
         self._group_rows = GROUP_ROWS
         self._forked()
         self.loop = Loop("committer", self._step, after_fork=self._forked, wake=lambda: self._work.set())
@@ -169,7 +177,7 @@ class Committer:
                     self.busy_since = time.monotonic()
                     self._append(group)
                     for entry in group:
-                        queues |= entry.submission.queues()
+                        queues.update(one.queue for one in entry.submission.undecided() if not one.replayed)
                 except BaseException as error:
                     _fail(group, error)
                     raise
@@ -211,8 +219,12 @@ class Committer:
         if self._group_rows < GROUP_ROWS and rows >= self._group_rows:
             self._group_rows = min(self._group_rows + self._group_rows // 8 + 1, GROUP_ROWS)
         try:
-            self.committed(rows, time.monotonic() - started)
+            took_s = time.monotonic() - started
+            self.committed(rows, took_s)
             trail.accepted(submissions)
+            if (immediate := submissions[0].immediate) is not None:
+                drain.report(immediate.decision.postings, immediate.decision.outcomes, took_s)
+                self._announce(immediate.cursors)
         except Exception:  # They are committed, whatever an observer or the log says.
             with suppress(Exception):
                 logger.exception("a commit could not be reported")

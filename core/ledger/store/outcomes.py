@@ -30,6 +30,11 @@ _LOCK_BALANCES = f"""
     FOR NO KEY UPDATE
 """
 
+_LOCK_FREE_BALANCES = f"""
+    {_LOCK_BALANCES.strip()}
+    SKIP LOCKED
+"""
+
 # log_destination_seq_idx serves this. Only a posting (1), a commit_inflight (3) and a refund (6) credit a balance.
 _LATER_CREDITS = """
     SELECT log.destination, outcomes.seq, outcomes.amount
@@ -86,8 +91,8 @@ _WRITE_REFUNDS = """
 """
 
 
-def lock_balances(conn: Connection, ids: Collection[int]) -> dict[int, Balance]:
-    """Read and lock balances until the transaction ends.
+def lock_balances(conn: Connection, ids: Collection[int], *, wait: bool = True) -> dict[int, Balance]:
+    """Read and lock balances until the transaction ends. Without ``wait``, those that somebody has locked are left out.
 
     Rows are locked in ID order, whatever the caller's order, so two drains cannot deadlock.
     Amounts are minor units. An unknown ID is left out; the caller decides what that means.
@@ -95,7 +100,7 @@ def lock_balances(conn: Connection, ids: Collection[int]) -> dict[int, Balance]:
     Raises:
         TransientError: a lock was not had in time (55P03), or a deadlock (40P01).
     """
-    return _balances(conn, _LOCK_BALANCES, ids)
+    return _balances(conn, _LOCK_BALANCES if wait else _LOCK_FREE_BALANCES, ids)
 
 
 def read_balances(conn: Connection, ids: Collection[int]) -> dict[int, Balance]:

@@ -1,6 +1,6 @@
 """Reads and moves the queues: how far each is decided, and how long its line is."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
@@ -85,13 +85,24 @@ _RATE_NOW = """
 
 _ADVANCE = f"""
     UPDATE queues
-    SET cursor = greatest(cursor, %(cursor)s),
+    SET cursor = greatest(cursor, c),
         hash = h,
         decided = decided + n,
         rate = {_RATE_NOW} + n / 10.0,
         drained_at = clock_timestamp()
-    FROM unnest(%(numbers)s::int[], %(hashes)s::bytea[], %(counts)s::int[]) AS held (held_number, h, n)
+    FROM unnest(%s::int[], %s::bigint[], %s::bytea[], %s::int[]) AS held (held_number, c, h, n)
     WHERE number = held_number
+"""
+
+# Both bounds are positions in log_queue_seq_idx.
+_WITHOUT_BACKLOG = """
+    SELECT number
+    FROM queues
+    WHERE number = ANY(%(numbers)s)
+      AND NOT EXISTS (
+          SELECT FROM log
+          WHERE (queue, seq) > (number, cursor) AND (queue, seq) < (number, %(first)s)
+      )
 """
 
 # A posting from the future was accepted before the database's clock was set back, so its age is unknown.
@@ -319,20 +330,34 @@ def lock_heads(conn: Connection, numbers: Collection[int], *, wait: bool) -> dic
     return {number: QueueHead(cursor, hash) for number, cursor, hash in rows.fetchall()}
 
 
-def advance(conn: Connection, hashes: Mapping[int, bytes], cursor: int, decided: Mapping[int, int]) -> None:
-    """Record that everything in these queues is decided up to ``cursor``.
+def lock_idle_heads(conn: Connection, numbers: Collection[int], *, first: int) -> tuple[dict[int, QueueHead], datetime]:
+    """Lock those of these queues that nobody drains and in which nothing waits before ``first``. Read the clock as well.
 
-    ``hashes`` has the last hash of each queue's chain, and ``decided`` counts the postings decided in each.
+    It never waits. The caller holds the append lock, so that nothing more gets in line. A savepoint ``before_deciding`` is
+    set first, in the same round trip.
     """
-    driver(conn).execute(
-        _ADVANCE,
-        {
-            "cursor": cursor,
-            "numbers": list(hashes),
-            "hashes": list(hashes.values()),
-            "counts": [decided.get(number, 0) for number in hashes],
-        },
-    )
+    connection = driver(conn)
+    with connection.pipeline():
+        connection.execute("SAVEPOINT before_deciding")
+        locked = connection.execute(_LOCK_FREE_HEADS, {"numbers": list(numbers)})
+        # This snapshot is taken under the locks, so it sees how far the queues were decided.
+        idle = connection.execute(_WITHOUT_BACKLOG, {"numbers": list(numbers), "first": first})
+        now = connection.execute("SELECT clock_timestamp()")
+    without_backlog = {number for (number,) in idle.fetchall()}
+    heads = {n: QueueHead(cursor, hash) for n, cursor, hash in locked.fetchall() if n in without_backlog}
+    row = now.fetchone()
+    assert row is not None
+    return heads, row[0]
+
+
+def undo_deciding(conn: Connection) -> None:
+    """Take back everything since ``lock_idle_heads``, with its locks."""
+    driver(conn).execute("ROLLBACK TO SAVEPOINT before_deciding")
+
+
+def advance(conn: Connection, queues: Collection[tuple[int, int, bytes, int]]) -> None:
+    """Record how far queues are decided: number, cursor, the last hash of its chain, and how many postings were decided."""
+    driver(conn).execute(_ADVANCE, [list(column) for column in zip(*queues, strict=True)])
 
 
 def with_work(

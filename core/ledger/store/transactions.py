@@ -9,8 +9,20 @@ from sqlalchemy import Connection
 
 from core.base.db import driver
 from core.base.ids import uuid_of
-from core.ledger.rules.model import STATUS_OF_NUMBER, Hold, Kind, Rejection, RejectReason, Status
+from core.ledger.rules.log_row import LogRow
+from core.ledger.rules.model import (
+    STATUS_NUMBERS,
+    STATUS_OF_NUMBER,
+    BalanceRef,
+    Hold,
+    Kind,
+    Outcome,
+    Rejection,
+    RejectReason,
+    Status,
+)
 from core.ledger.rules.requests import terms_of
+from core.ledger.store.balances import BALANCE_PREFIX
 from core.ledger.store.log import queues_that_may_credit
 from core.ledger.store.queues import WAITING, first_waiting
 
@@ -117,6 +129,49 @@ class TransactionRow(NamedTuple):
         if self.reason is None:
             return None
         return Rejection(RejectReason(self.reason), **json.loads(self.rejection_json or "{}"))
+
+
+def decided_row(
+    row: LogRow, sides: tuple[BalanceRef, BalanceRef], outcome: Outcome, decided_at: datetime
+) -> TransactionRow:
+    """Make the row of a transfer or hold that was decided just now, as ``find`` would read it."""
+    source, destination = sides
+    hold = outcome.hold
+    assert row.accepted_at is not None and outcome.rejection is None
+    return TransactionRow(
+        seq=row.seq,
+        id=UUID(row.id),
+        reference=row.reference,
+        kind=row.kind,
+        queue=row.queue,
+        source_key=source.key,
+        source=uuid_of(source.balance_id, BALANCE_PREFIX),
+        source_indicator=source.indicator,
+        destination_key=destination.key,
+        destination=uuid_of(destination.balance_id, BALANCE_PREFIX),
+        requested=row.amount,
+        currency=row.currency,
+        precision=row.precision,
+        description=row.description,
+        allow_overdraft=row.allow_overdraft,
+        overdraft_limit=row.overdraft_limit,
+        parent=row.parent,
+        group_first=row.group_first,
+        effective_date=row.effective_date,
+        meta_data=row.meta_data,
+        terms=row.terms,
+        digest=row.digest,
+        accepted_at=row.accepted_at,
+        outcome=STATUS_NUMBERS[outcome.status],
+        decided_amount=outcome.amount,
+        reason=None,
+        rejection_json=None,
+        decided_at=decided_at,
+        hold_amount=None if hold is None else hold.amount,
+        committed=None if hold is None else hold.committed,
+        voided=None if hold is None else hold.voided,
+        settled_at=None,
+    )
 
 
 class Line(NamedTuple):

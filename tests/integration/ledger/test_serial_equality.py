@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import Phase, settings
@@ -30,7 +31,7 @@ from sqlalchemy import Engine, text
 
 from core.base.db import begin, reading
 from core.base.ids import new_id, new_key
-from core.ledger import append, drain
+from core.ledger import append, drain, immediate
 from core.ledger.append import Submission
 from core.ledger.rules import splits
 from core.ledger.rules.engine import Book, decide
@@ -74,17 +75,22 @@ class Run:
             self.log_before = log_store.lock_head(conn)[0].seq
         self.keys = {account: refs[names[account], account[1]].key for account in routes}
 
-    def accept(self, *submitted: Group) -> list[int]:
-        """Append all in one commit, longer tuples as atomic groups. Returns the positions of the holds."""
-        return self.accept_all(submitted)
+    def accept(self, *submitted: Group, now: Iterable[bool] = ()) -> list[int]:
+        """Append all in one commit, longer tuples as atomic groups. Returns the positions of the holds.
 
-    def accept_all(self, submitted: Iterable[Group]) -> list[int]:
+        ``now`` says which of them are to be decided in the commit.
+        """
+        return self.accept_all(submitted, now)
+
+    def accept_all(self, submitted: Iterable[Group], now: Iterable[bool] = ()) -> list[int]:
         """Accept groups that are drawn one by one. The oracle decides each before the next is drawn."""
+        at_once = iter(now)
         first = len(self.oracle.operations)
         submissions = []
         for group in submitted:
             self.oracle.accept(*group)
-            submissions.append(Submission([self._draft(each) for each in group], atomic=len(group) > 1))
+            drafts = [self._draft(each) for each in group]
+            submissions.append(Submission(drafts, atomic=len(group) > 1, decide_now=next(at_once, False)))
         with begin(self.engine) as conn:
             append.append(conn, submissions)
         seqs = [row.seq for each in submissions for accepted in each.accepted for row in (accepted, *accepted.legs)]
@@ -213,6 +219,10 @@ def _compare(what: str, ledger: object, oracle: object) -> None:
 # Any order, any split into batches
 
 
+AT_ONCE = st.lists(st.booleans(), max_size=3)
+"""Which of the submissions of a commit are to be decided in it. The others are not."""
+
+
 class Interleaving(RuleBasedStateMachine):
     """Accepts and drains in any order. The queue of each balance is drawn as well."""
 
@@ -226,49 +236,59 @@ class Interleaving(RuleBasedStateMachine):
     def start(self, routes: tuple[int, ...]) -> None:
         self.run = Run(self.engine, dict(zip(ACCOUNTS, routes, strict=True)))
 
-    @rule(target=holds, operations=st.lists(moves(), min_size=1, max_size=5))
-    def accept(self, operations: list[Operation]) -> object:
-        return multiple(*self.run.accept(*[(operation,) for operation in operations]))
+    @rule(target=holds, operations=st.lists(moves(), min_size=1, max_size=5), now=AT_ONCE)
+    def accept(self, operations: list[Operation], now: list[bool]) -> object:
+        return multiple(*self.run.accept(*[(operation,) for operation in operations], now=now))
 
-    @rule(target=holds, group=groups())
-    def accept_atomic_group(self, group: Group) -> object:
-        return multiple(*self.run.accept(group))
+    @rule(target=holds, group=groups(), now=AT_ONCE)
+    def accept_atomic_group(self, group: Group, now: list[bool]) -> object:
+        return multiple(*self.run.accept(group, now=now))
 
-    @rule(target=holds, split=strategies.splits())
-    def accept_split(self, split: Split) -> object:
-        return multiple(*self.run.accept((split,)))
+    @rule(target=holds, split=strategies.splits(), now=AT_ONCE)
+    def accept_split(self, split: Split, now: list[bool]) -> object:
+        return multiple(*self.run.accept((split,), now=now))
 
-    @rule(settlement=settlements(holds))
-    def settle(self, settlement: Operation) -> None:
-        self.run.accept((settlement,))
+    @rule(settlement=settlements(holds), now=AT_ONCE)
+    def settle(self, settlement: Operation, now: list[bool]) -> None:
+        self.run.accept((settlement,), now=now)
 
-    @rule(settled=st.lists(settlements(holds), min_size=2, max_size=4), alone=st.lists(settlements(holds), max_size=2))
-    def settle_together(self, settled: list[Operation], alone: list[Operation]) -> None:
-        self.run.accept(tuple(settled), *[(settlement,) for settlement in alone])
+    @rule(
+        settled=st.lists(settlements(holds), min_size=2, max_size=4),
+        alone=st.lists(settlements(holds), max_size=2),
+        now=AT_ONCE,
+    )
+    def settle_together(self, settled: list[Operation], alone: list[Operation], now: list[bool]) -> None:
+        self.run.accept(tuple(settled), *[(settlement,) for settlement in alone], now=now)
 
-    @rule(refunded=st.lists(refunds(st.integers(0, 19)), min_size=1, max_size=3), together=st.booleans())
-    def refund(self, refunded: list[Operation], together: bool) -> None:
-        self._accept_resolved([tuple(refunded)] if together else [(each,) for each in refunded])
+    @rule(refunded=st.lists(refunds(st.integers(0, 19)), min_size=1, max_size=3), together=st.booleans(), now=AT_ONCE)
+    def refund(self, refunded: list[Operation], together: bool, now: list[bool]) -> None:
+        self._accept_resolved([tuple(refunded)] if together else [(each,) for each in refunded], now)
 
     @rule(
         move=moves(),
         settlement=settlements(holds),
         refunded=refunds(st.integers(0, 19)),
         split=strategies.splits(),
-        order=st.permutations(range(4)),
-        size=st.integers(2, 4),
+        order=st.permutations(range(4)).flatmap(lambda order: st.integers(2, 4).map(lambda size: order[:size])),
+        now=AT_ONCE,
     )
     def accept_group_of_all_kinds(
-        self, move: Operation, settlement: Operation, refunded: Operation, split: Split, order: list[int], size: int
+        self,
+        move: Operation,
+        settlement: Operation,
+        refunded: Operation,
+        split: Split,
+        order: list[int],
+        now: list[bool],
     ) -> None:
         members = (move, settlement, refunded, split)
-        self._accept_resolved([tuple(members[position] for position in order[:size])])
+        self._accept_resolved([tuple(members[position] for position in order)], now)
 
-    def _accept_resolved(self, submitted: list[Group]) -> None:
+    def _accept_resolved(self, submitted: list[Group], now: list[bool]) -> None:
         """Accept refunds drawn from all that can be refunded now. The holds named are positions already."""
         moved = self.run.moved()
         resolved = [resolve(group, range(len(self.run.oracle.operations)), moved) for group in submitted]
-        self.run.accept(*[group for group in resolved if group])
+        self.run.accept(*[group for group in resolved if group], now=now)
 
     @rule(queue=st.integers(0, 7), batch=st.sampled_from([1, 2, 3, drain.BATCH]))
     def drain_one_queue(self, queue: int, batch: int) -> None:
@@ -279,6 +299,14 @@ class Interleaving(RuleBasedStateMachine):
     def decide_one_batch(self, queue: int, limit: int) -> None:
         with begin(self.engine) as conn:
             drain.drain_batch(conn, {queue % self.queues}, limit=limit, wait=False)
+        self.run.compare_decided()
+
+    @rule(account=st.sampled_from(ACCOUNTS), operations=st.lists(moves(), min_size=1, max_size=3))
+    def accept_while_a_balance_is_locked(self, account: Account, operations: list[Operation]) -> None:
+        lock = "SELECT FROM balances WHERE id = :id FOR UPDATE"
+        with begin(self.engine) as other:
+            other.execute(text(lock), {"id": self.run.keys[account]})
+            self.run.accept(*[(operation,) for operation in operations], now=[True] * len(operations))
         self.run.compare_decided()
 
     @invariant()
@@ -312,6 +340,45 @@ def test_the_comparison_notices_when_an_earlier_credit_is_not_waited_for(
 ) -> None:
     _resize(engine, 3)
     monkeypatch.setattr(log_store, "queues_that_may_credit", lambda conn, balance, before, waiting: set())
+    with pytest.raises(Difference):
+        _search(engine, 3, MUTANT)
+
+
+def test_the_comparison_notices_when_a_commit_decides_over_an_undecided_credit(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _resize(engine, 3)
+    monkeypatch.setattr(immediate._Line, "_may_be_credited", lambda line, posting: False)
+    with pytest.raises(Difference):
+        _search(engine, 3, MUTANT)
+
+
+def test_the_comparison_notices_when_a_commit_decides_in_a_queue_that_has_stopped(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Forgetful(dict[int, int]):
+        def __contains__(self, queue: object) -> bool:
+            return False
+
+    plain = immediate._Line.__init__
+
+    def forget(line: immediate._Line, *given: Any, **named: Any) -> None:
+        plain(line, *given, **named)
+        line.stopped = Forgetful()
+
+    _resize(engine, 3)
+    monkeypatch.setattr(immediate._Line, "__init__", forget)
+    with pytest.raises(Difference):
+        _search(engine, 3, MUTANT)
+
+
+def test_the_comparison_notices_when_a_commit_decides_before_the_backlog(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _resize(engine, 3)
+    monkeypatch.setattr(
+        queue_store, "_WITHOUT_BACKLOG", "SELECT number FROM queues WHERE %(first)s > 0 AND number = ANY(%(numbers)s)"
+    )
     with pytest.raises(Difference):
         _search(engine, 3, MUTANT)
 
@@ -369,7 +436,7 @@ def test_a_long_run_with_threads_at_every_queue_ends_as_the_serial_run_does(engi
     def accept() -> None:
         try:
             while len(run.oracle.operations) < OPERATIONS:
-                run.accept_all(draw(random.randint(1, 40)))
+                run.accept_all(draw(random.randint(1, 40)), [random.random() < 0.5 for _ in range(40)])
         finally:
             all_accepted.set()
 
