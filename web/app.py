@@ -20,6 +20,7 @@ from core.base.actors import ANONYMOUS, MASTER, NOBODY, bind
 from core.base.errors import ErrorCode
 from core.doors.loopback import is_loopback_address
 from web import (
+    audit,
     balances,
     docs,
     funding,
@@ -72,7 +73,7 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     app.extensions["pacioli"] = ledger
     for module in (
         transactions, holds, refunds, funding, balances, history, ledgers, metadata, parts, queues, health, metrics,
-        verification,
+        verification, audit,
         openapi, docs,
     ):  # fmt: skip
         app.register_blueprint(module.blueprint)

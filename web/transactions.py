@@ -12,7 +12,7 @@ from core.base.errors import Conflict, ErrorCode, InvalidRequest, LedgerError
 from core.base.ids import new_id
 from core.base.money import to_text
 from core.base.problems import refusal
-from core.ledger import answers, dry_run_answers, intake, lookup
+from core.ledger import answers, dry_run_answers, due, intake, lookup
 from core.ledger.answers import (
     BatchAccepted,
     Lineage,
@@ -33,7 +33,6 @@ from core.ledger.explain import CODES, blnk_text
 from core.ledger.intake import Batch
 from core.ledger.rules.model import BATCH_PREFIX, Status
 from core.ledger.rules.requests import BulkRequest, TransactionRequest
-from core.ledger.store import due as due_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transaction_list import TRANSACTIONS, find_transactions
 from core.lists.requests import FilterRequest
@@ -162,7 +161,7 @@ def cancel(transaction_id: str) -> Response:
     """
     ledger = service()
     with begin(ledger.engine) as conn:
-        due_store.cancel(conn, transaction_id)
+        due.cancel(conn, transaction_id)
     row = lookup.find(ledger.engine, transaction_id)
     if row.seq:
         text = f"only a SCHEDULED transaction can be cancelled, and this one is {row.status}"

@@ -5,6 +5,7 @@ from threading import Lock
 from flask import Blueprint, Response, request
 
 from core.base.errors import ErrorCode, InvalidRequest, TransientError
+from core.verification import results
 from core.verification.answers import Verification, verification_of
 from core.verification.verify import verify_since_checkpoint
 from web.http import parameters, wire
@@ -31,8 +32,8 @@ def verify() -> Response:
     """Verify the ledger.
 
     The request verifies the hash chain since the last checkpoint, and that the balances follow from it. An answer with
-    ``ok: false`` lists what was altered. Nothing is written. A worker makes a checkpoint every hour, and so does
-    ``pacioli verify``, which decides everything anew.
+    ``ok: false`` lists what was altered. Only a row of the audit log is written. A worker makes a checkpoint every hour, and so
+    does ``pacioli verify``, which decides everything anew.
     """
     full = request.args.get("full", "false")
     if full not in ("true", "false"):
@@ -49,6 +50,7 @@ def verify() -> Response:
         )
     finally:
         _busy.release()
+    results.record_asked(ledger.engine, results.Kind.CHECKPOINT, report)
     note = None if report.complete else _UNFINISHED.format(report.to_sequence)
     return wire.answer(verification_of(report, note))
 

@@ -456,3 +456,37 @@ verifications = Table(
     Column("problems", JSON, nullable=False),
     Column("took_s", Double, nullable=False),
 )
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False, comment="position, without a gap"),
+    Column("created_at", Timestamp, nullable=False),
+    Column("actor", Text, nullable=False, comment="the key that asked for it"),
+    Column("owner", Text, comment="of that key"),
+    Column("part", Text, nullable=False, comment="of the service that did it"),
+    Column("request_id", Text),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False, comment="what it was done to"),
+    Column("details", JSON, nullable=False, comment="the text that the hash covers"),
+    Column("hash", LargeBinary, nullable=False, comment="over all other columns, and the hash before it"),
+)
+Index("audit_created_at_idx", audit.c.created_at, audit.c.id)
+Index("audit_actor_idx", audit.c.actor, audit.c.id)
+Index("audit_subject_idx", audit.c.subject, audit.c.id)
+Index("audit_cuts_idx", audit.c.id, postgresql_where=text("action = 'audit.cut'"))
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("actor", Text, nullable=False, comment="the API key that sent it"),
+    Column("key", Text, nullable=False, comment="the header Idempotency-Key"),
+    Column("fingerprint", LargeBinary, nullable=False, comment="of the route and the body"),
+    Column("claim", Uuid, nullable=False, comment="the request that works on it, or has"),
+    Column("claimed_at", Timestamp, nullable=False),
+    Column("status", SmallInteger, comment="of the first answer; null while there is none"),
+    Column("headers", JSON),
+    Column("body", LargeBinary),
+    PrimaryKeyConstraint("actor", "key", name="idempotency_keys_pkey"),
+)
+Index("idempotency_keys_claimed_at_idx", idempotency_keys.c.claimed_at)

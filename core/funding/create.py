@@ -16,6 +16,8 @@ from core.funding.recipients import Given
 from core.funding.requests import FundingRequest, FundingTerms
 from core.funding.run_store import RunRow
 from core.funding.terms import job_terms
+from core.journal.actions import Action, Event, object_of, text_of
+from core.journal.record import record
 from core.ledger.directory import Directory
 from core.ledger.rules.validation import MAX_REFERENCE, text_problems
 
@@ -63,11 +65,13 @@ def create_job(
         asked_at = prior.created_at if prior is not None else now
     draft = draft_job(request, given, directory, asked_at, is_new=prior is None)
     with begin(engine, within_s=WRITE_WITHIN_S) as conn:
-        job, _ = keep_rows(conn, draft, directory, now)
+        job, _, events = keep_rows(conn, draft, directory, now)
         is_checked = not request.reference if request.again is None else not request.again
         if repeats.insert_new(conn, job, since=now - repeated_within if is_checked else None):
             run = insert_run_now(conn, job, now) if draft.runs_now else None
-            return Created(get_job(conn, job.job_id), run, False)
+            created = get_job(conn, job.job_id)
+            record(conn, *events, Event(action=Action.JOB_CREATED, subject=job.job_id, after=_audited(created)))
+            return Created(created, run, False)
         conn.rollback()
     with begin(engine) as conn:
         first = job_store.find_job_by_reference(conn, job.reference)
@@ -79,6 +83,22 @@ def create_job(
                 {"reference": job.reference, "job_id": first.job_id},
             )
         return Created(first, run_store.find_run_of(conn, first.id, AT_ONCE), True)
+
+
+def _audited(job: JobRow) -> str:
+    """Write what the audit log says of a new job. Its digest stands for its rows."""
+    return text_of(
+        name=job.name,
+        reference=job.reference,
+        source=job.indicator or job.source_id,
+        currency=job.currency,
+        precision=job.precision,
+        rows=job.row_count,
+        amount=job.amount,
+        terms=object_of(job.terms),
+        digest=job.digest.hex(),
+        next_due=job.next_due,
+    )
 
 
 def _difference(first: JobRow, second: JobRow) -> str:

@@ -22,12 +22,13 @@ from core.funding.repeats import content_of
 from core.funding.requests import FundingRequest, FundingTerms
 from core.funding.row_check import Pool
 from core.funding.terms import schedule_of, terms_from, terms_problems
+from core.journal.actions import Event
+from core.ledger.changes import create_indicators, fix_precision
 from core.ledger.directory import Directory
 from core.ledger.resolve import unknown_balance
 from core.ledger.rules.pricing import check_precision
 from core.ledger.rules.validation import new_currency_problems, new_indicator_problems
 from core.ledger.store import balances as balance_store
-from core.ledger.store import currencies as currency_store
 from core.ledger.store import ledgers as ledger_store
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -51,6 +52,15 @@ class JobDraft(NamedTuple):
     next_due: datetime | None
     runs_now: bool
     description: str | None
+
+
+class Kept(NamedTuple):
+    """A job whose rows are stored, and what was created for them."""
+
+    job: JobRow
+    new_names: set[str]
+    """The ``@Names`` of the balances that did not exist."""
+    events: list[Event]
 
 
 def draft_job(
@@ -127,11 +137,10 @@ def _before(terms: FundingTerms, now: datetime) -> datetime:
     return now if terms.at is None else now - schedule.GRACE - timedelta(microseconds=1)
 
 
-def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: datetime) -> tuple[JobRow, set[str]]:
+def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: datetime) -> Kept:
     """Check and store the rows, and create the balances that they name.
 
-    The caller stores the job, and makes a reference for it if it has none. Returns the job, and the ``@Names`` of the
-    balances that were created.
+    The caller stores the job, makes a reference for it if it has none, and then records what was created for it.
 
     Raises:
         InvalidRequest: a row is wrong (FND_INVALID_RECIPIENTS), or an atomic job has too many rows.
@@ -142,6 +151,7 @@ def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: date
         raise NotFound(ErrorCode.LGR_NOT_FOUND, "Ledger not found")
     digest = hashlib.sha256(_fingerprint(draft))
     rows = amount = None
+    events: list[Event] = []
     new_names: dict[str, int] = {}
     if draft.given is not None:
         pool = Pool(draft.source, draft.currency, draft.precision)
@@ -151,9 +161,9 @@ def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: date
         if terms.atomic and rows > plan.MAX_ATOMIC:
             raise InvalidRequest([("atomic", f"is possible for {plan.MAX_ATOMIC} rows, and there are {rows}")], INVALID)
     if draft.fix_precision:
-        fixed = currency_store.fix_precision(conn, draft.currency, draft.precision)
+        fixed, events = fix_precision(conn, draft.currency, draft.precision)
         check_precision(draft.currency, asked=draft.precision, fixed=fixed)
-    source, created = _create_balances(conn, draft, new_names, id, directory)
+    source, names, created = _create_balances(conn, draft, new_names, id, directory)
     balance = balance_store.find_keys(conn, [source])[source]
     job = JobRow(
         id,
@@ -176,27 +186,28 @@ def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: date
         0,
         actor=actors.current().key_id,
     )
-    return job._replace(content=content_of(conn, job, draft.description)), created
+    job = job._replace(content=content_of(conn, job, draft.description))
+    return Kept(job, names, [*events, *created])
 
 
 def _create_balances(
     conn: Connection, draft: JobDraft, new_names: dict[str, int], list_id: UUID, directory: Directory
-) -> tuple[int, set[str]]:
-    """Create the named balances that do not exist yet. Returns the key of the pool, and the names that were created."""
-    names = set(new_names)
+) -> tuple[int, set[str], list[Event]]:
+    """Create the named balances that do not exist yet. Returns the key of the pool, their names, and what was created."""
+    names, events = set(new_names), list[Event]()
     ref = directory.named(draft.source, draft.currency)
     if ref is None:
         names.add(draft.source)
     if names:
         pairs = [(name, draft.currency) for name in names]
-        balance_store.create_indicators(conn, [(*pair, new_key()) for pair in pairs])
+        events = create_indicators(conn, pairs)
         refs = balance_store.find_indicators(conn, pairs)
         keys = {stood: refs[name, draft.currency].key for name, stood in new_names.items()}
         if keys:
             row_store.rename_destinations(conn, list_id, keys)
         ref = ref or refs[draft.source, draft.currency]
     assert ref is not None
-    return ref.key, names
+    return ref.key, names, events
 
 
 def _fingerprint(draft: JobDraft) -> bytes:

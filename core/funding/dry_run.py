@@ -73,7 +73,7 @@ def dry_run_job(
     """
     draft = draft_job(request, given, directory, now)
     with begin(engine) as conn:
-        job, new_names = keep_rows(conn, draft, directory, now)
+        job, new_names, _ = keep_rows(conn, draft, directory, now)
         plan = plan_of(conn, job, new_key())
         found = _decide_rows(conn, job, plan)
         found.new_names = sorted(new_names)

@@ -14,6 +14,8 @@ from core.funding.job_store import JobRow
 from core.funding.missed import Missed
 from core.funding.run_store import NewRun, RunRow
 from core.funding.terms import job_terms, schedule_of
+from core.journal.actions import Action, Event, text_of
+from core.journal.record import record
 from core.ledger.rules.model import RUN_PREFIX
 from core.ledger.rules.validation import MAX_REFERENCE, new_name_problems, text_problems
 
@@ -34,7 +36,7 @@ def pause(engine: Engine, job_id: str) -> JobRow:
         job = _lock_job(conn, job_id)
         if job.status == "CANCELLED":
             raise _conflict(job, "is cancelled, and so cannot be paused")
-        return _update_job(conn, job._replace(status="PAUSED"))
+        return _update_job(conn, job, job._replace(status="PAUSED"), Action.JOB_PAUSED)
 
 
 def resume(engine: Engine, job_id: str, now: datetime) -> JobRow:
@@ -58,7 +60,8 @@ def resume(engine: Engine, job_id: str, now: datetime) -> JobRow:
             except ZoneInfoNotFoundError:
                 raise _conflict(job, f"has the time zone {terms.timezone}, which is not known any more") from None
             next_due, skipped = due.next_due, skipped + due.skipped + len(due.runs)
-        return _update_job(conn, job._replace(status="ACTIVE", next_due=next_due, skipped=skipped))
+        resumed = job._replace(status="ACTIVE", next_due=next_due, skipped=skipped)
+        return _update_job(conn, job, resumed, Action.JOB_RESUMED)
 
 
 def cancel(engine: Engine, job_id: str, now: datetime) -> JobRow:
@@ -70,7 +73,8 @@ def cancel(engine: Engine, job_id: str, now: datetime) -> JobRow:
     with begin(engine) as conn:
         job = _lock_job(conn, job_id)
         run_store.cancel_runs(conn, job.id, now)
-        return _update_job(conn, job._replace(status="CANCELLED", next_due=None))
+        cancelled = job._replace(status="CANCELLED", next_due=None)
+        return _update_job(conn, job, cancelled, Action.JOB_CANCELLED)
 
 
 def run_now(engine: Engine, job_id: str, reference: str | None, now: datetime) -> tuple[RunRow, bool]:
@@ -91,7 +95,9 @@ def run_now(engine: Engine, job_id: str, reference: str | None, now: datetime) -
         if problems := new_name_problems("reference", reference):
             raise InvalidRequest(problems, INVALID)
         _check_active(job)
-        return insert_run_now(conn, job, now, occurrence), False
+        run = insert_run_now(conn, job, now, occurrence)
+        record(conn, Event(action=Action.JOB_RUN, subject=job.job_id, more={"run_id": run.run_id}))
+        return run, False
 
 
 def retry(engine: Engine, job_id: str, run_id: str, now: datetime) -> tuple[RunRow, bool]:
@@ -128,6 +134,8 @@ def retry(engine: Engine, job_id: str, run_id: str, now: datetime) -> tuple[RunR
             raise Conflict(ErrorCode.GEN_CONFLICT, "no row of the run was rejected; there is nothing to retry", {})
         again = run_store.find_run(conn, f"{RUN_PREFIX}{id}")
         assert again is not None
+        more = {"run_id": again.run_id, "retry_of": run.run_id}
+        record(conn, Event(action=Action.JOB_RETRIED, subject=job.job_id, more=more))
         return again, False
 
 
@@ -161,9 +169,15 @@ def _lock_job(conn: Connection, job_id: str) -> JobRow:
     return get_job(conn, job_id)
 
 
-def _update_job(conn: Connection, job: JobRow) -> JobRow:
+def _update_job(conn: Connection, before: JobRow, job: JobRow, action: Action) -> JobRow:
     job_store.update_job(conn, job)
+    if job.status != before.status:
+        record(conn, Event(action=action, subject=job.job_id, before=_audited(before), after=_audited(job)))
     return get_job(conn, job.job_id)
+
+
+def _audited(job: JobRow) -> str:
+    return text_of(status=job.status, next_due=job.next_due, skipped=job.skipped)
 
 
 def insert_run_now(conn: Connection, job: JobRow, now: datetime, occurrence: str = AT_ONCE) -> RunRow:

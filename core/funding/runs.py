@@ -31,6 +31,8 @@ from core.funding.progress import Progress
 from core.funding.requests import FundingTerms
 from core.funding.run_store import NewRun, RunRow
 from core.funding.terms import job_terms, schedule_of
+from core.journal.actions import Action, Event, text_of
+from core.journal.record import record
 from core.ledger import drain, trail
 from core.ledger.drain import Announce
 from core.ledger.rules.model import RUN_PREFIX
@@ -101,6 +103,10 @@ def claim(engine: Engine, now: datetime, progress: Progress) -> bool:
         job_store.update_job(
             conn, job._replace(status=status, next_due=due.next_due, runs_made=runs_made, skipped=skipped)
         )
+        if status != job.status:
+            old, new = text_of(status=job.status), text_of(status=status)
+            more = {"reason": repr(progress.failures[job.id])}
+            record(conn, Event(action=Action.JOB_PAUSED, subject=job.job_id, before=old, after=new, more=more))
     return True
 
 

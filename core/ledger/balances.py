@@ -8,6 +8,8 @@ from sqlalchemy import Connection
 from core.base.answers import NO_TIME, Major, Members, Time, major, members
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.metadata import meta_data_problems, meta_data_text, refuse_expanded
+from core.journal.record import record
+from core.ledger.changes import balance_created
 from core.ledger.rules.model import GENERAL_LEDGER
 from core.ledger.rules.requests import BalanceRequest
 from core.ledger.rules.validation import Problems, new_currency_problems, new_indicator_problems
@@ -101,6 +103,7 @@ def create(conn: Connection, asked: BalanceRequest) -> Balance:
         meta_data=meta_data_text(bytes(asked.meta_data)),
     )
     refuse_expanded(row.meta_data)
+    record(conn, balance_created(row.balance_id, row.ledger_id, row.indicator, row.currency, row.meta_data))
     return balance_of(row)
 
 

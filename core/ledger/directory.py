@@ -14,7 +14,8 @@ from sqlalchemy import Engine
 
 from core.base import clock
 from core.base.db import begin, reading
-from core.base.ids import new_key
+from core.journal.record import record_all
+from core.ledger.changes import create_indicators, fix_precision
 from core.ledger.rules.model import BalanceRef
 from core.ledger.store import balances as balance_store
 from core.ledger.store import currencies as currency_store
@@ -150,13 +151,14 @@ class Directory:
         missing = [name for name in names if self.balance(name) is None]
         if missing:
             with begin(self.engine) as conn:
-                balance_store.create_indicators(conn, [(*name, new_key()) for name in missing])
+                record_all(conn, create_indicators(conn, missing))
         return self.know(names)
 
     def fix_precision(self, currency: str, precision: int) -> int:
         """Fix the precision by first use. Returns the valid one, which another caller may have fixed first."""
         with begin(self.engine) as conn:
-            fixed = currency_store.fix_precision(conn, currency, precision)
+            fixed, events = fix_precision(conn, currency, precision)
+            record_all(conn, events)
         self._precisions[currency] = fixed
         return fixed
 

@@ -14,6 +14,8 @@ from core.base import actors, clock
 from core.base.db import reading
 from core.base.errors import ReferenceConflict
 from core.base.fence import locking
+from core.journal.actions import Action, Event
+from core.journal.record import record
 from core.ledger import append, holds, trail
 from core.ledger.append import Submission
 from core.ledger.draft import settle_at
@@ -46,6 +48,12 @@ def accept_due(engine: Engine, now: datetime | None = None) -> set[int]:
             taken += _settle_due(engine, now, queues)
         if not taken:
             return queues
+
+
+def cancel(conn: Connection, transaction_id: str) -> None:
+    """Cancel a scheduled transaction, if there is one of this ID that was not cancelled before."""
+    if due_store.cancel(conn, transaction_id):
+        record(conn, Event(action=Action.TRANSACTION_CANCELLED, subject=transaction_id))
 
 
 def _accept_scheduled(engine: Engine, now: datetime, queues: set[int]) -> int:

@@ -8,6 +8,8 @@ from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_id
 from core.base.metadata import meta_data_problems, meta_data_text, refuse_expanded
 from core.base.sizes import MAX_NAME
+from core.journal.actions import Action, Event, object_of, text_of
+from core.journal.record import record
 from core.ledger.rules.requests import LedgerRequest
 from core.ledger.rules.validation import name_problems
 from core.ledger.store import ledgers as ledger_store
@@ -39,6 +41,8 @@ def create(conn: Connection, asked: LedgerRequest) -> Ledger:
     name = _checked_name(asked)
     row = ledger_store.create(conn, new_id("ldg_"), name, meta_data_text(bytes(asked.meta_data)))
     refuse_expanded(row.meta_data)
+    after = text_of(name=row.name, meta_data=object_of(row.meta_data))
+    record(conn, Event(action=Action.LEDGER_CREATED, subject=row.ledger_id, after=after))
     return ledger_of(row)
 
 
@@ -49,7 +53,20 @@ def rename(conn: Connection, ledger_id: str, asked: LedgerRequest) -> Ledger:
         InvalidRequest: it lists every problem.
         NotFound: there is no such ledger.
     """
-    return ledger_of(_found(ledger_store.rename(conn, ledger_id, _checked_name(asked))))
+    renamed = ledger_store.rename(conn, ledger_id, _checked_name(asked))
+    if renamed is None:
+        raise _not_found()
+    row, before = renamed
+    record(
+        conn,
+        Event(
+            action=Action.LEDGER_RENAMED,
+            subject=ledger_id,
+            before=text_of(name=before),
+            after=text_of(name=row.name),
+        ),
+    )
+    return ledger_of(row)
 
 
 def read(conn: Connection, ledger_id: str) -> Ledger:
@@ -58,7 +75,10 @@ def read(conn: Connection, ledger_id: str) -> Ledger:
     Raises:
         NotFound: there is none.
     """
-    return ledger_of(_found(ledger_store.find(conn, ledger_id)))
+    row = ledger_store.find(conn, ledger_id)
+    if row is None:
+        raise _not_found()
+    return ledger_of(row)
 
 
 def ledger_of(row: LedgerRow) -> Ledger:
@@ -75,7 +95,5 @@ def _checked_name(asked: LedgerRequest) -> str:
     return asked.name
 
 
-def _found(row: LedgerRow | None) -> LedgerRow:
-    if row is None:
-        raise NotFound(ErrorCode.LGR_NOT_FOUND, "Ledger not found")
-    return row
+def _not_found() -> NotFound:
+    return NotFound(ErrorCode.LGR_NOT_FOUND, "Ledger not found")

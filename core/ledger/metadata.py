@@ -3,12 +3,14 @@
 from sqlalchemy import Connection
 
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
-from core.base.ids import uuid_of
 from core.base.sizes import MAX_META_DATA
+from core.journal.actions import Action, Event
+from core.journal.record import record
 from core.ledger.rules.model import BATCH_PREFIXES, GENERAL_LEDGER
 from core.ledger.store import metadata as metadata_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.balances import BALANCE_PREFIX
+from core.ledger.store.metadata import Change
 from core.ledger.store.transactions import TRANSACTION_PREFIX
 
 LEDGER_PREFIX = "ldg_"
@@ -26,38 +28,55 @@ def add_metadata(conn: Connection, entity_id: str, meta_data: str) -> str:
         InvalidRequest: the ID is of no such kind (META_INVALID_ENTITY_ID), or the merged metadata is too large.
         NotFound: there is nothing of that ID (META_ENTITY_NOT_FOUND).
     """
+    if entity_id.startswith((TRANSACTION_PREFIX, *BATCH_PREFIXES)):
+        return _add_to_transactions(conn, entity_id, meta_data)
     if entity_id.startswith(LEDGER_PREFIX) or entity_id == GENERAL_LEDGER:
-        merged = metadata_store.merge_ledger(conn, entity_id, meta_data)
+        change = metadata_store.merge_ledger(conn, entity_id, meta_data)
     elif entity_id.startswith(BALANCE_PREFIX):
-        merged = metadata_store.merge_balance(conn, uuid_of(entity_id, BALANCE_PREFIX), meta_data)
-    elif entity_id.startswith((TRANSACTION_PREFIX, *BATCH_PREFIXES)):
-        merged = _add_to_transactions(conn, entity_id, meta_data)
+        change = metadata_store.merge_balance(conn, entity_id, meta_data)
     else:
         known = f"{LEDGER_PREFIX}, {BALANCE_PREFIX}, {TRANSACTION_PREFIX}, {' or '.join(BATCH_PREFIXES)}"
         text = f"invalid entity ID: metadata belongs to an id that begins with {known}"
         raise InvalidRequest([("", text)], ErrorCode.META_INVALID_ENTITY_ID)
-    if merged is None:
-        raise NotFound(ErrorCode.META_ENTITY_NOT_FOUND, f"entity with ID '{entity_id}' not found")
-    _check_size(len(merged.encode()))
-    return merged
+    if change is None:
+        raise _not_found(entity_id)
+    _check_size(change)
+    record(conn, _event(change))
+    return change.after
 
 
-def _add_to_transactions(conn: Connection, entity_id: str, meta_data: str) -> str | None:
-    """Merge into the metadata of a transaction or batch. Returns None when there is none."""
+def _add_to_transactions(conn: Connection, entity_id: str, meta_data: str) -> str:
+    """Merge into the metadata of a transaction or batch, and of all that came of it."""
     keys = metadata_store.with_descendants(conn, entity_id)
     if not keys:
-        return None
+        raise _not_found(entity_id)
     if len(keys) * len(meta_data) > MAX_WRITTEN:
         text = f"is too much for {len(keys)} transactions; together they take {MAX_WRITTEN} bytes at a time"
         raise InvalidRequest([("meta_data", text)], ErrorCode.GEN_VALIDATION_ERROR)
-    _check_size(metadata_store.merge_transactions(conn, keys, meta_data))
-    if entity_id.startswith(BATCH_PREFIXES):
-        return meta_data
-    row = transaction_store.find(conn, entity_id)
-    return row.meta_data if row is not None else None
+    changes = metadata_store.merge_transactions(conn, keys, meta_data)
+    _check_size(*changes)
+    merged = meta_data
+    if entity_id.startswith(TRANSACTION_PREFIX):
+        row = transaction_store.find(conn, entity_id)
+        assert row is not None
+        merged = row.meta_data or meta_data
+    record(conn, *(_event(change, through=entity_id) for change in changes))
+    return merged
 
 
-def _check_size(size: int) -> None:
-    if size > MAX_META_DATA:
+def _event(change: Change, through: str = "") -> Event:
+    """Make the event of a change. ``through`` is what was named, if it passed the change on."""
+    more = {"through": through} if through and through != change.subject else {}
+    return Event(
+        action=Action.METADATA_CHANGED, subject=change.subject, before=change.before, after=change.after, more=more
+    )
+
+
+def _not_found(entity_id: str) -> NotFound:
+    return NotFound(ErrorCode.META_ENTITY_NOT_FOUND, f"entity with ID '{entity_id}' not found")
+
+
+def _check_size(*changes: Change) -> None:
+    if (size := max(len(change.after.encode()) for change in changes)) > MAX_META_DATA:
         text = f"would come to {size} bytes with what is there already; at most {MAX_META_DATA} are allowed"
         raise InvalidRequest([("meta_data", text)], ErrorCode.GEN_VALIDATION_ERROR)

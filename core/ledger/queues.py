@@ -6,9 +6,11 @@ the new queue of its balance could overtake one in the old.
 
 from sqlalchemy import Engine
 
-from core.base.db import reading
+from core.base.db import begin, reading
 from core.base.errors import ErrorCode, InvalidRequest, InvariantBroken
 from core.base.fence import locking
+from core.journal.actions import Action, Event, text_of
+from core.journal.record import record
 from core.ledger import due
 from core.ledger.drain import Announce, drain, drain_until
 from core.ledger.rules.routing import MAX_QUEUES
@@ -56,6 +58,8 @@ def resize(engine: Engine, count: int, *, announce: Announce = lambda cursors: N
         if waiting := queue_store.with_work(conn):
             raise InvariantBroken(f"queues {waiting} are not empty after all was drained")
         queue_store.resize(conn, count)
+        old, new = text_of(queues=before), text_of(queues=count)
+        record(conn, Event(action=Action.QUEUES_RESIZED, subject="queues", before=old, after=new))
     return before
 
 
@@ -77,7 +81,11 @@ def recover(engine: Engine, *, older_than_s: float, announce: Announce) -> tuple
         touched = touched | drain(engine, queue, announce=announce)
     for queue, (last, _) in overdue.items():
         touched |= drain_until(engine, queue, last, announce=announce)
-    return sum(count for _, count in overdue.values()), touched
+    recovered = sum(count for _, count in overdue.values())
+    more = {"recovered": recovered, "older_than_s": older_than_s, "queues": sorted(overdue)}
+    with begin(engine) as conn:
+        record(conn, Event(action=Action.QUEUES_RECOVERED, subject="queues", more=more))
+    return recovered, touched
 
 
 def _drain_all(engine: Engine, last: dict[int, int], announce: Announce) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Engine
 
 from core.base.db import LONG_S, driver, set_defaults
@@ -19,6 +20,8 @@ from core.base.errors import TransientError
 from core.base.faults import is_lock_timeout
 from core.base.fence import in_transaction
 from core.base.locks import AdvisoryLock, take
+from core.journal.actions import Action, Event, text_of
+from core.journal.record import record
 from core.migrations.roles import Role, provide
 
 logger = structlog.get_logger()
@@ -57,7 +60,9 @@ def _try_to_upgrade(engine: Engine, revision: str, roles: Sequence[Role], *, is_
         take(conn, AdvisoryLock.MIGRATE)
         has_begun = True
         driver(conn).execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+        before = _revision(conn)
         command.upgrade(config(conn), revision)
+        _record(conn, before, _revision(conn))
         if refused := set_defaults(conn):
             logger.warning("the role may not set its own defaults; each session sets them instead", settings=refused)
         return provide(conn, roles)
@@ -69,6 +74,19 @@ def _try_to_upgrade(engine: Engine, revision: str, roles: Sequence[Role], *, is_
             raise
         logger.info("a table is in use; the migration tries again")
         return None
+
+
+def _revision(conn: Connection) -> str | None:
+    return MigrationContext.configure(conn).get_current_revision()
+
+
+def _record(conn: Connection, before: str | None, after: str | None) -> None:
+    """Add to the audit log that the tables have changed. A revision older than that log has none."""
+    if before != after and driver(conn).execute("SELECT to_regclass('audit') IS NOT NULL").fetchone() == (True,):
+        event = Event(
+            action=Action.MIGRATED, subject="schema", before=text_of(revision=before), after=text_of(revision=after)
+        )
+        record(conn, event)
 
 
 def config(conn: Connection | None = None) -> Config:

@@ -89,6 +89,8 @@ APP: Mapping[str, Rights] = {
     "identity": Rights(),
     "ticks": Rights(insert=True, update=("started_at", "ended_at", "by")),
     "verifications": Rights(insert=True, delete=True),
+    "audit": Rights(insert=True),
+    "idempotency_keys": Rights(insert=True, update=("claim", "claimed_at", "status", "headers", "body"), delete=True),
     VERSION: Rights(),
 }
 

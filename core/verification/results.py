@@ -8,6 +8,8 @@ from sqlalchemy import Engine
 
 from core.base.answers import Time
 from core.base.db import begin, reading
+from core.journal import record as journal
+from core.journal.actions import Action, Event
 from core.verification import verification_store
 from core.verification.report import Report
 
@@ -40,8 +42,8 @@ class Result(Struct, frozen=True, kw_only=True):
     took_s: float
 
 
-def record(engine: Engine, kind: Kind, report: Report, took_s: float) -> None:
-    """Keep the result of a verification, if this connection may write.
+def record(engine: Engine, kind: Kind, report: Report, took_s: float, *, asked: bool = False) -> None:
+    """Keep the result of a verification, if this connection may write. One that somebody ``asked`` for is audited.
 
     Raises:
         TransientError: the database was busy or gone.
@@ -57,6 +59,23 @@ def record(engine: Engine, kind: Kind, report: Report, took_s: float) -> None:
                 problems=msgspec.json.encode(report.problems).decode(),
                 took_s=round(took_s, 3),
             )
+            if asked:
+                journal.record(conn, _event(kind, report))
+
+
+def record_asked(engine: Engine, kind: Kind, report: Report) -> None:
+    """Add to the audit log that somebody has asked for a verification. Its result is not kept elsewhere.
+
+    Raises:
+        TransientError: as ``record``.
+    """
+    with begin(engine) as conn:
+        journal.record(conn, _event(kind, report))
+
+
+def _event(kind: Kind, report: Report) -> Event:
+    more = {"kind": kind, "from": report.from_sequence, "to": report.to_sequence, "problems": report.problem_count}
+    return Event(action=Action.VERIFIED, subject="ledger", more=more)
 
 
 def last(engine: Engine, limit: int) -> list[Result]:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from core.base.db import LONG_S, snapshot
 from core.verification import checkpoint_store, checkpoints, compare
+from core.verification.audit import NEWEST, check_audit
 from core.verification.checkpoints import NOTHING, Checkpoint
 from core.verification.continuation import Continuation
 from core.verification.old_names import warn_of_old_names
@@ -43,6 +44,7 @@ def verify_all(engine: Engine, *, key: bytes | None = None, progress: TellProgre
         compare.check_dates(conn, report)
         compare.check_funding(conn, report)
         compare.check_statements(conn, report, progress)
+        check_audit(conn, report, progress)
         warn_of_old_names(conn, report)
     return report
 
@@ -71,6 +73,7 @@ def verify_since_checkpoint(
         continuation.check_touched()
         compare.check_totals(conn, report)
         compare.check_dates(conn, report)
+        check_audit(conn, report, progress, newest=NEWEST)
         warn_of_old_names(conn, report, after=since.sequence)
     return report
 

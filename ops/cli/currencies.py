@@ -7,6 +7,8 @@ import click
 from core.base.db import begin, reading
 from core.base.money import MAX_PRECISION
 from core.base.names import currency_problem
+from core.journal.record import record_all
+from core.ledger import changes
 from core.ledger.store import currencies as currency_store
 from ops.cli.show import books
 from ops.cli.show.text import console, print_json
@@ -54,9 +56,10 @@ def set_currency(currency: str, precision: int, data: Path) -> None:
         used = currency_store.precision_of(conn, currency) or currency_store.used_precision(conn, currency)
         if used is None and (wrong := currency_problem(currency)) is not None:
             raise click.BadParameter(wrong, param_hint="CURRENCY")
-        fixed = used or currency_store.fix_precision(conn, currency, precision)
-        if fixed == precision:
-            currency_store.fix_precision(conn, currency, precision)
+        fixed, events = (used, []) if used else changes.fix_precision(conn, currency, precision)
+        if fixed == used == precision:
+            fixed, events = changes.fix_precision(conn, currency, precision)
+        record_all(conn, events)
     if fixed != precision:
         raise click.ClickException(
             f"{currency} has precision {fixed}, and it cannot change: the amounts in the ledger are in these minor units"

@@ -6,6 +6,8 @@ import click
 
 from core.base.db import begin, reading
 from core.doors.names import names_of
+from core.journal.actions import Action, Event, text_of
+from core.journal.record import record
 from core.ledger.store import identity as identity_store
 from core.ledger.store.identity import Identity
 from ops.cli.show.text import print_json
@@ -59,6 +61,8 @@ def renew_identity(yes: bool, data: Path) -> None:
             click.confirm(f"{before.id} is the identity now, and its workers end. Make another one?", abort=True)
         with begin(engine) as conn:
             after = identity_store.renew(conn)
+            old, new = text_of(id=str(before.id)), text_of(id=str(after.id))
+            record(conn, Event(action=Action.IDENTITY_RENEWED, subject="identity", before=old, after=new))
     click.echo(f"{after.id} is the identity now; its names begin with {_prefix(after)}")
     click.echo("start workers again that were running and are not started again by themselves")
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "top": "ops.cli.top",
     "currencies": "ops.cli.currencies",
     "verify": "ops.cli.verify",
+    "audit": "ops.cli.audit",
     "snapshot": "ops.cli.upkeep",
     "migrate": "ops.cli.upkeep",
     "identity": "ops.cli.identity",

@@ -72,7 +72,7 @@ def _verify(data: Path, kind: results.Kind) -> Verification:
     run = verify_all if kind is results.Kind.FULL else verify_since_checkpoint
     with database(data) as engine, bars.verifying() as progress:
         report = run(engine, key=key, progress=progress)
-        results.record(engine, kind, report, time.monotonic() - began)
+        results.record(engine, kind, report, time.monotonic() - began, asked=True)
     if report.ok:
         with database(data, As.NOTARY) as engine:
             report.checkpoint = checkpoints.write(engine, report.reached, key) or report.checkpoint

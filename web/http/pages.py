@@ -74,8 +74,11 @@ def answer(
     body_of: Callable[[T], Any],
     place_of: Callable[[T], object],
     page: Callable[[list[Any], int], Struct],
+    kind: type[Struct] | None = None,
 ) -> Response:
     """Answer a page, as a list or with its count. A ``Link`` header names the next page, which takes the same body, if any.
+
+    With ``kind``, which is that of ``body_of``, the answer is CSV for ``Accept: text/csv``.
 
     Raises:
         InvalidRequest: the search takes too long. The error names the filters that are faster.
@@ -87,6 +90,8 @@ def answer(
         known = ", ".join(listing.resource.indexed)
         text = f"{error.message}: narrow the filter by one of {known}, or leave out include_count or sort_by"
         raise InvalidRequest([("", text)], error.code, {"indexed": listing.resource.indexed}) from error
+    if kind is not None and _wants_csv():
+        return listed(rows, listing.limit, body_of, place_of, kind)
     data = _fitting(map(body_of, rows))
     response = wire.answer(data if count is None else page(data, count))
     return _with_next(response, rows, len(data), listing.limit, place_of)
@@ -103,7 +108,7 @@ def listed(
 
     With ``kind`` the answer is CSV for ``Accept: text/csv``. The columns of the CSV are the fields of the JSON.
     """
-    if kind is not None and request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv":
+    if kind is not None and _wants_csv():
         text = io.StringIO()
         count = _write_csv(text, kind, map(body_of, rows))
         response = Response(text.getvalue(), mimetype="text/csv")
@@ -111,6 +116,10 @@ def listed(
         data = _fitting(map(body_of, rows))
         count, response = len(data), wire.answer(data)
     return _with_next(response, rows, count, limit, place_of)
+
+
+def _wants_csv() -> bool:
+    return request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv"
 
 
 def _fitting(bodies: Iterable[Any]) -> list[Any]:

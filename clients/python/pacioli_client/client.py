@@ -8,6 +8,7 @@ from typing import Any, Self
 import httpx
 
 from pacioli_client.answers.service import Health, Parts, Queue, Verification
+from pacioli_client.audit import Audit
 from pacioli_client.balances import Balances
 from pacioli_client.funding import Funding
 from pacioli_client.ledgers import Ledgers
@@ -35,6 +36,7 @@ class Client:
         self.balances = Balances(self._wire)
         self.ledgers = Ledgers(self._wire)
         self.funding = Funding(self._wire)
+        self.audit = Audit(self._wire)
 
     def __enter__(self) -> Self:
         return self

@@ -12,7 +12,7 @@ from uuid import uuid4
 import httpx
 import msgspec
 
-from pacioli_client.answers import balances, funding, ledgers, service, transactions
+from pacioli_client.answers import audit, balances, funding, ledgers, service, transactions
 from pacioli_client.errors import KeyUnusable, NotConfigured, Unreachable, refused
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ _ONE = (
 )  # fmt: skip
 _MANY = (
     transactions.Transaction, balances.Balance, balances.Entry, ledgers.Ledger, funding.Job, funding.Run, funding.Row,
-    service.Queue,
+    service.Queue, audit.AuditEntry,
 )  # fmt: skip
 _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {
     kind: msgspec.json.Decoder(kind, float_hook=Decimal)

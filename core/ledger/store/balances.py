@@ -85,6 +85,7 @@ _CREATE_INDICATORS = text(
         WITH ORDINALITY AS new (key, indicator, currency, position)
     ORDER BY position
     ON CONFLICT ON CONSTRAINT balances_indicator_currency_key DO NOTHING
+    RETURNING 'bln_' || balance_id, indicator, currency
     """
 )
 
@@ -257,10 +258,13 @@ def find_indicators(conn: Connection, names: Collection[tuple[str, str]]) -> dic
     return {(row[3], row[2]): BalanceRef(row[0], row[1], row[2], row[3], route_of(row[1])) for row in rows.fetchall()}
 
 
-def create_indicators(conn: Connection, names: Collection[tuple[str, str, UUID]]) -> None:
-    """Create the internal balances that do not exist yet, from triples of indicator, currency and new key."""
+def create_indicators(conn: Connection, names: Collection[tuple[str, str, UUID]]) -> list[tuple[str, str, str]]:
+    """Create the internal balances that do not exist yet, from triples of indicator, currency and new key.
+
+    Returns triples of ID, indicator and currency of those that this call has created.
+    """
     rows = sorted(names)
-    conn.execute(
+    created = conn.execute(
         _CREATE_INDICATORS,
         {
             "ledger": GENERAL_LEDGER,
@@ -269,6 +273,7 @@ def create_indicators(conn: Connection, names: Collection[tuple[str, str, UUID]]
             "currencies": [row[1] for row in rows],
         },
     )
+    return [(row[0], row[1], row[2]) for row in created]
 
 
 def create(

@@ -15,6 +15,7 @@ _FIX_PRECISION = text(
     INSERT INTO currencies
     VALUES (:currency, :precision)
     ON CONFLICT DO NOTHING
+    RETURNING precision
     """
 )
 
@@ -44,12 +45,13 @@ def precision_of(conn: Connection, currency: str) -> int | None:
     return precision
 
 
-def fix_precision(conn: Connection, currency: str, precision: int) -> int:
-    """Fix a currency's precision, unless it is fixed already. Returns the valid one."""
-    conn.execute(_FIX_PRECISION, {"currency": currency, "precision": precision})
+def fix_precision(conn: Connection, currency: str, precision: int) -> tuple[int, bool]:
+    """Fix a currency's precision, unless it is fixed already. Returns the valid one, and whether this call has fixed it."""
+    if conn.execute(_FIX_PRECISION, {"currency": currency, "precision": precision}).one_or_none() is not None:
+        return precision, True
     fixed = precision_of(conn, currency)
     assert fixed is not None
-    return fixed
+    return fixed, False
 
 
 def used_precision(conn: Connection, currency: str) -> int | None:

@@ -32,12 +32,20 @@ _FIND = text(
     """
 )
 
+# The row is locked before it is changed, so that the old name is the one that this statement replaces.
 _RENAME = text(
     """
+    WITH before AS (
+        SELECT id, name
+        FROM ledgers
+        WHERE ledger_id = :id
+        FOR NO KEY UPDATE
+    )
     UPDATE ledgers
     SET name = :name
-    WHERE ledger_id = :id
-    RETURNING ledger_id, name, meta_data, created_at
+    FROM before
+    WHERE ledgers.id = before.id
+    RETURNING ledger_id, ledgers.name, meta_data, created_at, before.name
     """
 )
 
@@ -61,9 +69,10 @@ def find(conn: Connection, ledger_id: str) -> LedgerRow | None:
     return _ledger(conn.execute(_FIND, {"id": ledger_id}).one_or_none())
 
 
-def rename(conn: Connection, ledger_id: str, name: str) -> LedgerRow | None:
-    """Give a ledger another name. Returns None when there is no such ledger."""
-    return _ledger(conn.execute(_RENAME, {"id": ledger_id, "name": name}).one_or_none())
+def rename(conn: Connection, ledger_id: str, name: str) -> tuple[LedgerRow, str] | None:
+    """Give a ledger another name. Returns it and its old name, or None when there is no such ledger."""
+    row = conn.execute(_RENAME, {"id": ledger_id, "name": name}).one_or_none()
+    return None if row is None else (LedgerRow(*row[:-1]), row[-1])
 
 
 def find_keys(conn: Connection, keys: list[int]) -> dict[int, LedgerRow]:

@@ -32,6 +32,7 @@ HISTORY = (
     "ledgers",
     "identity",
     "queues",
+    "audit",
 )
 
 FIXED = (
@@ -60,6 +61,8 @@ FIXED = (
     "UPDATE identity SET id = gen_random_uuid()",
     "UPDATE alembic_version SET version_num = '0001'",
     "UPDATE verifications SET problem_count = 0",
+    "UPDATE audit SET actor = 'other'",
+    "UPDATE idempotency_keys SET fingerprint = ''",
 )
 
 FORGED = (
@@ -80,6 +83,8 @@ GUARDS_OFF = (
     "ALTER ROLE CURRENT_USER SET session_replication_role = replica",
     "CREATE OR REPLACE FUNCTION refuse_to_change_history() RETURNS trigger LANGUAGE sql AS ''",
     "DROP TABLE log",
+    "ALTER TABLE audit DISABLE TRIGGER audit_is_append_only",
+    "CREATE OR REPLACE FUNCTION refuse_to_cut_audit() RETURNS trigger LANGUAGE sql AS ''",
     "ALTER TABLE log ADD COLUMN more text",
     "ALTER TABLE balances DROP CONSTRAINT balances_adds_up",
     "ALTER DOMAIN minor_units DROP NOT NULL",

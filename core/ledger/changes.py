@@ -1,0 +1,35 @@
+"""Makes what several use cases make besides their own work, and the audit events of it: internal balances, and precisions.
+
+The caller hands the events to ``record`` when it has done everything else.
+"""
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection
+
+from core.base.ids import new_key
+from core.journal.actions import Action, Event, object_of, text_of
+from core.ledger.rules.model import GENERAL_LEDGER
+from core.ledger.store import balances as balance_store
+from core.ledger.store import currencies as currency_store
+
+
+def create_indicators(conn: Connection, names: Iterable[tuple[str, str]]) -> list[Event]:
+    """Create the internal balances that do not exist yet, from pairs of indicator and currency. Returns what was created."""
+    created = balance_store.create_indicators(conn, [(*name, new_key()) for name in names])
+    return [balance_created(id, GENERAL_LEDGER, indicator, currency, None) for id, indicator, currency in created]
+
+
+def balance_created(
+    balance_id: str, ledger_id: str, indicator: str | None, currency: str, meta_data: str | None
+) -> Event:
+    """Make the event of a new balance."""
+    after = text_of(ledger_id=ledger_id, indicator=indicator, currency=currency, meta_data=object_of(meta_data))
+    return Event(action=Action.BALANCE_CREATED, subject=balance_id, after=after)
+
+
+def fix_precision(conn: Connection, currency: str, precision: int) -> tuple[int, list[Event]]:
+    """Fix the precision of a currency, unless it is fixed already. Returns the valid one, and what was done."""
+    fixed, is_new = currency_store.fix_precision(conn, currency, precision)
+    event = Event(action=Action.CURRENCY_FIXED, subject=currency, after=text_of(precision=fixed))
+    return fixed, [event] if is_new else []
