@@ -57,12 +57,19 @@ class HttpRates:
         yield single
         cost, _ = self._singles(ids, singles, hot=True)
         yield Row.costing("single, one hot source", singles, cost, single, "≥ 1")
+        self.say(f"single, skip_queue: {singles // 2:,} POSTs, {CONNECTIONS} connections")
+        cost, _ = self._singles(ids, singles // 2, at_once=True)
+        yield Row.costing("single, skip_queue", singles // 2, cost, single, "≥ 0.5")
+        cost, _ = self._singles(ids, singles // 2, hot=True, at_once=True)
+        yield Row.costing("single, skip_queue, one hot source", singles // 2, cost, single, "≥ 0.5")
         bulks = int(100 * self.scale)
         self.say(f"bulk: {bulks} of {BULK:,}")
         name = f"bulk of {BULK:,}, accepted and applied"
         bulk = Row.costing(name, bulks * BULK, self._bulks(ids, bulks), aim="≥ 15,000")
         yield bulk
         yield Row.costing("bulk, one hot source", bulks * BULK, self._bulks(ids, bulks, hot=True), bulk, "≥ 1")
+        cost = self._bulks(ids, bulks, at_once=True)
+        yield Row.costing("bulk, skip_queue", bulks * BULK, cost, bulk, "≥ 0.8")
         self.say(f"time to applied at {PACE} requests a second")
         count = max(int(750 * self.scale), 50)
         waits_ms = self._paced(ids, "/transactions?wait=5s", "APPLIED", lambda sent: sent < count)
@@ -160,12 +167,14 @@ class HttpRates:
         _expect(load, 200, count, paths[0])
         return cost
 
-    def _singles(self, ids: list[str], count: int, *, hot: bool = False) -> tuple[Cost, Load]:
-        return self._posted("/transactions", [self._item(ids, hot=hot) for _ in range(count)], CONNECTIONS)
+    def _singles(self, ids: list[str], count: int, *, hot: bool = False, at_once: bool = False) -> tuple[Cost, Load]:
+        bodies = [_with(self._item(ids, hot=hot), at_once) for _ in range(count)]
+        return self._posted("/transactions", bodies, CONNECTIONS)
 
-    def _bulks(self, ids: list[str], count: int, *, hot: bool = False) -> Cost:
+    def _bulks(self, ids: list[str], count: int, *, hot: bool = False, at_once: bool = False) -> Cost:
         items = [",".join(self._item(ids, hot=hot) for _ in range(BULK)) for _ in range(count)]
-        return self._posted("/transactions/bulk", [f'{{"transactions":[{each}]}}' for each in items], 4)[0]
+        bodies = [_with(f'{{"transactions":[{each}]}}', at_once) for each in items]
+        return self._posted("/transactions/bulk", bodies, 4)[0]
 
     def _posted(self, path: str, bodies: list[str], connections: int) -> tuple[Cost, Load]:
         """Post them all, and wait until all that was accepted is applied."""
@@ -206,6 +215,10 @@ class HttpRates:
                 next_at += 1 / PACE
                 time.sleep(max(0.0, next_at - time.perf_counter()))
             return sorted(wait.result() for wait in waits)
+
+
+def _with(body: str, at_once: bool) -> str:
+    return f'{body[:-1]},"skip_queue":true}}' if at_once else body
 
 
 def _p99(waits_ms: list[float]) -> float:
