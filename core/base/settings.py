@@ -368,9 +368,17 @@ class Settings(Struct, frozen=True, kw_only=True):
         Secret[str] | None,
         Variable(
             name="PACIOLI_KEY",
-            meaning="The key that clients send. When it is not set, they send PACIOLI_SECRET_KEY, and the command line sends "
-            "an instance on this machine the key of its data folder.",
+            meaning="The key that clients send. When it is not set, they send that of the profile "
+            "or of the instance on this machine, each to its own address alone, else PACIOLI_SECRET_KEY.",
             is_secret=True,
+        ),
+    ]
+    profile: Annotated[
+        str | None,
+        Variable(
+            name="PACIOLI_PROFILE",
+            meaning="The name of a profile in `~/.config/pacioli/profiles.toml`, which says where the service is and which key "
+            "it gets. It counts when PACIOLI_URL is not set.",
         ),
     ]
 

@@ -15,15 +15,17 @@ from pacioli_client.errors import (
     Invalid,
     KeyRefused,
     KeyUnusable,
+    NotApplied,
     NotConfigured,
     NotFound,
+    RateLimited,
     Refused,
     Unreachable,
 )
 from pacioli_client.errors import Unavailable as Busy
 
 from core.base.settings import text_of_file
-from ops.server.instance import Unavailable, api_key_of, certificate_of, data_folder, settings
+from ops.server.instance import Unavailable, settings
 
 TRANSPORT: httpx.BaseTransport | None = None
 """The transport of requests; None is the network. Tests set it to the application in their own process."""
@@ -38,7 +40,8 @@ class Where:
     url: str | None
     key_file: Path | None
     """A key is in no argument, for every user of this machine sees the arguments of all commands."""
-    data: Path
+    data: Path | None
+    profile: str | None = None
 
 
 def asks_service(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,9 +53,14 @@ def asks_service(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--data",
         type=click.Path(path_type=Path),
-        default=data_folder,
+        default=functools.partial(_of_group, "data"),
         show_default=".pacioli",
         help="The data folder of the running instance. It counts when neither --url nor PACIOLI_URL is set.",
+    )
+    @click.option(
+        "--profile",
+        default=functools.partial(_of_group, "profile"),
+        help="The profile that says where the service is. [env: PACIOLI_PROFILE]",
     )
     @click.option(
         "--key-file",
@@ -65,8 +73,10 @@ def asks_service(command: Callable[..., Any]) -> Callable[..., Any]:
         "--url", default=functools.partial(_of_group, "url"), help="The address of the service. [env: PACIOLI_URL]"
     )
     @functools.wraps(command)
-    def asking(*arguments: Any, url: str | None, key_file: Path | None, data: Path, **given: Any) -> Any:
-        return command(*arguments, where=Where(url, key_file, data), **given)
+    def asking(
+        *arguments: Any, url: str | None, key_file: Path | None, data: Path | None, profile: str | None, **given: Any
+    ) -> Any:
+        return command(*arguments, where=Where(url, key_file, data, profile), **given)
 
     return asking
 
@@ -80,19 +90,15 @@ def service(where: Where) -> Iterator[Client]:
         click.UsageError: the service says that the request is wrong.
         click.ClickException: nothing has that name, or something is in the way.
     """
-    known = settings()
-    trust = None if known.authorities else certificate_of(where.data, where.url or known.web_url)
-    key = (
-        _key_in(where.key_file)
-        or (known.client_key and known.client_key.reveal())
-        or api_key_of(where.data, where.url or known.web_url)
-    )
+    settings()  # An environment with faults is refused before anything is sent.
     try:
-        client = connect(where.url, key, data=where.data, transport=TRANSPORT, verify=trust)
+        client = connect(
+            where.url, _key_in(where.key_file), profile=where.profile, data=where.data, transport=TRANSPORT
+        )
     except KeyUnusable as error:
         raise Unavailable(f"{error}: give another with --key-file or PACIOLI_KEY") from None
     except NotConfigured as error:
-        raise Unavailable(f"{error}: start one with `pacioli up`, name its folder with --data, {WHERE}") from None
+        raise Unavailable(_advice(error)) from None
     with client:
         try:
             yield client
@@ -101,6 +107,13 @@ def service(where: Where) -> Iterator[Client]:
             raise Unavailable(f"{error}{doubt}: start it with `pacioli up`, {WHERE}") from None
         except KeyRefused:
             raise Unavailable(f"{client.url} wants a key: give the right one with --key-file or PACIOLI_KEY") from None
+        except RateLimited as error:
+            after = f" {error.retry_after_s:.0f} s" if error.retry_after_s else ""
+            raise Unavailable(
+                f"{client.url} takes no more requests now ({error.message}): try again after{after}"
+            ) from None
+        except NotApplied as error:
+            raise click.ClickException(str(error)) from None
         except Busy as error:
             text = f"{client.url} cannot answer now ({error.message}): see what it logs, then try again"
             raise Unavailable(text) from None
@@ -111,6 +124,12 @@ def service(where: Where) -> Iterator[Client]:
         except Refused as error:
             text = f"{client.url} answered with status {error.status}: {error.message}"
             raise Unavailable(f"{text}; request {error.request_id or '?'} in its log") from None
+
+
+def _advice(error: NotConfigured) -> str:
+    if "no instance runs" not in str(error) and "state.json" not in str(error):
+        return str(error)
+    return f"{error}: start one with `pacioli up`, name its folder with --data, {WHERE}"
 
 
 def _key_in(file: Path | None) -> str | None:

@@ -2,20 +2,19 @@
 
 import json
 import os
-import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from pacioli_client import local
 from sqlalchemy import Engine
 
 from core.base.db import LONG_S, connect
 from core.base.setting_values import chain_key
 from core.base.settings import Settings, SettingsError, read
-from core.doors.certificates import pinned
 from core.migrations.fitness import Unfit, refuse_unfit
 from ops.server.keys import CHAIN_KEY_FILE
 
@@ -70,10 +69,11 @@ def finds_database(command: Command) -> Command:
 
 
 def data_folder() -> Path:
-    """Return the --data that stands before a subcommand, else PACIOLI_DATA, else ``.pacioli``."""
+    """Return the --data that stands before a subcommand, else PACIOLI_DATA, else ``.pacioli`` here or in a folder above."""
     parent = click.get_current_context().parent
     given = parent.params.get("data") if parent is not None else None
-    return given or Path(settings().data)
+    settings()
+    return given or local.data_folder()
 
 
 def settings() -> Settings:
@@ -106,28 +106,6 @@ def url_of(role: As, data: Path) -> str:
     of_role = {As.APP: None, As.OWNER: known.owner_url, As.NOTARY: known.notary_url}[role]
     found = of_role or known.database_url
     return found.reveal() if found else running(data, role, "database_url")
-
-
-def api_key_of(data: Path, url: str | None) -> str | None:
-    """Return the key that the instance in the data folder wants, if it is the one at ``url`` and keeps its key in a file.
-
-    No other address gets the key. ``url`` is None for the instance itself.
-    """
-    with suppress(OSError, ValueError, TypeError, KeyError):  # Without a key the service says itself that it wants one.
-        return Path(_state_of(data, url)["key_file"]).read_text().strip() or None
-    return None
-
-
-def certificate_of(data: Path, url: str | None) -> ssl.SSLContext | None:
-    """Return how to trust the certificate of the instance in the data folder, if it is the one at ``url`` and has one."""
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        return pinned(Path(_state_of(data, url)["certificate"]))
-    return None
-
-
-def _state_of(data: Path, url: str | None) -> dict[str, Any]:
-    state: dict[str, Any] = json.loads((data / "state.json").read_text())
-    return state if url is None or url.rstrip("/") == state["web_url"] else {}
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The client of a service. It has one attribute for each resource, and methods for the whole service."""
+"""The clients of a service, one that blocks and one for an event loop. Both have an attribute for each resource."""
 
 import ssl
 from collections.abc import Mapping
@@ -10,14 +10,57 @@ import httpx
 from pacioli_client.answers.service import Health, Parts, Queue, Verification
 from pacioli_client.audit import Audit
 from pacioli_client.balances import Balances
+from pacioli_client.calls import Resource, W, call
 from pacioli_client.funding import Funding
 from pacioli_client.ledgers import Ledgers
 from pacioli_client.transactions import Transactions
-from pacioli_client.wire import Request, Wire, decoded, escaped
+from pacioli_client.wire import AsyncWire, Plan, Request, Wire, ask, escaped
 
 
-class Client:
-    """A client of the service at an address. Close it, or use it in a ``with``.
+class Service(Resource[W]):
+    """A service: its resources, and the requests for the whole of it."""
+
+    def __init__(self, wire: W) -> None:
+        super().__init__(wire)
+        self.url = wire.url
+        self.transactions: Transactions[W] = Transactions(wire)
+        self.balances: Balances[W] = Balances(wire)
+        self.ledgers: Ledgers[W] = Ledgers(wire)
+        self.funding: Funding[W] = Funding(wire)
+        self.audit: Audit[W] = Audit(wire)
+
+    @call
+    def queues(self) -> Plan[list[Queue]]:
+        """Return every queue: how much waits in it, since when, and how fast it moves."""
+        return ask(list[Queue], Request("GET", "/queues"))
+
+    @call
+    def health(self) -> Plan[Health]:
+        """Return whether the service works. A service that is DOWN returns an answer instead of an error."""
+        return ask(Health, Request("GET", "/health", also=frozenset({503})))
+
+    @call
+    def parts(self) -> Plan[Parts]:
+        """Return the processes of the service, its ticks and its last verification."""
+        return ask(Parts, Request("GET", "/parts"))
+
+    @call
+    def verify(self) -> Plan[Verification]:
+        """Verify the log after the last checkpoint. The service may need some seconds."""
+        return ask(Verification, Request("GET", "/verify", wait_s=120))
+
+    @call
+    def add_metadata(self, entity_id: str, meta_data: Mapping[str, Any]) -> Plan[dict[str, Any]]:
+        """Add or replace members of the metadata of a ledger, balance, transaction or batch. Return all of it."""
+        answer = yield from ask(
+            dict[str, Any], Request("POST", f"/{escaped(entity_id)}/metadata", {"meta_data": meta_data})
+        )
+        merged: dict[str, Any] = answer["meta_data"]
+        return merged
+
+
+class Client(Service[Wire]):
+    """A client of the service at an address. Close it, or use it in a ``with``. Threads may share it.
 
     Every method raises a ``PacioliError`` when there is no answer, or when the answer is an error.
     """
@@ -30,13 +73,7 @@ class Client:
         transport: httpx.BaseTransport | None = None,
         verify: ssl.SSLContext | None = None,
     ) -> None:
-        self._wire = Wire(url, key, transport, verify)
-        self.url = self._wire.url
-        self.transactions = Transactions(self._wire)
-        self.balances = Balances(self._wire)
-        self.ledgers = Ledgers(self._wire)
-        self.funding = Funding(self._wire)
-        self.audit = Audit(self._wire)
+        super().__init__(Wire(url, key, transport, verify))
 
     def __enter__(self) -> Self:
         return self
@@ -49,24 +86,30 @@ class Client:
     def close(self) -> None:
         self._wire.close()
 
-    def queues(self) -> list[Queue]:
-        """Return every queue: how much waits in it, since when, and how fast it moves."""
-        return self._wire.ask(list[Queue], Request("GET", "/queues"))
 
-    def health(self) -> Health:
-        """Return whether the service works. A service that is DOWN returns an answer instead of an error."""
-        return self._wire.ask(Health, Request("GET", "/health", also=frozenset({503})))
+class AsyncClient(Service[AsyncWire]):
+    """A client for an event loop, with the same methods: await each, or iterate over it with ``async for``.
 
-    def parts(self) -> Parts:
-        """Return the processes of the service, its ticks and its last verification."""
-        return self._wire.ask(Parts, Request("GET", "/parts"))
+    Close it, or use it in an ``async with``. Tasks of one event loop may share it.
+    """
 
-    def verify(self) -> Verification:
-        """Verify the log after the last checkpoint. The service may need some seconds."""
-        return self._wire.ask(Verification, Request("GET", "/verify", wait_s=120))
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        verify: ssl.SSLContext | None = None,
+    ) -> None:
+        super().__init__(AsyncWire(url, key, transport, verify))
 
-    def add_metadata(self, entity_id: str, meta_data: Mapping[str, Any]) -> dict[str, Any]:
-        """Add or replace members of the metadata of a ledger, balance, transaction or batch. Return all of it."""
-        request = Request("POST", f"/{escaped(entity_id)}/metadata", {"meta_data": meta_data})
-        merged: dict[str, Any] = decoded(dict[str, Any], self._wire.send(request))["meta_data"]
-        return merged
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._wire.close()

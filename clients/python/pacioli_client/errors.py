@@ -4,17 +4,22 @@ PacioliError
 ├── NotConfigured       nothing says where the service is
 │   └── KeyUnusable         the key cannot be sent
 ├── Unreachable         there was no answer
+├── NotApplied          a transaction that was waited for is not applied: status, reason, transaction
 └── Refused             the service answered with an error: status, code, message, details
     ├── Invalid             400, 413, 415: the request is wrong, or cannot be done as things stand
     ├── KeyRefused          401, 403: the key is missing or wrong
     ├── NotFound            404
     ├── Conflict            409: something that is already there is in the way
+    ├── RateLimited         429: too many requests came; ``retry_after_s`` says how long to wait
     └── Unavailable         503: the same request may work next time
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+if TYPE_CHECKING:
+    from pacioli_client.answers.transactions import Transaction
 
 
 class PacioliError(Exception):
@@ -37,6 +42,15 @@ class Unreachable(PacioliError):
         self.url, self.reason, self.uncertain = url, reason, uncertain
 
 
+class NotApplied(PacioliError):
+    """A transaction that was waited for is rejected or void, or is still undecided."""
+
+    def __init__(self, transaction_id: str, status: str, reason: str, transaction: "Transaction") -> None:
+        super().__init__(f"{transaction_id} is {status}{f': {reason}' if reason else ''}")
+        self.status, self.reason = status, reason
+        self.transaction = transaction
+
+
 class Problem(msgspec.Struct, frozen=True):
     """One thing that is wrong with a request."""
 
@@ -48,6 +62,9 @@ class Problem(msgspec.Struct, frozen=True):
 
 class Refused(PacioliError):
     """The service answered with an error."""
+
+    retry_after_s: float | None = None
+    """The seconds after which the service asks to be asked again."""
 
     def __init__(self, status: int, message: str, *, code: str = "", details: Any = None, request_id: str = "") -> None:
         super().__init__(message)
@@ -84,13 +101,17 @@ class Conflict(Refused):
     """Something that is already there is in the way, such as a reference that names another transaction."""
 
 
+class RateLimited(Refused):
+    """Too many requests came from this key, or too many wrong keys from this address. Nothing was done."""
+
+
 class Unavailable(Refused):
     """The service cannot answer now. Whether the request was carried out is not known."""
 
 
 _CLASSES: dict[int, type[Refused]] = {
     400: Invalid, 401: KeyRefused, 403: KeyRefused, 404: NotFound, 409: Conflict, 413: Invalid, 415: Invalid,
-    503: Unavailable,
+    429: RateLimited, 503: Unavailable,
 }  # fmt: skip
 
 
@@ -108,7 +129,7 @@ class _Body(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Body).decode
 
 
-def refused(status: int, body: bytes, request_id: str) -> Refused:
+def refused(status: int, body: bytes, request_id: str, *, retry_after_s: float | None = None) -> Refused:
     """Make the error that an answer describes."""
     try:
         found = _decode(body)
@@ -117,4 +138,6 @@ def refused(status: int, body: bytes, request_id: str) -> Refused:
     detail = found.error_detail
     message = detail.message or found.error or body[:200].decode(errors="replace") or f"status {status}"
     kind = _CLASSES.get(status, Refused)
-    return kind(status, message, code=detail.code, details=detail.details, request_id=request_id)
+    error = kind(status, message, code=detail.code, details=detail.details, request_id=request_id)
+    error.retry_after_s = retry_after_s
+    return error

@@ -5,19 +5,35 @@ import dataclasses
 import io
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, BinaryIO, TypeVar, cast
+import time
+from collections.abc import AsyncIterable, Callable, Iterable
+from contextlib import ExitStack
+from typing import Any, BinaryIO, cast
 
+import httpx
 import msgspec
 
 from pacioli_client.answers.funding import DryRun, Job, Row, Run
+from pacioli_client.calls import Listed, Resource, W, call, listing
 from pacioli_client.requests import NewJob, Recipient
-from pacioli_client.wire import Request, Wire, decoded, encode, escaped, new_reference, seconds
+from pacioli_client.wire import (
+    AGAIN_S,
+    ONE_WAIT_S,
+    Gather,
+    Pause,
+    Plan,
+    Request,
+    ask,
+    attempts,
+    decoded,
+    encode,
+    escaped,
+    new_reference,
+    seconds,
+)
 
-T = TypeVar("T")
-
-Recipients = BinaryIO | Iterable[Recipient]
-"""A CSV file, opened in binary, or rows."""
+Recipients = BinaryIO | Iterable[Recipient] | AsyncIterable[Recipient]
+"""A CSV file, opened in binary, or rows. Only an ``AsyncClient`` can wait for rows of an asynchronous iterator."""
 
 Sent = Callable[[int, int], None]
 """A function that is called with how many bytes of the list are sent, and how many there are."""
@@ -42,13 +58,13 @@ class CreatedJob(msgspec.Struct, frozen=True):
     replayed: bool
 
 
-class Funding:
+class Funding(Resource[W]):
     """The requests of ``/funding-jobs``."""
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
-
-    def create(self, asked: NewJob, recipients: Recipients | None = None, *, sent: Sent | None = None) -> CreatedJob:
+    @call
+    def create(
+        self, asked: NewJob, recipients: Recipients | None = None, *, sent: Sent | None = None
+    ) -> Plan[CreatedJob]:
         """Create a funding job, and run it now if it has no date. A CSV file, rows or its rule name the recipients.
 
         The list is sent piece by piece, up to 256 MiB, and is never held in memory. A list that cannot be read twice is first
@@ -60,77 +76,116 @@ class Funding:
         """
         if asked.reference is None:
             asked = msgspec.structs.replace(asked, reference=new_reference(), again=bool(asked.again))
-        response = self._create(asked, recipients, sent)
+        response = yield from _create(asked, recipients, sent)
         return CreatedJob(decoded(Job, response), _replayed(response))
 
-    def dry_run(self, asked: NewJob, recipients: Recipients | None = None, *, sent: Sent | None = None) -> DryRun:
+    @call
+    def dry_run(self, asked: NewJob, recipients: Recipients | None = None, *, sent: Sent | None = None) -> Plan[DryRun]:
         """Return what a run would do to the balances as they are now. Nothing is kept."""
         body = msgspec.json.decode(encode(asked), type=dict[str, msgspec.Raw])
-        return decoded(DryRun, self._create({**body, "dry_run": True}, recipients, sent))
+        response = yield from _create({**body, "dry_run": True}, recipients, sent)
+        return decoded(DryRun, response)
 
-    def _create(self, body: Any, recipients: Recipients | None, sent: Sent | None) -> Any:
-        request = Request("POST", "/funding-jobs", body, wait_s=CHECKED_S)
-        if recipients is None:
-            return self._wire.send(request)
-        with _Upload(recipients, sent) as file:
-            files = {"recipients": ("recipients.csv", file, "text/csv")}
-            return self._wire.send(dataclasses.replace(request, files=files))
-
-    def read(self, job_id: str) -> Job:
+    @call
+    def read(self, job_id: str) -> Plan[Job]:
         """Return a job by its id, with its last run, its next runs, and what its pool will hold after the next one."""
-        return self._wire.ask(Job, Request("GET", _path(job_id)))
+        return ask(Job, Request("GET", _path(job_id)))
 
-    def by_reference(self, reference: str) -> Job:
+    @call
+    def by_reference(self, reference: str) -> Plan[Job]:
         """Return a job by your reference."""
-        return self._wire.ask(Job, Request("GET", f"/funding-jobs/reference/{escaped(reference)}"))
+        return ask(Job, Request("GET", f"/funding-jobs/reference/{escaped(reference)}"))
 
-    def list(self, *, status: str | None = None, limit: int = 100) -> Iterator[Job]:
+    @listing
+    def list(self, *, status: str | None = None, limit: int = 100) -> Listed[Job]:
         """Iterate over all jobs, newest first. Each request fetches ``limit`` of them."""
-        return self._wire.rows(Job, "/funding-jobs", {"status": status, "limit": limit})
+        return Listed(Job, "/funding-jobs", {"status": status, "limit": limit})
 
-    def pause(self, job_id: str) -> Job:
+    @call
+    def pause(self, job_id: str) -> Plan[Job]:
         """Pause a job after the rows that are posted. It has no more runs until it is resumed."""
-        return self._change(job_id, "pause")
+        return _change(job_id, "pause")
 
-    def resume(self, job_id: str) -> Job:
+    @call
+    def resume(self, job_id: str) -> Plan[Job]:
         """Resume a job: its unfinished run goes on, and so does its schedule from now on."""
-        return self._change(job_id, "resume")
+        return _change(job_id, "resume")
 
-    def cancel(self, job_id: str) -> Job:
+    @call
+    def cancel(self, job_id: str) -> Plan[Job]:
         """Cancel a job for good. Rows that are posted stay posted."""
-        return self._change(job_id, "cancel")
+        return _change(job_id, "cancel")
 
-    def run(self, job_id: str, reference: str | None = None) -> StartedRun:
+    @call
+    def run(self, job_id: str, reference: str | None = None) -> Plan[StartedRun]:
         """Run a job now, beside its schedule."""
         body = {"reference": reference or new_reference()}
-        return self._started(Request("POST", _path(job_id, "run"), body))
+        return _started(Request("POST", _path(job_id, "run"), body))
 
-    def retry(self, job_id: str, run_id: str) -> StartedRun:
+    @call
+    def retry(self, job_id: str, run_id: str) -> Plan[StartedRun]:
         """Start a run that posts the rejected rows of another run again. Each run can be retried once."""
-        return self._started(Request("POST", _path(job_id, "runs", run_id, "retry")))
+        return _started(Request("POST", _path(job_id, "runs", run_id, "retry")))
 
-    def runs(self, job_id: str, *, limit: int = 100) -> Iterator[Run]:
+    @listing
+    def runs(self, job_id: str, *, limit: int = 100) -> Listed[Run]:
         """Iterate over all runs of a job, newest first. Each request fetches ``limit`` of them."""
-        return self._wire.rows(Run, _path(job_id, "runs"), {"limit": limit})
+        return Listed(Run, _path(job_id, "runs"), {"limit": limit})
 
-    def read_run(self, job_id: str, run_id: str, *, wait_s: float = 0.0) -> Run:
+    @call
+    def read_run(self, job_id: str, run_id: str, *, wait_s: float = 0.0) -> Plan[Run]:
         """Return a run with its counts. With ``wait_s``, wait so long for its end."""
-        params = {"wait": seconds(wait_s)}
-        return self._wire.ask(Run, Request("GET", _path(job_id, "runs", run_id), params=params, wait_s=wait_s + 30))
+        return ask(Run, _read_run(job_id, run_id, wait_s))
 
+    @call
+    def wait_run(self, job_id: str, run_id: str, *, timeout_s: float = 600.0) -> Plan[Run]:
+        """Wait until a run has ended and all its rows are decided, and return it, or as it is after ``timeout_s``."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            found = yield from ask(
+                Run, _read_run(job_id, run_id, min(ONE_WAIT_S, max(0.0, deadline - time.monotonic())))
+            )
+            if (found.ended_at is not None and not found.rows_queued) or time.monotonic() >= deadline:
+                return found
+            yield Pause(AGAIN_S)
+
+    @listing
     def rows(
         self, job_id: str, run_id: str, *, status: str | None = None, after: int = 0, limit: int = 1000
-    ) -> Iterator[Row]:
+    ) -> Listed[Row]:
         """Iterate over the rows of a run that follow row ``after``. Each request fetches ``limit`` of them."""
         params = {"status": status, "after": after or None, "limit": limit}
-        return self._wire.rows(Row, _path(job_id, "runs", run_id, "rows"), params)
+        return Listed(Row, _path(job_id, "runs", run_id, "rows"), params)
 
-    def _change(self, job_id: str, action: str) -> Job:
-        return self._wire.ask(Job, Request("POST", _path(job_id, action)))
 
-    def _started(self, request: Request) -> StartedRun:
-        response = self._wire.send(request)
-        return StartedRun(decoded(Run, response), _replayed(response))
+def _create(body: Any, recipients: Recipients | None, sent: Sent | None) -> Plan[httpx.Response]:
+    request = Request("POST", "/funding-jobs", body, wait_s=CHECKED_S)
+    if recipients is None:
+        return (yield from attempts(request))
+    with ExitStack() as opened:
+        if isinstance(recipients, AsyncIterable):
+            copy = opened.enter_context(cast(BinaryIO, tempfile.SpooledTemporaryFile(IN_MEMORY)))  # noqa: SIM115
+            writer = _Writer(copy)
+            yield Gather(recipients, writer.add)
+            writer.end()
+            copy.seek(0)
+            recipients = copy
+        file = opened.enter_context(_Upload(recipients, sent))
+        files = {"recipients": ("recipients.csv", file, "text/csv")}
+        return (yield from attempts(dataclasses.replace(request, files=files)))
+
+
+def _change(job_id: str, action: str) -> Plan[Job]:
+    return ask(Job, Request("POST", _path(job_id, action)))
+
+
+def _started(request: Request) -> Plan[StartedRun]:
+    response = yield from attempts(request)
+    return StartedRun(decoded(Run, response), _replayed(response))
+
+
+def _read_run(job_id: str, run_id: str, wait_s: float) -> Request:
+    return Request("GET", _path(job_id, "runs", run_id), params={"wait": seconds(wait_s)}, wait_s=wait_s + 30)
 
 
 class _Upload:
@@ -183,22 +238,35 @@ def _copied(write: Callable[[BinaryIO], Any]) -> BinaryIO:
 
 
 def _write_rows(file: BinaryIO, recipients: Iterable[Recipient]) -> None:
-    """Write rows as the CSV that the service reads. All rows have the kind of amount that the first row has."""
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    lines = csv.writer(text, lineterminator="\n")
-    name = ""
+    writer = _Writer(file)
     for row in recipients:
-        if not name:
-            name = "precise_amount" if row.precise_amount is not None else "amount"
-            lines.writerow(("destination", name, "description"))
-        amount = getattr(row, name)
+        writer.add(row)
+    writer.end()
+
+
+class _Writer:
+    """Writes rows as the CSV that the service reads. All rows have the kind of amount that the first row has."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        self._lines = csv.writer(self._text, lineterminator="\n")
+        self._name = ""
+
+    def add(self, row: Recipient) -> None:
+        if not self._name:
+            self._name = "precise_amount" if row.precise_amount is not None else "amount"
+            self._lines.writerow(("destination", self._name, "description"))
+        amount = getattr(row, self._name)
         if amount is None:
-            raise ValueError(f"the row of {row.destination} has no {name}: give each row the same kind of amount")
-        lines.writerow((row.destination, format(amount, "f") if name == "amount" else amount, row.description))
-    text.detach()
+            raise ValueError(f"the row of {row.destination} has no {self._name}: give each row the same kind of amount")
+        text = format(amount, "f") if self._name == "amount" else amount
+        self._lines.writerow((row.destination, text, row.description))
+
+    def end(self) -> None:
+        self._text.detach()
 
 
-def _replayed(response: Any) -> bool:
+def _replayed(response: httpx.Response) -> bool:
     return bool(response.headers.get("Idempotent-Replayed") == "true")
 
 

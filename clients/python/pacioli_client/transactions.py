@@ -1,84 +1,114 @@
 """Transactions: create, read, wait, commit and void holds, refund, cancel, list."""
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from msgspec.structs import asdict, replace
 
 from pacioli_client.answers.transactions import Batch, BatchAccepted, Transaction
+from pacioli_client.calls import Listed, Resource, W, call, listing
+from pacioli_client.errors import NotApplied
 from pacioli_client.requests import NewBatch, NewTransaction, Refund, Settlement
-from pacioli_client.wire import Request, Wire, escaped, new_reference, seconds
-
-ONE_WAIT_S = 20.0
-"""A long wait is made of requests that each wait at most so long."""
+from pacioli_client.wire import AGAIN_S, ONE_WAIT_S, Pause, Plan, Request, ask, escaped, new_reference, seconds
 
 WHOLE = Settlement()
 ALL = Refund()
 
 
-class Transactions:
+class Transactions(Resource[W]):
     """The requests of ``/transactions``."""
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
-
-    def create(self, asked: NewTransaction, *, wait_s: float = 0.0) -> Transaction:
+    @call
+    def create(self, asked: NewTransaction, *, wait_s: float = 0.0) -> Plan[Transaction]:
         """Create a transaction. With ``wait_s``, wait so long for its decision.
 
         A repeated reference returns the first transaction, so the request is repeated when its answer is lost.
         """
         asked = _named(asked)
         request = Request("POST", "/transactions", asked, params={"wait": seconds(wait_s)}, wait_s=wait_s)
-        return self._wire.ask(Transaction, request)
+        return ask(Transaction, request)
 
-    def dry_run(self, asked: NewTransaction) -> dict[str, Any]:
+    @call
+    def dry_run(self, asked: NewTransaction) -> Plan[dict[str, Any]]:
         """Return what a transaction would do to the balances as they are now. Nothing is kept."""
-        return self._wire.ask(dict[str, Any], Request("POST", "/transactions", {**_sent(asked), "dry_run": True}))
+        return ask(dict[str, Any], Request("POST", "/transactions", {**_sent(asked), "dry_run": True}))
 
-    def create_batch(self, asked: NewBatch) -> BatchAccepted:
+    @call
+    def create_batch(self, asked: NewBatch) -> Plan[BatchAccepted]:
         """Create up to 10,000 transactions together. If one of them is invalid, none is accepted."""
         asked = replace(asked, transactions=[_named(each) for each in asked.transactions])
-        return self._wire.ask(BatchAccepted, Request("POST", "/transactions/bulk", asked, wait_s=60))
+        return ask(BatchAccepted, Request("POST", "/transactions/bulk", asked, wait_s=60))
 
-    def read(self, transaction_id: str, *, wait_s: float = 0.0) -> Transaction:
+    @call
+    def read(self, transaction_id: str, *, wait_s: float = 0.0) -> Plan[Transaction]:
         """Return a transaction by its id. With ``wait_s``, wait so long for its decision."""
-        return self._wire.ask(Transaction, _read(transaction_id, wait_s))
+        return ask(Transaction, _read(transaction_id, wait_s))
 
-    def read_batch(self, batch_id: str, *, wait_s: float = 0.0) -> Batch:
+    @call
+    def read_batch(self, batch_id: str, *, wait_s: float = 0.0) -> Plan[Batch]:
         """Return how many transactions of a batch have which status. With ``wait_s``, wait so long for all decisions."""
-        return self._wire.ask(Batch, _read(batch_id, wait_s))
+        return ask(Batch, _read(batch_id, wait_s))
 
-    def by_reference(self, reference: str) -> Transaction:
+    @call
+    def by_reference(self, reference: str) -> Plan[Transaction]:
         """Return a transaction by your reference."""
-        return self._wire.ask(Transaction, Request("GET", f"/transactions/reference/{escaped(reference)}"))
+        return ask(Transaction, Request("GET", f"/transactions/reference/{escaped(reference)}"))
 
-    def wait(self, transaction_id: str, *, timeout_s: float = 60.0) -> Transaction:
+    @call
+    def wait(self, transaction_id: str, *, timeout_s: float = 60.0) -> Plan[Transaction]:
         """Wait until a transaction is decided, and return it. After ``timeout_s`` it is returned as it is, perhaps QUEUED."""
+        return _decided(transaction_id, timeout_s)
+
+    @call
+    def wait_applied(self, transaction_id: str, *, timeout_s: float = 60.0) -> Plan[Transaction]:
+        """Wait until a transaction is applied, or holds the money if it is inflight, and return it.
+
+        Raises:
+            NotApplied: it is rejected or void, or still waits after ``timeout_s``. The error has the transaction.
+        """
+        found = yield from _decided(transaction_id, timeout_s)
+        if found.status not in ("APPLIED", "INFLIGHT"):
+            raise NotApplied(
+                found.transaction_id, found.status, found.rejection.message if found.rejection else "", found
+            )
+        return found
+
+    @call
+    def wait_batch(self, batch_id: str, *, timeout_s: float = 60.0) -> Plan[Batch]:
+        """Wait until all transactions of a batch are decided, and return its counts, or those after ``timeout_s``."""
         deadline = time.monotonic() + timeout_s
         while True:
-            found = self.read(transaction_id, wait_s=min(ONE_WAIT_S, max(0.0, deadline - time.monotonic())))
-            if found.status != "QUEUED" or time.monotonic() >= deadline:
+            found = yield from ask(Batch, _read(batch_id, _wait_s(deadline)))
+            if found.decided == found.transaction_count or time.monotonic() >= deadline:
                 return found
-            time.sleep(0.05)  # The service answers at once when too many clients wait already.
+            yield Pause(AGAIN_S)
 
-    def commit_inflight(self, transaction_id: str, asked: Settlement = WHOLE, *, wait_s: float = 0.0) -> Transaction:
+    @call
+    def commit_inflight(
+        self, transaction_id: str, asked: Settlement = WHOLE, *, wait_s: float = 0.0
+    ) -> Plan[Transaction]:
         """Commit a hold, whole or in part."""
-        return self._wire.ask(Transaction, _settle(transaction_id, "commit", asked, wait_s))
+        return ask(Transaction, _settle(transaction_id, "commit", asked, wait_s))
 
-    def void_inflight(self, transaction_id: str, asked: Settlement = WHOLE, *, wait_s: float = 0.0) -> Transaction:
+    @call
+    def void_inflight(
+        self, transaction_id: str, asked: Settlement = WHOLE, *, wait_s: float = 0.0
+    ) -> Plan[Transaction]:
         """Void what is left of a hold."""
-        return self._wire.ask(Transaction, _settle(transaction_id, "void", asked, wait_s))
+        return ask(Transaction, _settle(transaction_id, "void", asked, wait_s))
 
-    def commit_batch_inflight(self, batch_id: str, asked: Settlement = WHOLE, *, wait_s: float = 0.0) -> Batch:
+    @call
+    def commit_batch_inflight(self, batch_id: str, asked: Settlement = WHOLE, *, wait_s: float = 0.0) -> Plan[Batch]:
         """Commit all holds of a batch."""
-        return self._wire.ask(Batch, _settle(batch_id, "commit", asked, wait_s))
+        return ask(Batch, _settle(batch_id, "commit", asked, wait_s))
 
-    def void_batch_inflight(self, batch_id: str, asked: Settlement = WHOLE, *, wait_s: float = 0.0) -> Batch:
+    @call
+    def void_batch_inflight(self, batch_id: str, asked: Settlement = WHOLE, *, wait_s: float = 0.0) -> Plan[Batch]:
         """Void what is left of all holds of a batch."""
-        return self._wire.ask(Batch, _settle(batch_id, "void", asked, wait_s))
+        return ask(Batch, _settle(batch_id, "void", asked, wait_s))
 
-    def refund(self, transaction_id: str, asked: Refund = ALL, *, wait_s: float = 0.0) -> Transaction:
+    @call
+    def refund(self, transaction_id: str, asked: Refund = ALL, *, wait_s: float = 0.0) -> Plan[Transaction]:
         """Refund a transaction, whole or in part.
 
         When the answer is lost, the request is repeated if the refund has a reference. A partial refund always has one.
@@ -93,19 +123,36 @@ class Transactions:
             params={"wait": seconds(wait_s)},
             safe=asked.reference is not None,
             wait_s=wait_s,
+            idempotency_key=None if asked.reference is not None else new_reference(),
         )
-        return self._wire.ask(Transaction, request)
+        return ask(Transaction, request)
 
-    def cancel(self, transaction_id: str) -> Transaction:
+    @call
+    def cancel(self, transaction_id: str) -> Plan[Transaction]:
         """Cancel a transaction that waits for its date."""
-        return self._wire.ask(Transaction, Request("DELETE", f"/transactions/{escaped(transaction_id)}"))
+        return ask(Transaction, Request("DELETE", f"/transactions/{escaped(transaction_id)}"))
 
-    def list(self, *, limit: int = 100, **filters: Any) -> Iterator[Transaction]:
+    @listing
+    def list(self, /, *, limit: int = 100, **filters: Any) -> Listed[Transaction]:
         """Iterate over the transactions that match, newest first; ``sort_order="asc"`` gives the order of acceptance.
 
         A filter is ``field_operator=value``, such as ``status_eq="QUEUED"``. Each request fetches ``limit`` transactions.
         """
-        return self._wire.rows(Transaction, "/transactions", {"limit": limit, **filters})
+        return Listed(Transaction, "/transactions", {"limit": limit, **filters})
+
+
+def _decided(transaction_id: str, timeout_s: float) -> Plan[Transaction]:
+    """Read a transaction until it is decided, or the time is over."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = yield from ask(Transaction, _read(transaction_id, _wait_s(deadline)))
+        if found.status != "QUEUED" or time.monotonic() >= deadline:
+            return found
+        yield Pause(AGAIN_S)
+
+
+def _wait_s(deadline: float) -> float:
+    return min(ONE_WAIT_S, max(0.0, deadline - time.monotonic()))
 
 
 def _named(asked: NewTransaction) -> NewTransaction:

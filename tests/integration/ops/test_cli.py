@@ -10,7 +10,7 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
-from pacioli_client.wire import Request, Wire
+from pacioli_client.wire import Step, Try, Wire
 from sqlalchemy import Engine, make_url, text
 from structlog.testing import capture_logs
 
@@ -376,16 +376,16 @@ def test_the_demo_is_not_led_astray_by_other_postings(service: str, ledger: Ledg
 
 
 def test_a_demo_that_is_not_as_told_exits_with_1(service: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    send = Wire.send
+    do = Wire._do
 
-    def lying(self: Wire, request: Request) -> httpx.Response:
-        response = send(self, request)
-        if request.path.startswith("/transactions/") and b"tourist" in response.content:
+    def lying(self: Wire, step: Step) -> Any:
+        response = do(self, step)
+        if isinstance(step, Try) and step.request.path.startswith("/transactions/") and b"tourist" in response.content:
             content = response.content.replace(b'"APPLIED"', b'"REJECTED"')
             return httpx.Response(response.status_code, content=content)
         return response
 
-    monkeypatch.setattr(Wire, "send", lying)
+    monkeypatch.setattr(Wire, "_do", lying)
     failed(run("demo", "--url", service, PACIOLI_KEY=KEY), 1, "not as told", "tourist", "APPLIED", "REJECTED")
 
 
