@@ -29,6 +29,7 @@ from ops.server.parts import worker_command
 from tests.harness.keys import KEY
 from web.app import create_app
 from web.http.errors import STATUS
+from web.http.rights import RIGHTS
 
 ROOT = Path(__file__).parent.parent
 
@@ -332,6 +333,12 @@ def test_every_route_but_health_wants_the_key(app: Flask, client: FlaskClient) -
         wrong = client.open(path, method=method, headers={"X-Blnk-Key": "wrong"}, environ_overrides=own)
         assert wrong.status_code == status
         assert client.open(path, method=method, headers={"X-Blnk-Key": KEY}).status_code != 401
+
+
+def test_every_route_is_in_the_table_of_rights(app: Flask) -> None:
+    """A route that is not in it is closed to all keys but the master key."""
+    closed = {f"{method} {rule}" for rule, method in _routes(app) if rule not in OPEN}
+    assert RIGHTS.keys() == closed
 
 
 def test_a_path_that_is_no_route_wants_the_key_too(client: FlaskClient) -> None:

@@ -16,10 +16,12 @@ from uuid_utils import uuid7
 from werkzeug.routing import BaseConverter
 
 from core.base import tracing
-from core.base.actors import ANONYMOUS, MASTER, NOBODY, bind
+from core.base.actors import ANONYMOUS, MASTER, NOBODY, Actor, bind, unbind
 from core.base.errors import ErrorCode
 from core.doors.loopback import is_loopback_address
+from core.keys.ring import KeyRing, Unusable
 from web import (
+    api_keys,
     audit,
     balances,
     docs,
@@ -36,7 +38,7 @@ from web import (
     transactions,
     verification,
 )
-from web.http import errors, openapi, operations, parameters, rates, walls, wire
+from web.http import errors, openapi, operations, parameters, rates, rights, walls, wire
 from web.http.lean import Lean, NoSessions
 from web.places import PROCESSES, Places
 from web.service import start
@@ -73,7 +75,7 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     app.extensions["pacioli"] = ledger
     for module in (
         transactions, holds, refunds, funding, balances, history, ledgers, metadata, parts, queues, health, metrics,
-        verification, audit,
+        verification, audit, api_keys,
         openapi, docs,
     ):  # fmt: skip
         app.register_blueprint(module.blueprint)
@@ -82,7 +84,7 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     app.before_request(walls.wall(app, ledger.allowed_hosts))
     open_paths = operations.open_paths(app)
     secret_key = ledger.secret_key.reveal() if ledger.secret_key else None
-    app.before_request(_key_check(secret_key, open_paths))
+    app.before_request(_key_check(app, secret_key, open_paths, ledger.ring))
     if ledger.rate is not None:
         bucket = rates.Bucket(ledger.rate, PROCESSES)
         app.before_request(lambda: rates.check(bucket, open_paths))
@@ -99,10 +101,16 @@ class _Rest(BaseConverter):
     part_isolating = False
 
 
-def _key_check(secret_key: str | None, open_paths: frozenset[str]) -> Callable[[], Response | None]:
-    """Make the check of ``X-Blnk-Key``. Digests of one length are compared, so that the time tells nothing of the key."""
-    if secret_key is None:
+def _key_check(
+    app: Flask, secret_key: str | None, open_paths: frozenset[str], ring: KeyRing | None
+) -> Callable[[], Response | None]:
+    """Make the check of ``X-Blnk-Key`` and of what the key may do. It binds the actor of the request.
+
+    Digests of one length are compared with the master key, so that the time tells nothing of it.
+    """
+    if secret_key is None or ring is None:
         return _refuse_others
+    table, known = rights.by_endpoint(app), rights.resources(app)
     right = sha256(secret_key.encode()).digest()
     guesses = rates.Guesses()
 
@@ -117,12 +125,18 @@ def _key_check(secret_key: str | None, open_paths: frozenset[str]) -> Callable[[
             return errors.error_response(
                 ErrorCode.AUTH_MISSING_API_KEY, "Authentication required. Use X-Blnk-Key header"
             )
-        if not compare_digest(sha256(key.encode()).digest(), right):
-            if wait_s := guesses.wait_s(request.environ.get("REMOTE_ADDR", "")):
-                return rates.too_many("too many wrong keys came from this address", wait_s)
-            return errors.error_response(ErrorCode.AUTH_INVALID_API_KEY, "Invalid API key")
-        bind(MASTER)
-        return None
+        if compare_digest(sha256(key.encode()).digest(), right):
+            bind(MASTER)
+            return None
+        found = ring.find(key)
+        if isinstance(found, Actor):
+            bind(found)
+            return rights.refusal(found, table, known)
+        if found is Unusable.LAPSED:
+            return errors.error_response(ErrorCode.AUTH_EXPIRED_API_KEY, "API key is expired or revoked")
+        if wait_s := guesses.wait_s(request.environ.get("REMOTE_ADDR", "")):
+            return rates.too_many("too many wrong keys came from this address", wait_s)
+        return errors.error_response(ErrorCode.AUTH_INVALID_API_KEY, "Invalid API key")
 
     return check
 
@@ -149,7 +163,7 @@ def _with_headers(wsgi: Wsgi) -> Wsgi:
         request_id = given if given and _REQUEST_ID.fullmatch(given) else str(uuid7())
         environ[wire.REQUEST_ID] = request_id
         bind_contextvars(request_id=request_id)
-        bind(NOBODY)
+        before = bind(NOBODY)
         started = time.perf_counter()
         answered = ""
 
@@ -164,14 +178,15 @@ def _with_headers(wsgi: Wsgi) -> Wsgi:
 
         try:
             name, trace = f"HTTP {environ['REQUEST_METHOD']}", environ.get("HTTP_TRACEPARENT")
-            with tracing.span(name, parent=trace, path=environ.get("PATH_INFO", ""), request_id=request_id):
+            path = environ.get("PATH_INFO", "")
+            with tracing.span(name, parent=trace, path=path, request_id=request_id):
                 return answer(environ, start)
         finally:
             took_s = time.perf_counter() - started
             if every or (took_s > SLOW_S and "wait=" not in environ.get("QUERY_STRING", "")):
                 _log(environ, answered, took_s)
             clear_contextvars()  # The thread, and whatever it does next, is not this request's.
-            bind(NOBODY)
+            unbind(before)
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         # No text column of Postgres can hold NUL, so no such path or parameter names anything.

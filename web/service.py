@@ -17,10 +17,13 @@ from core.base import logs, tracing
 from core.base.db import connect
 from core.base.secrets import Secret
 from core.base.setting_values import Rate
-from core.base.settings import SettingsError, open_files, read
+from core.base.settings import Settings, SettingsError, open_files, read
 from core.doors import clients
 from core.doors.identity import Identity
 from core.doors.notes import Notes
+from core.keys.manage import Mint
+from core.keys.ring import KeyRing
+from core.keys.secret import pepper_from
 from core.ledger.directory import Directory
 from core.ledger.drain import Announce
 from core.ledger.pressure import Limits
@@ -64,6 +67,9 @@ class Service:
     prober: Prober
     allowed_hosts: frozenset[str]
     rate: Rate | None
+    mint: Mint | None
+    """What keys are made with. None in a service without a key."""
+    ring: KeyRing | None
     ledger_metrics: LedgerCollector
     funding_repeat: timedelta
     """The time within which an equal funding job is a repetition."""
@@ -113,6 +119,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
     committer = Committer(engine, doorbell.ring, gauge, announce)
     prober = probe.prober(Own(engine, committer, doorbell))
     prober.start()
+    mint = _mint(settings)
     return Service(
         engine,
         redis,
@@ -128,9 +135,19 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
         prober,
         settings.allowed_hosts or frozenset(),
         settings.rate,
+        mint,
+        KeyRing(engine, mint.pepper) if mint is not None else None,
         LedgerCollector(engine),
         timedelta(seconds=settings.funding_repeat_s),
     )
+
+
+def _mint(settings: Settings) -> Mint | None:
+    if settings.secret_key is None:
+        return None
+    if settings.pepper is not None:
+        return Mint(settings.pepper.reveal().encode(), settings.key_max_days)
+    return Mint(pepper_from(settings.secret_key.reveal()), settings.key_max_days)
 
 
 def service() -> Service:

@@ -7,7 +7,7 @@ right, or one with a wildcard on either side, or ``write``, which stands for sev
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from datetime import datetime
 from decimal import Decimal
 from difflib import get_close_matches
@@ -35,6 +35,8 @@ class Right(StrEnum):
     BALANCES_CREATE_INDICATOR = "balances:create_indicator"
     """Post to an ``@Name`` that does not exist yet."""
     TRANSACTIONS_READ = "transactions:read"
+    TRANSACTIONS_WRITE = "transactions:write"
+    """Change the metadata of a transaction. As a scope it covers all of ``transactions`` but an overdraft."""
     TRANSACTIONS_POST = "transactions:post"
     TRANSACTIONS_POST_OVERDRAFT = "transactions:post_overdraft"
     """Post what may take its source below zero. ``transactions:write`` does not cover it."""
@@ -123,14 +125,20 @@ class Reach(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
     networks: tuple[str, ...] | None = None
     """The networks that requests may come from, such as 10.0.0.0/8."""
     largest_amount: Decimal | dict[str, Decimal] | None = None
-    """The largest amount of one transaction, as people write it: one for all currencies, or one for each."""
+    """The largest amount of one transaction in major units: one for all currencies, or one for each.
+
+    With one for each, the other currencies are out of reach.
+    """
     largest_overdraft: Decimal | dict[str, Decimal] | None = None
-    """The furthest below zero that a transaction may take its source: for all currencies, or for each."""
+    """The furthest below zero that a transaction may take its source, likewise."""
     rate: str | None = None
     """The requests a second, and after a slash how many at once: 50/100."""
 
 
 EVERYTHING = Reach()
+
+KEY_PREFIX = "api_key_"
+"""The IDs of stored keys begin so."""
 
 
 class Actor(Struct, frozen=True, kw_only=True):
@@ -147,6 +155,11 @@ class Actor(Struct, frozen=True, kw_only=True):
     """The rate of its reach."""
     expires_at: datetime | None = None
     part: Part = Part.WEB
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether it is a key of the table of keys, which has an owner and bounds."""
+        return self.key_id.startswith(KEY_PREFIX)
 
     def may(self, right: Right) -> bool:
         """Tell whether its scopes cover a right."""
@@ -226,9 +239,14 @@ def current() -> Actor:
     return _current.get()
 
 
-def bind(actor: Actor) -> None:
-    """Act for somebody from now on, in this thread."""
-    _current.set(actor)
+def bind(actor: Actor) -> Token[Actor]:
+    """Act for somebody from now on, in this thread. ``unbind`` takes the result."""
+    return _current.set(actor)
+
+
+def unbind(before: Token[Actor]) -> None:
+    """Act for whoever was bound before."""
+    _current.reset(before)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ LedgerError
 ├── Conflict            the request is at odds with what is already there
 │   └── ReferenceConflict   the reference names another transaction
 ├── Forbidden           the key may not do it
+├── BeyondKey           the key may do such things, and not this one
 ├── TooSlow             the request would read more than it may
 ├── TransientError      the database was busy, gone or restarting; the same call may work next time
 ├── Backpressure        too much waits already; the same call may work later
@@ -55,6 +56,20 @@ class ErrorCode(StrEnum):
     """The request has no key."""
     AUTH_INVALID_API_KEY = "AUTH_INVALID_API_KEY"
     """The key is not the right one."""
+    AUTH_EXPIRED_API_KEY = "AUTH_EXPIRED_API_KEY"
+    """The key is expired or revoked."""
+    AUTH_MISSING_PRINCIPAL = "AUTH_MISSING_PRINCIPAL"
+    """The service runs without a key, so nobody can be asked who makes keys."""
+    AUTH_UNKNOWN_RESOURCE = "AUTH_UNKNOWN_RESOURCE"
+    """No scope covers the path, because nothing is there."""
+    AUTH_SCOPE_ESCALATION = "AUTH_SCOPE_ESCALATION"
+    """A key cannot make one that may do more, reaches more, or lasts longer than itself."""
+    AUTH_CROSS_OWNER_ACCESS = "AUTH_CROSS_OWNER_ACCESS"
+    """A key cannot make or list the keys of another owner."""
+    APIKEY_NOT_FOUND = "APIKEY_NOT_FOUND"
+    """There is no key of that ID."""
+    APIKEY_OWNER_REQUIRED = "APIKEY_OWNER_REQUIRED"
+    """The master key lists the keys of an owner, or all."""
     AUTH_INSUFFICIENT_PERMISSIONS = "AUTH_INSUFFICIENT_PERMISSIONS"
     """The key's scopes do not cover the request."""
     LGR_NOT_FOUND = "LGR_NOT_FOUND"
@@ -162,6 +177,10 @@ class Forbidden(LedgerError):
     def __init__(self, right: str) -> None:
         text = f"Insufficient permissions for {right}"
         super().__init__(ErrorCode.AUTH_INSUFFICIENT_PERMISSIONS, text, {"required": right})
+
+
+class BeyondKey(LedgerError):
+    """The key may do such things, and not this one: it is another owner's, or more than the key itself."""
 
 
 class TooSlow(LedgerError):

@@ -181,6 +181,26 @@ class Settings(Struct, frozen=True, kw_only=True):
             is_secret=True,
         ),
     ]
+    pepper: Annotated[
+        Secret[str] | None,
+        Variable(
+            name="PACIOLI_PEPPER",
+            meaning="Keys the hashes that stand for API keys in the database, so that whoever writes to the database can make "
+            "no key. All web processes need the same one, and another one ends all API keys. `pacioli up` makes one, "
+            "`pepper.key` in the data folder. When it is not set, it is derived from PACIOLI_SECRET_KEY.",
+            parse=setting_values.api_key,
+            is_secret=True,
+        ),
+    ]
+    key_max_days: Annotated[
+        int,
+        Variable(
+            name="PACIOLI_KEY_MAX_DAYS",
+            meaning="An API key lasts so many days at most. A request for a longer one is refused.",
+            parse=setting_values.count,
+            default="1826",
+        ),
+    ]
     insecure: Annotated[
         bool,
         Variable(

@@ -27,7 +27,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import DOMAIN, JSON, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, DOMAIN, JSON, JSONB
 
 metadata = MetaData()
 
@@ -267,6 +267,7 @@ scheduled = Table(
     ),
 )
 Index("scheduled_due_idx", scheduled.c.due_at, postgresql_where=text("cancelled_at IS NULL"))
+Index("scheduled_actor_idx", scheduled.c.actor, postgresql_where=text("actor IS NOT NULL AND cancelled_at IS NULL"))
 Index("scheduled_parent_idx", scheduled.c.parent, postgresql_where=text("parent IS NOT NULL"))
 
 due = Table(
@@ -305,6 +306,41 @@ checkpoints = Table(
     Column("heads", JSON, nullable=False, comment="how far the log and the chains were, and their hashes"),
     Column("signature", Text, nullable=False),
     Column("at", Timestamp, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("reach", JSON, comment="null reaches everything"),
+    Column("created_by", Text, nullable=False, comment="the key that made it, or master"),
+    Column("created_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp, nullable=False),
+    Column("last_used_at", Timestamp, comment="some seconds late"),
+    Column("revoked_at", Timestamp),
+    CheckConstraint("expires_at > created_at", name="api_keys_expires_later"),
+)
+Index("api_keys_owner_idx", api_keys.c.owner, api_keys.c.id)
+Index("api_keys_created_by_idx", api_keys.c.created_by)
+
+api_key_secrets = Table(
+    "api_key_secrets",
+    metadata,
+    Column("hash", LargeBinary, primary_key=True, comment="keyed by the pepper, which is not in the database"),
+    Column("key", Uuid, ForeignKey("api_keys.id", name="api_key_secrets_key_fkey"), nullable=False),
+    Column("prefix", Text, nullable=False, comment="its beginning, which its owner sees"),
+    Column("made_at", Timestamp, nullable=False),
+    Column("ends_at", Timestamp, comment="of one that was rotated; null is the newest"),
+)
+Index("api_key_secrets_key_idx", api_key_secrets.c.key)
+Index(
+    "api_key_secrets_newest_idx",
+    api_key_secrets.c.key,
+    unique=True,
+    postgresql_where=text("ends_at IS NULL"),
 )
 
 funding_jobs = Table(

@@ -61,6 +61,8 @@ APP: Mapping[str, Rights] = {
     "annotations": Rights(insert=True, update=("meta_data",)),
     "snapshots": Rights(insert=True),
     "checkpoints": Rights(),
+    "api_keys": Rights(insert=True, update=("last_used_at", "revoked_at")),
+    "api_key_secrets": Rights(insert=True, update=("ends_at",)),
     "funding_jobs": Rights(insert=True, update=("status", "next_due", "runs_made", "skipped")),
     "funding_rows": Rights(insert=True, update=("destination", "amount"), delete=True),
     "funding_runs": Rights(

@@ -15,6 +15,10 @@ API_KEY_FILE = "api.key"
 """This file in the data folder has the key that requests need, unless PACIOLI_SECRET_KEY has it."""
 
 
+PEPPER_FILE = "pepper.key"
+"""This file in the data folder has the pepper of API keys, unless PACIOLI_PEPPER has it."""
+
+
 def new_chain_key() -> str:
     return secrets.token_hex(32)
 

@@ -10,7 +10,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,14 +22,14 @@ from filelock import FileLock, Timeout
 from core.base.lines import Lines
 from core.base.logs import is_terminal
 from core.base.secrets import remember
-from core.base.setting_values import chain_key
+from core.base.setting_values import api_key, chain_key
 from core.base.settings import Settings, SettingsError, open_files, read, without_files, without_password
 from core.doors import certificates
 from core.doors.certificates import Certificate
 from core.doors.loopback import is_loopback
 from ops.server import private, role_urls
 from ops.server.embedded import Child, Postgres
-from ops.server.keys import API_KEY_FILE, CHAIN_KEY_FILE, kept, kept_api_key, new_chain_key
+from ops.server.keys import API_KEY_FILE, CHAIN_KEY_FILE, PEPPER_FILE, kept, kept_api_key, new_chain_key
 from ops.server.parts import Options, Parts, service_parts
 from ops.server.private import StartError
 from ops.server.private_redis import Redis, broker_fallback, find_redis
@@ -177,7 +177,10 @@ def _supervise(supervisor: Supervisor, options: Options, parts: Parts, migrate: 
         env |= {variable: server.url for variable, server in servers.items()}
         if role_urls.APP in servers:
             env |= role_urls.of_private(env[role_urls.APP])
-        env["PACIOLI_CHAIN_KEY"] = _chain_key(options.data, env)
+        env["PACIOLI_CHAIN_KEY"] = _kept_key(
+            options.data / CHAIN_KEY_FILE, "PACIOLI_CHAIN_KEY", env, new_chain_key, chain_key
+        )
+        env["PACIOLI_PEPPER"] = _kept_key(options.data / PEPPER_FILE, "PACIOLI_PEPPER", env, new_chain_key, api_key)
         env["PROMETHEUS_MULTIPROC_DIR"] = _empty_folder(options.data / "metrics")
         if supervisor.finish(Child("migrate", migrate, env=env, log=_print_line)) != 0:
             raise StartError("the migrations failed: see their lines above")
@@ -245,15 +248,16 @@ def _empty_folder(path: Path) -> str:
     return str(path)
 
 
-def _chain_key(data: Path, env: Mapping[str, str]) -> str:
-    """Find the key that signs checkpoints: that of the environment, or else the data folder's own, made once."""
-    path = data / CHAIN_KEY_FILE
-    where, text = "PACIOLI_CHAIN_KEY", env.get("PACIOLI_CHAIN_KEY")
+def _kept_key(
+    path: Path, variable: str, env: Mapping[str, str], make: Callable[[], str], check: Callable[[str], object]
+) -> str:
+    """Find a key of the service: that of the environment, or else the data folder's own, made once."""
+    where, text = variable, env.get(variable)
     try:
         if not text:
             where = str(path)
-            text = kept(path, new_chain_key)
-        chain_key(text)
+            text = kept(path, make)
+        check(text)
         remember(text)
     except (OSError, ValueError) as error:
         raise StartError(f"{where}: {error}") from None

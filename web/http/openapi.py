@@ -26,6 +26,7 @@ from werkzeug.routing import Rule
 
 from core.base.money import MAX_DIGITS
 from core.funding.requests import FundingRequest, FundingRule, Recipient, RunRequest
+from core.keys.requests import KeyRequest, RotateRequest
 from core.ledger.intake import MAX_BULK
 from core.ledger.rules.requests import (
     BalanceRequest,
@@ -67,6 +68,8 @@ _REQUIRED: dict[type[Struct], set[str]] = {
     Recipient: {"destination"},
     FundingRule: set(),
     RunRequest: set(),
+    KeyRequest: {"name", "owner", "scopes", "expires_at"},
+    RotateRequest: set(),
 }
 """The required fields of requests. The structs have them optional, so that one answer can name all missing fields."""
 
@@ -106,6 +109,14 @@ _EXAMPLES: dict[type[Struct], Json] = {
         "timezone": "Europe/Berlin",
     },
     RunRequest: {"reference": "once more"},
+    KeyRequest: {
+        "name": "tills",
+        "owner": "shop",
+        "scopes": ["transactions:post", "balances:read"],
+        "expires_at": "2027-04-22T15:28:03Z",
+        "reach": {"indicators": ["@Tills"], "largest_amount": 500},
+    },
+    RotateRequest: {"overlap_s": 3600},
 }
 
 
@@ -340,7 +351,9 @@ def _on_the_wire(annotation: Any) -> Any:
         return Annotated[_on_the_wire(arguments[0]), *arguments[1:]]
     if origin in (Union, types.UnionType):
         return reduce(or_, (_on_the_wire(argument) for argument in arguments if argument is not types.NoneType))
-    return types.GenericAlias(list, (_on_the_wire(arguments[0]),)) if origin is list else annotation
+    if origin in (list, dict):
+        return types.GenericAlias(origin, tuple(map(_on_the_wire, arguments)))
+    return annotation
 
 
 _INTRODUCTION = (

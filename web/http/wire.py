@@ -13,6 +13,7 @@ from core.base.errors import ErrorCode, InvalidRequest
 from core.base.problems import refusal
 from core.base.unreadable import why_no_json
 from core.funding.requests import FundingRequest, RunRequest
+from core.keys.requests import KeyRequest, RotateRequest
 from core.ledger.rules.requests import (
     BalanceRequest,
     BulkCommitRequest,
@@ -49,8 +50,9 @@ DECODERS: "dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]" = {
         IdentityLinkRequest,
         MetaDataRequest,
         RunRequest,
+        RotateRequest,
     )
-} | {kind: msgspec.json.Decoder(kind, float_hook=exact) for kind in (FilterRequest, FundingRequest)}
+} | {kind: msgspec.json.Decoder(kind, float_hook=exact) for kind in (FilterRequest, FundingRequest, KeyRequest)}
 """The decoders. One thread makes them here: two threads that make the first decoder of a struct at the same moment crash
 the process (msgspec 0.22)."""
 

@@ -21,6 +21,7 @@ WITHOUT = {
     "balances.read_lineage",  # No balance tracks it.
     "funding.retry",  # It answers like funding.run.
     "history.take",  # It needs a broker.
+    "api-keys.create", "api-keys.read_all", "api-keys.rotate", "api-keys.revoke",  # This service has no key, so it makes none.
 }  # fmt: skip
 """Endpoints without an example."""
 

@@ -21,7 +21,7 @@ URLS = {
     "REDIS_URL": f"redis://:{PLANTED}@h",
     "BROKER_URL": f"amqp://me:{PLANTED}@h",
 }
-KEYS = {*URLS, "PACIOLI_SECRET_KEY", "PACIOLI_CHAIN_KEY", "PACIOLI_KEY"}
+KEYS = {*URLS, "PACIOLI_SECRET_KEY", "PACIOLI_PEPPER", "PACIOLI_CHAIN_KEY", "PACIOLI_KEY"}
 
 
 def value_of(name: str) -> str:

@@ -1,0 +1,116 @@
+"""The one table of what each route asks of a key. A route that is not in it is closed to every key but the master key.
+
+A route with several rights asks for one of them, and its use case asks for the one that the request needs. What only the body
+of a request tells, such as an overdraft, is asked for where the body is understood.
+"""
+
+from collections.abc import Mapping
+
+from flask import Flask, Response, request
+
+from core.base.actors import Actor, Right
+from core.base.errors import ErrorCode, Forbidden
+from web.http import errors, operations
+
+RIGHTS: dict[str, tuple[Right, ...]] = {
+    "POST /transactions": (Right.TRANSACTIONS_POST,),
+    "POST /transactions/bulk": (Right.TRANSACTIONS_POST,),
+    "GET /transactions": (Right.TRANSACTIONS_READ,),
+    "GET /transactions/<transaction_id>": (Right.TRANSACTIONS_READ,),
+    "GET /transactions/<transaction_id>/lineage": (Right.TRANSACTIONS_READ,),
+    "GET /transactions/reference/<rest:reference>": (Right.TRANSACTIONS_READ,),
+    "POST /transactions/filter": (Right.TRANSACTIONS_READ,),
+    "DELETE /transactions/<transaction_id>": (Right.TRANSACTIONS_CANCEL,),
+    "PUT /transactions/inflight/<transaction_id>": (Right.TRANSACTIONS_COMMIT, Right.TRANSACTIONS_VOID),
+    "POST /transactions/inflight/bulk/commit": (Right.TRANSACTIONS_COMMIT,),
+    "POST /transactions/inflight/bulk/void": (Right.TRANSACTIONS_VOID,),
+    "POST /refund-transaction/<transaction_id>": (Right.TRANSACTIONS_REFUND,),
+    "POST /transactions/recover": (Right.QUEUES_RECOVER,),
+    "GET /queues": (Right.QUEUES_READ,),
+    "POST /balances": (Right.BALANCES_WRITE,),
+    "GET /balances": (Right.BALANCES_READ,),
+    "GET /balances/<balance_id>": (Right.BALANCES_READ,),
+    "GET /balances/indicator/<path:indicator>/currency/<currency>": (Right.BALANCES_READ,),
+    "POST /balances/filter": (Right.BALANCES_READ,),
+    "PUT /balances/<balance_id>/identity": (Right.BALANCES_WRITE,),
+    "GET /balances/<balance_id>/lineage": (Right.BALANCES_READ,),
+    "GET /balances/<balance_id>/entries": (Right.BALANCES_READ,),
+    "GET /balances/<balance_id>/at": (Right.BALANCES_READ,),
+    "POST /balances-snapshots": (Right.BALANCES_WRITE,),
+    "POST /ledgers": (Right.LEDGERS_WRITE,),
+    "PUT /ledgers/<ledger_id>": (Right.LEDGERS_WRITE,),
+    "GET /ledgers/<ledger_id>": (Right.LEDGERS_READ,),
+    "GET /ledgers": (Right.LEDGERS_READ,),
+    "POST /ledgers/filter": (Right.LEDGERS_READ,),
+    "POST /<entity_id>/metadata": (
+        Right.METADATA_WRITE,
+        Right.TRANSACTIONS_WRITE,
+        Right.BALANCES_WRITE,
+        Right.LEDGERS_WRITE,
+    ),
+    "POST /funding-jobs": (Right.FUNDING_CREATE,),
+    "GET /funding-jobs": (Right.FUNDING_READ,),
+    "GET /funding-jobs/<job_id>": (Right.FUNDING_READ,),
+    "GET /funding-jobs/reference/<rest:reference>": (Right.FUNDING_READ,),
+    "POST /funding-jobs/<job_id>/pause": (Right.FUNDING_CONTROL,),
+    "POST /funding-jobs/<job_id>/resume": (Right.FUNDING_CONTROL,),
+    "POST /funding-jobs/<job_id>/cancel": (Right.FUNDING_CONTROL,),
+    "POST /funding-jobs/<job_id>/run": (Right.FUNDING_CONTROL,),
+    "GET /funding-jobs/<job_id>/runs": (Right.FUNDING_READ,),
+    "GET /funding-jobs/<job_id>/runs/<run_id>": (Right.FUNDING_READ,),
+    "GET /funding-jobs/<job_id>/runs/<run_id>/rows": (Right.FUNDING_READ,),
+    "POST /funding-jobs/<job_id>/runs/<run_id>/retry": (Right.FUNDING_CONTROL,),
+    "GET /audit": (Right.AUDIT_READ,),
+    "POST /audit/filter": (Right.AUDIT_READ,),
+    "GET /verify": (Right.VERIFY_READ,),
+    "GET /parts": (Right.METRICS_READ,),
+    "GET /metrics": (Right.METRICS_READ,),
+    "POST /api-keys": (Right.API_KEYS_WRITE,),
+    "GET /api-keys": (Right.API_KEYS_READ,),
+    "POST /api-keys/<key_id>/rotate": (Right.API_KEYS_WRITE,),
+    "DELETE /api-keys/<key_id>": (Right.API_KEYS_DELETE,),
+}
+"""The rights by method and rule."""
+
+ByEndpoint = Mapping[str, Mapping[str, tuple[Right, ...]]]
+
+
+def by_endpoint(app: Flask) -> ByEndpoint:
+    """Index the table by endpoint and method. Who may GET may HEAD."""
+    found: dict[str, dict[str, tuple[Right, ...]]] = {}
+    for rule in app.url_map.iter_rules():
+        for method in rule.methods or ():
+            rights = RIGHTS.get(f"{'GET' if method == 'HEAD' else method} {rule.rule}")
+            if rights is not None:
+                found.setdefault(rule.endpoint, {})[method] = rights
+    return found
+
+
+def resources(app: Flask) -> frozenset[str]:
+    """Return the first steps of all paths that need a key."""
+    rules = app.url_map.iter_rules()
+    closed = [rule.rule for rule in rules if not operations.of_view(app.view_functions[rule.endpoint]).open]
+    return frozenset(step for rule in closed if (step := rule.split("/")[1])[:1] != "<")
+
+
+def refusal(actor: Actor, table: ByEndpoint, known: frozenset[str]) -> Response | None:
+    """Refuse the request when the actor's scopes do not cover its route. A path that is nothing has Blnk's own code."""
+    endpoint = request.endpoint
+    if endpoint is None:
+        if request.path.split("/")[1] in known:
+            return None  # The route of the request is missing, or its method, and the answer says what there is.
+        return errors.error_response(ErrorCode.AUTH_UNKNOWN_RESOURCE, "Unknown resource type")
+    rights = table.get(endpoint, _NO_METHODS).get(request.method)
+    if rights is None:
+        where = f"{request.method} {request.url_rule}"
+        return errors.error_response(
+            ErrorCode.AUTH_INSUFFICIENT_PERMISSIONS, f"Insufficient permissions for {where}: only the master key may"
+        )
+    for right in rights:
+        if right in actor.rights:
+            return None
+    refused = Forbidden(rights[0])
+    return errors.error_response(refused.code, refused.message, details=refused.details)
+
+
+_NO_METHODS: Mapping[str, tuple[Right, ...]] = {}
