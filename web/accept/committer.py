@@ -32,8 +32,11 @@ GROUP_ROWS = 2_000
 """The number of rows at which a commit leaves the rest to the next one. A bulk is never split."""
 
 BUSY_GROUP = 4
-GATHER_S = 0.002
-"""The time for which a group gathers after a busy group, because a large commit costs little more than a small one."""
+GATHER_S = 0.004
+"""After a busy group, the next one gathers until it is as large, for so long at most.
+
+The clients that were answered are sending their next requests, and a large commit costs little more than a small one.
+"""
 
 PATIENCE_S = 15.0
 """A request waits for its commit for at most so long. The thread that commits may be stuck, or the database."""
@@ -122,7 +125,10 @@ class Committer:
             entry = _Entry(submission)
             entries.append(entry)
             self._waiting.append(entry)
-        if submissions and not self._work.is_set():  # Setting it takes a lock, and every request would queue for that.
+        # Setting an event takes a lock, and every request would queue for that.
+        if len(self._waiting) >= self._wanted and not self._enough.is_set():
+            self._enough.set()
+        if submissions and not self._work.is_set():
             self._work.set()
         self.loop.ensure()
         deadline = time.monotonic() + PATIENCE_S
@@ -137,6 +143,8 @@ class Committer:
         """Begin without work. What waited when the process forked is the parent's."""
         self._waiting: deque[_Entry] = deque()
         self._work = threading.Event()
+        self._wanted = 1
+        self._enough = threading.Event()
         self._placing = threading.Lock()
         self.busy_since = None
 
@@ -162,12 +170,14 @@ class Committer:
         if not self._waiting:  # They wait already when the step before this one failed.
             self._work.wait()
         self._work.clear()
-        busy = False
+        self._wanted = 1
         while self._waiting:
-            if busy:
-                time.sleep(GATHER_S)
+            if self._wanted >= BUSY_GROUP:
+                self._enough.clear()
+                if len(self._waiting) < self._wanted:
+                    self._enough.wait(GATHER_S)
             group = self._gather()
-            busy = len(group) >= BUSY_GROUP
+            self._wanted = len(group)
             queues: set[int] = set()
             # The doorbell tells it to the worker.
             bind_contextvars(**{logs.REQUEST_ID: group[0].submission.request_id})
