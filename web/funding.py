@@ -1,6 +1,6 @@
 """``/funding-jobs``: create a job or dry-run it, list, read, pause, resume and run jobs, and read their runs and rows."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -31,6 +31,7 @@ from core.funding.answers import (
     FundingRun,
     NewFundingJob,
 )
+from core.funding.files.reader import FileReader
 from core.funding.job_store import JOB_PREFIX, JobRow
 from core.funding.posting_store import ROW_STATUSES
 from core.funding.presenter import (
@@ -43,7 +44,7 @@ from core.funding.presenter import (
     row_of,
     run_of,
 )
-from core.funding.recipients import Given, of_csv, of_list
+from core.funding.recipients import of_list
 from core.funding.requests import FundingRequest, RunRequest
 from core.funding.row_check import row_problems
 from core.funding.run_store import RunRow
@@ -110,7 +111,7 @@ def create() -> Response:
     with _turn(_RECEIVED, 0.0):
         asked, file = _parts()
         with _turn(_UPLOADS, TURN_S):
-            return _create(asked, of_csv(file))
+            return _create(asked, FileReader(file, asked.file))
 
 
 @blueprint.get("/funding-jobs")
@@ -289,16 +290,30 @@ def retry(job_id: str, run_id: str) -> Response:
 # Creating
 
 
-def _create(asked: FundingRequest, given: Iterable[Given] | None) -> Response:
+def _create(asked: FundingRequest, rows: FileReader | None) -> Response:
     ledger, now = service(), clock.now_of(service().engine)
-    if asked.dry_run:
-        tried = funding_dry_run.dry_run_job(ledger.engine, asked, given, ledger.directory, now)
-        return wire.answer(dry_run_of(tried))
-    job, first, replayed = funding_create.create_job(
-        ledger.engine, asked, given, ledger.directory, now, repeated_within=ledger.funding_repeat
-    )
+    with _explained(rows):
+        if asked.dry_run:
+            tried = funding_dry_run.dry_run_job(ledger.engine, asked, rows, ledger.directory, now)
+            return wire.answer(dry_run_of(tried, rows.found if rows is not None else None))
+        job, first, replayed = funding_create.create_job(
+            ledger.engine, asked, rows, ledger.directory, now, repeated_within=ledger.funding_repeat
+        )
     ledger.doorbell.wake(celeryconfig.FUND)
-    return _once(new_job_of(job, first), replayed)
+    return _once(new_job_of(job, first, rows.found if rows is not None else None), replayed)
+
+
+@contextmanager
+def _explained(rows: FileReader | None) -> Iterator[None]:
+    """Add to the error of a list how its file was read, and what the request may say so that more of it can be read."""
+    try:
+        yield
+    except InvalidRequest as error:
+        if rows is not None and error.code == ErrorCode.FND_INVALID_RECIPIENTS:
+            proposal = rows.finds.proposal()
+            more = {"file": rows.found} if proposal is None else {"file": rows.found, "proposal": proposal}
+            error.details = {**(error.details or {}), **more}
+        raise
 
 
 def _started(job_id: str, run: RunRow, replayed: bool) -> Response:

@@ -42,12 +42,14 @@ class ProblemList:
     """The name of a row's number: ``row`` or ``index``."""
     listed: list[dict[str, Any]] = field(default_factory=list)
     count: int = 0
+    max_listed: int = MAX_LISTED
 
-    def add(self, number: int, name: str, text: str) -> None:
-        """Add a problem of a row: the name of its field, and what is wrong."""
+    def add(self, number: int, name: str, text: str, given: str | None = None) -> None:
+        """Add a problem of a row: the name of its field, and what is wrong. ``given`` is the text as it stands in a file."""
         self.count += 1
-        if len(self.listed) < MAX_LISTED:
-            self.listed.append({self.number_name: number, "field": name, "message": text})
+        if len(self.listed) < self.max_listed:
+            problem = {self.number_name: number, "field": name, "message": text}
+            self.listed.append(problem if given is None else {**problem, "text": given})
 
     def details(self) -> dict[str, Any]:
         """Make the ``details`` of an error: the listed problems in order of their rows, and the count of all."""

@@ -10,6 +10,7 @@ from typing import Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from core.base.answers import Major, Time
+from core.funding.files.found import FileRead
 from core.funding.missed import Missed
 from core.ledger.answers import RejectionAnswer
 from core.ledger.balances import Balance
@@ -217,6 +218,8 @@ class NewFundingJob(FundingJob, frozen=True, kw_only=True):
 
     run: FundingRun | None
     """The run of a job that runs now. It is null for a job that runs later."""
+    file: FileRead | None
+    """How the file of the recipients was read. It is null when there is none."""
     next_runs: list[Time]
     """The times of the next runs, at most ten."""
 
@@ -296,6 +299,8 @@ class FundingDryRun(Struct, frozen=True, kw_only=True):
     """True when the run would not be refused."""
     refusal: Refusal | None
     """The reason why the run would be refused. It is null when it would not be."""
+    file: FileRead | None
+    """How the file of the recipients was read. It is null when there is none."""
     name: str
     currency: str
     precision: int

@@ -10,9 +10,9 @@ from core.base.db import begin, reading
 from core.base.errors import Conflict, ErrorCode
 from core.funding import job_store, repeats, run_store
 from core.funding.draft import draft_job, keep_rows
+from core.funding.files.rows import Given
 from core.funding.job_store import JobRow
 from core.funding.jobs import AT_ONCE, get_job, insert_run_now
-from core.funding.recipients import Given
 from core.funding.requests import FundingRequest, FundingTerms
 from core.funding.run_store import RunRow
 from core.funding.terms import job_terms

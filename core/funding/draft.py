@@ -14,10 +14,10 @@ from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_key
 from core.base.problems import refusal
 from core.funding import plan, recipients, row_check, row_store, schedule
+from core.funding.files.rows import Given
 from core.funding.job_store import JobRow
 from core.funding.jobs import INVALID
 from core.funding.plan import listing_of
-from core.funding.recipients import Given
 from core.funding.repeats import content_of
 from core.funding.requests import FundingRequest, FundingTerms
 from core.funding.row_check import Pool

@@ -12,9 +12,9 @@ from core.base.db import begin
 from core.base.ids import new_key
 from core.funding import row_store
 from core.funding.draft import draft_job, keep_rows
+from core.funding.files.rows import Given
 from core.funding.job_store import JobRow
 from core.funding.plan import plan_of
-from core.funding.recipients import Given
 from core.funding.requests import FundingRequest, FundingTerms
 from core.funding.row_store import FundingRow
 from core.funding.run_store import Plan

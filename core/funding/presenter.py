@@ -31,6 +31,7 @@ from core.funding.answers import (
     RunStatus,
 )
 from core.funding.dry_run import DryRun
+from core.funding.files.found import FileRead
 from core.funding.forecast import Forecast
 from core.funding.job_store import JobRow
 from core.funding.missed import Missed
@@ -87,10 +88,11 @@ def job_of(job: JobRow) -> FundingJob:
     )
 
 
-def new_job_of(job: JobRow, run: RunRow | None) -> NewFundingJob:
+def new_job_of(job: JobRow, run: RunRow | None, file: FileRead | None) -> NewFundingJob:
     """Make the answer for a new job. ``run`` is its run when it runs now."""
     return NewFundingJob(
         **fields_of(job_of(job)),
+        file=file,
         run=None if run is None else run_of(job, run),
         next_runs=funding_forecast.next_occurrences(job),
     )
@@ -179,7 +181,7 @@ def row_of(job: JobRow, row: RowState, transactions: Mapping[int, TransactionRow
     )
 
 
-def dry_run_of(found: DryRun) -> FundingDryRun:
+def dry_run_of(found: DryRun, file: FileRead | None) -> FundingDryRun:
     """Make the answer for a dry run."""
     job = found.job
     rejected = [
@@ -201,6 +203,7 @@ def dry_run_of(found: DryRun) -> FundingDryRun:
     return FundingDryRun(
         would_run=found.refusal is None,
         refusal=None if found.refusal is None else Refusal(**found.refusal),
+        file=file,
         name=job.name,
         currency=job.currency,
         precision=job.precision,

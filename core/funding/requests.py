@@ -43,6 +43,21 @@ class FundingRule(Struct, forbid_unknown_fields=True):
     """The amount that each balance should have, in minor units. A run pays what is missing."""
 
 
+class FileTerms(Struct, forbid_unknown_fields=True):
+    """How a file of recipients is read, where the file alone does not say it."""
+
+    sheet: str | None = None
+    """The sheet to read: its name, or its number from 1."""
+    columns: dict[str, str] | None = None
+    """Our names of columns that have others, such as {"Wallet ID": "destination"}. ignore leaves a column out."""
+    extra: str | None = None
+    """What becomes of all other columns: keep keeps them as metadata, ignore leaves them out. Without it they are refused."""
+    decimal: str | None = None
+    """The decimal mark of the amounts, a dot or a comma. Separators of thousands are read when it is given."""
+    without_rows: list[int] | None = None
+    """The rows to leave out, by number: those that POST /funding-jobs/rejects has listed."""
+
+
 class FundingRequest(Struct, forbid_unknown_fields=True):
     """The body of ``POST /funding-jobs``. A job without ``at`` or ``cron`` runs once, at once."""
 
@@ -68,6 +83,8 @@ class FundingRequest(Struct, forbid_unknown_fields=True):
     until_limit: bool | None = None
     """Pay rows in order until the pool can pay no more, instead of refusing the run."""
     recipients: list[Recipient] | None = None
+    file: FileTerms | None = None
+    """How the file is read, when a file is sent in place of recipients."""
     rule: FundingRule | None = None
     """A rule that selects the balances, in place of recipients."""
     allow_duplicates: bool | None = None

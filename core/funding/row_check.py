@@ -5,6 +5,7 @@ The error lists the first hundred problems and counts all, so that a client can 
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from itertools import islice, starmap
 from uuid import UUID
 
@@ -13,11 +14,13 @@ from sqlalchemy import Connection
 
 from core.base.errors import ErrorCode, InvalidRequest
 from core.base.money import InexactAmount, to_minor
+from core.base.names import escaped
 from core.base.problems import MAX_LISTED, Problem, ProblemList
 from core.base.sizes import description_problem
 from core.base.unreadable import NUL
 from core.funding import row_store
-from core.funding.recipients import Given
+from core.funding.files.reader import FileReader
+from core.funding.files.rows import Given
 from core.funding.row_store import FundingRow
 from core.ledger.rules.model import BalanceRef
 from core.ledger.rules.validation import indicator_problems, new_indicator_problems
@@ -64,8 +67,9 @@ def check_and_store(
             The rows are written already, so the caller rolls back.
     """
     source = _look_up(conn, {pool.source}, pool.currency).get(pool.source)
-    check, digest = _Check(pool, source.key if source else None), hashlib.sha256()
-    rows = amount = 0
+    reader = given if isinstance(given, FileReader) else None
+    check, digest = _Check(pool, source.key if source else None, reader), hashlib.sha256()
+    rows = amount = wrong = 0
     remaining = iter(given)
     while piece := list(islice(remaining, PIECE)):
         # These balances are not read through a directory: a million of them would push all others out of its memory.
@@ -78,21 +82,24 @@ def check_and_store(
                 kept.append(FundingRow(each.row, key, minor, each.description, each.meta_data))
                 text = f"{each.row}\t{each.destination}\t{minor}\t{each.description!r}\t{each.meta_data!r}\n"
                 digest.update(text.encode())
-            elif key:
+                continue
+            wrong += 1
+            if key:
                 # A wrong row is written too, because the query for repeated destinations needs it. The rollback removes it.
-                kept.append(FundingRow(each.row, key, 1, None, None))
+                kept.append(FundingRow(each.row, key, 1, None, row_store.WRONG))
         rows += len(piece)
         amount += sum(row.amount for row in kept)
         row_store.copy_rows(conn, list_id, kept)
     if not rows:
         raise InvalidRequest([("recipients", "cannot be empty")], INVALID_RECIPIENTS)
     if not allow_duplicates and rows > 1:
-        count, repeated = row_store.repeated_destinations(conn, list_id, MAX_LISTED)
-        for row, first in repeated:
+        found = row_store.repeated_destinations(conn, list_id, check.problems.max_listed)
+        for row, first in found.pairs:
             check.problems.add(row, "destination", f"is in row {first} too; allow_duplicates permits that")
-        check.problems.count += count - len(repeated)
+        check.problems.count += found.total - len(found.pairs)
+        wrong += found.fine
     if check.problems.count:
-        raise _refusal(check.problems)
+        raise _refusal(check.problems, rows=rows, fine=rows - wrong)
     return StoredList(rows, amount, digest.digest(), check.new_names)
 
 
@@ -116,8 +123,8 @@ def row_problems(given: Given) -> list[Problem]:
     return problems
 
 
-def _refusal(problems: ProblemList) -> InvalidRequest:
-    details = problems.details()
+def _refusal(problems: ProblemList, *, rows: int, fine: int) -> InvalidRequest:
+    details = {**problems.details(), "rows": rows, "rows_fine": fine}
     first = problems.listed[0]
     where = f"row {first['row']}{', ' if first['field'] else ''}{first['field']}"
     more = f", and {problems.count - 1} more" if problems.count > 1 else ""
@@ -136,8 +143,9 @@ def _look_up(conn: Connection, names: set[str], currency: str) -> dict[str, Bala
 class _Check:
     """Checks the rows of one list one by one, and collects their problems."""
 
-    def __init__(self, pool: Pool, pool_key: int | None) -> None:
-        self.problems = ProblemList("row")
+    def __init__(self, pool: Pool, pool_key: int | None, reader: FileReader | None) -> None:
+        self.problems = ProblemList("row", max_listed=reader.max_listed if reader is not None else MAX_LISTED)
+        self._reader = reader
         self.new_names: dict[str, int] = {}
         self._pool, self._pool_key = pool, pool_key
 
@@ -148,30 +156,51 @@ class _Check:
         """
         wrong = row_problems(given)
         for each in wrong:
-            self.problems.add(given.row, each.field, each.text)
+            self._add(given, each.field, each.text)
         if not given.is_read:
             return 0, 0
+        if given.currency and given.currency.upper() != self._pool.currency:
+            self._add(given, "currency", f"is {escaped(given.currency)}, and the job is in {self._pool.currency}")
         named = {each.field for each in wrong}
         minor = self._amount(given) if named.isdisjoint(_AMOUNTS) else 0
         key = self._destination(given, refs.get(given.destination)) if "destination" not in named else 0
         return minor, key
 
+    def _add(self, given: Given, field: str, text: str) -> None:
+        self.problems.add(given.row, field, text, given.text_of(field))
+
     def _amount(self, given: Given) -> int:
         name = "amount" if given.precise_amount is None else "precise_amount"
         try:
-            minor = given.precise_amount if given.amount is None else to_minor(given.amount, self._pool.precision)
+            minor = given.precise_amount if given.amount is None else self._minor(given, given.amount)
         except InexactAmount as error:
-            self.problems.add(given.row, name, str(error))
+            self._add(given, name, str(error))
             return 0
         assert minor is not None
         if minor <= 0:
-            self.problems.add(given.row, name, "must be greater than zero")
+            self._add(given, name, "must be greater than zero")
         return minor
+
+    def _minor(self, given: Given, amount: Decimal) -> int:
+        """Return an amount in minor units. A computed number of a spreadsheet loses its dust, if it has any.
+
+        Raises:
+            InexactAmount: it is not a whole number of minor units.
+        """
+        try:
+            return to_minor(amount, self._pool.precision)
+        except InexactAmount:
+            if given.seen is None:
+                raise
+            minor = to_minor(given.seen, self._pool.precision)
+            if self._reader is not None:
+                self._reader.finds.dust(given.row, amount, given.seen)
+            return minor
 
     def _destination(self, given: Given, ref: BalanceRef | None) -> int:
         name = given.destination
         if text := self._destination_problem(name, ref):
-            self.problems.add(given.row, "destination", text)
+            self._add(given, "destination", text)
             return 0
         return ref.key if ref is not None else self.new_names[name]
 

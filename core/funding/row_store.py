@@ -52,6 +52,20 @@ class Rule(NamedTuple):
     """The amount that each recipient should have after the run. Money held for it, and rows yet to be posted, count."""
 
 
+WRONG = "[]"
+"""The metadata of a row that is wrong, which is stored until the rollback. The metadata of any other row is an object."""
+
+
+class Repeated(NamedTuple):
+    """The rows whose destination is in an earlier row too."""
+
+    total: int
+    fine: int
+    """The number of those that have no other fault."""
+    pairs: list[tuple[int, int]]
+    """The first of them, each with the earlier row."""
+
+
 _RENAME_DESTINATIONS = """
 UPDATE funding_rows
 SET destination = key
@@ -61,9 +75,9 @@ WHERE list = %(list)s
 """
 
 _REPEATED_DESTINATIONS = """
-SELECT count(*) OVER (), row, first
+SELECT count(*) OVER (), count(*) FILTER (WHERE meta_data::text IS DISTINCT FROM '[]') OVER (), row, first
 FROM (
-    SELECT row, min(row) OVER (PARTITION BY destination) AS first
+    SELECT row, meta_data, min(row) OVER (PARTITION BY destination) AS first
     FROM funding_rows
     WHERE list = %(list)s
 ) AS each
@@ -194,13 +208,11 @@ def rename_destinations(conn: Connection, list: UUID, keys: dict[int, int]) -> N
     driver(conn).execute(_RENAME_DESTINATIONS, {"stood": [*keys], "keys": [*keys.values()], "list": list})
 
 
-def repeated_destinations(conn: Connection, list: UUID, limit: int) -> tuple[int, list[tuple[int, int]]]:
-    """Find the rows whose destination is in an earlier row too.
-
-    Returns the number of them, and pairs of such a row and the earlier one, at most ``limit``.
-    """
+def repeated_destinations(conn: Connection, list: UUID, limit: int) -> Repeated:
+    """Find the rows whose destination is in an earlier row too, and list at most ``limit`` of them."""
     rows = driver(conn).execute(_REPEATED_DESTINATIONS, {"list": list, "limit": limit}).fetchall()
-    return (rows[0][0] if rows else 0), [(row, first) for _, row, first in rows]
+    count, fine = rows[0][:2] if rows else (0, 0)
+    return Repeated(count, fine, [(row, first) for _, _, row, first in rows])
 
 
 def read_rows(conn: Connection, list: UUID, *, after: int, limit: int) -> list[FundingRow]:

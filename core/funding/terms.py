@@ -8,6 +8,7 @@ import msgspec
 from core.base.problems import Problem
 from core.base.sizes import MAX_NAME
 from core.funding import schedule
+from core.funding.files.terms import file_problems
 from core.funding.job_store import JobRow
 from core.funding.missed import Missed
 from core.funding.requests import FundingRequest, FundingRule, FundingTerms
@@ -75,6 +76,7 @@ def terms_problems(request: FundingRequest, has_file: bool, now: datetime, *, is
             Problem("until_limit", text, ("until_limit", "overdraft_limit", "allow_overdraft", "apply_overdraft"))
         )
     problems += _recipients_problems(request, has_file)
+    problems += file_problems(request.file, has_file)
     problems += _time_problems(request, now)
     return problems + _inflight_problems(request)
 

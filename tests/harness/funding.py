@@ -14,9 +14,10 @@ from sqlalchemy import Connection, Engine, text
 from core.base.db import begin, reading
 from core.base.errors import InvalidRequest
 from core.base.ids import new_id
-from core.funding import create, dry_run, posting, posting_store, recipients, run_store, runs, views
+from core.funding import create, dry_run, posting, posting_store, run_store, runs, views
 from core.funding import jobs as funding_jobs
 from core.funding.create import Created
+from core.funding.files.reader import FileReader
 from core.funding.job_store import JobRow
 from core.funding.progress import Progress
 from core.funding.requests import FundingRequest, Recipient
@@ -171,7 +172,7 @@ def refused(ledger: Ledger, *rows: tuple[str, int], csv: str | None = None, **fi
     request = funding_request(*rows, **fields)
     found = []
     for ask in (dry_run.dry_run_job, create.create_job):
-        given_ = None if csv is None else recipients.of_csv(BytesIO(csv.encode()))
+        given_ = None if csv is None else FileReader(BytesIO(csv.encode()), fields.get("file"))
         with pytest.raises(InvalidRequest) as caught:
             ask(ledger.engine, request, given_, Directory(ledger.engine), NOW)
         found.append(caught.value)

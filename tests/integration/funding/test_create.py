@@ -16,7 +16,7 @@ from core.base.errors import Conflict, NotFound
 from core.base.ids import new_id
 from core.funding import create, row_check
 from core.funding.create import Created
-from core.funding.recipients import Given
+from core.funding.files.rows import Given
 from core.funding.requests import FundingRule, Recipient
 from core.ledger.directory import Directory
 from tests.harness.factories import Ledger

@@ -11,9 +11,10 @@ import msgspec
 import pytest
 
 from core.base.errors import Conflict, ErrorCode
-from core.funding import create, recipients, repeats
+from core.funding import create, repeats
 from core.funding import jobs as funding_jobs
 from core.funding.create import Created
+from core.funding.files.reader import FileReader
 from core.funding.requests import FundingRule
 from tests.harness.factories import Ledger
 from tests.harness.funding import NOW, advance_all, balance_of, funding_request, give, make_job, read_job
@@ -128,7 +129,7 @@ def test_of_equal_requests_at_one_moment_one_wins(
                 return _by_rule(ledger, rule, named)
             if "file" in fields:
                 asked = funding_request(**named)
-                rows = recipients.of_csv(BytesIO(b"destination,amount\n@Ana,1\n@Ben,2\n"))
+                rows = FileReader(BytesIO(b"destination,amount\n@Ana,1\n@Ben,2\n"))
                 return create.create_job(ledger.engine, asked, rows, ledger.directory, NOW).job.job_id
             return send(ledger, **named).job.job_id
         except Conflict as error:  # Its details have no ID of a job if it is another conflict.

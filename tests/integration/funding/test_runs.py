@@ -13,8 +13,9 @@ from msgspec import Raw
 from sqlalchemy import text
 
 from core.base.db import begin, reading
-from core.funding import create, job_store, posting, posting_store, recipients, row_store, runs
+from core.funding import create, job_store, posting, posting_store, row_store, runs
 from core.funding import jobs as funding_jobs
+from core.funding.files.reader import FileReader
 from core.funding.progress import Progress
 from core.funding.requests import Recipient
 from core.ledger import drain, due
@@ -47,9 +48,7 @@ pytestmark = pytest.mark.usefixtures("sound")
 
 def test_each_row_is_one_transaction_that_names_job_occurrence_and_row(ledger: Ledger) -> None:
     csv = "destination,amount,description\n@A,1.50,\n\n@B,2,lunch\n"
-    made = create.create_job(
-        ledger.engine, funding_request(), recipients.of_csv(BytesIO(csv.encode())), ledger.directory, NOW
-    )
+    made = create.create_job(ledger.engine, funding_request(), FileReader(BytesIO(csv.encode())), ledger.directory, NOW)
     job = made.job
     assert made.run is not None and made.run.status == "PENDING"
     advance_all(ledger)

@@ -10,6 +10,7 @@ from pacioli_client.answers import funding as client_funding
 from pacioli_client.answers import ledgers as client_ledgers
 
 from core.funding import answers as funding
+from core.funding.files import found
 from core.ledger import answers as ledger
 from core.ledger.balances import Balance, Entry
 from core.ledger.ledgers import Ledger
@@ -31,6 +32,7 @@ PAIRS: list[tuple[type[Struct], type[Struct]]] = [
     (funding.PoolWatch, balances.NextRun),
     (Entry, balances.Entry),
     (Ledger, client_ledgers.Ledger),
+    (found.FileRead, client_funding.FileRead),
     (funding.FundingJob, client_funding.Job),
     (funding.NewFundingJob, client_funding.Job),
     (funding.FundingJobRead, client_funding.Job),

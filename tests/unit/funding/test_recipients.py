@@ -4,6 +4,7 @@ import csv
 import tracemalloc
 from decimal import Decimal
 from io import BufferedReader, BytesIO, RawIOBase
+from typing import BinaryIO, cast
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,9 @@ from msgspec import Raw
 
 from core.base.errors import InvalidRequest
 from core.funding import recipients
-from core.funding.csv_lines import MAX_LINE
-from core.funding.recipients import Given
+from core.funding.files.lines import MAX_LINE
+from core.funding.files.reader import FileReader
+from core.funding.files.rows import Given
 from core.funding.requests import Recipient
 from tests.harness.searching import search
 
@@ -21,7 +23,8 @@ HEADER = "destination,amount,description\n"
 
 
 def _read(text: str | bytes) -> list[Given]:
-    return list(recipients.of_csv(BytesIO(text if isinstance(text, bytes) else text.encode())))
+    reader = FileReader(BytesIO(text if isinstance(text, bytes) else text.encode()))
+    return [each._replace(cells=(), header=None) for each in reader]
 
 
 def _refused(text: str | bytes) -> str:
@@ -76,16 +79,18 @@ def test_the_last_line_needs_no_end() -> None:
 
 @pytest.mark.parametrize(
     "header",
-    ["", "\n\n", "@A,12.50\n", "destination;amount\n", "destination,amount,amount\n", "amount\n", "destination\n",
-     "destination,amount,precise_amount\n", "destination,amount,\n", "destination,amount,meta_data\n",
-     "destination,\xff\n".encode("latin-1"), "destination,amount\n".encode("utf-16"), "x" * (MAX_LINE + 1)],
+    ["", "\n\n", "@A,12.50\n", "destination,amount,amount\n", "amount\n", "destination\n",
+     "destination,amount,precise_amount\n", "destination,amount,meta_data\n",
+     "destination,\xff\n".encode("latin-1"), "destination,sum\n".encode("utf-16"), "x" * (MAX_LINE + 1)],
 )  # fmt: skip
 def test_a_header_that_does_not_say_what_the_columns_are_is_refused_with_an_example(header: str | bytes) -> None:
     assert "the first line must be a header such as destination,amount,description" in _refused(header)
 
 
-def test_a_header_with_other_separators_says_that_commas_are_wanted() -> None:
-    assert "separated by commas" in _refused("destination;amount\n@A;1\n")
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_the_separator_is_that_of_the_header(separator: str) -> None:
+    (given,) = _read("destination,amount,description\n@A,1.5,lunch\n".replace(",", separator))
+    assert (given.destination, given.amount, given.description) == ("@A", Decimal("1.5"), "lunch")
 
 
 @pytest.mark.parametrize(
@@ -112,8 +117,8 @@ def test_a_row_of_too_many_or_too_few_columns_is_named_and_the_next_is_read() ->
     ]
 
 
-def test_a_line_that_is_not_utf_8_is_named_and_the_next_is_read() -> None:
-    rows = _read(HEADER.encode() + b"@A,1,caf\xe9\n@B,1,\n")
+def test_a_line_that_is_not_utf_8_where_others_are_is_named_and_the_next_is_read() -> None:
+    rows = _read(HEADER.encode() + b"@A,1,caf\xe9\n" + "@B,1,é\n".encode())
     assert [(given.row, given.destination, len(given.problems)) for given in rows] == [(2, "", 1), (3, "@B", 0)]
     assert "UTF-8" in rows[0].problems[0][1]
 
@@ -141,9 +146,9 @@ def test_a_line_of_just_the_longest_length_is_read() -> None:
         (b"@A;1;x", 'the columns must be separated by commas, not ";"'),
         (b"@A\t1\tx", 'the columns must be separated by commas, not "\\t"'),
         (b"@A,1,000,x", "has 4 columns, and the header has 3; write a text or a number with a comma in quotes"),
-        (b"@A,1,caf\xe9", "is not UTF-8: its byte 9 is 0xe9; save the file as CSV UTF-8, with commas"),
+        (b"@A,1,caf\x81", "is not UTF-8: its byte 9 is 0x81; save the file as CSV UTF-8"),
         (b"@A,1,a\x00b", "has the NUL character, as character 7"),
-        ("@A,1,x".encode("utf-16-le"), "is UTF-16; save the file as CSV UTF-8"),
+        ("@A,1,x".encode("utf-16-le"), "is UTF-16, and other lines are not; save the file as CSV UTF-8"),
         (b"@A,1,a\r@B,1,b", "has a line end of CR alone"),
     ],
 )
@@ -179,8 +184,8 @@ def test_a_negative_in_parentheses_is_no_amount() -> None:
     [
         ("destinaton,amount\n", "did you mean destination?"),
         ("destination,amount,amount\n", "the column amount is there twice"),
-        ("destination\tamount\n", "separated by commas"),
-        ("destination,amount\r@A,1\r", "line 1 has a line end of CR alone"),
+        ("destination;amount,x\n", "separated by commas"),
+        ("destination,amount\r@A,1\n", "line 1 has a line end of CR alone"),
         ('"destination,amount\n', "line 1 has a quote that is never closed"),
         ("destination,am\u200bount\n", '"am\\u200bount"'),
     ],
@@ -226,9 +231,11 @@ def test_the_memory_does_not_grow_with_the_file(first: str) -> None:
     line = b"@SomeBalance,12.50,a description of some length\n"
     stream = BufferedReader(_Endless(f"{HEADER}{first}\n".encode(), line, 20_000))
     tracemalloc.start()
-    rows = sum(1 for _ in recipients.of_csv(stream))
+    reader = FileReader(cast(BinaryIO, stream))
+    rows = sum(1 for _ in reader)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
+    reader.close()
     assert rows > 15_000
     assert peak < 800_000  # The file has 960,000 bytes, and an open quote takes what one field may hold.
 

@@ -71,6 +71,19 @@ class PoolForecast(Struct, frozen=True, kw_only=True):
     amount_after_next_run: Decimal
 
 
+class FileRead(Struct, frozen=True, kw_only=True):
+    """How a file of recipients was read."""
+
+    format: str
+    encoding: str
+    separator: str
+    sheet: str
+    header_row: int
+    columns: dict[str, str]
+    notes: list[str]
+    """What a person should know before money moves, such as hidden rows that are paid too."""
+
+
 class Job(Struct, frozen=True, kw_only=True):
     """A funding job: its terms and its status."""
 
@@ -108,6 +121,8 @@ class Job(Struct, frozen=True, kw_only=True):
     last_run: Run | UnsetType | None = UNSET
     run: Run | UnsetType | None = UNSET
     """The run that starts when the job is created. Only the answer to that request has it."""
+    file: FileRead | UnsetType | None = UNSET
+    """How the file was read. Only the answer to the request that sent it has it."""
     next_runs: list[datetime] | UnsetType = UNSET
     pool: PoolForecast | UnsetType | None = UNSET
 
@@ -152,6 +167,7 @@ class DryRun(Struct, frozen=True, kw_only=True):
     dry_run: bool
     would_run: bool
     refusal: dict[str, Any] | None
+    file: FileRead | None
     name: str
     currency: str
     precision: int
