@@ -59,7 +59,9 @@ def prepare(client: FlaskClient, target: Target) -> tuple[str, dict[str, bytes]]
             fields = encode(item if target.struct is BulkSettlement else {target.required: items[target.required]})
         return target.path.format(hold=hold), fields
     if target.struct is RunRequest:
-        return target.path.format(job=client.post("/funding-jobs", json=good_job()).get_json()["job_id"]), fields
+        return target.path.format(
+            job=client.post("/funding-jobs", json={**good_job(), "again": True}).get_json()["job_id"]
+        ), fields
     return target.path.format(
         applied=new_transaction(client)
     ) if target.struct is RefundRequest else target.path, fields
