@@ -15,7 +15,7 @@ from core.ledger.store import balances as balance_store
 from core.ledger.store.balance_list import BALANCES, find_balances
 from core.ledger.store.balances import BalanceRow
 from core.lists.requests import FilterRequest
-from web.http import operations, parameters, wire
+from web.http import operations, parameters, retries, wire
 from web.http import pages as lists
 from web.http.operations import operation
 from web.service import service
@@ -33,6 +33,7 @@ _INCLUDE = parameters.one_of(
 
 @blueprint.post("/balances")
 @operation({201: Balance}, 409, body=BalanceRequest)
+@retries.once
 def create() -> Response:
     """Create a balance.
 
@@ -40,8 +41,7 @@ def create() -> Response:
     """
     asked = wire.body(BalanceRequest)
     with begin(service().engine) as conn:
-        created = balances.create(conn, asked)
-    return wire.answer(created, 201)
+        return retries.keep_in(conn, wire.answer(balances.create(conn, asked), 201))
 
 
 @blueprint.get("/balances/<balance_id>")

@@ -50,7 +50,7 @@ from core.funding.row_check import row_problems
 from core.funding.run_store import RunRow
 from core.funding.terms import terms_problems
 from core.ledger.rules.model import RUN_PREFIX
-from web.http import operations, parameters, wire
+from web.http import operations, parameters, retries, wire
 from web.http import pages as lists
 from web.http.operations import MULTIPART, operation
 from web.service import service
@@ -90,6 +90,7 @@ _UPLOAD: dict[str, Any] = {
 
 @blueprint.post("/funding-jobs")
 @operation({201: NewFundingJob, 200: NewFundingJob | FundingDryRun}, 404, 409, body=FundingRequest, form=_UPLOAD)
+@retries.once
 def create() -> Response:
     """Create a funding job.
 
@@ -203,13 +204,15 @@ def cancel(job_id: str) -> Response:
 
 @blueprint.post("/funding-jobs/<job_id>/run")
 @operation({201: FundingRun, 200: FundingRun}, 404, 409, body=RunRequest)
+@retries.once
 def run(job_id: str) -> Response:
     """Run a funding job now.
 
     The run comes beside the job's schedule. Requests with the same ``reference`` make one run.
     """
     asked = wire.body(RunRequest, optional=True)
-    found, replayed = funding_jobs.run_now(service().engine, job_id, asked.reference, clock.now_of(service().engine))
+    reference = retries.reference() if asked.reference is None else asked.reference
+    found, replayed = funding_jobs.run_now(service().engine, job_id, reference, clock.now_of(service().engine))
     return _started(job_id, found, replayed)
 
 
@@ -278,6 +281,7 @@ def read_rows(job_id: str, run_id: str) -> Response:
 
 @blueprint.post("/funding-jobs/<job_id>/runs/<run_id>/retry")
 @operation({201: FundingRun, 200: FundingRun}, 404, 409)
+@retries.once
 def retry(job_id: str, run_id: str) -> Response:
     """Retry the rejected rows of a run.
 
@@ -292,6 +296,7 @@ def retry(job_id: str, run_id: str) -> Response:
 
 def _create(asked: FundingRequest, rows: FileReader | None) -> Response:
     ledger, now = service(), clock.now_of(service().engine)
+<<<<<<< HEAD
     with _explained(rows):
         if asked.dry_run:
             tried = funding_dry_run.dry_run_job(ledger.engine, asked, rows, ledger.directory, now)
@@ -299,6 +304,16 @@ def _create(asked: FundingRequest, rows: FileReader | None) -> Response:
         job, first, replayed = funding_create.create_job(
             ledger.engine, asked, rows, ledger.directory, now, repeated_within=ledger.funding_repeat
         )
+=======
+    if asked.dry_run:
+        tried = funding_dry_run.dry_run_job(ledger.engine, asked, given, ledger.directory, now)
+        return wire.answer(dry_run_of(tried))
+    if asked.reference is None:
+        asked.reference = retries.reference()
+    job, first, replayed = funding_create.create_job(
+        ledger.engine, asked, given, ledger.directory, now, repeated_within=ledger.funding_repeat
+    )
+>>>>>>> e6bfdd0 (Answer a request with an Idempotency-Key once)
     ledger.doorbell.wake(celeryconfig.FUND)
     return _once(new_job_of(job, first, rows.found if rows is not None else None), replayed)
 

@@ -9,15 +9,25 @@ from msgspec import UNSET
 from core.base.db import reading
 from core.base.errors import ErrorCode, InvalidRequest, LedgerError
 from core.ledger import batches, dry_run_answers, holds, lookup
-from core.ledger.answers import Batch, Echo, SettledItem, Settlements, Transaction, transaction_of
+from core.ledger.answers import (
+    Batch,
+    Echo,
+    SettledItem,
+    Settlements,
+    Transaction,
+    Warning,
+    transaction_of,
+    warnings_of_part,
+)
 from core.ledger.append import Submission
 from core.ledger.dry_run_answers import BulkDryRun, DryRunAnswer
 from core.ledger.explain import CODES, blnk_text
 from core.ledger.rules.model import Draft, RejectReason, Status
 from core.ledger.rules.requests import BulkCommitRequest, BulkSettlement, BulkVoidRequest, SettleRequest
+from core.ledger.rules.validation import REPEATABLE, is_partial
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
-from web.http import parameters, wire
+from web.http import parameters, retries, wire
 from web.http.operations import operation
 from web.outcomes import (
     answer_outcome,
@@ -50,6 +60,7 @@ _ITEM_CODES = {
 @blueprint.put("/transactions/inflight/<transaction_id>")
 @operation({200: Transaction | Batch | DryRunAnswer}, 404, 409, body=SettleRequest)
 @parameters.takes(parameters.WAIT)
+@retries.once
 def settle(transaction_id: str) -> Response:
     """Commit or void a hold.
 
@@ -57,6 +68,8 @@ def settle(transaction_id: str) -> Response:
     proportion.
     """
     asked, unread = wire.read(SettleRequest)
+    if asked.reference is None:
+        asked.reference = retries.reference()
     wait_s = parameters.wait_s()
     ledger = service()
     try:
@@ -72,18 +85,19 @@ def settle(transaction_id: str) -> Response:
     ledger.committer.submit(submission)
     one_hold = drafts[0].row.parent == transaction_id
     if asked.skip_queue and one_hold:
-        return answer_outcome(ledger, submission, Echo(skip_queue=True), wait_s=wait_s, created=200)
+        return answer_outcome(ledger, submission, Echo(True, warnings_of_part(asked)), wait_s=wait_s, created=200)
     if asked.skip_queue:
         drain_all(ledger, [submission])
         if failure := _failure(ledger, submission):
             return failure
     elif wait_s:
         wait_all(ledger, last_of_each_queue([submission]), wait_s)
-    return _settled(ledger, transaction_id, submission, queued=not asked.skip_queue)
+    return _settled(ledger, transaction_id, submission, asked)
 
 
 @blueprint.post("/transactions/inflight/bulk/commit")
 @operation({200: Settlements | BulkDryRun}, 404, 409, body=BulkCommitRequest)
+@retries.once
 def commit_bulk() -> Response:
     """Commit a batch of holds.
 
@@ -98,6 +112,7 @@ def commit_bulk() -> Response:
 
 @blueprint.post("/transactions/inflight/bulk/void")
 @operation({200: Settlements | BulkDryRun}, 404, 409, body=BulkVoidRequest)
+@retries.once
 def void_bulk() -> Response:
     """Void a batch of holds.
 
@@ -110,8 +125,9 @@ def void_bulk() -> Response:
     return _settle_bulk([_Item(BulkSettlement(item), "void") for item in items], asked)
 
 
-def _settled(ledger: Service, transaction_id: str, submission: Submission, *, queued: bool) -> Response:
+def _settled(ledger: Service, transaction_id: str, submission: Submission, asked: SettleRequest) -> Response:
     """Answer with the present state of what was settled, and the IDs of its settlements."""
+    queued = not asked.skip_queue
     children = [one.transaction_id for one in submission.accepted]
     found: Transaction | Batch
     if batches.is_batch(transaction_id):
@@ -125,6 +141,7 @@ def _settled(ledger: Service, transaction_id: str, submission: Submission, *, qu
         queued=True if queued else UNSET,
         child_transaction=children[0],
         child_transactions=children if len(children) > 1 else UNSET,
+        warnings=warnings_of_part(asked),
     )
     return wire.answer(settled)
 
@@ -147,12 +164,13 @@ class _Item:
         self.submission: Submission | None = None
         self.result: SettledItem | None = None
 
-    def draft(self, ledger: Service, skip_queue: bool) -> list[Draft]:
+    def draft(self, ledger: Service, skip_queue: bool, reference: str | None) -> list[Draft]:
         """Draft the settlements of the hold. If the present state forbids them, there are none, and a result says why."""
         asked = SettleRequest(
             status=self.status,
             amount=self.asked.amount,
             precise_amount=self.asked.precise_amount,
+            reference=reference,
             skip_queue=skip_queue,
         )
         try:
@@ -195,11 +213,12 @@ def _settle_bulk(items: Sequence[_Item], asked: BulkCommitRequest | BulkVoidRequ
     if asked.dry_run:
         return wire.answer(dry_run_answers.settlements(ledger.engine, [(item.asked, item.status) for item in items]))
     seen: set[str] = set()
-    for item in items:
+    common = retries.reference()
+    for number, item in enumerate(items, 1):
         if item.asked.transaction_id in seen:
             code = "LOCKED" if skip_queue else "ALREADY_QUEUED"
             item.fail(code, "the transaction appears more than once in this request")
-        elif drafts := item.draft(ledger, skip_queue):
+        elif drafts := item.draft(ledger, skip_queue, common and f"{common}_{number}"):
             seen.add(item.asked.transaction_id)
             item.submission = Submission(drafts, atomic=drafts[0].atomic, decide_now=skip_queue)
             item.succeed(queued=True)
@@ -213,7 +232,15 @@ def _settle_bulk(items: Sequence[_Item], asked: BulkCommitRequest | BulkVoidRequ
                     item.judge(transaction_store.find_seqs(conn, [one.seq for one in item.submission.accepted]))
     results = [item.result for item in items if item.result is not None]
     failed = sum(result.status == "failed" for result in results)
-    return wire.answer(Settlements(succeeded=len(results) - failed, failed=failed, results=results))
+    repeatable = common is None and any(is_partial(item.asked) for item in items)
+    return wire.answer(
+        Settlements(
+            succeeded=len(results) - failed,
+            failed=failed,
+            results=results,
+            warnings=[Warning("transactions", REPEATABLE)] if repeatable else UNSET,
+        )
+    )
 
 
 def _check_size(items: Sequence[object] | None, what: str) -> None:

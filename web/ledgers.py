@@ -9,7 +9,7 @@ from core.ledger.rules.requests import LedgerRequest
 from core.ledger.store.ledger_list import LEDGERS, find_ledgers
 from core.lists.requests import FilterRequest
 from web.http import pages as lists
-from web.http import parameters, wire
+from web.http import parameters, retries, wire
 from web.http.operations import operation
 from web.service import service
 
@@ -17,7 +17,8 @@ blueprint = Blueprint("ledgers", __name__)
 
 
 @blueprint.post("/ledgers")
-@operation({201: Ledger}, body=LedgerRequest)
+@operation({201: Ledger}, 409, body=LedgerRequest)
+@retries.once
 def create() -> Response:
     """Create a ledger.
 
@@ -25,8 +26,7 @@ def create() -> Response:
     """
     asked = wire.body(LedgerRequest)
     with begin(service().engine) as conn:
-        created = ledgers.create(conn, asked)
-    return wire.answer(created, 201)
+        return retries.keep_in(conn, wire.answer(ledgers.create(conn, asked), 201))
 
 
 @blueprint.put("/ledgers/<ledger_id>")

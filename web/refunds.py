@@ -5,11 +5,12 @@ from flask import Blueprint, Response
 from core.base.db import reading
 from core.base.errors import ErrorCode, LedgerError, ReferenceConflict
 from core.ledger import dry_run_answers, refunds
-from core.ledger.answers import Echo, Transaction
+from core.ledger.answers import Echo, Transaction, warnings_of_part
 from core.ledger.append import Submission
 from core.ledger.dry_run_answers import DryRunAnswer
 from core.ledger.rules.requests import RefundRequest
-from web.http import parameters, wire
+from core.ledger.rules.validation import is_partial
+from web.http import parameters, retries, wire
 from web.http.errors import error_response
 from web.http.operations import operation
 from web.outcomes import answer_outcome
@@ -21,12 +22,15 @@ blueprint = Blueprint("refunds", __name__)
 @blueprint.post("/refund-transaction/<transaction_id>")
 @operation({201: Transaction, 200: Transaction | DryRunAnswer}, 404, 409, body=RefundRequest)
 @parameters.takes(parameters.WAIT)
+@retries.once
 def refund(transaction_id: str) -> Response:
     """Refund a transaction.
 
     A refund gives back what a transaction moved, in part or whole. All refunds together never give back more than it moved.
     """
     asked, unread = wire.read(RefundRequest, optional=True)
+    if asked.reference is None and is_partial(asked):  # A refund of the whole has a reference that tells a second one.
+        asked.reference = retries.reference()
     wait_s = parameters.wait_s()
     ledger = service()
     try:
@@ -50,4 +54,4 @@ def refund(transaction_id: str) -> Response:
         # Another refund of the whole was appended after this one was drafted, with the same terms or others.
         text = f"transaction {transaction_id} has already been refunded"
         return error_response(ErrorCode.TXN_ALREADY_REFUNDED, text, details={"refund_transaction_id": first})
-    return answer_outcome(ledger, submission, Echo(bool(asked.skip_queue)), wait_s=wait_s)
+    return answer_outcome(ledger, submission, Echo(bool(asked.skip_queue), warnings_of_part(asked)), wait_s=wait_s)

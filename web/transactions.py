@@ -37,7 +37,7 @@ from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transaction_list import TRANSACTIONS, find_transactions
 from core.lists.requests import FilterRequest
 from web.http import pages as lists
-from web.http import parameters, wire
+from web.http import parameters, retries, wire
 from web.http.errors import error_response
 from web.http.operations import operation
 from web.outcomes import answer_at_once, answer_outcome, drain_all, first_rejected, places_of, wait_all
@@ -49,12 +49,15 @@ blueprint = Blueprint("transactions", __name__)
 @blueprint.post("/transactions")
 @operation({201: Transaction, 200: Transaction | DryRunAnswer}, 404, 409, body=TransactionRequest)
 @parameters.takes(parameters.WAIT)
+@retries.once
 def create() -> Response:
     """Create a transaction.
 
     The status is 201 when the transaction is in the log, and 200 when the same transaction was there before.
     """
     asked, unread = wire.read(TransactionRequest)
+    if asked.reference is None:
+        asked.reference = retries.reference()
     wait_s = parameters.wait_s()
     ledger = service()
     if asked.dry_run:
@@ -75,6 +78,7 @@ def create() -> Response:
 
 @blueprint.post("/transactions/bulk")
 @operation({201: BatchAccepted, 202: BatchAccepted, 200: BatchAccepted | BulkDryRun}, 404, 409, body=BulkRequest)
+@retries.once
 def create_bulk() -> Response:
     """Create a batch of transactions.
 
@@ -82,6 +86,10 @@ def create_bulk() -> Response:
     """
     asked, unread = wire.read(BulkRequest)
     requests = _bulk_requests(asked, unread)
+    if common := retries.reference():
+        for number, request in enumerate(requests, 1):
+            if request is not None and request.reference is None:
+                request.reference = f"{common}_{number}"
     ledger = service()
     atomic = bool(asked.atomic)
     batch = Batch(new_id(BATCH_PREFIX), atomic or bool(asked.skip_queue))

@@ -11,6 +11,7 @@ import celeryconfig
 from core.base.db import begin, reading
 from core.doors import metrics
 from core.funding import runs
+from core.journal import retries
 from core.ledger import drain as core_drain
 from core.ledger import due as core_due
 from core.ledger import history
@@ -131,6 +132,12 @@ def verify_slice() -> None:
         _tell_damage(report)
 
 
+def forget() -> None:
+    """Remove old idempotency keys. It is a tick alone, and no task, because there are few."""
+    if removed := retries.forget(engine(), celeryconfig.SETTINGS.idempotency_hours):
+        logger.info("idempotency keys forgotten", keys=removed)
+
+
 def _tell_damage(report: Report) -> None:
     problems = [str(problem) for problem in report.problems]
     logger.error("the ledger is damaged", problem_count=report.problem_count, problems=problems)
@@ -143,6 +150,7 @@ ticking.RUNS.update(
         Tick.FUND: fund,
         Tick.SLICE: verify_slice,
         Tick.VERIFY: verify,
+        Tick.FORGET: forget,
         Tick.SNAPSHOT: snapshot,
     }
 )

@@ -353,6 +353,16 @@ class Settings(Struct, frozen=True, kw_only=True):
             default="72000",
         ),
     ]
+    idempotency_hours: Annotated[
+        int,
+        Variable(
+            name="PACIOLI_IDEMPOTENCY_HOURS",
+            meaning="The hours for which the answer to a request with an `Idempotency-Key` is kept. After that the same key is "
+            "taken for a new one, and still pays nothing twice.",
+            parse=setting_values.count,
+            default="72",
+        ),
+    ]
     traces_url: Annotated[
         str | None,
         Variable(

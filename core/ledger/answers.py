@@ -16,8 +16,8 @@ from core.base.money import to_text
 from core.base.problems import MAX_LISTED
 from core.ledger.explain import WIRE_NAMES, RejectionName, blnk_text, sum_text, waiting_text
 from core.ledger.rules.model import Accepted, Draft, Kind, Status
-from core.ledger.rules.requests import Leg, TransactionRequest, terms_of
-from core.ledger.rules.validation import warnings_of
+from core.ledger.rules.requests import Leg, RefundRequest, SettleRequest, TransactionRequest, terms_of
+from core.ledger.rules.validation import REPEATABLE, is_partial, warnings_of
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.queues import QueueState
 from core.ledger.store.transactions import Line, TransactionRow
@@ -78,7 +78,7 @@ class SplitLeg(Struct, frozen=True, kw_only=True):
 
 
 class Warning(Struct, frozen=True):
-    """A field of the request that was accepted and has no effect."""
+    """A field of the request that was accepted and has no effect, or whose absence has one."""
 
     field: str
     """Its name, in a batch with its place, such as ``transactions[3].rate``."""
@@ -106,6 +106,17 @@ def warnings_of_batch(asked: Sequence[TransactionRequest | None]) -> list[Warnin
         for field, message in warnings_of(each)
     )
     return list(islice(every, MAX_LISTED)) or UNSET
+
+
+def warnings_of_part(asked: SettleRequest | RefundRequest) -> list[Warning] | UnsetType:
+    """Warn of a part of a hold or of a refund that is moved again when its request is sent again."""
+    if (
+        not is_partial(asked)
+        or asked.reference is not None
+        or (isinstance(asked, SettleRequest) and asked.status == "void")
+    ):
+        return UNSET
+    return [Warning("reference", REPEATABLE)]
 
 
 class Transaction(Struct, frozen=True, kw_only=True):
@@ -195,6 +206,7 @@ class Batch(Struct, frozen=True, kw_only=True):
     child_transaction: str | UnsetType = UNSET
     """The ID of the first settlement."""
     child_transactions: list[str] | UnsetType = UNSET
+    warnings: list[Warning] | UnsetType = UNSET
 
 
 BulkStatus = Literal["queued", "applied", "inflight", "processing"]
@@ -237,6 +249,7 @@ class Settlements(Struct, frozen=True, kw_only=True):
     failed: int
     results: list[SettledItem]
     """The results in the order of the request."""
+    warnings: list[Warning] | UnsetType = UNSET
 
 
 class Lineage(Struct, frozen=True, kw_only=True):

@@ -26,6 +26,8 @@ class Tick(StrEnum):
     """Verifies the next slice of the history."""
     VERIFY = "verify"
     """Verifies what is new since the last checkpoint, and writes the next one."""
+    FORGET = "forget"
+    """Removes old idempotency keys."""
     SNAPSHOT = "snapshot"
     """Takes snapshots of the balances that changed."""
 
@@ -50,6 +52,7 @@ RATES: dict[Tick, Rate] = {
     Tick.FUND: Rate(SECOND_S, lease_s=5),
     Tick.SLICE: Rate(60, lease_s=60),
     Tick.VERIFY: Rate(3600, lease_s=60),
+    Tick.FORGET: Rate(3600, lease_s=60),
     Tick.SNAPSHOT: Rate(86_400, lease_s=60, daily_at_s=300.0),
 }
 """The rate of each tick. An altered row that is new is found within an hour, because ``VERIFY`` runs so often."""

@@ -25,6 +25,8 @@ STATUS: dict[ErrorCode, int] = {
     ErrorCode.GEN_NOT_FOUND: 404,
     ErrorCode.GEN_METHOD_NOT_ALLOWED: 405,
     ErrorCode.GEN_CONFLICT: 409,
+    ErrorCode.GEN_IDEMPOTENCY_KEY_REUSED: 409,
+    ErrorCode.GEN_IDEMPOTENCY_IN_PROGRESS: 409,
     ErrorCode.GEN_PAYLOAD_TOO_LARGE: 413,
     ErrorCode.GEN_UNSUPPORTED_MEDIA_TYPE: 415,
     ErrorCode.GEN_FOREIGN_HOST: 421,
@@ -125,7 +127,10 @@ def _ledger_error(error: LedgerError) -> Response:
     # When a list refuses its parameters, Blnk sends ``errors`` as a list instead of a text.
     beside = error.details if isinstance(error.details, list) else error.message
     errors = beside if isinstance(error, InvalidRequest) else UNSET
-    return error_response(error.code, error.message, details=error.details, errors=errors)
+    response = error_response(error.code, error.message, details=error.details, errors=errors)
+    if error.code is ErrorCode.GEN_IDEMPOTENCY_IN_PROGRESS:
+        response.headers["Retry-After"] = "1"
+    return response
 
 
 def _http_error(error: HTTPException) -> Response:

@@ -26,6 +26,7 @@ from werkzeug.routing import Rule
 
 from core.base.money import MAX_DIGITS
 from core.funding.requests import FundingRequest, FundingRule, Recipient, RunRequest
+from core.journal.retries import MAX_KEY
 from core.keys.requests import KeyRequest, RotateRequest
 from core.ledger.intake import MAX_BULK
 from core.ledger.rules.requests import (
@@ -42,7 +43,7 @@ from core.ledger.rules.requests import (
 )
 from core.lists.fields import Resource
 from core.lists.requests import FilterClause, FilterRequest
-from web.http import operations, parameters, wire
+from web.http import operations, parameters, retries, wire
 from web.http.errors import Error
 from web.http.operations import JSON, MULTIPART, Operation, operation
 from web.service import service
@@ -172,6 +173,7 @@ def _operation(rule: Rule, has_key: bool) -> Json:
         "parameters": [
             *({"name": name, "in": "path", "required": True, "schema": _TEXT} for name in rule.arguments),
             *map(_parameter, described),
+            *([_IDEMPOTENCY_KEY] if retries.takes_key(view) else []),
         ],
         "responses": {str(status): _error(status) for status in errors}
         | {str(status): _answer(status, kind, known, paged=paged) for status, kind in known.answers.items()},
@@ -218,7 +220,7 @@ def _answer(status: int, kind: Any, known: Operation, *, paged: bool) -> Json:
             "schema": _TEXT,
         }
     if status == 200 and 201 in known.answers:
-        text = "true means that an earlier request with the same reference has this answer."
+        text = "true means that an earlier request with the same reference or Idempotency-Key has this answer."
         headers["Idempotent-Replayed"] = {"description": text, "schema": _TEXT}
     return {"description": HTTPStatus(status).phrase, "headers": headers, "content": content}
 
@@ -366,6 +368,13 @@ _INTRODUCTION = (
 _REFERENCE = "#/components/schemas/{name}"
 _DECIMAL = rf"^[0-9]{{1,{MAX_DIGITS}}}(\.[0-9]{{1,{MAX_DIGITS}}})?$"
 _TEXT: Json = {"type": "string"}
+_IDEMPOTENCY_KEY: Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "A text of yours, new for each request. The same request with the same key gets the first answer again.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[!-~]([ -~]*[!-~])?$"},
+    "example": "0e6f3c1a-5b0f-4c8e-9b37-7f1d2a64c1de",
+}
 _REQUEST_ID: Json = {
     "X-Request-Id": {"description": "The ID that the request sent, or a new one.", "schema": _TEXT, "required": True}
 }

@@ -88,7 +88,7 @@ def read(kind: type[T], *, optional: bool = False, or_else: str = "") -> Decoded
     if content_type.partition(";")[0].strip().lower() != "application/json":
         text = f"Content-Type must be application/json{or_else}, not {content_type}"
         raise Malformed(text, code=ErrorCode.GEN_UNSUPPORTED_MEDIA_TYPE)
-    data = _read(environ)
+    data = read_whole(environ)
     return Decoded(kind(), []) if not data and optional else decoded(kind, data)
 
 
@@ -105,7 +105,7 @@ def decoded(kind: type[T], data: bytes) -> Decoded[T]:
         raise Malformed(f"Invalid input: {reason}", {"reason": reason}) from None
 
 
-def _read(environ: dict[str, Any]) -> bytes:
+def read_whole(environ: dict[str, Any]) -> bytes:
     """Read the body. The server hands it over whole, with or without a Content-Length."""
     length = environ.get("CONTENT_LENGTH") or ""
     announced = int(length) if length.isascii() and length.isdigit() else MAX_BODY + 1

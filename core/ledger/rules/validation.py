@@ -14,7 +14,7 @@ from core.base.names import MAX_CURRENCY, currency_problem, unclear
 from core.base.problems import Problem
 from core.base.sizes import MAX_NAME, description_problem, size_problem
 from core.base.unreadable import NUL
-from core.ledger.rules.requests import Leg, RefundRequest, SettleRequest, Terms, TransactionRequest
+from core.ledger.rules.requests import BulkSettlement, Leg, RefundRequest, SettleRequest, Terms, TransactionRequest
 
 MAX_REFERENCE = 512
 """The largest number of characters of a reference. A unique text must fit into a page of a B-tree."""
@@ -169,6 +169,15 @@ def _part_problems(request: SettleRequest | RefundRequest, action: str) -> list[
     if request.reference is not None:
         problems += starmap(Problem, text_problems("reference", request.reference, MAX_REFERENCE))
     return problems
+
+
+def is_partial(request: SettleRequest | RefundRequest | BulkSettlement) -> bool:
+    """Tell whether a request names the amount of a part, so that the same request again would move another part."""
+    return bool(request.amount or request.precise_amount)
+
+
+REPEATABLE = "without a reference or an Idempotency-Key, the same request sent again moves the amount again"
+"""The warning of a part whose request can be repeated."""
 
 
 def precision_problems(precision: Decimal | None) -> Problems:

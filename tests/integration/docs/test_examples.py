@@ -109,6 +109,12 @@ def play(api: Api, ledger: Ledger) -> None:
     later = post("later-1", scheduled_for="2099-01-01T08:00:00Z")["transaction_id"]
     call("DELETE", f"/transactions/{later}")
     call("POST", "/transactions/recover")
+    call("GET", "/audit?limit=1&action=ledger.created")
+    call(
+        "POST",
+        "/audit/filter",
+        {"filters": [{"field": "action", "operator": "eq", "value": "ledger.created"}], "limit": 1},
+    )
     for name in ("transactions", "balances", "ledgers"):
         call("GET", f"/{name}?limit=1")
         call("POST", f"/{name}/filter", {"filters": [], "limit": 1})

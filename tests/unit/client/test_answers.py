@@ -5,12 +5,17 @@ from typing import get_args, get_type_hints
 import pytest
 from msgspec import Struct, UnsetType
 from msgspec.structs import fields
+from pacioli_client.answers import audit as client_audit
 from pacioli_client.answers import balances, service, transactions
 from pacioli_client.answers import funding as client_funding
 from pacioli_client.answers import ledgers as client_ledgers
 
 from core.funding import answers as funding
+<<<<<<< HEAD
 from core.funding.files import found
+=======
+from core.journal.answers import AuditEntry
+>>>>>>> e6bfdd0 (Answer a request with an Idempotency-Key once)
 from core.ledger import answers as ledger
 from core.ledger.balances import Balance, Entry
 from core.ledger.ledgers import Ledger
@@ -31,6 +36,7 @@ PAIRS: list[tuple[type[Struct], type[Struct]]] = [
     (funding.FundedBalance, balances.Balance),
     (funding.PoolWatch, balances.NextRun),
     (Entry, balances.Entry),
+    (AuditEntry, client_audit.AuditEntry),
     (Ledger, client_ledgers.Ledger),
     (found.FileRead, client_funding.FileRead),
     (funding.FundingJob, client_funding.Job),

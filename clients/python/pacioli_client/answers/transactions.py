@@ -137,3 +137,4 @@ class Batch(Struct, frozen=True, kw_only=True):
     queued: bool | UnsetType = UNSET
     child_transaction: str | UnsetType = UNSET
     child_transactions: list[str] | UnsetType = UNSET
+    warnings: list[Any] | UnsetType = UNSET
