@@ -296,24 +296,15 @@ def retry(job_id: str, run_id: str) -> Response:
 
 def _create(asked: FundingRequest, rows: FileReader | None) -> Response:
     ledger, now = service(), clock.now_of(service().engine)
-<<<<<<< HEAD
     with _explained(rows):
         if asked.dry_run:
             tried = funding_dry_run.dry_run_job(ledger.engine, asked, rows, ledger.directory, now)
             return wire.answer(dry_run_of(tried, rows.found if rows is not None else None))
+        if asked.reference is None:
+            asked.reference = retries.reference()
         job, first, replayed = funding_create.create_job(
             ledger.engine, asked, rows, ledger.directory, now, repeated_within=ledger.funding_repeat
         )
-=======
-    if asked.dry_run:
-        tried = funding_dry_run.dry_run_job(ledger.engine, asked, given, ledger.directory, now)
-        return wire.answer(dry_run_of(tried))
-    if asked.reference is None:
-        asked.reference = retries.reference()
-    job, first, replayed = funding_create.create_job(
-        ledger.engine, asked, given, ledger.directory, now, repeated_within=ledger.funding_repeat
-    )
->>>>>>> e6bfdd0 (Answer a request with an Idempotency-Key once)
     ledger.doorbell.wake(celeryconfig.FUND)
     return _once(new_job_of(job, first, rows.found if rows is not None else None), replayed)
 

@@ -11,11 +11,8 @@ from pacioli_client.answers import funding as client_funding
 from pacioli_client.answers import ledgers as client_ledgers
 
 from core.funding import answers as funding
-<<<<<<< HEAD
 from core.funding.files import found
-=======
 from core.journal.answers import AuditEntry
->>>>>>> e6bfdd0 (Answer a request with an Idempotency-Key once)
 from core.ledger import answers as ledger
 from core.ledger.balances import Balance, Entry
 from core.ledger.ledgers import Ledger
