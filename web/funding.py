@@ -19,7 +19,7 @@ from core.base.ids import uuid_of
 from core.base.problems import MAX_LISTED, refusal
 from core.funding import create as funding_create
 from core.funding import dry_run as funding_dry_run
-from core.funding import forecast, job_store, posting_store, run_store
+from core.funding import forecast, job_store, posting_store, run_store, tries
 from core.funding import jobs as funding_jobs
 from core.funding import views as funding_views
 from core.funding.answers import (
@@ -45,7 +45,7 @@ from core.funding.presenter import (
     run_of,
 )
 from core.funding.recipients import of_list
-from core.funding.requests import FundingRequest, RunRequest
+from core.funding.requests import FundingRequest, RetryRequest, RunRequest
 from core.funding.row_check import row_problems
 from core.funding.run_store import RunRow
 from core.funding.terms import terms_problems
@@ -197,7 +197,7 @@ def resume(job_id: str) -> Response:
 def cancel(job_id: str) -> Response:
     """Cancel a funding job.
 
-    The job ends for good. Posted rows stay posted, and the other rows are never posted.
+    The job has no more runs. Posted rows stay posted, and the other rows are posted only if somebody retries the run.
     """
     return wire.answer(job_of(funding_jobs.cancel(service().engine, job_id, clock.now_of(service().engine))))
 
@@ -255,7 +255,8 @@ def read_run(job_id: str, run_id: str) -> Response:
         job = funding_jobs.get_job(conn, job_id)
         found = funding_jobs.get_run(conn, job, run_id)
         counts = funding_views.counts_of(job, found, posting_store.tally(conn, found.id), clock.now(conn))
-    return wire.answer(counted_run_of(job, found, counts))
+        family = [] if found.is_open else funding_views.tries_of(conn, job, found)
+    return wire.answer(counted_run_of(job, found, counts, family))
 
 
 @blueprint.get("/funding-jobs/<job_id>/runs/<run_id>/rows")
@@ -280,14 +281,18 @@ def read_rows(job_id: str, run_id: str) -> Response:
 
 
 @blueprint.post("/funding-jobs/<job_id>/runs/<run_id>/retry")
-@operation({201: FundingRun, 200: FundingRun}, 404, 409)
+@operation({201: FundingRun, 200: FundingRun}, 404, 409, body=RetryRequest)
 @retries.once
 def retry(job_id: str, run_id: str) -> Response:
-    """Retry the rejected rows of a run.
+    """Retry the rest of a run.
 
-    The rows are posted once more, as a run of their own. Each run is retried once.
+    The rows that the run and its tries rejected or did not post are posted, as a run of their own. Over all tries of a run
+    each row is paid at most once. ``only`` limits them to the ``rejected`` or the ``unposted`` rows. A cancelled job becomes
+    active for the try, and its schedule stays over. The status is 200 with the newest try when no row is left.
     """
-    found, replayed = funding_jobs.retry(service().engine, job_id, run_id, clock.now_of(service().engine))
+    asked = wire.body(RetryRequest, optional=True)
+    ledger = service()
+    found, replayed = tries.retry(ledger.engine, job_id, run_id, clock.now_of(ledger.engine), asked.only)
     return _started(job_id, found, replayed)
 
 

@@ -77,7 +77,7 @@ class FundingRun(Struct, frozen=True, kw_only=True):
     retry_of: str
     """The ID of the run that this run retries. It is empty for none."""
     retried_by: str
-    """The ID of the run that retries this run. It is empty for none."""
+    """The ID of the newest run that retries this run. It is empty for none."""
     rows_total: int | None
     """The number of rows. It is null until the run starts, and so are the other totals."""
     rows_accepted: int
@@ -97,6 +97,23 @@ class FundingRun(Struct, frozen=True, kw_only=True):
     created_at: Time
     started_at: Time | None
     ended_at: Time | None
+
+
+class FundingTry(Struct, frozen=True, kw_only=True):
+    """A run that posts the rest of another run. ``retry_of`` makes the tries of a run a tree."""
+
+    run_id: str
+    retry_of: str
+    """The ID of the run, or of the earlier try, for which it was asked."""
+    status: RunStatus
+    rows_total: int | None
+    """The number of rows. It is null until the try starts."""
+    rows_applied: int
+    rows_rejected: int
+    rows_unposted: int | None
+    precise_amount_applied: int
+    """The amount that was moved or is held, in minor units."""
+    created_at: Time
 
 
 class CountedRun(FundingRun, frozen=True, kw_only=True):
@@ -122,6 +139,11 @@ class CountedRun(FundingRun, frozen=True, kw_only=True):
     """The number of rows that are accepted in a second."""
     left_s: float | None
     """The seconds until all rows are accepted at this rate. It is null when no row is left, or there is no rate yet."""
+    rows_to_retry: int | None
+    """The number of rows that a retry would post: those that this run or its tries rejected or did not post, and that no
+    later try has. It is null until the run is over."""
+    tries: list[FundingTry]
+    """All tries of the run and of its tries, the oldest first."""
 
 
 class PoolForecast(Struct, frozen=True, kw_only=True):

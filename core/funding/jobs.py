@@ -1,4 +1,4 @@
-"""Use cases of existing funding jobs: find, pause, resume, cancel, run now, and retry rejected rows."""
+"""Use cases of existing funding jobs: find, pause, resume, cancel and run now. ``tries.py`` retries a run."""
 
 from datetime import datetime
 from zoneinfo import ZoneInfoNotFoundError
@@ -9,14 +9,13 @@ from core.base import actors
 from core.base.db import begin
 from core.base.errors import Conflict, ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_key
-from core.funding import job_store, missed, posting_store, row_store, run_store
+from core.funding import job_store, missed, run_store
 from core.funding.job_store import JobRow
 from core.funding.missed import Missed
 from core.funding.run_store import NewRun, RunRow
 from core.funding.terms import job_terms, schedule_of
 from core.journal.actions import Action, Event, text_of
 from core.journal.record import record
-from core.ledger.rules.model import RUN_PREFIX
 from core.ledger.rules.validation import MAX_REFERENCE, new_name_problems, text_problems
 
 INVALID = ErrorCode.GEN_VALIDATION_ERROR
@@ -33,7 +32,7 @@ def pause(engine: Engine, job_id: str) -> JobRow:
         Conflict: it is cancelled.
     """
     with begin(engine) as conn:
-        job = _lock_job(conn, job_id)
+        job = lock_job(conn, job_id)
         if job.status == "CANCELLED":
             raise _conflict(job, "is cancelled, and so cannot be paused")
         return _update_job(conn, job, job._replace(status="PAUSED"), Action.JOB_PAUSED)
@@ -49,7 +48,7 @@ def resume(engine: Engine, job_id: str, now: datetime) -> JobRow:
         Conflict: it is cancelled, or its time zone is not known any more.
     """
     with begin(engine) as conn:
-        job = _lock_job(conn, job_id)
+        job = lock_job(conn, job_id)
         if job.status == "CANCELLED":
             raise _conflict(job, "is cancelled for good; make a new one")
         terms, next_due, skipped = job_terms(job), job.next_due, job.skipped
@@ -71,7 +70,7 @@ def cancel(engine: Engine, job_id: str, now: datetime) -> JobRow:
         NotFound: there is no such job.
     """
     with begin(engine) as conn:
-        job = _lock_job(conn, job_id)
+        job = lock_job(conn, job_id)
         run_store.cancel_runs(conn, job.id, now)
         cancelled = job._replace(status="CANCELLED", next_due=None)
         return _update_job(conn, job, cancelled, Action.JOB_CANCELLED)
@@ -88,7 +87,7 @@ def run_now(engine: Engine, job_id: str, reference: str | None, now: datetime) -
     if reference is not None and (problems := text_problems("reference", reference, MAX_REFERENCE // 2)):
         raise InvalidRequest(problems, INVALID)
     with begin(engine) as conn:
-        job = _lock_job(conn, job_id)
+        job = lock_job(conn, job_id)
         occurrence = f"run_{reference or now.isoformat()}"
         if (first := run_store.find_run_of(conn, job.id, occurrence)) is not None:
             return first, True
@@ -98,45 +97,6 @@ def run_now(engine: Engine, job_id: str, reference: str | None, now: datetime) -
         run = insert_run_now(conn, job, now, occurrence)
         record(conn, Event(action=Action.JOB_RUN, subject=job.job_id, more={"run_id": run.run_id}))
         return run, False
-
-
-def retry(engine: Engine, job_id: str, run_id: str, now: datetime) -> tuple[RunRow, bool]:
-    """Post the rejected rows of a run again, under new references, in a new run.
-
-    Returns the new run, and whether an earlier request made it. Each run is retried once. Rows that the new run rejects or
-    leaves out are retried by a retry of the new run.
-
-    Raises:
-        NotFound: there is no such job, or it has no such run.
-        Conflict: the run is not decided yet or has no rejected row, or the job is cancelled or paused.
-    """
-    with begin(engine) as conn:
-        job = _lock_job(conn, job_id)
-        run = get_run(conn, job, run_id)
-        if run.retried_by is not None:
-            again = run_store.find_run(conn, f"{RUN_PREFIX}{run.retried_by}")
-            assert again is not None
-            return again, True
-        _check_active(job)
-        if run.status in ("PENDING", "POSTING") or any(
-            each.status is None for each in posting_store.tally(conn, run.id)
-        ):
-            raise Conflict(
-                ErrorCode.GEN_CONFLICT, "the run is not decided yet; retry it when it is", {"status": run.status}
-            )
-        id = new_key()
-        occurrence = f"retry_{run.run_id}"
-        asked_by = actors.current().key_id
-        run_store.insert_run(
-            conn, NewRun(id, job.id, occurrence, due_at=now, created_at=now, retry_of=run.id, actor=asked_by)
-        )
-        if not row_store.fill_with_rejected(conn, id, run.id):
-            raise Conflict(ErrorCode.GEN_CONFLICT, "no row of the run was rejected; there is nothing to retry", {})
-        again = run_store.find_run(conn, f"{RUN_PREFIX}{id}")
-        assert again is not None
-        more = {"run_id": again.run_id, "retry_of": run.run_id}
-        record(conn, Event(action=Action.JOB_RETRIED, subject=job.job_id, more=more))
-        return again, False
 
 
 def get_job(conn: Connection, job_id: str) -> JobRow:
@@ -163,7 +123,7 @@ def get_run(conn: Connection, job: JobRow, run_id: str) -> RunRow:
     return run
 
 
-def _lock_job(conn: Connection, job_id: str) -> JobRow:
+def lock_job(conn: Connection, job_id: str) -> JobRow:
     """Lock a job and return it. It is read again under the lock, because another caller may have changed it."""
     job_store.find_job(conn, job_id, lock=True)
     return get_job(conn, job_id)

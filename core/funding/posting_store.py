@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from core.base.db import copy_text, driver
 from core.funding.row_store import FundingRow
-from core.funding.run_store import RunRow
+from core.funding.run_store import Result, RunRow
 
 
 class RowState(NamedTuple):
@@ -135,9 +135,10 @@ FROM (
 JOIN balances AS b ON b.id = found.destination
 LEFT JOIN LATERAL (
     SELECT seq
-    FROM funding_postings
-    WHERE run = %(retry_of)s
-      AND row = found.row
+    FROM funding_postings AS p
+    JOIN funding_retries AS g ON g.run = p.run AND g.row = p.row
+    WHERE g.retry = %(run)s
+      AND g.row = found.row
     LIMIT 1
 ) AS before ON true
 ORDER BY found.row
@@ -196,6 +197,16 @@ def tally(conn: Connection, run: UUID, *, after: int = 0, up_to: int = 2**63 - 1
     return [*map(Tally._make, driver(conn).execute(_TALLY, {"run": run, "after": after, "up_to": up_to}))]
 
 
+def result_of(tally: Sequence[Tally]) -> Result:
+    """Add up a tally, in which undecided rows count as nothing."""
+    decided = [each for each in tally if each.status is not None]
+    return Result(
+        applied=sum(each.rows for each in decided if each.reason is None),
+        amount=sum(each.amount for each in decided),
+        rejected=sum(each.rows for each in decided if each.reason is not None),
+    )
+
+
 def applied_by_job(conn: Connection, job: UUID) -> tuple[int, int]:
     """Count the rows that all runs of a job have applied, and their sum in minor units."""
     row = driver(conn).execute(_APPLIED_BY_JOB, {"job": job}).fetchone()
@@ -208,6 +219,6 @@ def row_states(conn: Connection, run: RunRow, *, limit: int, after: int, status:
 
     ``status`` is one of ``ROW_STATUSES``; None for all rows.
     """
-    values = {"run": run.id, "retry_of": run.retry_of, "list": run.list, "after": after, "limit": limit}
+    values = {"run": run.id, "list": run.list, "after": after, "limit": limit}
     rows = driver(conn).execute(_ROW_STATES_BY_STATUS[status], values, prepare=False)
     return [*map(RowState._make, rows)]

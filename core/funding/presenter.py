@@ -19,6 +19,7 @@ from core.funding.answers import (
     FundingJobRead,
     FundingRow,
     FundingRun,
+    FundingTry,
     JobStatus,
     KeptRule,
     NewFundingJob,
@@ -39,7 +40,7 @@ from core.funding.posting_store import RowState
 from core.funding.requests import FundingTerms
 from core.funding.run_store import RunRow
 from core.funding.terms import job_terms
-from core.funding.views import Counts
+from core.funding.views import Counts, Try
 from core.ledger.answers import rejection_of
 from core.ledger.balances import Balance
 from core.ledger.explain import WIRE_NAMES, sum_text
@@ -144,8 +145,8 @@ def run_of(job: JobRow, run: RunRow) -> FundingRun:
     )
 
 
-def counted_run_of(job: JobRow, run: RunRow, counts: Counts) -> CountedRun:
-    """Make the answer for a run of a job with the counts of its rows."""
+def counted_run_of(job: JobRow, run: RunRow, counts: Counts, family: Sequence[Try] = ()) -> CountedRun:
+    """Make the answer for a run of a job with the counts of its rows. ``family`` is the run, if it is over, and its tries."""
     return CountedRun(
         **fields_of(run_of(job, run)),
         rows_applied=counts.applied,
@@ -158,6 +159,23 @@ def counted_run_of(job: JobRow, run: RunRow, counts: Counts) -> CountedRun:
         progress=round((counts.accepted - counts.undecided) / counts.total, 4) if counts.total else None,
         rate_per_s=round(counts.rate, 1),
         left_s=None if counts.left_s is None else round(counts.left_s, 1),
+        rows_to_retry=sum(each.left for each in family) if family else None,
+        tries=[_try_of(job, each) for each in family if each.run.id != run.id],
+    )
+
+
+def _try_of(job: JobRow, one: Try) -> FundingTry:
+    run = one.run
+    return FundingTry(
+        run_id=run.run_id,
+        retry_of=f"{RUN_PREFIX}{run.retry_of}",
+        status=RunStatus(funding_views.run_status(job, run)),
+        rows_total=run.row_count,
+        rows_applied=one.result.applied,
+        rows_rejected=one.result.rejected,
+        rows_unposted=None if run.row_count is None else run.row_count - run.posted,
+        precise_amount_applied=one.result.amount,
+        created_at=run.created_at,
     )
 
 

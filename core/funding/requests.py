@@ -145,3 +145,10 @@ class RunRequest(Struct, forbid_unknown_fields=True):
 
     reference: str | None = None
     """A reference of your own. A repeated request with it gets the first run and makes no other."""
+
+
+class RetryRequest(Struct, forbid_unknown_fields=True):
+    """The body of ``POST /funding-jobs/<id>/runs/<run>/retry``. It may be left out."""
+
+    only: str | None = None
+    """The rows to post: rejected, or unposted. The default is both."""

@@ -169,25 +169,6 @@ WHERE (f.list, f.row) = (now.list, now.row)
   AND missing < f.amount
 """
 
-# Status 4 is REJECTED. LIMIT 1 makes the planner look up each row's posting by the whole primary key, whatever the
-# statistics say of the run.
-_FILL_WITH_REJECTED = """
-INSERT INTO funding_rows (list, row, destination, amount, description, meta_data)
-SELECT %(list)s, f.row, f.destination, f.amount, f.description, f.meta_data
-FROM funding_runs AS r
-JOIN funding_rows AS f ON f.list = r.list
-LEFT JOIN LATERAL (
-    SELECT seq
-    FROM funding_postings
-    WHERE run = r.id
-      AND row = f.row
-    LIMIT 1
-) AS p ON true
-LEFT JOIN outcomes AS o ON o.seq = p.seq
-WHERE r.id = %(run)s
-  AND (o.status = 4 OR p.seq IS NULL AND r.retry_of IS NOT NULL)
-"""
-
 
 def copy_rows(conn: Connection, list: UUID, rows: Iterable[FundingRow]) -> None:
     """Append rows to a list."""
@@ -273,14 +254,6 @@ def totals_by_rule(conn: Connection, rule: Rule) -> tuple[int, int]:
 def cut_to_missing(conn: Connection, list: UUID, top_up_to: int) -> None:
     """Lower the amounts of a top-up's list to what is missing now. A row that misses nothing is deleted."""
     driver(conn).execute(_CUT_TO_MISSING, {"top_up_to": top_up_to, "list": list})
-
-
-def fill_with_rejected(conn: Connection, list: UUID, run: UUID) -> int:
-    """Fill a list with the rejected rows of a run, under the same numbers. Returns how many there are.
-
-    When the run is itself a retry, its unposted rows are in the list too, because they are still rejected.
-    """
-    return driver(conn).execute(_FILL_WITH_REJECTED, {"list": list, "run": run}).rowcount
 
 
 def _selected(conn: Connection, rule: Rule) -> Select[Any]:

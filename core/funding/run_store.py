@@ -41,9 +41,19 @@ class RunRow(NamedTuple):
     started_at: datetime | None
     progressed_at: datetime | None
     ended_at: datetime | None
+    applied: int | None
+    """The number of rows that moved or hold money; None until all of them are decided, and for runs of older releases."""
+    applied_amount: int | None
+    rejected: int | None
     retried_by: UUID | None
+    """The newest run that retries this run."""
     actor: str | None = None
     """The key that asked for this run; None for a run of its schedule."""
+
+    @property
+    def is_open(self) -> bool:
+        """True until the run posts nothing more and all of it is decided."""
+        return self.status in ("PENDING", "POSTING", "POSTED")
 
     @property
     def run_id(self) -> str:
@@ -75,14 +85,23 @@ class Plan(Struct, frozen=True):
     """The reason why the run posts nothing; None when it is not refused."""
 
 
+class Result(Struct, frozen=True):
+    """The counts of a run that is decided. The amount is minor units."""
+
+    applied: int
+    amount: int
+    rejected: int
+
+
 _SELECT = """
 SELECT r.id, r.job, r.occurrence, r.due_at, r.retry_of, r.status, r.list, r.row_count, r.amount, r.last_row,
        r.posted_row, r.posted, r.posted_amount, r.refusal::text, r.created_at, r.started_at, r.progressed_at, r.ended_at,
-       (SELECT id FROM funding_runs WHERE retry_of = r.id), r.actor
+       r.applied, r.applied_amount, r.rejected,
+       (SELECT id FROM funding_runs WHERE retry_of = r.id ORDER BY id DESC LIMIT 1), r.actor
 FROM funding_runs AS r
 """
 
-# A unique index refuses a second run of an occurrence, and another one a second retry.
+# A unique index refuses a second run of an occurrence.
 _INSERT = """
 INSERT INTO funding_runs (id, job, occurrence, due_at, created_at, retry_of, actor, status)
 VALUES (%(id)s, %(job)s, %(occurrence)s, %(due_at)s, %(created_at)s, %(retry_of)s, %(actor)s, 'PENDING')
@@ -143,6 +162,18 @@ SET status = %(status)s, ended_at = %(ended_at)s, refusal = %(refusal)s
 WHERE id = %(id)s
 """
 
+_COMPLETE = """
+UPDATE funding_runs
+SET status = 'COMPLETED', ended_at = %(now)s, applied = %(applied)s, applied_amount = %(amount)s, rejected = %(rejected)s
+WHERE id = %(id)s
+"""
+
+_TRIES_OF = """
+SELECT count(*)
+FROM funding_runs
+WHERE retry_of = %(run)s
+"""
+
 _CANCEL = """
 UPDATE funding_runs
 SET status = 'CANCELLED', ended_at = %(now)s
@@ -171,7 +202,7 @@ WHERE r.status = 'POSTING'
 
 
 def insert_run(conn: Connection, run: NewRun) -> bool:
-    """Insert a run. Returns False when its occurrence has a run already, or the run that it retries has a retry."""
+    """Insert a run. Returns False when its occurrence has a run already."""
     return driver(conn).execute(_INSERT, structs.asdict(run)).rowcount == 1
 
 
@@ -222,6 +253,18 @@ def end_run(
 ) -> None:
     """Set the status of a run to one after which it posts nothing more."""
     driver(conn).execute(_END, {"id": id, "status": status, "ended_at": ended_at, "refusal": refusal})
+
+
+def complete_run(conn: Connection, id: UUID, now: datetime, result: Result) -> None:
+    """End a run all of whose rows are posted and decided, and keep the counts, so that nobody counts again."""
+    driver(conn).execute(_COMPLETE, {"id": id, "now": now, **structs.asdict(result)})
+
+
+def tries_of(conn: Connection, run: UUID) -> int:
+    """Count the runs that retry a run."""
+    row = driver(conn).execute(_TRIES_OF, {"run": run}).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def cancel_runs(conn: Connection, job: UUID, now: datetime) -> None:

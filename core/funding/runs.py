@@ -159,9 +159,10 @@ def _advance_run(conn: Connection, job: JobRow, run: RunRow, now: datetime, prog
         if progress.last_seq is None and (undecided := posting_store.undecided_piece(conn, run)):
             return undecided
         return post_piece(conn, job, run, now, progress)
-    if any(each.status is None for each in posting_store.tally(conn, run.id)):
+    tally = posting_store.tally(conn, run.id)
+    if any(each.status is None for each in tally):
         return posting_store.last_posted(conn, run.id)
-    run_store.end_run(conn, run.id, status="COMPLETED", ended_at=now)
+    run_store.complete_run(conn, run.id, now, posting_store.result_of(tally))
     progress.ended.append(run._replace(status="COMPLETED", ended_at=now))
     return {}
 

@@ -2,14 +2,15 @@
 
 from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
 from sqlalchemy import Connection
 
-from core.funding import posting_store
+from core.funding import posting_store, run_store, try_store
 from core.funding.job_store import JobRow
 from core.funding.posting_store import RowState, Tally
-from core.funding.run_store import RunRow
-from core.ledger.rules.model import RejectReason
+from core.funding.run_store import Result, RunRow
+from core.ledger.rules.model import RUN_PREFIX, RejectReason
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
 
@@ -75,6 +76,37 @@ def counts_of(job: JobRow, run: RunRow, tally: list[Tally], now: datetime) -> Co
         rate,
         left / rate if left and rate and running else None,
     )
+
+
+class Try(NamedTuple):
+    """A run of a tree of tries, with its counts."""
+
+    run: RunRow
+    result: Result
+    left: int
+    """The number of rows that it had last, and that it rejected or did not post. It is 0 until the run is over."""
+
+
+def tries_of(conn: Connection, job: JobRow, run: RunRow) -> list[Try]:
+    """Read a run and all of its tries, the oldest first."""
+    return [_try(conn, job, each) for id in try_store.family_of(conn, run.id) if (each := _read_run(conn, id))]
+
+
+def _read_run(conn: Connection, id: UUID) -> RunRow | None:
+    return run_store.find_run(conn, f"{RUN_PREFIX}{id}")
+
+
+def _try(conn: Connection, job: JobRow, run: RunRow) -> Try:
+    if run.applied is not None and run.applied_amount is not None and run.rejected is not None:
+        result = Result(run.applied, run.applied_amount, run.rejected)
+    else:
+        result = posting_store.result_of(posting_store.tally(conn, run.id))
+    if run.is_open:
+        return Try(run, result, 0)
+    taken = try_store.taken(conn, run.id)
+    given = job.row_count or 0 if run.retry_of is None else taken.of_others
+    total = given if run.row_count is None else run.row_count
+    return Try(run, result, total - run.posted + result.rejected - taken.by_others)
 
 
 def read_row_states(

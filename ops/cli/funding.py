@@ -11,7 +11,7 @@ from pacioli_client.errors import NotFound
 from pacioli_client.funding import StartedRun
 
 from ops.cli.service import Where, asks_service, service
-from ops.cli.show.funding import job_line, print_jobs, print_rows
+from ops.cli.show.funding import job_line, print_csv, print_jobs, print_rows
 from ops.cli.show.text import console, print_json
 from ops.cli.watch import print_whole
 
@@ -76,20 +76,29 @@ def show_job(name: str, where: Where, as_json: bool) -> None:
 )
 @click.option("--after", type=click.IntRange(0, 2**63 - 1), default=0, help="Show only rows with a higher number.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Show so many rows.")
+@click.option("--csv", "as_csv", is_flag=True, help="With --status, print all such rows as a file that `fund` takes.")
 @asks_service
 def rows_of_run(
-    name: str, run_id: str | None, status: str | None, after: int, limit: int, where: Where, as_json: bool
+    name: str, run_id: str | None, status: str | None, after: int, limit: int, as_csv: bool, where: Where, as_json: bool
 ) -> None:
     """Show the rows of a RUN of JOB, or of its last run, and what became of each. A row has the number of its line.
 
     \b
     Examples:
       pacioli funding rows salaries-2026 --status rejected
+      pacioli funding rows salaries-2026 --status unposted --csv > rest.csv
       pacioli funding rows salaries-2026 run_0199f2a4-8c3e-7d10-9a56-3f0e6f4c2b11 --after 1000 --json
     """
+    if as_csv and (as_json or status is None):
+        raise click.UsageError(
+            "--csv needs --status, and goes without --json: a file with paid rows would pay them again"
+        )
     with service(where) as client:
         job = _job(client, name)
         run_id = run_id or _its_last_run(client, job.job_id)
+        if as_csv:
+            print_csv(client.funding.rows(job.job_id, run_id, status=status, after=after))
+            return
         found = client.funding.rows(job.job_id, run_id, status=status, after=after, limit=limit)
         rows = list(islice(found, limit))
     if as_json:
@@ -159,19 +168,26 @@ def run_job(name: str, reference: str | None, where: Where, as_json: bool) -> No
 @funding.command("retry")
 @click.argument("name", metavar="JOB")
 @click.argument("run_id", metavar="[RUN]", required=False)
+@click.option(
+    "--only", type=click.Choice(["rejected", "unposted"]), help="Post only the rows of one kind. [default: both]"
+)
 @asks_service
-def retry_run(name: str, run_id: str | None, where: Where, as_json: bool) -> None:
-    """Post the rejected rows of a RUN of JOB again, or of its last run. Each run can be retried once.
+def retry_run(name: str, run_id: str | None, only: str | None, where: Where, as_json: bool) -> None:
+    """Post what a RUN of JOB did not pay, or its last run: the rows that were rejected, and those that were not posted.
+
+    That works after a limit, a refusal and a cancel. Over all tries of a run each row is paid at most once. `show` has the
+    tries of a run below it.
 
     \b
-    Example:
+    Examples:
       pacioli funding retry salaries-2026
+      pacioli funding retry salaries-2026 --only unposted
     """
     with service(where) as client:
         job_id = _job_id(client, name)
-        run_id = run_id or _its_last_run(client, job_id)
-        started = client.funding.retry(job_id, run_id)
-    what = f"posts the rejected rows of {run_id} again"
+        run_id = run_id or _its_last_run(client, job_id, first_try=True)
+        started = client.funding.retry(job_id, run_id, only=only)
+    what = f"posts {f'the {only} rows' if only else 'the rest'} of {run_id}"
     _print_new_run(started, f"already {what}" if started.replayed else what, as_json)
 
 
@@ -208,10 +224,13 @@ def _job(client: Client, name: str) -> Job:
     raise click.ClickException(f"there is no funding job {name}: give a fund_ id, or the reference it was made with")
 
 
-def _its_last_run(client: Client, job_id: str) -> str:
+def _its_last_run(client: Client, job_id: str, *, first_try: bool = False) -> str:
+    """Return the ID of the last run. With ``first_try`` it is the run that the last one retries, if it does."""
     run = _last_run(client, job_id)
     if run is None:
         raise click.ClickException(f"{job_id} has not run yet")
+    while first_try and run.retry_of:
+        run = client.funding.read_run(job_id, run.retry_of)
     return run.run_id
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from ops.cli.show import bars
 from ops.cli.show.funding import print_job, print_occurrences, print_rejected, print_run, print_runs
-from ops.cli.show.text import fields_of, print_json
+from ops.cli.show.text import count, fields_of, print_json
 from ops.server.instance import Unavailable
 
 LEFT_GOING = 130
@@ -138,12 +138,10 @@ def _next_steps(job: Job, run: Run) -> Iterator[str]:
     """Return what can be done about a run that did not apply every row."""
     job_id, run_id = job.job_id, run.run_id
     if run.rows_rejected:
-        yield f"all rejected rows:     pacioli funding rows {job_id} {run_id} --status rejected"
-        yield f"the same as CSV:       GET /funding-jobs/{job_id}/runs/{run_id}/rows?status=REJECTED, Accept: text/csv"
+        yield f"all rejected rows:  pacioli funding rows {job_id} {run_id} --status rejected"
     if run.rows_unposted:
-        yield f"rows not posted:       pacioli funding rows {job_id} {run_id} --status unposted"
-    active = job.status in ("ACTIVE", "FINISHED")
-    if active and run.status == "REFUSED":
-        yield f"once the pool can pay: pacioli funding run {job_id}"
-    if active and run.rows_rejected:
-        yield f"once they can be paid: pacioli funding retry {job_id} {run_id}"
+        yield f"rows not posted:    pacioli funding rows {job_id} {run_id} --status unposted"
+    if run.rows_rejected or run.rows_unposted:
+        yield "the same as a file for `pacioli fund`: add --csv"
+    if run.rows_to_retry:
+        yield f"pay the rest of it, {count(run.rows_to_retry, 'row')}: pacioli funding retry {job_id} {run_id}"

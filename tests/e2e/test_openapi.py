@@ -224,7 +224,7 @@ def _job() -> dict[str, Any]:
 
 
 def _good_job() -> dict[str, Any]:
-    return {**_job(), "recipients": [{"destination": "@A", "amount": "0.05"}]}
+    return {**_job(), "again": True, "recipients": [{"destination": "@A", "amount": "0.05"}]}
 
 
 def _job_with_a_rejected_row(app: Flask) -> dict[str, Any]:

@@ -61,6 +61,7 @@ def good_job() -> dict[str, Any]:
         "precision": 100,
         "allow_overdraft": True,
         "recipients": [{"destination": "@A", "amount": 1}],
+        "again": True,
     }
 
 

@@ -25,7 +25,7 @@ from msgspec import UNSET, Meta, Raw, Struct
 from werkzeug.routing import Rule
 
 from core.base.money import MAX_DIGITS
-from core.funding.requests import FundingRequest, FundingRule, Recipient, RunRequest
+from core.funding.requests import FundingRequest, FundingRule, Recipient, RetryRequest, RunRequest
 from core.journal.retries import MAX_KEY
 from core.keys.requests import KeyRequest, RotateRequest
 from core.ledger.intake import MAX_BULK
@@ -71,6 +71,7 @@ _REQUIRED: dict[type[Struct], set[str]] = {
     RunRequest: set(),
     KeyRequest: {"name", "owner", "scopes", "expires_at"},
     RotateRequest: set(),
+    RetryRequest: set(),
 }
 """The required fields of requests. The structs have them optional, so that one answer can name all missing fields."""
 
@@ -118,6 +119,7 @@ _EXAMPLES: dict[type[Struct], Json] = {
         "reach": {"indicators": ["@Tills"], "largest_amount": 500},
     },
     RotateRequest: {"overlap_s": 3600},
+    RetryRequest: {"only": "unposted"},
 }
 
 

@@ -12,7 +12,7 @@ from core.base.decoding import UNKNOWN_FIELD, Decoded, exact
 from core.base.errors import ErrorCode, InvalidRequest
 from core.base.problems import refusal
 from core.base.unreadable import why_no_json
-from core.funding.requests import FundingRequest, RunRequest
+from core.funding.requests import FundingRequest, RetryRequest, RunRequest
 from core.keys.requests import KeyRequest, RotateRequest
 from core.ledger.rules.requests import (
     BalanceRequest,
@@ -51,6 +51,7 @@ DECODERS: "dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]" = {
         MetaDataRequest,
         RunRequest,
         RotateRequest,
+        RetryRequest,
     )
 } | {kind: msgspec.json.Decoder(kind, float_hook=exact) for kind in (FilterRequest, FundingRequest, KeyRequest)}
 """The decoders. One thread makes them here: two threads that make the first decoder of a struct at the same moment crash

@@ -123,9 +123,13 @@ class Funding(Resource[W]):
         return _started(Request("POST", _path(job_id, "run"), body))
 
     @call
-    def retry(self, job_id: str, run_id: str) -> Plan[StartedRun]:
-        """Start a run that posts the rejected rows of another run again. Each run can be retried once."""
-        return _started(Request("POST", _path(job_id, "runs", run_id, "retry")))
+    def retry(self, job_id: str, run_id: str, *, only: str | None = None) -> Plan[StartedRun]:
+        """Start a run that posts what another run and its tries rejected or did not post, each row at most once.
+
+        ``only`` is ``rejected`` or ``unposted``.
+        """
+        body = {} if only is None else {"only": only}
+        return _started(Request("POST", _path(job_id, "runs", run_id, "retry"), body))
 
     @listing
     def runs(self, job_id: str, *, limit: int = 100) -> Listed[Run]:

@@ -1,6 +1,8 @@
 """Prints funding jobs, their runs and the rows of a run for people."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import csv
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -132,16 +134,16 @@ def print_jobs(out: Console, jobs: Sequence[tuple[Job, Run | None]]) -> None:
 
 
 def print_runs(out: Console, job: Job, runs: Sequence[Run]) -> None:
-    """Print the runs of a job, with their counts of rows."""
+    """Print the runs of a job, with their counts of rows. The tries of a run stand below it."""
     if not runs:
         out.print("no runs yet")
         return
     columns = ("run", "due (UTC)", "status", "rows", "accepted", "applied", "rejected", "not posted", "amount")
     rows = table(*columns, right=columns[3:])
-    for run in runs:
+    for run, depth in _as_trees(runs):
         rejected = run.rows_rejected or 0
         rows.add_row(
-            run.run_id,
+            f"{'  ' * (depth - 1)}└ {run.run_id}" if depth else run.run_id,
             time(run.due_at),
             status_text(run.status),
             _number(run.rows_total),
@@ -152,6 +154,28 @@ def print_runs(out: Console, job: Job, runs: Sequence[Run]) -> None:
             _money(run.precise_amount_applied or 0, job),
         )
     out.print(rows)
+
+
+def _as_trees(runs: Sequence[Run]) -> Iterator[tuple[Run, int]]:
+    """Yield each run, and then its tries, the oldest first, with their depth."""
+    known = {run.run_id for run in runs}
+
+    def below(run: Run, depth: int) -> Iterator[tuple[Run, int]]:
+        yield run, depth
+        for one in reversed(runs):
+            if one.retry_of == run.run_id:
+                yield from below(one, depth + 1)
+
+    for run in runs:
+        if run.retry_of not in known:
+            yield from below(run, 0)
+
+
+def print_csv(rows: Iterable[Row]) -> None:
+    """Print rows as a CSV that ``fund`` takes, and that any spreadsheet reads."""
+    lines = csv.writer(sys.stdout, lineterminator="\n")
+    lines.writerow(("destination", "amount", "description"))
+    lines.writerows((row.destination, format(row.amount, "f"), row.description) for row in rows)
 
 
 def print_rejected(out: Console, job: Job, rows: Sequence[Row], *, title: str) -> None:

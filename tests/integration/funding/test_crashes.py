@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine, text
 from core.base import fence
 from core.base.db import begin
 from core.base.errors import Conflict, TransientError
-from core.funding import job_store, runs
+from core.funding import job_store, runs, tries
 from core.funding import jobs as funding_jobs
 from core.funding.progress import Progress
 from core.funding.requests import FundingRule
@@ -184,7 +184,7 @@ def test_any_changes_of_jobs_while_runs_go_on_and_transactions_are_lost_leave_ea
         for run in read_runs(ledger, job):
             if run.status == "COMPLETED" and (rejected := read_counts(ledger, job, run).rejected):
                 assert set(rejected) == {RejectReason.INSUFFICIENT_FUNDS}
-                attempt(partial(funding_jobs.retry, ledger.engine, job.job_id, run.run_id, NOW))
+                attempt(partial(tries.retry, ledger.engine, job.job_id, run.run_id, NOW))
     advance_all(ledger, NOW + timedelta(hours=4))
 
 

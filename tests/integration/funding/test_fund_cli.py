@@ -155,7 +155,7 @@ def test_a_run_that_is_refused_exits_with_1(ledger: Ledger, run: Run, file: Call
     assert result.exit_code == 1
     assert "REFUSED" in result.stdout
     assert "the run needs 10.01 USD, and the pool can pay 10.00" in result.stdout
-    assert f"once the pool can pay: pacioli funding run {jobs(ledger.engine)[0].job_id}" in result.stdout
+    assert f"pay the rest of it, 1 row: pacioli funding retry {jobs(ledger.engine)[0].job_id}" in result.stdout
     body = body_of(run("fund", file("@Ana,10.01"), *POOL, "--json"), 1)
     assert body["run"]["refusal"]["short_by"] == 1
 
@@ -549,10 +549,12 @@ def test_rejected_rows_are_listed_and_retried_once(
     assert "short by USD0.50" in ok(run("funding", "rows", "r", "--after", "3"))
     ledger.post(destination="@Pool", precise_amount=1000)
     ledger.drain()
-    assert "posts the rejected rows of run_" in ok(run("funding", "retry", "r"))
+    assert "posts the rest of run_" in ok(run("funding", "retry", "r"))
     first_run = body_of(run("funding", "show", "r", "--json"))["runs"][1]["run_id"]
-    assert "already posts the rejected rows of" in ok(run("funding", "retry", "r", first_run))
+    assert "already posts the rest of" in ok(run("funding", "retry", "r", first_run))
     runs.advance(ledger.engine, for_s=60)
+    tree = ok(run("funding", "show", "r")).partition("not posted")[2]
+    assert tree.index(first_run) < tree.index("└ run_")
     again = body_of(run("funding", "rows", "r", "--json"))
     assert [(row["row"], row["status"]) for row in again] == [(4, "APPLIED"), (5, "APPLIED")]
     assert again[0]["first_transaction_id"] == rejected[0]["transaction_id"]

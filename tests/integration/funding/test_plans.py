@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from core.base.db import begin, driver, reading
-from core.funding import posting_store, row_store, run_store
+from core.funding import posting_store, row_store, run_store, try_store
 from core.funding.run_store import RunRow
 
 ROWS = 4_000
-READ_FOR_EACH_ROW = 16
+READ_FOR_EACH_ROW = 20
 
 JOB = """
     INSERT INTO funding_jobs (id, reference, name, source, currency, precision, terms, digest, status, created_at)
@@ -111,7 +111,7 @@ def large(small_history: Engine) -> Iterator[tuple[Connection, RunRow]]:
 @pytest.fixture
 def explaining(large: tuple[Connection, RunRow], monkeypatch: pytest.MonkeyPatch) -> Explaining:
     found = Explaining(driver(large[0]))
-    for module in (posting_store, row_store):
+    for module in (posting_store, row_store, try_store):
         monkeypatch.setattr(module, "driver", lambda conn: found)
     return found
 
@@ -121,7 +121,9 @@ def test_the_rows_of_a_large_run_are_found_in_one_walk_along_its_list(
     large: tuple[Connection, RunRow], explaining: Explaining, status: str | None
 ) -> None:
     conn, run = large
-    found = posting_store.row_states(conn, run._replace(retry_of=run.id), limit=ROWS, after=0, status=status)
+    sql = "INSERT INTO funding_retries (retry, row, run) SELECT run, row, run FROM funding_postings WHERE run = :run"
+    conn.execute(text(sql), {"run": run.id})
+    found = posting_store.row_states(conn, run, limit=ROWS, after=0, status=status)
     assert len(found) == {None: ROWS, "APPLIED": ROWS * 9 // 10, "REJECTED": ROWS // 10}.get(status, 0)
     assert all(each.first_seq == each.seq for each in found)
     assert explaining.read < READ_FOR_EACH_ROW * ROWS
@@ -135,12 +137,15 @@ def test_a_first_page_of_a_large_run_reads_no_more_than_it_shows(
     assert explaining.read < READ_FOR_EACH_ROW * 20 * 10
 
 
-def test_the_rejected_rows_of_a_large_run_are_listed_without_reading_it_again_at_each(
-    large: tuple[Connection, RunRow], explaining: Explaining
+@pytest.mark.parametrize("only", [None, "rejected"])
+def test_the_rest_of_a_large_run_is_taken_without_reading_it_again_at_each_row(
+    large: tuple[Connection, RunRow], explaining: Explaining, only: str | None
 ) -> None:
     conn, run = large
-    assert row_store.fill_with_rejected(conn, uuid4(), run.id) == ROWS // 10
+    conn.execute(text("UPDATE funding_runs SET status = 'COMPLETED' WHERE id = :run"), {"run": run.id})
+    assert try_store.take_rows(conn, uuid4(), run.id, only) == ROWS // 10
     assert explaining.read < READ_FOR_EACH_ROW * ROWS
+    assert try_store.take_rows(conn, uuid4(), run.id, only) == 0
 
 
 def test_a_large_run_is_tallied_in_one_walk(large: tuple[Connection, RunRow], explaining: Explaining) -> None:

@@ -7,7 +7,7 @@ import pytest
 from core.base.db import reading
 from core.base.errors import Conflict, InvalidRequest, NotFound
 from core.funding import jobs as funding_jobs
-from core.funding import posting_store, runs
+from core.funding import posting_store, runs, tries
 from core.funding.progress import Progress
 from core.ledger import drain
 from tests.harness.factories import Ledger
@@ -43,7 +43,7 @@ def test_only_rejected_rows_are_retried_once_under_new_references_linked_to_the_
     job = create_job(ledger, *many_rows(5, 10), allow_overdraft=False)
     first = run_short_of_money(ledger, job, leaving=20)
     give(ledger, Pool=30)
-    asked = [threads.submit(funding_jobs.retry, ledger.engine, job.job_id, first.run_id, SOON) for _ in range(4)]
+    asked = [threads.submit(tries.retry, ledger.engine, job.job_id, first.run_id, SOON) for _ in range(4)]
     answers = [future.result() for future in asked]
     assert sorted(replayed for _, replayed in answers) == [False, True, True, True]
     second = run_short_of_money(ledger, job, leaving=10, now=SOON)
@@ -53,14 +53,14 @@ def test_only_rejected_rows_are_retried_once_under_new_references_linked_to_the_
         f"{job.job_id}_retry_{first.run_id}_{row}" for row in (3, 4, 5)
     ]
     give(ledger, Pool=20)
-    third, _ = funding_jobs.retry(ledger.engine, job.job_id, second.run_id, LATER)
+    third, _ = tries.retry(ledger.engine, job.job_id, second.run_id, LATER)
     advance_all(ledger, LATER)
     assert [(row.destination, row.status) for row in posted_by_run(ledger, third)] == [
         ("@W3", APPLIED),
         ("@W4", APPLIED),
     ]
     with pytest.raises(Conflict, match="nothing to retry"):
-        funding_jobs.retry(ledger.engine, job.job_id, third.run_id, LATER)
+        tries.retry(ledger.engine, job.job_id, third.run_id, LATER)
     with reading(ledger.engine) as conn:
         for run, before in ((second, first), (third, second)):
             seqs = {
@@ -87,16 +87,16 @@ def test_what_a_retry_could_not_post_for_want_of_money_is_retried_by_the_next(
     job = create_job(ledger, *many_rows(5, 10), allow_overdraft=False, until_limit=until_limit)
     first = run_short_of_money(ledger, job, leaving=20)
     give(ledger, Pool=15)
-    second, _ = funding_jobs.retry(ledger.engine, job.job_id, first.run_id, NOW)
+    second, _ = tries.retry(ledger.engine, job.job_id, first.run_id, NOW)
     advance_all(ledger)
     assert len(posted_by_run(ledger, second)) == (1 if until_limit else 0)
     give(ledger, Pool=15)
-    third, _ = funding_jobs.retry(ledger.engine, job.job_id, second.run_id, SOON)
+    third, _ = tries.retry(ledger.engine, job.job_id, second.run_id, SOON)
     advance_all(ledger, SOON)
     assert [row.status for row in posted_by_run(ledger, third)] == [APPLIED] * (2 if until_limit else 3)
     assert [balance_of(ledger, f"@W{number}") for number in range(5)] == [10] * 5
     with pytest.raises(Conflict, match="nothing to retry"):
-        funding_jobs.retry(ledger.engine, job.job_id, third.run_id, LATER)
+        tries.retry(ledger.engine, job.job_id, third.run_id, LATER)
 
 
 def test_a_run_is_retried_only_when_all_of_it_is_decided(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def test_a_run_is_retried_only_when_all_of_it_is_decided(ledger: Ledger, monkeyp
 
     def refused() -> None:
         with pytest.raises(Conflict, match="not decided"):
-            funding_jobs.retry(ledger.engine, job.job_id, read_run(ledger, job).run_id, NOW)
+            tries.retry(ledger.engine, job.job_id, read_run(ledger, job).run_id, NOW)
 
     refused()
     take_steps(ledger, 1)
@@ -116,10 +116,10 @@ def test_a_run_is_retried_only_when_all_of_it_is_decided(ledger: Ledger, monkeyp
         take_steps(ledger, 1)
     refused()
     advance_all(ledger)
-    run, _ = funding_jobs.retry(ledger.engine, job.job_id, read_run(ledger, job).run_id, NOW)
+    run, _ = tries.retry(ledger.engine, job.job_id, read_run(ledger, job).run_id, NOW)
     assert (run.status, run.retry_of) == ("PENDING", read_runs(ledger, job)[0].id)
     with pytest.raises(NotFound):
-        funding_jobs.retry(ledger.engine, create_job(ledger, ("@A", 1)).job_id, run.run_id, NOW)
+        tries.retry(ledger.engine, create_job(ledger, ("@A", 1)).job_id, run.run_id, NOW)
 
 
 def test_the_states_of_rows_are_paged_and_narrowed(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

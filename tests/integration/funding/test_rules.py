@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.base.db import begin
-from core.funding import dry_run, run_store, runs
+from core.funding import dry_run, run_store, runs, tries
 from core.funding import jobs as funding_jobs
 from core.funding.progress import Progress
 from core.funding.requests import FundingRule
@@ -164,7 +164,7 @@ def test_a_retry_tops_up_no_more_than_is_missing_by_then(ledger: Ledger) -> None
     give(ledger, Pool=100)
     for name, amount in ((names[1], 3), (names[2], 10)):
         ledger.post(destination=name, precise_amount=amount)
-    retry, _ = funding_jobs.retry(ledger.engine, job.job_id, first.run_id, NOW)
+    retry, _ = tries.retry(ledger.engine, job.job_id, first.run_id, NOW)
     advance_all(ledger)
     assert [(row.destination, row.amount) for row in posted_by_run(ledger, retry)] == [(names[1], 7), (names[3], 10)]
     assert read_runs(ledger, job)[1].row_count == 2

@@ -27,6 +27,20 @@ class KeptRule(Struct, frozen=True, kw_only=True):
     precise_top_up_to: int | None
 
 
+class Try(Struct, frozen=True, kw_only=True):
+    """A run that posts the rest of another run. ``retry_of`` makes the tries of a run a tree."""
+
+    run_id: str
+    retry_of: str
+    status: str
+    rows_total: int | None
+    rows_applied: int
+    rows_rejected: int
+    rows_unposted: int | None
+    precise_amount_applied: int
+    created_at: datetime
+
+
 class Run(Struct, frozen=True, kw_only=True):
     """A run of a job. Its counts of rows by status are there only when a single run is read."""
 
@@ -58,6 +72,9 @@ class Run(Struct, frozen=True, kw_only=True):
     progress: Decimal | UnsetType | None = UNSET
     rate_per_s: Decimal | UnsetType = UNSET
     left_s: Decimal | UnsetType | None = UNSET
+    rows_to_retry: int | UnsetType | None = UNSET
+    """The rows that a retry would post. It is None until the run is over."""
+    tries: list[Try] | UnsetType = UNSET
 
 
 class PoolForecast(Struct, frozen=True, kw_only=True):
