@@ -25,6 +25,7 @@ from core.funding.terms import schedule_of, terms_from, terms_problems
 from core.journal.actions import Event
 from core.ledger.changes import create_indicators, fix_precision
 from core.ledger.directory import Directory
+from core.ledger.permission import goes_below_zero, require_new, require_overdraft
 from core.ledger.resolve import unknown_balance
 from core.ledger.rules.pricing import check_precision
 from core.ledger.rules.validation import new_currency_problems, new_indicator_problems
@@ -73,6 +74,7 @@ def draft_job(
     Raises:
         InvalidRequest: the terms have problems, and all are listed.
         NotFound: there is no such source (BAL_NOT_FOUND).
+        Forbidden: the job may take its pool below zero, and the key has not the right to that.
     """
     if problems := terms_problems(request, given is not None, now, is_new=is_new):
         raise refusal((), problems, INVALID)
@@ -106,6 +108,8 @@ def draft_job(
         raise InvalidRequest([("precision", text)], INVALID)
     precision = fixed or asked or 1
     terms = terms_from(request, precision)
+    if goes_below_zero(terms.allow_overdraft, terms.overdraft_limit):
+        require_overdraft()
     if terms.filters is not None:
         listing_of(terms.filters, terms.logical_operator)
     runs_now = terms.at is None and terms.cron is None
@@ -145,6 +149,7 @@ def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: date
     Raises:
         InvalidRequest: a row is wrong (FND_INVALID_RECIPIENTS), or an atomic job has too many rows.
         NotFound: there is no such ledger (LGR_NOT_FOUND).
+        Forbidden: a name is new, and the key has not the right to create its balance.
     """
     id, terms = new_key(), draft.terms
     if draft.ledger_id is not None and ledger_store.find(conn, draft.ledger_id) is None:
@@ -198,6 +203,7 @@ def _create_balances(
     ref = directory.named(draft.source, draft.currency)
     if ref is None:
         names.add(draft.source)
+    require_new(names)
     if names:
         pairs = [(name, draft.currency) for name in names]
         events = create_indicators(conn, pairs)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from core.base.actors import Right, require
 from core.base.decoding import Unread
 from core.base.errors import Conflict, ErrorCode, InvalidRequest, ReferenceConflict
 from core.base.ids import new_id
@@ -38,11 +39,13 @@ def draft_settlements(
 
     Raises:
         InvalidRequest, NotFound, Conflict: they have Blnk's codes and texts.
+        Forbidden: the key may not do that to holds.
     """
     problems = settlement_problems(request)
     if problems or unread:
         raise refusal(unread, problems, ErrorCode.TXN_VALIDATION_ERROR)
     commit = request.status == "commit"
+    require([Right.TRANSACTIONS_COMMIT if commit else Right.TRANSACTIONS_VOID])
     row, legs = find_members(conn, transaction_id)
     every = [leg for leg in legs if leg.kind == Kind.HOLD and leg.seq]  # A scheduled transaction holds nothing yet.
     holds = [hold for hold in every if hold.status is not Status.REJECTED]

@@ -24,6 +24,7 @@ from core.base.names import unclear
 from core.ledger.directory import Names
 from core.ledger.draft import Part, Priced, draft
 from core.ledger.failures import Failures
+from core.ledger.permission import require_for
 from core.ledger.price import price
 from core.ledger.resolve import NewBalances, problems_of_new, resolve
 from core.ledger.rules.model import BalanceRef, Draft
@@ -60,6 +61,7 @@ def draft_all(
         InvalidRequest: it lists every problem of the request, or of all requests of the batch. The message for a batch is
             that of the first wrong request, and ``details`` has its index and the other problems.
         NotFound: there is no balance of an ID (BAL_NOT_FOUND), and nothing is wrong with an earlier request.
+        Forbidden: nothing is wrong, but the key has not the right to an overdraft or a new balance.
     """
     failures = Failures(of_batch=batch is not None)
     checked = _check(requests, unread, batch, failures, directory)
@@ -70,6 +72,7 @@ def draft_all(
     if batch is not None:
         _check_references(priced, failures)
     failures.raise_any()
+    require_for(priced, new, of_batch=batch is not None)
     for currency, precision in first_uses.items():
         check_precision(currency, asked=precision, fixed=directory.fix_precision(currency, precision))
     rows = _create(priced.values(), new, directory) if new else priced.values()

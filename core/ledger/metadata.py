@@ -2,6 +2,7 @@
 
 from sqlalchemy import Connection
 
+from core.base.actors import Right, current
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.sizes import MAX_META_DATA
 from core.journal.actions import Action, Event
@@ -27,12 +28,16 @@ def add_metadata(conn: Connection, entity_id: str, meta_data: str) -> str:
     Raises:
         InvalidRequest: the ID is of no such kind (META_INVALID_ENTITY_ID), or the merged metadata is too large.
         NotFound: there is nothing of that ID (META_ENTITY_NOT_FOUND).
+        Forbidden: the key may change no metadata, and nothing else of this kind.
     """
     if entity_id.startswith((TRANSACTION_PREFIX, *BATCH_PREFIXES)):
+        _require(Right.TRANSACTIONS_WRITE)
         return _add_to_transactions(conn, entity_id, meta_data)
     if entity_id.startswith(LEDGER_PREFIX) or entity_id == GENERAL_LEDGER:
+        _require(Right.LEDGERS_WRITE)
         change = metadata_store.merge_ledger(conn, entity_id, meta_data)
     elif entity_id.startswith(BALANCE_PREFIX):
+        _require(Right.BALANCES_WRITE)
         change = metadata_store.merge_balance(conn, entity_id, meta_data)
     else:
         known = f"{LEDGER_PREFIX}, {BALANCE_PREFIX}, {TRANSACTION_PREFIX}, {' or '.join(BATCH_PREFIXES)}"
@@ -43,6 +48,13 @@ def add_metadata(conn: Connection, entity_id: str, meta_data: str) -> str:
     _check_size(change)
     record(conn, _event(change))
     return change.after
+
+
+def _require(right: Right) -> None:
+    """Refuse whoever may change neither metadata nor things of a kind."""
+    actor = current()
+    if not actor.may(Right.METADATA_WRITE):
+        actor.require(right)
 
 
 def _add_to_transactions(conn: Connection, entity_id: str, meta_data: str) -> str:
