@@ -21,8 +21,17 @@ from ops.server.instance import Unavailable
 COMMANDS = {
     "up": "ops.server.up",
     "demo": "ops.cli.demo",
-    "balance": "ops.cli.lookup",
+    "balance": "ops.cli.balances",
+    "balances": "ops.cli.balances",
+    "ledger": "ops.cli.ledgers",
+    "post": "ops.cli.posting",
+    "hold": "ops.cli.posting",
+    "commit": "ops.cli.posting",
+    "void": "ops.cli.posting",
+    "refund": "ops.cli.posting",
+    "batch": "ops.cli.batch",
     "transaction": "ops.cli.lookup",
+    "transactions": "ops.cli.lookup",
     "fund": "ops.cli.fund",
     "funding": "ops.cli.funding",
     "queues": "ops.cli.queues",
@@ -36,6 +45,8 @@ COMMANDS = {
     "doctor": "ops.cli.doctor",
     "settings": "ops.cli.settings",
     "docs": "ops.cli.docs",
+    "help": "ops.cli.help",
+    "completion": "ops.cli.completion",
     "bench": "ops.proving.bench",
     "torture": "ops.proving.torture",
 }
@@ -51,7 +62,8 @@ class Main(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        found: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name)
+        module = importlib.import_module(COMMANDS[cmd_name])
+        found: click.Command = getattr(module, f"{cmd_name}_", None) or getattr(module, cmd_name)
         return found
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -130,6 +142,7 @@ def _line(error: object) -> str:
 
 
 @click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pacioli", prog_name="pacioli", message="%(prog)s %(version)s")
 def main() -> None:
     """Pacioli, a double-entry ledger service.
 

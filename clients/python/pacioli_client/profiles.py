@@ -18,6 +18,9 @@ import msgspec
 
 from pacioli_client.errors import NotConfigured
 
+FILE = "~/.config/pacioli/profiles.toml"
+"""The usual place of the file, for texts."""
+
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One service of the file. The key stands in a file of its own."""

@@ -68,14 +68,14 @@ class Table:
         if (widths := self._fitting(options.max_width)) is not None:
             yield self._flat(widths)
             return
-        for number, line in enumerate(self._lines):
-            if number:
-                yield Text()
+        for line in self._lines:
+            yield Text()
             facts = Facts()
             for column, cell in zip(self._columns, line.cells, strict=True):
                 if cell.plain:
                     facts.add(column, cell)
             yield facts
+        yield Text()
 
     def _fitting(self, width: int) -> dict[int, int] | None:
         """Return the widths of the columns to show, or None when no choice of columns fits."""
