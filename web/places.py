@@ -6,10 +6,12 @@ over, has none: there are many more threads than places. ``/health`` needs none,
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from io import BytesIO
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from flask import Response
+from werkzeug.exceptions import HTTPException
 
 from core.base.errors import ErrorCode, TransientError
 from web.http.errors import error_response
@@ -30,8 +32,8 @@ STUCK_S = 120.0
 """All places were taken, and none was given back for so long: the process does not move any more. No request may last so long."""
 
 BODIES_MAX = 128
-"""The number of bodies that may be on their way to a process at once. Each keeps a thread, and the threads that are left are
-enough for all places, all drains and ``/health``. A further request with a body is answered 503."""
+"""The number of large bodies that may be on their way to a process at once. Each keeps a thread, and those that are left suffice
+for all places, all drains and ``/health``. A further request with a large body is answered 503."""
 
 DRAINS_MAX = 96
 DRAIN_BYTES_MAX = 64 * 1024 * 1024
@@ -63,7 +65,7 @@ class Places:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         is_health = environ["PATH_INFO"].startswith("/health")
         body = None
-        if environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ:
+        if not isinstance(environ["wsgi.input"], BytesIO):  # A small body is there already.
             body = environ["wsgi.input"] = Body(environ, None if is_health else self)
         if is_health:
             answer = self._app(environ, start_response)
@@ -181,8 +183,8 @@ class Body:
             began_at = time.monotonic()
             try:
                 drained += len(self._read(size))
-            except OSError:
-                return  # The client has gone.
+            except HTTPException:
+                return  # The client has gone, or is too slow.
             size = min(size * 2, _PIECE) if time.monotonic() - began_at < _SLOW_S else 1
 
     def _read(self, size: int) -> bytes:

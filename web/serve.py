@@ -20,11 +20,8 @@ from typing import Any
 
 import click
 import structlog
-from granian._futures import _new_cbscheduler
-from granian._granian import SocketHolder, WorkerSignal, WSGIWorker
-from granian._loops import loops
+from granian._granian import RSGIWorker, SocketHolder, WorkerSignal
 from granian.http import HTTP1Settings
-from granian.wsgi import _callback_wrapper
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import AppImportError
@@ -36,11 +33,12 @@ from core.base.settings import SettingsError, missing, read
 from core.doors import certificates
 from core.doors.certificates import Certificate
 from core.doors.loopback import is_loopback
+from web.gateway import LOOP, Gateway
 from web.places import PROCESSES, THREADS_MAX
 
 BACKLOG = 1024
-CONNECTIONS_MAX = 1024
-"""The number of connections that one process holds. A slow client costs one of them, and at most one thread."""
+CONNECTIONS_MAX = 4096
+"""The number of connections that one process holds, if it may open so many files. A slow client costs one of them."""
 
 FROZEN_S = 4
 """A web process that has given no sign of life for so long is killed within two seconds more, and replaced."""
@@ -183,22 +181,23 @@ class GranianWorker(Worker):  # type: ignore[misc]
             raise SystemExit(1) from error
 
     def run(self) -> None:
-        _allow_connections(2 * CONNECTIONS_MAX)
+        connections = min(CONNECTIONS_MAX, _files_allowed(2 * CONNECTIONS_MAX) // 2)
         stopping, stopped = WorkerSignal(), threading.Event()
         stopping.add_cb(stopped.set)
         # The holder closes its descriptor at the end, so it gets one of its own.
-        hold: Any = SocketHolder  # As WSGIWorker below: its types leave out some of its arguments.
+        hold: Any = SocketHolder  # As RSGIWorker below: its types leave out some of its arguments.
         holder = hold(os.dup(self.sockets[0].fileno()), False, BACKLOG)
-        make: Any = WSGIWorker
+        make: Any = RSGIWorker
         certificate: Certificate | None = self.app.certificate
         granian = make(
             worker_id=self.age,
             sock=(None, holder),
             ipc=None,
             py_threads=THREADS_MAX,
-            backpressure=CONNECTIONS_MAX,
+            backpressure=connections,
             http_mode="1",
             http1_opts=HTTP1Settings(header_read_timeout=int(HEADER_S * 1000)),
+            websockets_enabled=False,
             ssl_enabled=certificate is not None,
             ssl_cert=str(certificate.file) if certificate else None,
             ssl_key=str(certificate.key) if certificate else None,
@@ -206,8 +205,7 @@ class GranianWorker(Worker):  # type: ignore[misc]
             ssl_crl=[],
             metrics=(None, None),
         )
-        application = _callback_wrapper(self.wsgi, {})
-        granian.serve_mtr(_new_cbscheduler(loops.get("asyncio"), application, impl_asyncio=True), None, stopping)
+        granian.serve_mtr(Gateway(self.wsgi).scheduler(), LOOP, stopping)
         places = getattr(self.wsgi, "extensions", {}).get("places")
         while self.alive and self._has_time():
             if places is None or places.moves:
@@ -236,12 +234,14 @@ class GranianWorker(Worker):  # type: ignore[misc]
             os.read(self.PIPE[0], 4096)
 
 
-def _allow_connections(count: int) -> None:
-    """Raise the soft limit of open files, which may be below what the connections need."""
+def _files_allowed(wanted: int) -> int:
+    """Raise the soft limit of open files towards what is wanted, and return what is allowed then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    soft, hard = (wanted if limit == resource.RLIM_INFINITY else limit for limit in (soft, hard))
+    if soft < wanted and soft < hard:
+        soft = min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    return soft
 
 
 if __name__ == "__main__":

@@ -42,6 +42,8 @@ class ErrorCode(StrEnum):
     """The first request with this ``Idempotency-Key`` is still under way. Try again in a moment."""
     GEN_PAYLOAD_TOO_LARGE = "GEN_PAYLOAD_TOO_LARGE"
     """The body is too large."""
+    GEN_BODY_TOO_SLOW = "GEN_BODY_TOO_SLOW"
+    """The body did not come in time. Nothing was accepted. Send the request again, over a new connection."""
     GEN_UNSUPPORTED_MEDIA_TYPE = "GEN_UNSUPPORTED_MEDIA_TYPE"
     """The body is not JSON."""
     GEN_INTERNAL = "GEN_INTERNAL"

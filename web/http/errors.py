@@ -28,6 +28,7 @@ STATUS: dict[ErrorCode, int] = {
     ErrorCode.GEN_IDEMPOTENCY_KEY_REUSED: 409,
     ErrorCode.GEN_IDEMPOTENCY_IN_PROGRESS: 409,
     ErrorCode.GEN_PAYLOAD_TOO_LARGE: 413,
+    ErrorCode.GEN_BODY_TOO_SLOW: 408,
     ErrorCode.GEN_UNSUPPORTED_MEDIA_TYPE: 415,
     ErrorCode.GEN_FOREIGN_HOST: 421,
     ErrorCode.GEN_FOREIGN_ORIGIN: 403,
@@ -138,6 +139,10 @@ def _http_error(error: HTTPException) -> Response:
         return error_response(
             ErrorCode.GEN_PAYLOAD_TOO_LARGE, f"the body is larger than {request.max_content_length} bytes"
         )
+    if error.code == 408:
+        response = error_response(ErrorCode.GEN_BODY_TOO_SLOW, "the body did not come in time; send the request again")
+        response.headers["Connection"] = "close"
+        return response
     if isinstance(error, MethodNotAllowed):
         return _no_method(sorted(set(error.valid_methods or ()) - {"OPTIONS"}))
     if error.code == 404:

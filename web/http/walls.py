@@ -62,9 +62,8 @@ def wall(app: Flask, allowed: Collection[str]) -> Callable[[], Response | None]:
 def _read_in_two_ways(environ: dict[str, Any]) -> str | None:
     """Name a header that a proxy in front of us may have read in another way than we do, or return None.
 
-    The server joins the values of a repeated header by commas. It keeps a ``Content_Type`` beside the ``Content-Type``, and
-    takes out the length when there is a ``Transfer-Encoding``, so both together show a ``Transfer_Encoding``. It cannot tell
-    ``X_Blnk_Key`` from ``X-Blnk-Key``.
+    The gateway joins the values of a repeated header by commas, and drops one with an underscore in its name. Granian takes
+    out the length when there is a ``Transfer-Encoding``. Another server keeps a ``Content_Type`` beside the ``Content-Type``.
     """
     if "HTTP_CONTENT_LENGTH" in environ:
         return "Content-Length"

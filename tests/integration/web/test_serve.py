@@ -1,6 +1,5 @@
 """The web server under faults: what one web process, one client or one main process does costs the others nothing."""
 
-import json
 import os
 import signal
 import socket
@@ -19,7 +18,8 @@ import requests
 from tests.harness.serving import ROOT, WITHIN_S, Served, fed_slowly, load
 from tests.harness.stub_app import FAILS
 
-SLOW = 100
+SLOW = 1000
+LARGE = b"Content-Length: 100000"
 
 
 @pytest.fixture(scope="module")
@@ -84,19 +84,22 @@ def test_a_web_process_that_is_stuck_in_python_is_replaced(served: Served) -> No
     "start",
     [
         b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n",
-        b"POST /missing HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n",
+        b"POST /body HTTP/1.1\r\nHost: x\r\n" + LARGE + b"\r\n\r\n",
+        b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST /missing HTTP/1.1\r\nHost: x\r\n" + LARGE + b"\r\n\r\n",
         b"POST /body HTTP/1.1\r\nHo",
+        b"",
     ],
-    ids=["bodies", "refused bodies", "heads"],
+    ids=["bodies", "large bodies", "chunks", "refused bodies", "heads", "silent connections"],
 )
-def test_a_hundred_slow_clients_do_not_take_the_service_away(served: Served, start: bytes) -> None:
+def test_a_thousand_slow_clients_do_not_take_the_service_away(served: Served, start: bytes) -> None:
     with fed_slowly([served.connect(start) for _ in range(SLOW)]):
         for _ in range(20):
             assert served.get("/pid", timeout_s=20)
         assert requests.post(f"http://127.0.0.1:{served.port}/body", b"quick", timeout=20).text == "5"
 
 
-@pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("framing", [LARGE.decode(), "Transfer-Encoding: chunked"])
 def test_a_slow_upload_to_a_missing_route_is_answered_at_once(served: Served, framing: str) -> None:
     with served.connect(f"POST /missing HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n".encode()) as client:
         assert client.recv(4096).startswith(b"HTTP/1.1 404 ")
@@ -109,11 +112,11 @@ def test_the_connection_of_a_refused_upload_can_be_used_again(served: Served) ->
             answer.read()
             return answer.status
 
-    with served.connect(b"POST /missing HTTP/1.1\r\nHost: x\r\nContent-Length: 4000\r\n\r\n") as client:
+    with served.connect(b"POST /missing HTTP/1.1\r\nHost: x\r\n" + LARGE + b"\r\n\r\n") as client:
         assert status(client) == 404
         for _ in range(4):
             time.sleep(0.1)
-            client.sendall(b"x" * 1000)
+            client.sendall(b"x" * 25_000)
         client.sendall(b"GET /pid HTTP/1.1\r\nHost: x\r\n\r\n")
         assert status(client) == 200
 
@@ -173,18 +176,6 @@ def test_a_length_beside_chunks_is_dropped_and_the_connection_ends(served: Serve
         while data := client.recv(4096):
             answer += data
     assert b"CONTENT_LENGTH" not in answer and b"chunked" in answer
-
-
-def test_the_server_shows_repeated_headers_as_the_walls_expect_them(served: Served) -> None:
-    head = (
-        b"POST /environ HTTP/1.1\r\nHost: a\r\nHost: b\r\nContent-Length: 5\r\nContent_Length: 3\r\nContent_Type: c\r\n"
-    )
-    with served.connect(head + b"Transfer_Encoding: chunked\r\n\r\nhello") as client, HTTPResponse(client) as answer:
-        answer.begin()
-        shown = json.loads(answer.read())
-    assert shown["HTTP_HOST"] == "a,b"
-    assert (shown["CONTENT_LENGTH"], shown["HTTP_CONTENT_LENGTH"], shown["HTTP_CONTENT_TYPE"]) == ("5", "3", "c")
-    assert shown["HTTP_TRANSFER_ENCODING"] == "chunked"
 
 
 def test_an_answer_is_streamed(served: Served) -> None:

@@ -124,7 +124,7 @@ def test_a_body_is_json_and_says_so(api: Api, path: str) -> None:
     ],
 )
 def test_a_header_that_can_be_read_in_two_ways_is_refused(api: Api, environ: dict[str, str], name: str) -> None:
-    """The server shows repeated headers, and those with an underscore, in this way (test_serve.py)."""
+    """The gateway joins repeated headers in this way, and drops those with an underscore (test_gateway.py). Others keep both."""
     detail = refused(api.client.get("/transactions", environ_overrides=environ), 400, "GEN_BAD_REQUEST")
     assert detail["message"].startswith(f"{name} is there twice")
 

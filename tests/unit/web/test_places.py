@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -32,9 +33,8 @@ class Client:
 
 def call(places: Places, path: str, **environ: Any) -> tuple[str, bytes]:
     statuses: list[str] = []
-    answer = places(
-        {"PATH_INFO": path, "REQUEST_METHOD": "POST", **environ}, lambda status, *_: statuses.append(status)
-    )
+    given = {"PATH_INFO": path, "REQUEST_METHOD": "POST", "wsgi.input": BytesIO(), **environ}
+    answer = places(given, lambda status, *_: statuses.append(status))
     return statuses[0], b"".join(answer)
 
 
