@@ -18,7 +18,7 @@ from werkzeug.routing import BaseConverter
 from core.base import tracing
 from core.base.actors import ANONYMOUS, MASTER, NOBODY, Actor, bind, unbind
 from core.base.errors import ErrorCode
-from core.doors.loopback import is_loopback_address
+from core.base.setting_values import Network
 from core.keys.ring import KeyRing, Unusable
 from web import (
     api_keys,
@@ -38,7 +38,7 @@ from web import (
     transactions,
     verification,
 )
-from web.http import errors, openapi, operations, parameters, rates, rights, walls, wire
+from web.http import errors, openapi, operations, parameters, proxies, rates, rights, walls, wire
 from web.http.lean import Lean, NoSessions
 from web.places import PROCESSES, Places
 from web.service import start
@@ -90,7 +90,7 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
         app.before_request(lambda: rates.check(bucket, open_paths))
     app.before_request(parameters.check)
     places = app.extensions["places"] = Places(app.wsgi_app)
-    app.wsgi_app = _with_headers(places)  # type: ignore[method-assign,assignment]
+    app.wsgi_app = _with_headers(places, ledger.trusted_proxies)  # type: ignore[method-assign,assignment]
     return app
 
 
@@ -134,7 +134,7 @@ def _key_check(
             return rights.refusal(found, table, known)
         if found is Unusable.LAPSED:
             return errors.error_response(ErrorCode.AUTH_EXPIRED_API_KEY, "API key is expired or revoked")
-        if wait_s := guesses.wait_s(request.environ.get("REMOTE_ADDR", "")):
+        if wait_s := guesses.wait_s(proxies.client_address(request.environ)):
             return rates.too_many("too many wrong keys came from this address", wait_s)
         return errors.error_response(ErrorCode.AUTH_INVALID_API_KEY, "Invalid API key")
 
@@ -143,25 +143,28 @@ def _key_check(
 
 def _refuse_others() -> Response | None:
     """Answer only this machine. Without a key, ``web.serve`` listens on loopback alone, but another server may not."""
-    if is_loopback_address(request.environ.get("REMOTE_ADDR", "")):
+    if proxies.is_from_this_machine(request.environ):
         bind(ANONYMOUS)
         return None
     text = "the service has no key, so it answers its own machine alone: set PACIOLI_SECRET_KEY"
     return errors.error_response(ErrorCode.AUTH_MISSING_API_KEY, text)
 
 
-def _with_headers(wsgi: Wsgi) -> Wsgi:
+def _with_headers(wsgi: Wsgi, trusted: tuple[Network, ...]) -> Wsgi:
     """Add the headers that every answer has, and a request ID. The caller's own ID is kept if it is well-formed.
 
     The ID is in each log line of the request. A slow request has a line of its own, and at the level debug every request has.
     """
 
     every = logger.is_enabled_for(logging.DEBUG)
+    believed = proxies.Proxies(trusted)
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         given = environ.get("HTTP_X_REQUEST_ID", "")
         request_id = given if given and _REQUEST_ID.fullmatch(given) else str(uuid7())
         environ[wire.REQUEST_ID] = request_id
+        if trusted:
+            environ[proxies.CLIENT] = believed.client(environ)
         bind_contextvars(request_id=request_id)
         before = bind(NOBODY)
         started = time.perf_counter()
@@ -208,6 +211,7 @@ def _log(environ: Mapping[str, Any], status: str, took_s: float) -> None:
         "a request was slow" if is_slow else "request",
         method=environ["REQUEST_METHOD"],
         path=environ.get("PATH_INFO", "")[:200],
+        address=proxies.client_address(environ),
         status=status[:3],
         took_ms=round(took_s * 1000, 1),
     )

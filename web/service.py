@@ -16,7 +16,7 @@ import celeryconfig
 from core.base import logs, tracing
 from core.base.db import connect
 from core.base.secrets import Secret
-from core.base.setting_values import Rate
+from core.base.setting_values import Network, Rate
 from core.base.settings import Settings, SettingsError, open_files, read
 from core.doors import clients
 from core.doors.identity import Identity
@@ -66,6 +66,7 @@ class Service:
     probe: Probe
     prober: Prober
     allowed_hosts: frozenset[str]
+    trusted_proxies: tuple[Network, ...]
     rate: Rate | None
     mint: Mint | None
     """What keys are made with. None in a service without a key."""
@@ -134,6 +135,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
         probe,
         prober,
         settings.allowed_hosts or frozenset(),
+        settings.trusted_proxies or (),
         settings.rate,
         mint,
         KeyRing(engine, mint.pepper) if mint is not None else None,

@@ -4,6 +4,7 @@ Each function raises ValueError with the end of a sentence that begins with the 
 """
 
 import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import pairwise
 
 from msgspec import Struct
@@ -57,6 +58,20 @@ def host_names(text: str) -> frozenset[str]:
                 f"has {name!a}, which is no host name such as ledger.example.com: leave out scheme and port"
             )
     return names
+
+
+Network = IPv4Network | IPv6Network
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Read addresses and networks with commas between them."""
+    found = []
+    for each in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            found.append(ip_network(each))
+        except ValueError:
+            raise ValueError(f"has {each!a}, which is no address or network such as 10.0.0.0/8") from None
+    return tuple(found)
 
 
 class Rate(Struct, frozen=True):

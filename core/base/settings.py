@@ -220,6 +220,16 @@ class Settings(Struct, frozen=True, kw_only=True):
             parse=setting_values.host_names,
         ),
     ]
+    trusted_proxies: Annotated[
+        tuple[setting_values.Network, ...] | None,
+        Variable(
+            name="PACIOLI_TRUSTED_PROXIES",
+            meaning="The addresses or networks of reverse proxies, with commas between them: `10.0.0.0/8,::1`. What they say "
+            "about the address of a client, in `X-Forwarded-For` or `Forwarded`, counts for wrong keys and in the log. Nobody "
+            "else is believed.",
+            parse=setting_values.networks,
+        ),
+    ]
     rate: Annotated[
         setting_values.Rate | None,
         Variable(
