@@ -32,8 +32,11 @@ OVERDUE_S = 1.0
 VERIFIED = 100_000
 """One task verifies so many rows of the log, which takes some seconds."""
 
-TOGETHER = 500
-"""A worker decides up to so many postings of all queues in one commit. With more, it drains its own queue alone."""
+TOGETHER = 5_000
+"""A worker decides up to so many postings of all queues in one commit. With more, it drains its own queue alone.
+
+A backlog of some bulks over eight queues takes one commit in place of eleven, which costs a third less for each row.
+"""
 
 
 SNAPSHOT_FOR_S = 5.0
