@@ -86,6 +86,8 @@ def answer_at_once(ledger: Service, submission: Submission, asked: TransactionRe
         queue=accepted.queue,
         accepted_at=accepted.accepted_at,
         digest=accepted.digest,
+        actor=submission.asker_of(draft),
+        part=str(submission.actor.part),
     )
     decided = transaction_store.decided_row(row, (source, destination), outcome, immediate.decision.decided_at)
     return wire.answer(_repeating(transaction_of(decided), echo_of(asked)), 201)

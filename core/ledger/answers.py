@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from core.base.actors import current
 from core.base.answers import NO_TIME, Major, Members, Time, encode, major
 from core.base.money import to_text
 from core.base.problems import MAX_LISTED
@@ -159,6 +160,10 @@ class Transaction(Struct, frozen=True, kw_only=True):
     """The sources as they were sent, with the ID of the leg of each if there is one."""
     destinations: list[Leg] | UnsetType = UNSET
     meta_data: Members | UnsetType = UNSET
+    created_by: str | UnsetType = UNSET
+    """The ID of the key that asked for it; master, anonymous or service. A scheduled one has the key that scheduled it."""
+    created_through: str | UnsetType = UNSET
+    """The part of the service that accepted it: web, tick for what was due, funding for a row of a run, or command."""
     sequence: int
     """The position in the order of acceptance, which outcomes follow."""
     rejection: RejectionAnswer | UnsetType = UNSET
@@ -316,6 +321,8 @@ def transaction_of(row: TransactionRow) -> Transaction:
         sources=terms.sources or UNSET,
         destinations=terms.destinations or UNSET,
         meta_data=meta_data,
+        created_by=row.actor or UNSET,
+        created_through=row.part or UNSET,
         sequence=row.seq,
         rejection=UNSET if rejection is None else rejection_of(row),
         inflight_amounts=UNSET if hold is None else Settled(hold.committed, hold.voided, hold.remaining),
@@ -329,6 +336,7 @@ def accepted_of(draft: Draft, accepted: Accepted, asked: TransactionRequest) -> 
     terms = terms_of(row.terms)
     echo = echo_of(asked)
     status = Status.QUEUED if accepted.seq else Status.SCHEDULED
+    actor = current()
     text = to_text(row.amount, row.precision)
     legs = [
         SplitLeg(transaction_id=leg.transaction_id, reference=leg.reference, precise_amount=leg.amount)
@@ -360,6 +368,8 @@ def accepted_of(draft: Draft, accepted: Accepted, asked: TransactionRequest) -> 
         sources=terms.sources or UNSET,
         destinations=terms.destinations or UNSET,
         meta_data=UNSET if row.meta_data is None else Raw(row.meta_data.encode()),
+        created_by=actor.key_id,
+        created_through=str(actor.part) if accepted.seq else UNSET,
         sequence=accepted.seq,
         timeline=[Step(status, accepted.accepted_at)],
         legs=legs or UNSET,

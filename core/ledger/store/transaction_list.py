@@ -386,6 +386,13 @@ TRANSACTIONS = resource(
     ),
     Field("description", Type.TEXT, "The text that the client wrote."),
     Field(
+        "created_by",
+        Type.TEXT,
+        "The id of the key that asked for it.",
+        lambda table: table.c.actor,
+        sort_key=lambda table, _: func.coalesce(table.c.actor, literal_column("''")),
+    ),
+    Field(
         "created_at",
         Type.TIME,
         "When it was accepted.",

@@ -61,6 +61,10 @@ class TransactionRow(NamedTuple):
     """JSON text of ``Terms``."""
     digest: bytes | None
     accepted_at: datetime
+    actor: str | None
+    """The ID of the key that asked for it. None in rows from before there were keys."""
+    part: str | None
+    """The part of the service that accepted it; None as well where it waits for its date."""
     outcome: int | None
     """Number of the outcome's status; None while undecided."""
     decided_amount: int | None
@@ -162,6 +166,8 @@ def decided_row(
         terms=row.terms,
         digest=row.digest,
         accepted_at=row.accepted_at,
+        actor=row.actor,
+        part=row.part,
         outcome=STATUS_NUMBERS[outcome.status],
         decided_amount=outcome.amount,
         reason=None,
@@ -225,7 +231,7 @@ SELECT log.seq, log.id, reference, kind, queue,
            WHEN a.id IS NULL THEN log.meta_data::text
            ELSE (coalesce(log.meta_data::jsonb, '{{}}') || a.meta_data)::text
        END,
-       log.terms::text, log.digest, accepted_at,
+       log.terms::text, log.digest, accepted_at, log.actor, log.part,
        o.status, o.amount, o.reason, o.rejection, coalesce(o.decided_at, l.decided_at),
        h.amount, h.committed, h.voided, h.settled_at, l.status, l.settled_at
 {_FROM}
@@ -241,7 +247,7 @@ SELECT 0, w.id, reference, kind, NULL,
            WHEN a.id IS NULL THEN w.meta_data::text
            ELSE (coalesce(w.meta_data::jsonb, '{}') || a.meta_data)::text
        END,
-       w.terms::text, NULL, scheduled_at,
+       w.terms::text, NULL, scheduled_at, w.actor, NULL,
        NULL, NULL, NULL, NULL, NULL,
        NULL, NULL, NULL, cancelled_at, NULL, NULL
 FROM scheduled AS w

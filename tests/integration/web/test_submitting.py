@@ -57,6 +57,8 @@ def test_the_answer_to_a_submission_has_blnks_fields(api: Api) -> None:
         "scheduled_for": ZERO_TIME,
         "inflight_expiry_date": ZERO_TIME,
         "inflight_commit_date": ZERO_TIME,
+        "created_by": "anonymous",
+        "created_through": "web",
         "sequence": 1,
         "timeline": [],
     }

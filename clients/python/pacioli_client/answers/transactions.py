@@ -96,6 +96,8 @@ class Transaction(Struct, frozen=True, kw_only=True):
     sources: list[KeptShare] | UnsetType = UNSET
     destinations: list[KeptShare] | UnsetType = UNSET
     meta_data: dict[str, Any] | UnsetType | None = UNSET
+    created_by: str | UnsetType = UNSET
+    created_through: str | UnsetType = UNSET
     sequence: int
     """Its position in the order of acceptance; 0 while it waits for its date."""
     rejection: Rejection | UnsetType = UNSET
