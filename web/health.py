@@ -53,6 +53,8 @@ class Checks(Struct, frozen=True, kw_only=True):
     """Whether the clocks of all hosts agree with the database's."""
     verification: Part
     """Whether the last verification was sound, and is not too old."""
+    notary: Part
+    """Whether the notary signs what is new."""
     threads: Part
     """Whether the threads of this web process do their work."""
     disk: Part
@@ -77,7 +79,7 @@ class Alive(Struct, frozen=True, kw_only=True):
     reason: str | UnsetType = UNSET
 
 
-_DEPENDS_ON_DATABASE = ("workers", "ticks", "queues", "clocks", "verification", "append")
+_DEPENDS_ON_DATABASE = ("workers", "ticks", "queues", "clocks", "verification", "notary", "append")
 
 
 @blueprint.get("/health")
@@ -158,6 +160,7 @@ def _checks(ledger: Service, troubles: list[Trouble]) -> Checks:
         oldest_queued_age_s=None if oldest_age_s is None else round(oldest_age_s, 3),
         clocks=of("clocks"),
         verification=of("verification"),
+        notary=of("notary"),
         threads=of("threads"),
         disk=of("disk"),
     )

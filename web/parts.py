@@ -5,7 +5,7 @@ from msgspec import Struct
 
 from core.base.answers import Time
 from core.upkeep.heartbeats import Heartbeat
-from core.upkeep.probes import Ticked, Verified
+from core.upkeep.probes import Sealed, Ticked, Verified
 from web.http import wire
 from web.http.operations import operation
 from web.service import service
@@ -66,6 +66,18 @@ class LastVerification(Struct, frozen=True, kw_only=True):
     """The problems that still count. They are those of the newest unsound verification."""
 
 
+class LastSeal(Struct, frozen=True, kw_only=True):
+    """The newest seal of the notary, which signs how far the log is."""
+
+    number: int
+    at: Time
+    ago_s: float
+    last_sequence: int
+    """The last row of the log that is sealed."""
+    unsealed: int
+    """The number of rows of the log that are not sealed yet."""
+
+
 class Parts(Struct, frozen=True, kw_only=True):
     """What the parts of the service last recorded about themselves."""
 
@@ -74,6 +86,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     processes: list[Process]
     ticks: list[TickDone]
     verification: LastVerification | None
+    seal: LastSeal | None
 
 
 @blueprint.get("/parts")
@@ -86,13 +99,14 @@ def read() -> Response:
     """
     facts = service().probe.facts
     if facts is None:
-        return wire.answer(Parts(known=False, processes=[], ticks=[], verification=None))
+        return wire.answer(Parts(known=False, processes=[], ticks=[], verification=None, seal=None))
     return wire.answer(
         Parts(
             known=True,
             processes=[_process(each) for each in facts.heartbeats],
             ticks=[_tick(each) for each in facts.ticks],
             verification=None if facts.verified is None else _verification(facts.verified),
+            seal=None if facts.sealed is None else _seal(facts.sealed),
         )
     )
 
@@ -119,6 +133,16 @@ def _process(one: Heartbeat) -> Process:
 def _tick(one: Ticked) -> TickDone:
     ago_s = None if one.late_s is None else round(one.late_s, 1)
     return TickDone(name=one.name, at=one.at, ago_s=ago_s, by=one.by)
+
+
+def _seal(one: Sealed) -> LastSeal:
+    return LastSeal(
+        number=one.number,
+        at=one.at,
+        ago_s=round(one.age_s, 1),
+        last_sequence=one.last_seq,
+        unsealed=one.unsealed,
+    )
 
 
 def _verification(one: Verified) -> LastVerification:

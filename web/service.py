@@ -63,6 +63,7 @@ class Service:
     announce: Announce
     secret_key: Secret[str] | None
     chain_key: Secret[bytes] | None
+    notary_public_key: frozenset[str]
     probe: Probe
     prober: Prober
     allowed_hosts: frozenset[str]
@@ -132,6 +133,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
         announce,
         settings.secret_key,
         settings.chain_key,
+        settings.notary_public_key or frozenset(),
         probe,
         prober,
         settings.allowed_hosts or frozenset(),

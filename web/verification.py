@@ -7,6 +7,7 @@ from flask import Blueprint, Response, request
 from core.base.errors import ErrorCode, InvalidRequest, TransientError
 from core.verification import results
 from core.verification.answers import Verification, verification_of
+from core.verification.sealed import Known
 from core.verification.verify import verify_since_checkpoint
 from web.http import parameters, wire
 from web.http.operations import operation
@@ -46,7 +47,10 @@ def verify() -> Response:
     try:
         ledger = service()
         report = verify_since_checkpoint(
-            ledger.engine, key=ledger.chain_key.reveal() if ledger.chain_key else None, limit=VERIFIED
+            ledger.engine,
+            key=ledger.chain_key.reveal() if ledger.chain_key else None,
+            known=Known(keys=ledger.notary_public_key),
+            limit=VERIFIED,
         )
     finally:
         _busy.release()

@@ -28,6 +28,7 @@ from core.base.settings import open_files
 from core.doors import clients, metrics
 from core.doors.identity import Identity
 from core.doors.notes import Notes
+from core.verification.sealed import Known
 from worker import envelopes
 from worker.children import Children
 from worker.ledger_task import LedgerTask
@@ -46,6 +47,11 @@ children = Children()
 def chain_key() -> bytes | None:
     """Return the key that signs checkpoints."""
     return SETTINGS.chain_key.reveal() if SETTINGS.chain_key is not None else None
+
+
+def known() -> Known:
+    """Return what is known of the notary's seals outside the database."""
+    return Known(keys=SETTINGS.notary_public_key or frozenset())
 
 
 @cache

@@ -21,7 +21,7 @@ from core.verification import checkpoints, results, slices
 from core.verification.report import Report
 from core.verification.verify import verify_since_checkpoint
 from worker import ticking
-from worker.app import announce, answer, app, chain_key, engine, notary
+from worker.app import announce, answer, app, chain_key, engine, known, notary
 from worker.bells import send, send_alone
 
 logger = structlog.get_logger()
@@ -112,7 +112,7 @@ def snapshot(size: int = history.BATCH, after: int = 0) -> None:
 def verify() -> None:
     """Verify the log after the last checkpoint, and write the next one if it is sound. Another task goes on."""
     began = time.monotonic()
-    report = verify_since_checkpoint(engine(), key=chain_key(), limit=VERIFIED)
+    report = verify_since_checkpoint(engine(), key=chain_key(), known=known(), limit=VERIFIED)
     results.record(engine(), results.Kind.CHECKPOINT, report, time.monotonic() - began)
     if not report.ok:
         _tell_damage(report)

@@ -156,6 +156,33 @@ def chain_key(text: str) -> bytes:
     return key
 
 
+def notary_key(text: str) -> bytes:
+    """Read the private key of the notary from its hexadecimal digits."""
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise ValueError("must be 64 hexadecimal digits, such as `openssl rand -hex 32` prints")
+    return key
+
+
+def public_keys(text: str) -> frozenset[str]:
+    """Read public keys of notaries, with commas between them."""
+    keys = frozenset(key.strip().lower() for key in text.split(",") if key.strip())
+    for key in keys:
+        if not re.fullmatch(r"[0-9a-f]{64}", key):
+            raise ValueError(f"must be 64 hexadecimal digits, such as `pacioli notary key` prints, not {key!a}")
+    return keys
+
+
+def web_address(text: str) -> str:
+    """Check the address of a web service."""
+    if not re.match(r"https?://[^\s/]+", text):
+        raise ValueError("is not a URL such as https://example.com/seals")
+    return text
+
+
 def api_key(text: str) -> str:
     """Check the key that requests must carry. The error does not repeat it.
 

@@ -136,8 +136,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         Secret[str] | None,
         Variable(
             name="PACIOLI_NOTARY_URL",
-            meaning="The same database for the role that alone adds checkpoints. Workers and `verify` need it. When it is not "
-            "set, they use DATABASE_URL.",
+            meaning="The same database for the role that alone adds checkpoints and seals. The notary, workers and `verify` need "
+            "it. When it is not set, they use DATABASE_URL.",
             parse=setting_values.database,
             has_password=True,
         ),
@@ -247,6 +247,57 @@ class Settings(Struct, frozen=True, kw_only=True):
             "`chain.key` in the data folder. Keep a copy elsewhere.",
             parse=setting_values.chain_key,
             is_secret=True,
+        ),
+    ]
+    notary_key: Annotated[
+        Secret[bytes] | None,
+        Variable(
+            name="PACIOLI_NOTARY_KEY",
+            meaning="The private key of the notary, 64 hexadecimal digits, which no other process may have. `pacioli up` makes "
+            "one, `notary.key` in the data folder. It can be replaced while the notary runs if it is in a file.",
+            parse=setting_values.notary_key,
+            is_secret=True,
+        ),
+    ]
+    notary_public_key: Annotated[
+        frozenset[str] | None,
+        Variable(
+            name="PACIOLI_NOTARY_PUBLIC_KEY",
+            meaning="The public key of the notary, as `pacioli notary key` prints it, by which verifications check seals. Keep "
+            "it outside the database. When it is not set, the key of the first seal is believed.",
+            parse=setting_values.public_keys,
+        ),
+    ]
+    notary_file: Annotated[
+        str | None,
+        Variable(
+            name="PACIOLI_NOTARY_FILE",
+            meaning="The file to which the notary appends each seal, and from which it knows its last one when it starts. Keep "
+            "it where nobody can write who can write the database. `pacioli up` has `seals.jsonl` in the data folder.",
+        ),
+    ]
+    notary_syslog: Annotated[
+        str | None,
+        Variable(
+            name="PACIOLI_NOTARY_SYSLOG",
+            meaning="Where the notary publishes the hash of each seal as a line of syslog: `/dev/log`, or `host:514` over UDP.",
+        ),
+    ]
+    notary_webhook: Annotated[
+        str | None,
+        Variable(
+            name="PACIOLI_NOTARY_WEBHOOK",
+            meaning="A URL to which the notary posts each seal.",
+            parse=setting_values.web_address,
+        ),
+    ]
+    notary_timestamps: Annotated[
+        str | None,
+        Variable(
+            name="PACIOLI_NOTARY_TIMESTAMPS",
+            meaning="The URL of a time stamp authority (RFC 3161), which the notary asks for a stamp of a seal once an hour. The "
+            "stamps are in PACIOLI_NOTARY_FILE too.",
+            parse=setting_values.web_address,
         ),
     ]
     precision_check: Annotated[

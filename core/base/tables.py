@@ -343,6 +343,18 @@ Index(
     postgresql_where=text("ends_at IS NULL"),
 )
 
+seals = Table(
+    "seals",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_seq", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("statement", Text, nullable=False, comment="JSON text, exactly as it was signed"),
+    Column("signature", Text, nullable=False),
+    Column("made_at", Timestamp, nullable=False, server_default=text("clock_timestamp()")),
+)
+Index("seals_last_seq_idx", seals.c.last_seq, seals.c.number)
+
 funding_jobs = Table(
     "funding_jobs",
     metadata,

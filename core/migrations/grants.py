@@ -63,6 +63,7 @@ APP: Mapping[str, Rights] = {
     "checkpoints": Rights(),
     "api_keys": Rights(insert=True, update=("last_used_at", "revoked_at")),
     "api_key_secrets": Rights(insert=True, update=("ends_at",)),
+    "seals": Rights(),
     "funding_jobs": Rights(insert=True, update=("status", "next_due", "runs_made", "skipped")),
     "funding_rows": Rights(insert=True, update=("destination", "amount"), delete=True),
     "funding_runs": Rights(
@@ -98,6 +99,15 @@ APP: Mapping[str, Rights] = {
 
 NOTARY: Mapping[str, Rights] = {
     "checkpoints": Rights(insert=("heads", "signature", "at")),
+    "seals": Rights(insert=("number", "first_seq", "last_seq", "statement", "signature")),
+    "heartbeats": Rights(insert=True, update=("at", "part", "host", "clock_off_s", "state"), delete=True),
+    "log": Rights(),
+    "outcomes": Rights(),
+    "queues": Rights(),
+    "balances": Rights(),
+    "ledgers": Rights(),
+    "identity": Rights(),
+    "audit": Rights(),
     VERSION: Rights(),
 }
 

@@ -50,6 +50,8 @@ class State(Struct, frozen=True, kw_only=True):
     dropped: int = 0
     """The number of messages that were no messages of ours, and were dropped."""
     children: list[Child] = []
+    problem: str | None = None
+    """Why a notary signs nothing more, or cannot publish."""
 
 
 class Heartbeat(NamedTuple):
@@ -57,7 +59,7 @@ class Heartbeat(NamedTuple):
 
     name: str
     part: str
-    """``web``, ``worker`` or ``beat``."""
+    """``web``, ``worker``, ``beat`` or ``notary``."""
     host: str
     age_s: float
     clock_off_s: float

@@ -33,6 +33,19 @@ class Verified(NamedTuple):
     unsound_at: datetime | None
 
 
+class Sealed(NamedTuple):
+    """The newest seal of the notary."""
+
+    number: int
+    at: datetime
+    age_s: float
+    last_seq: int
+    unsealed: int
+    """The number of rows of the log after it."""
+    unsealed_s: float
+    """The time since the first of these rows was accepted; 0 when there is none."""
+
+
 # The rows do not fit into 64 kB, so they go to a file. That needs room on the disk where the tables grow too, while a
 # heartbeat alone only changes a page that is there already.
 _NEEDS_ROOM = """
@@ -70,6 +83,22 @@ _VERIFIED = """
         ) AS last
         WHERE problem_count > 0
     ) AS unsound
+"""
+
+# Three probes of indexes.
+_SEALED = """
+    SELECT
+        number,
+        made_at,
+        extract(epoch FROM clock_timestamp() - made_at)::float,
+        last_seq,
+        greatest(coalesce((SELECT max(seq) FROM log), 0) - last_seq, 0),
+        coalesce(
+            (SELECT extract(epoch FROM clock_timestamp() - accepted_at)::float FROM log WHERE seq = last_seq + 1), 0
+        )
+    FROM seals
+    ORDER BY number DESC
+    LIMIT 1
 """
 
 _LEDGER_AGE = """
@@ -114,6 +143,12 @@ def wait_for_locks(conn: Connection, seconds: float) -> None:
 def ticks(conn: Connection) -> list[Ticked]:
     """List the kinds of ticks that were ever done."""
     return [Ticked(*row) for row in driver(conn).execute(_TICKS)]
+
+
+def sealed(conn: Connection) -> Sealed | None:
+    """Read the newest seal; None when there is none."""
+    row = driver(conn).execute(_SEALED).fetchone()
+    return None if row is None else Sealed(*row)
 
 
 def verified(conn: Connection) -> Verified | None:

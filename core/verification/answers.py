@@ -1,6 +1,6 @@
 """The answer of a verification, and the function that makes it from a report."""
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from core.base.answers import Time
 from core.verification.report import Problem, Report, RowWarning
@@ -12,6 +12,19 @@ class CheckpointUsed(Struct, frozen=True, kw_only=True):
     id: int
     sequence: int
     at: Time
+
+
+class SealChecked(Struct, frozen=True, kw_only=True):
+    """The newest valid seal of the notary."""
+
+    number: int
+    sequence: int
+    """The rows of the log up to it are sealed."""
+    at: str
+    key: str
+    """The public key that it was checked by."""
+    pinned: bool
+    """Whether the service knows that key from elsewhere than the database."""
 
 
 class Verification(Struct, frozen=True, kw_only=True):
@@ -41,13 +54,15 @@ class Verification(Struct, frozen=True, kw_only=True):
     """The checkpoint that the verification went on from, or the newest valid one when it read everything."""
     signed: bool
     """True when the checkpoint has a signature and the signature was checked with the key."""
+    sealed: SealChecked | None
+    """How far the notary has sealed the log; null when it has not."""
     note: str | UnsetType = UNSET
     """How to go on when the verification is not complete."""
 
 
 def verification_of(report: Report, note: str | None = None) -> Verification:
     """Make the answer from a report. ``note`` says how to go on."""
-    used = report.checkpoint
+    used, sealed = report.checkpoint, report.sealed
     return Verification(
         ok=report.ok,
         from_sequence=report.from_sequence,
@@ -65,5 +80,6 @@ def verification_of(report: Report, note: str | None = None) -> Verification:
         warnings=report.warnings,
         checkpoint=None if used is None else CheckpointUsed(id=used.id, sequence=used.heads.sequence, at=used.at),
         signed=used is not None and used.signed,
+        sealed=None if sealed is None else SealChecked(**structs.asdict(sealed)),
         note=UNSET if note is None else note,
     )

@@ -63,6 +63,12 @@ def newest(conn: Connection, limit: int) -> list[CheckpointRow]:
     return list(map(CheckpointRow._make, rows.fetchall()))
 
 
+def signature_of(conn: Connection, id: int) -> str | None:
+    """Return the signature of a checkpoint; None when there is no such one."""
+    row = driver(conn).execute("SELECT signature FROM checkpoints WHERE id = %s", (id,)).fetchone()
+    return None if row is None else row[0]
+
+
 def every(conn: Connection) -> Iterator[CheckpointRow]:
     """Yield every checkpoint, oldest first, through a server-side cursor."""
     with driver(conn).cursor("every_checkpoint") as cursor:

@@ -40,6 +40,19 @@ class RowWarning(Struct, frozen=True):
         return f"{self.table}, {self.key}, {self.what}: {self.message}"
 
 
+class SealUsed(Struct, frozen=True, kw_only=True):
+    """The newest seal of the notary that is valid."""
+
+    number: int
+    sequence: int
+    """Rows of the log up to it are sealed."""
+    at: str
+    key: str
+    """The public key by which it was checked."""
+    pinned: bool
+    """Whether that key is known from elsewhere, or was named by one that is."""
+
+
 @dataclass
 class Report:
     """The counts of rows read, and the problems found. The parts of a verification add to it as they go."""
@@ -63,6 +76,8 @@ class Report:
     """True when the log was read to its end."""
     checkpoint: Checkpoint | None = None
     """The newest valid checkpoint from before the verification."""
+    sealed: SealUsed | None = None
+    """The newest valid seal."""
     reached: Heads = NOTHING
     """The newest heads at which everything was decided. They become a checkpoint if nothing is wrong."""
 

@@ -18,17 +18,23 @@ from core.verification.continuation import Continuation
 from core.verification.old_names import warn_of_old_names
 from core.verification.replay import Replay
 from core.verification.report import Report, TellProgress
+from core.verification.sealed import Known, check_seals
 from core.verification.walk import Walk
+
+NOTHING_KNOWN = Known()
 
 
 def silent(what: str, done: int, of: int) -> None:
     """Report no progress."""
 
 
-def verify_all(engine: Engine, *, key: bytes | None = None, progress: TellProgress = silent) -> Report:
+def verify_all(
+    engine: Engine, *, key: bytes | None = None, known: Known = NOTHING_KNOWN, progress: TellProgress = silent
+) -> Report:
     """Verify the whole ledger in one snapshot, and return a report of every problem.
 
-    ``key`` is the key that signs checkpoints. Without it their signatures are not checked.
+    ``key`` is the key that signs checkpoints. Without it their signatures are not checked. ``known`` is what is known of the
+    notary's seals from outside.
 
     Raises:
         TransientError: the database went away.
@@ -38,6 +44,7 @@ def verify_all(engine: Engine, *, key: bytes | None = None, progress: TellProgre
         replay = Replay(conn, report)
         valid = _valid_checkpoints(conn, report, key)
         Walk(conn, report, progress, replay, NOTHING).run(checkpoints=valid)
+        check_seals(conn, report, known, all_of_them=True)
         compare.compare_balances(conn, report, replay.sums, progress)
         compare.compare_holds(conn, report, replay.holds, progress)
         compare.compare_refunds(conn, report, replay.refunds)
@@ -50,7 +57,12 @@ def verify_all(engine: Engine, *, key: bytes | None = None, progress: TellProgre
 
 
 def verify_since_checkpoint(
-    engine: Engine, *, key: bytes | None = None, limit: int | None = None, progress: TellProgress = silent
+    engine: Engine,
+    *,
+    key: bytes | None = None,
+    known: Known = NOTHING_KNOWN,
+    limit: int | None = None,
+    progress: TellProgress = silent,
 ) -> Report:
     """Verify the log from the newest valid checkpoint on, and stop after ``limit`` rows or a little later.
 
@@ -71,6 +83,7 @@ def verify_since_checkpoint(
         continuation = Continuation(conn, report, since)
         Walk(conn, report, progress, continuation, since).run(limit=limit)
         continuation.check_touched()
+        check_seals(conn, report, known, all_of_them=False)
         compare.check_totals(conn, report)
         compare.check_dates(conn, report)
         check_audit(conn, report, progress, newest=NEWEST)

@@ -21,6 +21,7 @@ from core.verification.chains import Chains
 from core.verification.checkpoints import Checkpoint, Heads
 from core.verification.history_store import HistoryRow, Queue
 from core.verification.report import Report, TellProgress, seq_key, status_text
+from core.verification.sealed import Roots
 from core.verification.splits import Splits
 
 ROWS_AT_A_TIME = 5_000
@@ -52,6 +53,7 @@ class Walk:
         self._waiting = False
         self._splits = Splits(report)
         self._chains = Chains(report, since, self._queues)
+        self._roots = Roots(conn, report, since.sequence)
         report.from_sequence, report.to_sequence, report.reached = self._next_seq, since.sequence, since
 
     def run(self, *, limit: int | None = None, checkpoints: Sequence[Checkpoint] = ()) -> None:
@@ -78,6 +80,7 @@ class Walk:
             self._judge.judge(group)
             for row in group:
                 self._chains.follow(row)
+                self._roots.follow(row)
             self._report.to_sequence = group[-1].seq
         self._splits.close()
         self._chains.warn_of_older()

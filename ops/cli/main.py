@@ -38,6 +38,7 @@ COMMANDS = {
     "top": "ops.cli.top",
     "currencies": "ops.cli.currencies",
     "verify": "ops.cli.verify",
+    "notary": "ops.cli.notary",
     "audit": "ops.cli.audit",
     "snapshot": "ops.cli.upkeep",
     "migrate": "ops.cli.upkeep",

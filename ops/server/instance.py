@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -13,10 +14,13 @@ from pacioli_client import local
 from sqlalchemy import Engine
 
 from core.base.db import LONG_S, connect
-from core.base.setting_values import chain_key
+from core.base.setting_values import chain_key, notary_key
 from core.base.settings import Settings, SettingsError, read
 from core.migrations.fitness import Unfit, refuse_unfit
-from ops.server.keys import CHAIN_KEY_FILE
+from core.notary.published import read_lines
+from core.notary.seals import keypair
+from core.verification.sealed import Known
+from ops.server.keys import CHAIN_KEY_FILE, NOTARY_KEY_FILE, SEALS_FILE
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -124,6 +128,35 @@ def database(data: Path, role: As = As.APP, *, to_migrate: bool = False) -> Iter
         raise Unavailable(str(error)) from None
     finally:
         engine.dispose()
+
+
+_PUBLISHED = 1_000
+"""So many of the newest seals in the data folder are compared without being asked for."""
+
+
+def known_of(data: Path, against: Path | None) -> Known:
+    """Return what is known of the notary's seals outside the database: its public key, and what it has published.
+
+    They come from the setting and from a file, else from the data folder unless DATABASE_URL is set.
+
+    Raises:
+        Unavailable: the key or the file cannot be read.
+    """
+    known = settings()
+    keys = known.notary_public_key or frozenset()
+    is_here = known.database_url is None
+    key_path, seals_path = data / NOTARY_KEY_FILE, data / SEALS_FILE
+    path = against or seals_path
+    try:
+        if not keys and is_here and key_path.exists():
+            keys = frozenset([keypair(notary_key(key_path.read_text().strip())).public])
+        if against is None and not (is_here and seals_path.exists()):
+            return Known(keys=keys)
+        with path.open(errors="replace") as file:
+            lines = list(file) if against else list(deque(file, _PUBLISHED))
+            return Known(keys=keys, published=list(read_lines(lines)))
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"{path}: {error}") from None
 
 
 def chain_key_of(data: Path) -> bytes | None:

@@ -11,6 +11,12 @@ from core.base.setting_values import api_key
 CHAIN_KEY_FILE = "chain.key"
 """This file in the data folder has the key that signs checkpoints, unless PACIOLI_CHAIN_KEY has it."""
 
+NOTARY_KEY_FILE = "notary.key"
+"""This file in the data folder has the private key of the notary, unless PACIOLI_NOTARY_KEY has it."""
+
+SEALS_FILE = "seals.jsonl"
+"""The notary appends its seals to this file in the data folder, unless PACIOLI_NOTARY_FILE names another."""
+
 API_KEY_FILE = "api.key"
 """This file in the data folder has the key that requests need, unless PACIOLI_SECRET_KEY has it."""
 
@@ -20,6 +26,11 @@ PEPPER_FILE = "pepper.key"
 
 
 def new_chain_key() -> str:
+    return secrets.token_hex(32)
+
+
+def new_notary_key() -> str:
+    """Make the seed of an Ed25519 key."""
     return secrets.token_hex(32)
 
 

@@ -1,4 +1,4 @@
-"""The parts of the service that ``pacioli up`` keeps beside Postgres and Redis: web, beat and worker."""
+"""The parts of the service that ``pacioli up`` keeps beside Postgres and Redis: web, beat, worker and notary."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import psutil
 from core.doors.certificates import Certificate, pinned
 from ops.server import role_urls
 from ops.server.embedded import Child, Log
+from ops.server.keys import NOTARY_KEY_FILE, SEALS_FILE
 
 _LIVED_S = 10.0
 
@@ -46,11 +47,26 @@ Parts = Callable[[Options, Mapping[str, str], Log], Sequence[Child]]
 
 
 def service_parts(options: Options, env: Mapping[str, str], log: Log) -> list[Child]:
-    """Make web, beat and worker, in the order of a stop: those that bring work end before the one that does it."""
-    of_others = role_urls.without(env, role_urls.NOTARY)  # Workers alone add checkpoints.
+    """Make web, beat, worker and notary, in the order of a stop: those that bring work end before the one that does it."""
+    notary = Child("notary", notary_command(), env=env_of_notary(options, env), log=log)
+    env = role_urls.without(env, NOTARY_KEY)
+    of_others = role_urls.without(env, role_urls.NOTARY)  # Workers add checkpoints.
     beat = Beat("beat", beat_command(), env=of_others, log=log)
     worker = Worker("worker", worker_command(options.workers), env=env, log=log)
-    return [Web(options, env=of_others, log=log), beat, worker]
+    return [Web(options, env=of_others, log=log), beat, worker, notary]
+
+
+NOTARY_KEY = "PACIOLI_NOTARY_KEY"
+
+
+def env_of_notary(options: Options, env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the notary, which alone has its key. A key in a file stays there, so it can be replaced."""
+    given = os.environ.get(f"{NOTARY_KEY}_FILE")
+    if given or not env.get(NOTARY_KEY):
+        file = given or str(options.data / NOTARY_KEY_FILE)
+        env = {**role_urls.without(env, NOTARY_KEY), f"{NOTARY_KEY}_FILE": file}
+    env = role_urls.without(env, "PACIOLI_SECRET_KEY", "PACIOLI_PEPPER", "PACIOLI_CHAIN_KEY")
+    return {"PACIOLI_NOTARY_FILE": str(options.data / SEALS_FILE), **env}
 
 
 def web_command(listener: socket.socket, certificate: Certificate | None = None) -> list[str]:
@@ -65,6 +81,10 @@ def worker_command(workers: int) -> list[str]:
     quiet = ["-W", "ignore:You're running the worker with superuser privileges"]
     celery = [sys.executable, *quiet, "-m", "celery", "--quiet", "-A", "worker.app", "worker"]
     return [*celery, "--loglevel", "INFO", "--concurrency", str(workers), "--without-mingle", "--without-gossip"]
+
+
+def notary_command() -> list[str]:
+    return [sys.executable, "-m", "ops.cli", "notary", "run"]
 
 
 def beat_command() -> list[str]:

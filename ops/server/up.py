@@ -22,14 +22,24 @@ from filelock import FileLock, Timeout
 from core.base.lines import Lines
 from core.base.logs import is_terminal
 from core.base.secrets import remember
-from core.base.setting_values import api_key, chain_key
+from core.base.setting_values import api_key, chain_key, notary_key
 from core.base.settings import Settings, SettingsError, open_files, read, without_files, without_password
 from core.doors import certificates
 from core.doors.certificates import Certificate
 from core.doors.loopback import is_loopback
+from core.notary.seals import keypair
 from ops.server import private, role_urls
 from ops.server.embedded import Child, Postgres
-from ops.server.keys import API_KEY_FILE, CHAIN_KEY_FILE, PEPPER_FILE, kept, kept_api_key, new_chain_key
+from ops.server.keys import (
+    API_KEY_FILE,
+    CHAIN_KEY_FILE,
+    NOTARY_KEY_FILE,
+    PEPPER_FILE,
+    kept,
+    kept_api_key,
+    new_chain_key,
+    new_notary_key,
+)
 from ops.server.parts import Options, Parts, service_parts
 from ops.server.private import StartError
 from ops.server.private_redis import Redis, broker_fallback, find_redis
@@ -43,6 +53,7 @@ _COLOURS = {
     "web": "green",
     "beat": "magenta",
     "worker": "yellow",
+    "notary": "cyan",
 }
 _BACKLOG = 1024
 _OLD_WEB_GRACE_S = 10.0
@@ -98,7 +109,7 @@ def _known_host(ctx: click.Context, param: click.Parameter, host: str) -> str:
 )
 @click.option("--key-file", type=click.Path(path_type=Path), help="Its private key, in PEM and without a password.")
 def up(host: str, port: int, data: Path, workers: int, **doors: Any) -> None:
-    """Run everything here: Postgres, Redis, web, worker and beat.
+    """Run everything here: Postgres, Redis, web, worker, beat and notary.
 
     A server that DATABASE_URL, REDIS_URL or BROKER_URL names is used, and no private one is started for it. Ctrl-C stops
     everything; the data stays in the data folder, and the next `pacioli up` goes on from there.
@@ -181,6 +192,8 @@ def _supervise(supervisor: Supervisor, options: Options, parts: Parts, migrate: 
             options.data / CHAIN_KEY_FILE, "PACIOLI_CHAIN_KEY", env, new_chain_key, chain_key
         )
         env["PACIOLI_PEPPER"] = _kept_key(options.data / PEPPER_FILE, "PACIOLI_PEPPER", env, new_chain_key, api_key)
+        if not env.get("PACIOLI_NOTARY_PUBLIC_KEY"):
+            env["PACIOLI_NOTARY_PUBLIC_KEY"] = _public_key(options.data, env)
         env["PROMETHEUS_MULTIPROC_DIR"] = _empty_folder(options.data / "metrics")
         if supervisor.finish(Child("migrate", migrate, env=env, log=_print_line)) != 0:
             raise StartError("the migrations failed: see their lines above")
@@ -262,6 +275,12 @@ def _kept_key(
     except (OSError, ValueError) as error:
         raise StartError(f"{where}: {error}") from None
     return text
+
+
+def _public_key(data: Path, env: Mapping[str, str]) -> str:
+    """Find the public key of the notary, by which the other parts check its seals. A key is made if there is none."""
+    text = _kept_key(data / NOTARY_KEY_FILE, "PACIOLI_NOTARY_KEY", env, new_notary_key, notary_key)
+    return keypair(notary_key(text)).public
 
 
 def _certificate(file: Path | None, key: Path | None) -> Certificate | None:

@@ -109,6 +109,7 @@ class Probe:
                     ticks=probes.ticks(conn),
                     oldest_age_s=queue_store.oldest_age_s(conn),
                     verified=probes.verified(conn),
+                    sealed=probes.sealed(conn),
                     losing=probes.losing(conn),
                 )
                 if folder := probes.data_folder(conn):

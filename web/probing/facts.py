@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from core.upkeep.heartbeats import Heartbeat
-from core.upkeep.probes import Ticked, Verified
+from core.upkeep.probes import Sealed, Ticked, Verified
 from core.upkeep.ticks import RATES, Tick
 from web.probing.prober import Severity, Trouble
 
@@ -26,6 +26,9 @@ OLDEST_S = 60
 CLOCK_OFF_S = 1.0
 """How far a host's clock may be off."""
 
+SEAL_LATE_S = 60
+"""The time after which a row that is not sealed is a trouble. The notary seals every ten seconds."""
+
 VERIFY_LATE_S = 3 * RATES[Tick.SLICE].every_s + TICK_LATE_S
 """The age of the last verification at which two were missed. A slice is verified each minute."""
 
@@ -37,6 +40,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     ticks: list[Ticked]
     oldest_age_s: float | None
     verified: Verified | None
+    sealed: Sealed | None = None
     losing: list[str] = []
     """The settings of the server with which a crash of its host loses transactions."""
 
@@ -53,6 +57,7 @@ def judge(facts: Facts, known_for_s: float) -> Iterator[Trouble]:
     yield from _oldest(facts.oldest_age_s)
     yield from _clocks(facts.heartbeats)
     yield from _verification(facts.verified, known_for_s)
+    yield from _notary(facts)
     yield from _durability(facts.losing)
 
 
@@ -131,6 +136,37 @@ def _clocks(heartbeats: list[Heartbeat]) -> Iterator[Trouble]:
             "clocks",
             f"a clock is off from the database's: {hosts}",
             "set the clock of that host, by NTP; only the times in its log are wrong, no decision depends on it",
+        )
+
+
+def _notary(facts: Facts) -> Iterator[Trouble]:
+    """Find that the notary is gone, or signs nothing more. A ledger without a seal has never had one."""
+    notaries = [each for each in facts.heartbeats if each.part == "notary"]
+    alive = [each for each in notaries if each.age_s <= WORKER_SILENT_S]
+    sealed = facts.sealed
+    for each in alive:
+        if each.state is not None and each.state.problem is not None:
+            advice = (
+                "see the log of the notary; when it names a row, keep a copy of the database and run `pacioli verify`"
+            )
+            yield _degraded("notary", f"{each.name}: {each.state.problem}", advice)
+    if sealed is None and not notaries:
+        return
+    newest = "there is no signature" if sealed is None else f"the newest signature is {sealed.age_s:.0f} s old"
+    rows = "" if sealed is None else f", and {sealed.unsealed} rows after it are not signed"
+    if not alive:
+        yield _degraded(
+            "notary",
+            f"no notary was heard of for {WORKER_SILENT_S} s: {newest}{rows}",
+            "start the notary: `pacioli up`, or `pacioli notary run`; nobody can prove what is not signed",
+            since=None if sealed is None else sealed.at,
+        )
+    elif sealed is not None and sealed.unsealed_s > SEAL_LATE_S:
+        yield _degraded(
+            "notary",
+            f"a row has not been signed for {sealed.unsealed_s:.0f} s: {newest}{rows}",
+            "see the log of the notary",
+            since=sealed.at,
         )
 
 

@@ -21,7 +21,7 @@ from core.doors import metrics
 from core.upkeep import figures, heartbeats, probes
 from core.upkeep.figures import Figures
 from core.upkeep.heartbeats import Heartbeat
-from core.upkeep.probes import Ticked, Verified
+from core.upkeep.probes import Sealed, Ticked, Verified
 from web.probing.facts import WORKER_SILENT_S
 
 KEPT_S = 3.0
@@ -87,10 +87,12 @@ class LedgerCollector:
         with reading_within(self._engine, STATEMENT_S) as conn:
             found = figures.read(conn)
             ticks, verified, beats = probes.ticks(conn), probes.verified(conn), heartbeats.every(conn)
+            sealed = probes.sealed(conn)
             unverified_s = probes.ledger_age_s(conn) if verified is None else verified.age_s
         self._add_up()
         sums = None if self._sums_at is None else (self._sums, time.monotonic() - self._sums_at)
-        return [*_figures(found), *_parts(ticks, beats), *_verification(verified, unverified_s), *_sums(sums)]
+        parts = *_parts(ticks, beats), *_verification(verified, unverified_s), *_seal(sealed)
+        return [*_figures(found), *parts, *_sums(sums)]
 
     def _add_up(self) -> None:
         """Add up all balances, if it is time. One that takes too long is left out, and tried again later."""
@@ -143,11 +145,18 @@ def _verification(verified: Verified | None, age_s: float) -> Iterator[Metric]:
     yield _gauge("pacioli_verification_problems", "Problems found and not cleared.", (), [([], problems)])
 
 
+def _seal(sealed: Sealed | None) -> Iterator[Metric]:
+    if sealed is not None:
+        yield _gauge("pacioli_seal_age_seconds", "Time since the notary's newest signature.", (), [([], sealed.age_s)])
+        rows = float(sealed.unsealed)
+        yield _gauge("pacioli_unsealed_rows", "Rows of the log that the notary has not signed.", (), [([], rows)])
+
+
 def _parts(ticks: list[Ticked], beats: list[Heartbeat]) -> Iterator[Metric]:
     late = [([tick.name], tick.late_s) for tick in ticks if tick.late_s is not None]
     yield _gauge("pacioli_tick_age_seconds", "Time since a tick last began.", ("tick",), late)
     lately = [beat for beat in beats if beat.age_s <= WORKER_SILENT_S]
-    alive = [([part], float(sum(beat.part == part for beat in lately))) for part in ("web", "worker", "beat")]
+    alive = [([part], float(sum(beat.part == part for beat in lately))) for part in ("web", "worker", "beat", "notary")]
     yield _gauge("pacioli_processes_alive", "Processes heard of lately.", ("part",), alive)
     offsets = {beat.host: beat.clock_off_s for beat in lately}
     clocks = [([host], off_s) for host, off_s in offsets.items()]

@@ -206,7 +206,17 @@ def _ticks(parts: Parts) -> RenderableType:
         told = "sound" if sound else f"{verified.problem_count:,} problems"
         text.append(f"  {told}", style=f"not bold {GOOD if sound else BAD}")
         text.append(f" up to {verified.last_sequence:,}, {_ago(float(verified.ago_s))} ago", style="not bold")
+    if (seal := parts.seal) is not None:
+        is_late = seal.unsealed > 0 and seal.ago_s > _SEAL_LATE_S
+        text.append("   signed", style="bold")
+        text.append(
+            f"  up to {seal.last_sequence:,}, {_ago(float(seal.ago_s))} ago",
+            style=f"not bold {BAD if is_late else GOOD}",
+        )
     return Group(line, text)
+
+
+_SEAL_LATE_S = 60
 
 
 def _runs(runs: Sequence[Run], width: int) -> RenderableType:

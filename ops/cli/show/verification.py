@@ -25,6 +25,7 @@ def print_report(out: Console, report: Verification) -> None:
         if report.note:
             out.print(plain(report.note))
         _print_checkpoint(out, report)
+        _print_seal(out, report)
         _print_warnings(out, report)
         return
     out.print(
@@ -80,6 +81,13 @@ def print_results(out: Console, results: list[Result]) -> None:
     for each in unsound(results):
         for first in msgspec.json.decode(each.problems, type=list[Problem])[:1]:
             out.print(plain(f"the first problem of {_KINDS.get(each.kind, each.kind)}: {first}"))
+
+
+def _print_seal(out: Console, report: Verification) -> None:
+    if (seal := report.sealed) is not None:
+        how = "" if seal.pinned else ", which was not compared with a known one"
+        text = f"seal {seal.number} vouches for the log up to sequence {seal.sequence:,}; signed by the notary {seal.key}{how}"
+        out.print(Text(text, style=QUIET))
 
 
 def _print_checkpoint(out: Console, report: Verification) -> None:

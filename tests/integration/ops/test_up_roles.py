@@ -39,7 +39,8 @@ def roles_have_exactly_their_rights(up: Up) -> None:
     for name, statement in (
         ("database_url", "DELETE FROM log"),
         ("database_url", "COPY (SELECT 1) TO PROGRAM 'cat'"),
-        ("notary_url", "TABLE log"),
+        ("notary_url", "DELETE FROM seals"),
+        ("notary_url", "TABLE funding_jobs"),
     ):
         url = state[name].replace("+psycopg", "")
         with psycopg.connect(url) as conn, pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -49,11 +50,16 @@ def roles_have_exactly_their_rights(up: Up) -> None:
     assert role_urls.OWNER not in given
 
 
-def test_only_workers_can_connect_as_the_notary(tmp_path: Path) -> None:
+def test_only_workers_and_the_notary_can_connect_as_the_notary(tmp_path: Path) -> None:
     with socket.socket() as listener:
         options = Options("127.0.0.1", 1, tmp_path, 1, listener)
         parts = service_parts(options, role_urls.of_private("postgresql://postgres@/pacioli"), discard)
-    assert [part.name for part in parts if part.env is not None and role_urls.NOTARY in part.env] == ["worker"]
+    assert [part.name for part in parts if part.env is not None and role_urls.NOTARY in part.env] == [
+        "worker",
+        "notary",
+    ]
+    holders = [part.name for part in parts if any("NOTARY_KEY" in name for name in part.env or {})]
+    assert holders == ["notary"]
 
 
 def test_the_data_of_a_release_with_one_role_are_taken_over(start: Start, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ class Checks(Struct, frozen=True, kw_only=True):
     oldest_queued_age_s: Decimal | UnsetType | None = UNSET
     clocks: str | UnsetType = UNSET
     verification: str | UnsetType = UNSET
+    notary: str | UnsetType = UNSET
     threads: str | UnsetType = UNSET
     disk: str | UnsetType = UNSET
 
@@ -97,6 +98,16 @@ class LastVerification(Struct, frozen=True, kw_only=True):
     problem_count: int
 
 
+class LastSeal(Struct, frozen=True, kw_only=True):
+    """The newest seal of the notary."""
+
+    number: int
+    at: datetime
+    ago_s: Decimal
+    last_sequence: int
+    unsealed: int
+
+
 class Parts(Struct, frozen=True, kw_only=True):
     """The last records of the parts of the service. ``known`` is False while their records cannot be read."""
 
@@ -104,6 +115,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     processes: list[Process]
     ticks: list[TickDone]
     verification: LastVerification | None
+    seal: LastSeal | None = None
 
 
 class Damage(Struct, frozen=True, kw_only=True):
@@ -133,6 +145,16 @@ class CheckpointUsed(Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+class SealChecked(Struct, frozen=True, kw_only=True):
+    """The newest valid seal of the notary."""
+
+    number: int
+    sequence: int
+    at: str
+    key: str
+    pinned: bool
+
+
 class Verification(Struct, frozen=True, kw_only=True):
     """The result of a verification."""
 
@@ -152,4 +174,5 @@ class Verification(Struct, frozen=True, kw_only=True):
     warnings: list[Warning] = []
     checkpoint: CheckpointUsed | None
     signed: bool
+    sealed: SealChecked | None = None
     note: str | UnsetType = UNSET

@@ -1,0 +1,53 @@
+"""The leaves of a seal's Merkle trees.
+
+A row of the log names its balances by keys of the database. Its sealed leaf also covers who these are: their IDs, ledgers,
+names and currencies. So a seal shows too when somebody gives a balance the name or the ID of another.
+"""
+
+from hashlib import sha256
+from typing import NamedTuple
+
+import msgspec
+
+from core.ledger.rules.log_row import LogRow, leaf_of
+
+NO_PARTY = bytes(32)
+"""Stands for the side that a split does not have."""
+
+_PARTY, _SEALED, _OUTCOME = b"\x00pacioli party 1\n", b"\x00pacioli sealed 1\n", b"\x00pacioli outcome 1\n"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Party(NamedTuple):
+    """Who a balance is. None of this ever changes."""
+
+    balance_id: str
+    ledger_id: str
+    indicator: str | None
+    currency: str
+
+
+def party_leaf(party: Party) -> bytes:
+    """Compute the hash over who a balance is."""
+    return sha256(_PARTY + _encode(party)).digest()
+
+
+def sealed_leaf(leaf: bytes, source: bytes, destination: bytes) -> bytes:
+    """Compute the leaf that a seal covers, from the leaf of a row and the hashes of its balances."""
+    return sha256(_SEALED + leaf + source + destination).digest()
+
+
+def outcome_leaf(line: str) -> bytes:
+    """Compute the leaf of an outcome from its row as COPY text, over which its hash is computed too."""
+    return sha256(_OUTCOME + line.encode()).digest()
+
+
+def sealed_leaf_of(row: LogRow, parties: dict[int, bytes]) -> bytes:
+    """Compute the sealed leaf of a row. ``parties`` has the hashes of its balances by their keys."""
+    return sealed_leaf(leaf_of(row), side(row.source, parties), side(row.destination, parties))
+
+
+def side(key: int | None, parties: dict[int, bytes]) -> bytes:
+    """Return the hash of a balance. A balance that is missing has that of no balance."""
+    return NO_PARTY if key is None else parties.get(key, NO_PARTY)

@@ -1,0 +1,214 @@
+"""Makes the next seal: read what is new, compute its digests again, and sign where the chain ends.
+
+Nothing is decided again, so a queue that stands still stops no seal. What does not follow from the seal before is never
+signed. The notary remembers its last seal outside the database, so nobody can make it start again from an older one.
+"""
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Engine
+
+from core.base.db import begin, snapshot
+from core.base.errors import InvariantBroken
+from core.ledger.rules import chain
+from core.ledger.rules.log_row import LogRow, digest_of
+from core.ledger.store import outcomes as outcome_store
+from core.notary import merkle, seal_store
+from core.notary.leaves import outcome_leaf, party_leaf, sealed_leaf_of
+from core.notary.seals import FORM, Keypair, Line, Seal, Statement, read, sign
+
+ROWS = 10_000
+"""One seal covers at most so many rows of the log, and so many outcomes of each queue."""
+
+
+class Altered(InvariantBroken):
+    """The database does not follow from the last seal. The message says where."""
+
+
+class News(NamedTuple):
+    """What a seal would cover that the one before does not."""
+
+    rows: int
+    anything: bool
+
+
+class Notary:
+    """The notary of one ledger, and the last seal that it knows of."""
+
+    def __init__(self, engine: Engine, key: Keypair, last: Seal | None = None, next_key: Keypair | None = None) -> None:
+        """``last`` is the last seal that was published. ``next_key`` takes over with the next seal."""
+        self._engine, self._key, self._next = engine, key, next_key
+        self.last = last
+        self._statement = read(last) if last is not None else None
+        self._parties: dict[int, bytes] = {}
+
+    def catch_up(self) -> list[Seal]:
+        """Read the seals that are in the database beyond the last that is known. Return them, oldest first.
+
+        Raises:
+            Altered: the seals of the database are not those that were made.
+            TransientError: the database was busy or gone.
+        """
+        known = self._statement.number if self._statement is not None else 0
+        found: list[Seal] = []
+        with snapshot(self._engine) as conn:
+            if self.last is not None and seal_store.find(conn, known) != self.last:
+                raise Altered(f"seal {known} was published, and the database does not have it")
+            line = Line()
+            if self.last is not None:
+                line.follow(known, self.last)
+            for number, seal in seal_store.every(conn, known + 1):
+                statement, wrong = line.follow(number, seal)
+                if wrong or statement is None or number != known + len(found) + 1:
+                    raise Altered(f"seal {number} was not made by this notary")
+                self.last, self._statement = seal, statement
+                found.append(seal)
+        if self._statement is not None:
+            self._check_mine(self._statement)
+        return found
+
+    def news(self) -> News:
+        """Tell what is new since the last seal."""
+        with snapshot(self._engine) as conn:
+            last = self._statement
+            state = seal_store.state(conn)
+            if last is None:
+                return News(state.last_seq, True)
+            cursors = seal_store.cursors(conn)
+            checkpoint = seal_store.newest_checkpoint(conn)
+            anything = (
+                state.last_seq != last.last_seq
+                or any(cursor > last.queues.get(queue, (0, ""))[0] for queue, cursor in cursors.items())
+                or (checkpoint is not None and checkpoint != last.verified)
+                or seal_store.audit_head(conn) != last.audit
+                or self._next is not None
+            )
+            return News(max(0, state.last_seq - last.last_seq), anything)
+
+    def seal(self) -> Seal | None:
+        """Add the next seal. Returns None when another notary was quicker.
+
+        Raises:
+            Altered: what is in the database does not follow from the last seal. Nothing is signed.
+            TransientError: the database was busy or gone.
+        """
+        with snapshot(self._engine) as conn:
+            statement = self._state(conn)
+        seal = sign(statement, self._key)
+        with begin(self._engine) as conn:
+            if not seal_store.add(conn, statement, seal):
+                return None
+        self.last, self._statement = seal, statement
+        if self._next is not None:
+            self._key, self._next = self._next, None
+        return seal
+
+    def handed_over_to(self, key: Keypair) -> bool:
+        """Tell whether the seal that was published last names this key as the next one, or is signed by it."""
+        return self._statement is not None and key.public in (self._statement.key, self._statement.next_key)
+
+    def hand_over(self, next_key: Keypair) -> None:
+        """Let another key sign from the seal after the next one on. The next one says so."""
+        self._next = next_key
+
+    def _check_mine(self, statement: Statement) -> None:
+        """Check that the key of the last seal is this notary's, or that it has handed over to it."""
+        if (statement.next_key or statement.key) != self._key.public:
+            raise Altered(
+                f"seal {statement.number} is by the key {statement.next_key or statement.key}, and this notary has "
+                f"{self._key.public}"
+            )
+
+    def _state(self, conn: Connection) -> Statement:
+        """Compute what the next seal states."""
+        last, state = self._statement, seal_store.state(conn)
+        sealed, digest = (last.last_seq, bytes.fromhex(last.digest)) if last is not None else (0, chain.START)
+        if state.last_seq < sealed:
+            raise Altered(f"the log ends at {state.last_seq}, and rows up to {sealed} were sealed")
+        up_to = min(state.last_seq, sealed + ROWS)
+        rows = seal_store.rows(conn, sealed + 1, up_to)
+        self._look_up(conn, rows)
+        versions = dict(last.versions) if last is not None else {}
+        leaves = []
+        for seq, row in enumerate(rows, sealed + 1):
+            digest = _digest_of(row, seq, digest)
+            versions[row.digest_version] = seq
+            leaves.append(sealed_leaf_of(row, self._parties))
+        if len(rows) != up_to - sealed:
+            raise Altered(f"the log has no row {sealed + len(rows) + 1}")
+        queues, outcomes = self._decided(conn, up_to)
+        if last is not None:
+            self._check_heads(conn, last)
+        return Statement(
+            form=FORM,
+            ledger=state.ledger,
+            number=last.number + 1 if last is not None else 1,
+            before=self.last.hash if self.last is not None else "",
+            key=self._key.public,
+            at=state.now,
+            first_seq=sealed + 1,
+            last_seq=up_to,
+            digest=digest.hex(),
+            root=merkle.root(leaves).hex(),
+            versions=versions,
+            queues=queues,
+            decided=len(outcomes),
+            decided_root=merkle.root(outcomes).hex(),
+            verified=seal_store.newest_checkpoint(conn),
+            audit=seal_store.audit_head(conn),
+            next_key=self._next.public if self._next is not None else None,
+        )
+
+    def _look_up(self, conn: Connection, rows: list[LogRow]) -> None:
+        keys = {key for row in rows for key in (row.source, row.destination) if key is not None}
+        if unknown := keys - self._parties.keys():
+            self._parties |= {key: party_leaf(party) for key, party in seal_store.parties(conn, unknown).items()}
+
+    def _decided(self, conn: Connection, up_to: int) -> tuple[dict[int, tuple[int, str]], list[bytes]]:
+        """Follow the chains of outcomes from their heads in the last seal, and return the new heads and the new leaves."""
+        heads = dict(self._statement.queues) if self._statement is not None else {}
+        leaves: list[bytes] = []
+        for queue, cursor in seal_store.cursors(conn).items():
+            seq, hash = heads.get(queue, (0, chain.START.hex()))
+            if cursor <= seq:
+                continue
+            before = bytes.fromhex(hash)
+            for *values, stored in seal_store.decided(conn, queue, after=seq, last=min(cursor, up_to), limit=ROWS):
+                line = outcome_store.line_of_row(values)
+                seq = int(str(values[0]))
+                if stored is not None or before != chain.START:  # An outcome from before the chain has no hash.
+                    before = chain.link(before, line)
+                    if stored != before:
+                        raise Altered(f"the outcome of seq {seq} in queue {queue} does not have the hash of its row")
+                leaves.append(outcome_leaf(line))
+                heads[queue] = seq, before.hex()
+        return heads, leaves
+
+    def _check_heads(self, conn: Connection, last: Statement) -> None:
+        """Check that what the last seal covers has not been cut off at its end."""
+        if last.last_seq and seal_store.digests(conn, [last.last_seq]) != {last.last_seq: _digest(last)}:
+            raise Altered(f"row {last.last_seq} of the log is not the one that was sealed")
+        heads = {seq: bytes.fromhex(hash) for seq, hash in last.queues.values()}
+        found = seal_store.hashes(conn, heads)
+        for seq, hash in heads.items():
+            if found.get(seq, chain.START) != hash:
+                raise Altered(f"the outcome of seq {seq} is not the one that was sealed")
+
+
+def _digest(statement: Statement) -> bytes | None:
+    digest = bytes.fromhex(statement.digest)
+    return None if digest == chain.START else digest
+
+
+def _digest_of(row: LogRow, seq: int, before: bytes) -> bytes:
+    """Compute the digest of a row, and compare it with the stored one. Rows from before the chain have none."""
+    if row.seq != seq:
+        raise Altered(f"the log has no row {seq}")
+    if row.digest is None and before == chain.START:
+        return before
+    if row.digest_version not in chain.LEAVES:
+        raise Altered(f"row {seq} has a version of the digest that there is not")
+    digest = digest_of(row, before)
+    if digest != row.digest:
+        raise Altered(f"row {seq} of the log does not have the digest of its columns and the row before it")
+    return digest

@@ -1,0 +1,201 @@
+"""Check the ledger against the seals of the notary, and against seals that were published outside the database.
+
+Whoever owns the database can compute all digests anew, and remove what is newest. A seal cannot be made without the
+notary's key, and one that was published cannot be taken back.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from core.ledger.rules import chain
+from core.ledger.rules.log_row import LogRow
+from core.notary import merkle, seal_store
+from core.notary.leaves import party_leaf, sealed_leaf_of
+from core.notary.published import Published
+from core.notary.seals import Line, Seal, Statement, is_signed, read
+from core.verification import checkpoint_store, history_store
+from core.verification.history_store import HistoryRow
+from core.verification.report import Report, SealUsed, hash_text, seq_key
+
+LOOKED_BACK = 1_000
+"""A verification that goes on from a checkpoint checks so many of the newest seals."""
+
+_AT_A_TIME = 1_000
+
+
+class Known(Struct, frozen=True):
+    """What is known of the seals from outside the database."""
+
+    keys: frozenset[str] = frozenset()
+    """The public keys of the notary. Without one, the key of the first seal is believed."""
+    published: Sequence[Published] = ()
+
+
+class Roots:
+    """Computes the Merkle roots of the seals again along a walk, and compares them."""
+
+    def __init__(self, conn: Connection, report: Report, after: int) -> None:
+        """Begin with the first seal whose rows are all beyond ``after``."""
+        self._conn, self._report = conn, report
+        self._ahead = self._statements(after)
+        self._next = next(self._ahead, None)
+        self._rows: list[LogRow] = []
+        self._parties: dict[int, bytes] = {}
+
+    def follow(self, row: HistoryRow) -> None:
+        """Add a row of the log. Rows come in the order of their seqs."""
+        while self._next is not None and row.seq > self._next.last_seq:
+            self._close(self._next)
+        if self._next is not None and row.seq >= self._next.first_seq and row.logged is not None:
+            self._rows.append(row.logged)
+            if row.seq == self._next.last_seq:
+                self._close(self._next)
+
+    def _close(self, statement: Statement) -> None:
+        """Compare the root of a seal with that over its rows."""
+        keys = {key for row in self._rows for key in (row.source, row.destination) if key is not None}
+        found = seal_store.parties(self._conn, keys - self._parties.keys())
+        self._parties |= {key: party_leaf(party) for key, party in found.items()}
+        leaves = [sealed_leaf_of(row, self._parties) for row in self._rows if row.digest_version in chain.LEAVES]
+        root = merkle.root(leaves).hex()
+        if root != statement.root:
+            seqs = f"the rows {statement.first_seq} to {statement.last_seq} of the log and the balances that they name"
+            expected = f"{statement.root}, over {seqs}"
+            self._report.add("seals", f"number {statement.number}", "root", expected=expected, found=root)
+        self._rows = []
+        self._next = next(self._ahead, None)
+
+    def _statements(self, after: int) -> Iterator[Statement]:
+        for statement in map(read, (seal for _, seal in seal_store.every(self._conn, _first(self._conn, after)))):
+            if statement is not None and statement.first_seq > after and statement.last_seq >= statement.first_seq:
+                yield statement
+
+
+def _first(conn: Connection, after: int) -> int:
+    """Return the number of the first seal that covers a row beyond ``after``."""
+    found = seal_store.covering(conn, after + 1) if after else (1, None)
+    return found[0] if found is not None else 2**62
+
+
+def check_seals(conn: Connection, report: Report, known: Known, *, all_of_them: bool) -> None:
+    """Check the seals, and that the log, the outcomes and the audit log still have what the seals say."""
+    newest = seal_store.newest(conn)
+    first = 1 if newest is None or all_of_them else max(1, newest[0] - LOOKED_BACK)
+    line, last, last_seal = Line(known.keys), None, None
+    agrees_up_to: int | None = 0
+    pile: list[Statement] = []
+    for number, seal in seal_store.every(conn, first):
+        statement, wrong = line.follow(number, seal)
+        for each in wrong:
+            report.add("seals", f"number {each.number}", each.what, expected=each.expected, found=each.found)
+        if statement is not None and not wrong:
+            last, last_seal = statement, seal
+            pile.append(statement)
+        if len(pile) >= _AT_A_TIME:
+            agrees_up_to = _check_digests(conn, report, pile, agrees_up_to)
+            pile = []
+    _check_digests(conn, report, pile, agrees_up_to)
+    is_pinned = line.is_pinned or (last is not None and not all_of_them and _is_successor(conn, last.key, known.keys))
+    if known.keys and not is_pinned:
+        expected = f"a seal by the key {' or '.join(sorted(known.keys))}"
+        found = "none" if last is None else f"seals by the key {last.key}"
+        report.add("seals", "all", "key", expected=expected, found=found)
+    if last is not None and last_seal is not None:
+        _check_ends(conn, report, last)
+        report.sealed = SealUsed(number=last.number, sequence=last.last_seq, at=last.at, key=last.key, pinned=is_pinned)
+    _check_published(conn, report, known.published)
+
+
+def _is_successor(conn: Connection, key: str, pinned: frozenset[str]) -> bool:
+    """Tell whether one of the pinned keys has handed over to a key, or to one that did."""
+    believed = set(pinned)
+    for _, seal in seal_store.hand_overs(conn):
+        statement = read(seal)
+        if (
+            statement is not None
+            and statement.next_key
+            and statement.key in believed
+            and is_signed(seal, statement.key)
+        ):
+            believed.add(statement.next_key)
+    return key in believed
+
+
+def _check_digests(
+    conn: Connection, report: Report, statements: Sequence[Statement], agrees_up_to: int | None
+) -> int | None:
+    """Compare the digests of seals with the log. Only the first that differs is reported, as all later ones follow from it.
+
+    Returns up to where the log agrees, or None after the first difference.
+    """
+    found = seal_store.digests(conn, [each.last_seq for each in statements])
+    for each in statements:
+        if agrees_up_to is None:
+            return None
+        stored = found.get(each.last_seq)
+        if each.last_seq and (stored or chain.START).hex() != each.digest:
+            expected = f"{each.digest}, by seal {each.number}; seals up to row {agrees_up_to} agree"
+            what = "row" if each.last_seq not in found else "digest"
+            gone = "none" if each.last_seq not in found else hash_text(stored)
+            report.add("log", seq_key(each.last_seq), what, expected=expected, found=gone)
+            return None
+        agrees_up_to = each.last_seq
+    return agrees_up_to
+
+
+def _check_ends(conn: Connection, report: Report, last: Statement) -> None:
+    """Check that nothing that the newest seal covers has been cut off."""
+    said = f"as seal {last.number} says"
+    heads = {seq: (queue, hash) for queue, (seq, hash) in last.queues.items()}
+    found = history_store.hashes(conn, heads)
+    for seq, (queue, hash) in heads.items():
+        if seq not in found or (found[seq] or chain.START).hex() != hash:
+            stored = hash_text(found.get(seq))
+            report.add("outcomes", seq_key(seq, queue), "hash", expected=f"{hash}, {said}", found=stored)
+    if last.verified is not None:
+        signature = checkpoint_store.signature_of(conn, last.verified.id)
+        if signature != last.verified.signature:
+            expected = f"{last.verified.signature}, {said}"
+            report.add("checkpoints", f"id {last.verified.id}", "signature", expected=expected, found=signature)
+    if last.audit is not None:
+        position, hash = last.audit
+        stored_hash = seal_store.audit_hash(conn, position)
+        if stored_hash != hash and not (stored_hash is None and seal_store.is_cut_off(conn, position)):
+            report.add("audit", f"id {position}", "hash", expected=f"{hash}, {said}", found=stored_hash)
+
+
+def _check_published(conn: Connection, report: Report, published: Iterable[Published]) -> None:
+    """Check that the database still has every seal that was published, and the log what each says."""
+    line = Line()
+    for each in published:
+        if each.seal is not None:
+            statement, wrong = line.follow(each.number, each.seal)
+            for fault in wrong:
+                what = f"{fault.what}, as it was published"
+                report.add("seals", f"number {fault.number}", what, expected=fault.expected, found=fault.found)
+            if statement is not None and not wrong:
+                _check_log(conn, report, statement)
+        stored = seal_store.find(conn, each.number)
+        if stored is None or stored.hash != each.hash:
+            found = "none" if stored is None else stored.hash
+            expected = f"{each.hash}, which was published"
+            report.add("seals", f"number {each.number}", "seal", expected=expected, found=found)
+
+
+def _check_log(conn: Connection, report: Report, statement: Statement) -> None:
+    """Check that the log has the row and the digest that a published seal says."""
+    if not statement.last_seq:
+        return
+    found = seal_store.digests(conn, [statement.last_seq])
+    stored = found.get(statement.last_seq)
+    if (stored or chain.START).hex() != statement.digest:
+        what = "digest" if statement.last_seq in found else "row"
+        expected = f"{statement.digest}, which was published in seal {statement.number}"
+        report.add("log", seq_key(statement.last_seq), what, expected=expected, found=hash_text(stored))
+
+
+def newest_of(published: Sequence[Published]) -> Seal | None:
+    """Return the newest whole seal that was published."""
+    return next((each.seal for each in reversed(published) if each.seal is not None), None)

@@ -1,0 +1,255 @@
+"""The process of the notary: when it signs, where it publishes, what it survives, and how its key is replaced."""
+
+import base64
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.base.db import connect, reading
+from core.notary import seal_store
+from core.notary.publish import SealFile, Stamps, to_syslog, to_webhook
+from core.notary.published import read_lines
+from core.notary.seals import Seal, keypair, read
+from core.upkeep import heartbeats
+from core.verification.sealed import Known
+from core.verification.verify import verify_all
+from ops.server import notary
+from ops.server.notary import KeyFile, NotaryService
+from tests.harness.factories import Ledger
+from tests.harness.history import tamper
+
+OURS, NEXT = keypair(bytes(32)), keypair(b"\1" * 32)
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sign at each step, instead of every ten seconds."""
+    monkeypatch.setattr(notary, "EVERY_S", 0.0)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> SealFile:
+    return SealFile(tmp_path / "seals.jsonl")
+
+
+def service(ledger: Ledger, file: SealFile | None = None, *publish: Any, keys: KeyFile | None = None) -> NotaryService:
+    return NotaryService(ledger.engine, OURS, keys or KeyFile(None), file, publish)
+
+
+def seals(ledger: Ledger) -> list[Seal]:
+    with reading(ledger.engine) as conn:
+        return [seal for _, seal in seal_store.every(conn)]
+
+
+def lines(file: SealFile) -> list[str]:
+    return file._path.read_text().splitlines()
+
+
+def test_it_signs_what_is_new_and_nothing_else(ledger: Ledger, file: SealFile) -> None:
+    one = service(ledger, file)
+    ledger.post()
+    for _ in range(3):
+        one.step()
+    assert len(seals(ledger)) == 1
+    ledger.drain()
+    one.step()
+    assert [seal.line for seal in seals(ledger)] == lines(file)
+    assert len(lines(file)) == 2
+
+
+def test_it_waits_for_ten_seconds_or_ten_thousand_rows(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, file: SealFile
+) -> None:
+    one = service(ledger, file)
+    ledger.post()
+    one.step()
+    monkeypatch.setattr(notary, "EVERY_S", 1e9)
+    ledger.post()
+    one.step()
+    assert len(seals(ledger)) == 1
+    monkeypatch.setattr(notary, "ROWS", 2)
+    ledger.post()
+    one.step()
+    assert len(seals(ledger)) == 2
+
+
+def test_one_that_starts_again_goes_on_and_publishes_what_was_not(ledger: Ledger, file: SealFile) -> None:
+    ledger.post()
+    service(ledger, file).step()
+    ledger.post()
+    service(ledger, None).step()  # As one that ended between the database and the file.
+    with file._path.open("a") as half:
+        half.write('{"statement": "{')
+    ledger.post()
+    service(ledger, file).step()
+    assert [each.seal for each in read_lines(line for line in lines(file) if line.endswith('"}'))] == seals(ledger)
+    assert len(seals(ledger)) == 3
+
+
+def test_seals_that_are_gone_from_the_database_stop_it(ledger: Ledger, file: SealFile) -> None:
+    ledger.post()
+    service(ledger, file).step()
+    tamper(ledger, "DELETE FROM seals")
+    ledger.post()
+    one = service(ledger, file)
+    one.step()
+    assert one.problem == "seal 1 was published, and the database does not have it; nothing more is signed"
+    assert seals(ledger) == []
+
+
+def test_a_key_is_replaced_while_it_runs(ledger: Ledger, file: SealFile, tmp_path: Path) -> None:
+    path = tmp_path / "notary.key"
+    path.write_text(bytes(32).hex())
+    keys = KeyFile(path)
+    one = service(ledger, file, keys=keys)
+    ledger.post()
+    one.step()
+    (tmp_path / "notary.key.next").write_text((b"\1" * 32).hex() + "\n")
+    one.step()
+    ledger.post()
+    one.step()
+    assert path.read_text().strip() == (b"\1" * 32).hex()
+    statements = [statement for seal in seals(ledger) if (statement := read(seal))]
+    assert [each.key for each in statements] == [OURS.public, OURS.public, NEXT.public]
+    assert statements[1].next_key == NEXT.public
+    for key in (OURS, NEXT):
+        report = verify_all(ledger.engine, known=Known(keys=frozenset([key.public])))
+        assert report.problems == []
+        assert report.sealed is not None and report.sealed.pinned
+    ledger.post()
+    again = NotaryService(ledger.engine, NEXT, keys, file, ())
+    again.step()
+    assert (again.problem, len(seals(ledger))) == (None, 4)
+
+
+def test_one_that_ended_while_its_key_was_replaced_goes_on_with_the_new_key(
+    ledger: Ledger, file: SealFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "notary.key"
+    path.write_text(bytes(32).hex())
+    (tmp_path / "notary.key.next").write_text((b"\1" * 32).hex())
+    keys = KeyFile(path)
+    ledger.post()
+    with monkeypatch.context() as patched:
+        patched.setattr(KeyFile, "take_over", lambda keys: None)
+        service(ledger, file, keys=keys).step()
+    ledger.post()
+    one = service(ledger, file, keys=keys)
+    one.step()
+    assert one.problem is None
+    assert path.read_text() == (b"\1" * 32).hex()
+    assert [statement.key for seal in seals(ledger) if (statement := read(seal))] == [OURS.public, NEXT.public]
+
+
+def test_it_outlives_an_outage_of_the_database(ledger: Ledger, file: SealFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = connect("postgresql://127.0.0.1:1/none", connections=1)
+    one = NotaryService(away, OURS, KeyFile(None), file, ())
+    one.step()
+    assert one.problem is None
+    monkeypatch.setattr(one, "_engine", ledger.engine)
+    ledger.post()
+    one.step()
+    assert len(seals(ledger)) == 1
+    away.dispose()
+
+
+def test_it_shows_that_it_lives_and_what_is_wrong_and_is_forgotten_when_it_ends(
+    ledger: Ledger, file: SealFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeats, "EVERY_S", 0.01)
+    ledger.post()
+    tamper(ledger, "UPDATE log SET amount = 5")
+    one = service(ledger, file)
+    running = threading.Thread(target=one.run)
+    running.start()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with reading(ledger.engine) as conn:
+            found = [each for each in heartbeats.every(conn) if each.part == "notary"]
+        if found and found[0].state is not None and found[0].state.problem is not None:
+            break
+        time.sleep(0.02)
+    assert found[0].state is not None
+    assert "row 1 of the log does not have the digest" in str(found[0].state.problem)
+    one.stop()
+    running.join(20)
+    with reading(ledger.engine) as conn:
+        assert [each for each in heartbeats.every(conn) if each.part == "notary"] == []
+
+
+@contextmanager
+def _web(status: int, answer: bytes = b"") -> Iterator[tuple[str, list[bytes]]]:
+    """A web service on this machine, and the bodies that it was sent."""
+    got: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/", got
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_seal_goes_to_a_syslog_and_a_web_service(ledger: Ledger, file: SealFile, tmp_path: Path) -> None:
+    ledger.post()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, _web(200) as (url, got):
+        udp.bind(("127.0.0.1", 0))
+        udp.settimeout(10)
+        port = udp.getsockname()[1]
+        service(ledger, file, to_syslog(f"127.0.0.1:{port}"), to_webhook(url)).step()
+        line = udp.recv(4096).decode()
+    (seal,) = seals(ledger)
+    assert line.startswith("<109>pacioli-notary: {")
+    (brief,) = read_lines([line])
+    assert (brief.number, brief.hash) == (1, seal.hash)
+    assert [json.loads(body) for body in got] == [json.loads(seal.line)]
+
+
+def test_a_web_service_that_fails_is_told_and_gets_the_seal_later(ledger: Ledger, file: SealFile) -> None:
+    ledger.post()
+    with _web(503) as (url, _):
+        one = service(ledger, file, to_webhook(url))
+        one.step()
+        assert one.problem == "a seal could not be published: HTTPStatusError"
+    assert len(seals(ledger)) == 1
+    with _web(200) as (url, got):
+        one._publish = [to_webhook(url)]
+        one.step()
+        assert (one.problem, len(got)) == (None, 1)
+
+
+def test_a_time_stamp_authority_that_answers_nonsense_is_told(ledger: Ledger, file: SealFile) -> None:
+    ledger.post()
+    with _web(200, b"nonsense") as (url, got):
+        one = service(ledger, file, Stamps(url, file).publish)
+        one.step()
+    assert one.problem == "a seal could not be published: ValueError"
+    assert got[0][:1] == b"\x30"  # The request is DER.
+
+
+def test_a_stamp_is_kept_in_the_file_beside_its_seal(file: SealFile) -> None:
+    seal = Seal('{"form": ""}', "ab")
+    file.write(seal)
+    file.write_stamp(seal, b"stamp")
+    stamp = json.loads(lines(file)[1])
+    assert (stamp["timestamp_of"], base64.b64decode(stamp["token"])) == (seal.hash, b"stamp")
