@@ -1,12 +1,18 @@
 """``/api-keys``: make, list, rotate and revoke keys."""
 
+import time
+
 from flask import Blueprint, Response, request
 
+from core.base import clock
 from core.base.actors import current
 from core.base.db import begin, reading
+from core.funding import asked as funding_asked
 from core.keys import manage
-from core.keys.answers import ApiKey
+from core.keys.answers import ApiKey, Pending, Revoked
 from core.keys.requests import KeyRequest, RotateRequest
+from core.keys.ring import REMEMBERED_S
+from core.ledger import asked
 from web.http import parameters, wire
 from web.http.operations import operation
 from web.http.parameters import Parameter
@@ -18,6 +24,13 @@ _OWNER = Parameter("owner", {"type": "string"}, "The owner of the keys. A key ha
 _ALL = parameters.one_of("all", ("true", "false"), "true lists the keys of all owners. Only the master key may.")
 
 
+_WITH_PENDING = parameters.one_of(
+    "with_pending",
+    ("false", "true"),
+    "false says what of the key's is still to come, and true stops that too, and revokes the keys that it made.",
+)
+
+
 @blueprint.post("/api-keys")
 @operation({201: ApiKey}, body=KeyRequest)
 def create() -> Response:
@@ -25,10 +38,10 @@ def create() -> Response:
 
     Only this answer has the secret, in ``key``. A key never does more, reaches more or lasts longer than the one that made it.
     """
-    asked, unread = wire.read(KeyRequest)
+    wanted, unread = wire.read(KeyRequest)
     ledger = service()
     with begin(ledger.engine) as conn:
-        made = manage.create(conn, asked, current(), ledger.mint, unread)
+        made = manage.create(conn, wanted, current(), ledger.mint, unread)
     return wire.answer(made, 201)
 
 
@@ -54,22 +67,48 @@ def rotate(key_id: str) -> Response:
     The ID stays. Only this answer has the new secret. The one of before works for ``overlap_s`` seconds more, an hour if
     nothing is said, so that programs can change over one by one.
     """
-    asked = wire.body(RotateRequest, optional=True)
+    wanted = wire.body(RotateRequest, optional=True)
     ledger = service()
     with begin(ledger.engine) as conn:
-        rotated = manage.rotate(conn, key_id, asked, current(), ledger.mint)
+        rotated = manage.rotate(conn, key_id, wanted, current(), ledger.mint)
     return wire.answer(rotated, 201)
 
 
 @blueprint.delete("/api-keys/<key_id>")
-@operation({204: None}, 404)
-@parameters.takes(_OWNER)
+@operation({204: None, 200: Revoked}, 404)
+@parameters.takes(_OWNER, _WITH_PENDING)
 def revoke(key_id: str) -> Response:
     """Revoke a key.
 
-    Every process refuses it within a second. What was asked for with it goes on: scheduled transactions, the dates of holds, and
-    funding jobs.
+    Every process refuses it within a second. What was asked for with it goes on: scheduled transactions, the dates of holds,
+    funding jobs, and the keys that it made. With ``?with_pending=false`` the answer counts these, and with
+    ``?with_pending=true`` it stops them. An expiry of a hold is never stopped, for it only gives money back.
     """
-    with begin(service().engine) as conn:
-        manage.revoke(conn, key_id, request.args.get("owner"), current())
-    return Response(status=204)
+    engine = service().engine
+    with_pending = parameters.flag("with_pending")
+    with begin(engine) as conn:
+        revoked = manage.revoke(conn, key_id, request.args.get("owner"), current(), with_made=with_pending)
+    if "with_pending" not in request.args:
+        return Response(status=204)
+    if with_pending:
+        # Another process may accept a last request of the key for so long.
+        time.sleep(REMEMBERED_S)
+    actors = revoked.key_ids if with_pending else [revoked.row.key_id]
+    with reading(engine) as conn:
+        waiting, unfinished = asked.count(conn, actors), funding_asked.find(conn, actors)
+    if with_pending:
+        asked.stop(engine, actors)
+        funding_asked.stop(engine, unfinished, clock.now_of(engine))
+    pending = Pending(
+        scheduled_transactions=waiting.scheduled,
+        hold_commits=waiting.commits,
+        hold_expiries=waiting.expiries,
+        funding_jobs=len(unfinished.jobs),
+        funding_runs=len(unfinished.runs),
+        keys=len(revoked.made),
+    )
+    assert revoked.row.revoked_at is not None
+    answer = Revoked(
+        api_key_id=revoked.row.key_id, revoked_at=revoked.row.revoked_at, pending=pending, stopped=with_pending
+    )
+    return wire.answer(answer)

@@ -18,6 +18,10 @@ def later(**duration: float) -> str:
     return (datetime.now(UTC) + timedelta(**duration)).isoformat()
 
 
+_TOMORROW = later(days=1)
+"""All keys end together, so that one may make another."""
+
+
 @dataclass
 class Holder:
     """Somebody with a key."""
@@ -65,5 +69,5 @@ class Keys:
 
 def asked(scopes: Iterable[str], **fields: Any) -> dict[str, Any]:
     """The body that makes a key."""
-    given = {"name": "till", "owner": "shop", "scopes": list(scopes), "expires_at": later(days=1), **fields}
+    given = {"name": "till", "owner": "shop", "scopes": list(scopes), "expires_at": _TOMORROW, **fields}
     return {name: value for name, value in given.items() if value is not None}
