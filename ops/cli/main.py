@@ -40,6 +40,7 @@ COMMANDS = {
     "verify": "ops.cli.verify",
     "notary": "ops.cli.notary",
     "audit": "ops.cli.audit",
+    "keys": "ops.cli.keys",
     "snapshot": "ops.cli.upkeep",
     "migrate": "ops.cli.upkeep",
     "identity": "ops.cli.identity",

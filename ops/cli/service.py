@@ -59,6 +59,7 @@ def asks_service(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option(
         "--profile",
+        "--as",
         default=functools.partial(_of_group, "profile"),
         help="The profile that says where the service is. [env: PACIOLI_PROFILE]",
     )
@@ -105,7 +106,9 @@ def service(where: Where) -> Iterator[Client]:
         except Unreachable as error:
             doubt = ", and whether it did what was asked is not known" if error.uncertain else ""
             raise Unavailable(f"{error}{doubt}: start it with `pacioli up`, {WHERE}") from None
-        except KeyRefused:
+        except KeyRefused as error:
+            if error.status == 403:
+                raise click.ClickException(f"{client.url} does not allow that with this key: {error.message}") from None
             raise Unavailable(f"{client.url} wants a key: give the right one with --key-file or PACIOLI_KEY") from None
         except RateLimited as error:
             after = f" {error.retry_after_s:.0f} s" if error.retry_after_s else ""

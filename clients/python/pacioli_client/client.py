@@ -12,6 +12,7 @@ from pacioli_client.audit import Audit
 from pacioli_client.balances import Balances
 from pacioli_client.calls import Resource, W, call
 from pacioli_client.funding import Funding
+from pacioli_client.keys import Keys
 from pacioli_client.ledgers import Ledgers
 from pacioli_client.transactions import Transactions
 from pacioli_client.wire import AsyncWire, Plan, Request, Wire, ask, escaped
@@ -28,6 +29,7 @@ class Service(Resource[W]):
         self.ledgers: Ledgers[W] = Ledgers(wire)
         self.funding: Funding[W] = Funding(wire)
         self.audit: Audit[W] = Audit(wire)
+        self.keys: Keys[W] = Keys(wire)
 
     @call
     def queues(self) -> Plan[list[Queue]]:

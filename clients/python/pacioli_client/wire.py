@@ -20,7 +20,7 @@ from uuid import uuid4
 import httpx
 import msgspec
 
-from pacioli_client.answers import audit, balances, funding, ledgers, service, transactions
+from pacioli_client.answers import audit, balances, funding, keys, ledgers, service, transactions
 from pacioli_client.errors import KeyUnusable, NotConfigured, Unreachable, refused
 
 T = TypeVar("T")
@@ -44,10 +44,11 @@ _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _ONE = (
     transactions.Transaction, transactions.BatchAccepted, transactions.Batch, balances.Balance, balances.BalanceAt,
     ledgers.Ledger, funding.Job, funding.Run, funding.DryRun, service.Health, service.Parts, service.Verification, dict[str, Any],
+    keys.ApiKey, keys.RevokedKey,
 )  # fmt: skip
 _MANY = (
     transactions.Transaction, balances.Balance, balances.Entry, ledgers.Ledger, funding.Job, funding.Run, funding.Row,
-    service.Queue, audit.AuditEntry,
+    service.Queue, audit.AuditEntry, keys.ApiKey,
 )  # fmt: skip
 _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {
     kind: msgspec.json.Decoder(kind, float_hook=Decimal)

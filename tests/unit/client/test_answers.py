@@ -8,11 +8,13 @@ from msgspec.structs import fields
 from pacioli_client.answers import audit as client_audit
 from pacioli_client.answers import balances, service, transactions
 from pacioli_client.answers import funding as client_funding
+from pacioli_client.answers import keys as client_keys
 from pacioli_client.answers import ledgers as client_ledgers
 
 from core.funding import answers as funding
 from core.funding.files import found
 from core.journal.answers import AuditEntry
+from core.keys import answers as keys
 from core.ledger import answers as ledger
 from core.ledger.balances import Balance, Entry
 from core.ledger.ledgers import Ledger
@@ -34,6 +36,9 @@ PAIRS: list[tuple[type[Struct], type[Struct]]] = [
     (funding.PoolWatch, balances.NextRun),
     (Entry, balances.Entry),
     (AuditEntry, client_audit.AuditEntry),
+    (keys.ApiKey, client_keys.ApiKey),
+    (keys.Pending, client_keys.PendingOfKey),
+    (keys.Revoked, client_keys.RevokedKey),
     (Ledger, client_ledgers.Ledger),
     (found.FileRead, client_funding.FileRead),
     (funding.FundingJob, client_funding.Job),
