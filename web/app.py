@@ -18,7 +18,6 @@ from werkzeug.routing import BaseConverter
 from core.base import tracing
 from core.base.actors import ANONYMOUS, MASTER, NOBODY, Actor, bind, unbind
 from core.base.errors import ErrorCode
-from core.base.setting_values import Network
 from core.keys.ring import KeyRing, Unusable
 from web import (
     api_keys,
@@ -38,10 +37,11 @@ from web import (
     transactions,
     verification,
 )
-from web.http import errors, openapi, operations, parameters, proxies, rates, rights, walls, wire
+from web.denied import DeniedRequests
+from web.http import access, errors, openapi, operations, parameters, proxies, rates, rights, walls, wire
 from web.http.lean import Lean, NoSessions
 from web.places import PROCESSES, Places
-from web.service import start
+from web.service import Service, start
 
 _HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
@@ -52,6 +52,8 @@ _HEADERS = [
 ]
 _OVER_TLS = ("Strict-Transport-Security", "max-age=31536000")
 """A browser that has seen this asks the host over TLS alone for a year."""
+
+_DENIED = ("401", "403")
 
 SLOW_S = 1.0
 """A request that takes longer is slow, unless it asked to wait."""
@@ -90,7 +92,7 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
         app.before_request(lambda: rates.check(bucket, open_paths))
     app.before_request(parameters.check)
     places = app.extensions["places"] = Places(app.wsgi_app)
-    app.wsgi_app = _with_headers(places, ledger.trusted_proxies)  # type: ignore[method-assign,assignment]
+    app.wsgi_app = _with_headers(places, ledger, DeniedRequests(ledger.engine))  # type: ignore[method-assign,assignment]
     return app
 
 
@@ -150,13 +152,14 @@ def _refuse_others() -> Response | None:
     return errors.error_response(ErrorCode.AUTH_MISSING_API_KEY, text)
 
 
-def _with_headers(wsgi: Wsgi, trusted: tuple[Network, ...]) -> Wsgi:
+def _with_headers(wsgi: Wsgi, ledger: Service, denied: DeniedRequests) -> Wsgi:
     """Add the headers that every answer has, and a request ID. The caller's own ID is kept if it is well-formed.
 
     The ID is in each log line of the request. A slow request has a line of its own, and at the level debug every request has.
     """
 
     every = logger.is_enabled_for(logging.DEBUG)
+    trusted, access_log = ledger.trusted_proxies, ledger.access_log
     believed = proxies.Proxies(trusted)
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -168,11 +171,13 @@ def _with_headers(wsgi: Wsgi, trusted: tuple[Network, ...]) -> Wsgi:
         bind_contextvars(request_id=request_id)
         before = bind(NOBODY)
         started = time.perf_counter()
-        answered = ""
+        answered, length = "", None
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            nonlocal answered
+            nonlocal answered, length
             answered = status
+            if access_log:
+                length = next((value for name, value in headers if name == "Content-Length"), None)
             own = {name for name, _ in headers}
             if environ["wsgi.url_scheme"] == "https":
                 headers = [*headers, _OVER_TLS]
@@ -188,6 +193,10 @@ def _with_headers(wsgi: Wsgi, trusted: tuple[Network, ...]) -> Wsgi:
             took_s = time.perf_counter() - started
             if every or (took_s > SLOW_S and "wait=" not in environ.get("QUERY_STRING", "")):
                 _log(environ, answered, took_s)
+            if access_log:
+                access.log(environ, status=answered, length=length, took_s=took_s)
+            if answered[:3] in _DENIED:
+                denied.add(environ, int(answered[:3]))
             clear_contextvars()  # The thread, and whatever it does next, is not this request's.
             unbind(before)
 

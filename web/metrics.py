@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from core.doors import metrics
+from web.http import wire
 from web.http.operations import TEXT, operation
 from web.probing.prober import Prober
 from web.service import service
@@ -48,7 +49,9 @@ def install(app: Flask) -> None:
         if counter is None:
             counter = requests[key] = metrics.HTTP_REQUESTS.labels(*map(str, key))
         counter.inc()
-        if (began := request.environ.get("pacioli.began")) is not None:
+        environ = request.environ
+        environ[wire.ROUTE] = rule
+        if (began := environ.get("pacioli.began")) is not None:
             histogram = seconds.get(rule)
             if histogram is None:
                 histogram = seconds[rule] = metrics.HTTP_SECONDS.labels(rule)

@@ -73,6 +73,8 @@ class Service:
     """What keys are made with. None in a service without a key."""
     ring: KeyRing | None
     ledger_metrics: LedgerCollector
+    access_log: bool
+    """Whether each request has a line in the log."""
     funding_repeat: timedelta
     """The time within which an equal funding job is a repetition."""
 
@@ -142,6 +144,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
         mint,
         KeyRing(engine, mint.pepper) if mint is not None else None,
         LedgerCollector(engine),
+        settings.access_log,
         timedelta(seconds=settings.funding_repeat_s),
     )
 

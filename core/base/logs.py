@@ -20,6 +20,9 @@ from core.base.settings import without_password
 
 _SHOWN = 3
 
+_lines: Lines | None = None
+"""What writes the log of this process."""
+
 REQUEST_ID = "request_id"
 """The name of a request's ID in the context of log lines, and in the header of a Celery message that the request sent."""
 
@@ -34,6 +37,8 @@ def configure(log_format: str | None = None, stream: TextIO | None = None, *, le
     stream = stream or sys.__stdout__ or sys.stdout
     render = _Renderer(log_format, is_terminal=is_terminal(stream))
     lines = Lines(stream, render.lost)
+    global _lines
+    _lines = lines
     ours = _Logger(lines)
     least = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
@@ -45,6 +50,17 @@ def configure(log_format: str | None = None, stream: TextIO | None = None, *, le
     root.handlers = [each for each in root.handlers if not isinstance(each, _Handler)] + [_Handler(lines, render)]
     root.setLevel(max(least, logging.INFO))  # The debug lines of libraries may show secrets.
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)  # It tells each process what it is made of.
+
+
+def write(line: str) -> None:
+    """Write a line that is whole already, beside those of structlog. The call returns at once, and never fails."""
+    if _lines is not None:
+        _lines.write(line)
+
+
+def now() -> str:
+    """Return the time of a line."""
+    return datetime.now(UTC).isoformat()
 
 
 def request_id() -> str | None:

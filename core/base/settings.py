@@ -328,6 +328,16 @@ class Settings(Struct, frozen=True, kw_only=True):
             default="info",
         ),
     ]
+    access_log: Annotated[
+        bool,
+        Variable(
+            name="PACIOLI_ACCESS_LOG",
+            meaning="`on` writes a line of JSON for each request into the log of the web processes: the actor, route, status, "
+            "milliseconds, bytes and request ID.",
+            parse=setting_values.on_or_off,
+            default="off",
+        ),
+    ]
     metrics_folder: Annotated[
         str | None,
         Variable(
@@ -412,6 +422,15 @@ class Settings(Struct, frozen=True, kw_only=True):
             "`FND_REPEATED`, unless it has a reference of its own or says `again`. A job that is not over counts for longer.",
             parse=setting_values.count,
             default="72000",
+        ),
+    ]
+    audit_days: Annotated[
+        int | None,
+        Variable(
+            name="PACIOLI_AUDIT_DAYS",
+            meaning="The days for which `pacioli audit cut` leaves rows in the audit log. When it is not set, they are kept for "
+            "ever. Nothing but that command removes any.",
+            parse=setting_values.count,
         ),
     ]
     idempotency_hours: Annotated[

@@ -67,7 +67,7 @@ _LAST_BEFORE = """
     LIMIT 1
 """
 
-# A row that was added by a cut itself says so in the chain, so no other row may go. The trigger looks too.
+# A trigger lets rows go only when a newer row says so.
 _CUT = """
     DELETE FROM audit
     WHERE id <= %(last)s

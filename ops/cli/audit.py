@@ -3,12 +3,16 @@
 import re
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from pathlib import Path
 
 import click
 
+from core.base.clock import now_of
+from core.journal.cut import cut
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show.audit import print_audit
 from ops.cli.show.text import console, print_json
+from ops.server.instance import As, database, finds_database, settings
 
 PAGE = 1_000
 """One request fetches up to so many rows."""
@@ -30,7 +34,7 @@ class Since(click.ParamType[datetime]):
             self.fail(
                 f"{value} is neither a time such as 2026-04-22T15:28:03Z nor an age such as 24h or 7d", param, ctx
             )
-        return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        return at.astimezone(UTC) if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 @click.group(invoke_without_command=True, short_help="Show who has changed what.")
@@ -86,3 +90,32 @@ def audit(
         print_json(found)
     else:
         print_audit(console(), found)
+
+
+@audit.command("cut")
+@click.option(
+    "--before", type=Since(), help="Remove what is older than a time, such as 2020-01-01, or an age, such as 3650d."
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@finds_database
+def cut_audit(before: datetime | None, yes: bool, data: Path) -> None:
+    """Remove the oldest rows of the audit log.
+
+    Nothing else removes any. It connects as the owner of the tables (PACIOLI_OWNER_URL). Without --before it removes what is
+    older than PACIOLI_AUDIT_DAYS. A row in the audit log says where it begins since, so that `pacioli verify` still checks
+    all that is left.
+
+    \b
+    Examples:
+      pacioli audit cut --before 2020-01-01
+      PACIOLI_AUDIT_DAYS=3650 pacioli audit cut --yes
+    """
+    days = settings().audit_days
+    if before is None and days is None:
+        raise click.UsageError("say what to remove: give --before, or set PACIOLI_AUDIT_DAYS")
+    with database(data, As.OWNER) as engine:
+        until = before or now_of(engine) - timedelta(days=days or 0)
+        if not yes:
+            click.confirm(f"Remove every row of the audit log from before {until:%Y-%m-%d %H:%M:%S} UTC?", abort=True)
+        removed = cut(engine, until)
+    click.echo(f"{removed} rows removed" if removed != 1 else "1 row removed")

@@ -34,6 +34,9 @@ MAX_BODY = 5 * 1024 * 1024
 REQUEST_ID = "pacioli.request_id"
 """The key of the request's ID in the WSGI environment."""
 
+ROUTE = "pacioli.route"
+"""The key of the request's route, such as ``/ledgers/<ledger_id>``, when it has been answered; ``none`` where there is none."""
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 DECODERS: "dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]" = {
