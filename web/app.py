@@ -23,6 +23,7 @@ from web import (
     api_keys,
     audit,
     balances,
+    books,
     docs,
     funding,
     health,
@@ -76,7 +77,7 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     ledger = start(environ)
     app.extensions["pacioli"] = ledger
     for module in (
-        transactions, holds, refunds, funding, balances, history, ledgers, metadata, parts, queues, health, metrics,
+        transactions, holds, refunds, funding, balances, history, books, ledgers, metadata, parts, queues, health, metrics,
         verification, audit, api_keys,
         openapi, docs,
     ):  # fmt: skip

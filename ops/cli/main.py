@@ -21,8 +21,10 @@ from ops.server.instance import Unavailable
 COMMANDS = {
     "up": "ops.server.up",
     "demo": "ops.cli.demo",
+    "books": "ops.cli.books",
     "balance": "ops.cli.balances",
     "balances": "ops.cli.balances",
+    "statement": "ops.cli.statement",
     "ledger": "ops.cli.ledgers",
     "post": "ops.cli.posting",
     "hold": "ops.cli.posting",
@@ -152,14 +154,17 @@ def main() -> None:
     Start here:
       pacioli up                     run everything on this machine, port 5001
       pacioli demo                   in another terminal: a small shop's day, told and checked
+      pacioli books                  all balances, which add up to zero
       pacioli balance @FundingPool   what a balance holds, and its last entries
+      pacioli post --help            post one transaction
       pacioli fund --help            fund many balances from a pool, now or on a schedule
       pacioli verify                 recompute the whole ledger from its history
+      pacioli help                   all topics, such as dates and amounts
 
-    Commands ask the service of --url or PACIOLI_URL, with the key of --key-file or PACIOLI_KEY, or the instance that `pacioli up`
-    runs in the data folder (--data), whose key they find. What keeps the ledger itself, such as `migrate`, `currencies` and
-    `verify`, opens its database: that of DATABASE_URL, or of the same instance. With --json they print JSON with exact
-    numbers. They exit with 1 when the answer is bad news, such as a damaged ledger, and with 2 when they could not ask.
+    Commands ask the service at --url or PACIOLI_URL, of a profile, or of the instance that `pacioli up` runs here or in a
+    folder above, and find its key: `pacioli help service` says how. Only `migrate`, `settings`, `verify`, `doctor`, `identity`
+    and `queues resize` open the database: that of DATABASE_URL, or of the same instance. With --json they print JSON with
+    exact numbers. They exit with 1 when the answer is bad news, such as a damaged ledger, and with 2 when they could not ask.
     """
 
 

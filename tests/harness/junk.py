@@ -12,6 +12,7 @@ from core.ledger.rules.requests import (
     BulkRequest,
     BulkSettlement,
     BulkVoidRequest,
+    CurrencyRequest,
     LedgerRequest,
     Leg,
     RefundRequest,
@@ -122,6 +123,7 @@ TARGETS = {
     "balance": Target(
         "POST", "/balances", BalanceRequest, {"ledger_id": "general_ledger_id", "currency": "USD"}, "ledger_id currency"
     ),
+    "currency": Target("PUT", "/currencies/XAU", CurrencyRequest, {"precision": 100}, "precision"),
     "funding job": Target("POST", "/funding-jobs", FundingRequest, good_job(), "name source currency recipients"),
     "recipient": Target(
         "POST",
@@ -276,6 +278,7 @@ ACCEPTED: dict[type[msgspec.Struct], dict[str, str]] = {
         "dry_run": FLAG,
     },
     LedgerRequest: {"name": SHORT_TEXT, "meta_data": OBJECT},
+    CurrencyRequest: {"precision": "one"},
     BalanceRequest: {
         "ledger_id": "",
         "currency": CODE,

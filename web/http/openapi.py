@@ -34,6 +34,7 @@ from core.ledger.rules.requests import (
     BulkCommitRequest,
     BulkRequest,
     BulkVoidRequest,
+    CurrencyRequest,
     IdentityLinkRequest,
     LedgerRequest,
     MetaDataRequest,
@@ -62,6 +63,7 @@ _REQUIRED: dict[type[Struct], set[str]] = {
     IdentityLinkRequest: {"identity_id"},
     LedgerRequest: {"name"},
     BalanceRequest: {"ledger_id", "currency"},
+    CurrencyRequest: {"precision"},
     FilterClause: set(),
     FilterRequest: set(),
     MetaDataRequest: {"meta_data"},
@@ -97,6 +99,7 @@ _EXAMPLES: dict[type[Struct], Json] = {
     IdentityLinkRequest: {"identity_id": "idt_0190..."},
     LedgerRequest: {"name": "Customers", "meta_data": {"region": "EU"}},
     BalanceRequest: {"ledger_id": "general_ledger_id", "currency": "USD"},
+    CurrencyRequest: {"precision": 100},
     FilterRequest: {"filters": [{"field": "created_at", "operator": "gte", "value": "2026-04-22"}], "limit": 50},
     MetaDataRequest: {"meta_data": {"order": "A-17"}},
     FundingRequest: {

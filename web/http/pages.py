@@ -90,9 +90,9 @@ def answer(
         known = ", ".join(listing.resource.indexed)
         text = f"{error.message}: narrow the filter by one of {known}, or leave out include_count or sort_by"
         raise InvalidRequest([("", text)], error.code, {"indexed": listing.resource.indexed}) from error
-    if kind is not None and _wants_csv():
+    if kind is not None and wants_csv():
         return listed(rows, listing.limit, body_of, place_of, kind)
-    data = _fitting(map(body_of, rows))
+    data = fitting(map(body_of, rows))
     response = wire.answer(data if count is None else page(data, count))
     return _with_next(response, rows, len(data), listing.limit, place_of)
 
@@ -108,21 +108,27 @@ def listed(
 
     With ``kind`` the answer is CSV for ``Accept: text/csv``. The columns of the CSV are the fields of the JSON.
     """
-    if kind is not None and _wants_csv():
-        text = io.StringIO()
-        count = _write_csv(text, kind, map(body_of, rows))
-        response = Response(text.getvalue(), mimetype="text/csv")
+    if kind is not None and wants_csv():
+        count, response = csv_of(map(body_of, rows), kind)
     else:
-        data = _fitting(map(body_of, rows))
+        data = fitting(map(body_of, rows))
         count, response = len(data), wire.answer(data)
     return _with_next(response, rows, count, limit, place_of)
 
 
-def _wants_csv() -> bool:
+def csv_of(bodies: Iterable[Any], kind: type[Struct]) -> tuple[int, Response]:
+    """Answer as many rows as fit into a page as CSV, and return their number beside it."""
+    text = io.StringIO()
+    count = _write_csv(text, kind, bodies)
+    return count, Response(text.getvalue(), mimetype="text/csv")
+
+
+def wants_csv() -> bool:
+    """Tell whether the request asks for CSV."""
     return request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv"
 
 
-def _fitting(bodies: Iterable[Any]) -> list[Any]:
+def fitting(bodies: Iterable[Any]) -> list[Any]:
     """Take as many rows as fit into a page, encoded, but one at least."""
     taken: list[Any] = []
     room = MAX_PAGE

@@ -3,10 +3,12 @@
 from datetime import datetime
 from typing import Any
 
-from pacioli_client.answers.balances import Balance, BalanceAt, Entry
+from msgspec.structs import replace
+
+from pacioli_client.answers.balances import Balance, BalanceAt, Entry, Statement
 from pacioli_client.calls import Listed, Resource, W, call, listing
 from pacioli_client.requests import NewBalance
-from pacioli_client.wire import Plan, Request, ask, escaped, new_reference
+from pacioli_client.wire import Plan, Request, ask, attempts, decoded, escaped, new_reference
 
 
 class Balances(Resource[W]):
@@ -14,8 +16,8 @@ class Balances(Resource[W]):
 
     @call
     def create(self, asked: NewBalance) -> Plan[Balance]:
-        """Create a balance. The request is not repeated when its answer is lost, because that could create two."""
-        return ask(Balance, Request("POST", "/balances", asked, safe=False, idempotency_key=new_reference()))
+        """Create a balance. The Idempotency-Key of the request makes sure that only one is created when it is repeated."""
+        return ask(Balance, Request("POST", "/balances", asked, idempotency_key=new_reference()))
 
     @call
     def read(self, balance_id: str, *, with_queued: bool = False, from_source: bool = False) -> Plan[Balance]:
@@ -49,7 +51,41 @@ class Balances(Resource[W]):
         params = {"after": after, "from": since, "to": until, "limit": limit}
         return Listed(Entry, f"/balances/{escaped(balance_id)}/entries", params)
 
+    @call
+    def statement(
+        self,
+        balance_id: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        basis: str = "booked",
+        limit: int = 1000,
+    ) -> Plan[Statement]:
+        """Return the first page of a statement, with the sums of the whole period. The times need a zone.
+
+        ``basis`` is ``booked`` or ``effective``. ``whole_statement`` has all entries.
+        """
+        return ask(Statement, _statement(balance_id, since, until, basis, limit))
+
+    @call
+    def whole_statement(
+        self, balance_id: str, *, since: datetime | None = None, until: datetime | None = None, basis: str = "booked"
+    ) -> Plan[Statement]:
+        """Return a statement with all entries of the period, as of one moment. Each request fetches up to 5,000 entries."""
+        response = yield from attempts(_statement(balance_id, since, until, basis, 5000))
+        found = decoded(Statement, response)
+        entries = [*found.entries]
+        while (following := response.links.get("next")) is not None:
+            response = yield from attempts(Request("GET", following["url"]))
+            entries += decoded(Statement, response).entries
+        return replace(found, entries=entries)
+
     @listing
     def list(self, /, *, limit: int = 100, **filters: Any) -> Listed[Balance]:
         """Iterate over the balances that match, newest first. A filter is ``field_operator=value``; a page has ``limit``."""
         return Listed(Balance, "/balances", {"limit": limit, **filters})
+
+
+def _statement(balance_id: str, since: datetime | None, until: datetime | None, basis: str, limit: int) -> Request:
+    params = {"from": since, "to": until, "basis": basis, "limit": limit}
+    return Request("GET", f"/balances/{escaped(balance_id)}/statement", params=params)

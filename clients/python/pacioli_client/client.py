@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import httpx
 
+from pacioli_client.answers.balances import Currency, CurrencyBooks
 from pacioli_client.answers.service import Health, Parts, Queue, Verification
 from pacioli_client.audit import Audit
 from pacioli_client.balances import Balances
@@ -35,6 +36,27 @@ class Service(Resource[W]):
     def queues(self) -> Plan[list[Queue]]:
         """Return every queue: how much waits in it, since when, and how fast it moves."""
         return ask(list[Queue], Request("GET", "/queues"))
+
+    @call
+    def books(self) -> Plan[list[CurrencyBooks]]:
+        """Return all balances by currency, which add up to zero."""
+        return ask(list[CurrencyBooks], Request("GET", "/books"))
+
+    @call
+    def currencies(self) -> Plan[list[Currency]]:
+        """Return every currency that has a precision."""
+        return ask(list[Currency], Request("GET", "/currencies"))
+
+    @call
+    def fix_currency(self, currency: str, precision: int) -> Plan[Currency]:
+        """Fix the precision of a currency before its first use."""
+        return ask(Currency, Request("PUT", f"/currencies/{escaped(currency)}", {"precision": precision}))
+
+    @call
+    def take_snapshots(self) -> Plan[str]:
+        """Have snapshots taken of all balances that changed since their last one, and return what the service says."""
+        answer = yield from ask(dict[str, Any], Request("POST", "/balances-snapshots"))
+        return str(answer["message"])
 
     @call
     def health(self) -> Plan[Health]:

@@ -13,9 +13,9 @@ class Ledgers(Resource[W]):
 
     @call
     def create(self, name: str, meta_data: Mapping[str, Any] | None = None) -> Plan[Ledger]:
-        """Create a ledger. The request is not repeated when its answer is lost, because that could create two."""
+        """Create a ledger. The Idempotency-Key of the request makes sure that only one is created when it is repeated."""
         body: dict[str, Any] = {"name": name, **({} if meta_data is None else {"meta_data": meta_data})}
-        return ask(Ledger, Request("POST", "/ledgers", body, safe=False, idempotency_key=new_reference()))
+        return ask(Ledger, Request("POST", "/ledgers", body, idempotency_key=new_reference()))
 
     @call
     def rename(self, ledger_id: str, name: str) -> Plan[Ledger]:

@@ -111,17 +111,16 @@ class Transactions(Resource[W]):
     def refund(self, transaction_id: str, asked: Refund = ALL, *, wait_s: float = 0.0) -> Plan[Transaction]:
         """Refund a transaction, whole or in part.
 
-        When the answer is lost, the request is repeated if the refund has a reference. A partial refund always has one.
+        A repeated request is answered as the first one was: a partial refund always has a reference, and one of the whole has an
+        Idempotency-Key.
         """
         if asked.reference is None and (asked.amount is not None or asked.precise_amount is not None):
             asked = replace(asked, reference=new_reference())
-        # A second refund of the whole is answered with a conflict instead of the first refund, though it moves nothing.
         request = Request(
             "POST",
             f"/refund-transaction/{escaped(transaction_id)}",
             asked,
             params={"wait": seconds(wait_s)},
-            safe=asked.reference is not None,
             wait_s=wait_s,
             idempotency_key=None if asked.reference is not None else new_reference(),
         )

@@ -43,12 +43,12 @@ _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 _ONE = (
     transactions.Transaction, transactions.BatchAccepted, transactions.Batch, balances.Balance, balances.BalanceAt,
-    ledgers.Ledger, funding.Job, funding.Run, funding.DryRun, service.Health, service.Parts, service.Verification, dict[str, Any],
-    keys.ApiKey, keys.RevokedKey,
+    balances.Statement, balances.Currency, ledgers.Ledger, funding.Job, funding.Run, funding.DryRun, service.Health,
+    service.Parts, service.Verification, dict[str, Any], keys.ApiKey, keys.RevokedKey,
 )  # fmt: skip
 _MANY = (
-    transactions.Transaction, balances.Balance, balances.Entry, ledgers.Ledger, funding.Job, funding.Run, funding.Row,
-    service.Queue, audit.AuditEntry, keys.ApiKey,
+    transactions.Transaction, balances.Balance, balances.Entry, balances.CurrencyBooks, balances.Currency,
+    ledgers.Ledger, funding.Job, funding.Run, funding.Row, service.Queue, audit.AuditEntry, keys.ApiKey,
 )  # fmt: skip
 _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {
     kind: msgspec.json.Decoder(kind, float_hook=Decimal)

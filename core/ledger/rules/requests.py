@@ -211,6 +211,12 @@ class LedgerRequest(Struct, forbid_unknown_fields=True):
     meta_data: Raw = NO_META_DATA
 
 
+class CurrencyRequest(Struct, forbid_unknown_fields=True):
+    """The body of ``PUT /currencies/<currency>``."""
+
+    precision: Annotated[int, Meta(description="The number of minor units in a major unit: 100 for cents.")]
+
+
 class BalanceRequest(Struct, forbid_unknown_fields=True):
     """The body of ``POST /balances``."""
 

@@ -121,6 +121,10 @@ def play(api: Api, ledger: Ledger) -> None:
     call("GET", f"/balances/{balance}")
     call("GET", "/balances/indicator/@Shop/currency/USD")
     call("GET", f"/balances/{balance}/entries")
+    call("GET", f"/balances/{balance}/statement?from=2026-01-01T00:00:00Z")
+    call("GET", "/books")
+    call("GET", "/currencies")
+    call("PUT", "/currencies/JPY", {"precision": 1})
     call("GET", f"/balances/{balance}/at?timestamp=2099-01-01T00:00:00Z")
     recipients = [{"destination": balance, "amount": 25}, {"destination": "@Bonus", "precise_amount": 2500}]
     terms = {"source": "@FundingPool", "currency": "USD", "precision": 100, "allow_overdraft": True}

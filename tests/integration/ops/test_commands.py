@@ -1,5 +1,7 @@
 """The commands that post and read: what they do, what they print at each width, and what they refuse."""
 
+import csv
+import io
 import json
 import os
 import re
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 
 from ops.cli.show import text
 from tests.harness.cli import Run, failed, ok
@@ -176,6 +179,50 @@ def test_transactions_are_searched(shop: Run) -> None:
     assert "no such transactions" in ok(shop("transactions", "100%"))
 
 
+# Statements and books
+
+
+def test_a_statement_opens_lists_and_closes(shop: Run) -> None:
+    out = ok(shop("statement", "@World"))
+    for part in ("opening balance", "closing balance", "@Ana", "-1,162.50", "from the first entry", "to now"):
+        assert part in out
+    found = json.loads(ok(shop("statement", "@World", "--basis", "effective", "--from", "1 hour ago", "--json")))
+    assert (found["opening_balance"], found["closing_balance"], len(found["entries"])) == (0, -116250, 4)
+    rows = list(csv.DictReader(io.StringIO(ok(shop("statement", "@World", "--csv")))))
+    assert [row["debit"] for row in rows] == ["", "120.00", "1.28", "198.07", "843.15", ""]
+    assert (rows[0]["description"], rows[-1]["balance"]) == ("opening balance", "-1162.50")
+    monkeypatched = ok(shop("statement", "@World", "--to", "1 hour ago"))
+    assert "closing balance" in monkeypatched and "@Ana" not in monkeypatched
+
+
+def test_a_long_statement_says_how_much_more_there_is(shop: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.cli.statement.SHOWN", 2)
+    out = ok(shop("statement", "@World"))
+    assert "and 2 more: --all shows them, --csv writes them" in out
+    assert "-1,162.50" in out  # The closing balance is that of the whole period.
+    assert "more" not in ok(shop("statement", "@World", "--all"))
+
+
+def test_the_books_add_up_to_zero(shop: Run) -> None:
+    out = ok(shop("books"))
+    assert re.search(r"together +1,162\.50 +1,162\.50 +0\.00", out), out
+    assert re.search(r"@World +1,162\.50 +0\.00 +-1,162\.50", out), out
+    failed(shop("books", "--currency", "usd"), 1, "nothing is in usd: did you mean USD?")
+
+
+def test_the_json_of_a_command_is_that_of_the_service(shop: Run, client: FlaskClient) -> None:
+    for arguments, path in (
+        (("books",), "/books"),
+        (("currencies",), "/currencies"),
+        (("balances",), "/balances?limit=50"),
+        (("transactions",), "/transactions?limit=20"),
+        (("ledger", "list"), "/ledgers"),
+        (("transaction", "order/7"), "/transactions/reference/order/7"),
+        (("queues",), "/queues"),
+    ):
+        assert json.loads(ok(shop(*arguments, "--json"))) == client.get(path).get_json(), path
+
+
 # Files
 
 
@@ -212,6 +259,7 @@ def test_a_file_with_a_mistake_is_refused_with_its_line(run: Run, tmp_path: Path
 SHOWN = (
     ("balance", "@World"), ("balances",), ("transactions",), ("transaction", "sale/1"), ("transaction", "order/7"),
     ("balance", "history", "@Ana", "--at", "now"), ("ledger", "list"), ("queues",), ("funding",), ("currencies",), ("settings",),
+    ("books",), ("statement", "@World"), ("statement", "@Ana", "--to", "1 hour ago"),
 )  # fmt: skip
 WORD = re.compile(r"@[A-Za-z]+|-?[\d,]+\.\d\d|APPLIED|INFLIGHT|general_ledger_id|(?:bln|txn)_[0-9a-f-]{36}|\w+/\w+")
 

@@ -16,6 +16,7 @@ from core.funding.files import found
 from core.journal.answers import AuditEntry
 from core.keys import answers as keys
 from core.ledger import answers as ledger
+from core.ledger import books, currencies, statement
 from core.ledger.balances import Balance, Entry
 from core.ledger.ledgers import Ledger
 from core.verification.answers import CheckpointUsed, Verification
@@ -35,6 +36,10 @@ PAIRS: list[tuple[type[Struct], type[Struct]]] = [
     (funding.FundedBalance, balances.Balance),
     (funding.PoolWatch, balances.NextRun),
     (Entry, balances.Entry),
+    (statement.Statement, balances.Statement),
+    (books.BooksLine, balances.BooksLine),
+    (books.CurrencyBooks, balances.CurrencyBooks),
+    (currencies.Currency, balances.Currency),
     (AuditEntry, client_audit.AuditEntry),
     (keys.ApiKey, client_keys.ApiKey),
     (keys.Pending, client_keys.PendingOfKey),
@@ -66,5 +71,5 @@ def test_what_the_service_sends_the_client_understands(sent: type[Struct], under
         for absence in (type(None), UnsetType):
             if absence in get_args(theirs[field.name]):
                 assert absence in get_args(ours[field.name]), f"{field.name} may be {absence.__name__}"
-    sent_always = {field.name for field in fields(sent)}
+    sent_always = {field.encode_name for field in fields(sent)}
     assert {field.encode_name for field in fields(understood) if field.required} <= sent_always

@@ -115,7 +115,7 @@ def test_rows_come_from_an_asynchronous_iterator_and_are_sent_whole_each_time(pa
 
 def test_what_gives_up_leaves_no_plan_open() -> None:
     with pytest.raises(Unreachable, match="ReadError"):
-        ask(Service(httpx.ReadError("gone")), lambda client: client.ledgers.create("Customers"))
+        ask(Service(httpx.ReadError("gone")), lambda client: client.keys.rotate("api_key_1"))
 
 
 # Waiting

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -197,8 +198,8 @@ def _create_ledger(client: Client) -> Any:
     return client.ledgers.create("Customers")
 
 
-def _refund(client: Client) -> Any:
-    return client.transactions.refund("txn_1")
+def _make_key(client: Client) -> Any:
+    return client.keys.create("n", owner="o", scopes=[], expires_at=datetime(2030, 1, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize("first", [answer(BUSY, 503), httpx.ReadError("gone"), httpx.ReadTimeout("slow")])
@@ -208,7 +209,7 @@ def test_a_read_is_repeated(pauses: list[float], first: Any) -> None:
     assert (len(service.requests), pauses) == (3, [0.2, 0.4])
 
 
-@pytest.mark.parametrize("ask", [_create_ledger, _refund])
+@pytest.mark.parametrize("ask", [_make_key])
 @pytest.mark.parametrize(("first", "error"), [(answer(BUSY, 503), Unavailable), (httpx.ReadError("gone"), Unreachable)])
 def test_what_might_be_done_twice_is_not_repeated(
     pauses: list[float], ask: Callable[[Client], Any], first: Any, error: type[PacioliError]
@@ -256,6 +257,17 @@ def test_what_moves_money_is_repeated_with_the_same_reference(
     first, second = service.bodies
     assert first == second
     assert json.loads(first)["reference"].startswith("client-")
+
+
+@pytest.mark.parametrize("ask", [_create_ledger, lambda client: client.transactions.refund("txn_1")])
+def test_what_has_no_reference_is_repeated_with_the_same_idempotency_key(
+    pauses: list[float], ask: Callable[[Client], Any]
+) -> None:
+    service = Service(httpx.ReadError("gone"), answer(BUSY, 503), answer({"error": "stop"}, 400))
+    with pytest.raises(Invalid):
+        ask(service.client())
+    keys = {request.headers["Idempotency-Key"] for request in service.requests}
+    assert (len(service.requests), len(keys), len(set(service.bodies))) == (3, 1, 1)
 
 
 # Pages

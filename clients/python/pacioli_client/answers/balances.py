@@ -78,3 +78,53 @@ class BalanceAt(Struct, frozen=True, kw_only=True):
     balance: Sums
     timestamp: datetime
     from_source: bool
+
+
+class Statement(Struct, frozen=True, kw_only=True, rename={"since": "from", "until": "to"}):
+    """A page of a statement. Sums are minor units, and those of the whole period."""
+
+    balance_id: str
+    indicator: str
+    currency: str
+    precision: int | None
+    basis: str
+    since: datetime | None
+    until: datetime | None
+    opening_balance: int
+    debits: int
+    credits: int
+    closing_balance: int
+    entry_count: int
+    entries: list[Entry]
+
+
+class BooksLine(Struct, frozen=True, kw_only=True):
+    """The balances of one ``@Name``, or all others of a ledger, in one currency. Amounts are minor units."""
+
+    indicator: str
+    ledger_id: str
+    ledger: str
+    balances: int
+    credits: int
+    debits: int
+    balance: int
+    held: int
+
+
+class CurrencyBooks(Struct, frozen=True, kw_only=True):
+    """All balances in one currency, which add up to zero."""
+
+    currency: str
+    precision: int | None
+    lines: list[BooksLine]
+    balances: int
+    credits: int
+    debits: int
+    balance: int
+
+
+class Currency(Struct, frozen=True, kw_only=True):
+    """A currency, with the number of minor units in a major unit."""
+
+    currency: str
+    precision: int
