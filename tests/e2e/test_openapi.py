@@ -108,9 +108,16 @@ def there(app: Flask) -> dict[str, str]:
 def _routes() -> Flask:
     """The application with its routes alone: nothing is connected and no thread is started."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "web.app.start", lambda environ: SimpleNamespace(secret_key=None, allowed_hosts=frozenset(), rate=None)
+        bare = SimpleNamespace(
+            engine=None,
+            secret_key=None,
+            allowed_hosts=frozenset(),
+            trusted_proxies=(),
+            rate=None,
+            ring=None,
+            access_log=False,
         )
+        patch.setattr("web.app.start", lambda environ: bare)
         return create_app({})
 
 
