@@ -34,6 +34,7 @@ from web import (
     metrics,
     parts,
     queues,
+    receipts,
     refunds,
     transactions,
     verification,
@@ -78,7 +79,7 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     app.extensions["pacioli"] = ledger
     for module in (
         transactions, holds, refunds, funding, balances, history, books, ledgers, metadata, parts, queues, health, metrics,
-        verification, audit, api_keys,
+        verification, receipts, audit, api_keys,
         openapi, docs,
     ):  # fmt: skip
         app.register_blueprint(module.blueprint)

@@ -41,6 +41,7 @@ COMMANDS = {
     "currencies": "ops.cli.currencies",
     "verify": "ops.cli.verify",
     "notary": "ops.cli.notary",
+    "receipt": "ops.cli.receipt",
     "audit": "ops.cli.audit",
     "keys": "ops.cli.keys",
     "snapshot": "ops.cli.upkeep",

@@ -61,7 +61,7 @@ def key(data: Path, as_json: bool) -> None:
     """Print the public key of the notary, by the newest seal.
 
     An auditor writes it down once, from the people who run the service and not from the database, and gives it to
-    PACIOLI_NOTARY_PUBLIC_KEY or `pacioli receipt check --key`. A key that replaces it is named by a seal of the old one.
+    PACIOLI_NOTARY_PUBLIC_KEY or `pacioli receipt check --public-key`. A key that replaces it is named by a seal of the old one.
 
     \b
     Examples:

@@ -17,6 +17,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
     "POST /transactions/bulk": (Right.TRANSACTIONS_POST,),
     "GET /transactions": (Right.TRANSACTIONS_READ,),
     "GET /transactions/<transaction_id>": (Right.TRANSACTIONS_READ,),
+    "GET /transactions/<transaction_id>/receipt": (Right.TRANSACTIONS_READ,),
     "GET /transactions/<transaction_id>/lineage": (Right.TRANSACTIONS_READ,),
     "GET /transactions/reference/<rest:reference>": (Right.TRANSACTIONS_READ,),
     "POST /transactions/filter": (Right.TRANSACTIONS_READ,),

@@ -15,6 +15,7 @@ from pacioli_client.calls import Resource, W, call
 from pacioli_client.funding import Funding
 from pacioli_client.keys import Keys
 from pacioli_client.ledgers import Ledgers
+from pacioli_client.receipts import Receipts
 from pacioli_client.transactions import Transactions
 from pacioli_client.wire import AsyncWire, Plan, Request, Wire, ask, escaped
 
@@ -31,6 +32,7 @@ class Service(Resource[W]):
         self.funding: Funding[W] = Funding(wire)
         self.audit: Audit[W] = Audit(wire)
         self.keys: Keys[W] = Keys(wire)
+        self.receipts: Receipts[W] = Receipts(wire)
 
     @call
     def queues(self) -> Plan[list[Queue]]:

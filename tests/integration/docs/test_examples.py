@@ -95,6 +95,7 @@ def play(api: Api, ledger: Ledger) -> None:
     call("GET", f"/transactions/{paid}")
     call("GET", "/transactions/reference/order-1")
     call("GET", f"/transactions/{paid}/lineage")
+    call("GET", f"/transactions/{paid}/receipt")
     call("POST", f"/refund-transaction/{paid}", {"amount": 2.5})
     call("POST", f"/{paid}/metadata", {"meta_data": {"order": 1}})
     one = {

@@ -1,0 +1,209 @@
+"""Receipts: what was accepted and decided about one transaction, with proofs up to seals of the notary.
+
+A receipt has the row of the transaction, and of all others only hashes. ``receipt_check.py`` checks it with the public key
+of the notary alone.
+"""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+from sqlalchemy import Connection, Engine
+
+from core.base.db import reading_within
+from core.ledger.rules.log_row import LogRow, covered_by, values_of
+from core.ledger.rules.model import Kind
+from core.ledger.store import outcomes as outcome_store
+from core.ledger.store.outcomes import OUTCOME
+from core.notary import merkle, seal_store
+from core.notary.leaves import Party, outcome_leaf, party_leaf, sealed_leaf_of
+from core.notary.seals import Seal, Statement, read
+
+FORM = "pacioli receipt 1"
+
+OUTCOME_COLUMNS = OUTCOME.split(", ")[:-1]
+"""The columns of an outcome that its leaf covers."""
+
+_WITHIN_S = 5.0
+
+_NOT_SEALED = "the notary signs it within about ten seconds of its work; ask again then"
+_NOT_DECIDED = "it waits in its queue, and is decided in its turn; ask again when its status has moved on"
+_SPLIT = "its legs are decided, each by itself; ask for the receipts of the legs"
+_SCHEDULED = "it waits for its date, and gets into the log then; ask again after that"
+
+
+class Signed(Struct, frozen=True):
+    """A seal of the notary: the text that was signed, and the Ed25519 signature over it in hexadecimal."""
+
+    statement: str
+    signature: str
+
+
+class Proof(Struct, frozen=True):
+    """The way from a leaf to the root in a seal, as in RFC 6962."""
+
+    index: int
+    """The position of the leaf, from 0."""
+    size: int
+    """The number of leaves under the root."""
+    path: list[str]
+    """The hashes beside the way, from the leaf up, in hexadecimal."""
+    seal: Signed
+
+
+class PartyOf(Struct, frozen=True):
+    """Who a balance is."""
+
+    balance_id: str
+    ledger_id: str
+    indicator: str | None
+    currency: str
+
+
+class Accepted(Struct, frozen=True, kw_only=True):
+    """The row of the log."""
+
+    sequence: int
+    version: int
+    """The version of its digest."""
+    columns: list[str]
+    row: str
+    """The JSON text of the values of the columns, exactly as it was hashed."""
+    source: PartyOf | None
+    destination: PartyOf | None
+    proof: Proof | None
+    """The proof that it was accepted. It is null until the notary has sealed the row."""
+
+
+class Decided(Struct, frozen=True, kw_only=True):
+    """The outcome."""
+
+    columns: list[str]
+    row: str
+    """The values of the columns with tabs between them, exactly as they were hashed."""
+    proof: Proof | None
+    """The proof that it was decided so. It is null until the notary has sealed the outcome."""
+
+
+class Receipt(Struct, frozen=True, kw_only=True):
+    """What was accepted and decided about a transaction, and the proofs of both."""
+
+    form: str
+    transaction_id: str
+    accepted: Accepted | None
+    """Null for a transaction that waits for its date."""
+    decided: Decided | None
+    """Null for one that is not decided yet, and for a split, whose legs are decided."""
+    keys: list[Signed]
+    """The seals by which one key of the notary handed over to the next. They lead from a key that you know to today's."""
+    note: str | UnsetType = UNSET
+    """What is still to come, and when."""
+
+
+def receipt_of(engine: Engine, transaction_id: str, seq: int) -> Receipt:
+    """Make the receipt of a transaction. ``seq`` is 0 for one that waits for its date.
+
+    Raises:
+        TooSlow: the proofs took too long.
+        TransientError: the database was busy or gone.
+    """
+    with reading_within(engine, _WITHIN_S) as conn:
+        rows = seal_store.rows(conn, seq, seq) if seq else []
+        if not rows:
+            return Receipt(
+                form=FORM, transaction_id=transaction_id, accepted=None, decided=None, keys=[], note=_SCHEDULED
+            )
+        (row,) = rows
+        accepted, decided = _accepted(conn, row), _decided(conn, row)
+        if accepted.proof is None or (decided is not None and decided.proof is None):
+            note: str | UnsetType = _NOT_SEALED
+        elif row.kind == Kind.SPLIT:
+            note = _SPLIT
+        else:
+            note = UNSET if decided is not None else _NOT_DECIDED
+        keys = [Signed(seal.statement, seal.signature) for _, seal in seal_store.hand_overs(conn)]
+    return Receipt(form=FORM, transaction_id=transaction_id, accepted=accepted, decided=decided, keys=keys, note=note)
+
+
+def _accepted(conn: Connection, row: LogRow) -> Accepted:
+    covering = seal_store.covering(conn, row.seq)
+    statement = read(covering[1]) if covering is not None else None
+    rows = [row] if statement is None else seal_store.rows(conn, statement.first_seq, statement.last_seq)
+    keys = {key for each in rows for key in (each.source, each.destination) if key is not None}
+    parties = seal_store.parties(conn, keys)
+    proof = None
+    if covering is not None and statement is not None:
+        hashes = {key: party_leaf(party) for key, party in parties.items()}
+        leaves = [sealed_leaf_of(each, hashes) for each in rows]
+        proof = _proof(leaves, row.seq - statement.first_seq, covering[1])
+    return Accepted(
+        sequence=row.seq,
+        version=row.digest_version,
+        columns=covered_by(row.digest_version),
+        row=msgspec.json.encode(values_of(row)).decode(),
+        source=_party(parties, row.source),
+        destination=_party(parties, row.destination),
+        proof=proof,
+    )
+
+
+def _party(parties: dict[int, Party], key: int | None) -> PartyOf | None:
+    party = None if key is None else parties.get(key)
+    return None if party is None else PartyOf(*party)
+
+
+def _decided(conn: Connection, row: LogRow) -> Decided | None:
+    found = [] if row.queue is None else seal_store.decided(conn, row.queue, after=row.seq - 1, last=row.seq, limit=1)
+    if not found or row.queue is None:
+        return None
+    (values,) = found
+    line = outcome_store.line_of_row(values[:-1])
+    return Decided(columns=OUTCOME_COLUMNS, row=line, proof=_proof_of_outcome(conn, row.queue, row.seq))
+
+
+def _proof_of_outcome(conn: Connection, queue: int, seq: int) -> Proof | None:
+    """Make the proof of an outcome: over all outcomes that its seal has and the seal before has not."""
+    number = _first_with(conn, lambda statement: statement.queues.get(queue, (0, ""))[0] >= seq)
+    seal = seal_store.find(conn, number) if number is not None else None
+    statement = read(seal) if seal is not None else None
+    if number is None or seal is None or statement is None:
+        return None
+    before = seal_store.find(conn, number - 1)
+    earlier = read(before) if before is not None else None
+    leaves: list[bytes] = []
+    index = 0
+    for each, (head, _) in sorted(statement.queues.items()):
+        after = earlier.queues.get(each, (0, ""))[0] if earlier is not None else 0
+        if head <= after:
+            continue
+        for values in seal_store.decided(conn, each, after=after, last=head, limit=_ALL):
+            if values[0] == seq:
+                index = len(leaves)
+            leaves.append(outcome_leaf(outcome_store.line_of_row(values[:-1])))
+    return _proof(leaves, index, seal)
+
+
+_ALL = 2**31
+
+
+def _first_with(conn: Connection, has_it: Callable[[Statement], bool]) -> int | None:
+    """Find the first seal that has something which all later ones have too. It reads a seal for each halving."""
+    newest = seal_store.newest(conn)
+    low, high = 1, 0 if newest is None else newest[0]
+    found = None
+    while low <= high:
+        middle = (low + high) // 2
+        seal = seal_store.find(conn, middle)
+        statement = read(seal) if seal is not None else None
+        if statement is None:
+            return None
+        if has_it(statement):
+            found, high = middle, middle - 1
+        else:
+            low = middle + 1
+    return found
+
+
+def _proof(leaves: Sequence[bytes], index: int, seal: Seal) -> Proof:
+    path = [each.hex() for each in merkle.path(leaves, index)]
+    return Proof(index=index, size=len(leaves), path=path, seal=Signed(seal.statement, seal.signature))
