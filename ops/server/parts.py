@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from core.doors.certificates import Certificate, pinned
-from ops.server import role_urls
+from ops.server import role_urls, secret_files
 from ops.server.embedded import Child, Log
 from ops.server.keys import NOTARY_KEY_FILE, SEALS_FILE
 
@@ -49,8 +49,8 @@ Parts = Callable[[Options, Mapping[str, str], Log], Sequence[Child]]
 def service_parts(options: Options, env: Mapping[str, str], log: Log) -> list[Child]:
     """Make web, beat, worker and notary, in the order of a stop: those that bring work end before the one that does it."""
     notary = Child("notary", notary_command(), env=env_of_notary(options, env), log=log)
-    env = role_urls.without(env, NOTARY_KEY)
-    of_others = role_urls.without(env, role_urls.NOTARY)  # Workers add checkpoints.
+    env = secret_files.without(env, NOTARY_KEY)
+    of_others = secret_files.without(env, role_urls.NOTARY)  # Workers add checkpoints.
     beat = Beat("beat", beat_command(), env=of_others, log=log)
     worker = Worker("worker", worker_command(options.workers), env=env, log=log)
     return [Web(options, env=of_others, log=log), beat, worker, notary]
@@ -61,12 +61,10 @@ NOTARY_KEY = "PACIOLI_NOTARY_KEY"
 
 def env_of_notary(options: Options, env: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of the notary, which alone has its key. A key in a file stays there, so it can be replaced."""
-    given = os.environ.get(f"{NOTARY_KEY}_FILE")
-    if given or not env.get(NOTARY_KEY):
-        file = given or str(options.data / NOTARY_KEY_FILE)
-        env = {**role_urls.without(env, NOTARY_KEY), f"{NOTARY_KEY}_FILE": file}
-    env = role_urls.without(env, "PACIOLI_SECRET_KEY", "PACIOLI_PEPPER", "PACIOLI_CHAIN_KEY")
-    return {"PACIOLI_NOTARY_FILE": str(options.data / SEALS_FILE), **env}
+    name = f"{NOTARY_KEY}_FILE"
+    file = os.environ.get(name) or env.get(name) or str(options.data / NOTARY_KEY_FILE)
+    left = secret_files.without(env, NOTARY_KEY, "PACIOLI_SECRET_KEY", "PACIOLI_PEPPER", "PACIOLI_CHAIN_KEY")
+    return {"PACIOLI_NOTARY_FILE": str(options.data / SEALS_FILE), **left, name: file}
 
 
 def web_command(listener: socket.socket, certificate: Certificate | None = None) -> list[str]:

@@ -25,11 +25,6 @@ def of_private(url: str) -> dict[str, str]:
     return {OWNER: url, **urls}
 
 
-def without(env: Mapping[str, str], *variables: str) -> dict[str, str]:
-    """Return the environment of a part that does not need these variables."""
-    return {name: value for name, value in env.items() if name not in variables}
-
-
 def check(env: Mapping[str, str]) -> bool:
     """See whether the environment names a database that answers. Returns False when it names none.
 

@@ -28,7 +28,7 @@ from core.doors import certificates
 from core.doors.certificates import Certificate
 from core.doors.loopback import is_loopback
 from core.notary.seals import keypair
-from ops.server import private, role_urls
+from ops.server import private, role_urls, secret_files
 from ops.server.embedded import Child, Postgres
 from ops.server.keys import (
     API_KEY_FILE,
@@ -195,9 +195,10 @@ def _supervise(supervisor: Supervisor, options: Options, parts: Parts, migrate: 
         if not env.get("PACIOLI_NOTARY_PUBLIC_KEY"):
             env["PACIOLI_NOTARY_PUBLIC_KEY"] = _public_key(options.data, env)
         env["PROMETHEUS_MULTIPROC_DIR"] = _empty_folder(options.data / "metrics")
-        if supervisor.finish(Child("migrate", migrate, env=env, log=_print_line)) != 0:
+        handed = secret_files.moved(env, options.data / secret_files.FOLDER)
+        if supervisor.finish(Child("migrate", migrate, env=handed, log=_print_line)) != 0:
             raise StartError("the migrations failed: see their lines above")
-        supervisor.start(*parts(options, role_urls.without(env, role_urls.OWNER), _print_line))
+        supervisor.start(*parts(options, secret_files.without(handed, role_urls.OWNER), _print_line))
         for name, place in (
             ("data", str(options.data)),
             ("Postgres", env[role_urls.APP]),
@@ -218,6 +219,7 @@ def _supervise(supervisor: Supervisor, options: Options, parts: Parts, migrate: 
         options.listener.close()  # The web server still has it, and closes it when it stops.
         supervisor.stop()
         state.unlink(missing_ok=True)
+        shutil.rmtree(options.data / secret_files.FOLDER, ignore_errors=True)
 
 
 def _how_to_send_key(options: Options) -> str:

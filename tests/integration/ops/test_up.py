@@ -110,6 +110,10 @@ class Up:
     def pid(self, name: str) -> int:
         return int(self.state()["pids"][name])
 
+    def given(self, part: str, secret: str) -> str:
+        """Return a secret as a part gets it, which is in a file."""
+        return Path(psutil.Process(self.pid(part)).environ()[f"{secret}_FILE"]).read_text().rstrip("\n")
+
     def processes(self) -> list[psutil.Process]:
         return list(psutil.Process(self.process.pid).children(recursive=True))
 
@@ -181,14 +185,14 @@ def test_the_key_that_signs_checkpoints_is_made_once_and_passed_on(start: Start)
     key = up.data / "chain.key"
     assert key.stat().st_mode & 0o777 == 0o600
     assert len(bytes.fromhex(key.read_text())) == 32
-    given = psutil.Process(up.pid("worker")).environ()["PACIOLI_CHAIN_KEY"]
+    given = up.given("worker", "PACIOLI_CHAIN_KEY")
     assert given == key.read_text().strip()
     assert up.stop() == 0
     up = start().wait_ready()
-    assert psutil.Process(up.pid("worker")).environ()["PACIOLI_CHAIN_KEY"] == given
+    assert up.given("worker", "PACIOLI_CHAIN_KEY") == given
     assert up.stop() == 0
     up = start(PACIOLI_CHAIN_KEY="ab" * 32).wait_ready()
-    assert psutil.Process(up.pid("worker")).environ()["PACIOLI_CHAIN_KEY"] == "ab" * 32
+    assert up.given("worker", "PACIOLI_CHAIN_KEY") == "ab" * 32
     assert up.stop() == 0
     key.write_text("")
     up = start()
@@ -383,7 +387,7 @@ def test_a_key_is_made_once_and_set_for_curl_by_one_line(start: Start, database_
     assert key.stat().st_mode & 0o777 == 0o600
     text = key.read_text().strip()
     assert re.fullmatch(r"pacioli_[\w-]{43}", text)
-    assert psutil.Process(up.pid("worker")).environ()["PACIOLI_SECRET_KEY"] == text
+    assert up.given("worker", "PACIOLI_SECRET_KEY") == text
     (line,) = (line.partition(" ")[2].strip() for line in up.lines if line.startswith("key "))
     pasted = subprocess.run(["sh", "-c", f'{line}; echo "$PACIOLI_KEY"'], capture_output=True, text=True, check=True)
     assert pasted.stdout.strip() == text
@@ -394,7 +398,7 @@ def test_a_key_is_made_once_and_set_for_curl_by_one_line(start: Start, database_
     assert key.read_text().strip() == text
     up.stop()
     up = start(DATABASE_URL=database_url, PACIOLI_SECRET_KEY=KEY).wait_ready()
-    assert psutil.Process(up.pid("worker")).environ()["PACIOLI_SECRET_KEY"] == KEY
+    assert up.given("worker", "PACIOLI_SECRET_KEY") == KEY
     assert up.state()["key_file"] is None
 
 

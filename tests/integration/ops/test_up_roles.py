@@ -14,7 +14,7 @@ from core.migrations.grants import APP, NOTARY, expanded
 from core.migrations.roles import actual
 from core.verification import checkpoints
 from core.verification.verify import verify_all, verify_since_checkpoint
-from ops.server import role_urls
+from ops.server import role_urls, secret_files
 from ops.server.embedded import Postgres, discard
 from ops.server.parts import Options, service_parts
 from tests.harness.factories import Ledger
@@ -45,16 +45,16 @@ def roles_have_exactly_their_rights(up: Up) -> None:
         url = state[name].replace("+psycopg", "")
         with psycopg.connect(url) as conn, pytest.raises(psycopg.errors.InsufficientPrivilege):
             conn.execute(statement)
-    given = psutil.Process(up.pid("worker")).environ()
-    assert given["DATABASE_URL"] == state["database_url"]
-    assert role_urls.OWNER not in given
+    assert up.given("worker", "DATABASE_URL") == state["database_url"]
+    assert not [name for name in psutil.Process(up.pid("worker")).environ() if name.startswith(role_urls.OWNER)]
 
 
 def test_only_workers_and_the_notary_can_connect_as_the_notary(tmp_path: Path) -> None:
     with socket.socket() as listener:
         options = Options("127.0.0.1", 1, tmp_path, 1, listener)
-        parts = service_parts(options, role_urls.of_private("postgresql://postgres@/pacioli"), discard)
-    assert [part.name for part in parts if part.env is not None and role_urls.NOTARY in part.env] == [
+        env = secret_files.moved(role_urls.of_private("postgresql://postgres@/pacioli"), tmp_path / "secrets")
+        parts = service_parts(options, env, discard)
+    assert [part.name for part in parts if part.env and f"{role_urls.NOTARY}_FILE" in part.env] == [
         "worker",
         "notary",
     ]
