@@ -15,8 +15,9 @@ from sqlalchemy import Engine
 import celeryconfig
 from core.base import logs, tracing
 from core.base.db import connect
+from core.base.rate import Rate
 from core.base.secrets import Secret
-from core.base.setting_values import Network, Rate
+from core.base.setting_values import Network
 from core.base.settings import Settings, SettingsError, open_files, read
 from core.doors import clients
 from core.doors.identity import Identity

@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from core.base.errors import Forbidden
-from core.base.setting_values import Rate
+from core.base.rate import Rate
 
 WRITE, ANY = "write", "*"
 

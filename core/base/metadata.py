@@ -5,6 +5,9 @@ import re
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
+from core.base.actors import KEY_PREFIX, current
 from core.base.errors import ErrorCode, InvalidRequest
 from core.base.money import MAX_DIGITS
 from core.base.sizes import MAX_META_DATA, size_problem
@@ -14,6 +17,9 @@ _SUSPECT_JSON = re.compile(rb"[\x00-\x1f]|\\u0000|\\u[dD][89a-fA-F]|[0-9][eE][+-
 
 _SURROGATE_OR_NUL = re.compile("[\x00\ud800-\udfff]")
 _MAX_DEPTH = 100
+
+STAMP = "BLNK_GENERATED_BY"
+"""The member of metadata that names the stored key that has made something."""
 
 Problems = list[tuple[str, str]]
 
@@ -69,6 +75,36 @@ def refuse_expanded(stored: str | None) -> None:
 
 
 def meta_data_text(raw: bytes) -> str | None:
-    """Make the text to store from ``meta_data`` that has no problems. Returns None when there is none."""
+    """Make the text to store from ``meta_data`` that has no problems. Returns None when there is none.
+
+    A stamp that a stored key sends is left out, because only the service says which key has made something.
+    """
     text = bytes(raw).strip()
-    return None if text in (b"", b"null") else text.decode()
+    if text in (b"", b"null"):
+        return None
+    if not current().is_stored:
+        return text.decode()
+    own = _without_stamp(text.decode())
+    return None if own == "{}" != text.decode() else own
+
+
+def stamped(text: str | None, key_id: str | None) -> str | None:
+    """Add the stored key that has made something to the JSON text of its metadata, as Blnk does. Other keys leave no stamp."""
+    if key_id is None or not key_id.startswith(KEY_PREFIX):
+        return text
+    stamp = f'"{STAMP}":"{key_id}"'
+    inner = _without_stamp(text).strip()[1:].lstrip() if text else "}"
+    return f"{{{stamp}{inner}" if inner == "}" else f"{{{stamp},{inner}"
+
+
+def _without_stamp(text: str) -> str:
+    """Remove the stamp from the text of an object. Only a text that may have one, also in escapes, is taken apart."""
+    if STAMP not in text and "\\u" not in text:
+        return text
+    members = _members(text)
+    if members.pop(STAMP, None) is None:
+        return text
+    return msgspec.json.encode(members).decode()
+
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

@@ -7,8 +7,6 @@ import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import pairwise
 
-from msgspec import Struct
-
 from core.base import database_url, redis_url
 
 CHAIN_KEY_DIGITS = 64
@@ -72,22 +70,6 @@ def networks(text: str) -> tuple[Network, ...]:
         except ValueError:
             raise ValueError(f"has {each!a}, which is no address or network such as 10.0.0.0/8") from None
     return tuple(found)
-
-
-class Rate(Struct, frozen=True):
-    """So many requests a second in the long run, and so many at once."""
-
-    per_s: int
-    burst: int
-
-
-def rate(text: str) -> Rate:
-    """Read a rate such as ``500/1000``."""
-    found = re.fullmatch(r"([1-9][0-9]{0,5})(?:/([1-9][0-9]{0,6}))?", text, re.ASCII)
-    if found is None:
-        raise ValueError(f"must be requests a second and a burst, such as 500/1000, not {text!r}")
-    per_s = int(found[1])
-    return Rate(per_s, int(found[2] or per_s))
 
 
 def count(text: str) -> int:

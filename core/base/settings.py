@@ -16,6 +16,8 @@ from urllib.parse import unquote, urlsplit
 from msgspec import Struct
 
 from core.base import database_url, redis_url, setting_values
+from core.base.rate import Rate
+from core.base.rate import rate as read_rate
 from core.base.redis_url import RedisUrl
 from core.base.secrets import Secret, remember
 
@@ -231,12 +233,12 @@ class Settings(Struct, frozen=True, kw_only=True):
         ),
     ]
     rate: Annotated[
-        setting_values.Rate | None,
+        Rate | None,
         Variable(
             name="PACIOLI_RATE",
             meaning="The requests a second that a key may send, and after a slash how many may come at once: `500/1000`. The "
             "web processes share it. More are answered 429 with `Retry-After`. When it is not set, there is no limit.",
-            parse=setting_values.rate,
+            parse=read_rate,
         ),
     ]
     chain_key: Annotated[

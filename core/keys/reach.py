@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from core.base.actors import EVERYTHING, Reach
-from core.base.setting_values import rate as rate_of
+from core.base.rate import rate as rate_of
 from core.ledger.rules.validation import indicator_problems
 
 Problems = list[tuple[str, str]]

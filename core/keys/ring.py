@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from core.base.actors import EVERYTHING, Actor, rights_of
 from core.base.db import begin, reading
 from core.base.errors import TransientError
-from core.base.setting_values import rate
+from core.base.rate import rate
 from core.base.threads import Loop
 from core.keys import secret, store
 from core.keys.store import KeyRow

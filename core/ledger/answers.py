@@ -13,6 +13,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from core.base.actors import current
 from core.base.answers import NO_TIME, Major, Members, Time, encode, major
+from core.base.metadata import stamped
 from core.base.money import to_text
 from core.base.problems import MAX_LISTED
 from core.ledger.explain import WIRE_NAMES, RejectionName, blnk_text, sum_text, waiting_text
@@ -291,9 +292,10 @@ def transaction_of(row: TransactionRow) -> Transaction:
     terms = terms_of(row.terms)
     text = to_text(row.amount, row.precision)
     rejection, hold = row.rejection, row.hold
-    meta_data = UNSET if row.meta_data is None else Raw(row.meta_data.encode())
+    given = stamped(row.meta_data, row.actor)
+    meta_data = UNSET if given is None else Raw(given.encode())
     if rejection is not None:
-        own = _members(row.meta_data) if row.meta_data else {}
+        own = _members(given) if given else {}
         meta_data = Raw(encode({**own, "blnk_rejection_reason": blnk_text(rejection, row)}))
     return Transaction(
         precise_amount=row.amount,
@@ -337,6 +339,7 @@ def accepted_of(draft: Draft, accepted: Accepted, asked: TransactionRequest) -> 
     echo = echo_of(asked)
     status = Status.QUEUED if accepted.seq else Status.SCHEDULED
     actor = current()
+    given = stamped(row.meta_data, actor.key_id)
     text = to_text(row.amount, row.precision)
     legs = [
         SplitLeg(transaction_id=leg.transaction_id, reference=leg.reference, precise_amount=leg.amount)
@@ -367,7 +370,7 @@ def accepted_of(draft: Draft, accepted: Accepted, asked: TransactionRequest) -> 
         inflight_commit_date=terms.inflight_commit_date or NO_TIME,
         sources=terms.sources or UNSET,
         destinations=terms.destinations or UNSET,
-        meta_data=UNSET if row.meta_data is None else Raw(row.meta_data.encode()),
+        meta_data=UNSET if given is None else Raw(given.encode()),
         created_by=actor.key_id,
         created_through=str(actor.part) if accepted.seq else UNSET,
         sequence=accepted.seq,

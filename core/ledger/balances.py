@@ -5,9 +5,10 @@ from typing import Literal
 from msgspec import UNSET, Struct, UnsetType
 from sqlalchemy import Connection
 
+from core.base.actors import current
 from core.base.answers import NO_TIME, Major, Members, Time, major, members
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
-from core.base.metadata import meta_data_problems, meta_data_text, refuse_expanded
+from core.base.metadata import meta_data_problems, meta_data_text, refuse_expanded, stamped
 from core.journal.record import record
 from core.ledger.changes import balance_created
 from core.ledger.rules.model import GENERAL_LEDGER
@@ -100,7 +101,7 @@ def create(conn: Connection, asked: BalanceRequest) -> Balance:
         ledger_id=asked.ledger_id,
         indicator=indicator,
         currency=asked.currency,
-        meta_data=meta_data_text(bytes(asked.meta_data)),
+        meta_data=stamped(meta_data_text(bytes(asked.meta_data)), current().key_id),
     )
     refuse_expanded(row.meta_data)
     record(conn, balance_created(row.balance_id, row.ledger_id, row.indicator, row.currency, row.meta_data))

@@ -3,10 +3,11 @@
 from msgspec import Struct
 from sqlalchemy import Connection
 
+from core.base.actors import current
 from core.base.answers import Members, Time, members
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_id
-from core.base.metadata import meta_data_problems, meta_data_text, refuse_expanded
+from core.base.metadata import meta_data_problems, meta_data_text, refuse_expanded, stamped
 from core.base.sizes import MAX_NAME
 from core.journal.actions import Action, Event, object_of, text_of
 from core.journal.record import record
@@ -39,7 +40,9 @@ def create(conn: Connection, asked: LedgerRequest) -> Ledger:
         InvalidRequest: it lists every problem.
     """
     name = _checked_name(asked)
-    row = ledger_store.create(conn, new_id("ldg_"), name, meta_data_text(bytes(asked.meta_data)))
+    row = ledger_store.create(
+        conn, new_id("ldg_"), name, stamped(meta_data_text(bytes(asked.meta_data)), current().key_id)
+    )
     refuse_expanded(row.meta_data)
     after = text_of(name=row.name, meta_data=object_of(row.meta_data))
     record(conn, Event(action=Action.LEDGER_CREATED, subject=row.ledger_id, after=after))

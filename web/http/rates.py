@@ -12,7 +12,7 @@ from math import ceil
 from flask import Response, request
 
 from core.base.errors import ErrorCode
-from core.base.setting_values import Rate
+from core.base.rate import Rate
 from web.http import errors
 
 GUESSES_MAX = 10

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.base.setting_values import Rate
+from core.base.rate import Rate
 from web.http import rates
 
 
