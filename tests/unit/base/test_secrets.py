@@ -21,11 +21,11 @@ URLS = {
     "REDIS_URL": f"redis://:{PLANTED}@h",
     "BROKER_URL": f"amqp://me:{PLANTED}@h",
 }
-KEYS = {*URLS, "PACIOLI_SECRET_KEY", "PACIOLI_PEPPER", "PACIOLI_CHAIN_KEY", "PACIOLI_KEY"}
+KEYS = {*URLS, *(f"PACIOLI_{name}" for name in ("SECRET_KEY", "PEPPER", "CHAIN_KEY", "NOTARY_KEY", "KEY"))}
 
 
 def value_of(name: str) -> str:
-    return URLS.get(name) or ("ab" * 32 if name == "PACIOLI_CHAIN_KEY" else PLANTED)
+    return URLS.get(name) or ("ab" * 32 if name in ("PACIOLI_CHAIN_KEY", "PACIOLI_NOTARY_KEY") else PLANTED)
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("log_format", ["json", "console"])
 @pytest.mark.parametrize("name", sorted(KEYS))
 def test_no_line_of_the_log_shows_what_settings_hold(log_format: str, name: str) -> None:
-    planted = "ab" * 32 if name == "PACIOLI_CHAIN_KEY" else PLANTED
+    planted = "ab" * 32 if name in ("PACIOLI_CHAIN_KEY", "PACIOLI_NOTARY_KEY") else PLANTED
     read({name: value_of(name)})
     stream = io.StringIO()
     logs.configure(log_format, stream)
