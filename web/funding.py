@@ -29,6 +29,7 @@ from core.funding.answers import (
     FundingJobRead,
     FundingRow,
     FundingRun,
+    ListedFundingJob,
     NewFundingJob,
 )
 from core.funding.files.reader import FileReader
@@ -40,6 +41,7 @@ from core.funding.presenter import (
     dry_run_of,
     job_of,
     job_read_of,
+    listed_job_of,
     new_job_of,
     row_of,
     run_of,
@@ -120,18 +122,23 @@ def create() -> Response:
     parameters.LIMIT,
     parameters.after("fund_01928ee1-7e5a-7000-8000-000000000000"),
     parameters.one_of("status", funding_views.JOB_STATUSES, "The present status of the jobs."),
+    parameters.Parameter(
+        "source", {"type": "string"}, "The pool that pays: a balance ID, or an @Name.", "@FundingPool"
+    ),
 )
-@operation({200: list[FundingJob]})
+@operation({200: list[ListedFundingJob]})
 def read_page() -> Response:
     """List funding jobs.
 
-    The newest job comes first.
+    The newest job comes first. Each has its last run, with how many rows are applied.
     """
     limit, _ = parameters.limit_offset(default=20, largest=100, what="invalid")
     after, status = _after(JOB_PREFIX, "a funding job"), _status(funding_views.JOB_STATUSES)
+    source = request.args.get("source")
     with reading(service().engine) as conn:
-        jobs = job_store.list_jobs(conn, limit=limit, after=after, status=status)
-    return lists.listed(jobs, limit, job_of, lambda job: job.job_id)
+        jobs = job_store.list_jobs(conn, limit=limit, after=after, status=status, source=source)
+        last = run_store.last_runs(conn, [job.id for job in jobs])
+    return lists.listed(jobs, limit, lambda job: listed_job_of(job, last.get(job.id)), lambda job: job.job_id)
 
 
 @blueprint.get("/funding-jobs/<job_id>")

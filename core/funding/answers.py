@@ -92,6 +92,14 @@ class FundingRun(Struct, frozen=True, kw_only=True):
     """The sum of the rows that are in the log, in minor units."""
     limit_reached: bool
     """True when the run leaves out rows that the pool could not pay."""
+    rows_applied: int | None
+    """The number of rows that moved or hold money. A list has it for runs all of whose rows were posted and decided."""
+    rows_rejected: int | None
+    """The number of rows whose transaction was rejected. It is there when rows_applied is."""
+    amount_applied: Major | None
+    """The amount that was moved or is held, in major units. It is there when rows_applied is."""
+    precise_amount_applied: int | None
+    """The amount that was moved or is held, in minor units. It is there when rows_applied is."""
     refusal: Refusal | None
     """The reason why no row was posted. It is null when the run was not refused."""
     created_at: Time
@@ -119,20 +127,12 @@ class FundingTry(Struct, frozen=True, kw_only=True):
 class CountedRun(FundingRun, frozen=True, kw_only=True):
     """A run with the counts of its rows."""
 
-    rows_applied: int
-    """The number of rows that moved or hold money."""
-    rows_rejected: int
-    """The number of rows whose transaction was rejected."""
     rejected_by_reason: dict[RejectionName, int]
     """The number of rejected rows by reason."""
     rows_queued: int
     """The number of rows that are accepted but not decided yet."""
     rows_unposted: int | None
     """The number of rows that are not accepted. It is null until the run starts."""
-    amount_applied: Major
-    """The amount that was moved or is held, in major units."""
-    precise_amount_applied: int
-    """The amount that was moved or is held, in minor units."""
     progress: float | None
     """The share of rows that are decided, from 0 to 1."""
     rate_per_s: float
@@ -244,6 +244,13 @@ class NewFundingJob(FundingJob, frozen=True, kw_only=True):
     """How the file of the recipients was read. It is null when there is none."""
     next_runs: list[Time]
     """The times of the next runs, at most ten."""
+
+
+class ListedFundingJob(FundingJob, frozen=True, kw_only=True):
+    """A funding job in a list, with its last run."""
+
+    last_run: FundingRun | None
+    """The newest run. It is null when there is none yet."""
 
 
 class FundingJobRead(FundingJob, frozen=True, kw_only=True):

@@ -136,6 +136,7 @@ FOR NO KEY UPDATE OF j SKIP LOCKED
 
 _LIST = f"""{_SELECT}
 WHERE (%(after)s::uuid IS NULL OR j.id < %(after)s)
+  AND (%(source)s::text IS NULL OR %(source)s IN (b.indicator, 'bln_' || b.balance_id))
   AND (
       %(status)s::text IS NULL
       OR %(status)s = CASE
@@ -215,13 +216,17 @@ def lock_due_job(conn: Connection, now: datetime) -> JobRow | None:
     return _one(conn, _LOCK_DUE, {"now": now})
 
 
-def list_jobs(conn: Connection, *, limit: int, after: str | None, status: str | None) -> list[JobRow]:
+def list_jobs(
+    conn: Connection, *, limit: int, after: str | None, status: str | None, source: str | None = None
+) -> list[JobRow]:
     """Read a page of jobs, newest first. ``after`` is the ID of the last job on the page before.
 
     ``status`` is ACTIVE, PAUSED, CANCELLED or FINISHED. A job is FINISHED if it is active and has nothing left to do.
+    ``source`` is the balance ID or the ``@Name`` of the pool.
     """
     key = uuid_of(after, JOB_PREFIX) if after is not None else None
-    return [JobRow(*row) for row in driver(conn).execute(_LIST, {"after": key, "status": status, "limit": limit})]
+    values = {"after": key, "status": status, "source": source, "limit": limit}
+    return [JobRow(*row) for row in driver(conn).execute(_LIST, values)]
 
 
 def active_jobs_of(conn: Connection, source: int, limit: int) -> list[JobRow]:

@@ -22,6 +22,7 @@ from core.funding.answers import (
     FundingTry,
     JobStatus,
     KeptRule,
+    ListedFundingJob,
     NewFundingJob,
     PoolAfter,
     PoolForecast,
@@ -99,6 +100,11 @@ def new_job_of(job: JobRow, run: RunRow | None, file: FileRead | None) -> NewFun
     )
 
 
+def listed_job_of(job: JobRow, last_run: RunRow | None) -> ListedFundingJob:
+    """Make the answer for a job in a list."""
+    return ListedFundingJob(**fields_of(job_of(job)), last_run=None if last_run is None else run_of(job, last_run))
+
+
 def job_read_of(job: JobRow, last_run: RunRow | None, ahead: Forecast | None) -> FundingJobRead:
     """Make the answer for a job with its last run, its next runs and the forecast of its pool."""
     return FundingJobRead(
@@ -138,6 +144,10 @@ def run_of(job: JobRow, run: RunRow) -> FundingRun:
         amount_accepted=major(run.posted_amount, job.precision),
         precise_amount_accepted=run.posted_amount,
         limit_reached=run.last_row is not None,
+        rows_applied=run.applied,
+        rows_rejected=run.rejected,
+        amount_applied=None if run.applied_amount is None else major(run.applied_amount, job.precision),
+        precise_amount_applied=run.applied_amount,
         refusal=None if run.refusal is None else Refusal(**json.loads(run.refusal)),
         created_at=run.created_at,
         started_at=run.started_at,
@@ -147,15 +157,14 @@ def run_of(job: JobRow, run: RunRow) -> FundingRun:
 
 def counted_run_of(job: JobRow, run: RunRow, counts: Counts, family: Sequence[Try] = ()) -> CountedRun:
     """Make the answer for a run of a job with the counts of its rows. ``family`` is the run, if it is over, and its tries."""
+    counted = run._replace(
+        applied=counts.applied, applied_amount=counts.applied_amount, rejected=sum(counts.rejected.values())
+    )
     return CountedRun(
-        **fields_of(run_of(job, run)),
-        rows_applied=counts.applied,
-        rows_rejected=sum(counts.rejected.values()),
+        **fields_of(run_of(job, counted)),
         rejected_by_reason={WIRE_NAMES[reason]: rows for reason, rows in counts.rejected.items()},
         rows_queued=counts.undecided,
         rows_unposted=counts.unposted,
-        amount_applied=major(counts.applied_amount, job.precision),
-        precise_amount_applied=counts.applied_amount,
         progress=round((counts.accepted - counts.undecided) / counts.total, 4) if counts.total else None,
         rate_per_s=round(counts.rate, 1),
         left_s=None if counts.left_s is None else round(counts.left_s, 1),

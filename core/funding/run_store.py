@@ -124,6 +124,16 @@ ORDER BY r.id DESC
 LIMIT %(limit)s
 """
 
+_LAST_OF_JOBS = f"""{_SELECT}
+JOIN unnest(%(jobs)s::uuid[]) AS asked (job) ON r.id = (
+    SELECT id
+    FROM funding_runs
+    WHERE job = asked.job
+    ORDER BY id DESC
+    LIMIT 1
+)
+"""
+
 # The job's row is locked, and with it all of its runs.
 _LOCK_NEXT = """
 SELECT r.id
@@ -221,6 +231,12 @@ def list_runs(conn: Connection, job: UUID, *, limit: int, after: str | None) -> 
     """Read a page of a job's runs, newest first, that begins after the run with the ID ``after``."""
     key = uuid_of(after, RUN_PREFIX) if after is not None else None
     return [RunRow(*row) for row in driver(conn).execute(_LIST, {"job": job, "after": key, "limit": limit})]
+
+
+def last_runs(conn: Connection, jobs: Collection[UUID]) -> dict[UUID, RunRow]:
+    """Find the newest run of each of these jobs, by job. A job without a run is left out."""
+    found = [RunRow(*row) for row in driver(conn).execute(_LAST_OF_JOBS, {"jobs": list(jobs)})]
+    return {run.job: run for run in found}
 
 
 def lock_next_run(conn: Connection, *, but: Collection[UUID] = ()) -> tuple[JobRow, RunRow] | None:

@@ -239,7 +239,7 @@ def _jobs_of(client: Client, row: Balance) -> list[Job]:
     """The funding jobs that will draw on a balance next, each with its outlook."""
     if not row.funding:
         return []
-    jobs = [job for job in client.funding.list(status="ACTIVE") if job.source == row.balance_id and job.next_run_at]
+    jobs = [job for job in client.funding.list(status="ACTIVE", source=row.balance_id) if job.next_run_at]
     jobs.sort(key=lambda job: (job.next_run_at, job.job_id))
     return [client.funding.read(job.job_id) for job in islice(jobs, FORESEEN)]
 

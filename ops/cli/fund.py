@@ -125,15 +125,15 @@ def fund(
       pacioli fund salaries.csv --source bln_... --cron '0 8 25 * *' --timezone Europe/Berlin --missed all
       pacioli fund --ledger ldg_... --top-up-to 50 --source @Pool --currency USD --allow-overdraft --cron '0 6 * * *'
 
-    Ctrl-C asks whether to cancel what is not posted yet. Otherwise, or where nobody can be asked, the run goes on without
-    this command.
+    Ctrl-C pauses the run at once, and asks: go on, leave it running, or cancel the rest. A second Ctrl-C leaves it paused, and
+    so does the first where nobody can be asked. `pacioli funding resume` goes on with it.
 
     \b
     Exit status:
       0    every row was applied; or the job waits for its time, was detached, or was run dry without a fault
       1    rows were rejected or not posted, or the run was refused or cancelled; in a dry run, would be
       2    nothing was done: the file, an option or the database is not as it should be
-      130  Ctrl-C: the run goes on, or nothing was begun
+      130  Ctrl-C: the run is paused, or goes on without this command, or nothing was begun
     """
     asked = _asked(_name_of(file), _rule(file, ledger_id, amount, top_up_to), terms)
     out, err = console(), console(stderr=True)

@@ -29,10 +29,13 @@ _ID = re.compile(r"fund_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 @click.option(
     "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Show so many of the newest jobs."
 )
+@click.option("--source", help="Show only jobs that this pool pays, an @Name or a balance id.")
 @asks_service
 @click.pass_context
-def funding(ctx: click.Context, status: str | None, limit: int, where: Where, as_json: bool) -> None:
-    """Show the funding jobs, the newest first, and how their last runs went.
+def funding(
+    ctx: click.Context, status: str | None, limit: int, source: str | None, where: Where, as_json: bool
+) -> None:
+    """Show the funding jobs, the newest first: when each was made, how much it pays, and how many rows its last run applied.
 
     JOB, in the commands below, is the id of a job or the reference that it was made with.
 
@@ -47,11 +50,11 @@ def funding(ctx: click.Context, status: str | None, limit: int, where: Where, as
     if ctx.invoked_subcommand is not None:
         return
     with service(where) as client:
-        jobs = list(islice(client.funding.list(status=status, limit=min(limit, 100)), limit))
+        jobs = list(islice(client.funding.list(status=status, source=source, limit=min(limit, 100)), limit))
         if as_json:
             print_json(jobs)
         else:
-            print_jobs(console(), [(job, _last_run(client, job.job_id)) for job in jobs])
+            print_jobs(console(), [(job, _counted(client, job)) for job in jobs])
 
 
 @funding.command("show")
@@ -206,6 +209,12 @@ def _print_new_run(started: StartedRun, what: str, as_json: bool) -> None:
         print_json(run)
     else:
         click.echo(f"{run.run_id} {what}: see `pacioli funding show {run.job_id}`")
+
+
+def _counted(client: Client, job: Job) -> Run | None:
+    """Return the last run of a listed job with its counts. A run that is not over is counted now."""
+    run = job.last_run or None
+    return run if run is None or run.rows_applied is not None else client.funding.read_run(job.job_id, run.run_id)
 
 
 def _job_id(client: Client, name: str) -> str:

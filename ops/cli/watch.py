@@ -1,6 +1,6 @@
 """Watches a run of a funding job to its end: the bar, possible trouble, Ctrl-C, and the result."""
 
-import sys
+import signal
 from collections.abc import Iterator
 from itertools import islice
 from time import monotonic, sleep
@@ -9,17 +9,18 @@ import click
 from msgspec.structs import replace
 from pacioli_client import Client
 from pacioli_client.answers.funding import Job, Run
+from pacioli_client.errors import Conflict, Unreachable
 from pacioli_client.errors import Unavailable as Busy
-from pacioli_client.errors import Unreachable
 from rich.console import Console
 
+from ops.cli.asking import at_terminal
 from ops.cli.show import bars
 from ops.cli.show.funding import print_job, print_occurrences, print_rejected, print_run, print_runs
 from ops.cli.show.text import count, fields_of, print_json
 from ops.server.instance import Unavailable
 
 LEFT_GOING = 130
-"""The exit status after a Ctrl-C that does not cancel: the job goes on, or is not made."""
+"""The exit status after a Ctrl-C that does not cancel: the job is paused, goes on, or is not made."""
 
 POLL_S = 0.25
 """The pause between two requests. After a slow request the pause is ``PAUSES`` times as long as the request."""
@@ -35,23 +36,32 @@ ENDED = ("COMPLETED", "REFUSED", "CANCELLED")
 
 
 def to_its_end(client: Client, job: Job, run: Run, err: Console) -> Run:
-    """Follow a run to its end, and let Ctrl-C cancel it.
+    """Follow a run to its end. Ctrl-C pauses it at once, and then asks what to do.
 
     Raises:
-        click.exceptions.Exit: Ctrl-C, and it goes on.
+        click.exceptions.Exit: Ctrl-C, and it goes on without this command, or stays paused.
         Unavailable: the service does not answer any more.
     """
     try:
-        try:
-            return _follow(client, job, run, err)
-        except KeyboardInterrupt:
-            if not _wants_to_cancel():
-                raise
-            client.funding.cancel(job.job_id)
-            return _follow(client, job, run, err)
-    except KeyboardInterrupt:
-        click.echo(f"{job.job_id} goes on by itself: see `pacioli funding show {job.job_id}`", err=True)
-        raise click.exceptions.Exit(LEFT_GOING) from None
+        while True:
+            try:
+                return _follow(client, job, run, err)
+            except KeyboardInterrupt:
+                run = _pause(client, job, run)
+            if not _is_paused(run):
+                continue  # Everything was posted before the pause, so there is nothing to ask.
+            match _choice(job, run, err):
+                case "g":
+                    client.funding.resume(job.job_id)
+                case "c":
+                    client.funding.cancel(job.job_id)
+                case "l":
+                    client.funding.resume(job.job_id)
+                    text = f"{job.job_id} goes on by itself: see `pacioli funding show {job.job_id}`"
+                    raise _left(text)
+                case _:
+                    text = f"{job.job_id} is paused: `pacioli funding resume {job.job_id}` goes on with it"
+                    raise _left(text)
     except (Busy, Unreachable) as error:
         raise Unavailable(
             f"the service does not answer ({error}); the run goes on when it is back: `pacioli funding show {job.job_id}`"
@@ -125,13 +135,50 @@ def _trouble(client: Client, run: Run, *, still_s: float) -> str | None:
     return None
 
 
-def _wants_to_cancel() -> bool:
-    if not sys.stdin.isatty():
-        return False
+def _pause(client: Client, job: Job, run: Run) -> Run:
+    """Pause a job, and return its run. Another Ctrl-C has to wait, so that it is known whether money moves.
+
+    A job of which everything is posted goes on.
+    """
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        return click.confirm("\nCancel what is not posted yet?", err=True)
+        client.funding.pause(job.job_id)
+        run = client.funding.read_run(job.job_id, run.run_id)
+        if not _is_paused(run):
+            client.funding.resume(job.job_id)
+        return run
+    except Conflict:  # Somebody has cancelled it.
+        return client.funding.read_run(job.job_id, run.run_id)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _is_paused(run: Run) -> bool:
+    return run.status == "PAUSED"
+
+
+def _choice(job: Job, run: Run, err: Console) -> str:
+    """Ask what to do with a paused run. A second Ctrl-C, the end of input and the absence of a terminal leave it paused."""
+    left = (run.rows_total or job.rows or 0) - run.rows_accepted
+    said = (
+        f"paused: {count(run.rows_accepted, 'row')} posted, {left:,} not"
+        if run.rows_total
+        else "paused before its first row"
+    )
+    click.echo(f"\n{said}", err=True)
+    if not at_terminal():
+        return ""
+    question = "Go on (g), leave it running (l), or cancel the rest (c)?"
+    try:
+        return str(click.prompt(question, type=click.Choice(["g", "l", "c"]), show_choices=False, err=True))
     except click.Abort:
-        return False
+        click.echo(err=True)
+        return ""
+
+
+def _left(text: str) -> click.exceptions.Exit:
+    click.echo(text, err=True)
+    return click.exceptions.Exit(LEFT_GOING)
 
 
 def _next_steps(job: Job, run: Run) -> Iterator[str]:

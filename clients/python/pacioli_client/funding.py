@@ -97,9 +97,9 @@ class Funding(Resource[W]):
         return ask(Job, Request("GET", f"/funding-jobs/reference/{escaped(reference)}"))
 
     @listing
-    def list(self, *, status: str | None = None, limit: int = 100) -> Listed[Job]:
-        """Iterate over all jobs, newest first. Each request fetches ``limit`` of them."""
-        return Listed(Job, "/funding-jobs", {"status": status, "limit": limit})
+    def list(self, *, status: str | None = None, source: str | None = None, limit: int = 100) -> Listed[Job]:
+        """Iterate over all jobs, newest first. Each request fetches ``limit`` of them. ``source`` is the pool."""
+        return Listed(Job, "/funding-jobs", {"status": status, "source": source, "limit": limit})
 
     @call
     def pause(self, job_id: str) -> Plan[Job]:

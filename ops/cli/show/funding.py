@@ -114,14 +114,20 @@ def forecast_text(job: Job) -> str:
 
 
 def print_jobs(out: Console, jobs: Sequence[tuple[Job, Run | None]]) -> None:
-    """Print jobs, each with its last run."""
+    """Print jobs, each with its last run: when it was made, how much it pays, and how many rows are applied."""
     if not jobs:
         out.print("no funding jobs: `pacioli fund --help` says how to make one")
         return
-    rows = table("job", "name", "status", "pool", "when", "next run (UTC)", "last run", "rows", right=("rows",))
+    columns = (
+        "job", "made (UTC)", "name", "status", "pool", "when", "next run (UTC)", "last run", "rows", "amount", "applied",
+    )  # fmt: skip
+    drop = ("next run (UTC)", "when", "pool", "last run", "status")
+    rows = table(*columns, right=("rows", "amount", "applied"), drop=drop)
     for job, run in jobs:
+        total = job.precise_amount if run is None else run.precise_amount_total or job.precise_amount
         rows.add_row(
             job.job_id,
+            time(job.created_at),
             plain(job.name),
             status_text(job.status),
             _pool(job),
@@ -129,6 +135,8 @@ def print_jobs(out: Console, jobs: Sequence[tuple[Job, Run | None]]) -> None:
             "" if job.next_run_at is None else time(job.next_run_at),
             "" if run is None else status_text(run.status),
             "by rule" if job.rows is None else f"{job.rows:,}",
+            "" if total is None else _money(total, job),
+            "" if run is None else f"{run.rows_applied or 0:,}",
         )
     out.print(rows)
 
@@ -187,6 +195,7 @@ def print_rejected(out: Console, job: Job, rows: Sequence[Row], *, title: str) -
 def print_run(out: Console, job: Job, run: Run, *, pool_before: int | None, pool: int) -> None:
     """Print the result of a run. ``pool`` is the balance now; ``pool_before`` None when it is not known."""
     out.print(Text(f"{plain(job.name)}  ", style="bold") + status_text(run.status))
+    out.print(Text(f"{job.job_id}, run {run.run_id}", style=QUIET))
     facts = _facts()
     total = run.precise_amount_total
     facts.add_row("rows", _number(run.rows_total), "" if total is None else _money(total, job))

@@ -25,6 +25,7 @@ from sqlalchemy import Engine
 from core.base.db import begin, reading
 from core.base.errors import TransientError
 from core.funding import job_store, posting, row_store, runs
+from core.funding import jobs as funding_jobs
 from core.funding.progress import Progress
 from core.ledger.store import balances as balance_store
 from core.ledger.store import ledgers as ledger_store
@@ -256,14 +257,18 @@ def _interrupt() -> None:
     raise KeyboardInterrupt
 
 
-def test_where_nobody_can_be_asked_an_interrupted_run_goes_on(
+def test_where_nobody_can_be_asked_an_interrupted_run_stays_paused(
     ledger: Ledger, run: Run, file: Callable[..., str], steps: Steps
 ) -> None:
     steps.after_rows[2] = _interrupt
     result = run("fund", file(many=5), *POOL, "--json", input=b"y\n")
     (job,) = jobs(ledger.engine)
-    assert (result.exit_code, result.stdout, job.status) == (130, "", "ACTIVE")
-    assert f"{job.job_id} goes on by itself: see `pacioli funding show {job.job_id}`" in result.stderr
+    assert (result.exit_code, result.stdout, job.status) == (130, "", "PAUSED")
+    assert "paused: 2 rows posted, 3 not" in result.stderr
+    assert f"{job.job_id} is paused: `pacioli funding resume {job.job_id}` goes on with it" in result.stderr
+    assert runs.advance(ledger.engine).posted == 0
+    ok(run("funding", "resume", job.job_id))
+    assert runs.advance(ledger.engine, for_s=60).posted == 3
 
 
 def test_interrupted_while_it_reads_nothing_is_kept(
@@ -361,14 +366,16 @@ def terminal(ledger: Ledger, file: Callable[..., str], address: str) -> Iterator
                 runs.step(ledger.engine, datetime.now(UTC), progress)
         terminal.wait_for("2 of 4 accepted, 2 decided, 2.00 USD")
         terminal.interrupt()
-        terminal.wait_for("Cancel what is not posted yet? [y/N]: ")
+        terminal.wait_for("paused: 2 rows posted, 2 not")
+        terminal.wait_for("Go on (g), leave it running (l), or cancel the rest (c)?: ")
+        assert runs.advance(ledger.engine).posted == 0
         yield terminal
     finally:
         terminal.close()
 
 
-def test_ctrl_c_and_yes_cancels_what_is_not_posted_and_exits_with_1(terminal: Terminal, ledger: Ledger) -> None:
-    terminal.type("y\n")
+def test_ctrl_c_and_cancel_cancels_what_is_not_posted_and_exits_with_1(terminal: Terminal, ledger: Ledger) -> None:
+    terminal.type("c\n")
     status, out = terminal.end()
     (job,) = jobs(ledger.engine)
     assert (status, job.status) == (1, "CANCELLED")
@@ -378,14 +385,27 @@ def test_ctrl_c_and_yes_cancels_what_is_not_posted_and_exits_with_1(terminal: Te
     assert runs.advance(ledger.engine).posted == 0
 
 
+def test_ctrl_c_and_go_on_pays_all_rows_and_exits_with_0(terminal: Terminal, ledger: Ledger) -> None:
+    terminal.type("g\n")
+    terminal.wait_for("2 of 4 accepted")
+    runs.advance(ledger.engine, for_s=60)
+    status, out = terminal.end()
+    assert (status, balance(ledger, "@Pool")) == (0, 600)
+    assert "COMPLETED" in out
+
+
 # The end of input is to the prompt what a second Ctrl-C is, but cannot come too early to be noticed.
-@pytest.mark.parametrize("answer", ["n\n", "\n", "\x04"])
-def test_ctrl_c_and_no_lets_it_go_on_and_exits_with_130(terminal: Terminal, ledger: Ledger, answer: str) -> None:
+@pytest.mark.parametrize(("answer", "status_of_job"), [("l\n", "ACTIVE"), ("\x04", "PAUSED")])
+def test_ctrl_c_and_leave_it_or_no_answer_exits_with_130(
+    terminal: Terminal, ledger: Ledger, answer: str, status_of_job: str
+) -> None:
     terminal.type(answer)
     status, out = terminal.end()
     (job,) = jobs(ledger.engine)
-    assert (status, out, job.status) == (130, "", "ACTIVE")
-    assert f"pacioli funding show {job.job_id}" in terminal.said
+    assert (status, out, job.status) == (130, "", status_of_job)
+    how = "show" if status_of_job == "ACTIVE" else "resume"
+    assert f"pacioli funding {how} {job.job_id}" in terminal.said
+    funding_jobs.resume(ledger.engine, job.job_id, datetime.now(UTC))
     runs.advance(ledger.engine, for_s=60)
     assert balance(ledger, "@Pool") == 600
 
@@ -573,7 +593,7 @@ def test_the_help_teaches(run: Run) -> None:
     assert "\n  fund " in out
     assert "\n  funding " in out
     told = ok(run("fund", "--help"))
-    for part in ("pacioli fund wallets.csv --source @FundingPool", "Exit status:", "Ctrl-C asks"):
+    for part in ("pacioli fund wallets.csv --source @FundingPool", "Exit status:", "Ctrl-C pauses the run at once"):
         assert part in told
     for command in ("show", "rows", "pause", "resume", "cancel", "run", "retry"):
         assert ok(run("funding", command, "--help"))

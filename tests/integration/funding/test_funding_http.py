@@ -437,6 +437,21 @@ def test_jobs_are_listed_newest_first_in_pages(api: Api) -> None:
     assert [each["job_id"] for each in second.get_json()] == [made[0]] and "Link" not in second.headers
 
 
+def test_a_list_of_jobs_says_what_the_last_run_of_each_has_applied_and_is_narrowed_to_a_pool(api: Api) -> None:
+    first, second = created(api), created(api, source="@Other")
+    fund(api)
+    waits = created(api, cron="0 8 * * *")
+    found = {each["job_id"]: each["last_run"] for each in api.get("/funding-jobs")}
+    assert found[waits["job_id"]] is None
+    for job in (first, second):
+        run = found[job["job_id"]]
+        assert (run["run_id"], run["rows_applied"], run["rows_rejected"]) == (job["run"]["run_id"], 2, 0)
+        assert (run["precise_amount_applied"], run["amount_applied"]) == (300, 3)
+    for source in ("@Other", second["source"]):
+        assert [each["job_id"] for each in api.get("/funding-jobs", source=source)] == [second["job_id"]]
+    assert api.get("/funding-jobs", source="@Nobody") == []
+
+
 def test_jobs_are_listed_by_what_they_are_now(api: Api) -> None:
     names = {each: created(api, name=each)["job_id"] for each in ("ran", "paused", "cancelled")}
     fund(api)

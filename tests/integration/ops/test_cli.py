@@ -85,6 +85,7 @@ def test_the_last_entries_are_the_newest_and_in_order(ledger: Ledger, run: Run) 
     assert [entry["precise_amount"] for entry in body["entries"]] == [5, 6, 7]
     (body,) = json.loads(ok(run("balance", "@A", "--entries", "100", "--json")))
     assert [entry["precise_amount"] for entry in body["entries"]] == [1, 2, 3, 4, 5, 6, 7]
+    assert "no entries yet" not in ok(run("balance", "@A", "--entries", "0"))
     (body,) = json.loads(ok(run("balance", "@A", "--entries", "0", "--json")))
     assert body["entries"] == []
 

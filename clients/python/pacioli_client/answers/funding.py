@@ -62,13 +62,13 @@ class Run(Struct, frozen=True, kw_only=True):
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
-    rows_applied: int | UnsetType = UNSET
-    rows_rejected: int | UnsetType = UNSET
+    rows_applied: int | UnsetType | None = UNSET
+    rows_rejected: int | UnsetType | None = UNSET
     rejected_by_reason: dict[str, int] | UnsetType = UNSET
     rows_queued: int | UnsetType = UNSET
     rows_unposted: int | UnsetType | None = UNSET
-    amount_applied: Decimal | UnsetType = UNSET
-    precise_amount_applied: int | UnsetType = UNSET
+    amount_applied: Decimal | UnsetType | None = UNSET
+    precise_amount_applied: int | UnsetType | None = UNSET
     progress: Decimal | UnsetType | None = UNSET
     rate_per_s: Decimal | UnsetType = UNSET
     left_s: Decimal | UnsetType | None = UNSET
