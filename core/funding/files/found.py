@@ -7,7 +7,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from core.base.names import escaped
-from core.funding.files.columns import Header
+from core.funding.files.columns import LOOKED_AT, Header
 from core.funding.files.lines import SEPARATORS, Encoding, TextLine
 
 _LISTED = 10
@@ -57,6 +57,8 @@ class Finds:
     """The number of amounts with a decimal dot."""
     above: int = 0
     """The number of lines above the header."""
+    _hidden: list[int] = field(default_factory=list)
+    _hidden_count: int = 0
     _proposal: Proposal | None = None
     _comma: str = ""
     _unclear: str = ""
@@ -83,6 +85,12 @@ class Finds:
             f"the file is not UTF-8, and was read as Windows-1252, which is a guess: line {line.number} reads "
             f"{escaped(line.text)}"
         )
+
+    def hidden(self, row: int) -> None:
+        """Note a row that the sheet hides."""
+        self._hidden_count += 1
+        if len(self._hidden) < LOOKED_AT + _LISTED:
+            self._hidden.append(row)
 
     def dust(self, row: int, exact: Decimal, seen: Decimal | None) -> None:
         """Note a number whose dust of computing was taken off."""
@@ -124,10 +132,14 @@ class Finds:
             notes.append(
                 f"left out: {'the column' if len(left) == 1 else 'the columns'} {', '.join(map(escaped, left))}"
             )
+        top = header.number if header is not None else 0
+        below = [row for row in self._hidden if row > top]
+        if below:
+            count = self._hidden_count - len(self._hidden) + len(below)
+            notes.append(f"{rows_said(count, below)} hidden in the sheet, and read like any other")
         if self._dust_count:
-            notes.append(
-                f"{_rows(self._dust_count, self._dust)} dust of computing, which is left out: {self._dust_example}"
-            )
+            rows = rows_said(self._dust_count, self._dust)
+            notes.append(f"{rows} read without the dust of computing: {self._dust_example}")
         if self.left_out:
             notes.append(f"{self.left_out} rows are left out, as asked")
         columns = {text: name for text, name in pairs if text}
@@ -137,12 +149,7 @@ class Finds:
         )  # fmt: skip
 
 
-def _rows(count: int, listed: list[int]) -> str:
-    rows = ", ".join(map(str, listed)) + (", ..." if count > len(listed) else "")
-    return f"the amount of row {rows} has" if count == 1 else f"the amounts of {count} rows ({rows}) have"
-
-
 def rows_said(count: int, listed: list[int]) -> str:
-    """Name rows by their numbers, at most the first few."""
+    """Name rows by their numbers, at most the first few, as the subject of a sentence."""
     rows = ", ".join(map(str, listed[:_LISTED])) + (", ..." if count > _LISTED else "")
-    return f"row {rows}" if count == 1 else f"{count} rows ({rows})"
+    return f"row {rows} is" if count == 1 else f"{count} rows ({rows}) are"

@@ -6,11 +6,12 @@ somebody has stated.
 
 import re
 import unicodedata
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from math import isfinite
+from typing import NamedTuple
 
 from core.base.money import MAX_DIGITS
 from core.base.names import escaped
-from core.funding.files.cells import NumberCell
 
 MARKS = (".", ",")
 """The decimal marks that there are."""
@@ -66,30 +67,46 @@ def is_shortened(text: str) -> bool:
     return _EXPONENT.fullmatch(text) is not None
 
 
-def number_cell(text: str) -> NumberCell | None:
-    """Make a cell of a number as a spreadsheet stores it. Returns None when it is none, or cannot be written exactly.
+class Number(NamedTuple):
+    """A number of a spreadsheet, which computes with binary fractions: 0.1+0.2 is stored as 0.30000000000000004."""
 
-    A spreadsheet computes with binary fractions, so that 0.1+0.2 is stored as 0.30000000000000004. The cell knows both that
-    number and the 0.3 that a person sees. A number that is too long to be anything else than computed is refused.
-    """
+    exact: Decimal
+    """The number, with all digits that the file has."""
+    seen: Decimal | None
+    """The short number nearby that a person sees, without the dust of computing; None when there is none."""
+
+    @property
+    def value(self) -> Decimal | None:
+        """The number that it stands for. It is None when that cannot be said exactly."""
+        return self.exact if _digits(self.exact) <= KEPT_DIGITS else self.seen
+
+
+def number_of(text: str) -> Number | None:
+    """Read a number as a spreadsheet stores it. Returns None when it is none."""
     try:
         value = float(text)
-        number = Decimal(repr(value))
-    except (ValueError, InvalidOperation):
+    except ValueError:
         return None
-    if value in (float("inf"), float("-inf")) or value != value:
+    if not isfinite(value):
         return None
+    number = Decimal(repr(value))
     seen = Decimal(f"{value:.{_SEEN_DIGITS}g}")
-    near = abs(seen - number) <= abs(number) * _DUST
-    if significant_digits(number) > KEPT_DIGITS and not near:
-        return None
-    cell = NumberCell(f"{seen if significant_digits(number) > KEPT_DIGITS else number.normalize():f}")
-    cell.exact = number
-    cell.seen = seen if near and seen != number else None
-    return cell
+    is_near = seen != number and abs(seen - number) <= abs(number) * _DUST
+    return Number(number, seen if is_near else None)
 
 
-def significant_digits(number: Decimal) -> int:
+def rounded(number: Decimal, places: int) -> Decimal:
+    """Round a number as spreadsheets show it, a half away from zero."""
+    return number.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+
+
+def plain(number: Decimal) -> str:
+    """Write a number without an exponent and without zeros at its end."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _digits(number: Decimal) -> int:
     """Count the digits of a number from its first to its last that is not zero."""
     return len(number.normalize().as_tuple().digits)
 

@@ -13,25 +13,25 @@ from typing import BinaryIO, cast
 
 import msgspec
 
-from core.base.errors import ErrorCode, InvalidRequest
 from core.base.metadata import meta_data_problems
 from core.base.money import MAX_DIGITS
 from core.base.names import escaped
 from core.base.problems import MAX_LISTED
 from core.funding.files import lines as texts
+from core.funding.files.archive import unreadable
 from core.funding.files.cells import Line, NumberCell, OddCell
 from core.funding.files.columns import LOOKED_AT, META_DATA, Header, NoHeader, header_of, is_header
 from core.funding.files.found import FileRead, Finds
 from core.funding.files.numbers import (
-    KEPT_DIGITS,
+    Number,
     is_ambiguous,
     is_shortened,
     number_problem,
     read_amount,
     shows_decimal_comma,
-    significant_digits,
 )
 from core.funding.files.rows import Given
+from core.funding.files.sheets import chosen, open_book
 from core.funding.requests import FileTerms
 from core.ledger.rules.validation import whole
 
@@ -45,6 +45,8 @@ _TOTALS = re.compile(
     re.IGNORECASE,
 )
 """The words that stand in a row of totals."""
+_EXACT = ("destination", "amount", "precise_amount")
+"""The columns that take no text of a date or a percentage."""
 _PAID = ("REJECTED", "UNPOSTED", "")
 """The statuses of rows that may be paid, in the CSV of a run's rows."""
 _NO_TEXT = {
@@ -112,7 +114,19 @@ class FileReader:
         for mark, what in _NO_TEXT.items():
             if head.startswith(mark):
                 raise unreadable(f"the file is {what}; save it as .xlsx, .ods or CSV")
-        yield from self._text_lines()
+        yield from self._sheet_lines() if head.startswith(b"PK") else self._text_lines()
+
+    def _sheet_lines(self) -> Iterator[Line]:
+        """Yield the rows of the sheet that is meant."""
+        book = open_book(self._stream, self.finds)
+        sheet = chosen(book, self._terms, self.finds)
+        self.finds.sheet = sheet.name
+        if sheet.is_hidden:
+            self.finds.notes.append(f"the sheet {escaped(sheet.name)} is hidden")
+        for row in book.rows(sheet):
+            if row.is_hidden:
+                self.finds.hidden(row.line.number)
+            yield row.line
 
     def _text_lines(self) -> Iterator[Line]:
         """Split the lines of a text by the separator of its header."""
@@ -175,7 +189,7 @@ class _Rows:
         for name, place in header.places.items():
             cell = cells[place]
             values[name] = cell if type(cell) is NumberCell else cell.strip(_BLANKS)
-            if type(cell) is OddCell:
+            if type(cell) is OddCell and not (cell.is_text and name not in _EXACT):
                 problems.append((name, cell.problem))
                 values[name] = ""
         for place in header.unnamed:
@@ -220,9 +234,10 @@ class _Rows:
     def _amount(self, row: int, text: str, problems: list[tuple[str, str]]) -> tuple[Decimal | None, Decimal | None]:
         """Read an amount: the number, and the number that a person sees where that is another one."""
         if isinstance(text, NumberCell):
-            if significant_digits(text.exact) > KEPT_DIGITS:
+            number = Number(text.exact, text.seen)
+            if number.value is not text.exact:
                 self._finds.dust(row, text.exact, text.seen)
-                return text.seen, None
+                return number.value, None
             return text.exact, text.seen
         if not self._mark and self._finds.separator != "," and is_ambiguous(text):
             self._finds.unclear(row, text)
@@ -268,11 +283,6 @@ class _Rows:
     def _unmarked(self, text: str) -> str:
         """Take away the mark that Pacioli writes before a text that a spreadsheet would run as a formula."""
         return text[1:] if self._header.is_ours and text[:1] == "'" else str(text)
-
-
-def unreadable(text: str) -> InvalidRequest:
-    """Make the error of a file that cannot be read."""
-    return InvalidRequest([("recipients", text)], ErrorCode.FND_INVALID_RECIPIENTS)
 
 
 def _copied(stream: BinaryIO) -> BinaryIO:
