@@ -33,6 +33,7 @@ from core.funding.answers import (
     NewFundingJob,
 )
 from core.funding.files.reader import FileReader
+from core.funding.files.rejects import MAX_REJECTS, Rejects
 from core.funding.job_store import JOB_PREFIX, JobRow
 from core.funding.posting_store import ROW_STATUSES
 from core.funding.presenter import (
@@ -54,13 +55,14 @@ from core.funding.terms import terms_problems
 from core.ledger.rules.model import RUN_PREFIX
 from web.http import operations, parameters, retries, wire
 from web.http import pages as lists
-from web.http.operations import MULTIPART, operation
+from web.http.operations import FILES, MULTIPART, operation
+from web.http.parameters import Parameter
 from web.service import service
 
 blueprint = Blueprint("funding", __name__)
 
 MAX_UPLOAD = 256 * 1024 * 1024
-PARTS = "one part job, the JSON without recipients, and one part recipients, a CSV file"
+PARTS = "one part job, the JSON without recipients, and one part recipients, a CSV, .xlsx or .ods file"
 
 _UPLOADS, _BODIES, _RECEIVED = BoundedSemaphore(2), BoundedSemaphore(2), BoundedSemaphore(8)
 """The limits on lists at one time. Two uploads and two bodies may load, because each holds one of the connections that every
@@ -84,13 +86,21 @@ _UPLOAD: dict[str, Any] = {
         "recipients": {
             "type": "string",
             "format": "binary",
-            "description": "A CSV file in UTF-8 with the header destination,amount,description, or precise_amount.",
+            "description": "A CSV, .xlsx or .ods file with a header such as destination,amount,description.",
         },
     },
 }
 
+_JOB = Parameter(
+    "job",
+    {"type": "string", "contentMediaType": operations.JSON},
+    "The FundingRequest without recipients or rule, as JSON, when the body is the file itself.",
+    "{}",
+)
+
 
 @blueprint.post("/funding-jobs")
+@parameters.takes(_JOB)
 @operation({201: NewFundingJob, 200: NewFundingJob | FundingDryRun}, 404, 409, body=FundingRequest, form=_UPLOAD)
 @retries.once
 def create() -> Response:
@@ -98,23 +108,44 @@ def create() -> Response:
 
     A job without a date runs at once. The status is 201, or 200 when the same job was there before.
 
-    The job has a list of ``recipients``, or a ``rule`` that chooses them. The list may also be a CSV file of up to 256 MiB. The
-    body is then ``multipart/form-data``: the part ``job`` is this JSON without recipients, and the part ``recipients`` is the
-    file. Its header is ``destination,amount,description``, or has ``precise_amount`` in place of ``amount``.
+    The job has a list of ``recipients``, or a ``rule`` that chooses them. The list may also be a file of up to 256 MiB: a CSV
+    with any separator, .xlsx or .ods. The body is then ``multipart/form-data``: the part ``job`` is this JSON without
+    recipients, and the part ``recipients`` is the file. Or the body is the file itself, and ``?job=`` is the JSON. The header
+    of the file is ``destination,amount,description``, or has ``precise_amount`` in place of ``amount``; ``file`` says what
+    other files mean. What is not certain is refused, and ``details.proposal`` says what would make it certain.
 
-    All rows are checked before anything is stored. ``details.problems`` lists the first hundred problems by row, field and
-    message, and ``details.problem_count`` counts all. ``row`` is the line in the file, whose header is line 1, or the place in
-    the list, from 1. With ``dry_run`` nothing is stored, and the answer is the result that a run would have with the balances
-    as they are now.
+    All rows are checked before anything is stored. ``details.problems`` lists the first hundred problems by row, field,
+    message, and text as it stands in the file. ``details.problem_count`` counts all, and ``details.rows_fine`` the rows without
+    any. ``row`` is the line in the file or the row in the sheet, from 1, or the place in the list, from 1. With ``dry_run``
+    nothing is stored, and the answer is the result that a run would have with the balances as they are now.
     """
-    if request.mimetype != MULTIPART:
-        asked = _checked(wire.read(FundingRequest, or_else=f", or {MULTIPART} with {PARTS}"), has_file=False)
-        with _turn(_BODIES, TURN_S):
-            return _create(asked, None)
-    with _turn(_RECEIVED, 0.0):
-        asked, file = _parts()
-        with _turn(_UPLOADS, TURN_S):
-            return _create(asked, FileReader(file, asked.file))
+    with _asked(MAX_LISTED) as (asked, rows):
+        return _create(asked, rows)
+
+
+@blueprint.post("/funding-jobs/rejects")
+@parameters.takes(_JOB)
+@operation({200: None}, 404, body=FundingRequest, form=_UPLOAD, media=operations.CSV)
+def read_rejects() -> Response:
+    """List the rows that cannot be paid.
+
+    The body is that of ``POST /funding-jobs``, and nothing is stored. The answer is a CSV of the rows that would be refused,
+    with two more columns: ``row`` is the number of the row, and ``why`` says what is wrong. The file can be mended and sent
+    as a list; both columns are left out then. ``file.without_rows`` leaves these rows out of the job that pays the others. The
+    header ``X-Rows-Fine`` counts those.
+    """
+    with _asked(MAX_REJECTS) as (asked, rows), _explained(rows):
+        ledger, now = service(), clock.now_of(service().engine)
+        try:
+            tried = funding_dry_run.dry_run_job(ledger.engine, asked, rows, ledger.directory, now)
+            fine, text = tried.rows, b""
+        except InvalidRequest as error:
+            rejects = Rejects(error)
+            given = rows if rows is not None else of_list(asked.recipients or ())
+            fine, text = rejects.fine, rejects.csv(given)
+    response = Response(text, mimetype=operations.CSV)
+    response.headers["X-Rows-Fine"] = str(fine)
+    return response
 
 
 @blueprint.get("/funding-jobs")
@@ -306,6 +337,30 @@ def retry(job_id: str, run_id: str) -> Response:
 # Creating
 
 
+@contextmanager
+def _asked(max_listed: int) -> Iterator[tuple[FundingRequest, FileReader | None]]:
+    """Read the request, and take one of the turns of its kind. The rows of a file are read when they are iterated.
+
+    Raises:
+        InvalidRequest: the request cannot be read.
+        TransientError: others have all the turns.
+    """
+    if request.mimetype not in (MULTIPART, *FILES):
+        others = f", {MULTIPART} with {PARTS}, or the type of a file, such as {FILES[0]}, with the JSON in ?job="
+        asked = _checked(wire.read(FundingRequest, or_else=others), has_file=False)
+        with _turn(_BODIES, TURN_S):
+            yield asked, None
+        return
+    with _turn(_RECEIVED, 0.0):
+        asked, file = _parts() if request.mimetype == MULTIPART else _whole()
+        with _turn(_UPLOADS, TURN_S):
+            rows = FileReader(file, asked.file, max_listed=max_listed)
+            try:
+                yield asked, rows
+            finally:
+                rows.close()
+
+
 def _create(asked: FundingRequest, rows: FileReader | None) -> Response:
     ledger, now = service(), clock.now_of(service().engine)
     with _explained(rows):
@@ -379,6 +434,21 @@ def _parts() -> tuple[FundingRequest, BinaryIO]:
     if "\ufffd".encode() in jobs[0]:  # Bytes that are not UTF-8 became this character.
         raise wire.Malformed("the part job must be UTF-8")
     return _checked(wire.decoded(FundingRequest, jobs[0]), has_file=True), cast(BinaryIO, files[0].stream)
+
+
+def _whole() -> tuple[FundingRequest, BinaryIO]:
+    """Return the request in the query, and the body, which is a file.
+
+    Raises:
+        InvalidRequest: the query has no request.
+    """
+    request.max_content_length = MAX_UPLOAD
+    job = request.args.get("job")
+    if job is None:
+        raise wire.Malformed(f"a body of {request.mimetype} needs ?job=, the JSON without recipients")
+    return _checked(wire.decoded(FundingRequest, job.encode(errors="surrogatepass")), has_file=True), cast(
+        BinaryIO, request.stream
+    )
 
 
 def _checked(asked: Decoded[FundingRequest], *, has_file: bool) -> FundingRequest:

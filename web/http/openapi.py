@@ -46,7 +46,7 @@ from core.lists.fields import Resource
 from core.lists.requests import FilterClause, FilterRequest
 from web.http import operations, parameters, retries, wire
 from web.http.errors import Error
-from web.http.operations import JSON, MULTIPART, Operation, operation
+from web.http.operations import FILES, JSON, MULTIPART, Operation, operation
 from web.service import service
 
 blueprint = Blueprint("openapi", __name__)
@@ -189,8 +189,9 @@ def _operation(rule: Rule, has_key: bool) -> Json:
         reference = {"$ref": _REFERENCE.format(name=known.body.__name__)}
         content: Json = {JSON: {"schema": reference, "example": _EXAMPLES[known.body]}}
         if known.form is not None:
-            encoding = {"job": {"contentType": JSON}, "recipients": {"contentType": "text/csv"}}
+            encoding = {"job": {"contentType": JSON}, "recipients": {"contentType": ", ".join(FILES)}}
             content[MULTIPART] = {"schema": known.form, "encoding": encoding}
+            content |= {kind: {"schema": {"type": "string", "format": "binary"}} for kind in FILES}
         found["requestBody"] = {"required": bool(_REQUIRED[known.body]), "content": content}
     if known.open:
         found["security"] = []

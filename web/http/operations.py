@@ -16,6 +16,15 @@ HTML = "text/html"
 SCRIPT = "text/javascript"
 TEXT = "text/plain"
 MULTIPART = "multipart/form-data"
+FILES = (
+    "text/csv",
+    "text/tab-separated-values",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "application/vnd.oasis.opendocument.spreadsheet",
+    "application/vnd.ms-excel",
+    "application/octet-stream",
+)
+"""The types of a body that is a list of recipients. Windows calls a CSV that of Excel. The bytes say what the file is."""
 
 
 class Operation(Struct, frozen=True, kw_only=True):
@@ -27,7 +36,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     """The statuses of errors beside 400, 500 and 503, and those that any route with a body has."""
     body: type[Struct] | None = None
     form: dict[str, Any] | None = None
-    """The schema of a multipart body, if the route takes one as well."""
+    """The schema of a multipart body, if the route takes one as well, and a file alone as its body."""
     media: str = JSON
     """The media type of the answer, in place of JSON or on demand."""
     filters: Resource | None = None

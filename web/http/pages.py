@@ -3,7 +3,6 @@
 import csv
 import io
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from sqlalchemy import Connection
 from core.base.answers import encode
 from core.base.db import reading_within
 from core.base.errors import ErrorCode, InvalidRequest, TooSlow
+from core.base.formulas import inert
 from core.ledger.answers import RejectionAnswer
 from core.lists import filters
 from core.lists.fields import Listing, Resource
@@ -30,12 +30,6 @@ MAX_PAGE = 8 * 1024 * 1024
 """The largest number of bytes of a page's rows. A page that would have more ends earlier, and its ``Link`` goes on."""
 
 T = TypeVar("T")
-
-_HARMLESS = re.compile(r"-?[0-9]+(\.[0-9]+)?|@[\w.-]+")
-"""Matches numbers and ordinary @Names, which no spreadsheet takes for a formula."""
-
-_FORMULA = re.compile(r"[\s\x00-\x1f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]*[=+\-@\u2212]|[\t\r\n]")
-"""Matches the start of a formula: blanks or invisible characters, then a sign; or a tab or newline at the very start."""
 
 
 def in_query(declared: Parameters, *, default: int, what: str = "") -> Listing:
@@ -148,7 +142,7 @@ def _write_csv(text: io.StringIO, kind: type[Struct], bodies: Iterable[Any]) -> 
     count = size = 0
     for body in bodies:
         start = text.tell()
-        writer.writerow([_inert(_cell(getattr(body, column))) for column in kind.__struct_fields__])
+        writer.writerow([inert(_cell(getattr(body, column))) for column in kind.__struct_fields__])
         text.seek(start)
         size += len(text.read().encode())
         if size > MAX_PAGE and count:
@@ -172,17 +166,3 @@ def _cell(value: Any) -> Any:
     if isinstance(value, RejectionAnswer):
         return f"{value.reason}: {value.message}"
     return bytes(value).decode() if isinstance(value, msgspec.Raw) else value
-
-
-def _inert(value: Any) -> Any:
-    """Mark a text that a spreadsheet would run as a formula (OWASP, CSV injection).
-
-    A spreadsheet may skip what cannot be seen in front of the sign, and take a full-width sign for the ordinary one.
-    """
-    if (
-        isinstance(value, str)
-        and _FORMULA.match(unicodedata.normalize("NFKC", value))
-        and not _HARMLESS.fullmatch(value)
-    ):
-        return "'" + value
-    return value

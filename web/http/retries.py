@@ -19,7 +19,7 @@ from core.journal import retries
 from core.journal.retries import Answer
 from core.journal.retry_store import Claim
 from web.http import wire
-from web.http.operations import MULTIPART
+from web.http.operations import FILES, MULTIPART
 from web.service import service
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -85,7 +85,7 @@ def _once(view: Callable[..., Any], arguments: dict[str, Any]) -> Response:
     key, actor = environ[HEADER], actors.current().key_id
     retries.check_key(key)
     environ[_REFERENCE] = retries.reference_of(actor, key)
-    if request.mimetype == MULTIPART:
+    if request.mimetype in (MULTIPART, *FILES):
         # The parts of a repeated upload have other boundaries, so it is known by the reference and the content of its job.
         return current_app.make_response(view(**arguments))
     claim = retries.claim(engine, actor, key, _fingerprint(environ))

@@ -54,6 +54,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
         Right.LEDGERS_WRITE,
     ),
     "POST /funding-jobs": (Right.FUNDING_CREATE,),
+    "POST /funding-jobs/rejects": (Right.FUNDING_CREATE,),
     "GET /funding-jobs": (Right.FUNDING_READ,),
     "GET /funding-jobs/<job_id>": (Right.FUNDING_READ,),
     "GET /funding-jobs/reference/<rest:reference>": (Right.FUNDING_READ,),

@@ -33,7 +33,7 @@ from pacioli_client.wire import (
 )
 
 Recipients = BinaryIO | Iterable[Recipient] | AsyncIterable[Recipient]
-"""A CSV file, opened in binary, or rows. Only an ``AsyncClient`` can wait for rows of an asynchronous iterator."""
+"""A CSV, .xlsx or .ods file, opened in binary, or rows. Only an ``AsyncClient`` can wait for rows of an asynchronous iterator."""
 
 Sent = Callable[[int, int], None]
 """A function that is called with how many bytes of the list are sent, and how many there are."""
@@ -56,6 +56,17 @@ class CreatedJob(msgspec.Struct, frozen=True):
 
     job: Job
     replayed: bool
+
+
+class Rejects(msgspec.Struct, frozen=True):
+    """The rows of a list that cannot be paid."""
+
+    csv: bytes
+    """The rows as a CSV with the column ``why``, to be mended and sent. It is empty when all rows are fine."""
+    rows: list[int]
+    """Their numbers, to leave them out: ``File(without_rows=...)``."""
+    fine: int
+    """The number of the other rows."""
 
 
 class Funding(Resource[W]):
@@ -85,6 +96,14 @@ class Funding(Resource[W]):
         body = msgspec.json.decode(encode(asked), type=dict[str, msgspec.Raw])
         response = yield from _create({**body, "dry_run": True}, recipients, sent)
         return decoded(DryRun, response)
+
+    @call
+    def rejects(self, asked: NewJob, recipients: Recipients) -> Plan[Rejects]:
+        """Return the rows of a list that would be refused, each with the reason. Nothing is kept."""
+        response = yield from _create(asked, recipients, None, path="/funding-jobs/rejects")
+        lines = csv.reader(io.StringIO(response.content.decode("utf-8-sig")), delimiter=_delimiter(response.content))
+        rows = [int(line[0]) for line in lines if line[0].isdigit()]
+        return Rejects(response.content, rows, int(response.headers.get("X-Rows-Fine", 0)))
 
     @call
     def read(self, job_id: str) -> Plan[Job]:
@@ -162,8 +181,10 @@ class Funding(Resource[W]):
         return Listed(Row, _path(job_id, "runs", run_id, "rows"), params)
 
 
-def _create(body: Any, recipients: Recipients | None, sent: Sent | None) -> Plan[httpx.Response]:
-    request = Request("POST", "/funding-jobs", body, wait_s=CHECKED_S)
+def _create(
+    body: Any, recipients: Recipients | None, sent: Sent | None, *, path: str = "/funding-jobs"
+) -> Plan[httpx.Response]:
+    request = Request("POST", path, body, wait_s=CHECKED_S)
     if recipients is None:
         return (yield from attempts(request))
     with ExitStack() as opened:
@@ -177,6 +198,12 @@ def _create(body: Any, recipients: Recipients | None, sent: Sent | None) -> Plan
         file = opened.enter_context(_Upload(recipients, sent))
         files = {"recipients": ("recipients.csv", file, "text/csv")}
         return (yield from attempts(dataclasses.replace(request, files=files)))
+
+
+def _delimiter(content: bytes) -> str:
+    """Return the separator of a file of rejects, whose first column is ``row``."""
+    start = len("\ufeffrow".encode())
+    return content[start : start + 1].decode() or ","
 
 
 def _change(job_id: str, action: str) -> Plan[Job]:

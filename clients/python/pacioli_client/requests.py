@@ -113,6 +113,21 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     precise_top_up_to: int | None = None
 
 
+class File(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a file of recipients is read, where the file alone does not say it."""
+
+    sheet: str | None = None
+    """The sheet to read: its name, or its number from 1."""
+    columns: dict[str, str] | None = None
+    """The service's names of columns that have others, such as ``{"Wallet ID": "destination"}``. ``ignore`` leaves one out."""
+    extra: str | None = None
+    """What becomes of all other columns: ``keep`` keeps them as metadata, ``ignore`` leaves them out."""
+    decimal: str | None = None
+    """The decimal mark of the amounts, a dot or a comma. Separators of thousands are read when it is given."""
+    without_rows: list[int] | None = None
+    """The rows to leave out, by number."""
+
+
 class NewJob(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A funding job to create. Without ``at`` or ``cron`` it runs now, once. Without a reference the client makes one."""
 
@@ -133,6 +148,7 @@ class NewJob(Struct, frozen=True, kw_only=True, omit_defaults=True):
     inflight_commit_date: datetime | str | None = None
     inflight_commit_after_s: int | None = None
     rule: Rule | None = None
+    file: File | None = None
     at: datetime | str | None = None
     cron: str | None = None
     timezone: str | None = None

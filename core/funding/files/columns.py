@@ -20,8 +20,8 @@ META_DATA = "meta_data."
 """A column may be mapped to a field of the metadata, such as ``meta_data.team``."""
 IGNORED = "ignore"
 """A column that is mapped to this is left out."""
-WHY = "why"
-"""The column of a file of rejects that says why. It and the column ``row`` beside it are left out when such a file is read."""
+ROW, WHY = "row", "why"
+"""The columns of a file of rejects that say which row it was and why. They are left out when such a file is read."""
 
 LOOKED_AT = 20
 """The header is one of so many first lines that are not blank."""
@@ -65,6 +65,8 @@ class Header(NamedTuple):
     """The place of the status, in the CSV of a run's rows; None in any other file."""
     is_ours: bool
     """True for a file that Pacioli wrote: the rows of a run, or rejects."""
+    said: frozenset[int]
+    """The places of the columns that Pacioli wrote into a file of rejects."""
 
 
 class NoHeader(InvalidRequest):
@@ -124,10 +126,11 @@ def _header(line: Line, terms: FileTerms) -> Header:
         there = ", ".join(escaped(text) for text in texts if text)
         raise NoHeader(f"there is no column {escaped(absent[0])} to map, in line {line.number}; there are {there}")
     is_of_rows = set(folded) >= _OF_ROWS
-    is_ours = is_of_rows or (WHY in folded and "row" in folded)
+    said = frozenset(folded.index(name) for name in (ROW, WHY)) if {ROW, WHY} <= set(folded) else frozenset()
+    is_ours = is_of_rows or bool(said)
     names: list[str | None] = [_named(text, mapping) for text in texts]
     for place, name in enumerate(folded):
-        if (is_ours and name in (WHY, "row")) or (is_of_rows and (names[place] is None or name == "amount")):
+        if place in said or (is_of_rows and (names[place] is None or name == "amount")):
             names[place] = ""
     unknown = [place for place, name in enumerate(names) if name is None]
     for place in unknown:
@@ -143,7 +146,7 @@ def _header(line: Line, terms: FileTerms) -> Header:
         raise NoHeader("it must have destination, and either amount or precise_amount")
     unnamed = frozenset(place for place, text in enumerate(texts) if not text)
     status = folded.index("status") if is_of_rows else None
-    return Header(line.number, texts, found, places, unnamed, status, is_ours)
+    return Header(line.number, texts, found, places, unnamed, status, is_ours, said)
 
 
 def _unknown(texts: list[str], names: Sequence[str | None], unknown: list[int]) -> NoHeader:

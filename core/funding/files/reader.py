@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 
 import msgspec
 
+from core.base.formulas import unmarked
 from core.base.metadata import meta_data_problems
 from core.base.money import MAX_DIGITS
 from core.base.names import escaped
@@ -75,6 +76,16 @@ class FileReader:
         """Close the copy of a file that could not be read twice. The file itself stays open."""
         if self._copy is not None:
             self._copy.close()
+
+    @property
+    def separator(self) -> str:
+        """The separator of a text; a comma for a spreadsheet."""
+        return self.finds.separator or ","
+
+    @property
+    def mark(self) -> str:
+        """The decimal mark that is stated, or else a dot."""
+        return self._terms.decimal or "."
 
     @property
     def found(self) -> FileRead:
@@ -282,7 +293,7 @@ class _Rows:
 
     def _unmarked(self, text: str) -> str:
         """Take away the mark that Pacioli writes before a text that a spreadsheet would run as a formula."""
-        return text[1:] if self._header.is_ours and text[:1] == "'" else str(text)
+        return unmarked(text) if self._header.is_ours else str(text)
 
 
 def _copied(stream: BinaryIO) -> BinaryIO:
