@@ -20,8 +20,9 @@ from core.journal.retry_store import Claim, Known
 
 MAX_KEY = 255
 REFERENCE_PREFIX = "idem_"
-LEASE_S = 30.0
-"""A request that has not been answered for so long is taken for lost, and may be sent again under its key."""
+LEASE_S = 10.0
+"""A request that has not been answered for so long may be sent again under its key. If it is not lost but slow, the two find
+each other by their references, or one of them is too late for its commit."""
 
 FORGOTTEN = 5_000
 """One commit removes so many old keys."""

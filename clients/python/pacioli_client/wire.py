@@ -145,7 +145,8 @@ def attempts(request: Request) -> Plan[httpx.Response]:
                 return response
             asked_s = _retry_after_s(response)
             # What is answered 429 was not begun, so even what must not be done twice may be sent again.
-            may = status == 429 or (status == 503 and request.safe)
+            # 409 comes with a time to wait while the first request with its Idempotency-Key is under way.
+            may = status == 429 or (status == 503 and request.safe) or (status == 409 and asked_s > 0)
             if last or not may or asked_s > LONGEST_PAUSE_S:
                 request_id = response.headers.get("X-Request-Id", "")
                 raise refused(status, response.content, request_id, retry_after_s=asked_s or None) from None

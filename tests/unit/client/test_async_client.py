@@ -12,7 +12,7 @@ import httpx
 import pytest
 from pacioli_client import AsyncClient, Client, NewBalance, NewJob, NewTransaction, Recipient
 from pacioli_client.calls import Resource, call, listing
-from pacioli_client.errors import NotApplied, RateLimited, Unavailable, Unreachable
+from pacioli_client.errors import Conflict, NotApplied, RateLimited, Unavailable, Unreachable
 
 from tests.unit.client.test_client import BUSY, LEDGER, URL, Service, answer
 
@@ -147,6 +147,16 @@ def test_too_many_requests_are_repeated_even_when_they_must_not_be_done_twice(pa
     assert service.client().ledgers.create("Customers").name == "Customers"
     keys = {request.headers["Idempotency-Key"] for request in service.requests}
     assert (len(service.requests), len(keys), pauses) == (2, 1, [2.0])
+
+
+def test_a_request_whose_first_try_is_still_under_way_is_asked_for_again(pauses: list[float]) -> None:
+    service = Service(answer(BUSY, 409, **{"Retry-After": "1"}), answer(LEDGER, 201))
+    assert service.client().ledgers.create("Customers").name == "Customers"
+    assert pauses == [1.0]
+    service = Service(answer(BUSY, 409))
+    with pytest.raises(Conflict):
+        service.client().ledgers.create("Customers")
+    assert len(service.requests) == 1
 
 
 @pytest.mark.parametrize(("status", "error"), [(429, RateLimited), (503, Unavailable)])
