@@ -24,10 +24,12 @@ from core.base.db import begin, connect, reading
 from core.base.errors import ErrorCode, TransientError
 from core.base.tables import metadata
 from core.doors.names import names_of
+from core.journal.actions import Action
 from core.ledger.rules.routing import MAX_QUEUES
 from ops.server.parts import worker_command
 from tests.harness.keys import KEY
 from web.app import create_app
+from web.http import retries
 from web.http.errors import STATUS
 from web.http.rights import RIGHTS
 
@@ -387,3 +389,85 @@ def _routes(app: Flask) -> Iterator[tuple[str, str]]:
     for rule in app.url_map.iter_rules():
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             yield rule.rule, method
+
+
+# Audit and retries
+
+
+IN_THE_LOG = "its transactions are in the log"
+READS = "it changes nothing"
+SNAPSHOTS = "what it writes can be computed again from the log"
+
+WRITES: dict[str, Action | str] = {
+    "POST /transactions": IN_THE_LOG,
+    "POST /transactions/bulk": IN_THE_LOG,
+    "PUT /transactions/inflight/<transaction_id>": IN_THE_LOG,
+    "POST /transactions/inflight/bulk/commit": IN_THE_LOG,
+    "POST /transactions/inflight/bulk/void": IN_THE_LOG,
+    "POST /refund-transaction/<transaction_id>": IN_THE_LOG,
+    "DELETE /transactions/<transaction_id>": Action.TRANSACTION_CANCELLED,
+    "POST /transactions/recover": Action.QUEUES_RECOVERED,
+    "POST /balances": Action.BALANCE_CREATED,
+    "PUT /balances/<balance_id>/identity": READS,  # There are no identities in this version.
+    "POST /balances-snapshots": SNAPSHOTS,
+    "POST /ledgers": Action.LEDGER_CREATED,
+    "PUT /ledgers/<ledger_id>": Action.LEDGER_RENAMED,
+    "PUT /currencies/<path:currency>": Action.CURRENCY_FIXED,
+    "POST /<entity_id>/metadata": Action.METADATA_CHANGED,
+    "POST /funding-jobs": Action.JOB_CREATED,
+    "POST /funding-jobs/rejects": READS,
+    "POST /funding-jobs/<job_id>/pause": Action.JOB_PAUSED,
+    "POST /funding-jobs/<job_id>/resume": Action.JOB_RESUMED,
+    "POST /funding-jobs/<job_id>/cancel": Action.JOB_CANCELLED,
+    "POST /funding-jobs/<job_id>/run": Action.JOB_RUN,
+    "POST /funding-jobs/<job_id>/runs/<run_id>/retry": Action.JOB_RETRIED,
+    "GET /verify": Action.VERIFIED,
+    "POST /api-keys": Action.KEY_CREATED,
+    "POST /api-keys/<key_id>/rotate": Action.KEY_ROTATED,
+    "DELETE /api-keys/<key_id>": Action.KEY_REVOKED,
+}
+
+NO_KEY = {
+    "PUT /balances/<balance_id>/identity": "there is nothing to link yet",
+    "POST /balances-snapshots": "twice is once",
+    "POST /transactions/recover": "twice is once",
+    "PUT /ledgers/<ledger_id>": "twice is once",
+    "PUT /currencies/<path:currency>": "twice is once",
+    "POST /<entity_id>/metadata": "twice is once",
+    "POST /funding-jobs/rejects": "it changes nothing",
+    "POST /funding-jobs/<job_id>/pause": "twice is once",
+    "POST /funding-jobs/<job_id>/resume": "twice is once",
+    "POST /funding-jobs/<job_id>/cancel": "twice is once",
+    "POST /api-keys": "the answer has a secret, which must not be stored",
+    "POST /api-keys/<key_id>/rotate": "the answer has a secret, which must not be stored",
+}
+"""The routes that need no Idempotency-Key, and why."""
+
+
+def _writing() -> set[str]:
+    return {route for route in RIGHTS if not route.startswith("GET ") and not route.endswith("/filter")}
+
+
+def test_every_route_that_writes_is_audited_or_in_the_log() -> None:
+    assert WRITES.keys() - {"GET /verify"} == _writing()
+
+
+def test_every_route_that_could_pay_twice_takes_an_idempotency_key(app: Flask) -> None:
+    takes = {
+        f"{method} {rule.rule}"
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if retries.takes_key(app.view_functions[rule.endpoint])
+    }
+    assert takes == {route for route in _writing() if not route.startswith("DELETE ")} - NO_KEY.keys()
+
+
+def test_every_action_is_on_the_page_about_the_audit_log() -> None:
+    text = (ROOT / "docs" / "how-to" / "audit.md").read_text()
+    named = set()
+    for names in re.findall(r"^\| (`[^|]*`) \|", text, re.MULTILINE):
+        thing = ""
+        for name in re.findall(r"`([\w.]+)`", names):
+            thing = name.partition(".")[0] or thing
+            named.add(f"{thing}.{name.partition('.')[2]}")
+    assert named == {str(action) for action in Action}
