@@ -29,13 +29,14 @@ class _Silent:
 class Client:
     """The client, with methods for the steps that tests repeat."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str = KEY) -> None:
         options = blnk_sdk.BlnkClientOptions(base_url=url, timeout=30_000, logger=_Silent())
-        self.blnk = blnk_sdk.blnk_init(KEY, options)
+        self.blnk = blnk_sdk.blnk_init(key, options)
         self.transactions = self.blnk.transactions
         self.balances = self.blnk.ledger_balances
         self.ledgers = self.blnk.ledgers
         self.metadata = self.blnk.metadata
+        self.keys = self.blnk.api_keys
 
     def post(self, source: str | None, destination: str | None, amount: Any, **fields: Any) -> Any:
         given = {
