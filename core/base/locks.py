@@ -11,8 +11,8 @@ from core.base.db import driver
 class AdvisoryLock(IntEnum):
     """The advisory locks of the ledger.
 
-    A caller that needs two takes ``FUND`` first, then ``APPEND``, and ``AUDIT`` last. The others are taken alone, or before
-    ``AUDIT``.
+    A caller that needs two takes ``FUND`` first, then ``APPEND``, ``PLEDGE``, and ``AUDIT`` last. The others are taken
+    alone, or before ``AUDIT``.
 
     A number must never change while an older release may still run. The processes of that release would hold the old
     number, and the two releases would no longer exclude each other.
@@ -35,6 +35,8 @@ class AdvisoryLock(IntEnum):
     One at a time is as fast as many, and leaves room for everything else. A run that starts sees each step of the others
     whole.
     """
+    PLEDGE = 7_203_406
+    """An addition to the pledges takes it, so that each chains to the one before it."""
     AUDIT = 7_203_405
     """An addition to the audit log takes it, so that each row chains to the one before it."""
 

@@ -260,6 +260,7 @@ scheduled = Table(
     Column("scheduled_at", Timestamp, nullable=False),
     Column("cancelled_at", Timestamp),
     Column("actor", Text, comment="the key that asked for it"),
+    Column("refused_at", Timestamp, comment="when it was due, and was found altered"),
     UniqueConstraint("reference", name="scheduled_reference_key"),
     CheckConstraint(
         "octet_length(description) <= 4096 AND octet_length(meta_data::text) <= 65536 OR cancelled_at IS NOT NULL",
@@ -341,6 +342,17 @@ Index(
     api_key_secrets.c.key,
     unique=True,
     postgresql_where=text("ends_at IS NULL"),
+)
+
+pledges = Table(
+    "pledges",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", Uuid, nullable=False, comment="of what was accepted for later"),
+    Column("of", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False, comment="over all that was accepted"),
+    Column("hash", LargeBinary, nullable=False, comment="over the columns, and the hash before it"),
+    UniqueConstraint("id", name="pledges_id_key"),
 )
 
 seals = Table(

@@ -7,6 +7,7 @@ taken leaves its table in the same commit that appends it to the log.
 from collections.abc import Callable
 from datetime import datetime
 
+import structlog
 from msgspec.structs import replace
 from sqlalchemy import Connection, Engine
 
@@ -22,6 +23,8 @@ from core.ledger.draft import settle_at
 from core.ledger.rules.model import Draft, Kind
 from core.ledger.rules.requests import terms_of
 from core.ledger.store import due as due_store
+
+logger = structlog.get_logger()
 
 BATCH = 1_000
 """The number of due transactions that one commit takes."""
@@ -58,7 +61,8 @@ def cancel(conn: Connection, transaction_id: str) -> None:
 
 def _accept_scheduled(engine: Engine, now: datetime, queues: set[int]) -> int:
     with locking(engine) as conn:
-        drafts = [_restored(draft) for draft in due_store.take_scheduled(conn, now, BATCH)]
+        taken, refused = due_store.take_scheduled(conn, now, BATCH)
+        drafts = [_restored(draft) for draft in taken]
         # All references were kept free, except those of legs. A transaction that is taken now may have one of those.
         names = {draft.row.reference for draft in drafts}
         drafts = [
@@ -69,7 +73,9 @@ def _accept_scheduled(engine: Engine, now: datetime, queues: set[int]) -> int:
         submissions = [Submission([draft], request_id=TICK, actor=actors.TICK) for draft in drafts]
         _append(conn, submissions, _with_legs_called_by_id, queues)
     trail.accepted(submissions)
-    return len(drafts)
+    for id in refused:
+        logger.error("a scheduled transaction was altered, and is refused", transaction=f"txn_{id}")
+    return len(drafts) + len(refused)
 
 
 def _settle_due(engine: Engine, now: datetime, queues: set[int]) -> int:

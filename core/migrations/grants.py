@@ -56,7 +56,7 @@ APP: Mapping[str, Rights] = {
     "outcomes": Rights(insert=True),
     "holds": Rights(insert=True, update=("committed", "voided", "settled_at")),
     "refunds": Rights(insert=True, update=("refunded",)),
-    "scheduled": Rights(insert=True, update=("cancelled_at",), delete=True),
+    "scheduled": Rights(insert=True, update=("cancelled_at", "refused_at"), delete=True),
     "due": Rights(insert=True, update=("at",), delete=True),
     "annotations": Rights(insert=True, update=("meta_data",)),
     "snapshots": Rights(insert=True),
@@ -64,6 +64,7 @@ APP: Mapping[str, Rights] = {
     "api_keys": Rights(insert=True, update=("last_used_at", "revoked_at")),
     "api_key_secrets": Rights(insert=True, update=("ends_at",)),
     "seals": Rights(),
+    "pledges": Rights(insert=True),
     "funding_jobs": Rights(insert=True, update=("status", "next_due", "runs_made", "skipped")),
     "funding_rows": Rights(insert=True, update=("destination", "amount"), delete=True),
     "funding_runs": Rights(
@@ -108,6 +109,7 @@ NOTARY: Mapping[str, Rights] = {
     "ledgers": Rights(),
     "identity": Rights(),
     "audit": Rights(),
+    "pledges": Rights(),
     VERSION: Rights(),
 }
 

@@ -12,7 +12,9 @@ from core.base.db import begin, snapshot
 from core.base.errors import InvariantBroken
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import LogRow, digest_of
+from core.ledger.rules.pledges import START, Of, Pledge, link
 from core.ledger.store import outcomes as outcome_store
+from core.ledger.store import pledges
 from core.notary import merkle, seal_store
 from core.notary.leaves import outcome_leaf, party_leaf, sealed_leaf_of
 from core.notary.seals import FORM, Keypair, Line, Seal, Statement, read, sign
@@ -81,6 +83,7 @@ class Notary:
                 or any(cursor > last.queues.get(queue, (0, ""))[0] for queue, cursor in cursors.items())
                 or (checkpoint is not None and checkpoint != last.verified)
                 or seal_store.audit_head(conn) != last.audit
+                or pledges.head(conn)[0] != (last.pledges or (0,))[0]
                 or self._next is not None
             )
             return News(max(0, state.last_seq - last.last_seq), anything)
@@ -156,6 +159,7 @@ class Notary:
             decided_root=merkle.root(outcomes).hex(),
             verified=seal_store.newest_checkpoint(conn),
             audit=seal_store.audit_head(conn),
+            pledges=_pledged(conn, last),
             next_key=self._next.public if self._next is not None else None,
         )
 
@@ -193,6 +197,20 @@ class Notary:
         for seq, hash in heads.items():
             if found.get(seq, chain.START) != hash:
                 raise Altered(f"the outcome of seq {seq} is not the one that was sealed")
+
+
+def _pledged(conn: Connection, last: Statement | None) -> tuple[int, str] | None:
+    """Follow the chain of pledges from the last seal on, and return its head."""
+    number, hash = (last.pledges if last is not None else None) or (0, START.hex())
+    if number and pledges.hash_at(conn, number) != hash:
+        raise Altered(f"pledge {number} is not the one that was sealed")
+    before = bytes.fromhex(hash)
+    for row in pledges.every(conn, number):
+        before = link(before, number + 1, Pledge(row.id, Of(row.of), row.digest))
+        if (row.number, row.hash) != (number + 1, before):
+            raise Altered(f"pledge {number + 1} does not have the hash of its row and the pledge before it")
+        number += 1
+    return (number, before.hex()) if number else None
 
 
 def _digest(statement: Statement) -> bytes | None:

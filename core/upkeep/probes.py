@@ -101,6 +101,15 @@ _SEALED = """
     LIMIT 1
 """
 
+# Only what is due and was not done: served by scheduled_due_idx, and short.
+_REFUSED = """
+    SELECT 'txn_' || id
+    FROM scheduled
+    WHERE cancelled_at IS NULL AND refused_at IS NOT NULL AND due_at <= clock_timestamp()
+    ORDER BY due_at
+    LIMIT 100
+"""
+
 _LEDGER_AGE = """
     SELECT extract(epoch FROM clock_timestamp() - made_at)::float
     FROM identity
@@ -143,6 +152,11 @@ def wait_for_locks(conn: Connection, seconds: float) -> None:
 def ticks(conn: Connection) -> list[Ticked]:
     """List the kinds of ticks that were ever done."""
     return [Ticked(*row) for row in driver(conn).execute(_TICKS)]
+
+
+def refused(conn: Connection) -> list[str]:
+    """List the scheduled transactions that were due, and had been altered since they were accepted."""
+    return [id for (id,) in driver(conn).execute(_REFUSED).fetchall()]
 
 
 def sealed(conn: Connection) -> Sealed | None:

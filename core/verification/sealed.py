@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import LogRow
+from core.ledger.store import pledges
 from core.notary import merkle, seal_store
 from core.notary.leaves import party_leaf, sealed_leaf_of
 from core.notary.published import Published
@@ -164,6 +165,11 @@ def _check_ends(conn: Connection, report: Report, last: Statement) -> None:
         stored_hash = seal_store.audit_hash(conn, position)
         if stored_hash != hash and not (stored_hash is None and seal_store.is_cut_off(conn, position)):
             report.add("audit", f"id {position}", "hash", expected=f"{hash}, {said}", found=stored_hash)
+
+    if last.pledges is not None:
+        number, hash = last.pledges
+        if (stored_hash := pledges.hash_at(conn, number)) != hash:
+            report.add("pledges", f"number {number}", "hash", expected=f"{hash}, {said}", found=stored_hash)
 
 
 def _check_published(conn: Connection, report: Report, published: Iterable[Published]) -> None:

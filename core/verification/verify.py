@@ -16,6 +16,7 @@ from core.verification.audit import NEWEST, check_audit
 from core.verification.checkpoints import NOTHING, Checkpoint
 from core.verification.continuation import Continuation
 from core.verification.old_names import warn_of_old_names
+from core.verification.pending import check_pending
 from core.verification.replay import Replay
 from core.verification.report import Report, TellProgress
 from core.verification.sealed import Known, check_seals
@@ -45,6 +46,7 @@ def verify_all(
         valid = _valid_checkpoints(conn, report, key)
         Walk(conn, report, progress, replay, NOTHING).run(checkpoints=valid)
         check_seals(conn, report, known, all_of_them=True)
+        check_pending(conn, report)
         compare.compare_balances(conn, report, replay.sums, progress)
         compare.compare_holds(conn, report, replay.holds, progress)
         compare.compare_refunds(conn, report, replay.refunds)
@@ -84,6 +86,7 @@ def verify_since_checkpoint(
         Walk(conn, report, progress, continuation, since).run(limit=limit)
         continuation.check_touched()
         check_seals(conn, report, known, all_of_them=False)
+        check_pending(conn, report)
         compare.check_totals(conn, report)
         compare.check_dates(conn, report)
         check_audit(conn, report, progress, newest=NEWEST)

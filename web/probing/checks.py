@@ -110,6 +110,7 @@ class Probe:
                     oldest_age_s=queue_store.oldest_age_s(conn),
                     verified=probes.verified(conn),
                     sealed=probes.sealed(conn),
+                    refused=probes.refused(conn),
                     losing=probes.losing(conn),
                 )
                 if folder := probes.data_folder(conn):

@@ -41,6 +41,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     oldest_age_s: float | None
     verified: Verified | None
     sealed: Sealed | None = None
+    refused: list[str] = []
+    """The scheduled transactions and funding runs that were altered after they were accepted."""
     losing: list[str] = []
     """The settings of the server with which a crash of its host loses transactions."""
 
@@ -58,6 +60,7 @@ def judge(facts: Facts, known_for_s: float) -> Iterator[Trouble]:
     yield from _clocks(facts.heartbeats)
     yield from _verification(facts.verified, known_for_s)
     yield from _notary(facts)
+    yield from _refused(facts.refused)
     yield from _durability(facts.losing)
 
 
@@ -167,6 +170,16 @@ def _notary(facts: Facts) -> Iterator[Trouble]:
             f"a row has not been signed for {sealed.unsealed_s:.0f} s: {newest}{rows}",
             "see the log of the notary",
             since=sealed.at,
+        )
+
+
+def _refused(refused: list[str]) -> Iterator[Trouble]:
+    if refused:
+        shown = ", ".join(refused[:3]) + (f" and {len(refused) - 3} more" if len(refused) > 3 else "")
+        yield _degraded(
+            "verification",
+            f"altered after it was accepted, and refused: {shown}",
+            "somebody changed it in the database: run `pacioli verify`, and cancel it or post it again by the API",
         )
 
 

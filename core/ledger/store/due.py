@@ -13,7 +13,9 @@ from core.base.ids import uuid_of
 from core.base.tables import scheduled
 from core.ledger.rules.log_row import COLUMNS, LogRow
 from core.ledger.rules.model import Draft
+from core.ledger.rules.pledges import of_scheduled
 from core.ledger.rules.routing import route_of
+from core.ledger.store import pledges
 from core.ledger.store.log import selected
 
 _KEPT = [name for name in COLUMNS if name in scheduled.c]
@@ -25,16 +27,30 @@ _SCHEDULE = f"""
 """
 
 _TAKE = f"""
+    SELECT due_at, legs::text, {", ".join(map(selected, _KEPT))}
+    FROM scheduled
+    WHERE cancelled_at IS NULL AND refused_at IS NULL AND due_at <= %(now)s
+    ORDER BY due_at, id
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+"""
+
+_REMOVE = """
     DELETE FROM scheduled
-    WHERE id IN (
-        SELECT id
-        FROM scheduled
-        WHERE cancelled_at IS NULL AND due_at <= %(now)s
-        ORDER BY due_at, id
-        LIMIT %(limit)s
-        FOR UPDATE SKIP LOCKED
-    )
-    RETURNING due_at, legs::text, {", ".join(map(selected, _KEPT))}
+    WHERE id = ANY(%(ids)s::uuid[])
+"""
+
+_REFUSE = """
+    UPDATE scheduled
+    SET refused_at = clock_timestamp()
+    WHERE id = ANY(%(ids)s::uuid[])
+"""
+
+_WAITING_ALL = f"""
+    SELECT due_at, legs::text, {", ".join(map(selected, _KEPT))}
+    FROM scheduled
+    WHERE cancelled_at IS NULL
+    ORDER BY id
 """
 
 _BALANCE_IDS = """
@@ -88,7 +104,7 @@ _WAITING = """
         EXISTS (
             SELECT
             FROM scheduled
-            WHERE cancelled_at IS NULL AND due_at <= %(now)s
+            WHERE cancelled_at IS NULL AND refused_at IS NULL AND due_at <= %(now)s
         ),
         EXISTS (
             SELECT
@@ -100,41 +116,56 @@ _WAITING = """
 
 def schedule(conn: Connection, drafts: Sequence[Draft], now: datetime) -> None:
     """Store transactions until they are due. The caller holds the append lock and has checked the references."""
+    pledged, rows = [], []
+    for draft in drafts:
+        assert draft.due_at is not None
+        legs = json.dumps([_leg_values(leg.row) for leg in draft.legs])
+        own = {"terms": draft.row.terms or "{}", "legs": legs, "due_at": draft.due_at, "now": now}
+        rows.append({**asdict(draft.row), **own})
+        pledged.append(of_scheduled(draft.row, legs, draft.due_at))
     with driver(conn).cursor() as cursor:
-        cursor.executemany(
-            _SCHEDULE,
-            [
-                {
-                    **asdict(draft.row),
-                    "terms": draft.row.terms or "{}",
-                    "legs": json.dumps([_leg_values(leg.row) for leg in draft.legs]),
-                    "due_at": draft.due_at,
-                    "now": now,
-                }
-                for draft in drafts
-            ],
-        )
+        cursor.executemany(_SCHEDULE, rows)
+    pledges.add(conn, pledged)
 
 
 def _leg_values(leg: LogRow) -> tuple[Any, ...]:
     return leg.transaction_id, leg.kind, leg.source, leg.destination, leg.amount
 
 
-def take_scheduled(conn: Connection, now: datetime, limit: int) -> list[Draft]:
+def take_scheduled(conn: Connection, now: datetime, limit: int) -> tuple[list[Draft], list[str]]:
     """Remove the scheduled transactions that are due and return them, oldest date first.
 
-    Rows that another caller is taking are left to that caller.
+    Rows that another caller is taking are left to that caller. Those that were altered since they were accepted stay, are
+    marked as refused, and their IDs are returned too.
     """
     found = driver(conn).execute(_TAKE, {"now": now, "limit": limit}).fetchall()
-    taken = [
-        (due_at, LogRow(**dict(zip(_KEPT, values, strict=True))), json.loads(legs)) for due_at, legs, *values in found
-    ]
-    taken.sort(key=lambda each: (each[0], each[1].id))
+    rows = [(due_at, LogRow(**dict(zip(_KEPT, values, strict=True))), legs) for due_at, legs, *values in found]
+    rows.sort(key=lambda each: (each[0], each[1].id))
+    pledged = pledges.digests(conn, [row.id for _, row, _ in rows])
+    refused = [row.id for due_at, row, legs in rows if not _is_as_pledged(row, legs, due_at, pledged)]
+    taken = [(due_at, row, json.loads(legs)) for due_at, row, legs in rows if row.id not in refused]
+    driver(conn).execute(_REMOVE, {"ids": [row.id for _, row, _ in taken]})
+    if refused:
+        driver(conn).execute(_REFUSE, {"ids": refused})
     keys = {row.source for _, row, _ in taken if row.source is not None}
     keys |= {leg[2] for _, _, legs in taken for leg in legs}
     names = driver(conn).execute(_BALANCE_IDS, {"keys": list(keys)})
     routes = {key: route_of(balance_id) for key, balance_id in names.fetchall()}
-    return [_draft(row, legs, routes) for _, row, legs in taken]
+    return [_draft(row, legs, routes) for _, row, legs in taken], refused
+
+
+def _is_as_pledged(row: LogRow, legs: str, due_at: datetime, pledged: dict[str, bytes]) -> bool:
+    """Tell whether a scheduled transaction is as it was accepted. One of an older release has no actor and no pledge."""
+    digest = pledged.get(row.id)
+    return row.actor is None if digest is None else of_scheduled(row, legs, due_at).digest == digest
+
+
+def altered(conn: Connection) -> list[str]:
+    """List the IDs of scheduled transactions that are not as they were accepted."""
+    found = driver(conn).execute(_WAITING_ALL).fetchall()
+    rows = [(due_at, LogRow(**dict(zip(_KEPT, values, strict=True))), legs) for due_at, legs, *values in found]
+    pledged = pledges.digests(conn, [row.id for _, row, _ in rows])
+    return [row.id for due_at, row, legs in rows if not _is_as_pledged(row, legs, due_at, pledged)]
 
 
 def _draft(row: LogRow, legs: list[list[Any]], routes: dict[int, int]) -> Draft:

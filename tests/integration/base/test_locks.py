@@ -11,6 +11,8 @@ from core.base.db import begin, connect
 from core.base.errors import TransientError
 from core.base.locks import AdvisoryLock, take
 from core.funding import posting
+from core.journal.actions import Action, Event
+from core.journal.record import record
 from core.ledger.directory import Directory
 from core.verification import checkpoints
 from core.verification.verify import verify_since_checkpoint
@@ -33,7 +35,16 @@ def migrate(ledger: Ledger) -> None:
 
 
 def take_funding_steps(ledger: Ledger) -> None:
-    assert fund(ledger, "@A", "@B").status == "COMPLETED"
+    assert fund(ledger, "@A", "@B", again=True).status == "COMPLETED"
+
+
+def schedule(ledger: Ledger) -> None:
+    ledger.post(scheduled_for="2100-01-01T00:00:00Z")
+
+
+def audit(ledger: Ledger) -> None:
+    with begin(ledger.engine) as conn:
+        record(conn, Event(action=Action.QUEUES_RECOVERED, subject="queues"))
 
 
 WORKS: dict[AdvisoryLock, Callable[[Ledger], None]] = {
@@ -41,10 +52,16 @@ WORKS: dict[AdvisoryLock, Callable[[Ledger], None]] = {
     AdvisoryLock.CHECKPOINT: checkpoint,
     AdvisoryLock.MIGRATE: migrate,
     AdvisoryLock.FUND: take_funding_steps,
+    AdvisoryLock.PLEDGE: schedule,
+    AdvisoryLock.AUDIT: audit,
 }
 
-NEEDS = {AdvisoryLock.FUND: {AdvisoryLock.FUND, AdvisoryLock.APPEND}}
-"""The locks of work that takes more than its own, such as a funding run, which appends."""
+NEEDS = {
+    AdvisoryLock.APPEND: {AdvisoryLock.APPEND, AdvisoryLock.AUDIT},
+    AdvisoryLock.FUND: {AdvisoryLock.FUND, AdvisoryLock.APPEND, AdvisoryLock.AUDIT},
+    AdvisoryLock.PLEDGE: {AdvisoryLock.PLEDGE, AdvisoryLock.APPEND},
+}
+"""The locks of work that takes more than its own, such as a funding run, which appends, and a first use of a name."""
 
 
 @pytest.fixture

@@ -200,7 +200,7 @@ def test_a_cancellation_that_comes_second_waits_and_then_says_what_it_is(
 
     try:
         with begin(ledger.engine) as conn:
-            drafts = due_store.take_scheduled(conn, SOON, 10)
+            drafts, _ = due_store.take_scheduled(conn, SOON, 10)
             append.append(conn, [Submission([draft]) for draft in drafts])
             waiting = start_until_blocked(ledger.engine, threads, cancel)
             assert not waiting.done()
