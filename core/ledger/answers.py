@@ -130,6 +130,8 @@ class Transaction(Struct, frozen=True, kw_only=True):
     """The amount in major units."""
     amount_string: str
     """The amount in major units, as text for clients whose numbers are floats."""
+    pending: bool | UnsetType = UNSET
+    """True when a refund, commit or void of all that is left is not decided yet. The amount is then what is left now."""
     precision: int
     """The number of minor units in a major unit."""
     overdraft_limit: Major | None
@@ -301,6 +303,7 @@ def transaction_of(row: TransactionRow) -> Transaction:
         precise_amount=row.amount,
         amount=Raw(text.encode()),
         amount_string=text,
+        pending=row.is_pending or UNSET,
         precision=row.precision,
         overdraft_limit=None if row.overdraft_limit is None else major(row.overdraft_limit, row.precision),
         transaction_id=row.transaction_id,

@@ -334,12 +334,12 @@ TRANSACTIONS = resource(
     Field(
         "amount",
         Type.NUMBER,
-        "The amount in major units.",
+        "The amount in major units. One that is pending counts as 0.",
         _amount,
         sort_key=lambda table, _: _amount(table) / table.c.precision,
         factor=lambda table: table.c.precision,
     ),
-    Field("precise_amount", Type.NUMBER, "The amount in minor units.", _amount),
+    Field("precise_amount", Type.NUMBER, "The amount in minor units. One that is pending counts as 0.", _amount),
     Field("precision", Type.NUMBER, "The number of minor units in a major unit."),
     Field("currency", Type.TEXT, "The transaction's currency."),
     Field(

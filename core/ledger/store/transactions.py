@@ -78,6 +78,8 @@ class TransactionRow(NamedTuple):
     legs_status: int | None = None
     """The number of a split's status as its legs make it; None while one of them is undecided."""
     legs_settled_at: datetime | None = None
+    left: int | None = None
+    """The amount that a commit_inflight, void_inflight or refund of all that is left would come to now; None once decided."""
 
     @property
     def transaction_id(self) -> str:
@@ -103,8 +105,13 @@ class TransactionRow(NamedTuple):
 
     @property
     def amount(self) -> int:
-        """The amount; for a settlement of all that was left, what it came to."""
-        return self.requested or self.decided_amount or 0
+        """The amount. For a settlement or refund of all that is left it is what it came to, or would come to now."""
+        return self.requested or self.decided_amount or self.left or 0
+
+    @property
+    def is_pending(self) -> bool:
+        """True when the amount is what is left now, and the engine has yet to say what it comes to."""
+        return self.left is not None
 
     @property
     def inflight(self) -> bool:
@@ -212,6 +219,25 @@ LEFT JOIN LATERAL (
 ) AS l ON true
 """
 
+# Only what asked for all that is left and is undecided is looked up: a refund (6), else a commit or void. Where nothing is
+# left any more, it is the whole amount.
+_LEFT = """
+       CASE
+           WHEN log.kind NOT IN (3, 4, 6) OR log.amount <> 0 OR o.seq IS NOT NULL THEN NULL
+           WHEN log.kind = 6 THEN (
+               SELECT coalesce(nullif(first.amount - coalesce(given.refunded, 0), 0), first.amount)
+               FROM outcomes AS first
+               LEFT JOIN refunds AS given ON given.seq = first.seq
+               WHERE first.seq = log.refund_of
+           )
+           ELSE (
+               SELECT coalesce(nullif(held.amount - held.committed - held.voided, 0), held.amount)
+               FROM holds AS held
+               WHERE held.seq = log.hold_seq
+           )
+       END
+"""
+
 _FROM = f"""
 FROM log
 LEFT JOIN balances AS s ON s.id = log.source
@@ -233,7 +259,8 @@ SELECT log.seq, log.id, reference, kind, queue,
        END,
        log.terms::text, log.digest, accepted_at, log.actor, log.part,
        o.status, o.amount, o.reason, o.rejection, coalesce(o.decided_at, l.decided_at),
-       h.amount, h.committed, h.voided, h.settled_at, l.status, l.settled_at
+       h.amount, h.committed, h.voided, h.settled_at, l.status, l.settled_at,
+       {_LEFT}
 {_FROM}
 """
 

@@ -147,8 +147,10 @@ def _values_of(row: Row, field: str) -> list[Any]:
         return [one for one in (row["source"], row["destination"]) if one]
     if field == "indicator" and isinstance(value, set):
         return sorted(value)
+    if field == "precise_amount" and row.get("pending"):
+        return [0]
     if field == "amount":
-        return [Decimal(row["precise_amount"]) / row["precision"]]
+        return [Decimal(0 if row.get("pending") else row["precise_amount"]) / row["precision"]]
     if field in ("created_at", "effective_date"):
         return [datetime.fromisoformat(str(value))]
     return [] if value is None or (value == "" and field != "meta_data.name") else [value]
@@ -223,7 +225,7 @@ def _text(value: Any) -> str:
 
 
 def _minor(value: Any, field: str, row: Row) -> Decimal:
-    return Decimal(row["precise_amount"]) if field == "amount" else Decimal(str(value))
+    return Decimal(0 if row.get("pending") else row["precise_amount"]) if field == "amount" else Decimal(str(value))
 
 
 def _fraction(given: Any, field: str, row: Row) -> Decimal:

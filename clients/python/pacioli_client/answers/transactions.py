@@ -73,6 +73,8 @@ class Transaction(Struct, frozen=True, kw_only=True):
     precise_amount: int
     amount: Decimal
     amount_string: str
+    pending: bool | UnsetType = UNSET
+    """The amount is what is left now of what a queued refund, commit or void takes as a whole."""
     precision: int
     overdraft_limit: Decimal | None
     transaction_id: str
