@@ -14,7 +14,8 @@ from core.journal.actions import Action
 from core.journal.audit_row import START, AuditRow, hash_of
 from core.verification.report import Report, TellProgress, hash_text
 
-ROWS_AT_A_TIME = 1_000
+ROWS_AT_A_TIME = 200
+"""The number of rows that one statement reads. The details of a row may take a hundred kilobytes."""
 
 NEWEST = 10_000
 """A verification that goes on from a checkpoint reads so many of the newest rows."""
