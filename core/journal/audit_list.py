@@ -2,6 +2,8 @@
 
 from sqlalchemy import Connection, Text, cast, func
 
+from core.base.actors import current
+from core.base.errors import BeyondKey, ErrorCode
 from core.base.tables import audit
 from core.journal import audit_store
 from core.journal.audit_row import AuditRow
@@ -38,7 +40,15 @@ AUDIT_ROWS = relation(audit, audit.c.id)
 
 
 def find_audit(conn: Connection, listing: Listing) -> tuple[list[AuditRow], int | None]:
-    """Find a page of the audit log, and count all rows that match if the listing wants it."""
+    """Find a page of the audit log, and count all rows that match if the listing wants it.
+
+    Raises:
+        BeyondKey: the key reaches only some of what the rows tell of.
+    """
+    reach = current().reach
+    if reach.ledgers is not None or reach.indicators is not None:
+        text = "the audit log tells of all balances, and the key reaches only some of them"
+        raise BeyondKey(ErrorCode.AUTH_INSUFFICIENT_PERMISSIONS, text)
     found, count = query.find(conn, listing, [AUDIT_ROWS])
     rows = audit_store.find(conn, [id for id, _ in found])
     return [rows[id] for id, _ in found], count

@@ -63,6 +63,9 @@ def test_no_row_has_a_secret(keys: Keys) -> None:
 def test_only_who_may_read_the_audit_log_does(keys: Keys) -> None:
     assert keys.make("audit:read").ask("GET /audit").status_code == 200
     assert keys.make("ledgers:read").ask("GET /audit").status_code == 403
+    some = keys.make("*:*", reach={"indicators": ["@Shop"]})
+    for route, body in (("GET /audit", None), ("POST /audit/filter", {})):
+        refused(some.ask(route, json=body), 403, "AUTH_INSUFFICIENT_PERMISSIONS")
 
 
 def test_a_request_beyond_a_key_is_recorded_under_it(keys: Keys, engine: Engine) -> None:
