@@ -83,6 +83,9 @@ class Oracle:
         """Amount, committed and voided, by the position of the hold."""
         self.moved: dict[int, tuple[int, int]] = {}
         """The amount moved and the amount given back, by the position of the operation that moved it."""
+        self.floors: dict[Hashable, int] = {}
+        self.frozen: dict[Hashable, str] = {}
+        """``debits`` or ``all``, by balance."""
         self.legs: dict[int, range] = {}
         """The positions of the legs, by the position of their split, which comes before them."""
 
@@ -100,6 +103,15 @@ class Oracle:
                 self._decide_group([row])
         else:
             self._decide_group(rows)
+
+    def limit(self, name: Hashable, floor: int | None, frozen: str | None) -> None:
+        """Limit a balance from now on."""
+        self.floors.pop(name, None)
+        self.frozen.pop(name, None)
+        if floor is not None:
+            self.floors[name] = floor
+        if frozen is not None:
+            self.frozen[name] = frozen
 
     def status(self, position: int) -> Status:
         """Return the status that a client reads in the end. A settled hold moves on; a split has the status of its legs."""
@@ -141,13 +153,16 @@ class Oracle:
             return self._settle(position, op, op.hold)
         if op.refund_of is not None:
             return self._refund(position, op, op.refund_of)
-        has = self.sums.get(op.source, Sums())
-        available = has.credit - has.debit - has.inflight_debit
+        if (frozen := self._why_frozen(op)) is not None:
+            return Verdict(Status.REJECTED, reason=frozen)
+        available = self._available(op.source)
         limited = bool(op.overdraft_limit) or (op.allow_overdraft and op.overdraft_limit is not None)
         unlimited = op.allow_overdraft and op.overdraft_limit is None
         if not unlimited and available + (op.overdraft_limit or 0) < op.amount:
             reason = RejectReason.OVERDRAFT_LIMIT if limited else RejectReason.INSUFFICIENT_FUNDS
             return Verdict(Status.REJECTED, reason=reason, available=available)
+        if op.source in self.floors and available - op.amount < self.floors[op.source]:
+            return Verdict(Status.REJECTED, reason=RejectReason.FLOOR, available=available)
         if op.kind is Kind.HOLD:
             self.held[position] = (op.amount, 0, 0)
             self._add(op.source, inflight_debit=op.amount)
@@ -167,6 +182,8 @@ class Oracle:
             beyond_all = op.amount > held
             reason = RejectReason.COMMIT_EXCEEDS_ORIGINAL if beyond_all else RejectReason.COMMIT_EXCEEDS_REMAINDER
             return Verdict(Status.REJECTED, reason=reason, available=left)
+        if op.kind is Kind.COMMIT_INFLIGHT and (frozen := self._why_frozen(op)) is not None:
+            return Verdict(Status.REJECTED, reason=frozen)
         amount, (source, destination) = op.amount or left, self.sides(op)
         self._add(source, inflight_debit=-amount)
         self._add(destination, inflight_credit=-amount)
@@ -178,6 +195,8 @@ class Oracle:
 
     def _refund(self, position: int, op: Operation, what: int) -> Verdict:
         """Take the money back from the balance that got it, even if it is no longer there."""
+        if (frozen := self._why_frozen(op)) is not None:
+            return Verdict(Status.REJECTED, reason=frozen)
         moved, given_back = self.moved[what]
         left = moved - given_back
         if left == 0:
@@ -185,8 +204,21 @@ class Oracle:
         if op.amount > left:
             return Verdict(Status.REJECTED, reason=RejectReason.REFUND_EXCEEDS_REMAINDER, available=left)
         amount = op.amount or left
+        source, _ = self.sides(op)
+        if source in self.floors and (available := self._available(source)) - amount < self.floors[source]:
+            return Verdict(Status.REJECTED, reason=RejectReason.FLOOR, available=available)
         self.moved[what] = (moved, given_back + amount)
         return self._move(position, op, amount)
+
+    def _why_frozen(self, op: Operation) -> RejectReason | None:
+        source, destination = self.sides(op)
+        if source in self.frozen:
+            return RejectReason.SOURCE_FROZEN
+        return RejectReason.DESTINATION_FROZEN if self.frozen.get(destination) == "all" else None
+
+    def _available(self, name: Hashable) -> int:
+        has = self.sums.get(name, Sums())
+        return has.credit - has.debit - has.inflight_debit
 
     def _move(self, position: int, op: Operation, amount: int) -> Verdict:
         source, destination = self.sides(op)

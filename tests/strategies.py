@@ -51,6 +51,12 @@ def moves() -> st.SearchStrategy[Operation]:
     return st.builds(_move, kinds, st.sampled_from(_pairs(ACCOUNTS)), st.integers(1, 6), st.sampled_from(_OVERDRAFTS))
 
 
+def limits() -> st.SearchStrategy[tuple[Account, int | None, str | None]]:
+    """A balance with its new floor and freeze. Most are no freeze, so that something still happens."""
+    frozen = st.sampled_from([None, None, None, "debits", "all"])
+    return st.tuples(st.sampled_from(ACCOUNTS), st.none() | st.integers(-6, 6), frozen)
+
+
 def splits() -> st.SearchStrategy[Split]:
     """Transfers and holds of one or two sources and one to three destinations, which may name a balance twice."""
     return st.builds(

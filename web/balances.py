@@ -8,8 +8,9 @@ from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.funding import job_store
 from core.funding.answers import FundedBalance
 from core.funding.presenter import funded
-from core.ledger import balances, history
+from core.ledger import balances, history, limits
 from core.ledger.balances import Balance, BalancePage, Entry, balance_of, entry_of
+from core.ledger.limits import BalanceLimits, LimitsRequest
 from core.ledger.rules.requests import BalanceRequest, IdentityLinkRequest
 from core.ledger.store import balances as balance_store
 from core.ledger.store.balance_list import BALANCES, find_balances
@@ -58,7 +59,8 @@ def read(balance_id: str) -> Response:
         if parameters.flag("from_source"):
             row = history.recomputed(conn, row)
         jobs = job_store.active_jobs_of(conn, row.key, 1)
-    return wire.answer(funded(service().engine, balance_of(row, queued), jobs))
+        limited = limits.of_balance(conn, row.key)
+    return wire.answer(funded(service().engine, balance_of(row, queued, limited), jobs))
 
 
 @blueprint.get("/balances/indicator/<path:indicator>/currency/<currency>")
@@ -73,7 +75,8 @@ def read_indicator(indicator: str, currency: str) -> Response:
         row = balances.found_indicator(conn, indicator, currency)
         queued = _queued(conn, row)
         jobs = job_store.active_jobs_of(conn, row.key, 1)
-    return wire.answer(funded(service().engine, balance_of(row, queued), jobs))
+        limited = limits.of_balance(conn, row.key)
+    return wire.answer(funded(service().engine, balance_of(row, queued, limited), jobs))
 
 
 @blueprint.get("/balances")
@@ -112,6 +115,31 @@ def link_identity(balance_id: str) -> Response:
     with reading(service().engine) as conn:
         balances.found(conn, balance_id)
     raise NotFound(ErrorCode.IDT_NOT_FOUND, f"Identity with ID '{asked.identity_id}' not found")
+
+
+@blueprint.put("/balances/<balance_id>/limits")
+@operation({200: BalanceLimits}, 404, body=LimitsRequest)
+def put_limits(balance_id: str) -> Response:
+    """Limit or freeze a balance.
+
+    A floor is the least that the available balance may become, whatever a request allows. A frozen balance lets nothing out,
+    or nothing in either. Both count for what is accepted from now on. A body of ``{}`` takes all limits away.
+    """
+    asked = wire.body(LimitsRequest)
+    with begin(service().engine) as conn:
+        answer = limits.put(conn, balance_id, asked)
+    return wire.answer(answer)
+
+
+@blueprint.get("/balances/<balance_id>/limits")
+@operation({200: BalanceLimits}, 404)
+def read_limits(balance_id: str) -> Response:
+    """Read the limits of a balance.
+
+    The answer has the limits of today, and what was set before.
+    """
+    with reading(service().engine) as conn:
+        return wire.answer(limits.read(conn, balance_id))
 
 
 @blueprint.get("/balances/<balance_id>/lineage")

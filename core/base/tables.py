@@ -105,6 +105,22 @@ balances = Table(
 Index("balances_ledger_idx", balances.c.ledger)
 Index("balances_created_at_idx", balances.c.created_at, balances.c.id)
 
+balance_limits = Table(
+    "balance_limits",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("balance", BigInteger, nullable=False),
+    Column("after_seq", BigInteger, nullable=False, comment="it counts for what is accepted after this"),
+    Column("floor", MinorUnits, comment="the least that the available balance may become"),
+    Column("frozen", SmallInteger, nullable=False, comment="0 nothing, 1 debits, 2 all"),
+    Column("reason", Text),
+    Column("actor", Text, nullable=False, comment="the key that set it"),
+    Column("set_at", Timestamp, nullable=False, server_default=func.clock_timestamp()),
+    CheckConstraint("frozen BETWEEN 0 AND 2", name="balance_limits_frozen_known"),
+    CheckConstraint("frozen = 0 OR reason IS NOT NULL", name="balance_limits_frozen_with_reason"),
+)
+Index("balance_limits_balance_idx", balance_limits.c.balance, balance_limits.c.id)
+
 log = Table(
     "log",
     metadata,

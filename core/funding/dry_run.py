@@ -83,12 +83,14 @@ def dry_run_job(
 
 def _decide_rows(conn: Connection, job: JobRow, plan: Plan) -> DryRun:
     terms = job_terms(job)
-    pool = outcome_store.read_balances(conn, [job.source])[job.source]
+    pools, pool_limits = outcome_store.read_with_limits(conn, [job.source])
+    pool = pools[job.source]
     found = DryRun(job, plan.rows, plan.amount, plan.refusal, plan.last_row, pool.balance, pool.balance)
     if plan.refusal is not None:
         return found
     for rows in _read_in_pieces(conn, plan, plan.rows if terms.atomic else ROWS_AT_A_TIME):
-        book = Book(outcome_store.read_balances(conn, {row.destination for row in rows}), {})
+        balances, limits = outcome_store.read_with_limits(conn, {row.destination for row in rows})
+        book = Book(balances, {}, limits=limits | pool_limits)
         book.balances[job.source] = pool
         outcomes = decide_all([_posting(job, terms, row) for row in rows], book, atomic=terms.atomic)
         pool = book.balances[job.source]
@@ -102,8 +104,8 @@ def _decide_rows(conn: Connection, job: JobRow, plan: Plan) -> DryRun:
                     found.examples.append((row, outcome))
     found.pool_after = pool.balance
     keys = [row.destination for row, _ in found.examples]
-    balances = balance_store.find_keys(conn, keys)
-    found.names = {key: row.indicator or row.balance_id for key, row in balances.items()}
+    rows_of = balance_store.find_keys(conn, keys)
+    found.names = {key: row.indicator or row.balance_id for key, row in rows_of.items()}
     return found
 
 

@@ -56,6 +56,8 @@ class RejectionAnswer(Struct, frozen=True, kw_only=True):
     requested: int | None
     held: int | None
     overdraft_limit: int | None
+    floor: int | UnsetType = UNSET
+    """The floor of the source, if that is the reason."""
     short_by: int | None
 
 
@@ -455,6 +457,7 @@ def rejection_of(row: TransactionRow) -> RejectionAnswer:
         requested=rejection.requested,
         held=rejection.held,
         overdraft_limit=rejection.overdraft_limit,
+        floor=UNSET if rejection.floor is None else rejection.floor,
         short_by=rejection.short_by,
     )
 

@@ -19,6 +19,21 @@ from core.ledger.store import ledgers as ledger_store
 from core.ledger.store.balances import BalanceRow
 
 
+class Limits(Struct, frozen=True, kw_only=True):
+    """What a balance may not do, whatever a request says."""
+
+    floor: int | None
+    """The least that its available balance may become, in minor units. None is no floor."""
+    frozen: Literal["debits", "all"] | None
+    """What is stopped: what leaves the balance, or all. None is nothing."""
+    reason: str
+    set_by: str
+    """The ID of the key that set it."""
+    set_at: Time
+    after_sequence: int
+    """It counts for what was accepted after this sequence."""
+
+
 class Balance(Struct, frozen=True, kw_only=True):
     """Blnk's balance object, with what Pacioli adds."""
 
@@ -47,6 +62,8 @@ class Balance(Struct, frozen=True, kw_only=True):
     queued_debit_balance: int | UnsetType = UNSET
     """The debits that are accepted and not decided. It is there with with_queued only."""
     queued_credit_balance: int | UnsetType = UNSET
+    limits: Limits | UnsetType = UNSET
+    """The floor and the freeze of a balance that is read alone. It is left out when there are none."""
 
 
 class BalancePage(Struct, frozen=True):
@@ -132,7 +149,7 @@ def found_indicator(conn: Connection, indicator: str, currency: str) -> BalanceR
     return row
 
 
-def balance_of(row: BalanceRow, queued: tuple[int, int] | None = None) -> Balance:
+def balance_of(row: BalanceRow, queued: tuple[int, int] | None = None, limits: Limits | UnsetType = UNSET) -> Balance:
     """Make the answer of a balance from its row. ``queued`` has the debits and credits that are not decided."""
     debits, credits = queued or (0, 0)
     return Balance(
@@ -152,6 +169,7 @@ def balance_of(row: BalanceRow, queued: tuple[int, int] | None = None) -> Balanc
         meta_data=members(row.meta_data),
         queued_debit_balance=UNSET if queued is None else debits,
         queued_credit_balance=UNSET if queued is None else credits,
+        limits=limits,
     )
 
 

@@ -35,12 +35,14 @@ def open_book(conn: Connection, postings: Sequence[Posting], *, wait: bool = Tru
         TransientError: a lock was not had in time.
     """
     touched = {posting.source for posting in postings} | {posting.destination for posting in postings}
-    balances = outcome_store.lock_balances(conn, touched, wait=wait)
+    balances, limits = outcome_store.lock_balances(conn, touched, wait=wait)
     holds = {posting.hold_seq for posting in postings if posting.hold_seq is not None}
     refunds = {posting.refund_of for posting in postings if posting.refund_of is not None}
     first_limited: dict[int, int] = {}
     for posting in postings:
-        if posting.hold_seq is None and (not posting.allow_overdraft or posting.overdraft_limit is not None):
+        if posting.hold_seq is None and (
+            not posting.allow_overdraft or posting.overdraft_limit is not None or posting.source in limits
+        ):
             first_limited.setdefault(posting.source, posting.seq)
     after = {id: seq for id, seq in first_limited.items() if id in balances and balances[id].last_credit_seq > seq}
     book = Book(
@@ -48,6 +50,7 @@ def open_book(conn: Connection, postings: Sequence[Posting], *, wait: bool = Tru
         outcome_store.find_holds(conn, holds) if holds else {},
         outcome_store.later_credits(conn, after) if after else {},
         outcome_store.find_refunds(conn, refunds) if refunds else {},
+        limits,
     )
     return Opened(book, dict(balances))
 

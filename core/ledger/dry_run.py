@@ -160,10 +160,11 @@ def _postings_of(draft: Draft, position: int) -> list[Posting]:
 def _book(conn: Connection, postings: Sequence[Posting]) -> Book:
     """Read everything that the postings touch, without a lock."""
     keys = {key for posting in postings for key in (posting.source, posting.destination)}
-    balances = outcome_store.read_balances(conn, keys)
+    balances, limits = outcome_store.read_with_limits(conn, keys)
     for key in keys:
         if key < 0:
             balances[key] = Balance(key, 0, 0, 0, 0, 1, 0)
     holds = {posting.hold_seq for posting in postings if posting.hold_seq is not None}
     refunds = {posting.refund_of for posting in postings if posting.refund_of is not None}
-    return Book(balances, outcome_store.find_holds(conn, holds), refunds=outcome_store.find_refunds(conn, refunds))
+    refunded = outcome_store.find_refunds(conn, refunds)
+    return Book(balances, outcome_store.find_holds(conn, holds), refunds=refunded, limits=limits)

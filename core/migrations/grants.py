@@ -52,6 +52,7 @@ APP: Mapping[str, Rights] = {
             "meta_data",
         ),
     ),
+    "balance_limits": Rights(insert=("balance", "after_seq", "floor", "frozen", "reason", "actor")),
     "log": Rights(insert=True),
     "outcomes": Rights(insert=True),
     "holds": Rights(insert=True, update=("committed", "voided", "settled_at")),

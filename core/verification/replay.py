@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from core.ledger.rules.engine import Book, decide, decide_group
 from core.ledger.rules.model import STATUS_NUMBERS, STATUS_OF_NUMBER, Balance, Kind, Outcome, Posting, Refunded, Status
+from core.ledger.store import limits as limit_store
 from core.verification import history_store
 from core.verification.history_store import HistoryRow, Queue, Recorded
 from core.verification.report import Report, reason_text, seq_key, status_text
@@ -63,7 +64,7 @@ class Replay:
         self.refunds: dict[int, Refunded] = {}
         """The refunded amounts by the outcomes, by the seq of the refunded transaction."""
         self._report = report
-        self._book = Book(_EmptyBalances(), {})
+        self._book = Book(_EmptyBalances(), {}, limits=limit_store.find_all(conn))
         self._refunded = history_store.refunded_seqs(conn)
         self._moved: dict[int, tuple[int, int, int]] = {}
         """Source, destination and amount of each refunded transaction, by its seq."""

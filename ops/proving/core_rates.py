@@ -171,7 +171,7 @@ def _decide_in_memory(engine: Engine) -> list[Batch]:
         waiting = {queue: log_store.read_batch(conn, {queue: 0}, 10**9) for queue in queue_store.cursors(conn)}
         touched = {id for postings in waiting.values() for p in postings for id in (p.source, p.destination)}
     with begin(engine) as conn:
-        book = Book(outcome_store.lock_balances(conn, touched), {})
+        book = Book(outcome_store.lock_balances(conn, touched)[0], {})
     batches = []
     for queue, postings in waiting.items():
         for first in range(0, len(postings), drain.BATCH):

@@ -49,6 +49,7 @@ STATUS: dict[ErrorCode, int] = {
     ErrorCode.LGR_NOT_FOUND: 404,
     ErrorCode.IDT_NOT_FOUND: 404,
     ErrorCode.BAL_NOT_FOUND: 404,
+    ErrorCode.BAL_FROZEN: 400,
     ErrorCode.BAL_INVALID_TIMESTAMP: 400,
     ErrorCode.TXN_NOT_FOUND: 404,
     ErrorCode.TXN_VALIDATION_ERROR: 400,

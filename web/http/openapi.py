@@ -29,6 +29,7 @@ from core.funding.requests import FundingRequest, FundingRule, Recipient, RetryR
 from core.journal.retries import MAX_KEY
 from core.keys.requests import KeyRequest, RotateRequest
 from core.ledger.intake import MAX_BULK
+from core.ledger.limits import LimitsRequest
 from core.ledger.rules.requests import (
     BalanceRequest,
     BulkCommitRequest,
@@ -74,6 +75,7 @@ _REQUIRED: dict[type[Struct], set[str]] = {
     KeyRequest: {"name", "owner", "scopes", "expires_at"},
     RotateRequest: set(),
     RetryRequest: set(),
+    LimitsRequest: set(),
 }
 """The required fields of requests. The structs have them optional, so that one answer can name all missing fields."""
 
@@ -114,6 +116,7 @@ _EXAMPLES: dict[type[Struct], Json] = {
         "timezone": "Europe/Berlin",
     },
     RunRequest: {"reference": "once more"},
+    LimitsRequest: {"floor": -50000, "frozen": "debits", "reason": "court order 7"},
     KeyRequest: {
         "name": "tills",
         "owner": "shop",

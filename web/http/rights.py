@@ -34,6 +34,8 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
     "GET /balances/indicator/<path:indicator>/currency/<currency>": (Right.BALANCES_READ,),
     "POST /balances/filter": (Right.BALANCES_READ,),
     "PUT /balances/<balance_id>/identity": (Right.BALANCES_WRITE,),
+    "PUT /balances/<balance_id>/limits": (Right.BALANCES_WRITE,),
+    "GET /balances/<balance_id>/limits": (Right.BALANCES_READ,),
     "GET /balances/<balance_id>/lineage": (Right.BALANCES_READ,),
     "GET /balances/<balance_id>/entries": (Right.BALANCES_READ,),
     "GET /balances/<balance_id>/at": (Right.BALANCES_READ,),

@@ -14,6 +14,7 @@ from core.base.problems import refusal
 from core.base.unreadable import why_no_json
 from core.funding.requests import FundingRequest, RetryRequest, RunRequest
 from core.keys.requests import KeyRequest, RotateRequest
+from core.ledger.limits import LimitsRequest
 from core.ledger.rules.requests import (
     BalanceRequest,
     BulkCommitRequest,
@@ -55,6 +56,7 @@ DECODERS: "dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]" = {
         IdentityLinkRequest,
         MetaDataRequest,
         RunRequest,
+        LimitsRequest,
         RotateRequest,
         RetryRequest,
     )

@@ -5,9 +5,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from pacioli_client.answers.balances import Balance, BalanceAt, Entry, Statement
+from pacioli_client.answers.balances import Balance, BalanceAt, BalanceLimits, Entry, Statement
 from pacioli_client.calls import Listed, Resource, W, call, listing
-from pacioli_client.requests import NewBalance
+from pacioli_client.requests import NewBalance, NewLimits
 from pacioli_client.wire import Plan, Request, ask, attempts, decoded, escaped, new_reference
 
 
@@ -30,6 +30,16 @@ class Balances(Resource[W]):
         """Return an internal balance by its ``@Name``."""
         path = f"/balances/indicator/{escaped(indicator)}/currency/{escaped(currency)}"
         return ask(Balance, Request("GET", path, params={"with_queued": with_queued or None}))
+
+    @call
+    def limits(self, balance_id: str) -> Plan[BalanceLimits]:
+        """Return the floor and the freeze of a balance, and what was set before."""
+        return ask(BalanceLimits, Request("GET", f"/balances/{escaped(balance_id)}/limits"))
+
+    @call
+    def limit(self, balance_id: str, asked: NewLimits) -> Plan[BalanceLimits]:
+        """Limit or freeze a balance, or neither any more. It counts for what is accepted from then on."""
+        return ask(BalanceLimits, Request("PUT", f"/balances/{escaped(balance_id)}/limits", asked))
 
     @call
     def at(self, balance_id: str, timestamp: datetime | None = None, *, from_source: bool = False) -> Plan[BalanceAt]:

@@ -73,6 +73,14 @@ class Refund(Struct, frozen=True, kw_only=True, omit_defaults=True):
     skip_queue: bool | None = None
 
 
+class NewLimits(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The limits of a balance, in place of those that it has. A freeze, ``debits`` or ``all``, needs a reason."""
+
+    floor: int | None = None
+    frozen: str | None = None
+    reason: str | None = None
+
+
 class NewBalance(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A balance to create."""
 

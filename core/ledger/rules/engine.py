@@ -6,7 +6,19 @@ The web server, the workers, dry runs, the verifier and the tests all call this 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from core.ledger.rules.model import Balance, Hold, Kind, Outcome, Posting, Refunded, Rejection, RejectReason, Status
+from core.ledger.rules.model import (
+    Balance,
+    Freeze,
+    Hold,
+    Kind,
+    Limit,
+    Outcome,
+    Posting,
+    Refunded,
+    Rejection,
+    RejectReason,
+    Status,
+)
 
 _TRANSFER, _HOLD, _VOID_INFLIGHT, _REFUND = map(int, (Kind.TRANSFER, Kind.HOLD, Kind.VOID_INFLIGHT, Kind.REFUND))
 """Kinds as plain integers, because a comparison with an enum's member costs several times as much."""
@@ -22,6 +34,15 @@ class Book:
     """Credits, by balance, that are already in it but may be later than a posting to decide: pairs of seq and amount."""
     refunds: dict[int, Refunded] = field(default_factory=dict)
     """How much is refunded of each posting that a refund in the batch gives back, by seq."""
+    limits: Mapping[int, Sequence[Limit]] = field(default_factory=dict)
+    """The limits of those balances that ever had any, in the order in which they were set."""
+
+    def limit_of(self, balance: int, seq: int) -> Limit | None:
+        """Return the limits of a balance that count for a posting."""
+        for limit in reversed(self.limits.get(balance, ())):
+            if limit.after_seq < seq:
+                return limit
+        return None
 
     def credited_after(self, balance: int, seq: int) -> int:
         """Sum the money in the balance that was accepted after ``seq``. An earlier posting must not spend it."""
@@ -90,6 +111,8 @@ def _transfer(posting: Posting, book: Book) -> Outcome:
     """Decide a transfer or a hold."""
     seq, kind, _, source_id, destination_id, amount, allow_overdraft, limit, *_ = posting
     source, destination = book.balances[source_id], book.balances[destination_id]
+    if book.limits and (frozen := _why_frozen(posting, book)) is not None:
+        return Outcome(seq, Status.REJECTED, 0, rejection=frozen)
     _, credit, debit, inflight_credit, inflight_debit, version, last_credit_seq = source
 
     # The flag without a limit allows any overdraft. A limit counts with the flag (0 too), and without it when above 0.
@@ -104,6 +127,8 @@ def _transfer(posting: Posting, book: Book) -> Outcome:
             reason = RejectReason.OVERDRAFT_LIMIT if limited else RejectReason.INSUFFICIENT_FUNDS
             rejection = Rejection(reason, available, amount, inflight_debit, limit if limited else None, short_by)
             return Outcome(seq, Status.REJECTED, 0, rejection=rejection)
+    if book.limits and (below := _why_below_floor(posting, amount, book)) is not None:
+        return Outcome(seq, Status.REJECTED, 0, rejection=below)
 
     # From here on it succeeds.
     _, d_credit, d_debit, d_inflight_credit, d_inflight_debit, d_version, d_last_credit_seq = destination
@@ -134,8 +159,10 @@ def _transfer(posting: Posting, book: Book) -> Outcome:
 
 
 def _refund(posting: Posting, book: Book) -> Outcome:
-    """Decide a refund. The source may go below zero for it, as in Blnk."""
+    """Decide a refund. The source may go below zero for it, as in Blnk, and not below its floor."""
     seq = posting.seq
+    if book.limits and (frozen := _why_frozen(posting, book)) is not None:
+        return Outcome(seq, Status.REJECTED, 0, rejection=frozen)
     state = book.refunds[posting.refund_of or 0]
     remaining = state.remaining
     if remaining == 0 or posting.amount > remaining:
@@ -143,8 +170,11 @@ def _refund(posting: Posting, book: Book) -> Outcome:
         rejection = Rejection(reason, remaining, posting.amount, short_by=posting.amount - remaining)
         return Outcome(seq, Status.REJECTED, 0, rejection=rejection)
 
-    # From here on it succeeds.
     amount = posting.amount or remaining
+    if book.limits and (below := _why_below_floor(posting, amount, book)) is not None:
+        return Outcome(seq, Status.REJECTED, 0, rejection=below)
+
+    # From here on it succeeds.
     source, destination = book.balances[posting.source], book.balances[posting.destination]
     return Outcome(
         seq,
@@ -161,10 +191,15 @@ def _refund(posting: Posting, book: Book) -> Outcome:
 
 
 def _settle(posting: Posting, book: Book) -> Outcome:
-    """Decide a commit_inflight of a hold, in part or whole, or a void_inflight of what is left of it."""
+    """Decide a commit_inflight of a hold, in part or whole, or a void_inflight of what is left of it.
+
+    A commit moves money, so a frozen balance stops it. A void moves none. Neither changes what is available of the source.
+    """
     seq = posting.seq
     hold = book.holds.get(posting.hold_seq or 0)
     rejection = _why_not_settle(posting, hold)
+    if rejection is None and book.limits and posting.kind != _VOID_INFLIGHT:
+        rejection = _why_frozen(posting, book)
     if rejection is not None or hold is None:
         return Outcome(seq, Status.REJECTED, 0, rejection=rejection)
 
@@ -186,6 +221,33 @@ def _settle(posting: Posting, book: Book) -> Outcome:
         destination._replace(credit=destination.credit + amount, last_credit_seq=max(seq, destination.last_credit_seq)),
         hold._replace(committed=hold.committed + amount),
     )
+
+
+def _why_frozen(posting: Posting, book: Book) -> Rejection | None:
+    """Check whether one of the two balances is frozen. Returns None when none is."""
+    source = book.limit_of(posting.source, posting.seq)
+    if source is not None and source.frozen:
+        return Rejection(RejectReason.SOURCE_FROZEN)
+    destination = book.limit_of(posting.destination, posting.seq)
+    if destination is not None and destination.frozen == Freeze.ALL:
+        return Rejection(RejectReason.DESTINATION_FROZEN)
+    return None
+
+
+def _why_below_floor(posting: Posting, amount: int, book: Book) -> Rejection | None:
+    """Check whether an amount would take the source below its floor. Returns None when it would not."""
+    limit = book.limit_of(posting.source, posting.seq)
+    if limit is None or limit.floor is None:
+        return None
+    source = book.balances[posting.source]
+    available = source.credit - source.debit - source.inflight_debit
+    if source.last_credit_seq > posting.seq:
+        available -= book.credited_after(posting.source, posting.seq)
+    short_by = amount - available + limit.floor
+    if short_by <= 0:
+        return None
+    held = source.inflight_debit
+    return Rejection(RejectReason.FLOOR, available, amount, held, short_by=short_by, floor=limit.floor)
 
 
 def _why_not_settle(posting: Posting, hold: Hold | None) -> Rejection | None:

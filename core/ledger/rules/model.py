@@ -63,6 +63,10 @@ class RejectReason(IntEnum):
     """The amount is more than the hold ever held."""
     COMMIT_EXCEEDS_REMAINDER = 5
     """The amount is more than is left of the hold."""
+    SOURCE_FROZEN = 11
+    """The source is frozen: nothing leaves it."""
+    DESTINATION_FROZEN = 12
+    """The destination is frozen: nothing comes in."""
     ALREADY_REFUNDED = 9
     """All of the posting has been refunded."""
     REFUND_EXCEEDS_REMAINDER = 10
@@ -71,11 +75,13 @@ class RejectReason(IntEnum):
     """The source's available balance is too small and no overdraft was asked for."""
     OVERDRAFT_LIMIT = 7
     """The source would go below the overdraft limit of this transaction."""
+    FLOOR = 13
+    """The source would go below its own floor, which no request lifts."""
     ATOMIC_GROUP = 8
     """Another member of the same atomic group was rejected."""
 
 
-SHORT_OF_MONEY = frozenset({RejectReason.INSUFFICIENT_FUNDS, RejectReason.OVERDRAFT_LIMIT})
+SHORT_OF_MONEY = frozenset({RejectReason.INSUFFICIENT_FUNDS, RejectReason.OVERDRAFT_LIMIT, RejectReason.FLOOR})
 """The reasons that an earlier credit could remove. The drain looks for such a credit before it rejects."""
 
 
@@ -125,6 +131,27 @@ class Balance(NamedTuple):
     def balance(self) -> int:
         """Credits less debits."""
         return self.credit - self.debit
+
+
+class Freeze(IntEnum):
+    """What a frozen balance does not do. The database stores its number."""
+
+    NONE = 0
+    DEBITS = 1
+    """Nothing leaves it."""
+    ALL = 2
+    """Nothing leaves it, and nothing comes in."""
+
+
+class Limit(NamedTuple):
+    """What a balance may not do, from a position in the log on."""
+
+    after_seq: int
+    """It counts for what is accepted after this."""
+    floor: int | None
+    """The least that the available balance may become."""
+    frozen: int
+    """A ``Freeze``."""
 
 
 class Hold(NamedTuple):
@@ -177,6 +204,8 @@ class Rejection(NamedTuple):
     short_by: int | None = None
     culprit: int | None = None
     """The seq of the member that made an atomic group fail."""
+    floor: int | None = None
+    """The floor of the source."""
 
 
 class Outcome(NamedTuple):

@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from core.base.db import array, copy_text, driver
 from core.ledger.rules import chain
-from core.ledger.rules.model import STATUS_NUMBERS, Balance, Hold, Outcome, Posting, Refunded, Rejection
+from core.ledger.rules.model import STATUS_NUMBERS, Balance, Hold, Limit, Outcome, Posting, Refunded, Rejection
+from core.ledger.store import limits as limit_store
 
 OUTCOME = (
     "seq, status, amount, source, source_version, source_balance, destination, destination_version, "
@@ -17,9 +18,18 @@ OUTCOME = (
 )
 """The columns of an outcome in their order. The chain covers all of them but its own hash."""
 
-# Balances are sorted by id before they are locked, so that two drains cannot deadlock. The primary key finds them.
+# Balances are sorted by id before they are locked, so that two drains cannot deadlock. The primary key finds them. The last
+# column says whether there is anything to look for in balance_limits, so that most batches need no statement for that.
 _READ_BALANCES = """
-    SELECT id, credit_balance, debit_balance, inflight_credit_balance, inflight_debit_balance, version, last_credit_seq
+    SELECT
+        id,
+        credit_balance,
+        debit_balance,
+        inflight_credit_balance,
+        inflight_debit_balance,
+        version,
+        last_credit_seq,
+        EXISTS (SELECT FROM balance_limits WHERE balance_limits.balance = balances.id)
     FROM balances
     WHERE id = ANY(%(ids)s::bigint[])
     ORDER BY id
@@ -27,7 +37,7 @@ _READ_BALANCES = """
 
 _LOCK_BALANCES = f"""
     {_READ_BALANCES.strip()}
-    FOR NO KEY UPDATE
+    FOR NO KEY UPDATE OF balances
 """
 
 _LOCK_FREE_BALANCES = f"""
@@ -91,8 +101,12 @@ _WRITE_REFUNDS = """
 """
 
 
-def lock_balances(conn: Connection, ids: Collection[int], *, wait: bool = True) -> dict[int, Balance]:
+def lock_balances(
+    conn: Connection, ids: Collection[int], *, wait: bool = True
+) -> tuple[dict[int, Balance], dict[int, list[Limit]]]:
     """Read and lock balances until the transaction ends. Without ``wait``, those that somebody has locked are left out.
+
+    The limits of those that have any come beside them. Whatever was accepted before this call is covered by them.
 
     Rows are locked in ID order, whatever the caller's order, so two drains cannot deadlock.
     Amounts are minor units. An unknown ID is left out; the caller decides what that means.
@@ -105,12 +119,20 @@ def lock_balances(conn: Connection, ids: Collection[int], *, wait: bool = True) 
 
 def read_balances(conn: Connection, ids: Collection[int]) -> dict[int, Balance]:
     """Read balances without locking them."""
+    return read_with_limits(conn, ids)[0]
+
+
+def read_with_limits(conn: Connection, ids: Collection[int]) -> tuple[dict[int, Balance], dict[int, list[Limit]]]:
+    """Read balances and their limits without locking them."""
     return _balances(conn, _READ_BALANCES, ids)
 
 
-def _balances(conn: Connection, statement: str, ids: Collection[int]) -> dict[int, Balance]:
+def _balances(
+    conn: Connection, statement: str, ids: Collection[int]
+) -> tuple[dict[int, Balance], dict[int, list[Limit]]]:
     rows = driver(conn).execute(statement, {"ids": array(ids)}).fetchall()
-    return {row[0]: Balance._make(row) for row in rows}
+    limited = [row[0] for row in rows if row[7]]
+    return {row[0]: Balance._make(row[:7]) for row in rows}, limit_store.find(conn, limited) if limited else {}
 
 
 def later_credits(conn: Connection, after: dict[int, int]) -> dict[int, list[tuple[int, int]]]:

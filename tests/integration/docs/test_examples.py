@@ -119,6 +119,9 @@ def play(api: Api, ledger: Ledger) -> None:
     for name in ("transactions", "balances", "ledgers"):
         call("GET", f"/{name}?limit=1")
         call("POST", f"/{name}/filter", {"filters": [], "limit": 1})
+    call("PUT", f"/balances/{balance}/limits", {"floor": -50000, "frozen": "debits", "reason": "court order 7"})
+    call("GET", f"/balances/{balance}/limits")
+    call("PUT", f"/balances/{balance}/limits", {"floor": -50000})
     call("GET", f"/balances/{balance}")
     call("GET", "/balances/indicator/@Shop/currency/USD")
     call("GET", f"/balances/{balance}/entries")

@@ -31,14 +31,27 @@ from sqlalchemy import Engine, text
 
 from core.base.db import begin, reading
 from core.base.ids import new_id, new_key
-from core.ledger import append, drain, immediate
+from core.ledger import append, deciding, drain, immediate
 from core.ledger.append import Submission
 from core.ledger.rules import splits
 from core.ledger.rules.engine import Book, decide
 from core.ledger.rules.log_row import LogRow
-from core.ledger.rules.model import STATUS_OF_NUMBER, Draft, Kind, Outcome, Posting, Rejection, RejectReason, Status
+from core.ledger.rules.model import (
+    SHORT_OF_MONEY,
+    STATUS_OF_NUMBER,
+    Draft,
+    Freeze,
+    Kind,
+    Limit,
+    Outcome,
+    Posting,
+    Rejection,
+    RejectReason,
+    Status,
+)
 from core.ledger.rules.routing import MAX_QUEUES
 from core.ledger.store import balances as balance_store
+from core.ledger.store import limits as limit_store
 from core.ledger.store import log as log_store
 from core.ledger.store import outcomes as outcome_store
 from core.ledger.store import queues as queue_store
@@ -96,6 +109,14 @@ class Run:
         seqs = [row.seq for each in submissions for accepted in each.accepted for row in (accepted, *accepted.legs)]
         assert seqs == [self.seq(position) for position in range(first, len(self.oracle.operations))]
         return [position for position, op in enumerate(self.oracle.operations[first:], first) if op.kind is Kind.HOLD]
+
+    def limit(self, account: Account, floor: int | None, frozen: str | None) -> None:
+        """Limit a balance, as the use case does. What is accepted and undecided is not touched by it."""
+        self.oracle.limit(account, floor, frozen)
+        freeze = {None: Freeze.NONE, "debits": Freeze.DEBITS, "all": Freeze.ALL}[frozen]
+        with begin(self.engine) as conn:
+            head, _ = log_store.lock_head(conn, [])
+            limit_store.add(conn, self.keys[account], Limit(head.seq, floor, freeze), reason="r", actor="test")
 
     def moved(self, last: int = 20) -> list[int]:
         """Return the positions of the latest decided operations that moved money, which may be refunded, in their order."""
@@ -290,6 +311,10 @@ class Interleaving(RuleBasedStateMachine):
         resolved = [resolve(group, range(len(self.run.oracle.operations)), moved) for group in submitted]
         self.run.accept(*[group for group in resolved if group], now=now)
 
+    @rule(limit=strategies.limits())
+    def limit(self, limit: tuple[Account, int | None, str | None]) -> None:
+        self.run.limit(*limit)
+
     @rule(queue=st.integers(0, 7), batch=st.sampled_from([1, 2, 3, drain.BATCH]))
     def drain_one_queue(self, queue: int, batch: int) -> None:
         drain.drain(self.engine, queue % self.queues, batch=batch)
@@ -379,6 +404,26 @@ def test_the_comparison_notices_when_a_commit_decides_before_the_backlog(
     monkeypatch.setattr(
         queue_store, "_WITHOUT_BACKLOG", "SELECT number FROM queues WHERE %(first)s > 0 AND number = ANY(%(numbers)s)"
     )
+    with pytest.raises(Difference):
+        _search(engine, 3, MUTANT)
+
+
+def test_the_comparison_notices_when_a_limit_counts_for_what_was_accepted_before(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _resize(engine, 3)
+    monkeypatch.setattr(
+        Book, "limit_of", lambda book, balance, seq: book.limits[balance][-1] if balance in book.limits else None
+    )
+    with pytest.raises(Difference):
+        _search(engine, 3, MUTANT)
+
+
+def test_the_comparison_notices_when_a_floor_does_not_wait_for_an_earlier_credit(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _resize(engine, 3)
+    monkeypatch.setattr(deciding, "SHORT_OF_MONEY", SHORT_OF_MONEY - {RejectReason.FLOOR})
     with pytest.raises(Difference):
         _search(engine, 3, MUTANT)
 

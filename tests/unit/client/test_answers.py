@@ -17,8 +17,9 @@ from core.journal.answers import AuditEntry
 from core.keys import answers as keys
 from core.ledger import answers as ledger
 from core.ledger import books, currencies, statement
-from core.ledger.balances import Balance, Entry
+from core.ledger.balances import Balance, Entry, Limits
 from core.ledger.ledgers import Ledger
+from core.ledger.limits import BalanceLimits
 from core.verification.answers import CheckpointUsed, Verification
 from core.verification.report import Problem
 
@@ -35,6 +36,8 @@ PAIRS: list[tuple[type[Struct], type[Struct]]] = [
     (Balance, balances.Balance),
     (funding.FundedBalance, balances.Balance),
     (funding.PoolWatch, balances.NextRun),
+    (Limits, balances.Limits),
+    (BalanceLimits, balances.BalanceLimits),
     (Entry, balances.Entry),
     (statement.Statement, balances.Statement),
     (books.BooksLine, balances.BooksLine),

@@ -1,14 +1,28 @@
 """The rules of money: each guard, their order, the exact limits, and what changes when a posting succeeds."""
 
 import copy
+from random import Random
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from core.ledger.rules.engine import Book, decide, decide_group
-from core.ledger.rules.model import Balance, Hold, Kind, Outcome, Posting, Refunded, Rejection, RejectReason, Status
+from core.ledger.rules.model import (
+    Balance,
+    Freeze,
+    Hold,
+    Kind,
+    Limit,
+    Outcome,
+    Posting,
+    Refunded,
+    Rejection,
+    RejectReason,
+    Status,
+)
 from tests.oracle import Oracle, Sums, Verdict
-from tests.strategies import ACCOUNTS, Group, histories, resolve
+from tests.strategies import ACCOUNTS, Account, Group, histories, limits, resolve
 
 NOT_INFLIGHT = RejectReason.NOT_INFLIGHT
 ALREADY_VOIDED = RejectReason.ALREADY_VOIDED
@@ -452,14 +466,116 @@ def test_deciding_does_not_change_the_book(posting: Posting) -> None:
     assert (open_book == before) == (outcome.status is Status.REJECTED)
 
 
+# Limits of a balance
+
+
+def limited(over: Book, *given: Limit, of: int = SOURCE) -> Book:
+    return Book(over.balances, over.holds, over.later_credits, over.refunds, {of: list(given)})
+
+
+BEFORE = SEQ - 1
+
+
+@pytest.mark.parametrize("kind", [Kind.TRANSFER, Kind.HOLD])
+@pytest.mark.parametrize(
+    ("has", "amount", "floor", "short_by"),
+    [
+        (10, 10, 0, 0),
+        (10, 11, 0, 1),
+        (10, 10, 1, 1),
+        (10, 9, 1, 0),
+        (0, 5, -5, 0),
+        (0, 6, -5, 1),
+        (-5, 1, -5, 1),
+        (0, HUGE, -HUGE, 0),
+        (0, HUGE + 1, -HUGE, 1),
+    ],
+)
+@pytest.mark.parametrize("limit", [None, 2 * HUGE])
+def test_a_floor_is_lifted_by_no_overdraft(
+    kind: Kind, has: int, amount: int, floor: int, short_by: int, limit: int | None
+) -> None:
+    over = limited(book(balance(SOURCE, max(has, 0), max(-has, 0))), Limit(BEFORE, floor, Freeze.NONE))
+    outcome = decide(transfer(amount, kind=kind, flag=True, limit=limit), over)
+    if short_by:
+        assert outcome.rejection == Rejection(RejectReason.FLOOR, has, amount, 0, short_by=short_by, floor=floor)
+    else:
+        assert outcome.rejection is None
+
+
+def test_a_floor_counts_what_is_held_and_not_what_came_later() -> None:
+    over = book(balance(SOURCE, 20, held=3, last=SEQ + 5), later=[(SEQ + 5, 7)])
+    outcome = decide(transfer(11, flag=True), limited(over, Limit(BEFORE, 0, Freeze.NONE)))
+    assert outcome.rejection == Rejection(RejectReason.FLOOR, 10, 11, 3, short_by=1, floor=0)
+
+
+def test_a_refund_does_not_go_below_the_floor() -> None:
+    over = limited(book(balance(SOURCE, 4), moved=(5, 0)), Limit(BEFORE, 0, Freeze.NONE))
+    assert decide(refund(), over).rejection == Rejection(RejectReason.FLOOR, 4, 5, 0, short_by=1, floor=0)
+    assert decide(refund(4), over).status is Status.APPLIED
+
+
+@pytest.mark.parametrize(
+    ("of", "freeze", "reason"),
+    [
+        (SOURCE, Freeze.DEBITS, RejectReason.SOURCE_FROZEN),
+        (SOURCE, Freeze.ALL, RejectReason.SOURCE_FROZEN),
+        (DESTINATION, Freeze.DEBITS, None),
+        (DESTINATION, Freeze.ALL, RejectReason.DESTINATION_FROZEN),
+    ],
+)
+def test_a_frozen_balance_moves_no_money_and_a_void_moves_none(
+    of: int, freeze: Freeze, reason: RejectReason | None
+) -> None:
+    limit = Limit(BEFORE, None, freeze)
+    for posting, over in (
+        (transfer(1), book(balance(SOURCE, 10))),
+        (transfer(1, kind=Kind.HOLD), book(balance(SOURCE, 10))),
+        (settlement(Kind.COMMIT_INFLIGHT), held_book(5)),
+        (refund(), book(balance(SOURCE, 10), moved=(5, 0))),
+    ):
+        rejection = decide(posting, limited(over, limit, of=of)).rejection
+        assert (rejection.reason if rejection else None) == reason
+    assert decide(settlement(Kind.VOID_INFLIGHT), limited(held_book(5), limit, of=of)).status is Status.VOID
+
+
+def test_a_floor_stops_no_commit_of_what_is_held() -> None:
+    over = limited(held_book(5), Limit(BEFORE, 100, Freeze.NONE))
+    assert decide(settlement(Kind.COMMIT_INFLIGHT), over).status is Status.APPLIED
+
+
+def test_the_last_limit_that_was_set_before_a_posting_counts_for_it() -> None:
+    set_so_far = [Limit(3, None, Freeze.ALL), Limit(50, None, Freeze.NONE), Limit(SEQ, None, Freeze.ALL)]
+    over = book(balance(SOURCE, 10))
+    assert decide(transfer(1), limited(over, *set_so_far)).rejection is None
+    assert decide(transfer(1), limited(over, *set_so_far[:1], *set_so_far[2:])).rejection is not None
+    assert decide(transfer(1), limited(over, *set_so_far[2:])).rejection is None
+    twice = [Limit(BEFORE, None, Freeze.ALL), Limit(BEFORE, None, Freeze.NONE)]
+    assert decide(transfer(1), limited(over, *twice)).rejection is None
+
+
+def test_money_that_is_short_is_named_before_the_floor() -> None:
+    outcome = decide(transfer(11), limited(book(balance(SOURCE, 10)), Limit(BEFORE, 5, Freeze.NONE)))
+    assert outcome.rejection is not None and outcome.rejection.reason is INSUFFICIENT_FUNDS
+
+
 # Any history
 
 
-@given(histories())
-def test_the_engine_agrees_with_the_oracle_and_keeps_all_money(history: list[Group]) -> None:
+@given(histories(), st.lists(limits(), max_size=8), st.randoms(use_true_random=False))
+def test_the_engine_agrees_with_the_oracle_and_keeps_all_money(
+    history: list[Group], changes: list[tuple[Account, int | None, str | None]], random: Random
+) -> None:
     oracle = Oracle()
-    open_book = Book({id: balance(id) for id in range(len(ACCOUNTS))}, {})
+    set_limits: dict[int, list[Limit]] = {}
+    open_book = Book({id: balance(id) for id in range(len(ACCOUNTS))}, {}, limits=set_limits)
     for drawn in history:
+        if changes and random.random() < 0.5:
+            account, floor, frozen = changes.pop()
+            oracle.limit(account, floor, frozen)
+            freeze = {None: Freeze.NONE, "debits": Freeze.DEBITS, "all": Freeze.ALL}[frozen]
+            limit = Limit(len(oracle.operations), floor, freeze)
+            set_limits.setdefault(ACCOUNTS.index(account), []).append(limit)
         first = len(oracle.operations)
         if group := resolve(drawn, list(oracle.held), list(oracle.moved)):
             oracle.accept(*group)

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -14,6 +14,25 @@ class NextRun(Struct, frozen=True, kw_only=True):
     next_run_at: datetime | None
     balance_after_next_run: int | None
     runs_left: int | None
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What a balance may not do, whatever a request says. The floor is in minor units."""
+
+    floor: int | None
+    frozen: Literal["debits", "all"] | None
+    reason: str
+    set_by: str
+    set_at: datetime
+    after_sequence: int
+
+
+class BalanceLimits(Struct, frozen=True, kw_only=True):
+    """The limits of a balance, and what was set before, the latest first."""
+
+    balance_id: str
+    limits: Limits | UnsetType = UNSET
+    changes: list[Limits]
 
 
 class Balance(Struct, frozen=True, kw_only=True):
@@ -39,6 +58,7 @@ class Balance(Struct, frozen=True, kw_only=True):
     allocation_strategy: str
     queued_debit_balance: int | UnsetType = UNSET
     queued_credit_balance: int | UnsetType = UNSET
+    limits: Limits | UnsetType = UNSET
     funding: NextRun | UnsetType = UNSET
 
 

@@ -23,6 +23,7 @@ class Rejection(Struct, frozen=True, kw_only=True):
     requested: int | None
     held: int | None
     overdraft_limit: int | None
+    floor: int | UnsetType = UNSET
     short_by: int | None
 
 
