@@ -19,7 +19,7 @@ from core.base.ids import new_key
 from core.base.money import MAX_PRECISION
 from core.funding.missed import Missed
 from core.funding.plan import MAX_ATOMIC
-from ops.cli import watch
+from ops.cli import fund_file, watch
 from ops.cli.asking import at_terminal, confirmed
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show import bars
@@ -97,6 +97,7 @@ NUMBER = _Number()
     type=click.Choice([each.value for each in Missed]),
     help="Runs to make up for those that were missed while nothing ran. [default: once]",
 )
+@fund_file.reads_file
 @click.option("--dry-run", is_flag=True, help="Show what a run would do, and keep nothing.")
 @click.option("--detach", is_flag=True, help="Do not wait for the run.")
 @asks_service
@@ -113,14 +114,15 @@ def fund(
 ) -> None:
     """Fund the balances in FILE from one pool, now, at a time, or again and again.
 
-    FILE is a CSV whose first line is a header, destination,amount,description; - is standard input. All of it is checked
-    before anything is kept, and every bad row is listed. With --at or --cron the job and its next runs are shown. Else it
-    runs now, and is watched until each row is decided.
+    FILE is a CSV, .xlsx or .ods file with a header, destination,amount,description; - is standard input. All of it is checked
+    before anything is kept, and every bad row is listed. What the file does not say for sure is asked at a terminal. With
+    --at or --cron the job and its next runs are shown. Else it runs now, and is watched until each row is decided.
 
     \b
     Examples:
       pacioli fund wallets.csv --source @FundingPool --currency USD --allow-overdraft --dry-run
       pacioli fund wallets.csv --source @FundingPool --currency USD --allow-overdraft --overdraft-limit 5000
+      pacioli fund wallets.xlsx --source @FundingPool --currency EUR --map 'Wallet ID=destination' --rejects mend.csv
       make-list | pacioli fund - --source @Promotions --currency USD --until-limit --json
       pacioli fund salaries.csv --source bln_... --cron '0 8 25 * *' --timezone Europe/Berlin --missed all
       pacioli fund --ledger ldg_... --top-up-to 50 --source @Pool --currency USD --allow-overdraft --cron '0 6 * * *'
@@ -135,11 +137,14 @@ def fund(
       2    nothing was done: the file, an option or the database is not as it should be
       130  Ctrl-C: the run is paused, or goes on without this command, or nothing was begun
     """
-    asked = _asked(_name_of(file), _rule(file, ledger_id, amount, top_up_to), terms)
+    reading, rejects = fund_file.taken(file, terms)
+    asked = replace(_asked(_name_of(file), _rule(file, ledger_id, amount, top_up_to), terms), file=reading)
     out, err = console(), console(stderr=True)
     with service(where) as client:
         pool_before = _look_at_pool(client, asked, dry_run)
         try:
+            asked = fund_file.settled(file, asked)
+            asked, left = fund_file.set_aside(client, asked, file, rejects, err)
             if dry_run:
                 _end_dry_run(out, asked, _try_out(client, asked, file, err), as_json)
                 return
@@ -148,6 +153,7 @@ def fund(
             _print_invalid(out, error, as_json)
             raise
         job = made.job
+        fund_file.print_notes(err, job.file or None)
         if made.replayed:
             err.print(f"there was such a job already: {job.job_id}")
         if not job.run:
@@ -159,6 +165,8 @@ def fund(
         else:
             run = watch.to_its_end(client, job, job.run, err)
             watch.end(client, out, run, pool_before=None if made.replayed else pool_before, as_json=as_json)
+        if left:
+            raise click.exceptions.Exit(1)
 
 
 def _rule(
@@ -167,7 +175,7 @@ def _rule(
     """Return the rule that finds the balances, or None where a file names them."""
     if (file is None) == (ledger_id is None):
         raise click.UsageError(
-            "say whom to fund: a CSV file (- for standard input), or --ledger with --amount or --top-up-to"
+            "say whom to fund: a file (- for standard input), or --ledger with --amount or --top-up-to"
         )
     if ledger_id is None:
         if amount is not None or top_up_to is not None:
@@ -295,6 +303,7 @@ def _end_dry_run(out: Console, asked: NewJob, found: DryRun, as_json: bool) -> N
         print_json(found)
     else:
         print_dry_run(out, asked, found)
+        fund_file.print_notes(out, found.file)
     if not found.would_run or found.rows_rejected or found.rows_beyond_limit:
         raise click.exceptions.Exit(1)
 
@@ -306,3 +315,5 @@ def _print_invalid(out: Console, error: Invalid, as_json: bool) -> None:
         print_json({"error": error.message, "error_detail": detail})
     elif any(problem.row is not None for problem in error.problems):
         print_problems(out, error.problems, error.details.get("problem_count", len(error.problems)))
+    if not as_json:
+        fund_file.print_end(out, error)

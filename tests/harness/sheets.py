@@ -147,7 +147,7 @@ def zipped(parts: dict[str, str | bytes]) -> bytes:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, part in parts.items():
-            archive.writestr(name, part)
+            archive.writestr(name, part, zipfile.ZIP_STORED if name == "mimetype" else None)
     return data.getvalue()
 
 
@@ -158,7 +158,7 @@ def _ods_cell(value: Value) -> str:
         case bool():
             kind, text = f'"boolean" office:boolean-value="{str(value).lower()}"', str(value).upper()
         case int() | float():
-            kind, text = f'"float" office:value="{value!r}"', f"{value:.10g}"
+            kind, text = f'"float" office:value="{value!r}"', repr(value).removesuffix(".0")
         case Shown():
             is_percent = "%" in value.format
             kind, text = f'"{"percentage" if is_percent else "float"}" office:value="{value.number!r}"', value.text

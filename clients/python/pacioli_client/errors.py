@@ -57,7 +57,9 @@ class Problem(msgspec.Struct, frozen=True):
     message: str
     field: str = ""
     row: int | None = None
-    """The line of a CSV, whose header is line 1, or the position in a list, from 1."""
+    """The line of a CSV or the row of a sheet, from 1, or the position in a list, from 1."""
+    text: str | None = None
+    """What is wrong as it stands in a file: the cell, or the whole row."""
 
 
 class Refused(PacioliError):

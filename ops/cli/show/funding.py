@@ -2,6 +2,7 @@
 
 import csv
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -18,6 +19,8 @@ from rich.text import Text
 from core.base.money import to_minor
 from ops.cli.show.text import BAD, GOOD, QUIET, count, money, plain, status_text, table, time
 
+SHOWN_TEXT = 30
+"""The number of characters of a wrong cell that are shown."""
 SHOWN_NAMES = 5
 
 Priced = Job | DryRun
@@ -26,9 +29,14 @@ Priced = Job | DryRun
 
 def print_problems(out: Console, problems: Sequence[Problem], total: int) -> None:
     """Print the bad rows of a file."""
-    rows = table("line", "field", "message", title=count(total, "problem"), right=("line",))
+    rows = table(
+        "row", "field", "as it stands", "message", title=count(total, "problem"), right=("row",), wrap=("message",),
+        drop=("as it stands",),
+    )  # fmt: skip
     for problem in problems:
-        rows.add_row("" if problem.row is None else str(problem.row), plain(problem.field), plain(problem.message))
+        stands = textwrap.shorten(plain(problem.text or ""), SHOWN_TEXT, placeholder="...")
+        number = "" if problem.row is None else str(problem.row)
+        rows.add_row(number, plain(problem.field), stands, plain(problem.message))
     out.print(rows)
     if total > len(problems):
         out.print(f"and {total - len(problems):,} more")

@@ -428,8 +428,8 @@ def test_every_bad_row_of_a_file_is_listed_and_nothing_is_kept(
 def test_what_is_missing_is_answered_with_what_to_do(ledger: Ledger, run: Run, file: Callable[..., str]) -> None:
     path = file("@Ana,1")
     for arguments, says in (
-        ((*POOL,), "say whom to fund: a CSV file"),
-        ((path, "--ledger", "ldg_x", *POOL), "say whom to fund: a CSV file"),
+        ((*POOL,), "say whom to fund: a file"),
+        ((path, "--ledger", "ldg_x", *POOL), "say whom to fund: a file"),
         (("--ledger", "ldg_x", *POOL), "--ledger needs either --amount or --top-up-to"),
         ((path, *POOL, "--amount", "1"), "belong to --ledger"),
         ((path,), "say which pool pays: --source @FundingPool"),
