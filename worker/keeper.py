@@ -9,6 +9,7 @@ The keeper kills a child that stays frozen, and Celery starts another in its pla
 
 import os
 import signal
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -27,6 +28,9 @@ logger = structlog.get_logger()
 
 LATE_S = 3.0
 """The keeper does the ticks itself when one is late by so much."""
+
+STARTING_S = 30.0
+"""A worker that runs for less may have been started before beat."""
 
 QUIET_ROUNDS = 2
 """Once it has stood in, the keeper does the ticks when they are due, until so many looks find that somebody else does them."""
@@ -47,6 +51,7 @@ class Keeper(bootsteps.StartStopStep):  # type: ignore[misc]
         self._threads: list[Watch] = []
         self._heart: Watch | None = None
         self._quiet, self._rounds, self._still_s = QUIET_ROUNDS, 0, STILL_S
+        self._began = time.monotonic()
 
     def start(self, parent: Any) -> None:
         """Start the threads."""
@@ -72,7 +77,9 @@ class Keeper(bootsteps.StartStopStep):  # type: ignore[misc]
             self._rounds += 1
             self._quiet = 0
             if self._rounds == QUIET_ROUNDS:
-                logger.warning("no tick came in time, so this worker does the ticks itself")
+                # While everything starts, beat is only the last one to come.
+                say = logger.info if time.monotonic() - self._began < STARTING_S else logger.warning
+                say("no tick came in time, so this worker does the ticks itself")
         elif self._quiet < QUIET_ROUNDS:
             self._quiet += 1
             if self._quiet == QUIET_ROUNDS and self._rounds >= QUIET_ROUNDS:

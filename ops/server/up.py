@@ -236,7 +236,10 @@ def _how_to_send_key(options: Options) -> str:
 def _next_step(data: Path, usual: Path) -> str:
     """Suggest the next commands to a newcomer. They need ``--data`` only if the data folder is not the usual one."""
     where = "" if data == usual.resolve() else f" --data {shlex.quote(str(data))}"
-    return f"`pacioli demo{where}` plays a shop's day, and `pacioli docs` serves the book, each in another terminal"
+    return (
+        f"in another terminal, `pacioli demo{where}` plays a shop's day, `pacioli books{where}` shows what is there, and "
+        "`pacioli docs` serves the book"
+    )
 
 
 def _private_servers(data: Path, env: dict[str, str]) -> dict[str, Redis | Postgres]:
@@ -378,6 +381,8 @@ def _write_state(path: Path, options: Options, env: Mapping[str, str], pids: Pid
 
 
 def _print_line(name: str, line: str) -> None:
+    if not line.strip() or line.startswith("worker: Warm shutdown"):  # Celery says it without a stamp and a level.
+        return
     _print(click.style(f"{name:<8} | ", fg=_COLOURS.get(name, "cyan")) + line)
 
 

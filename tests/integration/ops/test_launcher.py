@@ -1,8 +1,10 @@
 """``ops/pacioli``: from any folder, through a link, and with a Python that will not do."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -163,3 +165,29 @@ def test_what_is_missing_or_old_is_installed_by_its_hashes(
     assert locked.endswith(f"--require-hashes --requirement {checkout}/ops/requirements/{wanted}.txt")
     assert ours.endswith(f"--no-deps --no-build-isolation --editable {checkout}")
     assert (checkout / ".venv" / "stamp").read_text() == f"{wanted} {checksum(checkout)}\n"
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_at_a_terminal_the_seconds_of_the_installation_are_counted(checkout: Path, tmp_path: Path, status: int) -> None:
+    steps = (
+        'case "$2" in *print*) echo 3.11 ;; esac; '
+        f'case "$*" in *" --require-hashes "*) sleep 1.5; echo wrong >&2; exit {status} ;; esac'
+    )
+    python = script(tmp_path / "python", steps)
+    script(checkout / ".venv" / "bin" / "pacioli", "echo done")
+    script(checkout / ".venv" / "bin" / "python", "exit 0")
+    (checkout / ".venv" / "stamp").unlink(missing_ok=True)
+    ours, theirs = os.openpty()
+    child = subprocess.Popen(
+        [str(checkout / "ops" / "pacioli"), "fund"],
+        stdin=theirs, stdout=theirs, stderr=theirs, env={"PATH": "/usr/bin:/bin", "PYTHON": str(python)},
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # The end of a terminal is an error.
+        while piece := os.read(ours, 4096):
+            shown += piece
+    os.close(ours)
+    assert child.wait() == (2 if status else 0)
+    assert b"\rpacioli: installing, 0 s" in shown and b"\rpacioli: installing, 1 s" in shown
+    assert (b"the installation failed" in shown, b"done" in shown) == (bool(status), not status)
