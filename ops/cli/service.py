@@ -25,6 +25,7 @@ from pacioli_client.errors import (
 from pacioli_client.errors import Unavailable as Busy
 
 from core.base.settings import text_of_file
+from ops.cli.wording import of_command
 from ops.server.instance import Unavailable, settings
 
 TRANSPORT: httpx.BaseTransport | None = None
@@ -121,9 +122,9 @@ def service(where: Where) -> Iterator[Client]:
             text = f"{client.url} cannot answer now ({error.message}): see what it logs, then try again"
             raise Unavailable(text) from None
         except Invalid as error:
-            raise click.UsageError(error.message) from None
+            raise click.UsageError(of_command(error.message)) from None
         except (NotFound, Conflict) as error:
-            raise click.ClickException(error.message) from None
+            raise click.ClickException(of_command(error.message)) from None
         except Refused as error:
             text = f"{client.url} answered with status {error.status}: {error.message}"
             raise Unavailable(f"{text}; request {error.request_id or '?'} in its log") from None

@@ -443,7 +443,7 @@ def test_what_is_missing_is_answered_with_what_to_do(ledger: Ledger, run: Run, f
             "there is no @Poll in USD yet, so it has nothing to pay with",
         ),
         ((path, *POOL, "--overdraft-limit", "nan"), "'nan' is not a number such as 12.50"),
-        ((path, *POOL, "--until-limit", "--atomic"), "until_limit: funds a part, and atomic all or nothing"),
+        ((path, *POOL, "--until-limit", "--atomic"), "--until-limit: funds a part, and atomic all or nothing"),
         (("no-such-file.csv", *POOL), "no-such-file.csv"),
         ((path, *POOL, "--precision", "10"), "precision"),
     ):
