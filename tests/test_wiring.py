@@ -409,6 +409,7 @@ WRITES: dict[str, Action | str] = {
     "POST /transactions/recover": Action.QUEUES_RECOVERED,
     "POST /balances": Action.BALANCE_CREATED,
     "PUT /balances/<balance_id>/identity": READS,  # There are no identities in this version.
+    "PUT /balances/<balance_id>/limits": Action.BALANCE_LIMITED,
     "POST /balances-snapshots": SNAPSHOTS,
     "POST /ledgers": Action.LEDGER_CREATED,
     "PUT /ledgers/<ledger_id>": Action.LEDGER_RENAMED,
@@ -429,6 +430,7 @@ WRITES: dict[str, Action | str] = {
 
 NO_KEY = {
     "PUT /balances/<balance_id>/identity": "there is nothing to link yet",
+    "PUT /balances/<balance_id>/limits": "twice is once",
     "POST /balances-snapshots": "twice is once",
     "POST /transactions/recover": "twice is once",
     "PUT /ledgers/<ledger_id>": "twice is once",
