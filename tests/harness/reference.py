@@ -4,18 +4,21 @@ import ast
 import inspect
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
 import blnk_sdk.services
 import click
 
+from core.base.actors import BY_WRITE, Right
 from core.base.errors import ErrorCode
 from core.base.settings import variables
 from core.ledger.rules.model import RejectReason
 
 Json = dict[str, Any]
+
+_RULE = re.compile(r"<(?:[^:>]*:)?([^>]*)>")
 
 _NOTE = "<!-- Generated: `ops/pacioli test tests/integration/docs --update-docs` writes this page. -->\n"
 
@@ -68,6 +71,24 @@ def errors(status_of: Mapping[str, int]) -> str:
         "A rejected transaction is no error: it is accepted, decided and kept. `rejection.reason` says which check it "
         "failed. The engine checks in this order.\n\n"
         f"| reason | |\n|---|---|\n{reasons}\n"
+    )
+
+
+def rights(routes: Mapping[str, Sequence[Right]]) -> str:
+    """The page of the rights: what each is for, which scope covers it, and which routes ask for it."""
+    texts = dict(_members(Right))
+    rows = []
+    for right in Right:
+        paths = (_RULE.sub(r"{\1}", route) for route, asks in routes.items() if right in asks)
+        asking = ", ".join(f"`{path}`" for path in paths)
+        by_write = "yes" if right in BY_WRITE and not right.endswith(":write") else ""
+        rows.append(f"| `{right}` | {_cell(texts[right])} | {by_write} | {asking} |")
+    return (
+        f"# Rights and scopes\n\n{_NOTE}\nA route asks for a right, and a key has scopes. A scope is a right, or one with `*` in "
+        "place of its resource or its action, or both. `write` also covers what the third column says. A route with several "
+        "rights asks for the one that the request needs. A route that is in no row is closed to all but the master key. "
+        "[Give each program a key](../how-to/keys.md) shows how to make one.\n\n"
+        "| right | | covered by `write` | routes |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
     )
 
 

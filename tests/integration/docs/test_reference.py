@@ -9,6 +9,7 @@ from ops.cli.main import main
 from tests.harness import reference
 from tests.harness.pages import ROOT
 from web.http.errors import STATUS
+from web.http.rights import RIGHTS
 
 Check = Callable[[str, str], None]
 
@@ -37,6 +38,10 @@ def test_the_page_of_the_http_api_is_what_the_document_says(check: Check, client
 @pytest.mark.smoke
 def test_the_page_of_errors_is_what_the_codes_say(check: Check) -> None:
     check("errors.md", reference.errors(STATUS))
+
+
+def test_the_page_of_rights_is_what_the_table_of_routes_says(check: Check) -> None:
+    check("rights.md", reference.rights(RIGHTS))
 
 
 def test_the_page_of_settings_is_what_the_table_says(check: Check) -> None:
