@@ -367,8 +367,9 @@ def _create(asked: FundingRequest, rows: FileReader | None) -> Response:
         if asked.dry_run:
             tried = funding_dry_run.dry_run_job(ledger.engine, asked, rows, ledger.directory, now)
             return wire.answer(dry_run_of(tried, rows.found if rows is not None else None))
-        if asked.reference is None:
-            asked.reference = retries.reference()
+        if asked.reference is None and (reference := retries.reference()):
+            # A library may make a new key for each call, so a key alone does not say that the same list is meant once more.
+            asked.reference, asked.again = reference, bool(asked.again)
         job, first, replayed = funding_create.create_job(
             ledger.engine, asked, rows, ledger.directory, now, repeated_within=ledger.funding_repeat
         )

@@ -345,6 +345,14 @@ def test_an_upload_with_a_key_makes_one_job(api: Api) -> None:
     assert runs_of_jobs(api) == 1
 
 
+def test_another_key_does_not_pay_the_same_list_again(api: Api) -> None:
+    ok(api.client.post("/funding-jobs", json=JOB, headers=KEY), 201)
+    other = {"Idempotency-Key": "key-2"}
+    refused(api.client.post("/funding-jobs", json=JOB, headers=other), 409, "FND_REPEATED")
+    ok(api.client.post("/funding-jobs", json={**JOB, "again": True}, headers=other), 201)
+    assert runs_of_jobs(api) == 2
+
+
 @pytest.mark.parametrize("key", ["", " ", "k" * 256, "ä", "a\tb"])
 def test_a_key_that_cannot_be_one_is_refused(api: Api, key: str) -> None:
     found = refused(
