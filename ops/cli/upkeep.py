@@ -1,4 +1,4 @@
-"""``pacioli migrate`` and ``pacioli snapshot``: upkeep of the database."""
+"""``pacioli migrate`` brings the database up to date, and ``pacioli snapshot`` asks the service for snapshots."""
 
 from pathlib import Path
 
@@ -8,8 +8,9 @@ from core import migrations
 from core.base.db import reading
 from core.ledger import history
 from core.migrations import roles
+from ops.cli.service import Where, asks_service, service
 from ops.cli.show.text import print_json
-from ops.server.instance import As, database, finds_database, reads_ledger, url_of
+from ops.server.instance import As, database, finds_database, url_of
 
 
 @click.command()
@@ -51,21 +52,21 @@ def migrate(print_roles: bool, data: Path) -> None:
     show_default=True,
     help="Balances that are taken in one commit.",
 )
-@reads_ledger
-def snapshot(batch_size: int, data: Path, as_json: bool) -> None:
-    """Take snapshots of all balances that changed since their last one, and say how many.
+@asks_service
+def snapshot(batch_size: int, where: Where, as_json: bool) -> None:
+    """Have a worker take snapshots of all balances that changed since their last one.
 
-    What a balance held at a time (GET /balances/<id>/at) is then found without walking all its entries. Beat has it done
-    every day; nothing needs to be stopped, and no answer depends on it.
+    What a balance held at a time is then found without walking all its entries. Beat has it done every day; nothing needs to
+    be stopped, and no answer depends on it.
 
     \b
     Examples:
       pacioli snapshot
       pacioli snapshot --json
     """
-    with database(data) as engine:
-        taken = history.take_all(engine, size=batch_size)
+    with service(where) as client:
+        message = client.take_snapshots(batch_size)
     if as_json:
-        print_json({"snapshots": taken})
+        print_json({"message": message})
     else:
-        click.echo(f"{taken} snapshots taken" if taken != 1 else "1 snapshot taken")
+        click.echo("a worker takes the snapshots now")

@@ -55,9 +55,11 @@ class Service(Resource[W]):
         return ask(Currency, Request("PUT", f"/currencies/{escaped(currency)}", {"precision": precision}))
 
     @call
-    def take_snapshots(self) -> Plan[str]:
+    def take_snapshots(self, batch_size: int | None = None) -> Plan[str]:
         """Have snapshots taken of all balances that changed since their last one, and return what the service says."""
-        answer = yield from ask(dict[str, Any], Request("POST", "/balances-snapshots"))
+        answer = yield from ask(
+            dict[str, Any], Request("POST", "/balances-snapshots", params={"batch_size": batch_size})
+        )
         return str(answer["message"])
 
     @call

@@ -4,7 +4,6 @@ import json
 
 import pytest
 from celery import Celery
-from click.testing import CliRunner
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, text
@@ -12,7 +11,7 @@ from sqlalchemy import Engine, text
 import celeryconfig
 from core.base.db import connect, reading
 from core.ledger import history
-from ops.cli.main import main
+from tests.harness.cli import Run, ok
 from tests.harness.dated import refusal_of
 from tests.harness.factories import Ledger, transaction
 from web.service import Service
@@ -78,14 +77,9 @@ def test_a_worker_without_a_database_leaves_them_to_the_next_time(monkeypatch: p
     away.dispose()
 
 
-def test_an_operator_takes_them_now(ledger: Ledger, database_url: str) -> None:
-    def run(*arguments: str) -> str:
-        result = CliRunner().invoke(main, ["snapshot", *arguments], env={"DATABASE_URL": database_url})
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
-    ledger.post()
-    ledger.drain()
-    assert json.loads(run("--json", "--batch-size", "1")) == {"snapshots": 2}
-    assert run() == "0 snapshots taken\n"
-    assert _balances_with_snapshots(ledger.engine) == 2
+def test_an_operator_asks_for_them(app: Flask, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(app.extensions["pacioli"].doorbell, "send", lambda *message: asked.append(message))
+    assert ok(run("snapshot", "--batch-size", "7")) == "a worker takes the snapshots now\n"
+    assert "in progress" in json.loads(ok(run("snapshot", "--json")))["message"]
+    assert asked == [(celeryconfig.SNAPSHOT, 7), (celeryconfig.SNAPSHOT, history.BATCH)]

@@ -147,7 +147,7 @@ def test_a_list_that_is_no_file_is_refused(tmp_path: Path) -> None:
         "postgresql://h:99999/db",
     ],
 )
-@pytest.mark.parametrize("command", [("migrate",), ("snapshot",), ("verify",)])
+@pytest.mark.parametrize("command", [("migrate",), ("identity",), ("verify",)])
 def test_a_bad_database_is_one_sentence(command: tuple[str, ...], url: str) -> None:
     refused(run(*command, DATABASE_URL=url), url)
 
