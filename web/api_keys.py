@@ -5,7 +5,7 @@ import time
 from flask import Blueprint, Response, request
 
 from core.base import clock
-from core.base.actors import current
+from core.base.actors import Right, current, require
 from core.base.db import begin, reading
 from core.funding import asked as funding_asked
 from core.keys import manage
@@ -82,10 +82,13 @@ def revoke(key_id: str) -> Response:
 
     Every process refuses it within a second. What was asked for with it goes on: scheduled transactions, the dates of holds,
     funding jobs, and the keys that it made. With ``?with_pending=false`` the answer counts these, and with
-    ``?with_pending=true`` it stops them. An expiry of a hold is never stopped, for it only gives money back.
+    ``?with_pending=true`` it stops them, which needs the rights to cancel transactions and to control funding. An expiry of a
+    hold is never stopped, for it only gives money back.
     """
     engine = service().engine
     with_pending = parameters.flag("with_pending")
+    if with_pending:
+        require([Right.TRANSACTIONS_CANCEL, Right.FUNDING_CONTROL])
     with begin(engine) as conn:
         revoked = manage.revoke(conn, key_id, request.args.get("owner"), current(), with_made=with_pending)
     if "with_pending" not in request.args:

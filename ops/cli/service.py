@@ -24,6 +24,7 @@ from pacioli_client.errors import (
 )
 from pacioli_client.errors import Unavailable as Busy
 
+from core.base.errors import ErrorCode
 from core.base.settings import text_of_file
 from ops.cli.wording import of_command
 from ops.server.instance import Unavailable, settings
@@ -108,7 +109,7 @@ def service(where: Where) -> Iterator[Client]:
             doubt = ", and whether it did what was asked is not known" if error.uncertain else ""
             raise Unavailable(f"{error}{doubt}: start it with `pacioli up`, {WHERE}") from None
         except KeyRefused as error:
-            if error.status == 403:
+            if error.status == 403 or error.code == ErrorCode.AUTH_MISSING_PRINCIPAL:
                 raise click.ClickException(f"{client.url} does not allow that with this key: {error.message}") from None
             raise Unavailable(f"{client.url} wants a key: give the right one with --key-file or PACIOLI_KEY") from None
         except RateLimited as error:

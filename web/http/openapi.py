@@ -171,7 +171,7 @@ def _operation(rule: Rule, has_key: bool) -> Json:
     summary, _, description = (inspect.getdoc(view) or "").partition("\n")
     errors = {400, 500, 503, *known.errors} | ({413, 415} if known.body else set())
     if has_key and not known.open:
-        errors.add(401)
+        errors |= {401, 403}
     paged = any(each.name == "after" for each in described)
     found: Json = {
         "operationId": rule.endpoint,

@@ -104,6 +104,16 @@ def test_keys_that_a_key_made_work_on_unless_they_are_revoked_too(keys: Keys) ->
         refused(key.ask("GET /ledgers"), 401, "AUTH_EXPIRED_API_KEY")
 
 
+def test_to_stop_what_is_to_come_needs_the_rights_to(keys: Keys) -> None:
+    key, weak = keys.make("ledgers:read"), keys.make("api-keys:delete", "transactions:cancel")
+    route = f"DELETE /api-keys/{key.key_id}"
+    message = "Insufficient permissions for funding:control"
+    refused(weak.ask(f"{route}?with_pending=true"), 403, "AUTH_INSUFFICIENT_PERMISSIONS", message)
+    ok(key.ask("GET /ledgers"), 200)
+    ok(weak.ask(f"{route}?with_pending=false"), 200)
+    refused(weak.ask(f"{route}?with_pending=perhaps"), 400, "GEN_BAD_REQUEST")
+
+
 def app_ring(keys: Keys) -> None:
     keys.app.extensions["pacioli"].ring._entries.clear()
 

@@ -1,0 +1,1 @@
+"""Keys without a database."""
