@@ -52,7 +52,7 @@ class RowStatus(StrEnum):
 class Refusal(Struct, frozen=True, kw_only=True):
     """The reason why a run posts no row. Amounts are minor units."""
 
-    reason: Literal["LIMIT", "TOO_MANY_ROWS"]
+    reason: Literal["LIMIT", "TOO_MANY_ROWS", "UNEXPECTED"]
     message: str
     requested: int | UnsetType = UNSET
     """The amount that the run needs."""
@@ -298,6 +298,38 @@ class RejectedRow(Struct, frozen=True, kw_only=True):
     message: str
 
 
+class ListedRow(Struct, frozen=True, kw_only=True):
+    """A row of the list of a dry run."""
+
+    row: int
+    destination: str
+    precise_amount: int
+    """The amount in minor units."""
+    description: str
+    """The row's own description. It is empty when it has none."""
+
+
+class OddKind(StrEnum):
+    """What is odd about a row, though it is valid."""
+
+    TOTAL = "TOTAL"
+    """It is as much as all other rows together, as the total of a sheet would be."""
+    LARGE = "LARGE"
+    """It is ten times the median or more."""
+    TWICE = "TWICE"
+    """The amount is paid twice to the same balance, or twice with the same description that few rows have."""
+
+
+class OddRows(Struct, frozen=True, kw_only=True):
+    """Rows that are valid, and that somebody should look at."""
+
+    kind: OddKind
+    count: int
+    """The number of such rows."""
+    rows: list[ListedRow]
+    """The first five of them."""
+
+
 class FirstFailedRow(Struct, frozen=True, kw_only=True):
     """The first row that would fail: it would be rejected, or the run would be refused because of it."""
 
@@ -361,6 +393,12 @@ class FundingDryRun(Struct, frozen=True, kw_only=True):
     """The first row that would fail. It is null when none would."""
     pool: PoolAfter
     """The pool before and after the run."""
+    first_rows: list[ListedRow]
+    """The first rows, at most three."""
+    largest_rows: list[ListedRow]
+    """The rows with the largest amounts, at most three."""
+    odd: list[OddRows]
+    """Rows that are valid, and that somebody should look at."""
     next_runs: list[Time]
     """The times of the next runs, at most ten."""
 

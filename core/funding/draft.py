@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from core.base import actors
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_key
+from core.base.money import grouped
 from core.base.problems import refusal
 from core.funding import plan, recipients, row_check, row_store, schedule
 from core.funding.files.rows import Given
@@ -27,10 +28,13 @@ from core.ledger.changes import create_indicators, fix_precision
 from core.ledger.directory import Directory
 from core.ledger.permission import goes_below_zero, require_new, require_overdraft
 from core.ledger.resolve import unknown_balance
-from core.ledger.rules.pricing import check_precision
+from core.ledger.rules.pricing import check_precision, minor_of
 from core.ledger.rules.validation import new_currency_problems, new_indicator_problems
 from core.ledger.store import balances as balance_store
 from core.ledger.store import ledgers as ledger_store
+
+NAMES_LISTED = 5
+"""A message lists so many names. The details of the error have a hundred."""
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -53,6 +57,10 @@ class JobDraft(NamedTuple):
     next_due: datetime | None
     runs_now: bool
     description: str | None
+    expected: tuple[int | None, int | None]
+    """The rows and the minor units that the list must have."""
+    new_names: bool
+    """False when no balance may be created."""
 
 
 class Kept(NamedTuple):
@@ -119,6 +127,8 @@ def draft_job(
             [("ends_at" if terms.ends_at else "cron", "leaves no time at which the job would run")], INVALID
         )
     rows = recipients.of_list(request.recipients) if request.recipients is not None else given
+    sum_asked = request.expect_amount
+    expected = None if sum_asked is None else minor_of("expect_amount", sum_asked, precision)
     fix = fixed is None and asked is not None and directory.check_precision
     return JobDraft(
         name=request.name or "",
@@ -133,6 +143,8 @@ def draft_job(
         next_due=next_due,
         runs_now=runs_now,
         description=request.description,
+        expected=(request.expect_rows, expected),
+        new_names=request.new_names is not False,
     )
 
 
@@ -163,12 +175,15 @@ def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: date
         stored = row_check.check_and_store(conn, id, draft.given, pool, allow_duplicates=terms.allow_duplicates)
         rows, amount, new_names = stored.rows, stored.amount, stored.new_names
         digest.update(stored.digest)
+        _check_expected(draft, rows, amount)
         if terms.atomic and rows > plan.MAX_ATOMIC:
             raise InvalidRequest([("atomic", f"is possible for {plan.MAX_ATOMIC} rows, and there are {rows}")], INVALID)
     if draft.fix_precision:
         fixed, events = fix_precision(conn, draft.currency, draft.precision)
         check_precision(draft.currency, asked=draft.precision, fixed=fixed)
     source, names, created = _create_balances(conn, draft, new_names, id, directory)
+    if names and not draft.new_names:
+        raise _refused_names(draft, names)
     balance = balance_store.find_keys(conn, [source])[source]
     job = JobRow(
         id,
@@ -193,6 +208,31 @@ def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: date
     )
     job = job._replace(content=content_of(conn, job, draft.description))
     return Kept(job, names, [*events, *created])
+
+
+def _check_expected(draft: JobDraft, rows: int, amount: int) -> None:
+    """Refuse a list that is not what the request expects.
+
+    Raises:
+        InvalidRequest: it has other rows or another sum.
+    """
+    expected_rows, expected_amount = draft.expected
+    problems: list[tuple[str, str]] = []
+    if expected_rows not in (None, rows):
+        problems.append(("expect_rows", f"is {expected_rows}, and there are {rows} rows"))
+    if expected_amount is not None and expected_amount != amount:
+        expected, found = grouped(expected_amount, draft.precision), grouped(amount, draft.precision)
+        problems.append(("expect_amount", f"is {expected}, and the rows add up to {found} {draft.currency}"))
+    if problems:
+        listed = [{"field": field, "message": text} for field, text in problems]
+        raise InvalidRequest(problems, INVALID, {"problems": listed, "problem_count": len(listed)})
+
+
+def _refused_names(draft: JobDraft, created: set[str]) -> InvalidRequest:
+    names = sorted(created)
+    more = f" and {len(names) - NAMES_LISTED} more" if len(names) > NAMES_LISTED else ""
+    text = f"is false, and there is no {', '.join(names[:NAMES_LISTED])}{more} in {draft.currency}"
+    return InvalidRequest([("new_names", text)], INVALID, {"field": "new_names", "names": names[:100]})
 
 
 def _create_balances(

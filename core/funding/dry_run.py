@@ -1,7 +1,7 @@
 """Dry run of a funding job: decide its rows with the engine, and store nothing."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,10 +10,12 @@ from sqlalchemy import Connection, Engine
 
 from core.base.db import begin
 from core.base.ids import new_key
-from core.funding import row_store
+from core.funding import look_store, row_store
+from core.funding.answers import OddKind
 from core.funding.draft import draft_job, keep_rows
 from core.funding.files.rows import Given
 from core.funding.job_store import JobRow
+from core.funding.look_store import Seen
 from core.funding.plan import plan_of
 from core.funding.requests import FundingRequest, FundingTerms
 from core.funding.row_store import FundingRow
@@ -31,6 +33,13 @@ ROWS_AT_A_TIME = 5_000
 
 REJECTED_LISTED = 100
 """The number of rejected rows that are listed. All are counted."""
+
+
+FIRST_LISTED, ODD_LISTED = 3, 5
+"""The numbers of the first or largest rows and of odd rows that are listed."""
+
+LEAST_ODD = 3
+"""In a list of fewer rows none is odd."""
 
 
 @dataclass
@@ -57,6 +66,11 @@ class DryRun:
     new_names: list[str] = field(default_factory=list)
     """The ``@Names`` for which a balance would be created. A mistyped name is one of them."""
 
+    first_rows: Sequence[Seen] = ()
+    largest_rows: Sequence[Seen] = ()
+    odd: dict[OddKind, Sequence[Seen]] = field(default_factory=dict)
+    """The first rows of each kind that are odd."""
+
     @property
     def beyond_limit(self) -> int:
         """The number of rows that would not be posted because the pool cannot pay them."""
@@ -77,8 +91,24 @@ def dry_run_job(
         plan = plan_of(conn, job, new_key())
         found = _decide_rows(conn, job, plan)
         found.new_names = sorted(new_names)
+        _look(conn, found, plan)
         conn.rollback()
     return found
+
+
+def _look(conn: Connection, found: DryRun, plan: Plan) -> None:
+    """Look for what somebody should see before the rows are paid."""
+    found.first_rows = look_store.first_rows(conn, plan.list, FIRST_LISTED)
+    found.largest_rows = look_store.largest_rows(conn, plan.list, FIRST_LISTED)
+    if plan.rows < LEAST_ODD:
+        return
+    for kind, look in (
+        (OddKind.TOTAL, look_store.total_rows),
+        (OddKind.LARGE, look_store.large_rows),
+        (OddKind.TWICE, look_store.repeated_rows),
+    ):
+        if rows := look(conn, plan.list, ODD_LISTED):
+            found.odd[kind] = rows
 
 
 def _decide_rows(conn: Connection, job: JobRow, plan: Plan) -> DryRun:

@@ -1,5 +1,6 @@
 """Plan a run: fix its list, and find how many of its rows the pool can pay."""
 
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -28,6 +29,7 @@ def plan_of(conn: Connection, job: JobRow, run: UUID, *, list: UUID | None = Non
     """
     terms = job_terms(job)
     rule = rule_of(job, terms)
+    is_new = list is None
     if list is None and rule is not None:
         row_store.fill_by_rule(conn, run, rule)
         list = run
@@ -37,6 +39,8 @@ def plan_of(conn: Connection, job: JobRow, run: UUID, *, list: UUID | None = Non
     known = (job.row_count, job.amount) if list is None else row_store.totals(conn, list)
     list = list or job.id
     rows, amount = (part or 0 for part in known)
+    if is_new and (unexpected := _unexpected(job, terms, rows, amount)) is not None:
+        return Plan(list, rows, amount, None, unexpected)
     if terms.atomic and rows > MAX_ATOMIC:
         text = f"{rows} rows cannot be decided as one; {MAX_ATOMIC} can"
         return Plan(list, rows, amount, None, {"reason": "TOO_MANY_ROWS", "message": text})
@@ -60,6 +64,18 @@ def plan_of(conn: Connection, job: JobRow, run: UUID, *, list: UUID | None = Non
         "first_row": first.row,
     }
     return Plan(list, rows, amount, None, refusal)
+
+
+def _unexpected(job: JobRow, terms: FundingTerms, rows: int, amount: int) -> dict[str, Any] | None:
+    """Return why a run is refused that has not the rows or the sum that its job expects; None when it has."""
+    if terms.expect_rows in (None, rows) and terms.expect_amount in (None, amount):
+        return None
+    expected = [] if terms.expect_rows is None else [f"{terms.expect_rows} rows"]
+    if terms.expect_amount is not None:
+        expected.append(f"{grouped(terms.expect_amount, job.precision)} {job.currency}")
+    found = f"{rows} rows with {grouped(amount, job.precision)} {job.currency}"
+    text = f"the job expects {' with '.join(expected)}, and the run has {found}"
+    return {"reason": "UNEXPECTED", "message": text, "requested": amount}
 
 
 def room_of(conn: Connection, job: JobRow, terms: FundingTerms) -> int | None:

@@ -23,7 +23,9 @@ from core.funding.answers import (
     JobStatus,
     KeptRule,
     ListedFundingJob,
+    ListedRow,
     NewFundingJob,
+    OddRows,
     PoolAfter,
     PoolForecast,
     PoolWatch,
@@ -36,6 +38,7 @@ from core.funding.dry_run import DryRun
 from core.funding.files.found import FileRead
 from core.funding.forecast import Forecast
 from core.funding.job_store import JobRow
+from core.funding.look_store import Seen
 from core.funding.missed import Missed
 from core.funding.posting_store import RowState
 from core.funding.requests import FundingTerms
@@ -248,7 +251,19 @@ def dry_run_of(found: DryRun, file: FileRead | None) -> FundingDryRun:
         new_names=found.new_names[: funding_dry_run.REJECTED_LISTED],
         first_failure=_first_failure(rejected, found.refusal),
         pool=pool,
+        first_rows=[_listed(row) for row in found.first_rows],
+        largest_rows=[_listed(row) for row in found.largest_rows],
+        odd=[
+            OddRows(kind=kind, count=rows[0].alike, rows=[_listed(row) for row in rows])
+            for kind, rows in found.odd.items()
+        ],
         next_runs=funding_forecast.next_occurrences(job),
+    )
+
+
+def _listed(row: Seen) -> ListedRow:
+    return ListedRow(
+        row=row.row, destination=row.destination, precise_amount=row.amount, description=row.description or ""
     )
 
 

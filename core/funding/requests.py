@@ -68,6 +68,12 @@ class FundingRequest(Struct, forbid_unknown_fields=True):
     again: bool | None = None
     """True creates a job even if the same was sent before. False refuses that even with a reference of its own. The default
     is false without a reference, and true with one."""
+    expect_rows: int | None = None
+    """The number of rows that the list must have. With a rule, each run must have so many."""
+    expect_amount: Decimal | None = None
+    """The sum of the rows in major units. Another sum is refused, with a rule by each run."""
+    new_names: bool | None = None
+    """False refuses a job that would create a balance for an @Name, the pool's too. The default is true."""
     source: str | None = None
     """The pool that pays: a balance ID, or the @Name of an internal balance."""
     currency: str | None = None
@@ -138,6 +144,10 @@ class FundingTerms(Struct, omit_defaults=True):
     """The amount that each recipient gets, in a job with a rule."""
     top_up_to: int | None = None
     """The amount that each recipient should have after the run, in a job with a rule."""
+    expect_rows: int | None = None
+    """The number of rows that each run must have, in a job with a rule."""
+    expect_amount: int | None = None
+    """The sum that each run must have, in a job with a rule."""
 
 
 class RunRequest(Struct, forbid_unknown_fields=True):

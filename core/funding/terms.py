@@ -75,6 +75,10 @@ def terms_problems(request: FundingRequest, has_file: bool, now: datetime, *, is
         problems.append(
             Problem("until_limit", text, ("until_limit", "overdraft_limit", "allow_overdraft", "apply_overdraft"))
         )
+    if request.expect_rows is not None and request.expect_rows < 0:
+        problems.append(("expect_rows", "cannot be negative"))
+    if request.expect_amount is not None and (not request.expect_amount.is_finite() or request.expect_amount < 0):
+        problems.append(("expect_amount", "cannot be negative"))
     problems += _recipients_problems(request, has_file)
     problems += file_problems(request.file, has_file)
     problems += _time_problems(request, now)
@@ -189,6 +193,10 @@ def terms_from(request: FundingRequest, precision: int) -> FundingTerms:
         logical_operator=rule.logical_operator or "and",
         amount=_rule_amount(rule, "amount", precision),
         top_up_to=_rule_amount(rule, "top_up_to", precision),
+        expect_rows=request.expect_rows,
+        expect_amount=None
+        if request.expect_amount is None
+        else minor_of("expect_amount", request.expect_amount, precision),
     )
 
 

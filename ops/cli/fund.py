@@ -1,9 +1,13 @@
 """``pacioli fund`` creates a funding job from a file or a rule, or does a dry run, and watches the first run."""
 
+import shutil
+import tempfile
 from collections.abc import Callable
 from decimal import Decimal
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 import click
 from msgspec.structs import replace
@@ -23,12 +27,25 @@ from ops.cli import fund_file, watch
 from ops.cli.asking import at_terminal, confirmed
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show import bars
-from ops.cli.show.funding import print_dry_run, print_problems, repetition_text
-from ops.cli.show.text import console, plain, print_json
+from ops.cli.show.funding import (
+    SHOWN_NAMES,
+    print_dry_run,
+    print_look,
+    print_new_names,
+    print_problems,
+    repetition_text,
+)
+from ops.cli.show.text import console, count, plain, print_json
 from ops.cli.watch import LEFT_GOING
 from ops.server.instance import Unavailable
 
 T = TypeVar("T")
+
+GENERAL = "general_ledger_id"
+"""The ledger of all internal balances."""
+
+NAMES_READ, NAMES_COMPARED = 1_000, 20
+"""So many existing names are compared with so many new ones, to see whether one is mistyped."""
 
 
 class _Number(click.ParamType[Decimal]):
@@ -98,6 +115,12 @@ NUMBER = _Number()
     help="Runs to make up for those that were missed while nothing ran. [default: once]",
 )
 @fund_file.reads_file
+@click.option("--expect-rows", type=click.IntRange(0), help="Refuse a list that has another number of rows.")
+@click.option(
+    "--expect-total", "expect_amount", type=NUMBER, help="Refuse a list whose amounts add up to something else."
+)
+@click.option("--new-names", is_flag=True, help="Create balances for @Names that do not exist, also for the pool.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask before the money moves. Without a terminal it is needed.")
 @click.option("--dry-run", is_flag=True, help="Show what a run would do, and keep nothing.")
 @click.option("--detach", is_flag=True, help="Do not wait for the run.")
 @asks_service
@@ -107,6 +130,7 @@ def fund(
     amount: Decimal | None,
     top_up_to: Decimal | None,
     dry_run: bool,
+    yes: bool,
     detach: bool,
     where: Where,
     as_json: bool,
@@ -123,9 +147,14 @@ def fund(
       pacioli fund wallets.csv --source @FundingPool --currency USD --allow-overdraft --dry-run
       pacioli fund wallets.csv --source @FundingPool --currency USD --allow-overdraft --overdraft-limit 5000
       pacioli fund wallets.xlsx --source @FundingPool --currency EUR --map 'Wallet ID=destination' --rejects mend.csv
-      make-list | pacioli fund - --source @Promotions --currency USD --until-limit --json
+      make-list | pacioli fund - --source @Promotions --currency USD --until-limit --yes --json
       pacioli fund salaries.csv --source bln_... --cron '0 8 25 * *' --timezone Europe/Berlin --missed all
       pacioli fund --ledger ldg_... --top-up-to 50 --source @Pool --currency USD --allow-overdraft --cron '0 6 * * *'
+
+    Before money moves, a terminal shows how many rows there are, their sum, the pool before and after, the first and largest
+    rows and what is odd about them, and asks. Where nobody can be asked, --yes says that it is meant; otherwise nothing is
+    done. --expect-rows and --expect-total refuse any other list. An @Name that does not exist is asked about, or refused without
+    --new-names.
 
     Ctrl-C pauses the run at once, and asks: go on, leave it running, or cancel the rest. A second Ctrl-C leaves it paused, and
     so does the first where nobody can be asked. `pacioli funding resume` goes on with it.
@@ -148,9 +177,13 @@ def fund(
             if dry_run:
                 _end_dry_run(out, asked, _try_out(client, asked, file, err), as_json)
                 return
+            if not yes:
+                asked, file = _confirmed(client, asked, file, err)
             made = _create_once(client, asked, file, err)
         except Invalid as error:
             _print_invalid(out, error, as_json)
+            if text := _own_words(error):
+                raise Unavailable(f"nothing was done: {text}") from None
             raise
         job = made.job
         fund_file.print_notes(err, job.file or None)
@@ -194,12 +227,13 @@ def _asked(name: str | None, rule: Rule | None, terms: dict[str, Any]) -> NewJob
         raise click.UsageError(f"{terms['source']} may have several currencies: say which one, as in --currency USD")
     terms["name"] = terms["name"] or name or f"ledger {rule.ledger_id if rule else ''}"
     again: bool | None = terms.pop("again") or None
+    new_names: bool = terms.pop("new_names")
     # The reference is made here, so that the same command can be repeated when its answer is lost. It does not say that the
     # same file is meant to be paid twice.
     if not terms["reference"]:
         terms["reference"], again = f"cli-{new_key()}", bool(again)
     given = {field: value for field, value in terms.items() if value is not None and value is not False}
-    return NewJob(**given, rule=rule, again=again)
+    return NewJob(**given, rule=rule, again=again, new_names=new_names)
 
 
 def _name_of(file: BinaryIO | None) -> str | None:
@@ -254,6 +288,62 @@ def _stopped() -> click.exceptions.Exit:
     return click.exceptions.Exit(LEFT_GOING)
 
 
+def _confirmed(client: Client, asked: NewJob, file: BinaryIO | None, err: Console) -> tuple[NewJob, BinaryIO | None]:
+    """Show what a run would do and ask whether it is meant. Return the request, which now expects what was shown, and the file.
+
+    Raises:
+        Unavailable: nobody can be asked.
+        click.exceptions.Exit: the answer is no.
+    """
+    if not at_terminal():
+        text = "nobody can be asked here, so nothing was done: --yes says that it is meant, and --dry-run shows what it would do"
+        raise Unavailable(text)
+    file = _copied(file)
+    if file is not None:
+        file.seek(0)
+    found = _try_out(client, replace(asked, new_names=None), file, err)
+    print_dry_run(err, asked, found)
+    print_look(err, found)
+    if found.new_balances and not asked.new_names:
+        print_new_names(err, asked, found, _names_near(client, asked, found))
+        if not confirmed(f"Create {count(found.new_balances, 'new balance')}?"):
+            raise _nothing_done()
+    if not confirmed("Pay this?" if asked.at is None and asked.cron is None else "Keep this job?"):
+        raise _nothing_done()
+    if file is not None:
+        file.seek(0)
+    if asked.rule is None:  # Nobody may change the file between the question and the answer.
+        total = found.amount_total if asked.expect_amount is None else asked.expect_amount
+        rows = found.rows_total if asked.expect_rows is None else asked.expect_rows
+        asked = replace(asked, expect_rows=rows, expect_amount=total)
+    return replace(asked, new_names=bool(asked.new_names or found.new_balances)), file
+
+
+def _copied(file: BinaryIO | None) -> BinaryIO | None:
+    """Return a file that can be read twice."""
+    if file is None or file.seekable():
+        return file
+    copy = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115
+    shutil.copyfileobj(file, copy)
+    return copy
+
+
+def _names_near(client: Client, asked: NewJob, found: DryRun) -> dict[str, str]:
+    """Find an existing @Name that is like a new one, which may be mistyped."""
+    known = {
+        each.indicator
+        for each in islice(client.balances.list(currency_eq=found.currency, ledger_id_eq=GENERAL), NAMES_READ)
+        if each.indicator
+    }
+    near = {name: get_close_matches(name, known, 1, 0.8) for name in found.new_names[:NAMES_COMPARED]}
+    return {name: like[0] for name, like in near.items() if like}
+
+
+def _nothing_done() -> click.exceptions.Exit:
+    click.echo("nothing was done", err=True)
+    return click.exceptions.Exit(2)
+
+
 def _create_once(client: Client, asked: NewJob, file: BinaryIO | None, err: Console) -> CreatedJob:
     """Create a job. If the same was sent before, ask whether it is meant.
 
@@ -306,6 +396,20 @@ def _end_dry_run(out: Console, asked: NewJob, found: DryRun, as_json: bool) -> N
         fund_file.print_notes(out, found.file)
     if not found.would_run or found.rows_rejected or found.rows_beyond_limit:
         raise click.exceptions.Exit(1)
+
+
+def _own_words(error: Invalid) -> str:
+    """Say in the words of the command line what is not as the options expect; empty for any other error."""
+    texts = []
+    for problem in error.problems:
+        match problem.field:
+            case "expect_rows" | "expect_amount":
+                option = "--expect-rows" if problem.field == "expect_rows" else "--expect-total"
+                texts.append(f"{option} {problem.message}")
+            case "new_names":
+                names = ", ".join(map(plain, error.details.get("names", [])[:SHOWN_NAMES]))
+                texts.append(f"there is no {names} yet: see that each name is right, or create them with --new-names")
+    return "; ".join(texts)
 
 
 def _print_invalid(out: Console, error: Invalid, as_json: bool) -> None:

@@ -144,6 +144,12 @@ class NewJob(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reference: str | None = None
     again: bool | None = None
     """Create the job even if the same was sent before. False refuses that, which is the default without a reference."""
+    expect_rows: int | None = None
+    """Refuse a list with another number of rows."""
+    expect_amount: Decimal | None = None
+    """Refuse a list with another sum, in major units."""
+    new_names: bool | None = None
+    """False refuses a job that would create balances for @Names."""
     currency: str | None = None
     precision: int | None = None
     description: str | None = None

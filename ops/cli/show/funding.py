@@ -72,6 +72,39 @@ def print_dry_run(out: Console, asked: NewJob, found: DryRun) -> None:
     print_occurrences(out, found.next_runs, asked.timezone or "UTC")
 
 
+_ODD = {
+    "TOTAL": "as much as all other rows together, as a total would be",
+    "LARGE": "ten times the median or more",
+    "TWICE": "the same amount to the same balance or with the same text, twice",
+}
+
+
+def print_look(out: Console, found: DryRun) -> None:
+    """Print the first and the largest rows of a dry run, and those that are odd."""
+    rows = table("rows", "row", "destination", "amount", "text", right=("row", "amount"), drop=("text",))
+    for what, listed in (("first", found.first_rows), ("largest", found.largest_rows)):
+        for number, row in enumerate(listed):
+            amount = _money(row.precise_amount, found)
+            rows.add_row("" if number else what, str(row.row), plain(row.destination), amount, plain(row.description))
+    out.print(rows)
+    for odd in found.odd:
+        listed_rows = ", ".join(
+            f"row {row.row} ({plain(row.destination)}, {_money(row.precise_amount, found)})" for row in odd.rows
+        )
+        more = "" if odd.count <= len(odd.rows) else f" and {odd.count - len(odd.rows):,} more"
+        out.print(Text(f"odd: {_ODD.get(odd.kind, odd.kind)}: {listed_rows}{more}", style=BAD))
+
+
+def print_new_names(out: Console, asked: NewJob, found: DryRun, near: Mapping[str, str]) -> None:
+    """Print the @Names that do not exist, and the existing name that each may be meant for."""
+    for name in found.new_names[:SHOWN_NAMES]:
+        pays = ", which would pay" if name == asked.source else ""
+        like = f"; did you mean {plain(near[name])}?" if name in near else ""
+        out.print(Text(f"there is no {plain(name)} in {plain(found.currency)} yet{pays}{like}", style=BAD))
+    if found.new_balances > SHOWN_NAMES:
+        out.print(f"and {found.new_balances - SHOWN_NAMES:,} more")
+
+
 def print_occurrences(out: Console, next_runs: Sequence[datetime], zone: str) -> None:
     """Print when a job runs next, in its time zone and in UTC."""
     if not next_runs:

@@ -38,7 +38,7 @@ from tests.harness.factories import Ledger
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 90.0
 """How long a terminal may take to say what it is waited for, on a slow machine."""
-POOL = ("--source", "@Pool", "--currency", "USD")
+POOL = ("--source", "@Pool", "--currency", "USD", "--yes", "--new-names")
 
 
 @pytest.fixture
@@ -435,7 +435,7 @@ def test_what_is_missing_is_answered_with_what_to_do(ledger: Ledger, run: Run, f
         ((path,), "say which pool pays: --source @FundingPool"),
         ((path, "--source", "@Pool"), "as in --currency USD"),
         (
-            (path, "--source", "@Pool", "--currency", "EUR", "--allow-overdraft"),
+            (path, "--source", "@Pool", "--currency", "EUR", "--allow-overdraft", "--yes"),
             "precision: is required, as nothing has fixed",
         ),
         (

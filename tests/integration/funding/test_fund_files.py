@@ -16,7 +16,7 @@ from tests.harness.cli import Run, failed, ok
 from tests.harness.factories import Ledger
 from tests.harness.sheets import Shown, csv_of, ods_of, xlsx_of
 
-POOL = ("--source", "@Pool", "--currency", "USD", "--precision", "100", "--allow-overdraft", "--detach")
+POOL = ("--source", "@Pool", "--currency", "USD", "--precision", "100", "--allow-overdraft", "--detach", "--yes", "--new-names")
 TABLE = [("Wallet ID", "Amount", "Team"), ("@Ana", 12.5, "Sales"), ("@Ben", 3, "Desk")]
 MAPPED = ("--map", "Wallet ID=destination", "--extra", "ignore")
 

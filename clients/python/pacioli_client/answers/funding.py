@@ -178,6 +178,23 @@ class PoolAfter(Struct, frozen=True, kw_only=True):
     amount_after: Decimal
 
 
+class ListedRow(Struct, frozen=True, kw_only=True):
+    """A row of the list of a dry run."""
+
+    row: int
+    destination: str
+    precise_amount: int
+    description: str
+
+
+class OddRows(Struct, frozen=True, kw_only=True):
+    """Rows that are valid, and that somebody should look at: LARGE, TWICE or TOTAL."""
+
+    kind: str
+    count: int
+    rows: list[ListedRow]
+
+
 class DryRun(Struct, frozen=True, kw_only=True):
     """The outcome that a run would have with the balances as they are now."""
 
@@ -202,4 +219,7 @@ class DryRun(Struct, frozen=True, kw_only=True):
     new_names: list[str]
     first_failure: dict[str, Any] | None
     pool: PoolAfter
+    first_rows: list[ListedRow]
+    largest_rows: list[ListedRow]
+    odd: list[OddRows]
     next_runs: list[datetime]
