@@ -481,6 +481,15 @@ funding_retries = Table(
     UniqueConstraint("run", "row", name="funding_retries_run_key"),
 )
 
+funding_digests = Table(
+    "funding_digests",
+    metadata,
+    Column("list", Uuid, nullable=False),
+    Column("chunk", BigInteger, nullable=False, comment="a thousand rows, from 0"),
+    Column("digest", LargeBinary, nullable=False, comment="over its rows as they were accepted"),
+    PrimaryKeyConstraint("list", "chunk", name="funding_digests_pkey"),
+)
+
 funding_postings = Table(
     "funding_postings",
     metadata,

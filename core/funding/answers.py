@@ -52,7 +52,7 @@ class RowStatus(StrEnum):
 class Refusal(Struct, frozen=True, kw_only=True):
     """The reason why a run posts no row. Amounts are minor units."""
 
-    reason: Literal["LIMIT", "TOO_MANY_ROWS", "UNEXPECTED"]
+    reason: Literal["LIMIT", "TOO_MANY_ROWS", "UNEXPECTED", "ALTERED"]
     message: str
     requested: int | UnsetType = UNSET
     """The amount that the run needs."""

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from core.base.db import begin, reading
 from core.base.errors import Conflict, ErrorCode
-from core.funding import job_store, repeats, run_store
+from core.funding import job_store, pledged, repeats, run_store
 from core.funding.draft import draft_job, keep_rows
 from core.funding.files.rows import Given
 from core.funding.job_store import JobRow
@@ -70,6 +70,7 @@ def create_job(
         if repeats.insert_new(conn, job, since=now - repeated_within if is_checked else None):
             run = insert_run_now(conn, job, now) if draft.runs_now else None
             created = get_job(conn, job.job_id)
+            pledged.pledge(conn, created)
             record(conn, *events, Event(action=Action.JOB_CREATED, subject=job.job_id, after=_audited(created)))
             return Created(created, run, False)
         conn.rollback()

@@ -134,6 +134,15 @@ LIMIT 1
 FOR NO KEY UPDATE OF j SKIP LOCKED
 """
 
+_UNFINISHED = f"""{_SELECT}
+WHERE status <> 'CANCELLED'
+  AND (
+      next_due IS NOT NULL
+      OR EXISTS (SELECT FROM funding_runs WHERE job = j.id AND funding_runs.status IN ('PENDING', 'POSTING', 'POSTED'))
+  )
+ORDER BY j.id
+"""
+
 _LIST = f"""{_SELECT}
 WHERE (%(after)s::uuid IS NULL OR j.id < %(after)s)
   AND (%(source)s::text IS NULL OR %(source)s IN (b.indicator, 'bln_' || b.balance_id))
@@ -214,6 +223,11 @@ def has_work(conn: Connection, now: datetime) -> tuple[bool, bool]:
 def lock_due_job(conn: Connection, now: datetime) -> JobRow | None:
     """Find and lock the job that has been due for longest, among those that no other transaction has locked."""
     return _one(conn, _LOCK_DUE, {"now": now})
+
+
+def unfinished_jobs(conn: Connection) -> list[JobRow]:
+    """Read the jobs that have something left to do."""
+    return [JobRow(*row) for row in driver(conn).execute(_UNFINISHED)]
 
 
 def list_jobs(

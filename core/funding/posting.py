@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from core.base import actors
 from core.base.errors import TransientError
 from core.funding import plan as funding_plan
-from core.funding import posting_store, row_store, run_store
+from core.funding import pledged, posting_store, row_store, run_store
 from core.funding.job_store import JobRow
 from core.funding.progress import Progress
 from core.funding.requests import FundingTerms
@@ -32,6 +32,10 @@ ALONE_AFTER_S = 1.0
 """The seconds without another posting after which a run counts as alone."""
 
 
+class RowsAltered(Exception):
+    """The rows to post are not those that were accepted. Nothing was posted."""
+
+
 def post_piece(conn: Connection, job: JobRow, run: RunRow, now: datetime, progress: Progress) -> dict[int, int]:
     """Append the next rows of a run to the log, and move the run forward. Returns the last seq by its queue."""
     assert run.list is not None
@@ -41,6 +45,9 @@ def post_piece(conn: Connection, job: JobRow, run: RunRow, now: datetime, progre
     alone = time.monotonic() - progress.company_at >= ALONE_AFTER_S
     size = funding_plan.MAX_ATOMIC if terms.atomic else PIECE if alone else PIECE_IN_COMPANY
     rows = row_store.read_rows(conn, run.list, after=run.posted_row, limit=size + 1)
+    last = rows[min(size, len(rows)) - 1].row if rows else run.posted_row + 1
+    if (wrong := pledged.altered_rows(conn, job, run.list, first=run.posted_row + 1, last=last)) is not None:
+        raise RowsAltered(wrong)
     if run.last_row is not None:
         rows = [row for row in rows if row.row <= run.last_row]
     if len(rows) <= size:

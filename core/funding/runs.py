@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
+import structlog
 from sqlalchemy import Connection, Engine
 
 from core.base import clock as database_clock
@@ -22,11 +23,11 @@ from core.base.errors import TransientError
 from core.base.fence import locking, look_now_and_then
 from core.base.ids import new_key
 from core.base.locks import AdvisoryLock, try_take
-from core.funding import job_store, missed, posting_store, run_store
+from core.funding import job_store, missed, pledged, posting_store, run_store
 from core.funding import plan as funding_plan
 from core.funding.job_store import JobRow
 from core.funding.missed import Due, Missed
-from core.funding.posting import post_piece
+from core.funding.posting import RowsAltered, post_piece
 from core.funding.progress import Progress
 from core.funding.requests import FundingTerms
 from core.funding.run_store import NewRun, RunRow
@@ -37,6 +38,8 @@ from core.ledger import drain, trail
 from core.ledger.drain import Announce
 from core.ledger.rules.model import RUN_PREFIX
 from core.ledger.store import queues as queue_store
+
+logger = structlog.get_logger()
 
 
 def advance(
@@ -158,7 +161,12 @@ def _advance_run(conn: Connection, job: JobRow, run: RunRow, now: datetime, prog
         # A call that ended early may have left its piece undecided. Its queue may stand still, and must not get more.
         if progress.last_seq is None and (undecided := posting_store.undecided_piece(conn, run)):
             return undecided
-        return post_piece(conn, job, run, now, progress)
+        try:
+            return post_piece(conn, job, run, now, progress)
+        except RowsAltered as altered:
+            _refuse_altered(conn, job, run, str(altered), now)
+            progress.ended.append(run._replace(status="REFUSED"))
+            return {}
     tally = posting_store.tally(conn, run.id)
     if any(each.status is None for each in tally):
         return posting_store.last_posted(conn, run.id)
@@ -178,12 +186,23 @@ def _depends_on_balances(terms: FundingTerms) -> bool:
 
 def _start(conn: Connection, job: JobRow, run: RunRow, now: datetime) -> bool:
     """Store the plan of a run and start it. Returns False when the run is refused."""
+    if (wrong := pledged.altered(conn, job)) is not None:
+        _refuse_altered(conn, job, run, wrong, now)
+        return False
     plan = funding_plan.plan_of(conn, job, run.id, list=None if run.retry_of is None else run.id)
+    if plan.list != job.id and job.actor is not None:
+        pledged.keep(conn, plan.list)  # It was made for this run alone.
     run_store.start_run(conn, run.id, plan, now)
     if plan.refusal is not None:
         refusal = msgspec.json.encode(plan.refusal).decode()
         run_store.end_run(conn, run.id, status="REFUSED", ended_at=now, refusal=refusal)
     return plan.refusal is None
+
+
+def _refuse_altered(conn: Connection, job: JobRow, run: RunRow, what: str, now: datetime) -> None:
+    """End a run whose job or rows somebody has altered in the database."""
+    logger.error("a funding run was refused", job=job.job_id, run=run.run_id, reason=what)
+    run_store.end_run(conn, run.id, status="REFUSED", ended_at=now, refusal=pledged.refusal_of(what))
 
 
 def _occurrence_of(at: datetime) -> str:

@@ -90,6 +90,7 @@ APP: Mapping[str, Rights] = {
     ),
     "funding_retries": Rights(insert=True),
     "funding_postings": Rights(insert=True),
+    "funding_digests": Rights(insert=True),
     "heartbeats": Rights(insert=True, update=("at", "part", "host", "clock_off_s", "state"), delete=True),
     "identity": Rights(),
     "ticks": Rights(insert=True, update=("started_at", "ended_at", "by")),

@@ -101,13 +101,19 @@ _SEALED = """
     LIMIT 1
 """
 
-# Only what is due and was not done: served by scheduled_due_idx, and short.
+# What is due and was not done is served by scheduled_due_idx, and short. There is a row for each run, and few are refused.
 _REFUSED = """
-    SELECT 'txn_' || id
-    FROM scheduled
-    WHERE cancelled_at IS NULL AND refused_at IS NOT NULL AND due_at <= clock_timestamp()
-    ORDER BY due_at
-    LIMIT 100
+    (
+        SELECT 'txn_' || id
+        FROM scheduled
+        WHERE cancelled_at IS NULL AND refused_at IS NOT NULL AND due_at <= clock_timestamp()
+        ORDER BY due_at
+        LIMIT 100
+    )
+    UNION ALL
+    SELECT 'run_' || id
+    FROM funding_runs
+    WHERE status = 'REFUSED' AND refusal ->> 'reason' = 'ALTERED' AND ended_at > clock_timestamp() - interval '1 day'
 """
 
 _LEDGER_AGE = """
@@ -155,7 +161,7 @@ def ticks(conn: Connection) -> list[Ticked]:
 
 
 def refused(conn: Connection) -> list[str]:
-    """List the scheduled transactions that were due, and had been altered since they were accepted."""
+    """List the scheduled transactions and the runs of the last day that were due, and had been altered before."""
     return [id for (id,) in driver(conn).execute(_REFUSED).fetchall()]
 
 
