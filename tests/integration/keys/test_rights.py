@@ -56,6 +56,14 @@ def test_a_wrong_path_or_method_of_a_resource_says_what_there_is(keys: Keys) -> 
     }
 
 
+def test_prometheus_gets_a_key_that_reads_metrics_and_nothing_else(keys: Keys) -> None:
+    own, client = keys.make("metrics:read"), keys.app.test_client()
+    bearer = {"Authorization": f"Bearer {own.secret}"}
+    assert client.get("/metrics", headers=bearer).status_code == 200
+    refused(client.get("/queues", headers=bearer), 401, "AUTH_MISSING_API_KEY")
+    refused(own.ask("GET /queues"), 403, MISSING)
+
+
 def test_what_needs_no_key_needs_no_right(keys: Keys) -> None:
     weak = keys.make("search:read")
     for path in ("/", "/health/live", "/openapi.json", "/docs"):
