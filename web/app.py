@@ -116,7 +116,7 @@ def _key_check(
         return _refuse_others
     table, known = rights.by_endpoint(app), rights.resources(app)
     right = sha256(secret_key.encode()).digest()
-    guesses = rates.Guesses()
+    guesses, buckets = rates.Guesses(), rates.Buckets(PROCESSES)
 
     def check() -> Response | None:
         if request.path in open_paths:
@@ -135,7 +135,11 @@ def _key_check(
         found = ring.find(key)
         if isinstance(found, Actor):
             bind(found)
-            return rights.refusal(found, table, known)
+            if found.rate is not None and (wait_s := buckets.wait_s(found.key_id, found.rate)):
+                return rates.too_many("more requests came than the rate of this key allows", wait_s)
+            return rights.refusal(found, table, known) or rights.beyond_reach(
+                found, proxies.client_address(request.environ)
+            )
         if found is Unusable.LAPSED:
             return errors.error_response(ErrorCode.AUTH_EXPIRED_API_KEY, "API key is expired or revoked")
         if wait_s := guesses.wait_s(proxies.client_address(request.environ)):

@@ -11,6 +11,7 @@ from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.metadata import meta_data_problems, meta_data_text, refuse_expanded, stamped
 from core.journal.record import record
 from core.ledger.changes import balance_created
+from core.ledger.reach import of_request, reaches
 from core.ledger.rules.model import GENERAL_LEDGER
 from core.ledger.rules.requests import BalanceRequest
 from core.ledger.rules.validation import Problems, new_currency_problems, new_indicator_problems
@@ -132,7 +133,7 @@ def found(conn: Connection, balance_id: str) -> BalanceRow:
         NotFound: there is none.
     """
     row = balance_store.find(conn, balance_id)
-    if row is None:
+    if row is None or not reaches(of_request(), row.ledger_id, row.indicator):
         raise NotFound(ErrorCode.BAL_NOT_FOUND, f"Balance with ID '{balance_id}' not found")
     return row
 
@@ -144,7 +145,7 @@ def found_indicator(conn: Connection, indicator: str, currency: str) -> BalanceR
         NotFound: there is none.
     """
     row = balance_store.find_indicator(conn, indicator, currency)
-    if row is None:
+    if row is None or not reaches(of_request(), row.ledger_id, row.indicator):
         raise NotFound(ErrorCode.BAL_NOT_FOUND, f"balance with indicator '{indicator}' not found")
     return row
 

@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.ids import uuid_of
+from core.ledger.reach import reaches_all
 from core.ledger.rules.model import BATCH_PREFIXES, Kind
 from core.ledger.rules.pricing import minor_of
 from core.ledger.rules.requests import RefundRequest, SettleRequest
@@ -30,9 +31,18 @@ def find_members(
     A batch has no row of its own. A split that waits for its date names itself, because its legs are not there yet.
 
     Raises:
-        NotFound: there is no such transaction or batch. ``missing`` replaces the message.
+        NotFound: there is no such transaction or batch within reach. ``missing`` replaces the message.
         InvalidRequest: the batch is too large for one request.
     """
+    row, legs = _members(conn, transaction_id, missing)
+    if not reaches_all(conn, legs):
+        raise NotFound(ErrorCode.TXN_NOT_FOUND, missing or f"Transaction with ID '{transaction_id}' not found")
+    return row, legs
+
+
+def _members(
+    conn: Connection, transaction_id: str, missing: str | None
+) -> tuple[TransactionRow | None, list[TransactionRow]]:
     row = transaction_store.find(conn, transaction_id)
     if row is not None and (row.kind != Kind.SPLIT or not row.seq):
         return row, [row]

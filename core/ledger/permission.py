@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from core.base.actors import Right, current
 from core.base.errors import Forbidden
+from core.ledger import reach
 from core.ledger.draft import Priced
 from core.ledger.resolve import NewBalances
 
@@ -40,6 +41,7 @@ def require_for(priced: Mapping[int, Priced], new: NewBalances, *, of_batch: boo
 
     Raises:
         Forbidden: it names the right, and the first request of a batch that needs it.
+        BeyondKey: an amount or an overdraft is out of reach of the key.
     """
     if not current().may(Right.TRANSACTIONS_POST_OVERDRAFT):
         for index, row in priced.items():
@@ -47,6 +49,11 @@ def require_for(priced: Mapping[int, Priced], new: NewBalances, *, of_batch: boo
                 require_overdraft(index=index if of_batch else None)
     if new:
         require_new(name for name, _ in new)
+    if reach.bounds_money(reach.of_request()):
+        for row in priced.values():
+            reach.require_amount(row.amount, row.currency, row.precision)
+            if goes_below_zero(row.allow_overdraft, row.overdraft_limit):
+                reach.require_overdraft(row.overdraft_limit, row.currency, row.precision)
 
 
 _NAMED = 100

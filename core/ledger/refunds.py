@@ -17,6 +17,7 @@ from core.base.problems import refusal
 from core.ledger.batches import amount_of, find_members
 from core.ledger.draft import Part, Priced, draft, repeated
 from core.ledger.explain import major
+from core.ledger.reach import require_amount
 from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import Draft, Kind, Status
 from core.ledger.rules.requests import RefundRequest, Terms
@@ -65,6 +66,7 @@ def draft_refund(conn: Connection, transaction_id: str, request: RefundRequest, 
     # Legs need amounts, because a split is their sum. A single refund can leave "all that is left" to the engine.
     shares = [amount] if alone else proportional(amount or sum(left.values()), [left[each.seq] for each in moved])
     refunded = [(each, share) for each, share in zip(moved, shares, strict=True) if share or alone]
+    require_amount(amount or sum(left.values()), moved[0].currency, moved[0].precision)
     legs = tuple(_leg(each, share, request.description) for each, share in refunded)
     first, leg = refunded[0][0], legs[0]
     priced = Priced(

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from core.base.actors import Reach
 from core.base.errors import ErrorCode
 from core.base.names import currency_problem, unclear
+from core.ledger import reach as reach_of
 from core.ledger.directory import Name, Names
 from core.ledger.failures import Failures
-from core.ledger.rules.model import BalanceRef
+from core.ledger.rules.model import GENERAL_LEDGER, BalanceRef
 from core.ledger.rules.validation import Checked, Problems, new_currency_problems, new_indicator_problems
 from core.ledger.store.balances import BALANCE_PREFIX
 
@@ -39,9 +41,14 @@ def resolve(rows: Sequence[Checked], directory: Names, new: NewBalances, failure
     if indicators:
         known |= directory.know(indicators)
     resolved = []
+    reach = reach_of.of_request()
+    is_bound = reach_of.bounds_balances(reach)
     for row, currency in sides:
         sources = [known.get((name, currency) if name[0] == "@" else name) for name in row.sources]
         destinations = [known.get((name, currency) if name[0] == "@" else name) for name in row.destinations]
+        if is_bound and (hidden := _hidden(reach, row, (sources, destinations))):
+            failures.add_unknown(row.index, hidden)
+            continue
         are_known = bool(currency)
         for ref in sources + destinations:
             if ref is None or ref.currency != currency:
@@ -64,6 +71,17 @@ def resolve(rows: Sequence[Checked], directory: Names, new: NewBalances, failure
         else:
             failures.add(row.index, [("destination", "source and destination cannot be the same balance")])
     return resolved
+
+
+def _hidden(reach: Reach, row: Checked, found: Sides) -> Problems:
+    """Refuse the balances that are out of reach as if there were none."""
+    hidden: Problems = []
+    for side, names, refs in (("source", row.sources, found[0]), ("destination", row.destinations, found[1])):
+        for name, ref in zip(names, refs, strict=True):
+            ledger_id, indicator = (ref.ledger_id, ref.indicator) if ref is not None else (GENERAL_LEDGER, name)
+            if (ref is not None or name[0] == "@") and not reach_of.reaches(reach, ledger_id, indicator):
+                hidden.append((side, f"Balance with ID '{name}' not found"))
+    return hidden
 
 
 def _currency_of(row: Checked, known: dict[Name, BalanceRef]) -> str:

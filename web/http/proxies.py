@@ -24,7 +24,7 @@ class Proxies:
 
         @lru_cache(maxsize=4096)
         def is_trusted(text: str) -> bool:
-            address = _address(text)
+            address = address_of(text)
             return address is not None and any(address in network for network in networks)
 
         self._is_trusted = is_trusted
@@ -42,7 +42,7 @@ class Proxies:
         if "HTTP_X_FORWARDED_FOR" in environ and "HTTP_FORWARDED" in environ:
             return peer
         for hop in reversed(hops):
-            address = _address(hop)
+            address = address_of(hop)
             if address is None:
                 return peer
             peer = str(address)
@@ -73,7 +73,8 @@ def forwarded(environ: Mapping[str, Any]) -> list[str]:
     return hops
 
 
-def _address(text: str) -> IPv4Address | IPv6Address | None:
+def address_of(text: str) -> IPv4Address | IPv6Address | None:
+    """Read an address, an IPv4 address inside of IPv6 as IPv4. Returns None when it is none."""
     try:
         address = ip_address(text)
     except ValueError:

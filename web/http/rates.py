@@ -66,6 +66,23 @@ class Guesses:
             return 0.0
 
 
+class Buckets:
+    """The token buckets of keys that have a rate of their own."""
+
+    def __init__(self, processes: int) -> None:
+        self._processes = processes
+        self._buckets: dict[tuple[str, Rate], Bucket] = {}
+
+    def wait_s(self, key_id: str, rate: Rate) -> float:
+        """Take a token of a key, and return 0. When there is none, return the seconds until the next one."""
+        bucket = self._buckets.get((key_id, rate))
+        if bucket is None:
+            if len(self._buckets) >= ADDRESSES_MAX:
+                self._buckets = {}
+            bucket = self._buckets.setdefault((key_id, rate), Bucket(rate, self._processes))
+        return bucket.wait_s()
+
+
 def check(bucket: Bucket, exempt: Collection[str]) -> Response | None:
     """Refuse the request when the bucket is empty, unless its path is one of ``exempt``."""
     if request.path in exempt or not (wait_s := bucket.wait_s()):

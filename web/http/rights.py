@@ -5,12 +5,16 @@ of a request tells, such as an overdraft, is asked for where the body is underst
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
+from ipaddress import ip_network
 
 from flask import Flask, Response, request
 
-from core.base.actors import Actor, Right
+from core.base.actors import EVERYTHING, Actor, Right
 from core.base.errors import ErrorCode, Forbidden
+from core.ledger.reach import bounds_balances, bounds_money
 from web.http import errors, operations
+from web.http.proxies import address_of
 
 RIGHTS: dict[str, tuple[Right, ...]] = {
     "POST /transactions": (Right.TRANSACTIONS_POST,),
@@ -99,6 +103,69 @@ def resources(app: Flask) -> frozenset[str]:
     rules = app.url_map.iter_rules()
     closed = [rule.rule for rule in rules if not operations.of_view(app.view_functions[rule.endpoint]).open]
     return frozenset(step for rule in closed if (step := rule.split("/")[1])[:1] != "<")
+
+
+_BY_BALANCE = frozenset(
+    {
+        "POST /transactions",
+        "POST /transactions/bulk",
+        "GET /transactions/<transaction_id>",
+        "GET /transactions/<transaction_id>/lineage",
+        "GET /transactions/reference/<rest:reference>",
+        "DELETE /transactions/<transaction_id>",
+        "PUT /transactions/inflight/<transaction_id>",
+        "POST /refund-transaction/<transaction_id>",
+        "GET /balances/<balance_id>",
+        "GET /balances/indicator/<path:indicator>/currency/<currency>",
+        "PUT /balances/<balance_id>/identity",
+        "PUT /balances/<balance_id>/limits",
+        "GET /balances/<balance_id>/limits",
+        "GET /balances/<balance_id>/lineage",
+        "GET /balances/<balance_id>/at",
+        "GET /queues",
+        "GET /parts",
+        "GET /metrics",
+        "POST /api-keys",
+        "GET /api-keys",
+        "POST /api-keys/<key_id>/rotate",
+        "DELETE /api-keys/<key_id>",
+    }
+)
+"""The routes that keep a key to its ledgers and internal balances, or show no balance. It may use no other."""
+
+_NOT_BY_AMOUNT = frozenset(
+    {
+        "POST /funding-jobs",
+        "POST /funding-jobs/<job_id>/resume",
+        "POST /funding-jobs/<job_id>/run",
+        "POST /funding-jobs/<job_id>/runs/<run_id>/retry",
+    }
+)
+"""The routes that do not keep a key to its largest amount and overdraft. A key that has one may not use them."""
+
+
+def beyond_reach(actor: Actor, address: str) -> Response | None:
+    """Refuse a request from elsewhere than the networks of a key, and by a route that does not keep it within its reach."""
+    reach = actor.reach
+    if reach is EVERYTHING or reach == EVERYTHING:
+        return None
+    if reach.networks is not None and not _is_in(address, reach.networks):
+        return errors.error_response(
+            ErrorCode.AUTH_INSUFFICIENT_PERMISSIONS, "this key may not be used from this address"
+        )
+    route = f"{'GET' if request.method == 'HEAD' else request.method} {request.url_rule}"
+    if request.url_rule is None or request.method == "OPTIONS":
+        return None
+    if (bounds_balances(reach) and route not in _BY_BALANCE) or (bounds_money(reach) and route in _NOT_BY_AMOUNT):
+        text = f"{route} does not keep to the reach of this key: use a key without that bound"
+        return errors.error_response(ErrorCode.AUTH_INSUFFICIENT_PERMISSIONS, text)
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _is_in(address: str, networks: tuple[str, ...]) -> bool:
+    found = address_of(address)
+    return found is not None and any(found in ip_network(network) for network in networks)
 
 
 def refusal(actor: Actor, table: ByEndpoint, known: frozenset[str]) -> Response | None:

@@ -258,6 +258,10 @@ class Accepted(NamedTuple):
     legs: tuple["Accepted", ...] = ()
 
 
+GENERAL_LEDGER = "general_ledger_id"
+"""The ID of the General Ledger, which holds all internal balances."""
+
+
 class BalanceRef(NamedTuple):
     """The part of a balance that never changes, so a process may keep it for ever."""
 
@@ -266,10 +270,8 @@ class BalanceRef(NamedTuple):
     currency: str
     indicator: str | None
     route: int
+    ledger_id: str = GENERAL_LEDGER
 
-
-GENERAL_LEDGER = "general_ledger_id"
-"""The ID of the General Ledger, which holds all internal balances."""
 
 BATCH_PREFIX, RUN_PREFIX = BATCH_PREFIXES = ("bulk_", "run_")
 """The prefixes of batch IDs: a batch that was sent together, and a funding run, which is posted little by little."""

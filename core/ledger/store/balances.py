@@ -64,8 +64,9 @@ class Entry(NamedTuple):
 
 
 _FIND_REFS = """
-    SELECT id, 'bln_' || balance_id, currency, indicator
+    SELECT balances.id, 'bln_' || balance_id, currency, indicator, ledgers.ledger_id
     FROM balances
+    JOIN ledgers ON ledgers.id = balances.ledger
     WHERE balance_id = ANY(%(keys)s)
 """
 
@@ -246,7 +247,7 @@ def find_refs(conn: Connection, ids: Collection[str]) -> dict[str, BalanceRef]:
     if not keys:
         return {}
     rows = driver(conn).execute(_FIND_REFS, {"keys": keys})
-    return {row[1]: BalanceRef(row[0], row[1], row[2], row[3], route_of(row[1])) for row in rows.fetchall()}
+    return {row[1]: BalanceRef(row[0], row[1], row[2], row[3], route_of(row[1]), row[4]) for row in rows.fetchall()}
 
 
 def find_indicators(conn: Connection, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], BalanceRef]:
