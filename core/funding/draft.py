@@ -171,7 +171,7 @@ def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: date
     events: list[Event] = []
     new_names: dict[str, int] = {}
     if draft.given is not None:
-        pool = Pool(draft.source, draft.currency, draft.precision)
+        pool = Pool(draft.source, draft.currency, draft.precision, terms.match)
         stored = row_check.check_and_store(conn, id, draft.given, pool, allow_duplicates=terms.allow_duplicates)
         rows, amount, new_names = stored.rows, stored.amount, stored.new_names
         digest.update(stored.digest)

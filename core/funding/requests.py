@@ -88,6 +88,8 @@ class FundingRequest(Struct, forbid_unknown_fields=True):
     """How far below zero the pool may go, in major units."""
     until_limit: bool | None = None
     """Pay rows in order until the pool can pay no more, instead of refusing the run."""
+    match: str | None = None
+    """The metadata of balances that the destinations of the list name, such as meta_data.customer_id. Each must name one."""
     recipients: list[Recipient] | None = None
     file: FileTerms | None = None
     """How the file is read, when a file is sent in place of recipients."""
@@ -148,6 +150,8 @@ class FundingTerms(Struct, omit_defaults=True):
     """The number of rows that each run must have, in a job with a rule."""
     expect_amount: int | None = None
     """The sum that each run must have, in a job with a rule."""
+    match: str = ""
+    """The metadata that the destinations of its list named; empty for IDs."""
 
 
 class RunRequest(Struct, forbid_unknown_fields=True):

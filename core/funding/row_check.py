@@ -31,6 +31,9 @@ MAX_NEW_NAMES = 10_000
 PIECE = 1_000
 """The number of rows that are looked up and written at once."""
 
+PIECE_OF_MATCHES = 20_000
+"""The number of rows that are matched with metadata at once, which reads all balances of a currency."""
+
 INVALID_RECIPIENTS = ErrorCode.FND_INVALID_RECIPIENTS
 
 _AMOUNTS = ("amount", "precise_amount")
@@ -43,6 +46,8 @@ class Pool(Struct, frozen=True):
     """Balance ID or ``@Name``."""
     currency: str
     precision: int
+    match: str = ""
+    """The path in the metadata of balances that the rows name; empty where they name IDs."""
 
 
 class StoredList(Struct, frozen=True):
@@ -71,9 +76,9 @@ def check_and_store(
     check, digest = _Check(pool, source.key if source else None, reader), hashlib.sha256()
     rows = amount = wrong = 0
     remaining = iter(given)
-    while piece := list(islice(remaining, PIECE)):
+    while piece := list(islice(remaining, PIECE_OF_MATCHES if pool.match else PIECE)):
         # These balances are not read through a directory: a million of them would push all others out of its memory.
-        refs = _look_up(conn, {each.destination for each in piece}, pool.currency)
+        refs, check.matches = _found(conn, {each.destination for each in piece}, pool)
         kept = []
         for each in piece:
             before = check.problems.count
@@ -131,6 +136,17 @@ def _refusal(problems: ProblemList, *, rows: int, fine: int) -> InvalidRequest:
     return InvalidRequest([("recipients", f"{where}: {first['message']}{more}")], INVALID_RECIPIENTS, details)
 
 
+def _found(conn: Connection, names: set[str], pool: Pool) -> tuple[dict[str, BalanceRef], dict[str, int]]:
+    """Find the balances of rows by what these name, and count the balances of each text that is matched with metadata."""
+    if not pool.match:
+        return _look_up(conn, names, pool.currency), {}
+    refs = _look_up(conn, {name for name in names if name[:1] == "@"}, pool.currency)
+    texts = [name for name in names if name and name[0] != "@" and "\x00" not in name]
+    matches = balance_store.find_by_metadata(conn, pool.match.split(".")[1:], texts, pool.currency)
+    refs |= {name: ref for name, (ref, found) in matches.items() if found == 1}
+    return refs, {name: found for name, (_, found) in matches.items()}
+
+
 def _look_up(conn: Connection, names: set[str], currency: str) -> dict[str, BalanceRef]:
     """Find the balances that exist, by ID or ``@Name``. Invalid names are left out."""
     pairs = [(name, currency) for name in names if name[:1] == "@" and not indicator_problems("", name)]
@@ -144,6 +160,8 @@ class _Check:
     """Checks the rows of one list one by one, and collects their problems."""
 
     def __init__(self, pool: Pool, pool_key: int | None, reader: FileReader | None) -> None:
+        self.matches: dict[str, int] = {}
+        """The number of balances that each text of the piece names by metadata."""
         self.problems = ProblemList("row", max_listed=reader.max_listed if reader is not None else MAX_LISTED)
         self._reader = reader
         self.new_names: dict[str, int] = {}
@@ -211,6 +229,11 @@ class _Check:
         if ref is not None:
             wrong_currency = ref.currency != self._pool.currency
             return f"is in {ref.currency}, and the job is in {self._pool.currency}" if wrong_currency else ""
+        if self._pool.match and name[0] != "@":
+            found, text = self.matches.get(name, 0), f"{self._pool.match} {name[:100]!r}"
+            if not found:
+                return f"no balance in {self._pool.currency} has {text}"
+            return f"{found} balances in {self._pool.currency} have {text}, and a row pays one"
         if name[0] != "@":
             return f"there is no balance {name[:100]!r}"
         for _, text in new_indicator_problems("", name):  # ``draft_job`` has checked the currency.

@@ -90,6 +90,8 @@ def _recipients_problems(request: FundingRequest, has_file: bool) -> Found:
     if sum(ways) != 1:
         text = "exactly one of recipients, rule or a CSV file says whom to fund"
         return [Problem("recipients", text, ("recipients", "rule"))]
+    if request.match is not None and (text := _match_problem(request)):
+        return [Problem("match", text, ("match", "rule"))]
     if request.recipients is not None and not request.recipients:
         return [("recipients", "cannot be empty")]
     rule = request.rule
@@ -117,6 +119,18 @@ def _recipients_problems(request: FundingRequest, has_file: bool) -> Found:
         if not Decimal(value).is_finite() or value <= 0:
             problems.append((f"rule.{name}", "must be greater than zero"))
     return problems
+
+
+def _match_problem(request: FundingRequest) -> str:
+    """Describe what is wrong with the metadata that destinations name, or return an empty text."""
+    if request.rule is not None:
+        return "is for a list, and a rule finds the balances by its filters"
+    steps = (request.match or "").split(".")
+    if len(steps) < 2 or steps[0] != "meta_data" or not all(steps) or len(request.match or "") > MAX_NAME:
+        return "must be a path in the metadata of balances, such as meta_data.customer_id"
+    return (
+        text_problems("match", request.match, MAX_NAME)[0][1] if text_problems("match", request.match, MAX_NAME) else ""
+    )
 
 
 _RULE_AMOUNTS = ("amount", "precise_amount", "top_up_to", "precise_top_up_to")
@@ -184,6 +198,7 @@ def terms_from(request: FundingRequest, precision: int) -> FundingTerms:
         ends_at=_utc(request.ends_at),
         count=request.count,
         missed=request.missed or Missed.ONCE,
+        match=request.match or "",
     )
     if rule is None:
         return terms

@@ -115,6 +115,10 @@ NUMBER = _Number()
     help="Runs to make up for those that were missed while nothing ran. [default: once]",
 )
 @fund_file.reads_file
+@click.option(
+    "--match",
+    help="The rows name this metadata of balances, such as meta_data.customer_id. Each must name one balance.",
+)
 @click.option("--expect-rows", type=click.IntRange(0), help="Refuse a list that has another number of rows.")
 @click.option(
     "--expect-total", "expect_amount", type=NUMBER, help="Refuse a list whose amounts add up to something else."

@@ -144,6 +144,8 @@ class NewJob(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reference: str | None = None
     again: bool | None = None
     """Create the job even if the same was sent before. False refuses that, which is the default without a reference."""
+    match: str | None = None
+    """The metadata of balances that the destinations name, such as ``meta_data.customer_id``."""
     expect_rows: int | None = None
     """Refuse a list with another number of rows."""
     expect_amount: Decimal | None = None

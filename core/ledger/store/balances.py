@@ -1,6 +1,6 @@
 """Reads and creates balances, and reads their entries for statements."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -239,6 +239,32 @@ _ENTRIES = text(
     LIMIT :limit
     """
 )
+
+
+# One walk over the balances, whatever the number of texts, for metadata has no index.
+_FIND_BY_METADATA = """
+SELECT found.text, b.id, 'bln_' || b.balance_id, b.currency, b.indicator, found.count
+FROM (
+    SELECT asked.text, min(balances.id) AS id, count(*) AS count
+    FROM unnest(%(texts)s::text[]) AS asked (text)
+    JOIN balances ON balances.meta_data #>> %(path)s::text[] = asked.text
+    WHERE balances.currency = %(currency)s
+    GROUP BY asked.text
+) AS found
+JOIN balances AS b ON b.id = found.id
+"""
+
+
+def find_by_metadata(
+    conn: Connection, path: Sequence[str], texts: Collection[str], currency: str
+) -> dict[str, tuple[BalanceRef, int]]:
+    """Find the balances in a currency whose metadata has one of these texts or numbers at a path.
+
+    Returns the first balance and the number of them by text. A text that no balance has is left out.
+    """
+    values = {"texts": list(texts), "path": list(path), "currency": currency}
+    rows = driver(conn).execute(_FIND_BY_METADATA, values) if texts else ()
+    return {row[0]: (BalanceRef(row[1], row[2], row[3], row[4], route_of(row[2])), row[5]) for row in rows}
 
 
 def find_refs(conn: Connection, ids: Collection[str]) -> dict[str, BalanceRef]:

@@ -16,7 +16,18 @@ from tests.harness.cli import Run, failed, ok
 from tests.harness.factories import Ledger
 from tests.harness.sheets import Shown, csv_of, ods_of, xlsx_of
 
-POOL = ("--source", "@Pool", "--currency", "USD", "--precision", "100", "--allow-overdraft", "--detach", "--yes", "--new-names")
+POOL = (
+    "--source",
+    "@Pool",
+    "--currency",
+    "USD",
+    "--precision",
+    "100",
+    "--allow-overdraft",
+    "--detach",
+    "--yes",
+    "--new-names",
+)
 TABLE = [("Wallet ID", "Amount", "Team"), ("@Ana", 12.5, "Sales"), ("@Ben", 3, "Desk")]
 MAPPED = ("--map", "Wallet ID=destination", "--extra", "ignore")
 
@@ -93,7 +104,7 @@ def test_rejects_are_written_the_rest_is_paid_and_the_mended_file_is_accepted(
     told = " ".join(result.stderr.split())
     assert "3 rows are in" in told and "2 rows are fine" in told
     assert paid(engine) == [(2, 1550)]
-    lines = list(csv.reader(mend.open(encoding="utf-8-sig")))
+    lines = list(csv.reader(mend.read_text(encoding="utf-8-sig").splitlines()))
     assert lines[0] == ["row", "why", *TABLE[0]]
     assert [(line[0], line[2:]) for line in lines[1:]] == [
         ("4", ["@Cid", "$7", "Sales"]),
