@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from tests.harness import walls_cpu
 from tests.harness.api import Api, refused
 from web.accept.doorbell import Doorbell
 from web.app import create_app
@@ -132,3 +133,14 @@ def test_a_header_that_can_be_read_in_two_ways_is_refused(api: Api, environ: dic
 def test_two_answers_about_the_site_are_foreign(api: Api) -> None:
     for site in ("none,cross-site", "same-origin,cross-site", "cross-site", "anything"):
         refused(api.client.get("/transactions", headers={"Sec-Fetch-Site": site}), 403, "GEN_FOREIGN_ORIGIN")
+
+
+def test_the_walls_together_cost_a_request_a_few_microseconds(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``python -m tests.harness.walls_cpu`` has the figures. The bound here is ten times the limit."""
+    monkeypatch.setattr(walls_cpu, "ROUNDS", 5)
+    monkeypatch.setattr(walls_cpu, "CALLS", 300)
+    found = walls_cpu.measure(database_url)
+    assert {"web.http.walls.wall.check", "web.app._key_check.check"} <= found.keys()
+    assert sum(found.values()) < 10 * walls_cpu.LIMIT_US, found
