@@ -46,7 +46,7 @@ _WAITING = select(
     scheduled.c.id,
     literal_column(str(_LAST), BigInteger()).label("seq"),
     *(scheduled.c[name] for name in ("reference", "source", "destination", "amount", "currency", "precision")),
-    *(scheduled.c[name] for name in ("description", "parent", "effective_date", "meta_data", "cancelled_at")),
+    *(scheduled.c[name] for name in ("description", "parent", "effective_date", "meta_data", "actor", "cancelled_at")),
     scheduled.c.scheduled_at.label("accepted_at"),
 ).subquery("log")
 SCHEDULED_ROWS = Relation(_WAITING, _WAITING, _WAITING.c.seq, _WAITING.c.id, position_is_unique=False)
