@@ -206,7 +206,7 @@ def _scope_problems(scopes: Sequence[str]) -> Problems:
         return [("scopes", f"has {len(scopes)} members, and may have {SCOPES_MAX}")]
     problems = []
     for number, scope in enumerate(scopes):
-        if scope not in SCOPES:
+        if isinstance(scope, str) and scope not in SCOPES:  # One that could not be read is None.
             near = nearest_scope(scope)
             meant = f"; did you mean {near}?" if near is not None else ", such as transactions:read"
             problems.append((f"scopes[{number}]", f"there is no scope {scope[:64]!a}: it takes resource:action{meant}"))

@@ -8,6 +8,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from core.base.actors import EVERYTHING, Reach
+from core.base.money import MAX_DIGITS
+from core.base.names import currency_problem
 from core.base.rate import rate as rate_of
 from core.ledger.rules.validation import indicator_problems
 
@@ -51,10 +53,21 @@ def _limit_problems(name: str, limit: Limit) -> Problems:
     if isinstance(limit, dict):
         if not limit:
             return [(name, "has no currency in it; leave it out")]
+        if len(limit) > LISTED_MAX:
+            return [(name, f"has {len(limit)} currencies, and may have {LISTED_MAX}")]
         pairs = [(f"{name}.{currency[:40]}", each) for currency, each in limit.items()]
+        wrong = [(f"{name}.{currency[:40]}", text) for currency in limit if (text := currency_problem(currency))]
     else:
-        pairs = [(name, limit)] if limit is not None else []
-    return [(name, "must be 0 or more") for name, each in pairs if not each.is_finite() or each < 0]
+        pairs, wrong = [(name, limit)] if limit is not None else [], []
+    return wrong + [(name, text) for name, each in pairs if (text := _amount_problem(each)) is not None]
+
+
+def _amount_problem(amount: Decimal) -> str | None:
+    if not amount.is_finite() or amount < 0:
+        return "must be 0 or more"
+    if abs(amount.adjusted()) > MAX_DIGITS or len(amount.as_tuple().digits) > MAX_DIGITS:
+        return f"must have at most {MAX_DIGITS} digits"
+    return None
 
 
 def inherited(reach: Reach, parent: Reach) -> Reach:

@@ -1,5 +1,6 @@
 """``/api-keys``: make, list, rotate and revoke, with the bounds of owners, scopes, reach and time."""
 
+import json
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -64,6 +65,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"reach": {"indicators": ["World"]}}, "reach.indicators[0]: "),
     ({"reach": {"ledgers": []}}, "reach.ledgers: has nothing in it"),
     ({"reach": {"rate": "fast"}}, "reach.rate: must be requests a second and a burst"),
+    ({"reach": {"largest_amount": {"usd ": 1}}}, "reach.largest_amount.usd : "),
+    ({"reach": {"largest_amount": "1e99999"}}, "reach.largest_amount: must have at most"),
     ({"reach": {"largest_amount": -1}}, "reach.largest_amount: must be 0 or more."),
     ({"reach": {"largest_overdraft": {"USD": -0.01}}}, "reach.largest_overdraft.USD: must be 0 or more."),
 ]  # fmt: skip
@@ -314,3 +317,25 @@ def _expire(engine: Engine, key: Holder) -> None:
 def _forget(keys: Keys) -> None:
     """Let the second pass for which a process remembers a key."""
     keys.app.extensions["pacioli"].ring._entries.clear()
+
+
+ODD = (
+    "NaN", "-0", "1e999999999", "0.1e-99999", "{}", "[]", '""', '"x"', "null", "true", '"\\ud800"', '{"USD":null}', "[1]",
+    "[null]", '["@a"]', '["fe80::1%eth0"]', '"0/0"', "12345678901234567890" * 60,
+)  # fmt: skip
+"""JSON that some field may not have."""
+
+
+def test_no_value_of_any_field_is_an_error_of_ours(keys: Keys) -> None:
+    whole = json.dumps(asked(["ledgers:read"]))[:-1]
+    bounds = ("ledgers", "indicators", "networks", "largest_amount", "largest_overdraft", "rate")
+    for odd in ODD:
+        bodies = [f'{whole},"{field}":{odd}}}' for field in ("name", "owner", "scopes", "expires_at", "reach")]
+        bodies += [f'{whole},"reach":{{"{field}":{odd}}}}}' for field in bounds]
+        for body in bodies:
+            response = keys.master.ask("POST /api-keys", data=body, content_type="application/json")
+            assert response.status_code in (201, 400), (body, response.text)
+    rotate = f"POST /api-keys/{keys.make('ledgers:read').key_id}/rotate"
+    for odd in ODD:
+        response = keys.master.ask(rotate, data=f'{{"overlap_s":{odd}}}', content_type="application/json")
+        assert response.status_code in (201, 400), (odd, response.text)
