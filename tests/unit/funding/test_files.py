@@ -368,6 +368,22 @@ def test_a_hostile_file_is_refused_in_little_memory(name: str) -> None:
     assert peak < 20_000_000
 
 
+@pytest.mark.parametrize("name", ["an entity of entities", "an entity of a file"])
+def test_a_document_type_is_refused_before_its_entities_are_read(name: str) -> None:
+    assert "has a document type" in refused(BOMBS[name])
+
+
+def test_a_cell_in_the_last_column_costs_its_row_and_no_memory() -> None:
+    table = [HEADER, ("@A", 5, None), ("@B", 6, None)]
+    rows = xlsx_of(table)
+    with zipfile.ZipFile(io.BytesIO(rows)) as book:
+        sheet = book.read("xl/worksheets/sheet1.xml").decode()
+    sheet = sheet.replace("</row></sheetData>", '<c r="XFD3"><v>1</v></c></row></sheetData>')
+    first, second = read(zipped(_xlsx_parts(sheet=sheet)))
+    assert not first.problems
+    assert "has a value in column 16384" in dict(second.problems)[""]
+
+
 def test_an_archive_that_swells_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "MAX_BYTES", 1_000_000)
     data = _sheet("<row/>" + " " * 5_000_000)
