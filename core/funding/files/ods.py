@@ -12,7 +12,9 @@ _ERROR = re.compile(r"#(REF!|NAME\?|VALUE!|DIV/0!|N/A|NUM!|NULL!)|Err:[0-9]{3}")
 _CONTENT = "content.xml"
 _MANIFEST = "META-INF/manifest.xml"
 _MAX_CELL = 65_536
-_SHOWN_PLACES = 10
+_SHOWN_PLACES = 17
+_MAX_DIGITS = 26
+"""Decimal rounds numbers of no more digits than this exactly."""
 
 
 class OdsBook:
@@ -190,7 +192,7 @@ def _number_cell(value: str, text: str) -> str:
     digits = re.sub("[^0-9]", "", text)
     if number is None or not digits or number.exact.adjusted() > 14 or re.search("[eE/]", text):
         return number_cell(value)
-    for places in range(_SHOWN_PLACES + 1):
+    for places in range(min(_SHOWN_PLACES, _MAX_DIGITS - max(number.exact.adjusted(), 0)) + 1):
         found = rounded(number.exact, places)
         if re.sub("[^0-9]", "", f"{found:f}").lstrip("0") == digits.lstrip("0") and _has_places(text, places):
             return number_cell(value, found)
