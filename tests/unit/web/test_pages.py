@@ -2,7 +2,7 @@
 
 import pytest
 
-from web.http.pages import _inert
+from core.base.formulas import inert
 
 
 @pytest.mark.parametrize("sign", ["=", "+", "-", "@", "＝", "＋", "－", "＠", "﹦", "−"])
@@ -11,14 +11,14 @@ from web.http.pages import _inert
 )
 def test_what_may_start_a_formula_is_marked(before: str, sign: str) -> None:
     text = f"{before}{sign}SUM(A1)"
-    assert _inert(text) == "'" + text
+    assert inert(text) == "'" + text
 
 
 @pytest.mark.parametrize("text", ["\tplain", "\nplain", "\rplain"])
 def test_a_text_that_starts_with_a_tab_or_newline_is_marked(text: str) -> None:
-    assert _inert(text) == "'" + text
+    assert inert(text) == "'" + text
 
 
 @pytest.mark.parametrize("value", ["", " plain", "1-2", "a=1", "-12.50", "@World", "@Loan-7.b", 5, None, True])
 def test_what_starts_no_formula_stays(value: object) -> None:
-    assert _inert(value) is value
+    assert inert(value) is value
