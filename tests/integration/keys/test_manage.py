@@ -34,6 +34,7 @@ def test_a_key_is_shown_once_and_kept_as_a_hash(keys: Keys, engine: Engine) -> N
     assert len(bytes(hash)) == 32
 
 
+@pytest.mark.smoke
 def test_a_new_key_works_and_another_text_does_not(keys: Keys) -> None:
     reader = keys.make("ledgers:read")
     ok(reader.ask("GET /ledgers"), 200)

@@ -53,6 +53,7 @@ def lines(file: SealFile) -> list[str]:
     return file._path.read_text().splitlines()
 
 
+@pytest.mark.smoke
 def test_it_signs_what_is_new_and_nothing_else(ledger: Ledger, file: SealFile) -> None:
     one = service(ledger, file)
     ledger.post()
