@@ -59,8 +59,7 @@ _SIDE = """
             o.{other} AS counterparty,
             o.decided_at,
             {at} AS at
-        FROM outcomes AS o
-        JOIN log ON log.seq = o.seq
+        FROM outcomes AS o{join}
         WHERE o.{side} = :key
           AND o.{side}_version <= :upto
           AND o.status = 1
@@ -69,8 +68,10 @@ _SIDE = """
 
 def _entries(basis: Basis) -> str:
     """Make the rows of both sides. outcomes_source_version_idx and outcomes_destination_version_idx find them."""
-    debits = _SIDE.format(side="source", other="destination", sign="-", at=_AT[basis])
-    credits = _SIDE.format(side="destination", other="source", sign="", at=_AT[basis])
+    # Only the effective date is in the log, so entries as they were booked need no look at it.
+    join = " JOIN log ON log.seq = o.seq" if basis is Basis.EFFECTIVE else ""
+    debits = _SIDE.format(side="source", other="destination", sign="-", at=_AT[basis], join=join)
+    credits = _SIDE.format(side="destination", other="source", sign="", at=_AT[basis], join=join)
     return f"{debits} UNION ALL {credits}"
 
 
