@@ -94,7 +94,7 @@ def create_key(
     \b
     Examples:
       pacioli keys create --name tills --owner shop --scope transactions:post --scope balances:read
-      pacioli keys create --name payouts --owner finance --scope funding:create --indicator @FundingPool \\
+      pacioli keys create --name payouts --owner finance --scope transactions:post --indicator @Payouts \\
         --largest-amount USD=5000 --days 30 --save payouts.key
     """
     reach = {field: value for field, value in bounds.items() if value}
