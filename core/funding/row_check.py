@@ -122,7 +122,8 @@ def row_problems(given: Given) -> list[Problem]:
         which = "is required, or precise_amount" if given.amount is None else "and precise_amount cannot both be given"
         problems.append(Problem("amount", which, _AMOUNTS))
     if not given.destination:
-        problems.append(Problem("destination", "cannot be blank"))
+        if all(name != "destination" for name, _ in given.problems):
+            problems.append(Problem("destination", "cannot be blank"))
     elif given.destination[0] == "@":
         problems += starmap(Problem, indicator_problems("destination", given.destination))
     return problems

@@ -21,7 +21,7 @@ from core.funding.files.reader import FileReader
 from core.funding.files.terms import EXTRAS, file_problems
 from core.funding.requests import FileTerms
 from ops.cli.asking import at_terminal, confirmed
-from ops.cli.show.text import plain
+from ops.cli.show.text import count, plain
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -130,8 +130,8 @@ def set_aside(
     beside.write_bytes(found.csv)
     os.replace(beside, path)
     err.print(
-        f"{len(found.rows):,} rows are in {plain(str(path))}, with the reasons: mend them, and fund that file. "
-        f"{found.fine:,} rows are fine."
+        f"{count(len(found.rows), 'row')} in {plain(str(path))}, with the reasons: mend them, and fund that file. "
+        f"Fine: {count(found.fine, 'row')}."
     )
     if not found.fine:
         raise click.exceptions.Exit(1)
@@ -149,8 +149,8 @@ def print_end(out: Console, error: Invalid) -> None:
     details = error.details if isinstance(error.details, dict) else {}
     if details.get("rows"):
         out.print(
-            f"{details['rows_fine']:,} of {details['rows']:,} rows are fine. Nothing was paid; --rejects FILE writes the others "
-            "to a file to mend, and pays these"
+            f"{details['rows_fine']:,} of {count(details['rows'], 'row')} fine. Nothing was paid; --rejects FILE pays these, and "
+            "writes the others to a file to mend"
         )
     proposal = details.get("proposal")
     if isinstance(proposal, dict):

@@ -2,7 +2,6 @@
 
 import csv
 import sys
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -34,7 +33,8 @@ def print_problems(out: Console, problems: Sequence[Problem], total: int) -> Non
         drop=("as it stands",),
     )  # fmt: skip
     for problem in problems:
-        stands = textwrap.shorten(plain(problem.text or ""), SHOWN_TEXT, placeholder="...")
+        text = plain(problem.text or "")
+        stands = text if len(text) <= SHOWN_TEXT else f"{text[: SHOWN_TEXT - 3]}..."
         number = "" if problem.row is None else str(problem.row)
         rows.add_row(number, plain(problem.field), stands, plain(problem.message))
     out.print(rows)

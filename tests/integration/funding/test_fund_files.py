@@ -102,7 +102,7 @@ def test_rejects_are_written_the_rest_is_paid_and_the_mended_file_is_accepted(
     result = run("fund", str(path), *POOL, *MAPPED, "--rejects", str(mend))
     assert result.exit_code == 1, result.output
     told = " ".join(result.stderr.split())
-    assert "3 rows are in" in told and "2 rows are fine" in told
+    assert "3 rows in" in told and "Fine: 2 rows." in told
     assert paid(engine) == [(2, 1550)]
     lines = list(csv.reader(mend.read_text(encoding="utf-8-sig").splitlines()))
     assert lines[0] == ["row", "why", *TABLE[0]]
@@ -138,7 +138,7 @@ def test_a_refused_file_shows_its_cells_and_counts_the_fine_rows(run: Run, ledge
     (tmp_path / "w.csv").write_text("destination,amount\n@A,5\n@B,$6\n")
     result: Result = run("fund", str(tmp_path / "w.csv"), *POOL)
     assert result.exit_code == 2
-    assert "$6" in result.output and "1 of 2 rows are fine" in result.output
+    assert "$6" in result.output and "1 of 2 rows fine" in result.output
 
 
 @pytest.mark.parametrize(
