@@ -17,9 +17,9 @@ from core.base.decoding import Decoded
 from core.base.errors import ErrorCode, InvalidRequest, NotFound, TransientError
 from core.base.ids import uuid_of
 from core.base.problems import MAX_LISTED, refusal
+from core.funding import approvals, forecast, job_store, posting_store, run_store, tries
 from core.funding import create as funding_create
 from core.funding import dry_run as funding_dry_run
-from core.funding import forecast, job_store, posting_store, run_store, tries
 from core.funding import jobs as funding_jobs
 from core.funding import views as funding_views
 from core.funding.answers import (
@@ -48,7 +48,7 @@ from core.funding.presenter import (
     run_of,
 )
 from core.funding.recipients import of_list
-from core.funding.requests import FundingRequest, RetryRequest, RunRequest
+from core.funding.requests import ApproveRequest, FundingRequest, RefuseRequest, RetryRequest, RunRequest
 from core.funding.row_check import row_problems
 from core.funding.run_store import RunRow
 from core.funding.terms import terms_problems
@@ -203,7 +203,7 @@ def _answer_job(job: JobRow) -> Response:
     with reading(ledger.engine) as conn:
         last = next(iter(run_store.list_runs(conn, job.id, limit=1, after=None)), None)
     ahead = None if job.status == "CANCELLED" else forecast.forecast_within(ledger.engine, job, FORECAST_S)
-    return wire.answer(job_read_of(job, last, ahead))
+    return wire.answer(job_read_of(job, last, ahead, approvals.read(ledger.engine, job)))
 
 
 @blueprint.post("/funding-jobs/<job_id>/pause")
@@ -238,6 +238,29 @@ def cancel(job_id: str) -> Response:
     The job has no more runs. Posted rows stay posted, and the other rows are posted only if somebody retries the run.
     """
     return wire.answer(job_of(funding_jobs.cancel(service().engine, job_id, clock.now_of(service().engine))))
+
+
+@blueprint.post("/funding-jobs/<job_id>/approve")
+@operation({200: FundingJob}, 404, 409, body=ApproveRequest)
+def approve(job_id: str) -> Response:
+    """Approve a funding job.
+
+    It is for a key of another owner than the one that asked for the job. ``digest`` is the one of the job's ``approval``. The
+    answer is 409 when the job would now post something else than was seen under it.
+    """
+    asked, engine = wire.body(ApproveRequest), service().engine
+    return wire.answer(job_of(approvals.approve(engine, job_id, asked.digest, clock.now_of(engine))))
+
+
+@blueprint.post("/funding-jobs/<job_id>/refuse")
+@operation({200: FundingJob}, 404, 409, body=RefuseRequest)
+def refuse(job_id: str) -> Response:
+    """Refuse to approve a funding job.
+
+    The job is then cancelled for good. It is for a key of another owner than the one that asked for the job.
+    """
+    asked, engine = wire.body(RefuseRequest, optional=True), service().engine
+    return wire.answer(job_of(approvals.refuse(engine, job_id, asked.reason, clock.now_of(engine))))
 
 
 @blueprint.post("/funding-jobs/<job_id>/run")
@@ -371,7 +394,13 @@ def _create(asked: FundingRequest, rows: FileReader | None) -> Response:
             # A library may make a new key for each call, so a key alone does not say that the same list is meant once more.
             asked.reference, asked.again = reference, bool(asked.again)
         job, first, replayed = funding_create.create_job(
-            ledger.engine, asked, rows, ledger.directory, now, repeated_within=ledger.funding_repeat
+            ledger.engine,
+            asked,
+            rows,
+            ledger.directory,
+            now,
+            repeated_within=ledger.funding_repeat,
+            approve_above=ledger.approve_above,
         )
     ledger.doorbell.wake(celeryconfig.FUND)
     return _once(new_job_of(job, first, rows.found if rows is not None else None), replayed)

@@ -17,7 +17,7 @@ from core.base import logs, tracing
 from core.base.db import connect
 from core.base.rate import Rate
 from core.base.secrets import Secret
-from core.base.setting_values import Network
+from core.base.setting_values import Network, Sums
 from core.base.settings import Settings, SettingsError, open_files, read
 from core.doors import clients
 from core.doors.identity import Identity
@@ -76,6 +76,8 @@ class Service:
     ledger_metrics: LedgerCollector
     access_log: bool
     """Whether each request has a line in the log."""
+    approve_above: Sums | None
+    """The sum above which a funding job waits for an approval."""
     funding_repeat: timedelta
     """The time within which an equal funding job is a repetition."""
 
@@ -146,6 +148,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
         KeyRing(engine, mint.pepper) if mint is not None else None,
         LedgerCollector(engine),
         settings.access_log,
+        settings.approve_above,
         timedelta(seconds=settings.funding_repeat_s),
     )
 

@@ -4,6 +4,8 @@ Each function raises ValueError with the end of a sentence that begins with the 
 """
 
 import re
+from collections.abc import Mapping
+from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import pairwise
 
@@ -70,6 +72,24 @@ def networks(text: str) -> tuple[Network, ...]:
         except ValueError:
             raise ValueError(f"has {each!a}, which is no address or network such as 10.0.0.0/8") from None
     return tuple(found)
+
+
+Sums = Decimal | Mapping[str, Decimal]
+"""A sum in major units: one for all currencies, or one for each."""
+
+
+def sums(text: str) -> Sums:
+    """Read a sum such as ``10000``, or one for each currency such as ``USD:10000,EUR:9000.50``."""
+    number = r"[0-9]{1,30}(?:\.[0-9]{1,18})?"
+    if re.fullmatch(number, text, re.ASCII):
+        return Decimal(text)
+    found = [re.fullmatch(rf"\s*([^\s:,]{{1,64}}):({number})\s*", part, re.ASCII) for part in text.split(",")]
+    of_currencies = {each[1]: Decimal(each[2]) for each in found if each is not None}
+    if len(of_currencies) < len(found):
+        raise ValueError(
+            "must be a sum in major units such as 10000, or one for each currency such as USD:10000,EUR:9000.50"
+        )
+    return of_currencies
 
 
 def count(text: str) -> int:

@@ -416,6 +416,16 @@ class Settings(Struct, frozen=True, kw_only=True):
             default="3600",
         ),
     ]
+    approve_above: Annotated[
+        setting_values.Sums | None,
+        Variable(
+            name="PACIOLI_APPROVE_ABOVE",
+            meaning="A funding job that pays more than this in one run waits until a key of another owner approves it, and so "
+            "does a job with a rule, whose sum is not known before. It is in major units: `10000`, or `USD:10000,EUR:9000` for "
+            "each currency, and in any other currency every job waits. When it is not set, no job waits.",
+            parse=setting_values.sums,
+        ),
+    ]
     funding_repeat_s: Annotated[
         int,
         Variable(

@@ -408,7 +408,7 @@ funding_jobs = Table(
     Column("actor", Text, comment="the key that asked for it"),
     UniqueConstraint("reference", name="funding_jobs_reference_key"),
     UniqueConstraint("content", "repetition", name="funding_jobs_content_key"),
-    CheckConstraint("status IN ('ACTIVE', 'PAUSED', 'CANCELLED')", name="funding_jobs_status"),
+    CheckConstraint("status IN ('ACTIVE', 'PAUSED', 'CANCELLED', 'WAITING_APPROVAL')", name="funding_jobs_status"),
     CheckConstraint("status <> 'CANCELLED' OR next_due IS NULL", name="funding_jobs_cancelled_is_never_due"),
 )
 Index(
@@ -417,6 +417,21 @@ Index(
     postgresql_where=text("status = 'ACTIVE' AND next_due IS NOT NULL"),
 )
 Index("funding_jobs_source_idx", funding_jobs.c.source, postgresql_where=text("status <> 'CANCELLED'"))
+
+funding_approvals = Table(
+    "funding_approvals",
+    metadata,
+    Column("job", Uuid, primary_key=True),
+    Column("asked_by", Text, nullable=False, comment="the key that asked for the job"),
+    Column("owner", Text, nullable=False, comment="of that key; another one's must approve"),
+    Column("status", Text, nullable=False, server_default="WAITING"),
+    Column("digest", LargeBinary, comment="of what was approved: the terms, and the rows"),
+    Column("decided_by", Text),
+    Column("decided_at", Timestamp),
+    Column("reason", Text),
+    CheckConstraint("status IN ('WAITING', 'APPROVED', 'REFUSED')", name="funding_approvals_status"),
+    CheckConstraint("status <> 'APPROVED' OR digest IS NOT NULL", name="funding_approvals_approved_has_digest"),
+)
 
 funding_rows = Table(
     "funding_rows",

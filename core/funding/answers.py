@@ -25,6 +25,7 @@ class JobStatus(StrEnum):
     PAUSED = "PAUSED"
     CANCELLED = "CANCELLED"
     FINISHED = "FINISHED"
+    WAITING_APPROVAL = "WAITING_APPROVAL"
 
 
 class RunStatus(StrEnum):
@@ -52,7 +53,7 @@ class RowStatus(StrEnum):
 class Refusal(Struct, frozen=True, kw_only=True):
     """The reason why a run posts no row. Amounts are minor units."""
 
-    reason: Literal["LIMIT", "TOO_MANY_ROWS", "UNEXPECTED", "ALTERED"]
+    reason: Literal["LIMIT", "TOO_MANY_ROWS", "UNEXPECTED", "ALTERED", "NOT_APPROVED", "NOT_AS_APPROVED"]
     message: str
     requested: int | UnsetType = UNSET
     """The amount that the run needs."""
@@ -253,6 +254,29 @@ class ListedFundingJob(FundingJob, frozen=True, kw_only=True):
     """The newest run. It is null when there is none yet."""
 
 
+class FundingApproval(Struct, frozen=True, kw_only=True):
+    """The approval of a funding job by a key of another owner."""
+
+    status: Literal["WAITING", "APPROVED", "REFUSED"]
+    digest: str
+    """The digest of what the job would post now, which is what somebody approves. Later it is the approved one."""
+    covers_rows: bool
+    """False when it is for the terms alone, as a rule that runs by cron finds other rows each time."""
+    rows: int | None
+    """The number of rows that the job would post now. It is null once it is decided, and so is the amount."""
+    precise_amount: int | None
+    """Their sum, in minor units."""
+    asked_by: str
+    """The ID of the key that asked for the job."""
+    owner: str
+    """The owner of that key. A key of another owner decides."""
+    decided_by: str
+    """The ID of the key that decided. It is empty while the job waits."""
+    decided_at: Time | None
+    reason: str
+    """The reason of a refusal."""
+
+
 class FundingJobRead(FundingJob, frozen=True, kw_only=True):
     """A funding job with its last run, its next runs and a forecast."""
 
@@ -262,6 +286,8 @@ class FundingJobRead(FundingJob, frozen=True, kw_only=True):
     """The times of the next runs, at most ten."""
     pool: PoolForecast | None
     """The forecast of the pool. It is null when the job is cancelled, or the forecast takes too long."""
+    approval: FundingApproval | None
+    """The approval of the job. It is null when the job needs none."""
 
 
 class FundingRow(Struct, frozen=True, kw_only=True):

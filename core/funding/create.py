@@ -8,7 +8,8 @@ from sqlalchemy import Engine
 
 from core.base.db import begin, reading
 from core.base.errors import Conflict, ErrorCode
-from core.funding import job_store, pledged, repeats, run_store
+from core.base.setting_values import Sums
+from core.funding import approvals, job_store, pledged, repeats, run_store
 from core.funding.draft import draft_job, keep_rows
 from core.funding.files.rows import Given
 from core.funding.job_store import JobRow
@@ -44,11 +45,13 @@ def create_job(
     now: datetime,
     *,
     repeated_within: timedelta = repeats.WITHIN,
+    approve_above: Sums | None = None,
 ) -> Created:
     """Check a request and store its job. A job that runs now gets its run in the same commit.
 
     ``given`` are the rows of a file. They replace the recipients or the rule of the request. The same content is not taken
-    a second time ``repeated_within`` the first, nor while the first job is not over, unless the request says so.
+    a second time ``repeated_within`` the first, nor while the first job is not over, unless the request says so. A job of more
+    than ``approve_above`` waits for an approval.
 
     Raises:
         InvalidRequest: the terms or the rows have problems, and all are listed.
@@ -67,7 +70,11 @@ def create_job(
     with begin(engine, within_s=WRITE_WITHIN_S) as conn:
         job, _, events = keep_rows(conn, draft, directory, now)
         is_checked = not request.reference if request.again is None else not request.again
+        if waits := approvals.is_needed(job, approve_above):
+            job = job._replace(status="WAITING_APPROVAL")
         if repeats.insert_new(conn, job, since=now - repeated_within if is_checked else None):
+            if waits:
+                approvals.ask(conn, job)
             run = insert_run_now(conn, job, now) if draft.runs_now else None
             created = get_job(conn, job.job_id)
             pledged.pledge(conn, created)

@@ -38,7 +38,7 @@ class JobRow(NamedTuple):
     amount: int | None
     """The sum of its list, or None for a job with a rule."""
     status: str
-    """ACTIVE, PAUSED or CANCELLED."""
+    """ACTIVE, PAUSED, CANCELLED or WAITING_APPROVAL."""
     next_due: datetime | None
     runs_made: int
     skipped: int
@@ -235,7 +235,8 @@ def list_jobs(
 ) -> list[JobRow]:
     """Read a page of jobs, newest first. ``after`` is the ID of the last job on the page before.
 
-    ``status`` is ACTIVE, PAUSED, CANCELLED or FINISHED. A job is FINISHED if it is active and has nothing left to do.
+    ``status`` is ACTIVE, PAUSED, CANCELLED, WAITING_APPROVAL or FINISHED. A job is FINISHED if it is active
+    and has nothing left to do.
     ``source`` is the balance ID or the ``@Name`` of the pool.
     """
     key = uuid_of(after, JOB_PREFIX) if after is not None else None

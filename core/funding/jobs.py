@@ -9,7 +9,7 @@ from core.base import actors
 from core.base.db import begin
 from core.base.errors import Conflict, ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_key
-from core.funding import job_store, missed, run_store
+from core.funding import approval_store, job_store, missed, run_store
 from core.funding.job_store import JobRow
 from core.funding.missed import Missed
 from core.funding.run_store import NewRun, RunRow
@@ -35,6 +35,8 @@ def pause(engine: Engine, job_id: str) -> JobRow:
         job = lock_job(conn, job_id)
         if job.status == "CANCELLED":
             raise _conflict(job, "is cancelled, and so cannot be paused")
+        if job.status == "WAITING_APPROVAL":
+            raise _conflict(job, "waits for approval, and so cannot be paused; cancel it if nobody is to approve it")
         return _update_job(conn, job, job._replace(status="PAUSED"), Action.JOB_PAUSED)
 
 
@@ -51,16 +53,26 @@ def resume(engine: Engine, job_id: str, now: datetime) -> JobRow:
         job = lock_job(conn, job_id)
         if job.status == "CANCELLED":
             raise _conflict(job, "is cancelled for good; make a new one")
-        terms, next_due, skipped = job_terms(job), job.next_due, job.skipped
-        if job.status == "PAUSED" and terms.cron is not None and next_due is not None and next_due <= now:
-            every = schedule_of(terms)._replace(count=None)
-            try:
-                due = missed.due(every, next_due=next_due, now=now, missed=Missed.ONCE, made=0)
-            except ZoneInfoNotFoundError:
-                raise _conflict(job, f"has the time zone {terms.timezone}, which is not known any more") from None
-            next_due, skipped = due.next_due, skipped + due.skipped + len(due.runs)
-        resumed = job._replace(status="ACTIVE", next_due=next_due, skipped=skipped)
-        return _update_job(conn, job, resumed, Action.JOB_RESUMED)
+        if job.status == "WAITING_APPROVAL":
+            raise _conflict(job, "waits for approval by a key of another owner, and so cannot be resumed")
+        return _update_job(conn, job, going_on(job, now), Action.JOB_RESUMED)
+
+
+def going_on(job: JobRow, now: datetime) -> JobRow:
+    """Return a job as it is when it goes on. Its schedule counts from now on.
+
+    Raises:
+        Conflict: its time zone is not known any more.
+    """
+    terms, next_due, skipped = job_terms(job), job.next_due, job.skipped
+    if job.status != "ACTIVE" and terms.cron is not None and next_due is not None and next_due <= now:
+        every = schedule_of(terms)._replace(count=None)
+        try:
+            due = missed.due(every, next_due=next_due, now=now, missed=Missed.ONCE, made=0)
+        except ZoneInfoNotFoundError:
+            raise _conflict(job, f"has the time zone {terms.timezone}, which is not known any more") from None
+        next_due, skipped = due.next_due, skipped + due.skipped + len(due.runs)
+    return job._replace(status="ACTIVE", next_due=next_due, skipped=skipped)
 
 
 def cancel(engine: Engine, job_id: str, now: datetime) -> JobRow:
@@ -94,6 +106,8 @@ def run_now(engine: Engine, job_id: str, reference: str | None, now: datetime) -
         if problems := new_name_problems("reference", reference):
             raise InvalidRequest(problems, INVALID)
         _check_active(job)
+        if approval_store.find(conn, job.id) is not None:
+            raise _conflict(job, "is approved for the runs of its schedule alone; make a new one, and have it approved")
         run = insert_run_now(conn, job, now, occurrence)
         record(conn, Event(action=Action.JOB_RUN, subject=job.job_id, more={"run_id": run.run_id}))
         return run, False
@@ -151,7 +165,14 @@ def insert_run_now(conn: Connection, job: JobRow, now: datetime, occurrence: str
 
 def _check_active(job: JobRow) -> None:
     if job.status != "ACTIVE":
-        raise _conflict(job, "is cancelled; make a new one" if job.status == "CANCELLED" else "is paused; resume it")
+        raise _conflict(job, _INACTIVE[job.status])
+
+
+_INACTIVE = {
+    "CANCELLED": "is cancelled; make a new one",
+    "PAUSED": "is paused; resume it",
+    "WAITING_APPROVAL": "waits for approval",
+}
 
 
 def _conflict(job: JobRow, text: str) -> Conflict:

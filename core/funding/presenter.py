@@ -14,6 +14,7 @@ from core.funding.answers import (
     CountedRun,
     FirstFailedRow,
     FundedBalance,
+    FundingApproval,
     FundingDryRun,
     FundingJob,
     FundingJobRead,
@@ -34,6 +35,7 @@ from core.funding.answers import (
     RowStatus,
     RunStatus,
 )
+from core.funding.approvals import Approval
 from core.funding.dry_run import DryRun
 from core.funding.files.found import FileRead
 from core.funding.forecast import Forecast
@@ -108,13 +110,33 @@ def listed_job_of(job: JobRow, last_run: RunRow | None) -> ListedFundingJob:
     return ListedFundingJob(**fields_of(job_of(job)), last_run=None if last_run is None else run_of(job, last_run))
 
 
-def job_read_of(job: JobRow, last_run: RunRow | None, ahead: Forecast | None) -> FundingJobRead:
+def job_read_of(
+    job: JobRow, last_run: RunRow | None, ahead: Forecast | None, approval: Approval | None
+) -> FundingJobRead:
     """Make the answer for a job with its last run, its next runs and the forecast of its pool."""
     return FundingJobRead(
         **fields_of(job_of(job)),
         last_run=None if last_run is None else run_of(job, last_run),
         next_runs=funding_forecast.next_occurrences(job),
         pool=None if ahead is None else forecast_of(ahead, job.precision),
+        approval=None if approval is None else _approval_of(approval),
+    )
+
+
+def _approval_of(found: Approval) -> FundingApproval:
+    row, seen = found.row, found.seen
+    digest = row.digest if seen is None else seen.digest
+    return FundingApproval(
+        status=row.status,  # type: ignore[arg-type]
+        digest="" if digest is None else digest.hex(),
+        covers_rows=found.covers_rows,
+        rows=None if seen is None else seen.rows,
+        precise_amount=None if seen is None else seen.amount,
+        asked_by=row.asked_by,
+        owner=row.owner,
+        decided_by=row.decided_by or "",
+        decided_at=row.decided_at,
+        reason=row.reason or "",
     )
 
 

@@ -161,6 +161,20 @@ class RunRequest(Struct, forbid_unknown_fields=True):
     """A reference of your own. A repeated request with it gets the first run and makes no other."""
 
 
+class ApproveRequest(Struct, forbid_unknown_fields=True):
+    """The body of ``POST /funding-jobs/<id>/approve``."""
+
+    digest: str = ""
+    """The digest of the job's ``approval``, as you have seen it. Nothing else is approved."""
+
+
+class RefuseRequest(Struct, forbid_unknown_fields=True):
+    """The body of ``POST /funding-jobs/<id>/refuse``. It may be left out."""
+
+    reason: str | None = None
+    """The reason, for whoever asked for the job."""
+
+
 class RetryRequest(Struct, forbid_unknown_fields=True):
     """The body of ``POST /funding-jobs/<id>/runs/<run>/retry``. It may be left out."""
 

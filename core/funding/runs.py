@@ -23,7 +23,7 @@ from core.base.errors import TransientError
 from core.base.fence import locking, look_now_and_then
 from core.base.ids import new_key
 from core.base.locks import AdvisoryLock, try_take
-from core.funding import job_store, missed, pledged, posting_store, run_store
+from core.funding import approvals, job_store, missed, pledged, posting_store, run_store
 from core.funding import plan as funding_plan
 from core.funding.job_store import JobRow
 from core.funding.missed import Due, Missed
@@ -190,6 +190,7 @@ def _start(conn: Connection, job: JobRow, run: RunRow, now: datetime) -> bool:
         _refuse_altered(conn, job, run, wrong, now)
         return False
     plan = funding_plan.plan_of(conn, job, run.id, list=None if run.retry_of is None else run.id)
+    plan = approvals.compared(conn, job, run, plan)
     if plan.list != job.id and job.actor is not None:
         pledged.keep(conn, plan.list)  # It was made for this run alone.
     run_store.start_run(conn, run.id, plan, now)

@@ -14,7 +14,7 @@ from core.ledger.rules.model import RUN_PREFIX, RejectReason
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
 
-JOB_STATUSES = ("ACTIVE", "PAUSED", "CANCELLED", "FINISHED")
+JOB_STATUSES = ("ACTIVE", "PAUSED", "CANCELLED", "FINISHED", "WAITING_APPROVAL")
 
 RUN_STATUSES = ("PENDING", "RUNNING", "PAUSED", "COMPLETED", "REFUSED", "CANCELLED")
 

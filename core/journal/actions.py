@@ -33,6 +33,7 @@ class Action(StrEnum):
     RUN_CANCELLED = "funding_run.cancelled"
     """A run of another key's job, whose own key was revoked."""
     JOB_APPROVED = "funding_job.approved"
+    JOB_REFUSED = "funding_job.refused"
     QUEUES_RECOVERED = "queues.recovered"
     QUEUES_RESIZED = "queues.resized"
     IDENTITY_RENEWED = "identity.renewed"

@@ -67,6 +67,9 @@ APP: Mapping[str, Rights] = {
     "seals": Rights(),
     "pledges": Rights(insert=True),
     "funding_jobs": Rights(insert=True, update=("status", "next_due", "runs_made", "skipped")),
+    "funding_approvals": Rights(
+        insert=("job", "asked_by", "owner"), update=("status", "digest", "decided_by", "decided_at", "reason")
+    ),
     "funding_rows": Rights(insert=True, update=("destination", "amount"), delete=True),
     "funding_runs": Rights(
         insert=("id", "job", "occurrence", "due_at", "created_at", "retry_of", "status", "actor"),

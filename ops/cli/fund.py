@@ -29,6 +29,7 @@ from ops.cli.service import Where, asks_service, service
 from ops.cli.show import bars
 from ops.cli.show.funding import (
     SHOWN_NAMES,
+    job_line,
     print_dry_run,
     print_look,
     print_new_names,
@@ -193,7 +194,12 @@ def fund(
         fund_file.print_notes(err, job.file or None)
         if made.replayed:
             err.print(f"there was such a job already: {job.job_id}")
-        if not job.run:
+        if job.status == "WAITING_APPROVAL":
+            if as_json:
+                print_json(job)
+            else:
+                out.print(job_line(job))
+        elif not job.run:
             watch.print_whole(client, out, client.funding.read(job.job_id), as_json)
         elif detach and as_json:
             print_json(job)

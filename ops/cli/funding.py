@@ -11,7 +11,7 @@ from pacioli_client.errors import NotFound
 from pacioli_client.funding import StartedRun
 
 from ops.cli.service import Where, asks_service, service
-from ops.cli.show.funding import job_line, print_csv, print_jobs, print_rows
+from ops.cli.show.funding import approval_lines, job_line, print_csv, print_jobs, print_rows
 from ops.cli.show.text import console, print_json
 from ops.cli.watch import print_whole
 
@@ -23,7 +23,7 @@ _ID = re.compile(r"fund_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 @click.group(invoke_without_command=True, short_help="Show funding jobs; pause, resume, cancel, run or retry one.")
 @click.option(
     "--status",
-    type=click.Choice(["ACTIVE", "PAUSED", "CANCELLED", "FINISHED"], case_sensitive=False),
+    type=click.Choice(["ACTIVE", "PAUSED", "CANCELLED", "FINISHED", "WAITING_APPROVAL"], case_sensitive=False),
     help="Show only jobs with this status.",
 )
 @click.option(
@@ -152,6 +152,43 @@ def cancel_job(name: str, where: Where, as_json: bool) -> None:
     _change(where, as_json, name, lambda client, job_id: client.funding.cancel(job_id))
 
 
+@funding.command("approve")
+@click.argument("name", metavar="JOB")
+@click.option("--digest", help="Approve what was seen under this digest, without a question.")
+@asks_service
+def approve_job(name: str, digest: str | None, where: Where, as_json: bool) -> None:
+    """Approve JOB, which a key of another owner asked for. It shows what the job would post, and asks.
+
+    \b
+    Examples:
+      pacioli funding approve salaries-2026
+      pacioli funding approve salaries-2026 --digest 5d1c...
+    """
+    with service(where) as client:
+        job = _job(client, name)
+        if digest is None:
+            if not job.approval:
+                raise click.ClickException("the job needs no approval")
+            click.echo("\n".join(approval_lines(job, job.approval)), err=True)
+            click.confirm("Approve it?", abort=True, err=True)
+            digest = job.approval.digest
+        _print_changed(client.funding.approve(job.job_id, digest), as_json)
+
+
+@funding.command("refuse")
+@click.argument("name", metavar="JOB")
+@click.option("--reason", help="The reason, for whoever asked for it.")
+@asks_service
+def refuse_job(name: str, reason: str | None, where: Where, as_json: bool) -> None:
+    """Refuse JOB, which a key of another owner asked for. It is then cancelled for good.
+
+    \b
+    Example:
+      pacioli funding refuse salaries-2026 --reason "the list is last month's"
+    """
+    _change(where, as_json, name, lambda client, job_id: client.funding.refuse(job_id, reason))
+
+
 @funding.command("run")
 @click.argument("name", metavar="JOB")
 @click.option("--reference", help="A repeated command with the same reference does nothing twice.")
@@ -196,7 +233,10 @@ def retry_run(name: str, run_id: str | None, only: str | None, where: Where, as_
 
 def _change(where: Where, as_json: bool, name: str, change: Callable[[Client, str], Job]) -> None:
     with service(where) as client:
-        job = change(client, _job_id(client, name))
+        _print_changed(change(client, _job_id(client, name)), as_json)
+
+
+def _print_changed(job: Job, as_json: bool) -> None:
     if as_json:
         print_json(job)
     else:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from ops.cli.asking import at_terminal
 from ops.cli.show import bars
-from ops.cli.show.funding import print_job, print_occurrences, print_rejected, print_run, print_runs
+from ops.cli.show.funding import approval_lines, print_job, print_occurrences, print_rejected, print_run, print_runs
 from ops.cli.show.text import count, fields_of, print_json
 from ops.server.instance import Unavailable
 
@@ -102,6 +102,8 @@ def print_whole(client: Client, out: Console, job: Job, as_json: bool) -> None:
         print_json({**fields_of(job), "runs": runs})
         return
     print_job(out, job)
+    if job.approval:
+        out.print("\n".join(approval_lines(job, job.approval)), markup=False)
     print_occurrences(out, job.next_runs or [], job.timezone)
     print_runs(out, job, runs)
 

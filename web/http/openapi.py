@@ -25,7 +25,15 @@ from msgspec import UNSET, Meta, Raw, Struct
 from werkzeug.routing import Rule
 
 from core.base.money import MAX_DIGITS
-from core.funding.requests import FundingRequest, FundingRule, Recipient, RetryRequest, RunRequest
+from core.funding.requests import (
+    ApproveRequest,
+    FundingRequest,
+    FundingRule,
+    Recipient,
+    RefuseRequest,
+    RetryRequest,
+    RunRequest,
+)
 from core.journal.retries import MAX_KEY
 from core.keys.requests import KeyRequest, RotateRequest
 from core.ledger.intake import MAX_BULK
@@ -72,6 +80,8 @@ _REQUIRED: dict[type[Struct], set[str]] = {
     Recipient: {"destination"},
     FundingRule: set(),
     RunRequest: set(),
+    ApproveRequest: {"digest"},
+    RefuseRequest: set(),
     KeyRequest: {"name", "owner", "scopes", "expires_at"},
     RotateRequest: set(),
     RetryRequest: set(),
@@ -117,6 +127,8 @@ _EXAMPLES: dict[type[Struct], Json] = {
     },
     RunRequest: {"reference": "once more"},
     LimitsRequest: {"floor": -50000, "frozen": "debits", "reason": "court order 7"},
+    ApproveRequest: {"digest": "5d1c7c9e40b0a4fbb8f2d9c0c4b6f1b8a9e0d7c6b5a493827160fedcba987654"},
+    RefuseRequest: {"reason": "the list is last month's"},
     KeyRequest: {
         "name": "tills",
         "owner": "shop",

@@ -67,6 +67,8 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
     "POST /funding-jobs/<job_id>/pause": (Right.FUNDING_CONTROL,),
     "POST /funding-jobs/<job_id>/resume": (Right.FUNDING_CONTROL,),
     "POST /funding-jobs/<job_id>/cancel": (Right.FUNDING_CONTROL,),
+    "POST /funding-jobs/<job_id>/approve": (Right.FUNDING_APPROVE,),
+    "POST /funding-jobs/<job_id>/refuse": (Right.FUNDING_APPROVE,),
     "POST /funding-jobs/<job_id>/run": (Right.FUNDING_CONTROL,),
     "GET /funding-jobs/<job_id>/runs": (Right.FUNDING_READ,),
     "GET /funding-jobs/<job_id>/runs/<run_id>": (Right.FUNDING_READ,),

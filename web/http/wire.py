@@ -12,7 +12,7 @@ from core.base.decoding import UNKNOWN_FIELD, Decoded, exact
 from core.base.errors import ErrorCode, InvalidRequest
 from core.base.problems import refusal
 from core.base.unreadable import why_no_json
-from core.funding.requests import FundingRequest, RetryRequest, RunRequest
+from core.funding.requests import ApproveRequest, FundingRequest, RefuseRequest, RetryRequest, RunRequest
 from core.keys.requests import KeyRequest, RotateRequest
 from core.ledger.limits import LimitsRequest
 from core.ledger.rules.requests import (
@@ -57,6 +57,8 @@ DECODERS: "dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]" = {
         MetaDataRequest,
         RunRequest,
         LimitsRequest,
+        ApproveRequest,
+        RefuseRequest,
         RotateRequest,
         RetryRequest,
     )

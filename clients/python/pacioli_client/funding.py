@@ -136,6 +136,20 @@ class Funding(Resource[W]):
         return _change(job_id, "cancel")
 
     @call
+    def approve(self, job_id: str, digest: str) -> Plan[Job]:
+        """Approve a job that a key of another owner asked for. ``digest`` is the one of the ``approval`` that you read.
+
+        Raises:
+            Conflict: its own owner asks, it waits for no approval, or it would now post something else.
+        """
+        return ask(Job, Request("POST", _path(job_id, "approve"), {"digest": digest}))
+
+    @call
+    def refuse(self, job_id: str, reason: str | None = None) -> Plan[Job]:
+        """Refuse a job that a key of another owner asked for. It is then cancelled for good."""
+        return ask(Job, Request("POST", _path(job_id, "refuse"), {} if reason is None else {"reason": reason}))
+
+    @call
     def run(self, job_id: str, reference: str | None = None) -> Plan[StartedRun]:
         """Run a job now, beside its schedule."""
         body = {"reference": reference or new_reference()}

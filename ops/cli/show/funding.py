@@ -8,14 +8,14 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from pacioli_client.answers.funding import DryRun, Job, KeptRule, Row, Run
+from pacioli_client.answers.funding import Approval, DryRun, Job, KeptRule, Row, Run
 from pacioli_client.errors import Problem
 from pacioli_client.requests import NewJob
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from core.base.money import to_minor
+from core.base.money import grouped, to_minor
 from ops.cli.show.text import BAD, GOOD, QUIET, count, money, plain, status_text, table, time
 
 SHOWN_TEXT = 30
@@ -298,10 +298,29 @@ def job_line(job: Job) -> str:
         return f"{job.job_id} is cancelled: what is posted stays, and nothing more will be"
     if job.status == "PAUSED":
         return f"{job.job_id} is paused: `pacioli funding resume {job.job_id}` goes on with it"
+    if job.status == "WAITING_APPROVAL":
+        return f"{job.job_id} waits for a key of another owner: `pacioli funding approve {job.job_id}`"
     if job.next_run_at is not None:
         return f"{job.job_id} is active: it runs next at {time(job.next_run_at)} UTC"
     finished = job.status == "FINISHED"
     return f"{job.job_id} is finished: `run` runs it once more" if finished else f"{job.job_id} is active"
+
+
+def approval_lines(job: Job, approval: Approval) -> list[str]:
+    """Say what a job would post, or who has decided on it."""
+    if approval.decided_by:
+        because = f": {approval.reason}" if approval.reason else ""
+        return [f"{approval.status.lower()} by {approval.decided_by} for {approval.digest[:16] or 'nothing'}{because}"]
+    sum_of_it = grouped(approval.precise_amount or 0, job.precision)
+    covered = (
+        "its terms and these rows" if approval.covers_rows else "its terms, for its rule finds other rows each time"
+    )
+    return [
+        f"{job.job_id} was asked for by {approval.asked_by} of {approval.owner}",
+        f"it would pay {sum_of_it} {job.currency} in {count(approval.rows or 0, 'row')} from {job.indicator or job.source}, "
+        f"{schedule_text(job)}",
+        f"the approval covers {covered}: {approval.digest}",
+    ]
 
 
 def schedule_text(job: Job) -> str:

@@ -20,6 +20,7 @@ WITHOUT = {"funding.read_rejects",
     "docs.index", "docs.page", "docs.start", "docs.viewer", "openapi.document", "metrics.read",
     "balances.read_lineage",  # No balance tracks it.
     "funding.retry",  # It answers like funding.run.
+    "funding.approve", "funding.refuse",  # They answer like funding.pause.
     "history.take",  # It needs a broker.
     "api-keys.create", "api-keys.read_all", "api-keys.rotate", "api-keys.revoke",  # This service has no key, so it makes none.
 }  # fmt: skip

@@ -101,6 +101,21 @@ class FileRead(Struct, frozen=True, kw_only=True):
     """What a person should know before money moves, such as hidden rows that are paid too."""
 
 
+class Approval(Struct, frozen=True, kw_only=True):
+    """The approval of a job by a key of another owner."""
+
+    status: str
+    digest: str
+    covers_rows: bool
+    rows: int | None
+    precise_amount: int | None
+    asked_by: str
+    owner: str
+    decided_by: str
+    decided_at: datetime | None
+    reason: str
+
+
 class Job(Struct, frozen=True, kw_only=True):
     """A funding job: its terms and its status."""
 
@@ -142,6 +157,8 @@ class Job(Struct, frozen=True, kw_only=True):
     """How the file was read. Only the answer to the request that sent it has it."""
     next_runs: list[datetime] | UnsetType = UNSET
     pool: PoolForecast | UnsetType | None = UNSET
+    approval: Approval | UnsetType | None = UNSET
+    """Only the answer about one job has it. It is None when the job needs none."""
 
 
 class Row(Struct, frozen=True, kw_only=True):
