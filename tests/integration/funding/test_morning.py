@@ -1,5 +1,6 @@
 """A finance person's morning at a terminal: 5,000 wallets of a spreadsheet, a stop in the middle, and the sums at the end."""
 
+import csv
 import os
 import pty
 import re
@@ -26,7 +27,9 @@ from core.funding.progress import Progress
 from core.verification.verify import verify_all
 from tests.harness.cli import Run, ok, served
 from tests.harness.factories import Ledger
-from tests.harness.funding import give
+from tests.harness.funding import create_ledger, give
+from tests.integration.funding.test_planted_sheet import EUROS, planted
+from tests.integration.funding.test_planted_sheet import POOL as THE_POOL
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 120
@@ -195,3 +198,48 @@ def test_five_thousand_wallets_are_paid_once_each_with_a_stop_in_the_middle(
     status, said = terminal.end()
     assert (status, "next runs" in said) == (0, True)
     assert verify_all(ledger.engine).problems == []
+
+
+def test_a_sheet_full_of_mistakes_is_paid_in_two_parts(ledger: Ledger, start: Start, tmp_path: Path) -> None:
+    give(ledger, Pool=1_000_000)
+    _, (euros,) = create_ledger(ledger, "EUR")
+    sheet = planted("xlsx", {EUROS: euros, THE_POOL: ledger.balance("@Pool").balance_id})
+    path, mend = tmp_path / "planted.xlsx", tmp_path / "mend.csv"
+    path.write_bytes(sheet.data)
+    wrong, cents = len(sheet.rows), sum(sheet.fine.values())
+    pool = ("--source", "@Pool", *POOL[2:])
+
+    # The columns have other names. The fine rows are paid, and the others are written down.
+    terminal = start("fund", str(path), *pool, "--rejects", str(mend))
+    terminal.expect_exact('Is "Wallet ID" the destination and "Purpose" the description? [y/N]: ')
+    terminal.sendline("y")
+    terminal.expect_exact(f"{wrong} rows in")
+    terminal.expect_exact(f"Fine: {len(sheet.fine)} rows.")
+    _confirm(terminal, len(sheet.fine))
+    with Worker(ledger):
+        assert terminal.end()[0] == 1
+    assert ledger.balance("@Pool").balance == 1_000_000 - cents
+
+    # Each is mended, and the file is paid as it is.
+    lines = list(csv.reader(mend.read_text("utf-8-sig").splitlines()))
+    assert [int(line[0]) for line in lines[1:]] == [*sheet.rows]
+    mended = [[line[0], line[1], f"@Mended{line[0]}", "7.50", "mended", "USD"] for line in lines[1:]]
+    with mend.open("w", newline="") as file:
+        csv.writer(file).writerows([lines[0][:6], *mended])
+    terminal = start("fund", str(mend), *pool)
+    terminal.expect_exact("[y/N]: ")
+    terminal.sendline("y")
+    _confirm(terminal, wrong)
+    with Worker(ledger):
+        assert terminal.end()[0] == 0
+    assert {name: ledger.balance(name).balance for name in sheet.fine} == sheet.fine
+    assert all(ledger.balance(f"@Mended{row}").balance == 750 for row in sheet.rows)
+    assert ledger.balance("@Pool").balance == 1_000_000 - cents - 750 * wrong
+    assert verify_all(ledger.engine).problems == []
+
+
+def _confirm(terminal: Terminal, new: int) -> None:
+    terminal.expect_exact(f"Create {new} new balances? [y/N]: ")
+    terminal.sendline("y")
+    terminal.expect_exact("Pay this? [y/N]: ")
+    terminal.sendline("y")
