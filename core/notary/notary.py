@@ -85,6 +85,7 @@ class Notary:
                 or seal_store.audit_head(conn) != last.audit
                 or pledges.head(conn)[0] != (last.pledges or (0,))[0]
                 or self._next is not None
+                or last.next_key is not None  # The new key shows at once that it is there.
             )
             return News(max(0, state.last_seq - last.last_seq), anything)
 

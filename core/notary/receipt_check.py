@@ -63,14 +63,26 @@ def check(receipt: Receipt, keys: Collection[str]) -> Checked:
 
 
 def _believed(receipt: Receipt, keys: Collection[str]) -> set[str]:
-    """Return the known keys, and those that they have handed over to."""
+    """Return the known keys, those that they have handed over to, and those that had handed over to them."""
     believed = {key.lower() for key in keys}
-    for each in receipt.keys:
-        statement = read(_seal(each))
-        is_ours = statement is not None and statement.key in believed and is_signed(_seal(each), statement.key)
-        if is_ours and statement is not None and statement.next_key:
+    signed = {seal.hash: statement for seal, statement in _signed(receipt)}
+    for statement in signed.values():
+        if statement.key in believed and statement.next_key:
             believed.add(statement.next_key)
+    for statement in reversed(signed.values()):
+        before = signed.get(statement.before)  # Whoever signs the next seal vouches for the one before.
+        if statement.key in believed and before is not None and before.next_key == statement.key:
+            believed.add(before.key)
     return believed
+
+
+def _signed(receipt: Receipt) -> Iterator[tuple[Seal, Statement]]:
+    """Yield the seals of the keys that have a valid signature, whosoever's it is."""
+    for each in receipt.keys:
+        seal = _seal(each)
+        statement = read(seal)
+        if statement is not None and is_signed(seal, statement.key):
+            yield seal, statement
 
 
 def _accepted(

@@ -95,7 +95,10 @@ class Receipt(Struct, frozen=True, kw_only=True):
     decided: Decided | None
     """Null for one that is not decided yet, and for a split, whose legs are decided."""
     keys: list[Signed]
-    """The seals by which one key of the notary handed over to the next. They lead from a key that you know to today's."""
+    """The seals by which one key of the notary handed over to the next, and the first ones of the next.
+
+    They lead from one key that you know to all others.
+    """
     note: str | UnsetType = UNSET
     """What is still to come, and when."""
 
@@ -121,8 +124,17 @@ def receipt_of(engine: Engine, transaction_id: str, seq: int) -> Receipt:
             note = _SPLIT
         else:
             note = UNSET if decided is not None else _NOT_DECIDED
-        keys = [Signed(seal.statement, seal.signature) for _, seal in seal_store.hand_overs(conn)]
+        keys = _keys(conn)
     return Receipt(form=FORM, transaction_id=transaction_id, accepted=accepted, decided=decided, keys=keys, note=note)
+
+
+def _keys(conn: Connection) -> list[Signed]:
+    """Return the seals by which each key handed over, and the first one of the next key, which covers it."""
+    found = []
+    for number, seal in seal_store.hand_overs(conn):
+        after = seal_store.find(conn, number + 1)
+        found += [Signed(each.statement, each.signature) for each in (seal, after) if each is not None]
+    return list(dict.fromkeys(found))
 
 
 def _accepted(conn: Connection, row: LogRow) -> Accepted:

@@ -149,7 +149,9 @@ def known_of(data: Path, against: Path | None) -> Known:
     path = against or seals_path
     try:
         if not keys and is_here and key_path.exists():
-            keys = frozenset([keypair(notary_key(key_path.read_text().strip())).public])
+            earlier = key_path.with_name(f"{key_path.name}.earlier")
+            known_before = earlier.read_text().split() if earlier.exists() else []
+            keys = frozenset([keypair(notary_key(key_path.read_text().strip())).public, *known_before])
         if against is None and not (is_here and seals_path.exists()):
             return Known(keys=keys)
         with path.open(errors="replace") as file:

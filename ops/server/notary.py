@@ -31,6 +31,11 @@ EVERY_S = 10.0
 LOOK_EVERY_S = 1.0
 
 
+def earlier_keys_of(path: Path) -> Path:
+    """Return the file beside a key that has the public keys of those before it."""
+    return path.with_name(f"{path.name}.earlier")
+
+
 class KeyFile:
     """The file with the notary's key, and the one beside it with the next key, which `pacioli notary rotate` makes."""
 
@@ -48,8 +53,10 @@ class KeyFile:
         return keypair(notary_key(self.next_path.read_text().strip()))
 
     def take_over(self) -> None:
-        """Put the next key in the place of the key that has handed over to it."""
+        """Put the next key in the place of the key that has handed over to it, whose public key is kept."""
         assert self.path is not None and self.next_path is not None
+        with earlier_keys_of(self.path).open("a") as file:
+            file.write(keypair(notary_key(self.path.read_text().strip())).public + "\n")
         self.next_path.replace(self.path)
 
 

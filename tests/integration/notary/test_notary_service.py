@@ -115,8 +115,8 @@ def test_a_key_is_replaced_while_it_runs(ledger: Ledger, file: SealFile, tmp_pat
     one.step()
     (tmp_path / "notary.key.next").write_text((b"\1" * 32).hex() + "\n")
     one.step()
-    ledger.post()
     one.step()
+    assert (tmp_path / "notary.key.earlier").read_text().split() == [OURS.public]
     assert path.read_text().strip() == (b"\1" * 32).hex()
     statements = [statement for seal in seals(ledger) if (statement := read(seal))]
     assert [each.key for each in statements] == [OURS.public, OURS.public, NEXT.public]

@@ -139,7 +139,7 @@ def test_rows_and_seals_that_do_not_belong_together_prove_nothing(ledger: Ledger
 
 def test_only_a_known_key_or_its_successor_is_believed(ledger: Ledger) -> None:
     notary = Notary(ledger.engine, OURS)
-    ledger.post()
+    first = ledger.post()
     notary.hand_over(NEXT)
     notary.seal()
     posted = ledger.post()
@@ -151,6 +151,11 @@ def test_only_a_known_key_or_its_successor_is_believed(ledger: Ledger) -> None:
     assert not check(made, [OTHER.public]).ok
     assert not check(made, []).ok
     assert not check(msgspec.structs.replace(made, keys=[]), [OURS.public]).ok
+    old = receipt(ledger, first.transaction_id)
+    assert check(old, [OURS.public]).ok
+    assert check(old, [NEXT.public]).ok
+    assert not check(old, [OTHER.public]).ok
+    assert not check(msgspec.structs.replace(old, keys=old.keys[:1]), [NEXT.public]).ok
 
 
 def test_a_receipt_of_what_was_altered_since_is_not_right(ledger: Ledger) -> None:
