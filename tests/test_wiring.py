@@ -408,7 +408,14 @@ WRITES: dict[str, Action | str] = {
     "DELETE /transactions/<transaction_id>": Action.TRANSACTION_CANCELLED,
     "POST /transactions/recover": Action.QUEUES_RECOVERED,
     "POST /balances": Action.BALANCE_CREATED,
-    "PUT /balances/<balance_id>/identity": READS,  # There are no identities in this version.
+    "PUT /balances/<balance_id>/identity": Action.BALANCE_LINKED,
+    "POST /identities": Action.IDENTITY_CREATED,
+    "PUT /identities/<identity_id>": Action.IDENTITY_UPDATED,
+    "DELETE /identities/<identity_id>": Action.IDENTITY_DELETED,
+    "POST /identities/<identity_id>/erase": Action.IDENTITY_ERASED,
+    "POST /identities/<identity_id>/tokenize": Action.IDENTITY_TOKENIZED,
+    "POST /identities/<identity_id>/tokenize/<field>": Action.IDENTITY_TOKENIZED,
+    "POST /identities/<identity_id>/detokenize": Action.IDENTITY_READ_IN_CLEAR,
     "PUT /balances/<balance_id>/limits": Action.BALANCE_LIMITED,
     "POST /balances-snapshots": SNAPSHOTS,
     "POST /ledgers": Action.LEDGER_CREATED,
@@ -431,7 +438,13 @@ WRITES: dict[str, Action | str] = {
 }
 
 NO_KEY = {
-    "PUT /balances/<balance_id>/identity": "there is nothing to link yet",
+    "PUT /balances/<balance_id>/identity": "twice is once",
+    "POST /identities": "the answer has personal data, which must not be stored twice; identity_id makes it safe",
+    "PUT /identities/<identity_id>": "twice is once",
+    "POST /identities/<identity_id>/erase": "twice is once",
+    "POST /identities/<identity_id>/tokenize": "twice is refused",
+    "POST /identities/<identity_id>/tokenize/<field>": "twice is refused",
+    "POST /identities/<identity_id>/detokenize": "it changes nothing",
     "PUT /balances/<balance_id>/limits": "twice is once",
     "POST /balances-snapshots": "twice is once",
     "POST /transactions/recover": "twice is once",

@@ -29,6 +29,7 @@ from web import (
     health,
     history,
     holds,
+    identities,
     ledgers,
     metadata,
     metrics,
@@ -79,7 +80,7 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     app.extensions["pacioli"] = ledger
     for module in (
         transactions, holds, refunds, funding, balances, history, books, ledgers, metadata, parts, queues, health, metrics,
-        verification, receipts, audit, api_keys,
+        verification, receipts, audit, api_keys, identities,
         openapi, docs,
     ):  # fmt: skip
         app.register_blueprint(module.blueprint)

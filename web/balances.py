@@ -1,17 +1,25 @@
 """``/balances``: create, read, statement."""
 
-from flask import Blueprint, Response
+from typing import Any
+
+from flask import Blueprint, Response, request
+from msgspec import UNSET, UnsetType
+from msgspec.structs import asdict, replace
 from sqlalchemy import Connection
 
 from core.base.db import begin, reading
-from core.base.errors import ErrorCode, InvalidRequest, NotFound
+from core.base.errors import ErrorCode, InvalidRequest
 from core.funding import job_store
 from core.funding.answers import FundedBalance
 from core.funding.presenter import funded
-from core.ledger import balances, history, limits
+from core.identities import identities
+from core.identities.answers import Done, Identity, identity_of
+from core.identities.requests import IdentityLinkRequest
+from core.ledger import balances, history, ledgers, limits
 from core.ledger.balances import Balance, BalancePage, Entry, balance_of, entry_of
+from core.ledger.ledgers import Ledger
 from core.ledger.limits import BalanceLimits, LimitsRequest
-from core.ledger.rules.requests import BalanceRequest, IdentityLinkRequest
+from core.ledger.rules.requests import BalanceRequest
 from core.ledger.store import balances as balance_store
 from core.ledger.store.balance_list import BALANCES, find_balances
 from core.ledger.store.balances import BalanceRow
@@ -25,11 +33,16 @@ blueprint = Blueprint("balances", __name__)
 
 _EXAMPLE = "bln_01928ee1-7e5a-7000-8000-000000000000"
 _INCLUDE = parameters.one_of(
-    "include",
-    ("ledger", "identity"),
-    "An option of Blnk's clients, without effect. Each balance has the ids of both.",
-    repeats=True,
+    "include", ("ledger", "identity"), "What to add to the answer: the ledger, the identity, or both.", repeats=True
 )
+
+
+class WholeBalance(FundedBalance, frozen=True, kw_only=True):
+    """A balance with what ``include`` asked for."""
+
+    ledger: Ledger | UnsetType = UNSET
+    identity: Identity | UnsetType | None = UNSET
+    """The identity that it belongs to, or null."""
 
 
 @blueprint.post("/balances")
@@ -42,11 +55,16 @@ def create() -> Response:
     """
     asked = wire.body(BalanceRequest)
     with begin(service().engine) as conn:
-        return retries.keep_in(conn, wire.answer(balances.create(conn, asked), 201))
+        owner = identities.named(conn, asked.identity_id) if asked.identity_id else None
+        created = balances.create(conn, asked)
+        if owner is not None:
+            identities.link(conn, created.balance_id, owner.identity_id)
+            created = replace(created, identity_id=owner.identity_id)
+        return retries.keep_in(conn, wire.answer(created, 201))
 
 
 @blueprint.get("/balances/<balance_id>")
-@operation({200: FundedBalance}, 404)
+@operation({200: WholeBalance}, 404)
 @parameters.takes(parameters.WITH_QUEUED, parameters.FROM_SOURCE, _INCLUDE)
 def read(balance_id: str) -> Response:
     """Read a balance.
@@ -60,7 +78,12 @@ def read(balance_id: str) -> Response:
             row = history.recomputed(conn, row)
         jobs = job_store.active_jobs_of(conn, row.key, 1)
         limited = limits.of_balance(conn, row.key)
-    return wire.answer(funded(service().engine, balance_of(row, queued, limited), jobs))
+        included = _included(conn, row)
+    answer = funded(service().engine, balance_of(row, queued, limited), jobs)
+    if not included:
+        return wire.answer(answer)
+    values: dict[str, Any] = {**asdict(answer), **included}
+    return wire.answer(WholeBalance(**values))
 
 
 @blueprint.get("/balances/indicator/<path:indicator>/currency/<currency>")
@@ -103,18 +126,18 @@ def read_filtered() -> Response:
 
 
 @blueprint.put("/balances/<balance_id>/identity")
-@operation({}, 404, body=IdentityLinkRequest)
+@operation({200: Done}, 404, body=IdentityLinkRequest)
 def link_identity(balance_id: str) -> Response:
     """Link a balance to an identity.
 
-    This version has no identities, so none is found.
+    The balance belongs to the identity from then on. null takes it from the one that has it.
     """
     asked = wire.body(IdentityLinkRequest)
-    if not asked.identity_id:
+    if asked.identity_id is UNSET or asked.identity_id == "":
         raise InvalidRequest([("identity_id", "cannot be blank")], ErrorCode.GEN_MALFORMED_REQUEST)
-    with reading(service().engine) as conn:
-        balances.found(conn, balance_id)
-    raise NotFound(ErrorCode.IDT_NOT_FOUND, f"Identity with ID '{asked.identity_id}' not found")
+    with begin(service().engine) as conn:
+        identities.link(conn, balance_id, asked.identity_id)
+    return wire.answer(Done("Balance identity updated successfully"))
 
 
 @blueprint.put("/balances/<balance_id>/limits")
@@ -175,6 +198,17 @@ def read_entries(balance_id: str) -> Response:
         row = balances.found(conn, balance_id)
         entries = balance_store.entries(conn, row.key, limit=limit, after=after, between=(since, until))
     return lists.listed(entries, limit, entry_of, lambda entry: entry.version, Entry)
+
+
+def _included(conn: Connection, row: BalanceRow) -> dict[str, Ledger | Identity | None]:
+    """Read what ``include`` asks for, by the name of its field."""
+    wanted = set(request.args.getlist("include"))
+    found: dict[str, Ledger | Identity | None] = {}
+    if "ledger" in wanted:
+        found["ledger"] = ledgers.read(conn, row.ledger_id)
+    if "identity" in wanted:
+        found["identity"] = identity_of(identities.found(conn, row.identity_id)) if row.identity_id else None
+    return found
 
 
 def _queued(conn: Connection, row: BalanceRow) -> tuple[int, int] | None:

@@ -1,11 +1,14 @@
-"""``POST /<id>/metadata``: add to the metadata of a ledger, balance, transaction or batch."""
+"""``POST /<id>/metadata``: add to the metadata of a ledger, balance, identity, transaction or batch."""
 
 import msgspec
 from flask import Blueprint, Response
 
+from core.base.actors import Right, current
 from core.base.db import begin
 from core.base.errors import ErrorCode, InvalidRequest
 from core.base.metadata import meta_data_problems, meta_data_text
+from core.identities import identities
+from core.identities.store import PREFIX
 from core.ledger.answers import Added
 from core.ledger.metadata import add_metadata
 from core.ledger.rules.requests import MetaDataRequest
@@ -21,9 +24,9 @@ blueprint = Blueprint("metadata", __name__)
 def add(entity_id: str) -> Response:
     """Add metadata.
 
-    Members are added to the metadata of a ledger, balance, transaction or batch, or replaced in it. Metadata of a batch is also
-    added to its transactions. Metadata of a transaction is also added to its legs, settlements and refunds. The hash of a
-    transaction does not cover it.
+    Members are added to the metadata of a ledger, balance, identity, transaction or batch, or replaced in it. Metadata of a
+    batch is also added to its transactions. Metadata of a transaction is also added to its legs, settlements and refunds. The
+    hash of a transaction does not cover it.
     """
     given = bytes(wire.body(MetaDataRequest).meta_data)
     if problems := meta_data_problems(given) if given else []:
@@ -32,5 +35,11 @@ def add(entity_id: str) -> Response:
     if text is None:
         raise InvalidRequest([("meta_data", "is required, an object")], ErrorCode.GEN_MALFORMED_REQUEST)
     with begin(service().engine) as conn:
-        merged = msgspec.Raw(add_metadata(conn, entity_id, text).encode())
-    return wire.answer(Added(meta_data=merged, metadata=merged))
+        if entity_id.startswith(PREFIX):
+            if not current().may(Right.METADATA_WRITE):
+                current().require(Right.IDENTITIES_WRITE)
+            merged = identities.add_metadata(conn, entity_id, text)
+        else:
+            merged = add_metadata(conn, entity_id, text)
+    added = msgspec.Raw(merged.encode())
+    return wire.answer(Added(meta_data=added, metadata=added))

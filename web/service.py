@@ -22,6 +22,7 @@ from core.base.settings import Settings, SettingsError, open_files, read
 from core.doors import clients
 from core.doors.identity import Identity
 from core.doors.notes import Notes
+from core.identities.tokens import Keyring, keyring_of
 from core.keys.manage import Mint
 from core.keys.ring import KeyRing
 from core.keys.secret import pepper_from
@@ -70,6 +71,8 @@ class Service:
     allowed_hosts: frozenset[str]
     trusted_proxies: tuple[Network, ...]
     rate: Rate | None
+    keyring: Keyring | None
+    """The keys of tokens of identities. None when nothing is tokenized."""
     mint: Mint | None
     """What keys are made with. None in a service without a key."""
     ring: KeyRing | None
@@ -127,6 +130,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
     prober = probe.prober(Own(engine, committer, doorbell))
     prober.start()
     mint = _mint(settings)
+    keyring = keyring_of(settings.tokenization_secret.reveal()) if settings.tokenization_secret else None
     return Service(
         engine,
         redis,
@@ -144,6 +148,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
         settings.allowed_hosts or frozenset(),
         settings.trusted_proxies or (),
         settings.rate,
+        keyring,
         mint,
         KeyRing(engine, mint.pepper) if mint is not None else None,
         LedgerCollector(engine),

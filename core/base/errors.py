@@ -81,6 +81,11 @@ class ErrorCode(StrEnum):
     LGR_NOT_FOUND = "LGR_NOT_FOUND"
     """There is no ledger of that ID."""
     IDT_NOT_FOUND = "IDT_NOT_FOUND"
+    IDT_VALIDATION_ERROR = "IDT_VALIDATION_ERROR"
+    IDT_FIELD_NOT_TOKENIZABLE = "IDT_FIELD_NOT_TOKENIZABLE"
+    IDT_FIELD_ALREADY_TOKENIZED = "IDT_FIELD_ALREADY_TOKENIZED"
+    IDT_FIELD_NOT_TOKENIZED = "IDT_FIELD_NOT_TOKENIZED"
+    IDT_TOKENIZATION_DISABLED = "IDT_TOKENIZATION_DISABLED"
     """There is no identity of that ID."""
     BAL_NOT_FOUND = "BAL_NOT_FOUND"
     """There is no balance of that ID or name."""
@@ -189,6 +194,10 @@ class Forbidden(LedgerError):
 
 class BeyondKey(LedgerError):
     """The key may do such things, and not this one: it is another owner's, or more than the key itself."""
+
+
+class Disabled(LedgerError):
+    """The service is not configured for what the request asks."""
 
 
 class TooSlow(LedgerError):

@@ -202,6 +202,15 @@ def api_key(text: str) -> str:
     raise ValueError(f"{fault}: make another with `openssl rand -hex 32`")
 
 
+def secrets(text: str) -> str:
+    """Check secrets with commas between them. The error repeats none.
+
+    Raises:
+        ValueError: one of them can be guessed.
+    """
+    return ",".join(api_key(each.strip()) for each in text.split(","))
+
+
 def _is_guessable(text: str) -> bool:
     """Tell whether a text is made of repeated, well-known or successive characters."""
     doubled = (text + text).find(text, 1)

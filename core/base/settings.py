@@ -302,6 +302,17 @@ class Settings(Struct, frozen=True, kw_only=True):
             parse=setting_values.web_address,
         ),
     ]
+    tokenization_secret: Annotated[
+        Secret[str] | None,
+        Variable(
+            name="PACIOLI_TOKENIZATION_SECRET",
+            meaning="The secrets under which fields of identities are tokenized, the newest first, with commas between them. "
+            "After a new one is put first, `pacioli identities rotate` seals everything under it. `pacioli up` makes one, "
+            "`tokenization.key` in the data folder. Without it nothing is tokenized. Keep a copy elsewhere.",
+            parse=setting_values.secrets,
+            is_secret=True,
+        ),
+    ]
     precision_check: Annotated[
         bool,
         Variable(

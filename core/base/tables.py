@@ -76,6 +76,41 @@ Index("ledgers_created_at_idx", ledgers.c.created_at, ledgers.c.id)
 
 BALANCE_INDICATOR_KEY = "balances_indicator_currency_key"
 
+identities = Table(
+    "identities",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("identity_id", Uuid, nullable=False),
+    *(
+        Column(name, Text, nullable=False, server_default="")
+        for name in (
+            "identity_type",
+            "organization_name",
+            "category",
+            "first_name",
+            "last_name",
+            "other_names",
+            "gender",
+            "email_address",
+            "phone_number",
+            "nationality",
+            "street",
+            "country",
+            "state",
+            "post_code",
+            "city",
+        )
+    ),
+    Column("dob", Timestamp),
+    Column("meta_data", JSONB),
+    Column("tokenized", ARRAY(Text), nullable=False, server_default="{}", comment="the columns that have a token"),
+    Column("data_key", LargeBinary, comment="the key of the tokens, sealed; it is thrown away by an erasure"),
+    Column("erased_at", Timestamp),
+    Column("created_at", Timestamp, nullable=False, server_default=func.clock_timestamp()),
+    UniqueConstraint("identity_id", name="identities_identity_id_key"),
+)
+Index("identities_created_at_idx", identities.c.created_at, identities.c.id)
+
 balances = Table(
     "balances",
     metadata,
@@ -93,6 +128,7 @@ balances = Table(
     Column("last_credit_seq", BigInteger, nullable=False, server_default="0", comment="highest seq that credited it"),
     Column("meta_data", JSONB),
     Column("created_at", Timestamp, nullable=False, server_default=func.clock_timestamp()),
+    Column("identity", BigInteger, ForeignKey("identities.id", name="balances_identity_fkey"), comment="its owner"),
     UniqueConstraint("balance_id", name="balances_balance_id_key"),
     UniqueConstraint("indicator", "currency", name=BALANCE_INDICATOR_KEY),
     CheckConstraint("balance = credit_balance - debit_balance", name="balances_adds_up"),
@@ -103,6 +139,7 @@ balances = Table(
     postgresql_with={"fillfactor": "70"},
 )
 Index("balances_ledger_idx", balances.c.ledger)
+Index("balances_identity_idx", balances.c.identity, postgresql_where=text("identity IS NOT NULL"))
 Index("balances_created_at_idx", balances.c.created_at, balances.c.id)
 
 balance_limits = Table(

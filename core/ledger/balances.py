@@ -51,6 +51,7 @@ class Balance(Struct, frozen=True, kw_only=True):
     """The amount that may be spent: balance - inflight_debit_balance, less queued debits with with_queued."""
     ledger_id: str
     identity_id: str = ""
+    """The ID of the identity that it belongs to, or an empty text."""
     balance_id: str
     indicator: str
     """The @Name of an internal balance. It is empty for others."""
@@ -163,6 +164,7 @@ def balance_of(row: BalanceRow, queued: tuple[int, int] | None = None, limits: L
         inflight_debit_balance=row.inflight_debit_balance,
         available_balance=row.available - debits,
         ledger_id=row.ledger_id,
+        identity_id=row.identity_id or "",
         balance_id=row.balance_id,
         indicator=row.indicator or "",
         currency=row.currency,
@@ -205,8 +207,6 @@ def _problems_of(asked: BalanceRequest, indicator: str | None) -> Problems:
         problems += new_indicator_problems("indicator", indicator)
         if asked.ledger_id != GENERAL_LEDGER:
             problems.append(("indicator", f"an internal balance is in the ledger {GENERAL_LEDGER}"))
-    if asked.identity_id:
-        problems.append(("identity_id", "identities are not available in this version; leave it out"))
     if asked.track_fund_lineage:
         problems.append(("track_fund_lineage", "is not available in this version; leave it out"))
     if (asked.allocation_strategy or "").strip().upper() not in ("", "FIFO"):

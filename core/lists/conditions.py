@@ -112,7 +112,9 @@ def _bounds(asked: Filter, relation: Relation) -> list[ColumnElement[Any]]:
 def _uuid_condition(asked: Filter, column: ColumnElement[Any]) -> Condition:
     """Compare the UUIDs of IDs."""
     given = bound(asked.values[0], ARRAY(Uuid()))
-    return not_(column == any_(given)) if asked.operator == "ne" else column == any_(given)
+    if asked.operator == "ne":  # A row without an ID is not unequal to one, as in SQL.
+        return and_(column.is_not(None), not_(column == any_(given)))
+    return column == any_(given)
 
 
 # Metadata

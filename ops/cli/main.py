@@ -46,6 +46,7 @@ COMMANDS = {
     "keys": "ops.cli.keys",
     "snapshot": "ops.cli.upkeep",
     "migrate": "ops.cli.upkeep",
+    "identities": "ops.cli.identities",
     "identity": "ops.cli.identity",
     "doctor": "ops.cli.doctor",
     "settings": "ops.cli.settings",

@@ -25,6 +25,10 @@ PEPPER_FILE = "pepper.key"
 """This file in the data folder has the pepper of API keys, unless PACIOLI_PEPPER has it."""
 
 
+TOKENIZATION_FILE = "tokenization.key"
+"""This file in the data folder has the secret of tokens, unless PACIOLI_TOKENIZATION_SECRET has it."""
+
+
 def new_chain_key() -> str:
     return secrets.token_hex(32)
 

@@ -51,19 +51,23 @@ def service_parts(options: Options, env: Mapping[str, str], log: Log) -> list[Ch
     notary = Child("notary", notary_command(), env=env_of_notary(options, env), log=log)
     env = secret_files.without(env, NOTARY_KEY)
     of_others = secret_files.without(env, role_urls.NOTARY)  # Workers add checkpoints.
-    beat = Beat("beat", beat_command(), env=of_others, log=log)
-    worker = Worker("worker", worker_command(options.workers), env=env, log=log)
+    beat = Beat("beat", beat_command(), env=secret_files.without(of_others, TOKENIZATION), log=log)
+    worker = Worker("worker", worker_command(options.workers), env=secret_files.without(env, TOKENIZATION), log=log)
     return [Web(options, env=of_others, log=log), beat, worker, notary]
 
 
 NOTARY_KEY = "PACIOLI_NOTARY_KEY"
+TOKENIZATION = "PACIOLI_TOKENIZATION_SECRET"
+"""Only web processes read what is tokenized."""
 
 
 def env_of_notary(options: Options, env: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of the notary, which alone has its key. A key in a file stays there, so it can be replaced."""
     name = f"{NOTARY_KEY}_FILE"
     file = os.environ.get(name) or env.get(name) or str(options.data / NOTARY_KEY_FILE)
-    left = secret_files.without(env, NOTARY_KEY, "PACIOLI_SECRET_KEY", "PACIOLI_PEPPER", "PACIOLI_CHAIN_KEY")
+    left = secret_files.without(
+        env, NOTARY_KEY, "PACIOLI_SECRET_KEY", "PACIOLI_PEPPER", "PACIOLI_CHAIN_KEY", TOKENIZATION
+    )
     return {"PACIOLI_NOTARY_FILE": str(options.data / SEALS_FILE), **left, name: file}
 
 

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from core.base.lines import Lines
 from core.base.logs import is_terminal
 from core.base.secrets import remember
-from core.base.setting_values import api_key, chain_key, notary_key
+from core.base.setting_values import api_key, chain_key, notary_key, secrets
 from core.base.settings import Settings, SettingsError, open_files, read, without_files, without_password
 from core.doors import certificates
 from core.doors.certificates import Certificate
@@ -35,6 +35,7 @@ from ops.server.keys import (
     CHAIN_KEY_FILE,
     NOTARY_KEY_FILE,
     PEPPER_FILE,
+    TOKENIZATION_FILE,
     kept,
     kept_api_key,
     new_chain_key,
@@ -192,6 +193,9 @@ def _supervise(supervisor: Supervisor, options: Options, parts: Parts, migrate: 
             options.data / CHAIN_KEY_FILE, "PACIOLI_CHAIN_KEY", env, new_chain_key, chain_key
         )
         env["PACIOLI_PEPPER"] = _kept_key(options.data / PEPPER_FILE, "PACIOLI_PEPPER", env, new_chain_key, api_key)
+        env["PACIOLI_TOKENIZATION_SECRET"] = _kept_key(
+            options.data / TOKENIZATION_FILE, "PACIOLI_TOKENIZATION_SECRET", env, new_chain_key, secrets
+        )
         if not env.get("PACIOLI_NOTARY_PUBLIC_KEY"):
             env["PACIOLI_NOTARY_PUBLIC_KEY"] = _public_key(options.data, env)
         env["PROMETHEUS_MULTIPROC_DIR"] = _empty_folder(options.data / "metrics")

@@ -34,6 +34,7 @@ from core.funding.requests import (
     RetryRequest,
     RunRequest,
 )
+from core.identities.requests import FieldsRequest, IdentityLinkRequest, IdentityRequest
 from core.journal.retries import MAX_KEY
 from core.keys.requests import KeyRequest, RotateRequest
 from core.ledger.intake import MAX_BULK
@@ -44,7 +45,6 @@ from core.ledger.rules.requests import (
     BulkRequest,
     BulkVoidRequest,
     CurrencyRequest,
-    IdentityLinkRequest,
     LedgerRequest,
     MetaDataRequest,
     RefundRequest,
@@ -70,6 +70,8 @@ _REQUIRED: dict[type[Struct], set[str]] = {
     BulkVoidRequest: {"transaction_ids"},
     RefundRequest: set(),
     IdentityLinkRequest: {"identity_id"},
+    IdentityRequest: set(),
+    FieldsRequest: {"fields"},
     LedgerRequest: {"name"},
     BalanceRequest: {"ledger_id", "currency"},
     CurrencyRequest: {"precision"},
@@ -109,6 +111,8 @@ _EXAMPLES: dict[type[Struct], Json] = {
     BulkVoidRequest: {"transaction_ids": ["txn_0190..."]},
     RefundRequest: {"precise_amount": 5000, "description": "Half of it back"},
     IdentityLinkRequest: {"identity_id": "idt_0190..."},
+    IdentityRequest: {"identity_type": "individual", "first_name": "Ada", "email_address": "ada@example.com"},
+    FieldsRequest: {"fields": ["FirstName", "EmailAddress"]},
     LedgerRequest: {"name": "Customers", "meta_data": {"region": "EU"}},
     BalanceRequest: {"ledger_id": "general_ledger_id", "currency": "USD"},
     CurrencyRequest: {"precision": 100},

@@ -13,6 +13,7 @@ from core.base.errors import ErrorCode, InvalidRequest
 from core.base.problems import refusal
 from core.base.unreadable import why_no_json
 from core.funding.requests import ApproveRequest, FundingRequest, RefuseRequest, RetryRequest, RunRequest
+from core.identities.requests import FieldsRequest, IdentityLinkRequest, IdentityRequest
 from core.keys.requests import KeyRequest, RotateRequest
 from core.ledger.limits import LimitsRequest
 from core.ledger.rules.requests import (
@@ -21,7 +22,6 @@ from core.ledger.rules.requests import (
     BulkRequest,
     BulkVoidRequest,
     CurrencyRequest,
-    IdentityLinkRequest,
     LedgerRequest,
     MetaDataRequest,
     RefundRequest,
@@ -54,6 +54,8 @@ DECODERS: "dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]" = {
         BalanceRequest,
         CurrencyRequest,
         IdentityLinkRequest,
+        IdentityRequest,
+        FieldsRequest,
         MetaDataRequest,
         RunRequest,
         LimitsRequest,

@@ -227,17 +227,12 @@ class BalanceRequest(Struct, forbid_unknown_fields=True):
     )
     meta_data: Raw = NO_META_DATA
 
+    identity_id: Annotated[str, Meta(description="The identity that the balance belongs to.")] | None = None
+
     # Blnk's clients send these without effect.
-    identity_id: str | None = None
     allocation_strategy: str | None = None
     track_fund_lineage: bool | None = None
     precision: Any = None
-
-
-class IdentityLinkRequest(Struct, forbid_unknown_fields=True):
-    """The body of ``PUT /balances/<id>/identity``."""
-
-    identity_id: str | None = None
 
 
 class MetaDataRequest(Struct, forbid_unknown_fields=True):

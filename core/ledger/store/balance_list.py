@@ -11,11 +11,10 @@ from sqlalchemy import (
     cast,
     func,
     literal_column,
-    null,
     type_coerce,
 )
 
-from core.base.tables import balances, ledgers
+from core.base.tables import balances, identities, ledgers
 from core.ledger.store import balances as balance_store
 from core.ledger.store.balances import BALANCE_PREFIX, BalanceRow
 from core.lists import query
@@ -39,9 +38,12 @@ BALANCES = resource(
     Field(
         "identity_id",
         Type.TEXT,
-        "The identity that it is linked to.",
-        lambda _: cast(null(), Text()),
-        sort_key=lambda table, _: cast(literal_column("''"), Text()),
+        "The identity that it belongs to.",
+        lambda _: literal_column("'idt_'", Text()) + cast(identities.c.identity_id, Text()),
+        sort_key=lambda _, __: func.coalesce(cast(identities.c.identity_id, Text()), literal_column("''")),
+        indexed=True,
+        prefix="idt_",
+        key=lambda _: identities.c.identity_id,
     ),
     Field(
         "indicator",
@@ -61,7 +63,10 @@ BALANCES = resource(
     Field("meta_data", Type.OBJECT, "All of the metadata; meta_data.<key> is one member of it."),
     id="balance_id",
 )
-BALANCE_ROWS = relation(balances, balances.c.id, source=balances.join(ledgers, ledgers.c.id == balances.c.ledger))
+_SOURCE = balances.join(ledgers, ledgers.c.id == balances.c.ledger).outerjoin(
+    identities, identities.c.id == balances.c.identity
+)
+BALANCE_ROWS = relation(balances, balances.c.id, source=_SOURCE)
 
 
 def find_balances(conn: Connection, listing: Listing) -> tuple[list[BalanceRow], int | None]:

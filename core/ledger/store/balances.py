@@ -34,6 +34,7 @@ class BalanceRow(NamedTuple):
     meta_data: str | None
     """JSON text of an object."""
     created_at: datetime
+    identity_id: str | None = None
 
     @property
     def available(self) -> int:
@@ -121,9 +122,11 @@ _SELECT = """
         inflight_debit_balance,
         version,
         balances.meta_data,
-        balances.created_at
+        balances.created_at,
+        'idt_' || identities.identity_id
     FROM balances
     JOIN ledgers ON ledgers.id = balances.ledger
+    LEFT JOIN identities ON identities.id = balances.identity
 """
 
 _FIND = text(

@@ -9,6 +9,7 @@ from flask import Flask, Response, request
 from flask.testing import FlaskClient
 
 from core.funding import runs
+from core.identities.tokens import keyring_of
 from tests.harness.api import Api
 from tests.harness.factories import Ledger
 from tests.harness.pages import ROOT
@@ -92,6 +93,22 @@ def play(api: Api, ledger: Ledger) -> None:
     call("GET", f"/ledgers/{home}")
     call("PUT", f"/ledgers/{home}", {"name": "Customers"})
     balance = call("POST", "/balances", {"ledger_id": home, "currency": "USD"})["balance_id"]
+    api.app.extensions["pacioli"].keyring = keyring_of("a secret of the example 123456789")
+    person = {"identity_type": "individual", "first_name": "Ada", "email_address": "ada@example.com"}
+    identity = call("POST", "/identities", person)["identity_id"]
+    call("GET", f"/identities/{identity}")
+    call("GET", "/identities?limit=1")
+    call("POST", "/identities/filter", {"filters": [], "limit": 1})
+    call("PUT", f"/identities/{identity}", {"city": "London"})
+    call("PUT", f"/balances/{balance}/identity", {"identity_id": identity})
+    call("POST", f"/identities/{identity}/tokenize/FirstName")
+    call("POST", f"/identities/{identity}/tokenize", {"fields": ["EmailAddress"]})
+    call("GET", f"/identities/{identity}/tokenized-fields")
+    call("GET", f"/identities/{identity}/detokenize/FirstName")
+    call("POST", f"/identities/{identity}/detokenize", {"fields": ["EmailAddress"]})
+    call("POST", f"/identities/{identity}/erase")
+    call("PUT", f"/balances/{balance}/identity", {"identity_id": None})
+    call("DELETE", f"/identities/{identity}")
     paid = post("order-1", destination=balance)["transaction_id"]
     call("GET", f"/transactions/{paid}")
     call("GET", "/transactions/reference/order-1")

@@ -183,7 +183,13 @@ def test_a_list_that_takes_too_long_is_cut_short(app: Flask, monkeypatch: pytest
         body = ok(client.get("/balances"), 400)
     assert body["error_detail"]["code"] == "GEN_BAD_REQUEST"
     assert "narrow the filter" in body["error"]
-    assert body["error_detail"]["details"]["indexed"] == ["balance_id", "ledger_id", "indicator", "created_at"]
+    assert body["error_detail"]["details"]["indexed"] == [
+        "balance_id",
+        "ledger_id",
+        "identity_id",
+        "indicator",
+        "created_at",
+    ]
     assert client.get("/balances").status_code == 200
 
 

@@ -1,0 +1,60 @@
+"""Names the fields of an identity, and those of them that can be tokenized."""
+
+from core.base.errors import ErrorCode, InvalidRequest
+
+TEXTS = (
+    "identity_type",
+    "organization_name",
+    "category",
+    "first_name",
+    "last_name",
+    "other_names",
+    "gender",
+    "email_address",
+    "phone_number",
+    "nationality",
+    "street",
+    "country",
+    "state",
+    "post_code",
+    "city",
+)
+"""The fields that are texts, in the order of the answer. A blank text stands for none."""
+
+PERSONAL = (*TEXTS, "dob", "meta_data")
+"""Everything about a person. An erasure blanks it."""
+
+TOKENIZABLE = {
+    "FirstName": "first_name",
+    "LastName": "last_name",
+    "OtherNames": "other_names",
+    "EmailAddress": "email_address",
+    "PhoneNumber": "phone_number",
+    "Street": "street",
+    "PostCode": "post_code",
+}
+"""The fields that can be tokenized, by the names that Blnk gives them."""
+
+BLNK_NAMES = {field: name for name, field in TOKENIZABLE.items()}
+
+_SPELLINGS = {
+    spelling: field for name, field in TOKENIZABLE.items() for spelling in (name, name[0].lower() + name[1:], field)
+}
+
+
+def tokenizable(name: str) -> str:
+    """Find the field that is meant by ``FirstName``, ``firstName`` or ``first_name``.
+
+    Raises:
+        InvalidRequest: it cannot be tokenized (IDT_FIELD_NOT_TOKENIZABLE).
+    """
+    field = _SPELLINGS.get(name)
+    if field is None:
+        known = ", ".join(TOKENIZABLE)
+        shown = name[:64]
+        raise InvalidRequest(
+            [("", f"field {shown} is not tokenizable")],
+            ErrorCode.IDT_FIELD_NOT_TOKENIZABLE,
+            {"field": shown, "tokenizable": known},
+        )
+    return field
