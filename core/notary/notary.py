@@ -11,12 +11,12 @@ from sqlalchemy import Connection, Engine
 from core.base.db import begin, snapshot
 from core.base.errors import InvariantBroken
 from core.ledger.rules import chain
-from core.ledger.rules.log_row import LogRow, digest_of
+from core.ledger.rules.log_row import LogRow, digest_of, leaf_of
 from core.ledger.rules.pledges import START, Of, Pledge, link
 from core.ledger.store import outcomes as outcome_store
 from core.ledger.store import pledges
 from core.notary import merkle, seal_store
-from core.notary.leaves import outcome_leaf, party_leaf, sealed_leaf_of
+from core.notary.leaves import outcome_leaf, party_leaf, sealed_leaf, side
 from core.notary.seals import FORM, Keypair, Line, Seal, Statement, read, sign
 
 ROWS = 10_000
@@ -135,9 +135,10 @@ class Notary:
         versions = dict(last.versions) if last is not None else {}
         leaves = []
         for seq, row in enumerate(rows, sealed + 1):
-            digest = _digest_of(row, seq, digest)
+            leaf = leaf_of(row) if row.digest_version in chain.LEAVES else b""
+            digest = _digest_of(row, seq, digest, leaf)
             versions[row.digest_version] = seq
-            leaves.append(sealed_leaf_of(row, self._parties))
+            leaves.append(sealed_leaf(leaf, side(row.source, self._parties), side(row.destination, self._parties)))
         if len(rows) != up_to - sealed:
             raise Altered(f"the log has no row {sealed + len(rows) + 1}")
         queues, outcomes = self._decided(conn, up_to)
@@ -219,7 +220,7 @@ def _digest(statement: Statement) -> bytes | None:
     return None if digest == chain.START else digest
 
 
-def _digest_of(row: LogRow, seq: int, before: bytes) -> bytes:
+def _digest_of(row: LogRow, seq: int, before: bytes, leaf: bytes) -> bytes:
     """Compute the digest of a row, and compare it with the stored one. Rows from before the chain have none."""
     if row.seq != seq:
         raise Altered(f"the log has no row {seq}")
@@ -227,7 +228,7 @@ def _digest_of(row: LogRow, seq: int, before: bytes) -> bytes:
         return before
     if row.digest_version not in chain.LEAVES:
         raise Altered(f"row {seq} has a version of the digest that there is not")
-    digest = digest_of(row, before)
+    digest = digest_of(row, before) if row.digest_version == 1 else chain.digest(before, leaf)
     if digest != row.digest:
         raise Altered(f"row {seq} of the log does not have the digest of its columns and the row before it")
     return digest
