@@ -46,7 +46,7 @@ class WholeBalance(FundedBalance, frozen=True, kw_only=True):
 
 
 @blueprint.post("/balances")
-@operation({201: Balance}, 409, body=BalanceRequest)
+@operation({201: Balance}, 404, 409, body=BalanceRequest)
 @retries.once
 def create() -> Response:
     """Create a balance.

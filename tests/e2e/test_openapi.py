@@ -27,6 +27,8 @@ from schemathesis.specs.openapi.checks import (
 
 from core.funding import runs
 from core.funding.progress import Progress
+from core.keys.secret import is_well_formed
+from tests.harness.keys import HEADERS, KEY
 from tests.harness.searching import search
 from web.accept.doorbell import Doorbell
 from web.app import create_app
@@ -43,11 +45,26 @@ AS_DESCRIBED = [
 EXAMPLES = 40
 """The number of well-formed, and of malformed, requests for each operation."""
 
-GOOD_BODIES = {"refunds.refund": {"precise_amount": 1}}
-"""Bodies of operations whose example in the document is about more money than there is here."""
+PERSON = "idt_01928ee1-7e5a-7000-8000-000000000000"
+"""The ID of an identity that is there."""
+
+GOOD_BODIES: dict[str, dict[str, Any]] = {
+    "refunds.refund": {"precise_amount": 1},
+    "funding.retry": {"only": "rejected"},
+    "balances.link_identity": {"identity_id": PERSON},
+    "identities.update": {"city": "London"},
+    "identities.tokenize": {"fields": ["LastName"]},
+    "identities.detokenize": {"fields": []},
+}
+"""Bodies of operations whose example in the document is about what is not there here."""
+
+GOOD_QUERIES = {"api-keys.read_all": {"owner": "shop"}}
+"""What a query needs beside the parameters that are required of everybody."""
 
 ONE_BY_ONE = {"/transactions/inflight/bulk/commit", "/transactions/inflight/bulk/void"}
 """Paths where a bad item fails by itself, in an answer 200 that says so."""
+
+TOKENIZATION_SECRET = "3b6f1c0e9d2a47c58e0f71a2b3c4d5e6"
 
 _numbers = itertools.count(1)
 
@@ -59,10 +76,19 @@ def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     monkeypatch.setattr(Doorbell, "wake", lambda self, task: None)
     monkeypatch.setattr(Doorbell, "send", lambda self, task, *arguments: None)
     monkeypatch.setattr(parameters, "MAX_WAIT_S", 0.01)
-    app = create_app({"DATABASE_URL": database_url})
+    settings = {"PACIOLI_TOKENIZATION_SECRET": TOKENIZATION_SECRET, "PACIOLI_APPROVE_ABOVE": "USD:3"}
+    app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY, **settings})
     inner = app.wsgi_app
-    # Schemathesis says no address, and a service without a key answers its own machine alone.
-    app.wsgi_app = lambda environ, start: inner({"REMOTE_ADDR": "127.0.0.1", **environ}, start)  # type: ignore[method-assign]
+
+    def known(environ: dict[str, Any], start: Any) -> Any:
+        """Say an address, and the master key in place of one that Schemathesis makes up. It leaves the key out too."""
+        given = environ.get("HTTP_X_BLNK_KEY")
+        is_generated = "schemathesis" in environ.get("HTTP_USER_AGENT", "")
+        if not is_well_formed(given or "") and not (is_generated and given is None):
+            environ = {**environ, "HTTP_X_BLNK_KEY": KEY}
+        return inner({**environ, "REMOTE_ADDR": "127.0.0.1"}, start)
+
+    app.wsgi_app = known  # type: ignore[method-assign]
     yield app
     app.extensions["pacioli"].engine.dispose()
 
@@ -75,6 +101,16 @@ def there(app: Flask) -> dict[str, str]:
     """
     client = app.test_client()
     job = _job_with_a_rejected_row(app)
+    keys = [_new_key(app, owner) for owner in ("shop", "rotated", "revoked")]
+    large = [
+        client.post("/funding-jobs", json=_large_job(), headers={"X-Blnk-Key": keys[0]["key"]}).get_json()
+        for _ in range(2)
+    ]
+    large = [client.get(f"/funding-jobs/{each['job_id']}").get_json() for each in large]
+    person = {"first_name": "Ada", "last_name": "L."}
+    people = [client.post("/identities", json=person).get_json()["identity_id"] for _ in range(4)]
+    client.post("/identities", json={**person, "identity_id": PERSON})
+    client.post(f"/identities/{people[0]}/tokenize/FirstName")
     body = {"precise_amount": 5, "precision": 100, "currency": "USD", "description": "d"}
     paid = {**body, "source": "@World", "destination": "@A", "allow_overdraft": True, "skip_queue": True}
     short = {**body, "source": "@B", "destination": "@A"}
@@ -93,6 +129,18 @@ def there(app: Flask) -> dict[str, str]:
         "run_id": job["run"]["run_id"],
         "funding.read_reference": job["reference"],
         "funding.cancel": client.post("/funding-jobs", json=_good_job()).get_json()["job_id"],
+        "funding.approve": large[0]["job_id"],
+        "funding.approve.body": json.dumps({"digest": large[0]["approval"]["digest"]}),
+        "funding.refuse": large[1]["job_id"],
+        "key_id": keys[1]["api_key_id"],
+        "api-keys.revoke": keys[2]["api_key_id"],
+        "identity_id": PERSON,
+        "field": "FirstName",
+        "identities.detokenize_field.identity_id": people[0],
+        "identities.detokenize.identity_id": people[0],
+        "identities.delete": people[1],
+        "identities.erase": people[2],
+        "identities.tokenize_field.identity_id": people[3],
         "transaction_id": transactions[1]["transaction_id"],
         "refunds.refund": transactions[0]["transaction_id"],
         "transactions.cancel": transactions[4]["transaction_id"],
@@ -186,13 +234,16 @@ def _operation(app: Flask, name: str) -> Any:
 
 
 def _good_statuses(operation: Any) -> set[int]:
-    return {200, 201} & set(map(int, operation.definition.raw["responses"]))
+    return {200, 201, 204} & set(map(int, operation.definition.raw["responses"]))
 
 
 def _known(operation: Any, there: dict[str, str]) -> dict[str, str]:
     """Return path parameters that name something that is there."""
-    own = there.get(operation.definition.raw["operationId"])
-    return {parameter.name: own or there[parameter.name] for parameter in operation.path_parameters}
+    name = operation.definition.raw["operationId"]
+    own = there.get(name)
+    return {
+        each.name: there.get(f"{name}.{each.name}") or own or there[each.name] for each in operation.path_parameters
+    }
 
 
 def _acceptable_case(operation: Any, there: dict[str, str]) -> "Case[Any]":
@@ -201,12 +252,17 @@ def _acceptable_case(operation: Any, there: dict[str, str]) -> "Case[Any]":
     query = {
         each["name"]: each["example"] for each in raw["parameters"] if each.get("required") and each["in"] == "query"
     }
+    query |= GOOD_QUERIES.get(raw["operationId"], {})
     if "requestBody" not in raw:
-        return operation.Case(path_parameters=_known(operation, there), query=query)  # type: ignore[no-any-return]
-    body = GOOD_BODIES.get(raw["operationId"]) or copy.deepcopy(raw["requestBody"]["content"][JSON]["example"])
+        return operation.Case(  # type: ignore[no-any-return]
+            path_parameters=_known(operation, there), query=query, headers=HEADERS
+        )
+    name = raw["operationId"]
+    example = raw["requestBody"]["content"][JSON]["example"]
+    body = json.loads(there.get(f"{name}.body", "null")) or GOOD_BODIES.get(name) or copy.deepcopy(example)
     _make_acceptable(body)
     return operation.Case(  # type: ignore[no-any-return]
-        path_parameters=_known(operation, there), query=query, body=body, media_type=JSON
+        path_parameters=_known(operation, there), query=query, body=body, media_type=JSON, headers=HEADERS
     )
 
 
@@ -228,6 +284,19 @@ def _is_good(operation: Any, case: "Case[Any]") -> bool:
 def _job() -> dict[str, Any]:
     """A job without recipients."""
     return {"name": f"made {next(_numbers)}", "source": "@World", "currency": "USD", "allow_overdraft": True}
+
+
+def _large_job() -> dict[str, Any]:
+    """A job that waits for an approval."""
+    return {**_job(), "again": True, "recipients": [{"destination": "@A", "amount": "5"}]}
+
+
+def _new_key(app: Flask, owner: str) -> dict[str, Any]:
+    asked = {"name": owner, "owner": owner, "scopes": ["*:*"], "expires_at": "2027-01-01T00:00:00Z"}
+    response = app.test_client().post("/api-keys", json=asked)
+    assert response.status_code == 201, response.text
+    made: dict[str, Any] = response.get_json()
+    return made
 
 
 def _good_job() -> dict[str, Any]:
