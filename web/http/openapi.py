@@ -185,9 +185,9 @@ def _operation(rule: Rule, has_key: bool) -> Json:
     known, declared = operations.of_view(view), parameters.of_view(view)
     described = declared.described
     summary, _, description = (inspect.getdoc(view) or "").partition("\n")
-    errors = {400, 500, 503, *known.errors} | ({413, 415} if known.body else set())
+    errors = {400, 500, 503, *known.errors} | ({408, 413, 415} if known.body else set())
     if has_key and not known.open:
-        errors |= {401, 403}
+        errors |= {401, 403, 429}
     paged = any(each.name == "after" for each in described)
     found: Json = {
         "operationId": rule.endpoint,
