@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine, create_engine
 from structlog.contextvars import clear_contextvars
 
+from core.base import actors
 from core.base.db import connect
 from core.base.threads import loops
 from core.ledger.directory import Directory
@@ -60,8 +61,9 @@ def _leaves_nothing_behind() -> Iterator[None]:
     Such a thread would find the next test's ledger in its database, and write a line about that into the next test's output.
     """
     clear_contextvars()
-    before = set(loops())
+    before, actor = set(loops()), actors.bind(actors.SERVICE)
     yield
+    actors.unbind(actor)
     for loop in set(loops()) - before:
         loop.stop()
     clear_contextvars()

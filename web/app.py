@@ -197,15 +197,17 @@ def _with_headers(wsgi: Wsgi, ledger: Service, denied: DeniedRequests) -> Wsgi:
             with tracing.span(name, parent=trace, path=path, request_id=request_id):
                 return answer(environ, start)
         finally:
-            took_s = time.perf_counter() - started
-            if every or (took_s > SLOW_S and "wait=" not in environ.get("QUERY_STRING", "")):
-                _log(environ, answered, took_s)
-            if access_log:
-                access.log(environ, status=answered, length=length, took_s=took_s)
-            if answered[:3] in _DENIED:
-                denied.add(environ, int(answered[:3]))
-            clear_contextvars()  # The thread, and whatever it does next, is not this request's.
-            unbind(before)
+            try:
+                took_s = time.perf_counter() - started
+                if every or (took_s > SLOW_S and "wait=" not in environ.get("QUERY_STRING", "")):
+                    _log(environ, answered, took_s)
+                if access_log:
+                    access.log(environ, status=answered, length=length, took_s=took_s)
+                if answered[:3] in _DENIED:
+                    denied.add(environ, int(answered[:3]))
+            finally:
+                clear_contextvars()  # The thread, and whatever it does next, is not this request's.
+                unbind(before)
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         # No text column of Postgres can hold NUL, so no such path or parameter names anything.

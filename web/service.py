@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 import celeryconfig
 from core.base import logs, tracing
+from core.base.actors import Caps
 from core.base.db import connect
 from core.base.rate import Rate
 from core.base.secrets import Secret
@@ -150,7 +151,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
         settings.rate,
         keyring,
         mint,
-        KeyRing(engine, mint.pepper) if mint is not None else None,
+        KeyRing(engine, mint.pepper, Caps(settings.new_names, settings.active_jobs)) if mint is not None else None,
         LedgerCollector(engine),
         settings.access_log,
         settings.approve_above,

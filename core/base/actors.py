@@ -137,6 +137,18 @@ class Reach(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
 
 EVERYTHING = Reach()
 
+
+class Caps(Struct, frozen=True):
+    """How much of what stays a stored key may make. None stands for no limit."""
+
+    new_names: int | None = None
+    """The ``@Names`` that it may create in an hour."""
+    active_jobs: int | None = None
+    """Its funding jobs that are not over."""
+
+
+NO_CAPS = Caps()
+
 KEY_PREFIX = "api_key_"
 """The IDs of stored keys begin so."""
 
@@ -154,6 +166,7 @@ class Actor(Struct, frozen=True, kw_only=True):
     rate: Rate | None = None
     """The rate of its reach."""
     expires_at: datetime | None = None
+    caps: Caps = NO_CAPS
     part: Part = Part.WEB
 
     @property

@@ -214,6 +214,13 @@ class TransientError(LedgerError):
         super().__init__(ErrorCode.GEN_UNAVAILABLE, message)
 
 
+class TooMany(LedgerError):
+    """The key has made as much as it may for now."""
+
+    def __init__(self, message: str, details: Any = None) -> None:
+        super().__init__(ErrorCode.GEN_RATE_LIMITED, message, details)
+
+
 class Backpressure(LedgerError):
     """Too much waits already. Nothing was accepted, and the same call may work later."""
 

@@ -306,7 +306,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         Secret[str] | None,
         Variable(
             name="PACIOLI_TOKENIZATION_SECRET",
-            meaning="The secrets under which fields of identities are tokenized, the newest first, with commas between them. "
+            meaning="The keys under which fields of identities are tokenized, the newest first, with commas between them. "
             "After a new one is put first, `pacioli identities rotate` seals everything under it. `pacioli up` makes one, "
             "`tokenization.key` in the data folder. Without it nothing is tokenized. Keep a copy elsewhere.",
             parse=setting_values.secrets,
@@ -425,6 +425,26 @@ class Settings(Struct, frozen=True, kw_only=True):
             "`QUEUE_BACKPRESSURE`.",
             parse=setting_values.limit,
             default="3600",
+        ),
+    ]
+    new_names: Annotated[
+        int,
+        Variable(
+            name="PACIOLI_NEW_NAMES",
+            meaning="An API key may create so many internal balances in an hour, by naming new `@Names`. More are answered 429. "
+            "The master key has no limit.",
+            parse=setting_values.count,
+            default="20000",
+        ),
+    ]
+    active_jobs: Annotated[
+        int,
+        Variable(
+            name="PACIOLI_ACTIVE_JOBS",
+            meaning="An API key may have so many funding jobs that are not over: active, paused, or waiting for an approval. "
+            "One more is answered 409. The master key has no limit.",
+            parse=setting_values.count,
+            default="1000",
         ),
     ]
     approve_above: Annotated[

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine
 
+from core.base.actors import current
 from core.base.db import begin, reading
 from core.base.errors import Conflict, ErrorCode
 from core.base.setting_values import Sums
@@ -58,6 +59,7 @@ def create_job(
         NotFound: there is no such source, or ledger (BAL_NOT_FOUND, LGR_NOT_FOUND).
         Conflict: the reference belongs to a job with other content (FND_DUPLICATE_REFERENCE), or the same was sent before
             (FND_REPEATED).
+        TooMany: the key has created as many new names as it may.
         TransientError: the database was busy or gone. With a reference, the same request may be sent again.
     """
     # A repeated request is checked as of its first time, because its due time may have passed since.
@@ -75,6 +77,11 @@ def create_job(
         if repeats.insert_new(conn, job, since=now - repeated_within if is_checked else None):
             if waits:
                 approvals.ask(conn, job)
+            if (cap := current().caps.active_jobs) is not None and job_store.count_active_of(
+                conn, current().key_id
+            ) > cap:
+                text = f"the key may have {cap} funding jobs that are not over; cancel one, or wait until one is over"
+                raise Conflict(ErrorCode.GEN_CONFLICT, text, {"limit": cap})
             run = insert_run_now(conn, job, now) if draft.runs_now else None
             created = get_job(conn, job.job_id)
             pledged.pledge(conn, created)

@@ -134,6 +134,18 @@ LIMIT 1
 FOR NO KEY UPDATE OF j SKIP LOCKED
 """
 
+_COUNT_ACTIVE_OF = """
+SELECT count(*)
+FROM funding_jobs AS j
+WHERE actor = %(actor)s
+  AND status <> 'CANCELLED'
+  AND (
+      next_due IS NOT NULL
+      OR status = 'WAITING_APPROVAL'
+      OR EXISTS (SELECT FROM funding_runs WHERE job = j.id AND funding_runs.status IN ('PENDING', 'POSTING', 'POSTED'))
+  )
+"""
+
 _UNFINISHED = f"""{_SELECT}
 WHERE status <> 'CANCELLED'
   AND (
@@ -228,6 +240,13 @@ def lock_due_job(conn: Connection, now: datetime) -> JobRow | None:
 def unfinished_jobs(conn: Connection) -> list[JobRow]:
     """Read the jobs that have something left to do."""
     return [JobRow(*row) for row in driver(conn).execute(_UNFINISHED)]
+
+
+def count_active_of(conn: Connection, actor: str) -> int:
+    """Count the jobs of a key that are not over."""
+    row = driver(conn).execute(_COUNT_ACTIVE_OF, {"actor": actor}).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def list_jobs(

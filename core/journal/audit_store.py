@@ -54,6 +54,18 @@ _FIND = f"""
     WHERE id = ANY(%(ids)s)
 """
 
+# audit_actor_idx serves it, from the newest row on. It stops at the limit.
+_COUNT_RECENT = """
+    SELECT count(*)
+    FROM (
+        SELECT action
+        FROM audit
+        WHERE actor = %(actor)s AND created_at > clock_timestamp() - interval '1 hour' AND action = %(action)s
+        ORDER BY id DESC
+        LIMIT %(most)s
+    ) AS recent
+"""
+
 _LAST_ID = """
     SELECT coalesce(max(id), 0)
     FROM audit
@@ -81,6 +93,13 @@ class Head(NamedTuple):
     hash: bytes
     now: datetime
     """The database's clock."""
+
+
+def count_recent(conn: Connection, actor: str, action: str, *, most: int) -> int:
+    """Count the rows of an actor and an action in the last hour, up to ``most``."""
+    row = driver(conn).execute(_COUNT_RECENT, {"actor": actor, "action": action, "most": most}).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def lock_head(conn: Connection) -> Head:

@@ -13,7 +13,7 @@ from uuid import UUID
 from msgspec import Struct
 from sqlalchemy import Engine
 
-from core.base.actors import EVERYTHING, Actor, rights_of
+from core.base.actors import EVERYTHING, NO_CAPS, Actor, Caps, rights_of
 from core.base.db import begin, reading
 from core.base.errors import TransientError
 from core.base.rate import rate
@@ -50,8 +50,10 @@ class _Entry(Struct):
 class KeyRing:
     """Finds actors by their secrets. All threads of a process share it."""
 
-    def __init__(self, engine: Engine, pepper: bytes) -> None:
+    def __init__(self, engine: Engine, pepper: bytes, caps: Caps = NO_CAPS) -> None:
+        """``caps`` are those of every key."""
         self._engine = engine
+        self._caps = caps
         self._pepper = pepper
         self._entries: dict[bytes, _Entry] = {}
         self._used: dict[UUID, float] = {}
@@ -100,7 +102,7 @@ class KeyRing:
         actor: Actor | Unusable = Unusable.LAPSED
         lasts_s = REMEMBERED_S
         if found.left_s > 0:
-            actor, lasts_s = _actor_of(found.row), min(REMEMBERED_S, found.left_s)
+            actor, lasts_s = _actor_of(found.row, self._caps), min(REMEMBERED_S, found.left_s)
             self._note_use(found.row.id, now)
         if len(self._entries) >= CAPACITY:
             self._entries = {}
@@ -128,7 +130,7 @@ class KeyRing:
         self._work, self._stop, self._used = threading.Event(), threading.Event(), {}
 
 
-def _actor_of(row: KeyRow) -> Actor:
+def _actor_of(row: KeyRow, caps: Caps) -> Actor:
     reach = row.reach or EVERYTHING
     bound = None
     if reach.rate is not None:
@@ -143,4 +145,5 @@ def _actor_of(row: KeyRow) -> Actor:
         reach=reach,
         rate=bound,
         expires_at=row.expires_at,
+        caps=caps,
     )

@@ -7,7 +7,10 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection
 
+from core.base.actors import current
+from core.base.errors import TooMany
 from core.base.ids import new_key
+from core.journal import audit_store
 from core.journal.actions import Action, Event, object_of, text_of
 from core.ledger.rules.model import GENERAL_LEDGER
 from core.ledger.store import balances as balance_store
@@ -15,9 +18,25 @@ from core.ledger.store import currencies as currency_store
 
 
 def create_indicators(conn: Connection, names: Iterable[tuple[str, str]]) -> list[Event]:
-    """Create the internal balances that do not exist yet, from pairs of indicator and currency. Returns what was created."""
+    """Create the internal balances that do not exist yet, from pairs of indicator and currency. Returns what was created.
+
+    Raises:
+        TooMany: the key has created as many in the last hour as it may.
+    """
     created = balance_store.create_indicators(conn, [(*name, new_key()) for name in names])
+    if created and (cap := current().caps.new_names) is not None:
+        _refuse_above(conn, cap, len(created))
     return [balance_created(id, GENERAL_LEDGER, indicator, currency, None) for id, indicator, currency in created]
+
+
+def _refuse_above(conn: Connection, cap: int, new: int) -> None:
+    """Refuse more new names than a key may create in an hour. The audit log knows those of the last hour."""
+    before = audit_store.count_recent(conn, current().key_id, Action.BALANCE_CREATED, most=cap)
+    if before + new > cap:
+        text = f"the key may create {cap} internal balances in an hour, and has created {before}"
+        raise TooMany(
+            f"{text}; try again later, or ask for another limit", {"created": before, "new": new, "limit": cap}
+        )
 
 
 def balance_created(

@@ -58,7 +58,7 @@ WORKS: dict[AdvisoryLock, Callable[[Ledger], None]] = {
 
 NEEDS = {
     AdvisoryLock.APPEND: {AdvisoryLock.APPEND, AdvisoryLock.AUDIT},
-    AdvisoryLock.FUND: {AdvisoryLock.FUND, AdvisoryLock.APPEND, AdvisoryLock.AUDIT},
+    AdvisoryLock.FUND: {AdvisoryLock.FUND, AdvisoryLock.PLEDGE, AdvisoryLock.APPEND, AdvisoryLock.AUDIT},
     AdvisoryLock.PLEDGE: {AdvisoryLock.PLEDGE, AdvisoryLock.APPEND},
 }
 """The locks of work that takes more than its own, such as a funding run, which appends, and a first use of a name."""

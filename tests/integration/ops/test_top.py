@@ -93,4 +93,4 @@ def test_parts_say_what_processes_record(app: Flask, api: Api) -> None:
     assert (process["name"], process["part"], process["host"], process["children"]) == ("celery@a", "worker", "a", [])
     service: Service = app.extensions["pacioli"]
     service.probe.facts = None
-    assert api.get("/parts") == {"known": False, "processes": [], "ticks": [], "verification": None}
+    assert api.get("/parts") == {"known": False, "processes": [], "ticks": [], "verification": None, "seal": None}

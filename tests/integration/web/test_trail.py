@@ -101,6 +101,7 @@ def test_a_slow_request_has_a_line_unless_it_asked_to_wait(api: Api, monkeypatch
         "log_level": "warning",
         "method": "GET",
         "path": "/transactions/txn_1",
+        "address": "127.0.0.1",
         "status": "404",
     }
 

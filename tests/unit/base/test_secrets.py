@@ -21,7 +21,10 @@ URLS = {
     "REDIS_URL": f"redis://:{PLANTED}@h",
     "BROKER_URL": f"amqp://me:{PLANTED}@h",
 }
-KEYS = {*URLS, *(f"PACIOLI_{name}" for name in ("SECRET_KEY", "PEPPER", "CHAIN_KEY", "NOTARY_KEY", "KEY"))}
+KEYS = {
+    *URLS,
+    *(f"PACIOLI_{name}" for name in ("SECRET_KEY", "PEPPER", "CHAIN_KEY", "NOTARY_KEY", "KEY", "TOKENIZATION_SECRET")),
+}
 
 
 def value_of(name: str) -> str:
