@@ -27,9 +27,9 @@ class HealthProblem(Struct, frozen=True, kw_only=True):
     """DOWN if no transaction can be accepted because of it."""
     since: Time
     what: str
-    """What is wrong."""
+    """The problem."""
     advice: str
-    """What to do about it."""
+    """The next step against it."""
 
 
 class Checks(Struct, frozen=True, kw_only=True):
@@ -66,7 +66,7 @@ class Health(Struct, frozen=True, kw_only=True):
 
     status: Status
     reason: str | UnsetType = UNSET
-    """What is wrong, of the worst problem."""
+    """The text of the worst problem."""
     checks: Checks
     problems: list[HealthProblem]
     """All that is amiss, the worst first."""

@@ -79,7 +79,7 @@ class LastSeal(Struct, frozen=True, kw_only=True):
 
 
 class Parts(Struct, frozen=True, kw_only=True):
-    """What the parts of the service last recorded about themselves."""
+    """The last records of the parts of the service about themselves."""
 
     known: bool
     """False while this process could not read the records yet, or not any more, because the database is away."""

@@ -75,7 +75,7 @@ class Service:
     keyring: Keyring | None
     """The keys of tokens of identities. None when nothing is tokenized."""
     mint: Mint | None
-    """What keys are made with. None in a service without a key."""
+    """The maker of keys. None in a service without a key."""
     ring: KeyRing | None
     ledger_metrics: LedgerCollector
     access_log: bool

@@ -41,7 +41,7 @@ app.config_from_object(celeryconfig)
 app.steps["worker"].add("worker.keeper:Keeper")
 
 children = Children()
-"""What the children of this worker do."""
+"""The work of the children of this worker."""
 
 
 def chain_key() -> bytes | None:

@@ -1,4 +1,4 @@
-"""What the children of a worker do, in memory that they share with the main process.
+"""The work of a worker's children, in memory that they share with the main process.
 
 Each child has a slot. A thread of the child writes the time there each second, so a child that is frozen, or that holds the
 interpreter for too long, falls silent. The tasks write what they are. The times are those of ``time.monotonic``, which is one

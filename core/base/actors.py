@@ -116,7 +116,7 @@ class Part(StrEnum):
 
 
 class Reach(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What a key can reach. None stands for everything."""
+    """The bounds of a key. None stands for everything."""
 
     ledgers: tuple[str, ...] | None = None
     """The IDs of ledgers."""
@@ -161,7 +161,7 @@ class Actor(Struct, frozen=True, kw_only=True):
     name: str = ""
     scopes: tuple[str, ...] = ()
     rights: frozenset[Right] = frozenset()
-    """What the scopes cover."""
+    """The rights that the scopes cover."""
     reach: Reach = EVERYTHING
     rate: Rate | None = None
     """The rate of its reach."""

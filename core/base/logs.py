@@ -21,7 +21,7 @@ from core.base.settings import without_password
 _SHOWN = 3
 
 _lines: Lines | None = None
-"""What writes the log of this process."""
+"""The writer of the log of this process."""
 
 REQUEST_ID = "request_id"
 """The name of a request's ID in the context of log lines, and in the header of a Celery message that the request sent."""

@@ -12,9 +12,9 @@ class Names(Struct, frozen=True, kw_only=True):
     """The names of one ledger. Kombu's transport for Redis puts ``prefix`` before all its keys, those of queues among them."""
 
     prefix: str
-    """What every key and every channel in Redis begins with, such as ``pacioli.0123456789ab.``."""
+    """The prefix of every key and every channel in Redis, such as ``pacioli.0123456789ab.``."""
     queue_prefix: str
-    """What every queue and every exchange begins with. It is empty on Redis, where the key has the prefix."""
+    """The prefix of every queue and every exchange. It is empty on Redis, where the key has the prefix."""
 
     @property
     def bell(self) -> str:

@@ -336,7 +336,7 @@ class ListedRow(Struct, frozen=True, kw_only=True):
 
 
 class OddKind(StrEnum):
-    """What is odd about a row, though it is valid."""
+    """A row that is valid, and odd."""
 
     TOTAL = "TOTAL"
     """It is as much as all other rows together, as the total of a sheet would be."""

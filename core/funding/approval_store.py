@@ -22,14 +22,14 @@ class ApprovalRow(NamedTuple):
     """The owner of that key."""
     status: str
     digest: bytes | None
-    """What was approved; None when nothing was."""
+    """The figures that were approved. None when nothing was."""
     decided_by: str | None
     decided_at: datetime | None
     reason: str | None
 
 
 class Seen(NamedTuple):
-    """What a job would post. The amount is minor units."""
+    """The figures of what a job would post. The amount is minor units."""
 
     digest: bytes
     rows: int

@@ -43,7 +43,7 @@ WHERE id = %(run)s AND status IN ('PENDING', 'POSTING')
 
 
 class Unfinished(NamedTuple):
-    """What keys asked for and has something left to do."""
+    """The jobs and runs of keys that have something left to do."""
 
     jobs: list[UUID]
     runs: list[tuple[UUID, UUID]]

@@ -51,7 +51,7 @@ class FileTerms(Struct, forbid_unknown_fields=True):
     columns: dict[str, str] | None = None
     """Our names of columns that have others, such as {"Wallet ID": "destination"}. ignore leaves a column out."""
     extra: str | None = None
-    """What becomes of all other columns: keep keeps them as metadata, ignore leaves them out. Without it they are refused."""
+    """The fate of all other columns: keep keeps them as metadata, ignore leaves them out. Without it they are refused."""
     decimal: str | None = None
     """The decimal mark of the amounts, a dot or a comma. Separators of thousands are read when it is given."""
     without_rows: list[int] | None = None

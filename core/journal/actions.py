@@ -68,7 +68,7 @@ class Event(Struct, frozen=True, kw_only=True):
     before: str | None = None
     after: str | None = None
     more: dict[str, Any] = {}
-    """What else there is to say."""
+    """Further details."""
 
     def details(self) -> str:
         """Write the JSON text of the details: ``before`` and ``after`` if there are such, and what else there is."""

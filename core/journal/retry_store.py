@@ -59,7 +59,7 @@ class Claim(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What is stored of a key that was sent before."""
+    """The stored first request of a key, and its answer."""
 
     fingerprint: bytes
     status: int | None

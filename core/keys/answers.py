@@ -34,7 +34,7 @@ class ApiKey(Struct, frozen=True, kw_only=True):
 
 
 class Pending(Struct, frozen=True, kw_only=True):
-    """What was asked for with a key and is still to come."""
+    """The pending work that a key has asked for."""
 
     scheduled_transactions: int
     """The transactions that wait for their date."""
@@ -56,7 +56,7 @@ class Revoked(Struct, frozen=True, kw_only=True):
     api_key_id: str
     revoked_at: Time
     pending: Pending
-    """What was still to come."""
+    """The work that was still to come."""
     stopped: bool
     """Whether that was stopped."""
 

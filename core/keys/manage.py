@@ -35,7 +35,7 @@ Problems = list[tuple[str, str]]
 
 
 class Mint(NamedTuple):
-    """What the service makes keys with."""
+    """The pepper and the bounds with which the service makes keys."""
 
     pepper: bytes
     max_days: int

@@ -39,7 +39,7 @@ class Unusable(Enum):
 
 
 class _Entry(Struct):
-    """What was found for a secret."""
+    """The result of a look for a secret."""
 
     found: Actor | Unusable
     until: float

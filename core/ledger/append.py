@@ -37,7 +37,7 @@ class Submission:
     """Whether to decide the drafts in the commit that accepts them, as far as that takes no waiting."""
     accepted: list[Accepted] = field(default_factory=list)
     immediate: Immediate | None = None
-    """What was decided in that commit, of this submission and of others."""
+    """The decisions of that commit, about this submission and others."""
     error: Exception | None = None
     request_id: str | None = field(default_factory=request_id)
     """The request that brought the drafts. The rows of the log keep it."""

@@ -15,7 +15,7 @@ _AT_ONCE = 1_000
 
 
 class Waiting(NamedTuple):
-    """What is to come."""
+    """The pending work."""
 
     scheduled: int
     commits: int

@@ -21,12 +21,12 @@ from core.ledger.store.balances import BalanceRow
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What a balance may not do, whatever a request says."""
+    """The limits of a balance, which no request lifts."""
 
     floor: int | None
     """The least that its available balance may become, in minor units. None is no floor."""
     frozen: Literal["debits", "all"] | None
-    """What is stopped: what leaves the balance, or all. None is nothing."""
+    """The direction that is stopped: debits, or all. None stops nothing."""
     reason: str
     set_by: str
     """The ID of the key that set it."""

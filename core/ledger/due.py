@@ -30,7 +30,7 @@ BATCH = 1_000
 """The number of due transactions that one commit takes."""
 
 TICK = "tick due"
-"""What is accepted when it is due has this in place of a request."""
+"""The request ID of transactions that are accepted when they are due."""
 
 
 def accept_due(engine: Engine, now: datetime | None = None) -> set[int]:

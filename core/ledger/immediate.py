@@ -28,7 +28,7 @@ _as_posting = attrgetter(*Posting._fields)
 
 @dataclass
 class Immediate:
-    """What was decided in the commit of an append."""
+    """The decisions that were made in the commit of an append."""
 
     decision: Decision
     outcomes: dict[int, Outcome]

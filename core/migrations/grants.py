@@ -15,7 +15,7 @@ VERSION = "alembic_version"
 
 
 class Rights(NamedTuple):
-    """What a role may do with a table beside reading it."""
+    """The rights of a role to a table beside reading it."""
 
     insert: bool | tuple[str, ...] = False
     """Whether it adds rows, or the columns that it gives a value. The others get their defaults."""

@@ -57,7 +57,7 @@ class Server(NamedTuple):
 
 
 class Powers(NamedTuple):
-    """What a role may do beside its rights to the ledger's tables."""
+    """The powers of a role beside its rights to the ledger's tables."""
 
     superuser: bool
     creates_roles: bool

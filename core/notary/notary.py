@@ -28,7 +28,7 @@ class Altered(InvariantBroken):
 
 
 class News(NamedTuple):
-    """What a seal would cover that the one before does not."""
+    """The rows that a new seal would cover."""
 
     rows: int
     anything: bool

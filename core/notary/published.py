@@ -17,7 +17,7 @@ class Published(Struct, frozen=True):
 
 
 class Brief(Struct, frozen=True):
-    """What is published of a seal where there is little room."""
+    """The short form of a seal, for where there is little room."""
 
     seal: int
     last_seq: int

@@ -15,7 +15,7 @@ from core.notary.seals import Seal, Statement, is_signed, read
 
 
 class Checked(Struct, frozen=True, kw_only=True):
-    """What a receipt proves, and what is wrong with it."""
+    """The result of a check: the facts that a receipt proves, and the problems."""
 
     ok: bool
     """Whether nothing is wrong, and what was accepted is proved."""

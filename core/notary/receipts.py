@@ -86,7 +86,7 @@ class Decided(Struct, frozen=True, kw_only=True):
 
 
 class Receipt(Struct, frozen=True, kw_only=True):
-    """What was accepted and decided about a transaction, and the proofs of both."""
+    """A transaction as it was accepted and decided, with the proofs of both."""
 
     form: str
     transaction_id: str
@@ -100,7 +100,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
     They lead from one key that you know to all others.
     """
     note: str | UnsetType = UNSET
-    """What is still to come, and when."""
+    """The proofs that are still to come, and when."""
 
 
 def receipt_of(engine: Engine, transaction_id: str, seq: int) -> Receipt:

@@ -125,7 +125,7 @@ def is_signed(seal: Seal, key: str) -> bool:
 
 
 class Wrong(NamedTuple):
-    """What is wrong with a seal."""
+    """A problem of a seal."""
 
     number: int
     what: str

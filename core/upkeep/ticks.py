@@ -14,7 +14,7 @@ from core.base.db import driver
 
 
 class Tick(StrEnum):
-    """What happens again and again, in the order in which a process does it."""
+    """The ticks, in the order in which a process does them."""
 
     SWEEP = "sweep"
     """Rings for the queues whose oldest posting waits too long."""

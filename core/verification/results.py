@@ -20,7 +20,7 @@ class Kind(StrEnum):
     SLICE = "slice"
     """A slice of the history, which a worker verifies each minute."""
     CHECKPOINT = "checkpoint"
-    """What is new since the last checkpoint, which a worker verifies each hour."""
+    """The rows since the last checkpoint, which a worker verifies each hour."""
     FULL = "full"
     """The whole ledger, as ``pacioli verify`` does it."""
 

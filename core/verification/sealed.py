@@ -27,7 +27,7 @@ _AT_A_TIME = 1_000
 
 
 class Known(Struct, frozen=True):
-    """What is known of the seals from outside the database."""
+    """The knowledge of seals from outside the database."""
 
     keys: frozenset[str] = frozenset()
     """The public keys of the notary. Without one, the key of the first seal is believed."""

@@ -26,7 +26,7 @@ from core.upkeep.heartbeats import State
 logger = structlog.get_logger()
 
 EVERY_S = 10.0
-"""What is new is signed after so long, or when it is so many rows as one seal covers."""
+"""New rows are signed after so long, or when they are as many as one seal covers."""
 
 LOOK_EVERY_S = 1.0
 

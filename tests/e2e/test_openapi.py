@@ -59,7 +59,7 @@ GOOD_BODIES: dict[str, dict[str, Any]] = {
 """Bodies of operations whose example in the document is about what is not there here."""
 
 GOOD_QUERIES = {"api-keys.read_all": {"owner": "shop"}}
-"""What a query needs beside the parameters that are required of everybody."""
+"""The parameters of a query beside those that are required of everybody."""
 
 ONE_BY_ONE = {"/transactions/inflight/bulk/commit", "/transactions/inflight/bulk/void"}
 """Paths where a bad item fails by itself, in an answer 200 that says so."""

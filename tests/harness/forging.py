@@ -1,4 +1,4 @@
-"""What somebody who owns the database can do to a ledger: alter it, and make every digest and hash fit again."""
+"""Alters a ledger as the owner of its database can, and makes every digest and hash fit again."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -54,11 +54,11 @@ _CAUSES = (
     ("57014", "the database took too long for a write", "see what Postgres waits for: its disk, locks, and its log"),
     ("55P03", "the database took too long for a lock", "see in pg_stat_activity who holds it"),
 )
-"""What an SQLSTATE means here, and what to do. The first that it begins with counts."""
+"""The meanings of SQLSTATEs here, and the next steps. The first that it begins with counts."""
 
 
 class Probe:
-    """What the checks of a web process work with, and what they last saw."""
+    """The connections of the checks of a web process, and their last results."""
 
     def __init__(self, engine: Engine, redis: "Redis | None", identity: Identity | None = None) -> None:
         self._engine = engine
@@ -71,7 +71,7 @@ class Probe:
         self._known_since: float | None = None
         self._folders: set[str] = set()
         self.facts: Facts | None = None
-        """What the parts recorded when they were last read."""
+        """The records of the parts when they were last read."""
 
     def prober(self, own: Own | None = None) -> Prober:
         """Make the prober of these checks, and of ``own`` threads."""

@@ -34,7 +34,7 @@ VERIFY_LATE_S = 3 * RATES[Tick.SLICE].every_s + TICK_LATE_S
 
 
 class Facts(Struct, frozen=True, kw_only=True):
-    """What the parts record, read at one time."""
+    """The records of the parts, read at one time."""
 
     heartbeats: list[Heartbeat]
     ticks: list[Ticked]

@@ -59,7 +59,7 @@ class Problem(msgspec.Struct, frozen=True):
     row: int | None = None
     """The line of a CSV or the row of a sheet, from 1, or the position in a list, from 1."""
     text: str | None = None
-    """What is wrong as it stands in a file: the cell, or the whole row."""
+    """The faulty text as it stands in the file: the cell, or the whole row."""
 
 
 class Refused(PacioliError):

@@ -129,7 +129,7 @@ class File(Struct, frozen=True, kw_only=True, omit_defaults=True):
     columns: dict[str, str] | None = None
     """The service's names of columns that have others, such as ``{"Wallet ID": "destination"}``. ``ignore`` leaves one out."""
     extra: str | None = None
-    """What becomes of all other columns: ``keep`` keeps them as metadata, ``ignore`` leaves them out."""
+    """The fate of all other columns: ``keep`` keeps them as metadata, ``ignore`` leaves them out."""
     decimal: str | None = None
     """The decimal mark of the amounts, a dot or a comma. Separators of thousands are read when it is given."""
     without_rows: list[int] | None = None

@@ -156,7 +156,7 @@ def attempts(request: Request) -> Plan[httpx.Response]:
 
 
 class _Connected:
-    """What the two wires share: the address and the headers, and how a request is put into the words of httpx."""
+    """The part that both wires share: the address and the headers, and how a request is put into the words of httpx."""
 
     def __init__(self, url: str, key: str | None) -> None:
         self.url = url.rstrip("/")

@@ -20,7 +20,7 @@ class OddCell(str):
     """A cell of a spreadsheet that has no value which could be meant. As text it is what a person sees."""
 
     problem: str
-    """What is wrong with it."""
+    """The problem with it."""
     is_text: bool
     """True when it is right as a text, and wrong as an amount or as a name only."""
 

@@ -56,7 +56,7 @@ class Header(NamedTuple):
     texts: list[str]
     """The names of the columns, as they stand there."""
     names: list[str]
-    """What each column is: one of ``COLUMNS``, ``meta_data.x``, or empty for one that is left out."""
+    """The meaning of each column: one of ``COLUMNS``, ``meta_data.x``, or empty for one that is left out."""
     places: dict[str, int]
     """The places of the columns that are read, by name."""
     unnamed: frozenset[int]

@@ -1,4 +1,4 @@
-"""What reading a file has found out about it, and what it was left to ask."""
+"""The findings of a read about its file, and the questions that it left."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -27,13 +27,13 @@ class FileRead(Struct, frozen=True, kw_only=True):
     header_row: int
     """The row of the header, from 1. It is 0 when there is none."""
     columns: dict[str, str]
-    """What each column was read as, by its name in the file. It is empty for one that was left out."""
+    """The meaning of each column as it was read, by its name in the file. It is empty for one that was left out."""
     notes: list[str]
-    """What a person should know before money moves, such as hidden rows that are paid too."""
+    """Notes for whoever is about to move money, such as hidden rows that are paid too."""
 
 
 class Proposal(Struct, frozen=True, kw_only=True):
-    """What the request may say of its file, so that it can be read."""
+    """The proposal of what the request may say of its file, so that it can be read."""
 
     question: str
     """A question to the person who knows the file. Yes means that the request may say ``file``."""

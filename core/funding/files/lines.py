@@ -17,7 +17,7 @@ MAX_LINE = 65_536
 """The number of bytes that a line of a text file may have, in UTF-8."""
 
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
-"""What may stand between cells."""
+"""The signs that may stand between cells."""
 
 SAVE_AS = "save the file as CSV UTF-8"
 

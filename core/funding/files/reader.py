@@ -89,7 +89,7 @@ class FileReader:
 
     @property
     def found(self) -> FileRead:
-        """What is known of the file by now."""
+        """The findings about the file by now."""
         return self.finds.read()
 
     def __iter__(self) -> Iterator[Given]:

@@ -8,7 +8,7 @@ from core.funding.files.numbers import MARKS
 from core.funding.requests import FileTerms
 
 EXTRAS = ("keep", "ignore")
-"""What may become of columns that nobody has named."""
+"""The possible fates of columns that nobody has named."""
 MAX_COLUMNS = 256
 """The largest number of columns that a file may have."""
 MAX_WITHOUT = 100_000

@@ -36,7 +36,7 @@ _UNSHOWN = re.compile(r'"[^"]*"|\\.|_.|\*.|\[(?![hms]+\])[^\]]*\]', re.IGNORECAS
 
 
 class _Format(NamedTuple):
-    """What a format does with a number."""
+    """The effect of a format on a number."""
 
     kind: str = ""
     """``date``, ``percent``, ``thousands`` for one that leaves thousands out, or empty."""

@@ -134,7 +134,7 @@ class Balance(NamedTuple):
 
 
 class Freeze(IntEnum):
-    """What a frozen balance does not do. The database stores its number."""
+    """The directions in which a balance may be frozen. The database stores its number."""
 
     NONE = 0
     DEBITS = 1
@@ -144,7 +144,7 @@ class Freeze(IntEnum):
 
 
 class Limit(NamedTuple):
-    """What a balance may not do, from a position in the log on."""
+    """The limits of a balance from a position in the log on."""
 
     after_seq: int
     """It counts for what is accepted after this."""

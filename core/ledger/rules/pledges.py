@@ -23,7 +23,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Of(StrEnum):
-    """What a pledge is of."""
+    """The kinds of things that are pledged."""
 
     SCHEDULED = "scheduled"
     FUNDING = "funding"

@@ -25,7 +25,7 @@ _CLOCK_OFF_S = 1
 
 
 class Seen(Struct, frozen=True, kw_only=True):
-    """What was seen of a service at one time."""
+    """A look at a service at one time."""
 
     url: str
     health: Health

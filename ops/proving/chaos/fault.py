@@ -25,7 +25,7 @@ class Blow:
     dice: random.Random
     for_s: float
     wrong: list[str] = field(default_factory=list)
-    """What the blow itself found to be wrong."""
+    """The faults that the blow itself found."""
 
 
 class Fault(Struct, frozen=True):
@@ -36,7 +36,7 @@ class Fault(Struct, frozen=True):
 
 
 NOT_THERE = (Missed, psutil.Error, psycopg.Error, RedisError, OSError, KeyError, ValueError)
-"""What a blow may raise when its target is just being started."""
+"""The errors of a blow whose target is just being started."""
 
 
 @contextmanager

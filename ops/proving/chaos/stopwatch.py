@@ -84,7 +84,7 @@ class Struck(NamedTuple):
 
 
 class Suffered(Struct):
-    """What followed the blows of one fault, until the next blow fell."""
+    """The consequences of the blows of one fault, until the next blow fell."""
 
     blows: int = 0
     missed: int = 0

@@ -1,4 +1,4 @@
-"""What a run did not pay is paid by its tries: each row at most once over all of them, and exactly once after enough."""
+"""Tries pay the rows that a run did not pay: each row at most once over all of them, and exactly once after enough."""
 
 import os
 from collections import Counter

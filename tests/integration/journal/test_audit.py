@@ -95,7 +95,7 @@ def test_metadata_of_a_batch_is_recorded_for_each_of_its_transactions(api: Api) 
 
 
 def test_changes_of_metadata_at_once_follow_each_other(api: Api, ledger: Ledger, engine: Engine) -> None:
-    """What one row says was after, the next says was before."""
+    """Each row's ``before`` is the ``after`` of the row before it."""
     ids = [api.new_balance(), api.done()["transaction_id"]]
 
     def change(number: int) -> None:

@@ -39,7 +39,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
-    """What was looked up in the database."""
+    """The secrets that were looked up in the database."""
     seen: list[bytes] = []
     find = store.find_by_secret
 

@@ -1,4 +1,4 @@
-"""What a stored key has made says so in its metadata, as in Blnk. Nobody can forge that, and no number changes."""
+"""A stored key is named in the metadata of its transactions, as in Blnk. Nobody can forge that, and no number changes."""
 
 from typing import Any
 

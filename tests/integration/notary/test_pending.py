@@ -1,4 +1,4 @@
-"""What waits for its date is done as it was accepted, or not at all, and its alteration is named."""
+"""Pending work is done as it was accepted, or not at all, and its alteration is named."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -24,7 +24,7 @@ from web.app import create_app
 
 
 class Outage:
-    """What an outage works on."""
+    """The service and database that an outage works on."""
 
     def __init__(self, server: QuickPostgres, proxy: Proxy, url: str) -> None:
         self.server, self.proxy, self.url = server, proxy, url
@@ -145,7 +145,7 @@ class Poster:
         return response.status_code
 
     def lost(self, url: str) -> set[str]:
-        """What was accepted and is not in the database."""
+        """List the transactions that were accepted and are not in the database."""
         engine = connect(url)
         with reading(engine) as conn:
             found = set(conn.exec_driver_sql("SELECT reference FROM log").scalars())

@@ -1,4 +1,4 @@
-"""What is queued for all that is left says what that is, marked as pending. No answer has a zero in its place."""
+"""A queued refund, commit or void of all says how much that is, marked as pending. No answer has a zero in its place."""
 
 from typing import Any
 

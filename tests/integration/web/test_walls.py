@@ -1,4 +1,4 @@
-"""What a foreign web page cannot do: hosts, origins, and bodies without a type."""
+"""Foreign web pages are refused: hosts, origins, and bodies without a type."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What must happen happens without beat, without a broker, and with frozen or dead children; beat needs no files."""
+"""Ticks happen without beat, without a broker, and with frozen or dead children; beat needs no files."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What is secret is seen nowhere, and can come from a file."""
+"""Secrets are seen nowhere, and can come from a file."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What is installed is locked: each version has its hashes, and fits what pyproject.toml asks for."""
+"""Every dependency is locked: each version has its hashes, and fits what pyproject.toml asks for."""
 
 import re
 import tomllib
@@ -27,7 +27,7 @@ def locked(kind: str) -> dict[str, list[str]]:
 
 
 def wanted(*extras: str) -> list[Requirement]:
-    """What pyproject.toml asks for, with the extras that an extra has in it."""
+    """The requirements of pyproject.toml, with the extras that an extra has in it."""
     texts = PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["build"]
     for extra in extras:
         texts = texts + EXTRAS[extra]

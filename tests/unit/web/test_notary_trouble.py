@@ -1,4 +1,4 @@
-"""What the health says of the notary: nothing of a ledger that never had one, and the age of the newest signature otherwise."""
+"""Health about the notary: nothing of a ledger that never had one, and the age of the newest signature otherwise."""
 
 from datetime import UTC, datetime
 from typing import Any

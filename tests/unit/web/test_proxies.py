@@ -1,4 +1,4 @@
-"""Whose word about the address of a client is taken."""
+"""Proxies that are trusted tell the address of a client, and nobody else does."""
 
 import pytest
 

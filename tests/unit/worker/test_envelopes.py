@@ -1,4 +1,4 @@
-"""What is no message of ours is dropped, and every message that the service sends is one of ours."""
+"""Foreign messages are dropped, and every message that the service sends is one of ours."""
 
 import base64
 import json

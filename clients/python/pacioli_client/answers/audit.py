@@ -20,7 +20,7 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     """The part of the service that did it."""
     request_id: str | None
     action: str
-    """What was done, such as metadata.changed."""
+    """The kind of write, such as metadata.changed."""
     subject: str
     """The id or name of what it was done to."""
     details: dict[str, Any]

@@ -17,7 +17,7 @@ class NextRun(Struct, frozen=True, kw_only=True):
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What a balance may not do, whatever a request says. The floor is in minor units."""
+    """The limits of a balance, which no request lifts. The floor is in minor units."""
 
     floor: int | None
     frozen: Literal["debits", "all"] | None

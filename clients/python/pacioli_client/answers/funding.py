@@ -98,7 +98,7 @@ class FileRead(Struct, frozen=True, kw_only=True):
     header_row: int
     columns: dict[str, str]
     notes: list[str]
-    """What a person should know before money moves, such as hidden rows that are paid too."""
+    """Notes for whoever is about to move money, such as hidden rows that are paid too."""
 
 
 class Approval(Struct, frozen=True, kw_only=True):

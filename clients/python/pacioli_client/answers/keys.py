@@ -18,7 +18,7 @@ class ApiKey(Struct, frozen=True, kw_only=True):
     owner_id: str
     scopes: list[str]
     reach: dict[str, Any]
-    """What it can reach. What is left out has no limit."""
+    """The bounds of its reach. One that is left out has no limit."""
     expires_at: datetime
     created_at: datetime
     created_by: str
@@ -37,7 +37,7 @@ class ApiKey(Struct, frozen=True, kw_only=True):
 
 
 class PendingOfKey(Struct, frozen=True, kw_only=True):
-    """What was asked for with a key and is still to come."""
+    """The pending work that a key has asked for."""
 
     scheduled_transactions: int
     hold_commits: int
