@@ -1,6 +1,7 @@
 """The fixtures of all tests: one private Postgres for the session, and an empty migrated database for each test that asks."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A job in the background ignores it, and would hand that on to all that tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     programs.strict = config.getoption("--strict-programs")
     searching.load_profile(long=config.getoption("--long"))
     if config.getoption("--long"):
