@@ -83,10 +83,9 @@ class Children:
         """
         slots, seen = self._slots(), {}
         for pid in pids:
-            if pid in slots:
-                signed_at = slots[pid][0]
-                before, looks = self._seen.get(pid, (signed_at, -1))
-                seen[pid] = signed_at, looks + 1 if signed_at == before else 0
+            signed_at = slots[pid][0] if pid in slots else 0.0  # One may freeze before its first sign.
+            before, looks = self._seen.get(pid, (signed_at, -1))
+            seen[pid] = signed_at, looks + 1 if signed_at == before else 0
         self._seen = seen
         return [pid for pid, (_, looks) in seen.items() if looks >= FROZEN_LOOKS]
 
