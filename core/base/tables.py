@@ -76,31 +76,31 @@ Index("ledgers_created_at_idx", ledgers.c.created_at, ledgers.c.id)
 
 BALANCE_INDICATOR_KEY = "balances_indicator_currency_key"
 
+IDENTITY_TEXTS = (
+    "identity_type",
+    "organization_name",
+    "category",
+    "first_name",
+    "last_name",
+    "other_names",
+    "gender",
+    "email_address",
+    "phone_number",
+    "nationality",
+    "street",
+    "country",
+    "state",
+    "post_code",
+    "city",
+)
+"""The texts about a person, in the order of Blnk's object. A blank text stands for none."""
+
 identities = Table(
     "identities",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("identity_id", Uuid, nullable=False),
-    *(
-        Column(name, Text, nullable=False, server_default="")
-        for name in (
-            "identity_type",
-            "organization_name",
-            "category",
-            "first_name",
-            "last_name",
-            "other_names",
-            "gender",
-            "email_address",
-            "phone_number",
-            "nationality",
-            "street",
-            "country",
-            "state",
-            "post_code",
-            "city",
-        )
-    ),
+    *(Column(name, Text, nullable=False, server_default="") for name in IDENTITY_TEXTS),
     Column("dob", Timestamp),
     Column("meta_data", JSONB),
     Column("tokenized", ARRAY(Text), nullable=False, server_default="{}", comment="the columns that have a token"),

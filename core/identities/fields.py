@@ -1,25 +1,9 @@
 """Names the fields of an identity, and those of them that can be tokenized."""
 
 from core.base.errors import ErrorCode, InvalidRequest
+from core.base.tables import IDENTITY_TEXTS
 
-TEXTS = (
-    "identity_type",
-    "organization_name",
-    "category",
-    "first_name",
-    "last_name",
-    "other_names",
-    "gender",
-    "email_address",
-    "phone_number",
-    "nationality",
-    "street",
-    "country",
-    "state",
-    "post_code",
-    "city",
-)
-"""The fields that are texts, in the order of the answer. A blank text stands for none."""
+TEXTS = IDENTITY_TEXTS
 
 PERSONAL = (*TEXTS, "dob", "meta_data")
 """Everything about a person. An erasure blanks it."""

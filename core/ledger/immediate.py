@@ -8,7 +8,7 @@ The append never fails because of a decision. One that goes wrong is taken back 
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import attrgetter
 
 import structlog
@@ -35,8 +35,6 @@ class Immediate:
     """The same outcomes by seq."""
     cursors: dict[int, int]
     """The new cursor of each queue in which something was decided."""
-    stopped: set[int] = field(default_factory=set)
-    """The queues whose postings were left to a drain, some or all of them."""
 
 
 def decide_now(conn: Connection, rows: Sequence[LogRow], queues: Collection[int]) -> Immediate | None:
@@ -71,7 +69,7 @@ def _decide(conn: Connection, rows: Sequence[LogRow], queues: Collection[int]) -
     cursors = {queue: line.stopped[queue] - 1 if queue in line.stopped else last for queue in heads}
     write(conn, opened, decision, heads=heads, cursors=cursors)
     outcomes = {outcome.seq: outcome for outcome in line.outcomes}
-    return Immediate(decision, outcomes, cursors, set(queues) - heads.keys() | line.stopped.keys())
+    return Immediate(decision, outcomes, cursors)
 
 
 class _Line:

@@ -8,7 +8,7 @@ migrates, and does what changes the number of queues or the identity.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from core.base.tables import metadata
+from core.base.tables import IDENTITY_TEXTS, metadata
 
 VERSION = "alembic_version"
 """The table in which Alembic keeps the revision."""
@@ -42,21 +42,7 @@ APP: Mapping[str, Rights] = {
     "identities": Rights(
         insert=True,
         update=(
-            "identity_type",
-            "organization_name",
-            "category",
-            "first_name",
-            "last_name",
-            "other_names",
-            "gender",
-            "email_address",
-            "phone_number",
-            "nationality",
-            "street",
-            "country",
-            "state",
-            "post_code",
-            "city",
+            *IDENTITY_TEXTS,
             "dob",
             "meta_data",
             "tokenized",
