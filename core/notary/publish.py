@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-from rfc3161_client import TimestampRequestBuilder, decode_timestamp_response
+from rfc3161_client import PKIStatus, TimeStampRequest, TimestampRequestBuilder, decode_timestamp_response
 
 from core.notary.published import Published, brief_of, read_lines
 from core.notary.seals import Seal
@@ -29,6 +29,10 @@ _SYSLOG_NOTICE = 13 * 8 + 5
 
 Publish = Callable[[Seal], None]
 """Publishes one seal. Raises OSError or httpx.HTTPError if it did not work."""
+
+
+class Refused(ValueError):
+    """A time stamp authority did not do what it was asked for. The message says what it did."""
 
 
 class SealFile:
@@ -117,7 +121,8 @@ class Stamps:
         """Get a stamp of a seal if it is time, and write it to the file.
 
         Raises:
-            ValueError: the authority has refused.
+            Refused: the authority has not stamped this seal.
+            ValueError: the answer is no stamp.
         """
         if time.monotonic() < self._next_at:
             return
@@ -125,6 +130,16 @@ class Stamps:
         headers = {"Content-Type": "application/timestamp-query"}
         answer = httpx.post(self._url, content=request.as_bytes(), headers=headers, timeout=_WITHIN_S)
         answer.raise_for_status()
-        decode_timestamp_response(answer.content)
+        _check_stamp(answer.content, request)
         self._file.write_stamp(seal, answer.content)
         self._next_at = time.monotonic() + STAMP_EVERY_S
+
+
+def _check_stamp(answer: bytes, request: TimeStampRequest) -> None:
+    """Check that the authority has granted a stamp, and for this request. Auditors check its certificate."""
+    stamp = decode_timestamp_response(answer)
+    if stamp.status not in (PKIStatus.GRANTED, PKIStatus.GRANTED_WITH_MODS):
+        raise Refused(f"the time stamp authority has refused: {', '.join(stamp.status_string) or stamp.status}")
+    info = stamp.tst_info
+    if (info.message_imprint.message, info.nonce) != (request.message_imprint.message, request.nonce):
+        raise Refused("the time stamp authority has stamped something else")

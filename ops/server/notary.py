@@ -18,7 +18,7 @@ from core.base.errors import TransientError
 from core.base.setting_values import notary_key
 from core.base.settings import Settings
 from core.notary.notary import ROWS, Altered, Notary
-from core.notary.publish import Publish, SealFile, Stamps, to_syslog, to_webhook
+from core.notary.publish import Publish, Refused, SealFile, Stamps, to_syslog, to_webhook
 from core.notary.seals import Keypair, Seal, keypair, read
 from core.upkeep import heartbeats
 from core.upkeep.heartbeats import State
@@ -157,7 +157,7 @@ class NotaryService:
                 try:
                     publish(self._unpublished[0])
                 except (OSError, httpx.HTTPError, ValueError) as error:
-                    problem = f"a seal could not be published: {type(error).__name__}"
+                    problem = f"a seal could not be published: {_text(error)}"
             if problem is not None and len(self._unpublished) < _KEPT:
                 return problem
             self._unpublished.pop(0)
@@ -177,6 +177,11 @@ class NotaryService:
                 heartbeats.forget(conn, self._name)
         except TransientError:
             pass
+
+
+def _text(error: Exception) -> str:
+    """Name a fault. The texts of a web client are left out, because they have the address, which may have a password."""
+    return str(error) if type(error) is Refused else type(error).__name__
 
 
 _KEPT = 1_000

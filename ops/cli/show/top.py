@@ -198,7 +198,7 @@ def _ticks(parts: Parts) -> RenderableType:
         line.append(f"  {plain(tick.name)} ", style="not bold")
         line.append(ago, style=f"not bold {WARNING if late else GOOD}")
     verified = parts.verification
-    text = Text("verified", style="bold")
+    text = Text("verified", style="bold", no_wrap=True, overflow="ellipsis")
     if verified is None:
         text.append("  not yet", style="not bold")
     else:
@@ -206,12 +206,15 @@ def _ticks(parts: Parts) -> RenderableType:
         told = "sound" if sound else f"{verified.problem_count:,} problems"
         text.append(f"  {told}", style=f"not bold {GOOD if sound else BAD}")
         text.append(f" up to {verified.last_sequence:,}, {_ago(float(verified.ago_s))} ago", style="not bold")
-    if (seal := parts.seal) is not None:
+    text.append("   signed", style="bold")
+    if (seal := parts.seal) is None:
+        text.append("  by nobody", style="not bold")
+    else:
+        is_alive = any(each.part == "notary" for each in parts.processes)
         is_late = seal.unsealed > 0 and seal.ago_s > _SEAL_LATE_S
-        text.append("   signed", style="bold")
         text.append(
-            f"  up to {seal.last_sequence:,}, {_ago(float(seal.ago_s))} ago",
-            style=f"not bold {BAD if is_late else GOOD}",
+            f"  up to {seal.last_sequence:,}, {_ago(float(seal.ago_s))} ago" + ("" if is_alive else ", no notary runs"),
+            style=f"not bold {GOOD if is_alive and not is_late else BAD}",
         )
     return Group(line, text)
 

@@ -2,16 +2,19 @@
 
 import base64
 import json
+import re
 import socket
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rfc3161_client import TimestampRequestBuilder
 
 from core.base.db import connect, reading
 from core.notary import seal_store
@@ -25,6 +28,7 @@ from ops.server import notary
 from ops.server.notary import KeyFile, NotaryService
 from tests.harness.factories import Ledger
 from tests.harness.history import tamper
+from tests.harness.programs import needs_program
 
 OURS, NEXT = keypair(bytes(32)), keypair(b"\1" * 32)
 
@@ -187,17 +191,18 @@ def test_it_shows_that_it_lives_and_what_is_wrong_and_is_forgotten_when_it_ends(
 
 
 @contextmanager
-def _web(status: int, answer: bytes = b"") -> Iterator[tuple[str, list[bytes]]]:
+def _web(status: int, answer: bytes | Callable[[bytes], bytes] = b"") -> Iterator[tuple[str, list[bytes]]]:
     """A web service on this machine, and the bodies that it was sent."""
     got: list[bytes] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             got.append(self.rfile.read(int(self.headers["Content-Length"])))
+            body = answer if isinstance(answer, bytes) else answer(got[-1])
             self.send_response(status)
-            self.send_header("Content-Length", str(len(answer)))
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(answer)
+            self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None: ...
 
@@ -246,6 +251,99 @@ def test_a_time_stamp_authority_that_answers_nonsense_is_told(ledger: Ledger, fi
         one.step()
     assert one.problem == "a seal could not be published: ValueError"
     assert got[0][:1] == b"\x30"  # The request is DER.
+
+
+class Authority:
+    """A time stamp authority of OpenSSL, with a certificate of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._openssl = folder, needs_program("openssl")
+        (folder / "serial").write_text("01\n")
+        (folder / "ts.cnf").write_text(_AUTHORITY.format(folder=folder))
+        self.run(
+            *("req", "-new", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9"),
+            *("-subj", "/CN=authority", "-config", f"{folder}/ts.cnf", "-extensions", "stamps"),
+            *("-keyout", f"{folder}/tsa.key", "-out", f"{folder}/tsa.pem"),
+        )
+
+    def run(self, *arguments: str) -> str:
+        done = subprocess.run([self._openssl, *arguments], cwd=self._folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    def answer(self, query: bytes) -> bytes:
+        """Stamp what was asked for."""
+        (self._folder / "query").write_bytes(query)
+        self.run("ts", "-reply", "-config", "ts.cnf", "-queryfile", "query", "-out", "answer")
+        return (self._folder / "answer").read_bytes()
+
+    def verify(self, data: bytes, answer: bytes) -> str:
+        (self._folder / "data").write_bytes(data)
+        (self._folder / "given").write_bytes(answer)
+        return self.run("ts", "-verify", "-data", "data", "-in", "given", "-CAfile", "tsa.pem")
+
+
+_AUTHORITY = """
+[req]
+distinguished_name = name
+[name]
+[stamps]
+basicConstraints = critical,CA:true
+extendedKeyUsage = critical,timeStamping
+[tsa]
+default_tsa = here
+[here]
+serial = {folder}/serial
+signer_cert = {folder}/tsa.pem
+signer_key = {folder}/tsa.key
+signer_digest = sha256
+default_policy = 1.2.3.4
+digests = sha256, sha512
+ess_cert_id_alg = sha256
+"""
+
+
+def test_a_time_stamp_authority_stamps_a_seal_and_anybody_can_check_it(
+    ledger: Ledger, file: SealFile, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    ledger.post()
+    with _web(200, authority.answer) as (url, got):
+        one = service(ledger, file, Stamps(url, file).publish)
+        one.step()
+        ledger.post()
+        one.step()
+    assert (one.problem, len(got)) == (None, 1)  # A stamp an hour is enough.
+    first, _ = seals(ledger)
+    (stamp,) = (json.loads(line) for line in lines(file) if "timestamp_of" in line)
+    assert stamp["timestamp_of"] == first.hash
+    token = base64.b64decode(stamp["token"])
+    assert "Verification: OK" in authority.verify(bytes.fromhex(first.hash), token)
+    assert SealFile(file._path).last() == seals(ledger)[-1]  # Stamps between the seals are left out.
+
+
+@pytest.mark.parametrize("what", ["refused", "stamped something else"])
+def test_a_stamp_that_is_refused_or_of_something_else_is_told(
+    ledger: Ledger, file: SealFile, tmp_path: Path, what: str
+) -> None:
+    authority = Authority(tmp_path)
+    other = TimestampRequestBuilder().data(b"other").build().as_bytes()
+
+    def answer(query: bytes) -> bytes:
+        return authority.answer(
+            other if "else" in what else re.sub(rb"\x60\x86\x48\x01\x65\x03\x04\x02\x03", _SHA_9, query)
+        )
+
+    ledger.post()
+    with _web(200, answer) as (url, _):
+        one = service(ledger, file, Stamps(url, file).publish)
+        one.step()
+    assert one.problem is not None and what in one.problem
+    assert not [line for line in lines(file) if "timestamp_of" in line]
+
+
+_SHA_9 = b"\x60\x86\x48\x01\x65\x03\x04\x02\x09"
+"""The identifier of a digest that the authority does not take."""
 
 
 def test_a_stamp_is_kept_in_the_file_beside_its_seal(file: SealFile) -> None:

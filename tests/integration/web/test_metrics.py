@@ -18,6 +18,10 @@ from sqlalchemy import Engine, text
 from core.base.db import begin, connect
 from core.doors import metrics
 from core.ledger.store import queues as queue_store
+from core.notary.notary import Notary
+from core.notary.seals import keypair
+from core.upkeep import heartbeats
+from core.upkeep.heartbeats import State
 from tests.harness.api import Api, ok
 from tests.harness.keys import KEY
 from tests.harness.pages import ROOT
@@ -119,6 +123,28 @@ def test_ticks_verification_clocks_and_processes_are_told(engine: Engine, scrape
     assert found.value("pacioli_clock_offset_seconds", host="a") == -7
     assert found.value("pacioli_processes_alive", part="worker") == 1
     assert found.value("pacioli_processes_alive", part="beat") == 0
+
+
+def test_the_notary_is_told_and_so_is_its_absence(api: Api, engine: Engine, scrape: Callable[[], Scrape]) -> None:
+    def notaries(found: Scrape) -> float:
+        return found.value("pacioli_processes_alive", part="notary")
+
+    live(engine)
+    before = scrape()
+    assert notaries(before) == 0
+    assert "pacioli_seal_age_seconds" not in before.names
+    ok(api.post(), 201)
+    with begin(engine) as conn:
+        heartbeats.record(conn, "notary@a:1", "notary", State(pid=1, up_s=1.0))
+    assert Notary(engine, keypair(bytes(32))).seal() is not None
+    ok(api.post(), 201)
+    found = scrape()
+    assert (notaries(found), found.value("pacioli_unsealed_rows")) == (1, 1)
+    assert 0 <= found.value("pacioli_seal_age_seconds") < 600
+    with begin(engine) as conn:
+        conn.execute(text("UPDATE heartbeats SET at = at - interval '10 minutes' WHERE part = 'notary'"))
+    found = scrape()
+    assert (notaries(found), found.value("pacioli_unsealed_rows")) == (0, 1)
 
 
 def test_requests_are_counted_by_route_and_not_by_path(api: Api, more: Grown) -> None:

@@ -13,6 +13,7 @@ from pacioli_client.answers.funding import Run
 from pacioli_client.answers.service import (
     Checks,
     Health,
+    LastSeal,
     LastVerification,
     PartChild,
     Parts,
@@ -110,6 +111,19 @@ def test_a_page_says_what_is_not_right() -> None:
         "sweep 75 s ago", "verify never", "2 problems up to 12,345, 30 s ago", "the oldest 63 s", "part4", "host-29",
     ):  # fmt: skip
         assert part in text, part
+
+
+def test_a_page_says_how_far_the_notary_has_signed_and_that_none_runs() -> None:
+    seal = LastSeal(number=3, at=AT, ago_s=Decimal(9), last_sequence=12_000, unsealed=345)
+    signed = "signed  up to 12,000, 9.0 s ago"
+    for processes, sealed, told in (
+        (BUSY.parts.processes, None, "signed  by nobody"),
+        (BUSY.parts.processes, seal, f"{signed}, no notary runs"),
+        ([process("notary", "a"), *BUSY.parts.processes], seal, signed),
+    ):
+        page = Page(replace(BUSY, parts=replace(BUSY.parts, processes=processes, seal=sealed)), whole=True)
+        (line,) = (line for line in drawn(page, 140, 24) if "signed  " in line)
+        assert line.endswith(told)
 
 
 def test_a_service_that_is_away_is_said_over_what_was_seen_last() -> None:
