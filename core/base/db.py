@@ -181,6 +181,17 @@ def reading(engine: Engine, *, within_s: float | None = None) -> Iterator[Connec
 
 
 @contextmanager
+def without_transaction(engine: Engine, *, within_s: float) -> Iterator[Connection]:
+    """Open a connection for statements that may not be in a transaction, behind a pooler either. Each commits by itself.
+
+    Raises:
+        TransientError: as ``begin``.
+    """
+    with _using(engine, engine, within_s) as conn:
+        yield conn
+
+
+@contextmanager
 def reading_within(engine: Engine, seconds: float) -> Iterator[Connection]:
     """Open a transaction that only reads, sees one state of the database, and cancels a statement after ``seconds``.
 

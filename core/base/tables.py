@@ -218,7 +218,6 @@ Index("log_hold_seq_idx", log.c.hold_seq, postgresql_where=text("hold_seq IS NOT
 Index("log_refund_of_idx", log.c.refund_of, postgresql_where=text("refund_of IS NOT NULL"))
 Index("log_parent_idx", log.c.parent, log.c.seq, postgresql_where=text("parent IS NOT NULL"))
 Index("log_source_seq_idx", log.c.source, log.c.seq)
-Index("log_accepted_at_idx", log.c.accepted_at)
 Index("log_split_idx", log.c.seq, postgresql_where=text("kind = 5"))
 Index("log_effective_date_idx", log.c.effective_date, postgresql_where=text("effective_date IS NOT NULL"))
 for _side in ("source", "destination"):
@@ -228,6 +227,18 @@ for _side in ("source", "destination"):
         log.c.effective_date,
         postgresql_where=text("effective_date IS NOT NULL"),
     )
+
+clock_falls = Table(
+    "clock_falls",
+    metadata,
+    Column(
+        "seq",
+        BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        comment="was accepted before the row before it, by its time",
+    ),
+)
 
 outcomes = Table(
     "outcomes",

@@ -1,15 +1,17 @@
 """The table of funding postings: it links each posted row of a run to its transaction."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
 
+from core.base import clock
 from core.base.db import copy_text, driver
 from core.funding.row_store import FundingRow
 from core.funding.run_store import Result, RunRow
+from core.ledger.store import times
 
 
 class RowState(NamedTuple):
@@ -47,7 +49,7 @@ _OTHERS_POSTED = """
 SELECT EXISTS (
     SELECT
     FROM log
-    WHERE accepted_at > clock_timestamp() - make_interval(secs => %(within_s)s)
+    WHERE seq >= %(first)s
       AND parent IS DISTINCT FROM %(run_id)s
 )
 """
@@ -177,7 +179,8 @@ def record_postings(conn: Connection, id: UUID, rows: Sequence[tuple[FundingRow,
 
 def others_posted(conn: Connection, run: RunRow, *, within_s: float) -> bool:
     """Tell whether the log accepted any posting from outside this run within the last ``within_s`` seconds."""
-    row = driver(conn).execute(_OTHERS_POSTED, {"within_s": within_s, "run_id": run.run_id}).fetchone()
+    first = times.first_since(conn, clock.now(conn) - timedelta(seconds=within_s))
+    row = driver(conn).execute(_OTHERS_POSTED, {"first": first, "run_id": run.run_id}).fetchone()
     assert row is not None
     return bool(row[0])
 

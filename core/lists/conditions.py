@@ -4,6 +4,7 @@ The filters here have slots in place of values (see ``shape.py``), so the condit
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, assert_never
 
 from sqlalchemy import (
@@ -88,6 +89,37 @@ def time_condition(asked: Filter, column: ColumnElement[Any]) -> Condition:
     if asked.operator == "ne":
         return or_(column < _time(spans[0].start), column >= _time(spans[0].end))
     return compared(column, asked.operator, [_time(span.start) for span in spans])
+
+
+def intervals(asked: Filter) -> list[tuple[datetime, datetime]]:
+    """List the intervals in which the condition of ``time_condition`` holds. The end of each is not in it."""
+    spans: tuple[Span, ...] = asked.values
+    start = spans[0].start
+    match asked.operator:
+        case "eq" | "in":
+            return [(span.start, span.end) for span in spans]
+        case "ne":
+            return [(_EVER, start), (spans[0].end, _NEVER)]
+        case "between":
+            return [(start, _just_after(spans[1].start))]
+        case "gt":
+            return [(_just_after(start), _NEVER)]
+        case "gte":
+            return [(start, _NEVER)]
+        case "lt":
+            return [(_EVER, start)]
+        case "lte":
+            return [(_EVER, _just_after(start))]
+    raise AssertionError(asked.operator)
+
+
+_EVER = datetime.min.replace(tzinfo=UTC)
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+def _just_after(time: datetime) -> datetime:
+    """Return the next time that the database tells apart."""
+    return min(time, _NEVER - timedelta(microseconds=1)) + timedelta(microseconds=1)
 
 
 def texts(asked: Filter) -> list[ColumnElement[Any]]:

@@ -13,9 +13,10 @@ import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 
-from core.base.db import LONG_S, driver, set_defaults
+from core.base.db import LONG_S, driver, set_defaults, without_transaction
 from core.base.errors import TransientError
 from core.base.faults import is_lock_timeout
 from core.base.fence import in_transaction
@@ -38,8 +39,8 @@ def upgrade(engine: Engine, revision: str = "head", roles: Sequence[Role] = ()) 
     """Bring the database up to date in one transaction. A second caller waits, and then finds nothing to do.
 
     A table that a long reader uses is not waited for: the transaction ends, and is tried again a moment later. So posts go
-    on meanwhile. ``roles`` get their rights in the same transaction. Returns the statements for them that this connection
-    may not run.
+    on meanwhile. What takes long or may not be in a transaction follows the commit. ``roles`` get their rights in the same
+    transaction. Returns the statements for them that this connection may not run.
 
     Raises:
         TransientError: another migration took too long, a table was in use for too long, or the database was gone.
@@ -47,7 +48,20 @@ def upgrade(engine: Engine, revision: str = "head", roles: Sequence[Role] = ()) 
     deadline = time.monotonic() + PATIENCE_S
     while (left := _try_to_upgrade(engine, revision, roles, is_last=time.monotonic() > deadline)) is None:
         time.sleep(random.uniform(0.5, 1.0))
+    _finish(engine)
     return left
+
+
+def _finish(engine: Engine) -> None:
+    """Do what migrations leave for after their commit, because it looks at every row or may not be in a transaction.
+
+    Each ``afterwards`` of a migration is called in every upgrade, so it finds out by itself whether it is still to do.
+    """
+    with without_transaction(engine, within_s=LONG_S) as conn:
+        scripts = ScriptDirectory.from_config(config()).iterate_revisions(_revision(conn), "base")
+        for script in reversed(list(scripts)):
+            if (afterwards := getattr(script.module, "afterwards", None)) is not None:
+                afterwards(conn)
 
 
 def _try_to_upgrade(engine: Engine, revision: str, roles: Sequence[Role], *, is_last: bool) -> list[str] | None:

@@ -67,6 +67,7 @@ APP: Mapping[str, Rights] = {
     ),
     "balance_limits": Rights(insert=("balance", "after_seq", "floor", "frozen", "reason", "actor")),
     "log": Rights(insert=True),
+    "clock_falls": Rights(),
     "outcomes": Rights(insert=True),
     "holds": Rights(insert=True, update=("committed", "voided", "settled_at")),
     "refunds": Rights(insert=True, update=("refunded",)),

@@ -110,6 +110,7 @@ FROM (
 ) AS batch
 """)
 
+# The latest time of the log is that of its last row, or of a row before the clock was set back.
 _TAKE_SNAPSHOTS = text("""
 INSERT INTO snapshots (balance, version, credit, debit, taken_at)
 SELECT b.id,
@@ -130,7 +131,14 @@ SELECT b.id,
              AND log.effective_date IS NOT NULL
              AND o.status = 1
        ),
-       greatest(clock_timestamp(), (SELECT max(accepted_at) FROM log))
+       greatest(
+           clock_timestamp(),
+           (
+               SELECT max(accepted_at)
+               FROM log
+               WHERE seq IN (SELECT max(seq) FROM log UNION ALL SELECT seq - 1 FROM clock_falls)
+           )
+       )
 FROM balances AS b
 WHERE b.id > :after
   AND b.id <= :last

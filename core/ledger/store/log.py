@@ -40,11 +40,16 @@ _FIND_REFERENCES = f"""
     WHERE reference = ANY(%(references)s)
 """
 
+# The clock may be set back, and accepted_at never falls along seq: ``times`` counts on it.
 _READ_HEAD = """
-    SELECT coalesce(seq, 0), coalesce(digest, %(start)s), (SELECT count(*) FROM queues), clock_timestamp()
+    SELECT
+        coalesce(seq, 0),
+        coalesce(digest, %(start)s),
+        (SELECT count(*) FROM queues),
+        greatest(clock_timestamp(), accepted_at)
     FROM (VALUES (0)) AS one
     LEFT JOIN (
-        SELECT seq, digest
+        SELECT seq, digest, accepted_at
         FROM log
         ORDER BY seq DESC
         LIMIT 1
@@ -110,6 +115,7 @@ class LogHead(NamedTuple):
     digest: bytes
     queues: int
     now: datetime
+    """The time of the next row: that of the clock, but none before the last row's."""
 
 
 def lock_head(conn: Connection, references: Collection[str] = ()) -> tuple[LogHead, dict[str, LogRow]]:

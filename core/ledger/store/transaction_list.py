@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -30,12 +31,13 @@ from core.base.ids import uuid_of
 from core.base.tables import annotations, balances, holds, log, outcomes, scheduled
 from core.ledger.rules.model import Status
 from core.ledger.store import queues as queue_store
+from core.ledger.store import times
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.balances import BALANCE_PREFIX
 from core.ledger.store.transactions import LEGS, TRANSACTION_PREFIX, TransactionRow
 from core.lists import query
-from core.lists.conditions import compared, texts, time_condition
-from core.lists.fields import NULL, Condition, Field, Filter, Listing, Relation, Type, id_field, resource
+from core.lists.conditions import compared, intervals, texts, time_condition
+from core.lists.fields import NULL, Condition, Field, Filter, Listing, Relation, Span, Type, id_field, resource
 from core.lists.shape import ArraySlot, Slot, bound
 
 _LAST = 2**63 - 1
@@ -83,19 +85,47 @@ def _meta_data(table: FromClause) -> ColumnElement[Any]:
     return func.coalesce(given.op("||", return_type=JSONB())(added), given, added)
 
 
-def _order_of_acceptance(table: FromClause, filters: Sequence[Filter]) -> ColumnElement[Any]:
-    """Make the sort key, which is the sequence. With a filter on a time, the index on times gives the same order."""
-    by_time = any(each.type is Type.TIME for each in filters)
-    return table.c.accepted_at if by_time else table.c.seq
+# Times
+
+
+def _spans_and_ranges(conn: Connection, asked: Filter) -> Sequence[Any]:
+    """List the spans of a filter on a time, and then the positions in the log between which it holds."""
+    if asked.operator in NULL:
+        return ()
+    found = times.ranges(conn, intervals(asked))
+    if len(found) > query.MAX_BRANCHES // 2:
+        return [*asked.values, [each.first for each in found], [each.end for each in found]]
+    return [*asked.values, *(position for each in found for position in each)]
+
+
+def _acceptance_conditions(asked: Filter, relation: Relation) -> Sequence[Condition]:
+    """Compare the time of acceptance, which is a range of positions in the log."""
+    accepted_at = relation.table.c.accepted_at
+    if asked.operator in NULL:
+        return [compared(accepted_at, asked.operator, [])]
+    if relation is not LOG_ROWS:
+        return [time_condition(_with_spans_alone(asked), accepted_at)]
+    slots = [slot for slot in asked.values if isinstance(slot, Slot)]
+    if any(isinstance(slot, ArraySlot) for slot in slots):
+        firsts, ends = (bound(slot, ARRAY(BigInteger())) for slot in slots)
+        each = func.unnest(firsts, ends).table_valued("first", "stop", name="each")
+        return [exists().where(log.c.seq >= each.c.first, log.c.seq < each.c.stop)]
+    bounds = [bound(slot, BigInteger()) for slot in slots]
+    return [and_(log.c.seq >= first, log.c.seq < end) for first, end in zip(bounds[::2], bounds[1::2], strict=True)]
 
 
 def _effective_date_conditions(asked: Filter, relation: Relation) -> Sequence[Condition]:
     """Compare the effective date, which is the time of acceptance for a transaction without one."""
     if asked.operator in NULL:
         return [true()] if asked.operator == "isnotnull" else []
-    table = relation.table
-    accepted = and_(table.c.effective_date.is_(None), time_condition(asked, table.c.accepted_at))
-    return [time_condition(asked, table.c.effective_date), accepted]
+    effective_date = relation.table.c.effective_date
+    accepted = [and_(effective_date.is_(None), each) for each in _acceptance_conditions(asked, relation)]
+    return [time_condition(_with_spans_alone(asked), effective_date), *accepted]
+
+
+def _with_spans_alone(asked: Filter) -> Filter:
+    """Leave the positions out of the values of a filter on a time."""
+    return replace(asked, values=tuple(value for value in asked.values if isinstance(value, Span)))
 
 
 # Sides
@@ -397,8 +427,10 @@ TRANSACTIONS = resource(
         Type.TIME,
         "When it was accepted.",
         lambda table: table.c.accepted_at,
-        sort_key=_order_of_acceptance,
+        sort_key=lambda table, _: table.c.seq,
         indexed=True,
+        resolve=_spans_and_ranges,
+        find=_acceptance_conditions,
     ),
     Field(
         "effective_date",
@@ -406,6 +438,7 @@ TRANSACTIONS = resource(
         "The time from which it counts: the acceptance, unless another was given.",
         sort_key=lambda table, _: func.coalesce(table.c.effective_date, table.c.accepted_at),
         indexed=True,
+        resolve=_spans_and_ranges,
         find=_effective_date_conditions,
     ),
     Field("meta_data", Type.OBJECT, "All of the metadata; meta_data.<key> is one member of it.", _meta_data),

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from importlib import import_module
 
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
@@ -59,12 +60,7 @@ def test_others_go_on_while_a_migration_waits_for_a_long_reader(older: Engine) -
 def test_posts_of_the_release_before_go_on_during_a_migration_and_beside_the_new_one(older: Engine) -> None:
     """Old processes know no newer column, and exclude the new ones by the same lock."""
     with begin(older) as conn:
-        (source, destination) = conn.execute(
-            text(
-                "INSERT INTO balances (balance_id, ledger, currency) "
-                "SELECT gen_random_uuid(), 1, 'USD' FROM generate_series(1, 2) RETURNING id"
-            )
-        ).scalars()
+        (source, destination) = conn.execute(text(_TWO_BALANCES)).scalars()
     is_over = threading.Event()
 
     def post() -> int:
@@ -96,6 +92,46 @@ def test_posts_of_the_release_before_go_on_during_a_migration_and_beside_the_new
     assert beside > 0
 
 
+def test_the_times_of_the_release_before_are_looked_through_while_its_posts_go_on(
+    older: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Times fall where the clock was set back. The index on them goes when that is known."""
+    monkeypatch.setattr(import_module("core.migrations.versions.0018_times"), "PIECE", 7)
+    migrations.upgrade(older, "0017")
+    with begin(older) as conn:
+        (source, destination) = conn.execute(text(_TWO_BALANCES)).scalars()
+    for second in (5, 6, 6, 3, 3, 9, 10, 2, 3, 20, 19):
+        _append_as_before(older, source, destination, at=datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC))
+    is_over = threading.Event()
+
+    def post() -> int:
+        posted = 0
+        while not is_over.is_set() or posted < 10:
+            _append_as_before(older, source, destination)
+            posted += 1
+        return posted
+
+    with ThreadPoolExecutor(1) as pool:
+        posting = pool.submit(post)
+        try:
+            migrations.upgrade(older)
+        finally:
+            is_over.set()
+        assert posting.result() >= 10
+    for _ in range(2):
+        with reading(older) as conn:
+            assert list(conn.execute(text("SELECT seq FROM clock_falls ORDER BY 1")).scalars()) == [4, 8, 11]
+            assert conn.execute(text("SELECT to_regclass('log_accepted_at_idx')")).scalar_one() is None
+        migrations.upgrade(older)  # Nothing is left to do.
+
+
+_TWO_BALANCES = """
+    INSERT INTO balances (balance_id, ledger, currency)
+    SELECT gen_random_uuid(), 1, 'USD'
+    FROM generate_series(1, 2)
+    RETURNING id
+"""
+
 _NEWER = {"request_id", "actor", "part", "digest_version"}
 """The columns that the release before does not know."""
 
@@ -107,7 +143,7 @@ _APPEND = f"""
 """
 
 
-def _append_as_before(engine: Engine, source: int, destination: int) -> None:
+def _append_as_before(engine: Engine, source: int, destination: int, *, at: datetime | None = None) -> None:
     """Append a row with the statements of the release before: the lock is one number, and no newer column is named."""
     with begin(engine) as conn:
         connection = driver(conn)
@@ -128,7 +164,7 @@ def _append_as_before(engine: Engine, source: int, destination: int) -> None:
             precision=100,
             description="",
             allow_overdraft=True,
-            accepted_at=datetime.now(UTC),
+            accepted_at=at or datetime.now(UTC),
             digest_version=1,
         )
         values = {name: getattr(row, name) for name in _OLD}

@@ -130,7 +130,7 @@ _NEEDED = {
     ("status", "VOID"): "holds_voided_idx",
     ("effective_date", "{day}"): "log_effective_date_idx",
     ("parent_transaction", "bulk_3"): "log_parent_idx",
-    ("created_at", "{hour}"): "log_accepted_at_idx",
+    ("created_at", "{hour}"): "log_pkey",
 }
 
 
