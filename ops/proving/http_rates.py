@@ -97,8 +97,7 @@ class HttpRates:
         """POSTs to a view that does nothing, on a server with the options of the web server."""
         with _floor_server() as (url, pid), metered({"web": pid}) as cost:
             body = self._item(["bln_a", "bln_b"], hot=False).encode()
-            posts = iter([request(url, "POST", "/", {}, body)] * count)
-            load = send_all(url, lambda: next(posts, None), connections=CONNECTIONS)
+            load = send_all(url, [request(url, "POST", "/", {}, body)] * count, connections=CONNECTIONS)
         _expect(load, 201, count, "/")
         return cost
 
@@ -161,9 +160,9 @@ class HttpRates:
         )
 
     def _get(self, paths: list[str], count: int) -> Cost:
-        asked = iter([request(self.url, "GET", paths[n % len(paths)], self.headers) for n in range(count)])
+        asked = [request(self.url, "GET", paths[n % len(paths)], self.headers) for n in range(count)]
         with self._metered() as cost:
-            load = send_all(self.url, lambda: next(asked, None), connections=CONNECTIONS)
+            load = send_all(self.url, asked, connections=CONNECTIONS)
         _expect(load, 200, count, paths[0])
         return cost
 
@@ -178,10 +177,10 @@ class HttpRates:
 
     def _posted(self, path: str, bodies: list[str], connections: int) -> tuple[Cost, Load]:
         """Post them all, and wait until all that was accepted is applied."""
-        posts = iter([request(self.url, "POST", path, self.headers, body.encode()) for body in bodies])
+        posts = [request(self.url, "POST", path, self.headers, body.encode()) for body in bodies]
         started = time.perf_counter()
         with self._metered() as cost:
-            load = send_all(self.url, lambda: next(posts, None), connections=connections)
+            load = send_all(self.url, posts, connections=connections)
             _expect(load, 201, len(bodies), path)
             while any(queue["depth"] for queue in self._queues()):
                 if time.perf_counter() - started > 600:
@@ -230,8 +229,8 @@ def _in(minutes: int) -> str:
 
 
 def _expect(load: Load, status: int, count: int, path: str) -> None:
-    if load.statuses != {status: count}:
-        raise click.ClickException(f"expected {count} answers {status} from {path}, got {load.statuses}")
+    if load.counts != {status: count}:
+        raise click.ClickException(f"expected {count} answers {status} from {path}, got {dict(load.counts)}")
 
 
 @contextmanager

@@ -7,21 +7,25 @@ a length in. A general-purpose tool costs several times as much for each request
 import selectors
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-Next = Callable[[], bytes | None]
-"""A function that returns the bytes of the next request, or None when there are no more."""
+NO_ANSWER = 0
+"""The status of a request whose connection ended before its answer."""
 
 
 @dataclass
 class Load:
-    """The answers to a load."""
+    """The answers to a load, each at the place of its request."""
 
+    statuses: list[int]
+    bodies: list[bytes]
+    waits_s: list[float]
     seconds: float = 0.0
-    statuses: dict[int, int] = field(default_factory=dict)
-    bodies: list[bytes] = field(default_factory=list)
+    counts: Counter[int] = field(default_factory=Counter)
+    """How many answers have each status."""
 
 
 def request(url: str, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> bytes:
@@ -31,47 +35,75 @@ def request(url: str, method: str, path: str, headers: Mapping[str, str], body: 
     return b"%sContent-Length: %d\r\n\r\n%s" % (head.encode(), len(body), body)
 
 
-def send_all(url: str, following: Next, *, connections: int) -> Load:
-    """Send every request that ``following`` gives, over this many connections at once. A lost one is not repaired.
+def send_all(url: str, requests: Sequence[bytes], *, connections: int) -> Load:
+    """Send every request once, over this many connections at a time.
+
+    A connection that the server ends is opened again. The request that it carried has the status `NO_ANSWER`, and is
+    not repeated: nobody knows whether it was taken.
 
     Raises:
-        ConnectionError: the server closed a connection.
+        OSError: the server does not take connections.
     """
-    address = urlsplit(url)
-    load, selector = Load(), selectors.DefaultSelector()
+    count = len(requests)
+    load, selector = Load([NO_ANSWER] * count, [b""] * count, [0.0] * count), selectors.DefaultSelector()
+    address, left = urlsplit(url), iter(enumerate(requests))
     started = time.perf_counter()
-    for _ in range(connections):
-        client = socket.create_connection((address.hostname, address.port))
+
+    def open_one() -> None:
+        client = socket.create_connection((address.hostname, address.port or 80))
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        talk = _talk(client, following, load)
+        talk = _talk(client, left, load)
         if next(talk, None) is not None:
             selector.register(client, selectors.EVENT_READ, talk)
         else:
             client.close()
+
+    for _ in range(min(connections, count)):
+        open_one()
     while selector.get_map():
         for key, _ in selector.select():
-            if next(key.data, None) is None:
+            try:
+                over, broken = next(key.data, None) is None, False
+            except ConnectionError:
+                over = broken = True
+            if over:
                 selector.unregister(key.fileobj)
                 key.fileobj.close()  # type: ignore[union-attr]
+            if broken:
+                open_one()
     load.seconds = time.perf_counter() - started
+    load.counts = Counter(load.statuses)
     return load
 
 
-def _talk(client: socket.socket, following: Next, load: Load) -> Iterator[bool]:
+def _talk(client: socket.socket, left: Iterator[tuple[int, bytes]], load: Load) -> Iterator[bool]:
     """One connection: sends, yields until there is something to read, and goes on until the requests are used up."""
-    while (asked := following()) is not None:
+    for place, asked in left:
+        sent_at = time.perf_counter()
         client.sendall(asked)
-        answer, whole = b"", 0
-        while not whole or len(answer) < whole:
+        answer, end, whole = b"", -1, 0
+        while not (whole and len(answer) >= whole):
             yield True
             piece = client.recv(65536)
             if not piece:
                 raise ConnectionError("the server closed the connection")
             answer += piece
-            end = answer.find(b"\r\n\r\n")
-            if end >= 0 and not whole:
-                length = answer[:end].lower().partition(b"content-length: ")[2]
-                whole = end + 4 + int(length.partition(b"\r\n")[0])
-        status = int(answer[9:12])
-        load.statuses[status] = load.statuses.get(status, 0) + 1
-        load.bodies.append(answer[end + 4 :])
+            if end < 0 and (end := answer.find(b"\r\n\r\n")) >= 0:
+                head = answer[:end].lower()
+                length = head.partition(b"\r\ncontent-length: ")[2].partition(b"\r\n")[0]
+                whole = end + 4 + int(length) if length else 0
+            if end >= 0 and not length and answer.endswith(b"0\r\n\r\n"):
+                whole = len(answer)  # It came in chunks, and this is the last of them.
+        load.statuses[place] = int(answer[9:12])
+        load.bodies[place] = answer[end + 4 :] if length else _joined(answer[end + 4 :])
+        load.waits_s[place] = time.perf_counter() - sent_at
+
+
+def _joined(chunks: bytes) -> bytes:
+    """Join a body that came in chunks: RFC 9112, section 7.1."""
+    body = b""
+    while chunks:
+        size, _, rest = chunks.partition(b"\r\n")
+        length = int(size.partition(b";")[0], 16)
+        body, chunks = body + rest[:length], rest[length + 2 :] if length else b""
+    return body

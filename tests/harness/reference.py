@@ -60,6 +60,30 @@ def settings() -> str:
     )
 
 
+def performance(found: Json) -> str:
+    """The page of a run of ``pacioli bench --json``."""
+    return (
+        f"# Performance\n\n{_NOTE}\nOne run of `pacioli bench --json`, on {found['machine']}.\n\n"
+        "A ratio compares two lines of the same run, so it holds on other machines too. So do the CPU microseconds of a "
+        "row, of all parts of the service together, better than rates, which swing with what else a machine does. The load "
+        "generator is on the same machine, and only the lines of append and drain are without HTTP. A *floor* is the least "
+        "that must be done for the same rows.\n\n"
+        "| work | ratio | to | CPU µs each | of which | a second |\n|---|---|---|---|---|---|\n"
+        + "\n".join(_bench_row(row) for row in found["rows"])
+        + "\n\nTo measure your own machine: `pacioli bench`. To compare with another server that speaks the same API, in one "
+        "run, by what both *applied*: `pacioli bench --vs URL`. To see where the time goes: `pacioli bench --profile FOLDER` "
+        "writes a file for <https://www.speedscope.app> for each kind of process.\n"
+    )
+
+
+def _bench_row(row: Json) -> str:
+    ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
+    cpu = "" if row["cpu_us"] is None else f"{row['cpu_us']:,.0f}"
+    shares = ", ".join(f"{part} {share:.0%}" for part, share in (row["shares"] or {}).items() if share >= 0.02)
+    rate = f"{row['rate']:.1f} ms" if row["name"].startswith("time") else f"{row['rate']:,.0f}"
+    return f"| {row['name']} | {ratio} | {row['against']} | {cpu} | {shares} | {rate} |"
+
+
 def errors(status_of: Mapping[str, int]) -> str:
     """The page of error codes, and of the reasons of rejections."""
     codes = "\n".join(f"| `{code}` | {status_of[code]} | {_cell(text)} |" for code, text in _members(ErrorCode))

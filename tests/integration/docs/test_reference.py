@@ -1,5 +1,6 @@
 """The reference pages of the book say what the code says. ``--update-docs`` writes them."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -46,6 +47,13 @@ def test_the_page_of_rights_is_what_the_table_of_routes_says(check: Check) -> No
 
 def test_the_page_of_settings_is_what_the_table_says(check: Check) -> None:
     check("settings.md", reference.settings())
+
+
+def test_the_page_of_performance_is_what_the_bench_printed(check: Check) -> None:
+    check(
+        "performance.md",
+        reference.performance(json.loads((ROOT / "docs" / "reference" / "performance.json").read_text())),
+    )
 
 
 def test_the_page_of_clients_is_what_the_routes_answer(check: Check, client: FlaskClient) -> None:
