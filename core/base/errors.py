@@ -137,6 +137,8 @@ class ErrorCode(StrEnum):
     """The ID is of a kind that has no metadata."""
     META_ENTITY_NOT_FOUND = "META_ENTITY_NOT_FOUND"
     """There is nothing of that ID to add metadata to."""
+    EVENTS_GONE = "EVENTS_GONE"
+    """Events after the cursor are kept no longer. ``first`` of the details is the cursor to go on from."""
 
 
 class LedgerError(Exception):
@@ -194,6 +196,14 @@ class Forbidden(LedgerError):
 
 class BeyondKey(LedgerError):
     """The key may do such things, and not this one: it is another owner's, or more than the key itself."""
+
+
+class Gone(LedgerError):
+    """Events after a cursor are kept no longer."""
+
+    def __init__(self, first: str) -> None:
+        text = f"events before {first} are kept no longer; read what you missed from the resources, and go on after={first}"
+        super().__init__(ErrorCode.EVENTS_GONE, text, {"first": first})
 
 
 class Disabled(LedgerError):

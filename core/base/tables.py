@@ -638,3 +638,27 @@ idempotency_keys = Table(
     PrimaryKeyConstraint("actor", "key", name="idempotency_keys_pkey"),
 )
 Index("idempotency_keys_claimed_at_idx", idempotency_keys.c.claimed_at)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", BigInteger, nullable=False, comment="the end of the log when it was written, or its posting"),
+    Column("n", Integer, nullable=False, comment="position among the events of this seq"),
+    Column("id", Uuid, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("data", Text, nullable=False, comment="JSON text, as it goes out"),
+    Column("ledger_id", Text, comment="whose keys may see it"),
+    Column("balance_id", Text, comment="likewise"),
+    Column("actor", Text, comment="the key that asked for it"),
+    Column("at", Timestamp, nullable=False, server_default=func.clock_timestamp()),
+    PrimaryKeyConstraint("seq", "n", name="events_pkey"),
+)
+
+events_kept = Table(
+    "events_kept",
+    metadata,
+    Column("one", Boolean, primary_key=True, server_default="true"),
+    Column("seq", BigInteger, nullable=False, comment="events up to this position are gone"),
+    Column("n", Integer, nullable=False),
+    CheckConstraint("one", name="events_kept_is_one"),
+)

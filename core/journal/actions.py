@@ -5,6 +5,8 @@ from typing import Any
 
 from msgspec import Raw, Struct, json
 
+from core.journal.facts import Fact
+
 
 class Action(StrEnum):
     """Every kind of write that the audit log records. A name is the thing, and what was done to it."""
@@ -69,6 +71,8 @@ class Event(Struct, frozen=True, kw_only=True):
     after: str | None = None
     more: dict[str, Any] = {}
     """Further details."""
+    fact: Fact | None = None
+    """The event of the feed that tells it too."""
 
     def details(self) -> str:
         """Write the JSON text of the details: ``before`` and ``after`` if there are such, and what else there is."""

@@ -129,8 +129,9 @@ def rotate(
     _give(conn, row.id, text, mint, now)
     rotated = store.find(conn, key_id)
     assert rotated is not None
-    prefixes = {"before": text_of(key_prefix=row.prefix), "after": text_of(key_prefix=rotated.prefix)}
-    record(conn, Event(action=Action.KEY_ROTATED, subject=row.key_id, more={"overlap_s": overlap_s}, **prefixes))
+    before, after = text_of(key_prefix=row.prefix), text_of(key_prefix=rotated.prefix)
+    more = {"overlap_s": overlap_s}
+    record(conn, Event(action=Action.KEY_ROTATED, subject=row.key_id, before=before, after=after, more=more))
     return key_of(rotated, text, now=now)
 
 

@@ -6,11 +6,13 @@ from msgspec import UNSET, Struct, UnsetType
 from sqlalchemy import Connection
 
 from core.base.actors import current
-from core.base.answers import NO_TIME, Major, Members, Time, major, members
+from core.base.answers import NO_TIME, Major, Members, Time, encode, major, members
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.metadata import meta_data_problems, meta_data_text, refuse_expanded, stamped
+from core.journal.actions import Action, Event, object_of, text_of
+from core.journal.event_types import EventType
+from core.journal.facts import Fact
 from core.journal.record import record
-from core.ledger.changes import balance_created
 from core.ledger.reach import of_request, reaches
 from core.ledger.rules.model import GENERAL_LEDGER
 from core.ledger.rules.requests import BalanceRequest
@@ -123,8 +125,23 @@ def create(conn: Connection, asked: BalanceRequest) -> Balance:
         meta_data=stamped(meta_data_text(bytes(asked.meta_data)), current().key_id),
     )
     refuse_expanded(row.meta_data)
-    record(conn, balance_created(row.balance_id, row.ledger_id, row.indicator, row.currency, row.meta_data))
+    record(conn, created(row))
     return balance_of(row)
+
+
+def created(row: BalanceRow) -> Event:
+    """Make the event of a new balance."""
+    after = text_of(
+        ledger_id=row.ledger_id, indicator=row.indicator, currency=row.currency, meta_data=object_of(row.meta_data)
+    )
+    fact = fact_of(EventType.BALANCE_CREATED, balance_of(row))
+    return Event(action=Action.BALANCE_CREATED, subject=row.balance_id, after=after, fact=fact)
+
+
+def fact_of(type: EventType, balance: Balance) -> Fact:
+    """Make the fact that something became of a balance."""
+    data = encode(balance).decode()
+    return Fact(type=type, data=data, ledger_id=balance.ledger_id, balance_id=balance.balance_id)
 
 
 def found(conn: Connection, balance_id: str) -> BalanceRow:

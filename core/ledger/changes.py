@@ -11,8 +11,8 @@ from core.base.actors import current
 from core.base.errors import TooMany
 from core.base.ids import new_key
 from core.journal import audit_store
-from core.journal.actions import Action, Event, object_of, text_of
-from core.ledger.rules.model import GENERAL_LEDGER
+from core.journal.actions import Action, Event, text_of
+from core.ledger.balances import created
 from core.ledger.store import balances as balance_store
 from core.ledger.store import currencies as currency_store
 
@@ -23,10 +23,11 @@ def create_indicators(conn: Connection, names: Iterable[tuple[str, str]]) -> lis
     Raises:
         TooMany: the key has created as many in the last hour as it may.
     """
-    created = balance_store.create_indicators(conn, [(*name, new_key()) for name in names])
-    if created and (cap := current().caps.new_names) is not None:
-        _refuse_above(conn, cap, len(created))
-    return [balance_created(id, GENERAL_LEDGER, indicator, currency, None) for id, indicator, currency in created]
+    keys = balance_store.create_indicators(conn, [(*name, new_key()) for name in names])
+    if keys and (cap := current().caps.new_names) is not None:
+        _refuse_above(conn, cap, len(keys))
+    rows = balance_store.find_keys(conn, keys) if keys else {}
+    return [created(rows[key]) for key in keys]
 
 
 def _refuse_above(conn: Connection, cap: int, new: int) -> None:
@@ -37,14 +38,6 @@ def _refuse_above(conn: Connection, cap: int, new: int) -> None:
         raise TooMany(
             f"{text}; try again later, or ask for another limit", {"created": before, "new": new, "limit": cap}
         )
-
-
-def balance_created(
-    balance_id: str, ledger_id: str, indicator: str | None, currency: str, meta_data: str | None
-) -> Event:
-    """Make the event of a new balance."""
-    after = text_of(ledger_id=ledger_id, indicator=indicator, currency=currency, meta_data=object_of(meta_data))
-    return Event(action=Action.BALANCE_CREATED, subject=balance_id, after=after)
 
 
 def fix_precision(conn: Connection, currency: str, precision: int) -> tuple[int, list[Event]]:

@@ -4,12 +4,14 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from core.base.actors import current
-from core.base.answers import Members, Time, members
+from core.base.answers import Members, Time, encode, members
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_id
 from core.base.metadata import meta_data_problems, meta_data_text, refuse_expanded, stamped
 from core.base.sizes import MAX_NAME
 from core.journal.actions import Action, Event, object_of, text_of
+from core.journal.event_types import EventType
+from core.journal.facts import Fact
 from core.journal.record import record
 from core.ledger.rules.requests import LedgerRequest
 from core.ledger.rules.validation import name_problems
@@ -45,8 +47,10 @@ def create(conn: Connection, asked: LedgerRequest) -> Ledger:
     )
     refuse_expanded(row.meta_data)
     after = text_of(name=row.name, meta_data=object_of(row.meta_data))
-    record(conn, Event(action=Action.LEDGER_CREATED, subject=row.ledger_id, after=after))
-    return ledger_of(row)
+    ledger = ledger_of(row)
+    fact = fact_of(EventType.LEDGER_CREATED, ledger)
+    record(conn, Event(action=Action.LEDGER_CREATED, subject=row.ledger_id, after=after, fact=fact))
+    return ledger
 
 
 def rename(conn: Connection, ledger_id: str, asked: LedgerRequest) -> Ledger:
@@ -60,6 +64,7 @@ def rename(conn: Connection, ledger_id: str, asked: LedgerRequest) -> Ledger:
     if renamed is None:
         raise _not_found()
     row, before = renamed
+    ledger = ledger_of(row)
     record(
         conn,
         Event(
@@ -67,9 +72,10 @@ def rename(conn: Connection, ledger_id: str, asked: LedgerRequest) -> Ledger:
             subject=ledger_id,
             before=text_of(name=before),
             after=text_of(name=row.name),
+            fact=fact_of(EventType.LEDGER_UPDATED, ledger),
         ),
     )
-    return ledger_of(row)
+    return ledger
 
 
 def read(conn: Connection, ledger_id: str) -> Ledger:
@@ -87,6 +93,11 @@ def read(conn: Connection, ledger_id: str) -> Ledger:
 def ledger_of(row: LedgerRow) -> Ledger:
     """Make the answer of a ledger from its row."""
     return Ledger(ledger_id=row.ledger_id, name=row.name, created_at=row.created_at, meta_data=members(row.meta_data))
+
+
+def fact_of(type: EventType, ledger: Ledger) -> Fact:
+    """Make the fact that something became of a ledger."""
+    return Fact(type=type, data=encode(ledger).decode(), ledger_id=ledger.ledger_id)
 
 
 def _checked_name(asked: LedgerRequest) -> str:

@@ -5,7 +5,9 @@ from sqlalchemy import Connection
 from core.base.actors import Right, current
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.sizes import MAX_META_DATA
-from core.journal.actions import Action, Event
+from core.journal.actions import Action, Event, object_of, text_of
+from core.journal.event_types import EventType
+from core.journal.facts import Fact
 from core.journal.record import record
 from core.ledger.rules.model import BATCH_PREFIXES, GENERAL_LEDGER
 from core.ledger.store import metadata as metadata_store
@@ -46,7 +48,7 @@ def add_metadata(conn: Connection, entity_id: str, meta_data: str) -> str:
     if change is None:
         raise _not_found(entity_id)
     _check_size(change)
-    record(conn, _event(change))
+    record(conn, _event(change, fact=_fact(entity_id, change.after)))
     return change.after
 
 
@@ -72,15 +74,34 @@ def _add_to_transactions(conn: Connection, entity_id: str, meta_data: str) -> st
         row = transaction_store.find(conn, entity_id)
         assert row is not None
         merged = row.meta_data or meta_data
-    record(conn, *(_event(change, through=entity_id) for change in changes))
+    first, *others = changes
+    told = _event(first, entity_id, _fact(entity_id, merged))
+    record(conn, told, *(_event(change, entity_id) for change in others))
     return merged
 
 
-def _event(change: Change, through: str = "") -> Event:
-    """Make the event of a change. ``through`` is what was named, if it passed the change on."""
+def _event(change: Change, through: str = "", fact: Fact | None = None) -> Event:
+    """Make the audit event of a change. ``through`` is what was named, if it passed the change on."""
     more = {"through": through} if through and through != change.subject else {}
     return Event(
-        action=Action.METADATA_CHANGED, subject=change.subject, before=change.before, after=change.after, more=more
+        action=Action.METADATA_CHANGED,
+        subject=change.subject,
+        before=change.before,
+        after=change.after,
+        more=more,
+        fact=fact,
+    )
+
+
+def _fact(entity_id: str, meta_data: str) -> Fact:
+    """Make the fact that metadata was added to what was named. It is one, whatever that passes the metadata on to."""
+    is_balance = entity_id.startswith(BALANCE_PREFIX)
+    is_ledger = entity_id.startswith(LEDGER_PREFIX) or entity_id == GENERAL_LEDGER
+    return Fact(
+        type=EventType.METADATA_CHANGED,
+        data=text_of(entity_id=entity_id, meta_data=object_of(meta_data)),
+        ledger_id=entity_id if is_ledger else None,
+        balance_id=entity_id if is_balance else None,
     )
 
 

@@ -113,6 +113,11 @@ APP: Mapping[str, Rights] = {
     "ticks": Rights(insert=True, update=("started_at", "ended_at", "by")),
     "verifications": Rights(insert=True, delete=True),
     "audit": Rights(insert=True),
+    "events": Rights(
+        insert=("seq", "n", "id", "type", "data", "ledger_id", "balance_id", "actor"),
+        delete=True,
+    ),
+    "events_kept": Rights(insert=("seq", "n"), update=("seq", "n")),
     "idempotency_keys": Rights(insert=True, update=("claim", "claimed_at", "status", "headers", "body"), delete=True),
     VERSION: Rights(),
 }

@@ -78,6 +78,7 @@ STATUS: dict[ErrorCode, int] = {
     ErrorCode.FND_REPEATED: 409,
     ErrorCode.META_INVALID_ENTITY_ID: 400,
     ErrorCode.META_ENTITY_NOT_FOUND: 404,
+    ErrorCode.EVENTS_GONE: 410,
 }
 
 

@@ -87,7 +87,7 @@ _CREATE_INDICATORS = text(
         WITH ORDINALITY AS new (key, indicator, currency, position)
     ORDER BY position
     ON CONFLICT ON CONSTRAINT balances_indicator_currency_key DO NOTHING
-    RETURNING 'bln_' || balance_id, indicator, currency
+    RETURNING id
     """
 )
 
@@ -288,10 +288,10 @@ def find_indicators(conn: Connection, names: Collection[tuple[str, str]]) -> dic
     return {(row[3], row[2]): BalanceRef(row[0], row[1], row[2], row[3], route_of(row[1])) for row in rows.fetchall()}
 
 
-def create_indicators(conn: Connection, names: Collection[tuple[str, str, UUID]]) -> list[tuple[str, str, str]]:
+def create_indicators(conn: Connection, names: Collection[tuple[str, str, UUID]]) -> list[int]:
     """Create the internal balances that do not exist yet, from triples of indicator, currency and new key.
 
-    Returns triples of ID, indicator and currency of those that this call has created.
+    Returns the internal keys of those that this call has created.
     """
     rows = sorted(names)
     created = conn.execute(
@@ -303,7 +303,7 @@ def create_indicators(conn: Connection, names: Collection[tuple[str, str, UUID]]
             "currencies": [row[1] for row in rows],
         },
     )
-    return [(row[0], row[1], row[2]) for row in created]
+    return [key for (key,) in created]
 
 
 def create(

@@ -12,7 +12,9 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from core.base.db import begin, reading
+from core.ledger import drain
 from core.ledger import metadata as annotations
+from core.ledger.store import queues as queue_store
 
 
 def _post(client: FlaskClient, reference: str, **fields: Any) -> dict[str, Any]:
@@ -273,8 +275,13 @@ def test_nothing_is_lost_or_deadlocked_when_a_batch_and_its_transactions_are_ann
 
 
 def test_a_settlement_in_the_making_does_not_wait_for_metadata(app: Flask, client: FlaskClient) -> None:
-    """Adding metadata to a transaction locks no balance."""
+    """Adding metadata to a transaction locks no balance and no queue. Only what is accepted meanwhile waits for the commit."""
     transaction_id = _post(client, "r")["transaction_id"]
-    with begin(app.extensions["pacioli"].engine) as conn:
+    engine = app.extensions["pacioli"].engine
+    _post(client, "r2", skip_queue=False)
+    with begin(engine) as conn:
         annotations.add_metadata(conn, transaction_id, json.dumps({"x": 1}))
-        assert _post(client, "r2")["status"] == "APPLIED"
+        for queue in range(8):
+            drain.drain(engine, queue)
+        with reading(engine) as other:
+            assert queue_store.with_work(other) == []

@@ -1,0 +1,56 @@
+"""Writes the events that the log and the outcomes do not tell, and removes the oldest."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from core.base.db import driver
+from core.base.locks import TAKE_WITHIN_BOUNDS, AdvisoryLock
+
+Columns = Mapping[str, Sequence[Any]]
+"""The values of new rows by column, in the order of the rows."""
+
+FIRST_AT_END = 1_000_000
+"""The first number of the events that are written at the end of the log. Those of a drain have lower ones."""
+
+# The snapshot is taken under the lock, so it sees the end of the log and every event before.
+_APPEND = """
+    INSERT INTO events (seq, n, id, type, data, ledger_id, balance_id, actor)
+    SELECT
+        head.seq,
+        coalesce((SELECT max(n) FROM events WHERE events.seq = head.seq AND n >= %(first)s), %(first)s - 1) + position,
+        new.id,
+        new.type,
+        new.data,
+        new.ledger_id,
+        new.balance_id,
+        %(actor)s
+    FROM (SELECT coalesce(max(seq), 0) AS seq FROM log) AS head
+    CROSS JOIN unnest(%(ids)s::uuid[], %(types)s::text[], %(data)s::text[], %(ledgers)s::text[], %(balances)s::text[])
+        WITH ORDINALITY AS new (id, type, data, ledger_id, balance_id, position)
+"""
+
+_INSERT = """
+    INSERT INTO events (seq, n, id, type, data, ledger_id, balance_id, actor)
+    SELECT %(seq)s, %(first)s - 1 + position, id, type, data, ledger_id, balance_id, %(actor)s
+    FROM unnest(%(ids)s::uuid[], %(types)s::text[], %(data)s::text[], %(ledgers)s::text[], %(balances)s::text[])
+        WITH ORDINALITY AS new (id, type, data, ledger_id, balance_id, position)
+"""
+
+
+def append(conn: Connection, columns: Columns, actor: str) -> None:
+    """Take the append lock until the transaction ends, and write rows at the end of the log. It takes one round trip.
+
+    Raises:
+        TransientError: the lock was not had in time.
+    """
+    connection = driver(conn)
+    with connection.pipeline():
+        connection.execute(TAKE_WITHIN_BOUNDS, {"lock": AdvisoryLock.APPEND})
+        connection.execute(_APPEND, {**columns, "first": FIRST_AT_END, "actor": actor})
+
+
+def insert(conn: Connection, seq: int, first: int, columns: Columns, actor: str) -> None:
+    """Write rows at a seq that the caller has for itself, numbered from ``first``."""
+    driver(conn).execute(_INSERT, {**columns, "seq": seq, "first": first, "actor": actor})
