@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import LogRow, digest_of
 from core.ledger.store import outcomes as outcome_store
-from core.verification.checkpoints import Checkpoint, Heads
+from core.verification.checkpoints import Heads
 from core.verification.history_store import HistoryRow, Queue
 from core.verification.report import Report, hash_text, seq_key
 
@@ -34,7 +34,7 @@ class Chains:
 
     def follow(self, row: HistoryRow) -> None:
         """Check the digest of a row of the log, and the hash of its outcome."""
-        logged, recorded = row.logged, row.recorded
+        logged = row.logged
         # A row that is older than the chain has no digest.
         if logged is not None and (logged.digest is not None or self._digest != chain.START):
             key = seq_key(logged.seq, logged.queue)
@@ -43,6 +43,11 @@ class Chains:
                 expected = f"{digest.hex()}, over the row and the digest before it"
                 self._report.add("log", key, "digest", expected=expected, found=hash_text(logged.digest))
             self._digest = logged.digest or digest or chain.START
+        self.follow_outcome(row)
+
+    def follow_outcome(self, row: HistoryRow) -> None:
+        """Check the hash of the outcome of a row. The outcomes of a queue come in seq order."""
+        logged, recorded = row.logged, row.recorded
         if logged is None or logged.queue is None or recorded is None:
             return
         _, before = self._heads.get(logged.queue, _NO_HEAD)
@@ -77,19 +82,6 @@ class Chains:
         """Return the heads of the chains. ``sequence`` is the seq of the last row that they followed."""
         return Heads(sequence, self._digest, dict(self._heads))
 
-    def compare(self, checkpoint: Checkpoint) -> None:
-        """Compare the chains with a checkpoint of the position that they have reached, and report each difference."""
-        where, key = f"at sequence {checkpoint.heads.sequence}", f"id {checkpoint.id}"
-        if checkpoint.heads.digest != self._digest:
-            expected, found = checkpoint.heads.digest.hex(), self._digest.hex()
-            self._report.add("checkpoints", key, f"{where}, of the log", expected=expected, found=found)
-        then = checkpoint.heads.queues
-        for number in sorted(then.keys() | self._heads.keys()):
-            head, mine = then.get(number, _NO_HEAD), self._heads.get(number, _NO_HEAD)
-            if head != mine:
-                what = f"{where}, of queue {number}"
-                self._report.add("checkpoints", key, what, expected=_head_text(head), found=_head_text(mine))
-
     def warn_of_older(self) -> None:
         """Warn of rows that an older release wrote beside a newer one. Their digests do not cover every column."""
         if rows := self._older_after_newer:
@@ -103,8 +95,3 @@ class Chains:
             if queue.hash != hash:
                 expected = f"{hash.hex()}, the hash of its last outcome"
                 self._report.add("queues", f"number {number}", "hash", expected=expected, found=queue.hash.hex())
-
-
-def _head_text(head: tuple[int, bytes]) -> str:
-    seq, hash = head
-    return "no outcome" if head == _NO_HEAD else f"{hash.hex()} of seq {seq}"

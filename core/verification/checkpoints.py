@@ -23,13 +23,25 @@ LOOKED_AT = 100
 
 
 class Heads(NamedTuple):
-    """The ends of the chains at a ``sequence`` up to which all is decided. It never lies between a split and its legs."""
+    """The ends of the chains at a ``sequence``, which never lies between a split and its legs.
+
+    Rows up to it may wait, for a queue may stand still. Then the end of the queue is before the first of them.
+    """
 
     sequence: int
     digest: bytes
     """The digest of that row of the log."""
     queues: dict[int, tuple[int, bytes]]
     """Seq and hash of the last outcome of each queue that has decided something, by the queue's number."""
+
+
+def is_further(heads: Heads, than: Heads) -> bool:
+    """Tell whether heads cover more rows of the log than others, or as many and more outcomes."""
+
+    def reach(of: Heads) -> tuple[int, int]:
+        return of.sequence, sum(seq for seq, _ in of.queues.values())
+
+    return reach(heads) > reach(than)
 
 
 NOTHING = Heads(0, chain.START, {})
@@ -75,12 +87,16 @@ def read(row: CheckpointRow, before: CheckpointRow | None, key: bytes | None) ->
         if not hmac.compare_digest(expected.encode(), row.signature.encode()):
             return "made over its heads, its time and the signature before it" + (", with this key" if signed else "")
     try:
-        text = _decode(row.heads)
-        queues = {number: (seq, bytes.fromhex(hash)) for number, (seq, hash) in text.queues.items()}
-        heads = Heads(text.sequence, bytes.fromhex(text.digest), queues)
+        heads = _heads(row.heads)
     except (msgspec.MsgspecError, ValueError):
         return "over heads that can be read"
     return Checkpoint(row.id, heads, row.at, row.signature, signed and key is not None)
+
+
+def _heads(text: str) -> Heads:
+    found = _decode(text)
+    queues = {number: (seq, bytes.fromhex(hash)) for number, (seq, hash) in found.queues.items()}
+    return Heads(found.sequence, bytes.fromhex(found.digest), queues)
 
 
 def newest(conn: Connection, key: bytes | None) -> tuple[Checkpoint | None, list[tuple[CheckpointRow, str]]]:
@@ -111,11 +127,11 @@ def write(engine: Engine, heads: Heads, key: bytes | None) -> Checkpoint | None:
         if not checkpoint_store.may_add(conn):
             return None
         now = checkpoint_store.lock(conn)
-        last, before = 0, ""
+        last, before = NOTHING, ""
         for row in checkpoint_store.newest(conn, 1):
-            last, before = _decode(row.heads).sequence, row.signature
+            last, before = _heads(row.heads), row.signature
         signed = before.startswith(chain.SIGNED)
-        if (signed and key is None) or heads.sequence <= (last if signed or key is None else 0):
+        if (signed and key is None) or not is_further(heads, last if signed or key is None else NOTHING):
             return None
         queues = {number: (seq, hash.hex()) for number, (seq, hash) in sorted(heads.queues.items())}
         text = _encode(_Text(heads.sequence, heads.digest.hex(), queues)).decode()

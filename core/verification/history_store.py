@@ -1,6 +1,6 @@
 """SQL that reads the history for a verification: the log, its outcomes and the queues. It writes and locks nothing."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -78,19 +78,87 @@ ORDER BY coalesce(l.seq, o.seq)
 """
 
 
-# One probe of log_queue_seq_idx for each queue that there may ever have been.
+# One probe of log_queue_seq_idx for each queue that there may ever have been. What waits is beyond the cursor.
 _HEADS_AT = """
 SELECT number, head.seq, head.hash
 FROM generate_series(0, %(queues)s - 1) AS number
+LEFT JOIN queues USING (number)
 CROSS JOIN LATERAL (
     SELECT seq, hash
     FROM log
     JOIN outcomes USING (seq)
-    WHERE (queue, seq) <= (number, %(seq)s) AND queue >= number
+    WHERE (queue, seq) <= (number, least(%(seq)s, cursor)) AND queue >= number
     ORDER BY queue DESC, seq DESC
     LIMIT 1
 ) AS head
 """
+
+
+# A probe of log_queue_seq_idx for each queue that there may ever have been.
+_LATE_QUEUES = """
+SELECT number, after, least(cursor, %(last)s)
+FROM unnest(%(numbers)s::int[], %(after)s::bigint[]) AS head (number, after)
+LEFT JOIN queues USING (number)
+WHERE EXISTS (
+    SELECT
+    FROM log
+    WHERE queue = number AND seq > after AND seq <= %(last)s
+)
+ORDER BY number
+"""
+
+# A range of log_queue_seq_idx, and a probe of the primary key for each row.
+_OF_QUEUE = f"""
+SELECT {_LOGGED}, {_RECORDED}
+FROM log AS l
+LEFT JOIN outcomes AS o ON o.seq = l.seq
+WHERE l.queue = %(queue)s AND l.seq > %(after)s AND l.seq <= %(last)s
+ORDER BY l.queue, l.seq
+LIMIT %(limit)s
+"""
+
+# A range of log_queue_seq_idx.
+_WAITING = """
+SELECT count(*)
+FROM log
+WHERE queue = %(queue)s AND seq > %(after)s AND seq <= %(last)s
+"""
+
+_DECIDED_IN = """
+SELECT seq, queue, hash
+FROM outcomes
+JOIN log USING (seq)
+WHERE seq = ANY(%(seqs)s::bigint[])
+"""
+
+
+class Late(NamedTuple):
+    """A queue that had rows to decide at some position: they are beyond ``after``, and decided up to ``last``."""
+
+    queue: int
+    after: int
+    last: int
+
+
+def late_queues(conn: Connection, heads: Mapping[int, tuple[int, bytes]], last: int) -> list[Late]:
+    """Find the queues that have rows up to ``last`` beyond their heads."""
+    after = {number: heads.get(number, (0, b""))[0] for number in range(MAX_QUEUES)}
+    values = {"numbers": list(after), "after": list(after.values()), "last": last}
+    return [Late._make(row) for row in driver(conn).execute(_LATE_QUEUES, values).fetchall()]
+
+
+def of_queue(conn: Connection, late: Late, limit: int) -> list[HistoryRow]:
+    """Read rows of a queue in seq order, with their outcomes."""
+    values = {"queue": late.queue, "after": late.after, "last": late.last, "limit": limit}
+    return [_history_row(row) for row in driver(conn).execute(_OF_QUEUE, values).fetchall()]
+
+
+def waiting(conn: Connection, late: Late, last: int) -> int:
+    """Count the rows of a queue up to ``last`` that are not decided yet."""
+    values = {"queue": late.queue, "after": max(late.after, late.last), "last": last}
+    row = driver(conn).execute(_WAITING, values).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def next_seq(conn: Connection, after: int) -> int | None:
@@ -149,6 +217,17 @@ def heads_at(conn: Connection, seq: int) -> dict[int, tuple[int, bytes]]:
 def hashes(conn: Connection, seqs: Collection[int]) -> dict[int, bytes | None]:
     """Return the hashes of some outcomes, by their seqs."""
     return dict(driver(conn).execute("SELECT seq, hash FROM outcomes WHERE seq = ANY(%s)", (list(seqs),)).fetchall())
+
+
+def digests(conn: Connection, seqs: Collection[int]) -> dict[int, bytes | None]:
+    """Return the digests of some rows of the log, by their seqs."""
+    return dict(driver(conn).execute("SELECT seq, digest FROM log WHERE seq = ANY(%s)", (list(seqs),)).fetchall())
+
+
+def decided_in(conn: Connection, seqs: Collection[int]) -> dict[int, tuple[int | None, bytes | None]]:
+    """Return the queue and the hash of some outcomes, by their seqs."""
+    rows = driver(conn).execute(_DECIDED_IN, {"seqs": list(seqs)}).fetchall()
+    return {seq: (queue, hash) for seq, queue, hash in rows}
 
 
 def queues(conn: Connection) -> dict[int, Queue]:

@@ -79,7 +79,7 @@ class Report:
     sealed: SealUsed | None = None
     """The newest valid seal."""
     reached: Heads = NOTHING
-    """The newest heads at which everything was decided. They become a checkpoint if nothing is wrong."""
+    """The newest heads between two rows that belong together. They become a checkpoint if nothing is wrong."""
 
     @property
     def ok(self) -> bool:

@@ -37,7 +37,7 @@ def verify_next(engine: Engine, rows: int = ROWS) -> Report:
         continuation = Continuation(conn, report, since)
         Walk(conn, report, silent, continuation, since).run(limit=rows)
         continuation.check_touched()
-    # The next slice begins where everything is decided, and where no split or atomic group is cut.
+    # The next slice begins where no split or atomic group is cut.
     report.to_sequence = report.reached.sequence
     record(engine, Kind.SLICE, report, time.monotonic() - began)
     return report

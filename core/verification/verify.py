@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from core.base.db import LONG_S, snapshot
 from core.verification import checkpoint_store, checkpoints, compare
+from core.verification.agreement import compare_checkpoints
 from core.verification.audit import NEWEST, check_audit
 from core.verification.checkpoints import NOTHING, Checkpoint
 from core.verification.continuation import Continuation
@@ -44,7 +45,8 @@ def verify_all(
     with snapshot(engine, within_s=LONG_S) as conn:
         replay = Replay(conn, report)
         valid = _valid_checkpoints(conn, report, key)
-        Walk(conn, report, progress, replay, NOTHING).run(checkpoints=valid)
+        Walk(conn, report, progress, replay, NOTHING).run()
+        compare_checkpoints(conn, report, valid)
         check_seals(conn, report, known, all_of_them=True)
         check_pending(conn, report)
         compare.compare_balances(conn, report, replay.sums, progress)

@@ -18,7 +18,7 @@ from core.ledger.store import balances as balance_store
 from core.ledger.store.balances import BALANCE_PREFIX
 from core.verification import history_store
 from core.verification.chains import Chains
-from core.verification.checkpoints import Checkpoint, Heads
+from core.verification.checkpoints import Heads
 from core.verification.history_store import HistoryRow, Queue
 from core.verification.report import Report, TellProgress, seq_key, status_text
 from core.verification.sealed import Roots
@@ -50,28 +50,27 @@ class Walk:
         self._queues = history_store.queues(conn)
         self._currencies: dict[int, str] = {}
         self._next_seq = since.sequence + 1
-        self._waiting = False
         self._splits = Splits(report)
         self._chains = Chains(report, since, self._queues)
         self._roots = Roots(conn, report, since.sequence)
         report.from_sequence, report.to_sequence, report.reached = self._next_seq, since.sequence, since
 
-    def run(self, *, limit: int | None = None, checkpoints: Sequence[Checkpoint] = ()) -> None:
-        """Check every row of the log and every outcome, and compare the chains with checkpoints on the way.
+    def run(self, *, limit: int | None = None) -> None:
+        """Check every row of the log and every outcome, and first the outcomes that were not there at the start yet.
 
-        It stops after ``limit`` rows, or a little later, so that no split or atomic group is cut. ``checkpoints`` come in
-        the order of their positions.
+        It stops after ``limit`` rows, or a little later, so that no split or atomic group is cut.
         """
         self._judge.begin(self._queues)
         numbers = list(self._queues)
         if numbers != list(range(len(numbers))):
             self._report.add("queues", "all", "numbers", expected=f"0 to {len(numbers) - 1}", found=numbers)
-        ahead = list(checkpoints)
+        if not self._catch_up(limit):
+            return
         stop_after = self._since.sequence + limit if limit is not None else None
         for _, members in groupby(self._rows(), key=_group_of):
             group = list(members)
             if not self._splits.owns(group[0]):
-                self._pause_before(group[0].seq, ahead)
+                self._pause()
                 if stop_after is not None and self._report.to_sequence >= stop_after:
                     self._report.complete = False
                     break
@@ -85,11 +84,7 @@ class Walk:
         self._splits.close()
         self._chains.warn_of_older()
         if self._report.complete:
-            self._pause_before(max(self._next_seq, self._last_seq + 1), ahead)
-            for checkpoint in ahead[-1:]:
-                check_log_reaches(
-                    self._report, self._last_seq, checkpoint.heads.sequence, f"checkpoint {checkpoint.id}"
-                )
+            self._pause()
             self._chains.check_ends()
         self._check_cursors()
 
@@ -111,12 +106,29 @@ class Walk:
             found = history_store.currencies_of(self._conn, unknown)
             self._currencies |= {key: intern(currency) for key, currency in found.items()}
 
-    def _pause_before(self, seq: int, ahead: list[Checkpoint]) -> None:
-        """Note the heads of the chains, and compare them with the checkpoints before ``seq``. No split or group is open."""
-        if not self._waiting:
-            self._report.reached = self._chains.heads(self._report.to_sequence)
-        while ahead and ahead[0].heads.sequence < seq:
-            self._chains.compare(ahead.pop(0))
+    def _catch_up(self, limit: int | None) -> bool:
+        """Check the outcomes of the rows up to the start that waited then. Return False when ``limit`` is reached by them."""
+        last, read = self._since.sequence, 0
+        for late in history_store.late_queues(self._conn, self._since.queues, last) if last else []:
+            self._report.undecided += history_store.waiting(self._conn, late, last)
+            while rows := history_store.of_queue(self._conn, late, ROWS_AT_A_TIME):
+                self._judge.prepare(rows)
+                for row in rows:
+                    if row.recorded is None:
+                        self._check_undecided(row.seq, late.queue)
+                    self._judge.judge([row])
+                    self._chains.follow_outcome(row)
+                late = late._replace(after=rows[-1].seq)
+                read += len(rows)
+                if limit is not None and read >= limit:
+                    self._report.complete = False
+                    self._pause()
+                    return False
+        return True
+
+    def _pause(self) -> None:
+        """Note the heads of the chains. No split or group is open."""
+        self._report.reached = self._chains.heads(self._report.to_sequence)
 
     def _check_queues(self, rows: Sequence[HistoryRow]) -> None:
         """Check that each undecided row is in the queue of its source. A decided row may be older than a resize of the queues."""
@@ -162,15 +174,19 @@ class Walk:
             return
         queue = self._queues.get(posting.queue)
         if recorded is None:
-            self._waiting = True
             self._report.undecided += 1
-            if queue is None or seq <= queue.cursor:
-                why = "no longer exists" if queue is None else f"is decided up to {queue.cursor}"
-                expected = f"an outcome, as queue {posting.queue} {why}"
-                self._report.add("outcomes", seq_key(seq), "row", expected=expected, found="none")
+            self._check_undecided(seq, posting.queue)
         elif queue is not None and seq > queue.cursor:
             expected = f"none yet, as queue {posting.queue} is decided up to {queue.cursor}"
             self._report.add("outcomes", seq_key(seq), "row", expected=expected, found=status_text(recorded.status))
+
+    def _check_undecided(self, seq: int, number: int) -> None:
+        """Check that a row without an outcome is one that its queue has yet to decide."""
+        queue = self._queues.get(number)
+        if queue is None or seq <= queue.cursor:
+            why = "no longer exists" if queue is None else f"is decided up to {queue.cursor}"
+            expected = f"an outcome, as queue {number} {why}"
+            self._report.add("outcomes", seq_key(seq), "row", expected=expected, found="none")
 
     def _check_cursors(self) -> None:
         for number, queue in self._queues.items():

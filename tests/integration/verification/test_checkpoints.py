@@ -232,16 +232,62 @@ def test_it_reads_only_what_came_after_and_stops_at_the_limit(chained: Ledger) -
     assert report.transactions == 3
 
 
-def test_a_checkpoint_ends_before_what_waits_and_before_a_split_that_does(chained: Ledger) -> None:
-    parts = [Leg("@A", "30%"), Leg("@B", "left")]
+@pytest.fixture
+def stuck(chained: Ledger) -> Ledger:
+    """Queue 4 stands still: 10 and 12 wait in it, as does the second leg of the split 13. A checkpoint covers all."""
+    chained.post()
+    chained.post(source="@A", destination="@B")
+    chained.post()
+    chained.post(source="@A", destination="@C")
+    parts = [Leg("@World", "30%"), Leg("@A", "left")]
     chained.post(precise_amount=10, source=None, sources=parts, destination="@C")
-    chained.drain(4)  # One leg is decided, the other is not.
+    chained.drain(2)
     report = verify_all(chained.engine)
-    assert (report.problems, report.undecided, report.reached.sequence) == ([], 1, 8)
-    checkpoint(chained)
-    chained.drain()
-    for report in both(chained, KEY):
-        assert (report.problems, report.reached.sequence) == ([], 11)
+    assert (report.problems, report.undecided, report.reached.sequence) == ([], 3, 15)
+    assert {queue: seq for queue, (seq, _) in checkpoint(chained).heads.queues.items()} == {2: 14, 4: 8}
+    return chained
+
+
+def test_a_queue_that_stands_still_stops_no_checkpoint(stuck: Ledger) -> None:
+    stuck.post()
+    stuck.drain(2)
+    report = verify_since_checkpoint(stuck.engine, key=KEY)
+    assert (report.problems, report.transactions, report.undecided, report.reached.sequence) == ([], 1, 3, 16)
+    assert checkpoints.write(stuck.engine, report.reached, KEY) is not None
+    stuck.drain()
+    late = verify_since_checkpoint(stuck.engine, key=KEY)
+    assert (late.problems, late.transactions, late.undecided, late.balances) == ([], 0, 0, 3)
+    # What was decided late is covered by the next checkpoint, although no row was added.
+    assert checkpoints.write(stuck.engine, late.reached, KEY) is not None
+    assert checkpoints.write(stuck.engine, verify_since_checkpoint(stuck.engine, key=KEY).reached, KEY) is None
+    assert verify_all(stuck.engine, key=KEY).problems == []
+
+
+def test_what_is_decided_late_is_read_in_steps(stuck: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk, "ROWS_AT_A_TIME", 1)
+    stuck.drain()
+    for complete in (False, False, False, True):
+        report = verify_since_checkpoint(stuck.engine, key=KEY, limit=1)
+        assert (report.problems, report.complete) == ([], complete)
+        assert (checkpoints.write(stuck.engine, report.reached, KEY) is None) == complete
+
+
+LATE = {
+    "UPDATE outcomes SET decided_at = decided_at - interval '1 day' WHERE seq = 10": ("seq 10, queue 4", "hash"),
+    "UPDATE outcomes SET source_balance = 99 WHERE seq = 12": ("seq 12", "source_balance"),
+    "UPDATE outcomes SET amount = amount + 1 WHERE seq = 15": ("seq 15", "amount"),
+    "DELETE FROM outcomes WHERE seq = 12": ("seq 12", "row"),
+    "UPDATE balances SET balance = balance + 1, credit_balance = credit_balance + 1 WHERE id = 2":
+        ("bln_00000000-0000-0000-0000-000000000001 @A", "balance"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("edit", LATE)
+def test_damage_of_what_was_decided_late_is_named(stuck: Ledger, edit: str) -> None:
+    stuck.drain()
+    tamper(stuck, edit)
+    report = verify_since_checkpoint(stuck.engine, key=KEY)
+    assert LATE[edit] in [(each.key, each.what) for each in report.problems], report.problems
 
 
 SINCE = {
