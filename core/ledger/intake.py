@@ -6,6 +6,8 @@
     priced     ``Priced``: minor units, and the legs of a split                                   ``price.py``
     drafted    ``Draft``: a row of the log that has no position yet                               ``draft.py``
 
+Plain transfers, in which the steps would find nothing wrong and nothing to create, take one pass instead (``plain.py``).
+
 A batch goes through each step whole. A request with a problem stays behind and the others go on, so that one answer names
 all problems. Nothing is written until there are none. ``append.py`` takes the drafts from there.
 """
@@ -25,6 +27,7 @@ from core.ledger.directory import Names
 from core.ledger.draft import Part, Priced, draft
 from core.ledger.failures import Failures
 from core.ledger.permission import require_for
+from core.ledger.plain import draft_plain
 from core.ledger.price import price
 from core.ledger.resolve import NewBalances, problems_of_new, resolve
 from core.ledger.rules.model import BalanceRef, Draft
@@ -63,6 +66,19 @@ def draft_all(
         NotFound: there is no balance of an ID (BAL_NOT_FOUND), and nothing is wrong with an earlier request.
         Forbidden: nothing is wrong, but the key has not the right to an overdraft or a new balance.
     """
+    if not unread and (drafts := draft_plain(requests, directory, batch.id if batch is not None else None)) is not None:
+        return drafts
+    return draft_in_steps(requests, directory, batch=batch, unread=unread)
+
+
+def draft_in_steps(
+    requests: Sequence[TransactionRequest | None],
+    directory: Names,
+    *,
+    batch: Batch | None = None,
+    unread: Sequence[Unread] = (),
+) -> list[Draft]:
+    """Draft requests of every kind. It does and raises what ``draft_all`` does."""
     failures = Failures(of_batch=batch is not None)
     checked = _check(requests, unread, batch, failures, directory)
     new: NewBalances = {}
