@@ -53,6 +53,7 @@ _HEADERS = [
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     ("Cache-Control", "no-store"),
 ]
+_NAMES = frozenset(name for name, _ in _HEADERS)
 _OVER_TLS = ("Strict-Transport-Security", "max-age=31536000")
 """A browser that has seen this asks the host over TLS alone for a year."""
 
@@ -186,10 +187,9 @@ def _with_headers(wsgi: Wsgi, ledger: Service, denied: DeniedRequests) -> Wsgi:
             if access_log:
                 length = next((value for name, value in headers if name == "Content-Length"), None)
             own = {name for name, _ in headers}
-            if environ["wsgi.url_scheme"] == "https":
-                headers = [*headers, _OVER_TLS]
-            headers = [*headers, *(header for header in _HEADERS if header[0] not in own)]
-            return start_response(status, [*headers, ("X-Request-Id", request_id)], exc_info)
+            more = _HEADERS if own.isdisjoint(_NAMES) else [each for each in _HEADERS if each[0] not in own]
+            over_tls = [_OVER_TLS] if environ["wsgi.url_scheme"] == "https" else ()
+            return start_response(status, [*headers, *over_tls, *more, ("X-Request-Id", request_id)], exc_info)
 
         try:
             name, trace = f"HTTP {environ['REQUEST_METHOD']}", environ.get("HTTP_TRACEPARENT")

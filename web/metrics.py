@@ -43,13 +43,14 @@ def install(app: Flask) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         # Children are kept here, because finding one by its labels costs more than counting.
-        rule = request.url_rule.rule if request.url_rule is not None else "none"
-        key = (rule, request.method, response.status_code)
+        asked = request._get_current_object()  # type: ignore[attr-defined]
+        rule = asked.url_rule.rule if asked.url_rule is not None else "none"
+        key = (rule, asked.method, response.status_code)
         counter = requests.get(key)
         if counter is None:
             counter = requests[key] = metrics.HTTP_REQUESTS.labels(*map(str, key))
         counter.inc()
-        environ = request.environ
+        environ = asked.environ
         environ[wire.ROUTE] = rule
         if (began := environ.get("pacioli.began")) is not None:
             histogram = seconds.get(rule)

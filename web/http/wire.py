@@ -131,5 +131,5 @@ def answer(content: Any, status: int = 200) -> Response:
     """Make a JSON response."""
     body = encode(content)
     return Answer(
-        [body], status, [("Content-Type", "application/json; charset=utf-8"), ("Content-Length", str(len(body)))]
+        body, status, [("Content-Type", "application/json; charset=utf-8"), ("Content-Length", str(len(body)))]
     )
