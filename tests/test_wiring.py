@@ -376,6 +376,8 @@ def test_every_route_takes_the_parameters_that_are_described(app: Flask, client:
             for one in (one for one in operation["parameters"] if one["in"] == "query"):
                 value = one["example"][0] if isinstance(one["example"], list) else one["example"]
                 url = f"{re.sub('{[^}]*}', 'x', path)}?{one['name']}={value}"
+                if path == "/api-keys" and one["name"] not in ("owner", "all"):
+                    url += "&owner=shop"
                 response = client.open(url, method=method.upper(), headers={"X-Blnk-Key": KEY})
                 detail = (response.get_json() or {}).get("error_detail", {}) if response.status_code >= 400 else {}
                 assert one["name"] not in detail.get("message", ""), (method, url, detail)

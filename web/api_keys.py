@@ -5,20 +5,26 @@ import time
 from flask import Blueprint, Response, request
 
 from core.base import clock
-from core.base.actors import Right, current, require
+from core.base.actors import KEY_PREFIX, Right, current, require
 from core.base.db import begin, reading
 from core.funding import asked as funding_asked
 from core.keys import manage
 from core.keys.answers import ApiKey, Pending, Revoked
 from core.keys.requests import KeyRequest, RotateRequest
 from core.keys.ring import REMEMBERED_S
+from core.keys.store import Page
 from core.ledger import asked
+from web.http import pages as lists
 from web.http import parameters, wire
 from web.http.operations import operation
 from web.http.parameters import Parameter
 from web.service import service
 
 blueprint = Blueprint("api-keys", __name__)
+
+_EXAMPLE = "api_key_01928ee1-7e5a-7000-8000-000000000000"
+MAX_LISTED = 1_000
+"""A page has so many keys, unless fewer are asked for. Blnk's clients ask for no page."""
 
 _OWNER = Parameter("owner", {"type": "string"}, "The owner of the keys. A key has only those of its own owner.", "shop")
 _ALL = parameters.one_of("all", ("true", "false"), "true lists the keys of all owners. Only the master key may.")
@@ -47,16 +53,22 @@ def create() -> Response:
 
 @blueprint.get("/api-keys")
 @operation({200: list[ApiKey]})
-@parameters.takes(_OWNER, _ALL)
+@parameters.takes(
+    _OWNER, _ALL, parameters.LIMIT, parameters.OFFSET, parameters.after("api_key_01928ee1-7e5a-7000-8000-000000000000")
+)
 def read_all() -> Response:
     """List keys.
 
-    The newest key comes first, and revoked ones are listed too. The master key names an owner.
+    The newest key comes first, and revoked ones are listed too. The master key names an owner. A key that is bound to ledgers
+    or ``@Names`` does not see those that reach more.
     """
     every = parameters.flag("all")
+    limit, offset = parameters.limit_offset(default=MAX_LISTED, largest=MAX_LISTED, what="invalid")
+    after = parameters.after_id(KEY_PREFIX, "a key")
+    page = Page(limit, offset if after is None else 0, after)
     with reading(service().engine) as conn:
-        found = manage.list_keys(conn, request.args.get("owner"), current(), every=every)
-    return wire.answer(found)
+        found = manage.list_keys(conn, request.args.get("owner"), current(), page, every=every)
+    return lists.listed(found, limit, lambda key: key, lambda key: key.api_key_id)
 
 
 @blueprint.post("/api-keys/<key_id>/rotate")

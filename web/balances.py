@@ -19,6 +19,7 @@ from core.ledger import balances, history, ledgers, limits
 from core.ledger.balances import Balance, BalancePage, Entry, balance_of, entry_of
 from core.ledger.ledgers import Ledger
 from core.ledger.limits import BalanceLimits, LimitsRequest
+from core.ledger.reach import seen
 from core.ledger.rules.requests import BalanceRequest
 from core.ledger.store import balances as balance_store
 from core.ledger.store.balance_list import BALANCES, find_balances
@@ -196,7 +197,7 @@ def read_entries(balance_id: str) -> Response:
     since, until = parameters.time_arg("from"), parameters.time_arg("to")
     with reading(service().engine) as conn:
         row = balances.found(conn, balance_id)
-        entries = balance_store.entries(conn, row.key, limit=limit, after=after, between=(since, until))
+        entries = seen(conn, balance_store.entries(conn, row.key, limit=limit, after=after, between=(since, until)))
     return lists.listed(entries, limit, entry_of, lambda entry: entry.version, Entry)
 
 

@@ -15,7 +15,6 @@ from core.base import clock
 from core.base.db import reading, reading_within
 from core.base.decoding import Decoded
 from core.base.errors import ErrorCode, InvalidRequest, NotFound, TransientError
-from core.base.ids import uuid_of
 from core.base.problems import MAX_LISTED, refusal
 from core.funding import approvals, forecast, job_store, posting_store, run_store, tries
 from core.funding import create as funding_create
@@ -164,7 +163,7 @@ def read_page() -> Response:
     The newest job comes first. Each has its last run, with how many rows are applied.
     """
     limit, _ = parameters.limit_offset(default=20, largest=100, what="invalid")
-    after, status = _after(JOB_PREFIX, "a funding job"), _status(funding_views.JOB_STATUSES)
+    after, status = parameters.after_id(JOB_PREFIX, "a funding job"), _status(funding_views.JOB_STATUSES)
     source = request.args.get("source")
     with reading(service().engine) as conn:
         jobs = job_store.list_jobs(conn, limit=limit, after=after, status=status, source=source)
@@ -286,7 +285,7 @@ def read_runs(job_id: str) -> Response:
     The newest run comes first.
     """
     limit, _ = parameters.limit_offset(default=20, largest=100, what="invalid")
-    after = _after(RUN_PREFIX, "a run")
+    after = parameters.after_id(RUN_PREFIX, "a run")
     with reading(service().engine) as conn:
         job = funding_jobs.get_job(conn, job_id)
         runs = run_store.list_runs(conn, job.id, limit=limit, after=after)
@@ -499,13 +498,6 @@ def _checked(asked: Decoded[FundingRequest], *, has_file: bool) -> FundingReques
 
 
 # Reading parameters
-
-
-def _after(prefix: str, what: str) -> str | None:
-    text = request.args.get("after")
-    if text is not None and uuid_of(text, prefix) is None:
-        raise InvalidRequest([("after", f"must be the id of {what}")], ErrorCode.GEN_VALIDATION_ERROR)
-    return text
 
 
 def _status(known: tuple[str, ...]) -> str | None:

@@ -3,9 +3,9 @@
 import msgspec
 from flask import Blueprint, Response
 
-from core.base.actors import Right, current
+from core.base.actors import Right, current, reach_of_request
 from core.base.db import begin
-from core.base.errors import ErrorCode, InvalidRequest
+from core.base.errors import BeyondKey, ErrorCode, InvalidRequest
 from core.base.metadata import meta_data_problems, meta_data_text
 from core.identities import identities
 from core.identities.store import PREFIX
@@ -17,6 +17,8 @@ from web.http.operations import operation
 from web.service import service
 
 blueprint = Blueprint("metadata", __name__)
+
+_SHARED = "an identity may have balances out of reach of this key, so the key does not change it"
 
 
 @blueprint.post("/<entity_id>/metadata")
@@ -38,6 +40,8 @@ def add(entity_id: str) -> Response:
         if entity_id.startswith(PREFIX):
             if not current().may(Right.METADATA_WRITE):
                 current().require(Right.IDENTITIES_WRITE)
+            if reach_of_request().bounds_balances:
+                raise BeyondKey(ErrorCode.AUTH_INSUFFICIENT_PERMISSIONS, _SHARED)
             merged = identities.add_metadata(conn, entity_id, text)
         else:
             merged = add_metadata(conn, entity_id, text)

@@ -4,7 +4,7 @@ from flask import Blueprint, Response
 
 from core.base.db import reading
 from core.base.errors import ErrorCode, LedgerError, ReferenceConflict
-from core.ledger import dry_run_answers, refunds
+from core.ledger import dry_run_answers, lookup, refunds
 from core.ledger.answers import Echo, Transaction, warnings_of_part
 from core.ledger.append import Submission
 from core.ledger.dry_run_answers import DryRunAnswer
@@ -49,9 +49,10 @@ def refund(transaction_id: str) -> Response:
     except ReferenceConflict as error:
         if asked.reference is not None:
             raise
-        first = error.details["transaction_id"]
+        first = (lookup.concealed(ledger.engine, error).details or {}).get("transaction_id", "")
     if first is not None and asked.reference is None:
         # Another refund of the whole was appended after this one was drafted, with the same terms or others.
         text = f"transaction {transaction_id} has already been refunded"
-        return error_response(ErrorCode.TXN_ALREADY_REFUNDED, text, details={"refund_transaction_id": first})
+        details = {"refund_transaction_id": first} if first else None
+        return error_response(ErrorCode.TXN_ALREADY_REFUNDED, text, details=details)
     return answer_outcome(ledger, submission, Echo(bool(asked.skip_queue), warnings_of_part(asked)), wait_s=wait_s)

@@ -134,6 +134,16 @@ class Reach(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
     rate: str | None = None
     """The requests a second, and after a slash how many at once: 50/100."""
 
+    @property
+    def bounds_balances(self) -> bool:
+        """Whether there may be balances out of reach."""
+        return self.ledgers is not None or self.indicators is not None
+
+    @property
+    def bounds_money(self) -> bool:
+        """Whether there may be amounts or overdrafts out of reach."""
+        return self.largest_amount is not None or self.largest_overdraft is not None
+
 
 EVERYTHING = Reach()
 
@@ -250,6 +260,12 @@ _current: ContextVar[Actor] = ContextVar("actor", default=SERVICE)
 def current() -> Actor:
     """Return who acts now. A program that has bound nobody, such as a command, acts for the service."""
     return _current.get()
+
+
+def reach_of_request() -> Reach:
+    """Return the reach of the key whose request this is, and everything if this is no request."""
+    actor = current()
+    return actor.reach if actor.part is Part.WEB else EVERYTHING
 
 
 def bind(actor: Actor) -> Token[Actor]:

@@ -184,6 +184,12 @@ class ReferenceConflict(Conflict):
             f"by a transaction whose {field} differs",
             {"reference": reference, "field": field, "transaction_id": transaction_id},
         )
+        self.reference, self.transaction_id = reference, transaction_id
+
+    def without_first(self) -> "Conflict":
+        """Return the error that says nothing of the first transaction but that its reference is taken."""
+        text = f"transaction validation failed: reference {self.reference} has already been used"
+        return Conflict(self.code, text, {"reference": self.reference})
 
 
 class Forbidden(LedgerError):

@@ -22,6 +22,7 @@ from core.identities.tokens import Keyring
 from core.journal.actions import Action, Event
 from core.journal.record import record
 from core.ledger.balances import found as found_balance
+from core.ledger.store.reach import reaches_identity
 
 MAX_TEXT = 1_000
 """The largest number of characters of a field."""
@@ -45,13 +46,13 @@ def create(conn: Connection, asked: IdentityRequest) -> IdentityRow:
 
 
 def found(conn: Connection, identity_id: str, *, lock: bool = False) -> IdentityRow:
-    """Find an identity by its ID, and lock it if asked to.
+    """Find an identity by its ID, and lock it if asked to. One is in reach of a bound key with a balance of it.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is none in reach.
     """
     row = store.find(conn, identity_id, lock=lock)
-    if row is None:
+    if row is None or not reaches_identity(conn, row.key):
         raise NotFound(ErrorCode.IDT_NOT_FOUND, f"Identity with ID '{identity_id[:64]}' not found")
     return row
 

@@ -6,6 +6,7 @@ from core.base.tables import identities
 from core.identities import store
 from core.identities.fields import TEXTS
 from core.identities.store import IdentityRow
+from core.ledger.store.reach import identities_in_reach
 from core.lists import query
 from core.lists.fields import Field, Listing, Type, id_field, relation, resource
 
@@ -22,7 +23,7 @@ _ROWS = relation(identities, identities.c.id)
 
 
 def find_identities(conn: Connection, listing: Listing) -> tuple[list[IdentityRow], int | None]:
-    """Find a page of identities, and count all that match if the listing wants it."""
-    found, count = query.find(conn, listing, [_ROWS])
+    """Find a page of identities in reach, and count all that match if the listing wants it."""
+    found, count = query.find(conn, identities_in_reach(conn, listing), [_ROWS])
     rows = store.find_keys(conn, [key for key, _ in found])
     return [rows[key] for key, _ in found], count

@@ -24,7 +24,7 @@ from core.keys import secret, store
 from core.keys.answers import ApiKey, key_of
 from core.keys.reach import beyond, inherited, reach_problems
 from core.keys.requests import KeyRequest, RotateRequest
-from core.keys.store import KeyRow
+from core.keys.store import KeyRow, Page
 from core.ledger.rules.validation import name_problems
 
 OVERLAP_S = 3_600
@@ -81,8 +81,8 @@ def create(
     return key_of(row, text)
 
 
-def list_keys(conn: Connection, owner: str | None, actor: Actor, *, every: bool = False) -> list[ApiKey]:
-    """List the keys of an owner, newest first. A stored key lists those of its own owner.
+def list_keys(conn: Connection, owner: str | None, actor: Actor, page: Page, *, every: bool = False) -> list[ApiKey]:
+    """List the keys of an owner, newest first. A stored key lists those of its own owner that reach nothing beyond it.
 
     Raises:
         InvalidRequest: the master key names no owner, and does not ask for every key.
@@ -98,7 +98,7 @@ def list_keys(conn: Connection, owner: str | None, actor: Actor, *, every: bool 
     elif not owner:
         raise InvalidRequest([("", "owner is required")], ErrorCode.APIKEY_OWNER_REQUIRED)
     now = clock.now(conn)
-    return [key_of(row, now=now) for row in store.list_keys(conn, owner)]
+    return [key_of(row, now=now) for row in store.list_keys(conn, owner, page, actor.reach)]
 
 
 def rotate(
@@ -178,10 +178,17 @@ def _principal(actor: Actor, mint: Mint | None) -> Mint:
 def _managed(conn: Connection, key_id: str, actor: Actor, *, owner: str | None = None) -> KeyRow:
     row = store.find(conn, key_id, lock=True)
     owners = {owner or None, actor.owner if actor.is_stored else None} - {None}
-    if row is None or not owners <= {row.owner}:
-        # Whether another owner has such a key is not said.
+    is_bound = actor.reach.bounds_balances
+    if row is None or not owners <= {row.owner} or (is_bound and _sees_beyond(row.reach or EVERYTHING, actor.reach)):
+        # Whether another owner has such a key is not said, nor what a key reaches that the actor does not.
         raise NotFound(ErrorCode.APIKEY_NOT_FOUND, "API key not found")
     return row
+
+
+def _sees_beyond(reach: Reach, of: Reach) -> bool:
+    """Tell whether a reach has a ledger or an ``@Name`` that another has not."""
+    pairs = ((reach.ledgers, of.ledgers), (reach.indicators, of.indicators))
+    return any(bound is not None and (own is None or not set(own) <= set(bound)) for own, bound in pairs)
 
 
 def _check(asked: KeyRequest, now: datetime, max_days: int, unread: Sequence[Unread]) -> None:

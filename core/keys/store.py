@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from core.base.actors import KEY_PREFIX, Reach
 from core.base.db import driver
 from core.base.ids import uuid_of
+from core.ledger.store.reach import sql_of_narrower
 
 
 class KeyRow(NamedTuple):
@@ -85,8 +86,12 @@ WHERE s.hash = %(hash)s
 
 # Serves itself by the index on owner, and by the primary key for all owners.
 _LIST = f"""{_SELECT}
-WHERE %(owner)s::text IS NULL OR k.owner = %(owner)s
+WHERE (%(owner)s::text IS NULL OR k.owner = %(owner)s)
+  AND (%(after)s::uuid IS NULL OR k.id < %(after)s)
+  AND {{within}}
 ORDER BY k.id DESC
+LIMIT %(limit)s
+OFFSET %(offset)s
 """
 
 _END_SECRETS = """
@@ -165,9 +170,21 @@ def find_by_secret(conn: Connection, hash: bytes) -> FoundKey | None:
     return None if row is None else FoundKey(_row(row[:-1]), row[-1])
 
 
-def list_keys(conn: Connection, owner: str | None) -> list[KeyRow]:
-    """List the keys of an owner, or of all, newest first."""
-    return [_row(row) for row in driver(conn).execute(_LIST, {"owner": owner}).fetchall()]
+class Page(NamedTuple):
+    """A page of keys."""
+
+    limit: int
+    offset: int = 0
+    after: str | None = None
+    """The ID of the last key of the page before."""
+
+
+def list_keys(conn: Connection, owner: str | None, page: Page, within: Reach) -> list[KeyRow]:
+    """List the keys of an owner, or of all, that reach no ledger and no ``@Name`` beyond ``within``, newest first."""
+    sql, values = sql_of_narrower(within, "k.reach")
+    after = None if page.after is None else uuid_of(page.after, KEY_PREFIX)
+    values |= {"owner": owner, "limit": page.limit, "offset": page.offset, "after": after}
+    return [_row(row) for row in driver(conn).execute(_LIST.replace("{within}", sql), values).fetchall()]
 
 
 def revoke(conn: Connection, ids: Sequence[UUID], now: datetime) -> None:

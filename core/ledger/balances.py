@@ -5,15 +5,15 @@ from typing import Literal
 from msgspec import UNSET, Struct, UnsetType
 from sqlalchemy import Connection
 
-from core.base.actors import current
+from core.base.actors import current, reach_of_request
 from core.base.answers import NO_TIME, Major, Members, Time, encode, major, members
-from core.base.errors import ErrorCode, InvalidRequest, NotFound
+from core.base.errors import BeyondKey, ErrorCode, InvalidRequest, NotFound
 from core.base.metadata import meta_data_problems, meta_data_text, refuse_expanded, stamped
 from core.journal.actions import Action, Event, object_of, text_of
 from core.journal.event_types import EventType
 from core.journal.facts import Fact
 from core.journal.record import record
-from core.ledger.reach import of_request, reaches
+from core.ledger.reach import reaches
 from core.ledger.rules.model import GENERAL_LEDGER
 from core.ledger.rules.requests import BalanceRequest
 from core.ledger.rules.validation import Problems, new_currency_problems, new_indicator_problems
@@ -78,7 +78,10 @@ class BalancePage(Struct, frozen=True):
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """One side of a posting that moved money. It is a line of a statement."""
+    """One side of a posting that moved money. It is a line of a statement.
+
+    Where the other balance is out of reach of the key, all that tells of it is left blank, and sequence is 0.
+    """
 
     version: int
     """The version of the balance after the entry. The next page begins after it."""
@@ -104,6 +107,7 @@ def create(conn: Connection, asked: BalanceRequest) -> Balance:
 
     Raises:
         InvalidRequest: it lists every problem, or there is no such ledger.
+        BeyondKey: the indicator is out of reach of the key.
         Conflict: the indicator has a balance in this currency.
     """
     indicator = asked.indicator or None
@@ -115,7 +119,11 @@ def create(conn: Connection, asked: BalanceRequest) -> Balance:
     if problems:
         raise InvalidRequest(problems, ErrorCode.GEN_VALIDATION_ERROR)
     assert asked.ledger_id is not None and asked.currency is not None
-    if ledger_store.find(conn, asked.ledger_id) is None:
+    reach = reach_of_request()
+    if indicator is not None and reach.indicators is not None and indicator not in reach.indicators:
+        text = f"the key does not reach {indicator}"  # Whether it exists is not said.
+        raise BeyondKey(ErrorCode.AUTH_INSUFFICIENT_PERMISSIONS, text, {"indicator": indicator})
+    if ledger_store.find(conn, asked.ledger_id) is None or not reaches(reach, asked.ledger_id, indicator):
         raise InvalidRequest([("", "Invalid ledger ID")], ErrorCode.GEN_BAD_REQUEST, {"ledger_id": asked.ledger_id})
     row = balance_store.create(
         conn,
@@ -151,7 +159,7 @@ def found(conn: Connection, balance_id: str) -> BalanceRow:
         NotFound: there is none.
     """
     row = balance_store.find(conn, balance_id)
-    if row is None or not reaches(of_request(), row.ledger_id, row.indicator):
+    if row is None or not reaches(reach_of_request(), row.ledger_id, row.indicator):
         raise NotFound(ErrorCode.BAL_NOT_FOUND, f"Balance with ID '{balance_id}' not found")
     return row
 
@@ -163,7 +171,7 @@ def found_indicator(conn: Connection, indicator: str, currency: str) -> BalanceR
         NotFound: there is none.
     """
     row = balance_store.find_indicator(conn, indicator, currency)
-    if row is None or not reaches(of_request(), row.ledger_id, row.indicator):
+    if row is None or not reaches(reach_of_request(), row.ledger_id, row.indicator):
         raise NotFound(ErrorCode.BAL_NOT_FOUND, f"balance with indicator '{indicator}' not found")
     return row
 

@@ -6,13 +6,13 @@ from sqlalchemy import Connection
 
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.ids import uuid_of
-from core.ledger.reach import reaches_all
 from core.ledger.rules.model import BATCH_PREFIXES, Kind
 from core.ledger.rules.pricing import minor_of
 from core.ledger.rules.requests import RefundRequest, SettleRequest
 from core.ledger.rules.validation import whole
 from core.ledger.store import transactions as transaction_store
-from core.ledger.store.transactions import TransactionRow
+from core.ledger.store.reach import reaches_transactions
+from core.ledger.store.transactions import TRANSACTION_PREFIX, TransactionRow
 
 MAX_SETTLED = 10_000
 """The largest number of transactions that one request settles or refunds. A batch that was sent together has no more."""
@@ -34,10 +34,10 @@ def find_members(
         NotFound: there is no such transaction or batch within reach. ``missing`` replaces the message.
         InvalidRequest: the batch is too large for one request.
     """
-    row, legs = _members(conn, transaction_id, missing)
-    if not reaches_all(conn, legs):
-        raise NotFound(ErrorCode.TXN_NOT_FOUND, missing or f"Transaction with ID '{transaction_id}' not found")
-    return row, legs
+    own = uuid_of(transaction_id, TRANSACTION_PREFIX)
+    if not reaches_transactions(conn, id=own, parent=transaction_id if own is None else None):
+        raise _not_found(transaction_id, missing)
+    return _members(conn, transaction_id, missing)
 
 
 def _members(
@@ -53,8 +53,12 @@ def _members(
     legs = transaction_store.legs_of(conn, transaction_id) if known else []
     # All transactions of a batch may still wait for their dates.
     if not legs and not (known and transaction_store.batch(conn, transaction_id)):
-        raise NotFound(ErrorCode.TXN_NOT_FOUND, missing or f"Transaction with ID '{transaction_id}' not found")
+        raise _not_found(transaction_id, missing)
     return row, legs
+
+
+def _not_found(transaction_id: str, missing: str | None) -> NotFound:
+    return NotFound(ErrorCode.TXN_NOT_FOUND, missing or f"Transaction with ID '{transaction_id}' not found")
 
 
 def _check_size(count: int) -> None:

@@ -3,12 +3,14 @@
 from msgspec import Struct
 from sqlalchemy import Connection
 
+from core.base.actors import reach_of_request
 from core.base.errors import Conflict, ErrorCode, InvalidRequest
 from core.base.money import MAX_PRECISION
 from core.base.names import currency_problem
 from core.journal.record import record_all
 from core.ledger import changes
 from core.ledger.store import currencies as currency_store
+from core.ledger.store import reach as reach_store
 
 
 class Currency(Struct, frozen=True, kw_only=True):
@@ -20,8 +22,12 @@ class Currency(Struct, frozen=True, kw_only=True):
 
 
 def read(conn: Connection) -> list[Currency]:
-    """Read every currency that has a precision."""
+    """Read every currency that has a precision, and that a balance in reach is in."""
     found = currency_store.all_precisions(conn)
+    reach = reach_of_request()
+    if reach.bounds_balances:
+        used = reach_store.currencies(conn, reach)
+        found = {currency: precision for currency, precision in found.items() if currency in used}
     return [Currency(currency=currency, precision=precision) for currency, precision in found.items()]
 
 

@@ -15,6 +15,7 @@ from core.base import actors, clock
 from core.base.db import reading
 from core.base.errors import ReferenceConflict
 from core.base.fence import locking
+from core.base.ids import uuid_of
 from core.journal.actions import Action, Event
 from core.journal.record import record
 from core.ledger import append, holds, trail
@@ -23,6 +24,8 @@ from core.ledger.draft import settle_at
 from core.ledger.rules.model import Draft, Kind
 from core.ledger.rules.requests import terms_of
 from core.ledger.store import due as due_store
+from core.ledger.store.reach import reaches_transactions
+from core.ledger.store.transactions import TRANSACTION_PREFIX
 
 logger = structlog.get_logger()
 
@@ -54,8 +57,9 @@ def accept_due(engine: Engine, now: datetime | None = None) -> set[int]:
 
 
 def cancel(conn: Connection, transaction_id: str) -> None:
-    """Cancel a scheduled transaction, if there is one of this ID that was not cancelled before."""
-    if due_store.cancel(conn, transaction_id):
+    """Cancel a scheduled transaction, if there is one of this ID in reach that was not cancelled before."""
+    is_reached = reaches_transactions(conn, id=uuid_of(transaction_id, TRANSACTION_PREFIX))
+    if is_reached and due_store.cancel(conn, transaction_id):
         record(conn, Event(action=Action.TRANSACTION_CANCELLED, subject=transaction_id))
 
 

@@ -15,6 +15,7 @@ from core.base.problems import refusal
 from core.ledger.batches import amount_of, find_members
 from core.ledger.draft import Priced, draft, repeated
 from core.ledger.explain import CANNOT_VOID, major
+from core.ledger.reach import require_amount
 from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import Draft, Kind, Status
 from core.ledger.rules.requests import SettleRequest
@@ -40,6 +41,7 @@ def draft_settlements(
     Raises:
         InvalidRequest, NotFound, Conflict: they have Blnk's codes and texts.
         Forbidden: the key may not do that to holds.
+        BeyondKey: it commits more than is within reach of the key.
     """
     problems = settlement_problems(request)
     if problems or unread:
@@ -64,11 +66,15 @@ def draft_settlements(
         raise Conflict(ErrorCode.GEN_CONFLICT, "a commit or void is already queued for this transaction")
     # The legs of an atomic split are settled together. Other legs, and those of a batch, are independent.
     together = row is not None and row.kind == Kind.SPLIT and row.group_first is not None
-    return [
-        settlement(hold, kind, share, references[hold.seq], together=together)
+    settled = [
+        (hold, share)
         for hold, share in zip(holds, _shares(amount, list(map(_left, holds))), strict=True)
         if _left(hold) and (share or not amount)
     ]
+    if commit:
+        for hold, share in settled:
+            require_amount(share or _left(hold), hold.currency, hold.precision)
+    return [settlement(hold, kind, share, references[hold.seq], together=together) for hold, share in settled]
 
 
 def due_settlements(conn: Connection, transaction_id: str, kind: Kind) -> list[Draft]:

@@ -3,9 +3,9 @@
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from core.base.actors import current
+from core.base.actors import current, reach_of_request
 from core.base.answers import Members, Time, encode, members
-from core.base.errors import ErrorCode, InvalidRequest, NotFound
+from core.base.errors import BeyondKey, ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_id
 from core.base.metadata import meta_data_problems, meta_data_text, refuse_expanded, stamped
 from core.base.sizes import MAX_NAME
@@ -13,10 +13,12 @@ from core.journal.actions import Action, Event, object_of, text_of
 from core.journal.event_types import EventType
 from core.journal.facts import Fact
 from core.journal.record import record
+from core.ledger.reach import reaches_whole
 from core.ledger.rules.requests import LedgerRequest
 from core.ledger.rules.validation import name_problems
 from core.ledger.store import ledgers as ledger_store
 from core.ledger.store.ledgers import LedgerRow
+from core.ledger.store.reach import reaches_ledger
 
 
 class Ledger(Struct, frozen=True, kw_only=True):
@@ -40,7 +42,11 @@ def create(conn: Connection, asked: LedgerRequest) -> Ledger:
 
     Raises:
         InvalidRequest: it lists every problem.
+        BeyondKey: the key is bound to ledgers, and could not reach a new one.
     """
+    if reach_of_request().ledgers is not None:
+        text = "the key is bound to ledgers, and would not reach a new one: use a key without that bound"
+        raise BeyondKey(ErrorCode.AUTH_INSUFFICIENT_PERMISSIONS, text)
     name = _checked_name(asked)
     row = ledger_store.create(
         conn, new_id("ldg_"), name, stamped(meta_data_text(bytes(asked.meta_data)), current().key_id)
@@ -60,7 +66,8 @@ def rename(conn: Connection, ledger_id: str, asked: LedgerRequest) -> Ledger:
         InvalidRequest: it lists every problem.
         NotFound: there is no such ledger.
     """
-    renamed = ledger_store.rename(conn, ledger_id, _checked_name(asked))
+    name = _checked_name(asked)
+    renamed = ledger_store.rename(conn, ledger_id, name) if reaches_whole(ledger_id) else None
     if renamed is None:
         raise _not_found()
     row, before = renamed
@@ -85,7 +92,7 @@ def read(conn: Connection, ledger_id: str) -> Ledger:
         NotFound: there is none.
     """
     row = ledger_store.find(conn, ledger_id)
-    if row is None:
+    if row is None or not reaches_ledger(ledger_id):
         raise _not_found()
     return ledger_of(row)
 

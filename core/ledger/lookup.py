@@ -1,15 +1,17 @@
 """Finds transactions and batches by ID or reference, as they are now."""
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from core.base import clock
+from core.base.actors import reach_of_request
 from core.base.db import reading
-from core.base.errors import ErrorCode, NotFound
+from core.base.errors import Conflict, ErrorCode, NotFound, ReferenceConflict
+from core.base.ids import uuid_of
 from core.ledger.answers import Batch, Transaction, batch_of, transaction_of, with_legs, with_line
-from core.ledger.reach import bounds_balances, of_request, reaches_all
 from core.ledger.rules.model import Kind, Status
 from core.ledger.store import transactions as transaction_store
-from core.ledger.store.transactions import TransactionRow
+from core.ledger.store.reach import reaches_transactions
+from core.ledger.store.transactions import TRANSACTION_PREFIX, TransactionRow
 
 
 def find(engine: Engine, transaction_id: str) -> TransactionRow:
@@ -20,7 +22,7 @@ def find(engine: Engine, transaction_id: str) -> TransactionRow:
     """
     with reading(engine) as conn:
         row = transaction_store.find(conn, transaction_id)
-        if row is not None and not _is_within_reach(conn, row):
+        if row is not None and not reaches_transactions(conn, id=row.id):
             row = None
     if row is None:
         raise NotFound(ErrorCode.TXN_NOT_FOUND, f"Transaction with ID '{transaction_id}' not found")
@@ -37,7 +39,7 @@ def find_reference(engine: Engine, reference: str) -> TransactionRow:
         row = transaction_store.find_reference(conn, reference)
         if row is None and reference.endswith("_q"):
             row = transaction_store.find_reference(conn, reference.removesuffix("_q"))
-        if row is not None and not _is_within_reach(conn, row):
+        if row is not None and not reaches_transactions(conn, id=row.id):
             row = None
     if row is None:
         raise NotFound(ErrorCode.TXN_NOT_FOUND, f"Transaction with reference '{reference}' not found")
@@ -64,15 +66,20 @@ def batch(engine: Engine, batch_id: str) -> Batch:
     """
     with reading(engine) as conn:
         found, now = transaction_store.batch(conn, batch_id), clock.now(conn)
-        if found is not None and bounds_balances(of_request()):
-            found = found if reaches_all(conn, transaction_store.legs_of(conn, batch_id)) else None
+        if found is not None and not reaches_transactions(conn, parent=batch_id):
+            found = None
     if found is None:
         raise NotFound(ErrorCode.TXN_NOT_FOUND, f"Transaction with ID '{batch_id}' not found")
     return batch_of(batch_id, found, now)
 
 
-def _is_within_reach(conn: Connection, row: TransactionRow) -> bool:
-    """Tell whether the key of the request reaches all sides of a transaction, or of all legs of a split."""
-    if not bounds_balances(of_request()):
-        return True
-    return reaches_all(conn, transaction_store.legs_of(conn, row.transaction_id) if row.kind == Kind.SPLIT else [row])
+def concealed(engine: Engine, error: ReferenceConflict) -> Conflict:
+    """Keep quiet about the transaction that has a reference already, if it is out of reach of the request.
+
+    A reference is taken whoever took it, so that much is said.
+    """
+    if not reach_of_request().bounds_balances:
+        return error
+    with reading(engine) as conn:
+        reached = reaches_transactions(conn, id=uuid_of(error.transaction_id, TRANSACTION_PREFIX))
+    return error if reached else error.without_first()

@@ -4,16 +4,19 @@ from sqlalchemy import Connection
 
 from core.base.actors import Right, current
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
+from core.base.ids import uuid_of
 from core.base.sizes import MAX_META_DATA
 from core.journal.actions import Action, Event, object_of, text_of
 from core.journal.event_types import EventType
 from core.journal.facts import Fact
 from core.journal.record import record
+from core.ledger.reach import reaches_id, reaches_whole
 from core.ledger.rules.model import BATCH_PREFIXES, GENERAL_LEDGER
 from core.ledger.store import metadata as metadata_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.balances import BALANCE_PREFIX
 from core.ledger.store.metadata import Change
+from core.ledger.store.reach import reaches_transactions
 from core.ledger.store.transactions import TRANSACTION_PREFIX
 
 LEDGER_PREFIX = "ldg_"
@@ -37,10 +40,10 @@ def add_metadata(conn: Connection, entity_id: str, meta_data: str) -> str:
         return _add_to_transactions(conn, entity_id, meta_data)
     if entity_id.startswith(LEDGER_PREFIX) or entity_id == GENERAL_LEDGER:
         _require(Right.LEDGERS_WRITE)
-        change = metadata_store.merge_ledger(conn, entity_id, meta_data)
+        change = metadata_store.merge_ledger(conn, entity_id, meta_data) if reaches_whole(entity_id) else None
     elif entity_id.startswith(BALANCE_PREFIX):
         _require(Right.BALANCES_WRITE)
-        change = metadata_store.merge_balance(conn, entity_id, meta_data)
+        change = metadata_store.merge_balance(conn, entity_id, meta_data) if reaches_id(conn, entity_id) else None
     else:
         known = f"{LEDGER_PREFIX}, {BALANCE_PREFIX}, {TRANSACTION_PREFIX}, {' or '.join(BATCH_PREFIXES)}"
         text = f"invalid entity ID: metadata belongs to an id that begins with {known}"
@@ -61,7 +64,9 @@ def _require(right: Right) -> None:
 
 def _add_to_transactions(conn: Connection, entity_id: str, meta_data: str) -> str:
     """Merge into the metadata of a transaction or batch, and of all that came of it."""
-    keys = metadata_store.with_descendants(conn, entity_id)
+    own = uuid_of(entity_id, TRANSACTION_PREFIX)
+    is_reached = reaches_transactions(conn, id=own, parent=entity_id if own is None else None)
+    keys = metadata_store.with_descendants(conn, entity_id) if is_reached else []
     if not keys:
         raise _not_found(entity_id)
     if len(keys) * len(meta_data) > MAX_WRITTEN:

@@ -5,7 +5,7 @@ A dry run asks too, so that it says what the request itself would say.
 
 from collections.abc import Iterable, Mapping
 
-from core.base.actors import Right, current
+from core.base.actors import Right, current, reach_of_request
 from core.base.errors import Forbidden
 from core.ledger import reach
 from core.ledger.draft import Priced
@@ -49,7 +49,7 @@ def require_for(priced: Mapping[int, Priced], new: NewBalances, *, of_batch: boo
                 require_overdraft(index=index if of_batch else None)
     if new:
         require_new(name for name, _ in new)
-    if reach.bounds_money(reach.of_request()):
+    if reach_of_request().bounds_money:
         for row in priced.values():
             reach.require_amount(row.amount, row.currency, row.precision)
             if goes_below_zero(row.allow_overdraft, row.overdraft_limit):

@@ -11,13 +11,12 @@ from typing import Any
 
 from msgspec.structs import astuple
 
-from core.base.actors import Right, current
+from core.base.actors import Right, current, reach_of_request
 from core.base.ids import new_id
 from core.base.metadata import meta_data_problems, meta_data_text
 from core.base.money import InexactAmount, to_minor
 from core.base.names import unclear
 from core.base.sizes import description_problem
-from core.ledger import reach as reach_of
 from core.ledger.directory import Names
 from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import Draft, Kind
@@ -65,8 +64,8 @@ def draft_plain(
 
     ``parent`` is the batch that they belong to.
     """
-    reach, may_overdraft = reach_of.of_request(), current().may(Right.TRANSACTIONS_POST_OVERDRAFT)
-    if not directory.check_precision or reach_of.bounds_balances(reach) or reach_of.bounds_money(reach):
+    reach, may_overdraft = reach_of_request(), current().may(Right.TRANSACTIONS_POST_OVERDRAFT)
+    if not directory.check_precision or reach.bounds_balances or reach.bounds_money:
         return None
     rows: list[_Row] = []
     for request in requests:

@@ -4,32 +4,16 @@ A balance out of reach reads as one that does not exist, and so does a transacti
 the name of a key, on its date or as part of a funding job, was within reach when it was accepted.
 """
 
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from sqlalchemy import Connection
 
-from core.base.actors import EVERYTHING, Part, Reach, current
+from core.base.actors import Reach, reach_of_request
 from core.base.errors import BeyondKey, ErrorCode
-from core.ledger.rules.model import GENERAL_LEDGER
+from core.ledger.rules.model import GENERAL_LEDGER, BalanceRef
 from core.ledger.store import balances as balance_store
-from core.ledger.store.transactions import TransactionRow
-
-
-def of_request() -> Reach:
-    """Return the reach of the key whose request this is, and everything if this is no request."""
-    actor = current()
-    return actor.reach if actor.part is Part.WEB else EVERYTHING
-
-
-def bounds_balances(reach: Reach) -> bool:
-    """Tell whether there may be balances out of reach."""
-    return reach.ledgers is not None or reach.indicators is not None
-
-
-def bounds_money(reach: Reach) -> bool:
-    """Tell whether there may be amounts or overdrafts out of reach."""
-    return reach.largest_amount is not None or reach.largest_overdraft is not None
+from core.ledger.store.balances import Entry
 
 
 def reaches(reach: Reach, ledger_id: str, indicator: str | None) -> bool:
@@ -42,14 +26,43 @@ def reaches(reach: Reach, ledger_id: str, indicator: str | None) -> bool:
     return reach.ledgers is None or (GENERAL_LEDGER if indicator else ledger_id) in reach.ledgers
 
 
-def reaches_all(conn: Connection, rows: Collection[TransactionRow]) -> bool:
-    """Tell whether both sides of all these transactions are within reach of the request."""
-    reach = of_request()
-    if not bounds_balances(reach):
+def reaches_id(conn: Connection, balance_id: str) -> bool:
+    """Tell whether the request reaches the balance of an ID. What does not exist is out of reach of a bound key."""
+    reach = reach_of_request()
+    if not reach.bounds_balances:
         return True
-    keys = {key for row in rows for key in (row.source_key, row.destination_key) if key is not None}
-    found = balance_store.find_keys(conn, list(keys)).values()
-    return bool(keys) and all(reaches(reach, each.ledger_id, each.indicator) for each in found)
+    row = balance_store.find(conn, balance_id)
+    return row is not None and reaches(reach, row.ledger_id, row.indicator)
+
+
+def reaches_whole(ledger_id: str) -> bool:
+    """Tell whether the request reaches a ledger with all that is in it, and so may change it."""
+    reach = reach_of_request()
+    return reach.ledgers is None or ledger_id in reach.ledgers
+
+
+def seen(conn: Connection, entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Hide what is not the balance's own in entries whose other balance is out of reach of the request.
+
+    Such an entry keeps its place, its times, its amount and the balance after it, so that the others add up with it.
+    """
+    reach = reach_of_request()
+    if not reach.bounds_balances:
+        return entries
+    ids = {entry.counterparty for entry in entries if entry.counterparty[:1] != "@"}
+    refs = balance_store.find_refs(conn, ids)
+    return [entry if _knows(reach, entry.counterparty, refs) else _without_other(entry) for entry in entries]
+
+
+def _knows(reach: Reach, counterparty: str, refs: Mapping[str, BalanceRef]) -> bool:
+    if counterparty[:1] == "@":
+        return reaches(reach, GENERAL_LEDGER, counterparty)
+    ref = refs.get(counterparty)
+    return ref is not None and reaches(reach, ref.ledger_id, ref.indicator)
+
+
+def _without_other(entry: Entry) -> Entry:
+    return entry._replace(transaction_id="", reference="", parent=None, counterparty="", description="", sequence=0)
 
 
 def require_amount(amount: int, currency: str, precision: int) -> None:
@@ -58,7 +71,7 @@ def require_amount(amount: int, currency: str, precision: int) -> None:
     Raises:
         BeyondKey: it is. The message has the largest amount.
     """
-    _require("amount", of_request().largest_amount, amount, currency, precision)
+    _require("amount", reach_of_request().largest_amount, amount, currency, precision)
 
 
 def require_overdraft(limit: int | None, currency: str, precision: int) -> None:
@@ -67,7 +80,7 @@ def require_overdraft(limit: int | None, currency: str, precision: int) -> None:
     Raises:
         BeyondKey: it is. The message has the largest overdraft.
     """
-    _require("overdraft_limit", of_request().largest_overdraft, limit, currency, precision)
+    _require("overdraft_limit", reach_of_request().largest_overdraft, limit, currency, precision)
 
 
 def _require(

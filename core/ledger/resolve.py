@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from core.base.actors import Reach
+from core.base.actors import Reach, reach_of_request
 from core.base.errors import ErrorCode
 from core.base.names import currency_problem, unclear
 from core.ledger import reach as reach_of
@@ -41,8 +41,8 @@ def resolve(rows: Sequence[Checked], directory: Names, new: NewBalances, failure
     if indicators:
         known |= directory.know(indicators)
     resolved = []
-    reach = reach_of.of_request()
-    is_bound = reach_of.bounds_balances(reach)
+    reach = reach_of_request()
+    is_bound = reach.bounds_balances
     for row, currency in sides:
         sources = [known.get((name, currency) if name[0] == "@" else name) for name in row.sources]
         destinations = [known.get((name, currency) if name[0] == "@" else name) for name in row.destinations]

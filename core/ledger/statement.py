@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from core.base.answers import Time
 from core.base.errors import ErrorCode, InvalidRequest
 from core.ledger.balances import Entry, entry_of
+from core.ledger.reach import seen
 from core.ledger.store import currencies as currency_store
 from core.ledger.store import statement as statement_store
 from core.ledger.store.balances import BalanceRow
@@ -112,7 +113,7 @@ def read(
         credits=sums.credits,
         closing_balance=sums.opening + sums.credits - sums.debits,
         entry_count=sums.entries,
-        entries=[entry_of(entry) for entry in entries],
+        entries=[entry_of(entry) for entry in seen(conn, entries)],
     )
 
 

@@ -88,6 +88,15 @@ class Filter(Struct, frozen=True):
         return self.field.key is not None and self.operator in ("eq", "ne", "in")
 
 
+class Within(Struct, frozen=True, eq=False):
+    """The rows that a client may see, whatever it asks for."""
+
+    conditions: "Callable[[Relation], Sequence[Condition]]"
+    """A function that lists conditions with slots. A row needs to meet one. Lists with the same SQL share the function."""
+    values: dict[str, Any]
+    """The values of the slots."""
+
+
 class Listing(Struct, frozen=True):
     """A checked request for a page of a list."""
 
@@ -102,6 +111,8 @@ class Listing(Struct, frozen=True):
     sort_by: str
     descending: bool
     include_count: bool
+    within: Within | None = None
+    """The rows that the client may see. None stands for all."""
 
 
 # The description by a feature

@@ -87,7 +87,7 @@ def find(conn: Connection, listing: Listing, relations: Sequence[Relation]) -> t
     count: int | None = None
     if listing.include_count:
         ((count,),) = run(conn, _count(shape), values)
-    bookmark = _bookmark(conn, shape, listing.after)
+    bookmark = _bookmark(conn, shape, listing)
     if bookmark is _NOWHERE:
         return [], count
     values |= {"limit": listing.limit, "offset": listing.offset, "first": listing.limit + listing.offset}
@@ -125,6 +125,17 @@ def _branches(shape: Shape) -> Sequence[_Branch]:
 
 
 def _conditions(shape: Shape, relation: Relation) -> Sequence[Condition]:
+    """List the conditions of all filters, and of what the client may see. A row needs to meet one of them."""
+    asked = _asked(shape, relation)
+    if shape.within is None:
+        return asked
+    seen = shape.within(relation)
+    if len(asked) * len(seen) > MAX_BRANCHES:
+        seen = [or_(*seen)]
+    return [and_(one, other) for one in asked for other in seen]
+
+
+def _asked(shape: Shape, relation: Relation) -> Sequence[Condition]:
     """List the conditions of all filters together. A row needs to meet one of them."""
     each = [alternatives(one, relation) for one in shape.filters]
     if not each:
@@ -151,7 +162,7 @@ def _page(shape: Shape, has_offset: bool, has_bookmark: bool) -> Statement:
     if len(branches) == 1:
         ((relation, condition),) = branches
         rows = _in_order(select(relation.position, relation.name), shape, relation, has_bookmark).where(condition)
-        return _compiled(_cut(rows, has_offset))
+        return compiled(_cut(rows, has_offset))
     firsts = [
         _in_order(_keyed(shape, relation), shape, relation, has_bookmark)
         .where(condition)
@@ -160,7 +171,7 @@ def _page(shape: Shape, has_offset: bool, has_bookmark: bool) -> Statement:
     ]
     found = union(*firsts).subquery("found")
     order = [_directed(column, shape) for column in (found.c.key, found.c.position, found.c.name)]
-    return _compiled(_cut(select(found.c.position, found.c.name).order_by(*order), has_offset))
+    return compiled(_cut(select(found.c.position, found.c.name).order_by(*order), has_offset))
 
 
 @lru_cache(_KEPT)
@@ -171,7 +182,7 @@ def _count(shape: Shape) -> Statement:
         for each, condition in _branches(shape)
     ]
     found = (parts[0] if len(parts) == 1 else union(*parts)).subquery("found")
-    return _compiled(select(func.count()).select_from(found))
+    return compiled(select(func.count()).select_from(found))
 
 
 def _keyed(shape: Shape, relation: Relation) -> Select[Any]:
@@ -213,11 +224,12 @@ def _sort_key(shape: Shape, relation: Relation) -> ColumnElement[Any]:
     return field.column_of(relation) if field.sort_key is None else field.sort_key(relation.table, shape.filters)
 
 
-def _compiled(statement: Select[Any]) -> Statement:
-    compiled = statement.compile(dialect=_DIALECT)
+def compiled(statement: Select[Any]) -> Statement:
+    """Compose a statement, as the driver takes it. Slots stand for the values that it gets when it runs."""
+    text = statement.compile(dialect=_DIALECT)
     # Slots have no value here, and constants of the expressions have one.
-    constants = {name: value for name, value in compiled.params.items() if value is not None}
-    return Statement(compiled.string, constants)
+    constants = {name: value for name, value in text.params.items() if value is not None}
+    return Statement(text.string, constants)
 
 
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
@@ -226,45 +238,48 @@ _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 # Where the page before ended
 
 
-def _bookmark(conn: Connection, shape: Shape, after: str | None) -> _Bookmark | None:
+def _bookmark(conn: Connection, shape: Shape, listing: Listing) -> _Bookmark | None:
     """Find the row that ``after`` names by its ID, or by its position where rows are numbered.
 
-    An unknown row ends the list.
+    An unknown row ends the list, and so does one that the client may not see.
     """
+    after = listing.after
     if after is None:
         return None
+    values = {} if listing.within is None else listing.within.values
     first = shape.relations[0]
     if shape.resource.numbered and after.isascii() and after.isdigit():
         if _sort_key(shape, first) is first.position:  # Then a position needs no row.
             return _Bookmark(after, int(after), None)
-        return _bookmark_of(conn, _at_position(shape, first), int(after))
+        return _bookmark_of(conn, _at_position(shape, first), values | {"after": int(after)})
     field = shape.resource.fields[shape.resource.id]
     value = uuid_of(after, field.prefix) if field.key is not None else after
     for relation in shape.relations:
-        found = _bookmark_of(conn, _at_id(shape, relation), value)
+        found = _bookmark_of(conn, _at_id(shape, relation), values | {"after": value})
         if found is not _NOWHERE:
             return found
     return _NOWHERE
 
 
-def _bookmark_of(conn: Connection, statement: Statement, after: object) -> _Bookmark:
+def _bookmark_of(conn: Connection, statement: Statement, values: Values) -> _Bookmark:
     """Find the bookmark of a row."""
-    rows = run(conn, statement, {"after": after})
+    rows = run(conn, statement, values)
     return _Bookmark(*rows[0]) if rows else _NOWHERE
 
 
 @lru_cache(_KEPT)
 def _at_position(shape: Shape, relation: Relation) -> Statement:
-    return _compiled(_where(shape, relation, relation.position == bound("after", BigInteger())))
+    return compiled(_where(shape, relation, relation.position == bound("after", BigInteger())))
 
 
 @lru_cache(_KEPT)
 def _at_id(shape: Shape, relation: Relation) -> Statement:
     field = shape.resource.fields[shape.resource.id]
     column = field.key(relation.table) if field.key is not None else field.column_of(relation)
-    return _compiled(_where(shape, relation, column == bound("after", column.type)))
+    return compiled(_where(shape, relation, column == bound("after", column.type)))
 
 
 def _where(shape: Shape, relation: Relation, condition: Condition) -> Select[Any]:
     key = cast(_sort_key(shape, relation), Text())
-    return select(key, relation.position, relation.name).select_from(relation.source).where(condition)
+    found = select(key, relation.position, relation.name).select_from(relation.source).where(condition)
+    return found if shape.within is None else found.where(or_(*shape.within(relation)))

@@ -3,7 +3,7 @@
 To compose a statement costs as much as to run it, so a statement is composed once for each shape and kept.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy import BindParameter, Connection, bindparam
 from sqlalchemy.types import TypeEngine
 
 from core.base.ids import uuid_of
-from core.lists.fields import Filter, Listing, Member, Relation, Resource, Span
+from core.lists.fields import Condition, Filter, Listing, Member, Relation, Resource, Span
 
 Values = dict[str, Any]
 """The values of a statement, by the names of their slots."""
@@ -39,14 +39,24 @@ class Shape(Struct, frozen=True):
     any_of: bool
     sort_by: str
     descending: bool
+    within: Callable[[Relation], Sequence[Condition]] | None = None
 
 
 def shape_of(conn: Connection, listing: Listing, relations: Sequence[Relation]) -> tuple[Shape, Values]:
     """Split a list into its shape and its values."""
     values: Values = {}
     filters = tuple(_shaped(conn, asked, f"f{number}", values) for number, asked in enumerate(listing.filters))
-    shape = Shape(listing.resource, tuple(relations), filters, listing.any_of, listing.sort_by, listing.descending)
-    return shape, values
+    seen = listing.within
+    shape = Shape(
+        listing.resource,
+        tuple(relations),
+        filters,
+        listing.any_of,
+        listing.sort_by,
+        listing.descending,
+        None if seen is None else seen.conditions,
+    )
+    return shape, values if seen is None else values | seen.values
 
 
 def bound(slot: str, type_: TypeEngine[Any]) -> BindParameter[Any]:

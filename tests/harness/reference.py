@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
+from functools import partial
 from typing import Any, NamedTuple
 
 import blnk_sdk.services
@@ -98,12 +99,16 @@ def errors(status_of: Mapping[str, int]) -> str:
     )
 
 
-def rights(routes: Mapping[str, Sequence[Right]]) -> str:
-    """The page of the rights: what each is for, which scope covers it, and which routes ask for it."""
+def rights(routes: Mapping[str, Sequence[Right]], closed: Mapping[str, str]) -> str:
+    """The page of the rights: what each is for, which scope covers it, and which routes ask for it.
+
+    ``closed`` has the routes that are closed to a bound key, and why.
+    """
     texts = dict(_members(Right))
     rows = []
+    shown = partial(_RULE.sub, r"{\1}")
     for right in Right:
-        paths = (_RULE.sub(r"{\1}", route) for route, asks in routes.items() if right in asks)
+        paths = (shown(route) for route, asks in routes.items() if right in asks)
         asking = ", ".join(f"`{path}`" for path in paths)
         by_write = "yes" if right in BY_WRITE and not right.endswith(":write") else ""
         rows.append(f"| `{right}` | {_cell(texts[right])} | {by_write} | {asking} |")
@@ -112,7 +117,11 @@ def rights(routes: Mapping[str, Sequence[Right]]) -> str:
         "place of its resource or its action, or both. `write` also covers what the third column says. A route with several "
         "rights asks for the one that the request needs. A route that is in no row is closed to all but the master key. "
         "[Give each program a key](../how-to/keys.md) shows how to make one.\n\n"
-        "| right | | covered by `write` | routes |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+        "| right | | covered by `write` | routes |\n|---|---|---|---|\n" + "\n".join(rows) + "\n\n"
+        "## Reach\n\nA key that is bound to ledgers or `@Names` finds what it reaches, and nothing else, by every route but "
+        "these, which are closed to it. [A decision](../decisions/0038-a-transaction-is-in-reach-with-both-sides.md) says what "
+        "is in reach.\n\n| route | closed, because |\n|---|---|\n"
+        + "".join(f"| `{shown(route)}` | {why} |\n" for route, why in closed.items())
     )
 
 

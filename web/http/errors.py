@@ -10,7 +10,8 @@ from flask import Flask, Response, current_app, request
 from msgspec import UNSET, Struct, UnsetType
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from core.base.errors import Backpressure, ErrorCode, InvalidRequest, LedgerError, TransientError
+from core.base.errors import Backpressure, ErrorCode, InvalidRequest, LedgerError, ReferenceConflict, TransientError
+from core.ledger import lookup
 from web.http import routes, wire
 
 logger = structlog.get_logger()
@@ -121,6 +122,8 @@ def install(app: Flask) -> None:
 
 
 def _ledger_error(error: LedgerError) -> Response:
+    if isinstance(error, ReferenceConflict):
+        error = lookup.concealed(current_app.extensions["pacioli"].engine, error)
     if isinstance(error, TransientError):
         logger.warning("not available", request_id=request.environ.get(wire.REQUEST_ID), error=repr(error.__cause__))
         response = error_response(error.code, error.message)

@@ -14,6 +14,7 @@ from flask import Response, current_app, request
 from msgspec import Struct
 
 from core.base.errors import ErrorCode, InvalidRequest
+from core.base.ids import uuid_of
 from core.lists.fields import Field, Resource, Type
 
 Json = dict[str, Any]
@@ -95,16 +96,19 @@ WITH_QUEUED = one_of(
 )
 
 
+OFFSET = Parameter(
+    "offset",
+    {"type": "integer", "minimum": 0},
+    "The number of rows to leave out. Prefer after, which stays right while rows are added.",
+    "0",
+)
+
+
 def page_of(resource: Resource, *, example: str) -> tuple[Parameter, ...]:
     """Make the parameters of a list, beside its filters. ``example`` is a value of ``after``."""
     return (
         LIMIT,
-        Parameter(
-            "offset",
-            {"type": "integer", "minimum": 0},
-            "The number of rows to leave out. Prefer after, which stays right while rows are added.",
-            "0",
-        ),
+        OFFSET,
         Parameter(
             "page", {"type": "integer", "minimum": 1}, "The number of a page, from 1 on, in place of offset.", "1"
         ),
@@ -231,6 +235,18 @@ def after_number(what: str) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise InvalidRequest([("after", f"must be the {what}")], ErrorCode.GEN_VALIDATION_ERROR)
     return int(text)
+
+
+def after_id(prefix: str, what: str) -> str | None:
+    """Read ``?after=`` in a list that is paged by an ID. ``what`` says of what it is.
+
+    Raises:
+        InvalidRequest: the text is no such ID.
+    """
+    text = request.args.get("after")
+    if text is not None and uuid_of(text, prefix) is None:
+        raise InvalidRequest([("after", f"must be the id of {what}")], ErrorCode.GEN_VALIDATION_ERROR)
+    return text
 
 
 def next_link(response: Response, after: object | None) -> Response:

@@ -12,7 +12,6 @@ from flask import Flask, Response, request
 
 from core.base.actors import EVERYTHING, Actor, Right
 from core.base.errors import ErrorCode, Forbidden
-from core.ledger.reach import bounds_balances, bounds_money
 from web.http import errors, operations
 from web.http.proxies import address_of
 
@@ -120,33 +119,92 @@ def resources(app: Flask) -> frozenset[str]:
     return frozenset(step for rule in closed if (step := rule.split("/")[1])[:1] != "<")
 
 
-_BY_BALANCE = frozenset(
+WITHIN_REACH = frozenset(
     {
         "POST /transactions",
         "POST /transactions/bulk",
+        "GET /transactions",
         "GET /transactions/<transaction_id>",
+        "GET /transactions/<transaction_id>/receipt",
         "GET /transactions/<transaction_id>/lineage",
         "GET /transactions/reference/<rest:reference>",
+        "POST /transactions/filter",
         "DELETE /transactions/<transaction_id>",
         "PUT /transactions/inflight/<transaction_id>",
+        "POST /transactions/inflight/bulk/commit",
+        "POST /transactions/inflight/bulk/void",
         "POST /refund-transaction/<transaction_id>",
+        "POST /balances",
+        "GET /balances",
         "GET /balances/<balance_id>",
         "GET /balances/indicator/<path:indicator>/currency/<currency>",
+        "POST /balances/filter",
         "PUT /balances/<balance_id>/identity",
         "PUT /balances/<balance_id>/limits",
         "GET /balances/<balance_id>/limits",
         "GET /balances/<balance_id>/lineage",
+        "GET /balances/<balance_id>/entries",
         "GET /balances/<balance_id>/at",
-        "GET /queues",
-        "GET /parts",
-        "GET /metrics",
+        "GET /balances/<balance_id>/statement",
+        "GET /books",
+        "GET /currencies",
+        "POST /ledgers",
+        "PUT /ledgers/<ledger_id>",
+        "GET /ledgers/<ledger_id>",
+        "GET /ledgers",
+        "POST /ledgers/filter",
+        "POST /<entity_id>/metadata",
+        "GET /identities",
+        "POST /identities/filter",
+        "GET /identities/<identity_id>",
+        "GET /identities/<identity_id>/tokenized-fields",
+        "POST /identities/<identity_id>/detokenize",
+        "GET /identities/<identity_id>/detokenize/<field>",
         "POST /api-keys",
         "GET /api-keys",
         "POST /api-keys/<key_id>/rotate",
         "DELETE /api-keys/<key_id>",
     }
 )
-"""The routes that keep a key to its ledgers and internal balances, or show no balance. It may use no other."""
+"""The routes that keep a key to its ledgers and internal balances. Their use cases take the conditions from
+``core/ledger/store/reach.py``. What is out of reach is not there, and lists leave it out."""
+
+_WHOLE = "it is about the whole ledger, and the key reaches a part of it"
+_SHARED = "what it changes counts for balances out of reach too"
+
+OUT_OF_REACH: dict[str, str] = {
+    "POST /transactions/recover": _WHOLE,
+    "GET /queues": _WHOLE,
+    "GET /verify": _WHOLE,
+    "GET /audit": _WHOLE,
+    "POST /audit/filter": _WHOLE,
+    "GET /parts": _WHOLE,
+    "GET /metrics": _WHOLE,
+    "POST /balances-snapshots": _WHOLE,
+    "PUT /currencies/<path:currency>": _SHARED,
+    "POST /identities": "an identity is in reach by a balance of it, and a new one has none",
+    "PUT /identities/<identity_id>": _SHARED,
+    "DELETE /identities/<identity_id>": _SHARED,
+    "POST /identities/<identity_id>/erase": _SHARED,
+    "POST /identities/<identity_id>/tokenize": _SHARED,
+    "POST /identities/<identity_id>/tokenize/<field>": _SHARED,
+    "POST /funding-jobs": _WHOLE,
+    "POST /funding-jobs/rejects": _WHOLE,
+    "GET /funding-jobs": _WHOLE,
+    "GET /funding-jobs/<job_id>": _WHOLE,
+    "GET /funding-jobs/reference/<rest:reference>": _WHOLE,
+    "POST /funding-jobs/<job_id>/pause": _WHOLE,
+    "POST /funding-jobs/<job_id>/resume": _WHOLE,
+    "POST /funding-jobs/<job_id>/cancel": _WHOLE,
+    "POST /funding-jobs/<job_id>/approve": _WHOLE,
+    "POST /funding-jobs/<job_id>/refuse": _WHOLE,
+    "POST /funding-jobs/<job_id>/run": _WHOLE,
+    "GET /funding-jobs/<job_id>/runs": _WHOLE,
+    "GET /funding-jobs/<job_id>/runs/<run_id>": _WHOLE,
+    "GET /funding-jobs/<job_id>/runs/<run_id>/rows": _WHOLE,
+    "POST /funding-jobs/<job_id>/runs/<run_id>/retry": _WHOLE,
+}
+"""The routes that are closed to a key that is bound to ledgers or internal balances, and why."""
 
 _NOT_BY_AMOUNT = frozenset(
     {
@@ -171,8 +229,13 @@ def beyond_reach(actor: Actor, address: str) -> Response | None:
     route = f"{'GET' if request.method == 'HEAD' else request.method} {request.url_rule}"
     if request.url_rule is None or request.method == "OPTIONS":
         return None
-    if (bounds_balances(reach) and route not in _BY_BALANCE) or (bounds_money(reach) and route in _NOT_BY_AMOUNT):
-        text = f"{route} does not keep to the reach of this key: use a key without that bound"
+    why = OUT_OF_REACH.get(route, "") if reach.bounds_balances else ""
+    if reach.bounds_balances and route not in WITHIN_REACH:  # As a route is that is in neither table.
+        why = why or "it does not keep to the reach of a key"
+    elif reach.bounds_money and route in _NOT_BY_AMOUNT:
+        why = "it does not keep to the largest amount of a key"
+    if why:
+        text = f"{route} is closed to this key: {why}. Use a key without that bound"
         return errors.error_response(ErrorCode.AUTH_INSUFFICIENT_PERMISSIONS, text)
     return None
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
 from core.base.tables import balances, identities, ledgers
 from core.ledger.store import balances as balance_store
 from core.ledger.store.balances import BALANCE_PREFIX, BalanceRow
+from core.ledger.store.reach import balances_in_reach
 from core.lists import query
 from core.lists.fields import Field, Listing, Type, id_field, relation, resource
 
@@ -70,8 +71,8 @@ BALANCE_ROWS = relation(balances, balances.c.id, source=_SOURCE)
 
 
 def find_balances(conn: Connection, listing: Listing) -> tuple[list[BalanceRow], int | None]:
-    """Find a page of balances, and count all that match if the listing wants it."""
-    found, count = query.find(conn, listing, [BALANCE_ROWS])
+    """Find a page of balances in reach, and count all that match if the listing wants it."""
+    found, count = query.find(conn, balances_in_reach(conn, listing), [BALANCE_ROWS])
     rows = balance_store.find_keys(conn, [key for key, _ in found])
     return [rows[key] for key, _ in found], count
 

@@ -5,6 +5,7 @@ from sqlalchemy import Connection
 from core.base.tables import ledgers
 from core.ledger.store import ledgers as ledger_store
 from core.ledger.store.ledgers import LedgerRow
+from core.ledger.store.reach import ledgers_in_reach
 from core.lists import query
 from core.lists.fields import Field, Listing, Type, relation, resource
 
@@ -20,7 +21,7 @@ LEDGER_ROWS = relation(ledgers, ledgers.c.id)
 
 
 def find_ledgers(conn: Connection, listing: Listing) -> tuple[list[LedgerRow], int | None]:
-    """Find a page of ledgers, and count all that match if the listing wants it."""
-    found, count = query.find(conn, listing, [LEDGER_ROWS])
+    """Find a page of ledgers in reach, and count all that match if the listing wants it."""
+    found, count = query.find(conn, ledgers_in_reach(listing), [LEDGER_ROWS])
     rows = ledger_store.find_keys(conn, [key for key, _ in found])
     return [rows[key] for key, _ in found], count

@@ -34,6 +34,7 @@ from core.ledger.store import queues as queue_store
 from core.ledger.store import times
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.balances import BALANCE_PREFIX
+from core.ledger.store.reach import transactions_in_reach
 from core.ledger.store.transactions import LEGS, TRANSACTION_PREFIX, TransactionRow
 from core.lists import query
 from core.lists.conditions import compared, intervals, texts, time_condition
@@ -49,19 +50,21 @@ _WAITING = select(
     literal_column(str(_LAST), BigInteger()).label("seq"),
     *(scheduled.c[name] for name in ("reference", "source", "destination", "amount", "currency", "precision")),
     *(scheduled.c[name] for name in ("description", "parent", "effective_date", "meta_data", "actor", "cancelled_at")),
+    *(scheduled.c[name] for name in ("kind", "legs")),
     scheduled.c.scheduled_at.label("accepted_at"),
 ).subquery("log")
 SCHEDULED_ROWS = Relation(_WAITING, _WAITING, _WAITING.c.seq, _WAITING.c.id, position_is_unique=False)
 
 
 def find_transactions(conn: Connection, listing: Listing) -> tuple[list[TransactionRow], int | None]:
-    """Find a page of transactions, and count all that match if the listing wants it.
+    """Find a page of transactions in reach, and count all that match if the listing wants it.
 
     The list has the transactions of the log. Scheduled transactions come after them, but only when a filter on the status
     names SCHEDULED. A cancelled scheduled transaction needs a filter that names VOID as well.
     """
     asks = any(Status.SCHEDULED in each.values and each.operator in ("eq", "in") for each in listing.filters)
-    found, count = query.find(conn, listing, [LOG_ROWS, SCHEDULED_ROWS] if asks else [LOG_ROWS])
+    relations = [LOG_ROWS, SCHEDULED_ROWS] if asks else [LOG_ROWS]
+    found, count = query.find(conn, transactions_in_reach(conn, listing), relations)
     rows = {row.seq: row for row in transaction_store.find_seqs(conn, [seq for seq, _ in found if seq != _LAST])}
     names = [name for seq, name in found if seq == _LAST]
     waiting = {row.id: row for row in transaction_store.find_scheduled(conn, names)} if names else {}

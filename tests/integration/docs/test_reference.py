@@ -10,7 +10,7 @@ from ops.cli.main import main
 from tests.harness import reference
 from tests.harness.pages import ROOT
 from web.http.errors import STATUS
-from web.http.rights import RIGHTS
+from web.http.rights import OUT_OF_REACH, RIGHTS
 
 Check = Callable[[str, str], None]
 
@@ -42,7 +42,7 @@ def test_the_page_of_errors_is_what_the_codes_say(check: Check) -> None:
 
 
 def test_the_page_of_rights_is_what_the_table_of_routes_says(check: Check) -> None:
-    check("rights.md", reference.rights(RIGHTS))
+    check("rights.md", reference.rights(RIGHTS, OUT_OF_REACH))
 
 
 def test_the_page_of_settings_is_what_the_table_says(check: Check) -> None:

@@ -2,20 +2,17 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from flask import Flask
 
 from tests.harness.api import ok, refused
-from tests.harness.factories import transaction
-from tests.harness.key_ring import Holder, Keys
+from tests.harness.bounds import Two
+from tests.harness.key_ring import Keys
 from tests.harness.keys import KEY
 from web.accept.doorbell import Doorbell
 from web.app import create_app
 from web.http.rights import RIGHTS
-
-BODY = {"precise_amount": 7, "precision": 100, "currency": "USD", "description": "d", "skip_queue": True}
 
 
 @pytest.fixture
@@ -29,39 +26,6 @@ def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
 @pytest.fixture
 def keys(app: Flask) -> Keys:
     return Keys(app)
-
-
-class Two:
-    """Two ledgers with a balance each. The key is bound to the first ledger and to ``@Tills``."""
-
-    def __init__(self, keys: Keys) -> None:
-        self.master = keys.master
-        self.ledgers = [self.made("POST /ledgers", name=f"ledger {n}")["ledger_id"] for n in range(2)]
-        self.own, self.foreign = (
-            self.made("POST /balances", ledger_id=ledger, currency="USD")["balance_id"] for ledger in self.ledgers
-        )
-        reach = {"ledgers": [self.ledgers[0]], "indicators": ["@Tills"]}
-        self.holder = keys.make("*:*", reach=reach)
-        self.moved = {
-            (source, destination): self.post(self.master, source, destination)
-            for source, destination in (
-                ("@Tills", self.own), ("@Tills", self.foreign), ("@Secret", self.foreign), ("@Secret", self.own)
-            )
-        }  # fmt: skip
-        self.hidden = [self.foreign, "@Secret", self.moved["@Secret", self.foreign], self.ledgers[1]]
-
-    def made(self, route: str, **body: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = ok(self.master.ask(route, json=body), 201)
-        return answer
-
-    def body(self, source: str, destination: str, **fields: Any) -> dict[str, Any]:
-        reference = transaction().reference
-        return {**BODY, "reference": reference, "source": source, "destination": destination, **fields}
-
-    def post(self, holder: Holder, source: str, destination: str, **fields: Any) -> str:
-        body = self.body(source, destination, allow_overdraft=True, **fields)
-        id: str = ok(holder.ask("POST /transactions", json=body), 201)["transaction_id"]
-        return id
 
 
 @pytest.fixture
