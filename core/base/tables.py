@@ -431,6 +431,15 @@ seals = Table(
 )
 Index("seals_last_seq_idx", seals.c.last_seq, seals.c.number)
 
+attestations = Table(
+    "attestations",
+    metadata,
+    Column("checkpoint", BigInteger, primary_key=True, autoincrement=False),
+    Column("statement", Text, nullable=False, comment="JSON text, exactly as it was signed"),
+    Column("signature", Text, nullable=False),
+    Column("made_at", Timestamp, nullable=False, server_default=text("clock_timestamp()")),
+)
+
 funding_jobs = Table(
     "funding_jobs",
     metadata,

@@ -21,14 +21,28 @@ def root(leaves: Sequence[bytes]) -> bytes:
     return level[0] if level else EMPTY
 
 
-def path(leaves: Sequence[bytes], index: int) -> list[bytes]:
-    """Return the hashes that lead from a leaf to the root: the neighbour on each level, from the leaves up."""
+def levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
+    """Compute the levels of a tree below its root, from the leaves up. Paths of many leaves are found in them."""
     level, found = list(leaves), []
     while len(level) > 1:
+        found.append(level)
+        level = _above(level)
+    return found
+
+
+def path_in(levels: Sequence[Sequence[bytes]], index: int) -> list[bytes]:
+    """Return the hashes that lead from a leaf to the root: the neighbour on each level, from the leaves up."""
+    found = []
+    for level in levels:
         if (beside := index ^ 1) < len(level):
             found.append(level[beside])
-        level, index = _above(level), index >> 1
+        index >>= 1
     return found
+
+
+def path(leaves: Sequence[bytes], index: int) -> list[bytes]:
+    """Return the path of one leaf."""
+    return path_in(levels(leaves), index)
 
 
 def root_of(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes | None:

@@ -6,6 +6,7 @@ signed. The notary remembers its last seal outside the database, so nobody can m
 
 from typing import NamedTuple
 
+import msgspec
 from sqlalchemy import Connection, Engine
 
 from core.base.db import begin, snapshot
@@ -15,7 +16,8 @@ from core.ledger.rules.log_row import LogRow, digest_of, leaf_of
 from core.ledger.rules.pledges import START, Of, Pledge, link
 from core.ledger.store import outcomes as outcome_store
 from core.ledger.store import pledges
-from core.notary import merkle, seal_store
+from core.notary import attestations, merkle, seal_store
+from core.notary.attestations import Attestation, VerifiedUpTo
 from core.notary.leaves import outcome_leaf, party_leaf, sealed_leaf, side
 from core.notary.seals import FORM, Keypair, Line, Seal, Statement, read, sign
 
@@ -25,6 +27,14 @@ ROWS = 10_000
 
 class Altered(InvariantBroken):
     """The database does not follow from the last seal. The message says where."""
+
+
+class _Heads(msgspec.Struct):
+    """The heads of a checkpoint. Hashes are hexadecimal."""
+
+    sequence: int
+    digest: str
+    queues: dict[int, tuple[int, str]]
 
 
 class News(NamedTuple):
@@ -106,6 +116,42 @@ class Notary:
         if self._next is not None:
             self._key, self._next = self._next, None
         return seal
+
+    def attest(self) -> Attestation | None:
+        """Say that the ledger was verified, if the verifier said so since, up to a row that is sealed.
+
+        Raises:
+            Altered: the verifier has seen another digest than the log has.
+            TransientError: the database was busy or gone.
+        """
+        last = self._statement
+        with snapshot(self._engine) as conn:
+            found = seal_store.to_attest(conn)
+            state = seal_store.state(conn)
+        if found is None or last is None:
+            return None
+        heads = msgspec.json.decode(found.heads, type=_Heads)
+        if heads.sequence > last.last_seq:
+            return None
+        if (found.digest or chain.START.hex()) != heads.digest:
+            raise Altered(f"checkpoint {found.id} says another digest of row {heads.sequence} than the log has")
+        statement = VerifiedUpTo(
+            form=attestations.FORM,
+            ledger=state.ledger,
+            checkpoint=found.id,
+            sequence=heads.sequence,
+            digest=heads.digest,
+            queues=heads.queues,
+            verified_at=found.at,
+            verifier=found.signature,
+            seal=last.number,
+            key=self._key.public,
+            at=state.now,
+        )
+        attestation = attestations.sign(statement, self._key)
+        with begin(self._engine) as conn:
+            is_ours = seal_store.add_attestation(conn, found.id, attestation)
+        return attestation if is_ours else None
 
     def handed_over_to(self, key: Keypair) -> bool:
         """Tell whether the seal that was published last names this key as the next one, or is signed by it."""

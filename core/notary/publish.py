@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 from rfc3161_client import PKIStatus, TimeStampRequest, TimestampRequestBuilder, decode_timestamp_response
 
+from core.notary.attestations import Attestation
 from core.notary.published import Published, brief_of, read_lines
 from core.notary.seals import Seal
 
@@ -27,8 +28,8 @@ STAMP_EVERY_S = 3600.0
 _SYSLOG_NOTICE = 13 * 8 + 5
 """The facility for security and audit, and the level notice."""
 
-Publish = Callable[[Seal], None]
-"""Publishes one seal. Raises OSError or httpx.HTTPError if it did not work."""
+Publish = Callable[[Seal | Attestation], None]
+"""Publishes one seal or attestation. Raises OSError or httpx.HTTPError if it did not work."""
 
 
 class Refused(ValueError):
@@ -61,8 +62,8 @@ class SealFile:
         found = [line for line in lines if '"statement"' in line]
         return next(iter(read_lines(found[-1:])), Published(0, "")).seal
 
-    def write(self, seal: Seal) -> None:
-        """Append a seal, and see that it is on the disk."""
+    def write(self, seal: Seal | Attestation) -> None:
+        """Append a seal or an attestation, and see that it is on the disk."""
         self._append(seal.line)
 
     def write_stamp(self, seal: Seal, stamp: bytes) -> None:
@@ -84,7 +85,7 @@ class SealFile:
 def to_syslog(address: str) -> Publish:
     """Publish the hash of each seal at a socket such as ``/dev/log``, or a host and port over UDP."""
 
-    def publish(seal: Seal) -> None:
+    def publish(seal: Seal | Attestation) -> None:
         message = f"<{_SYSLOG_NOTICE}>pacioli-notary: {brief_of(seal)}".encode()
         if address.startswith("/"):
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
@@ -103,7 +104,7 @@ def to_syslog(address: str) -> Publish:
 def to_webhook(url: str) -> Publish:
     """Post each seal to a web service."""
 
-    def publish(seal: Seal) -> None:
+    def publish(seal: Seal | Attestation) -> None:
         headers = {"Content-Type": "application/json"}
         httpx.post(url, content=seal.line, headers=headers, timeout=_WITHIN_S).raise_for_status()
 
@@ -117,14 +118,14 @@ class Stamps:
         self._url, self._file = url, file
         self._next_at = time.monotonic()
 
-    def publish(self, seal: Seal) -> None:
+    def publish(self, seal: Seal | Attestation) -> None:
         """Get a stamp of a seal if it is time, and write it to the file.
 
         Raises:
             Refused: the authority has not stamped this seal.
             ValueError: the answer is no stamp.
         """
-        if time.monotonic() < self._next_at:
+        if not isinstance(seal, Seal) or time.monotonic() < self._next_at:
             return
         request = TimestampRequestBuilder().data(bytes.fromhex(seal.hash)).nonce(nonce=True).build()
         headers = {"Content-Type": "application/timestamp-query"}

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from core.notary import attestations
+from core.notary.attestations import Attestation
 from core.notary.seals import Seal, read
 
 
@@ -25,6 +27,15 @@ class Brief(Struct, frozen=True):
     hash: str
 
 
+class BriefVerified(Struct, frozen=True):
+    """The short form of an attestation."""
+
+    verified_up_to: int
+    digest: str
+    checkpoint: int
+    at: str
+
+
 class _Line(Struct, frozen=True):
     statement: str | UnsetType = UNSET
     signature: str = ""
@@ -32,8 +43,13 @@ class _Line(Struct, frozen=True):
     hash: str = ""
 
 
-def brief_of(seal: Seal) -> str:
-    """Write the line of JSON that stands for a seal where there is little room."""
+def brief_of(seal: Seal | Attestation) -> str:
+    """Write the line of JSON that stands for a seal or an attestation where there is little room."""
+    if isinstance(seal, Attestation):
+        verified = attestations.read(seal)
+        assert verified is not None
+        short = BriefVerified(verified.sequence, verified.digest, verified.checkpoint, verified.at)
+        return msgspec.json.encode(short).decode()
     statement = read(seal)
     assert statement is not None
     brief = Brief(statement.number, statement.last_seq, statement.digest, seal.hash)

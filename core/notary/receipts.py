@@ -4,7 +4,8 @@ A receipt has the row of the transaction, and of all others only hashes. ``recei
 of the notary alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -116,19 +117,10 @@ def receipt_of(engine: Engine, transaction_id: str, seq: int) -> Receipt:
             return Receipt(
                 form=FORM, transaction_id=transaction_id, accepted=None, decided=None, keys=[], note=_SCHEDULED
             )
-        (row,) = rows
-        accepted, decided = _accepted(conn, row), _decided(conn, row)
-        if accepted.proof is None or (decided is not None and decided.proof is None):
-            note: str | UnsetType = _NOT_SEALED
-        elif row.kind == Kind.SPLIT:
-            note = _SPLIT
-        else:
-            note = UNSET if decided is not None else _NOT_DECIDED
-        keys = _keys(conn)
-    return Receipt(form=FORM, transaction_id=transaction_id, accepted=accepted, decided=decided, keys=keys, note=note)
+        return msgspec.structs.replace(Prover(conn).receipt(rows[0]), keys=keys_of(conn))
 
 
-def _keys(conn: Connection) -> list[Signed]:
+def keys_of(conn: Connection) -> list[Signed]:
     """Return the seals by which each key handed over, and the first one of the next key, which covers it."""
     found = []
     for number, seal in seal_store.hand_overs(conn):
@@ -137,62 +129,115 @@ def _keys(conn: Connection) -> list[Signed]:
     return list(dict.fromkeys(found))
 
 
-def _accepted(conn: Connection, row: LogRow) -> Accepted:
-    covering = seal_store.covering(conn, row.seq)
-    statement = read(covering[1]) if covering is not None else None
-    rows = [row] if statement is None else seal_store.rows(conn, statement.first_seq, statement.last_seq)
-    keys = {key for each in rows for key in (each.source, each.destination) if key is not None}
-    parties = seal_store.parties(conn, keys)
-    proof = None
-    if covering is not None and statement is not None:
-        hashes = {key: party_leaf(party) for key, party in parties.items()}
+class _Tree(NamedTuple):
+    """A Merkle tree under a seal."""
+
+    levels: list[list[bytes]]
+    size: int
+    seal: Seal
+
+    def proof(self, index: int) -> Proof:
+        path = [each.hex() for each in merkle.path_in(self.levels, index)]
+        return Proof(index=index, size=self.size, path=path, seal=Signed(self.seal.statement, self.seal.signature))
+
+
+class Prover:
+    """Makes receipts in one transaction, and computes the trees of each seal once."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+        self._parties: dict[int, Party] = {}
+        self._accepted_in: dict[int, tuple[int, int, _Tree]] = {}
+        """First seq, last seq and tree of the rows, by the number of the seal."""
+        self._decided_in: dict[int, tuple[dict[int, int], _Tree]] = {}
+        """Positions of the outcomes by their seqs, and their tree, by the number of the seal."""
+
+    def receipt(self, row: LogRow) -> Receipt:
+        """Make the receipt of a row of the log, without the keys."""
+        accepted, decided = self._accepted(row), self._decided(row)
+        if accepted.proof is None or (decided is not None and decided.proof is None):
+            note: str | UnsetType = _NOT_SEALED
+        elif row.kind == Kind.SPLIT:
+            note = _SPLIT
+        else:
+            note = UNSET if decided is not None else _NOT_DECIDED
+        return Receipt(
+            form=FORM, transaction_id=row.transaction_id, accepted=accepted, decided=decided, keys=[], note=note
+        )
+
+    def party(self, key: int | None) -> PartyOf | None:
+        """Return who a balance is."""
+        if key is None:
+            return None
+        self._look_up({key})
+        party = self._parties.get(key)
+        return None if party is None else PartyOf(*party)
+
+    def _look_up(self, keys: set[int]) -> None:
+        if unknown := keys - self._parties.keys():
+            self._parties |= seal_store.parties(self._conn, unknown)
+
+    def _accepted(self, row: LogRow) -> Accepted:
+        found = next((each for each in self._accepted_in.values() if each[0] <= row.seq <= each[1]), None)
+        if found is None:
+            found = self._tree_of_rows(row.seq)
+        return Accepted(
+            sequence=row.seq,
+            version=row.digest_version,
+            columns=covered_by(row.digest_version),
+            row=msgspec.json.encode(values_of(row)).decode(),
+            source=self.party(row.source),
+            destination=self.party(row.destination),
+            proof=None if found is None else found[2].proof(row.seq - found[0]),
+        )
+
+    def _tree_of_rows(self, seq: int) -> tuple[int, int, _Tree] | None:
+        """Compute the tree of the seal that covers a row; None when none does yet."""
+        covering = seal_store.covering(self._conn, seq)
+        statement = read(covering[1]) if covering is not None else None
+        if covering is None or statement is None:
+            return None
+        rows = seal_store.rows(self._conn, statement.first_seq, statement.last_seq)
+        self._look_up({key for each in rows for key in (each.source, each.destination) if key is not None})
+        hashes = {key: party_leaf(party) for key, party in self._parties.items()}
         leaves = [sealed_leaf_of(each, hashes) for each in rows]
-        proof = _proof(leaves, row.seq - statement.first_seq, covering[1])
-    return Accepted(
-        sequence=row.seq,
-        version=row.digest_version,
-        columns=covered_by(row.digest_version),
-        row=msgspec.json.encode(values_of(row)).decode(),
-        source=_party(parties, row.source),
-        destination=_party(parties, row.destination),
-        proof=proof,
-    )
+        tree = _Tree(merkle.levels(leaves), len(leaves), covering[1])
+        found = self._accepted_in[covering[0]] = statement.first_seq, statement.last_seq, tree
+        return found
 
+    def _decided(self, row: LogRow) -> Decided | None:
+        queue, seq = row.queue, row.seq
+        found = [] if queue is None else seal_store.decided(self._conn, queue, after=seq - 1, last=seq, limit=1)
+        if not found or queue is None:
+            return None
+        (values,) = found
+        line = outcome_store.line_of_row(values[:-1])
+        return Decided(columns=OUTCOME_COLUMNS, row=line, proof=self._proof_of_outcome(queue, seq))
 
-def _party(parties: dict[int, Party], key: int | None) -> PartyOf | None:
-    party = None if key is None else parties.get(key)
-    return None if party is None else PartyOf(*party)
+    def _proof_of_outcome(self, queue: int, seq: int) -> Proof | None:
+        """Make the proof of an outcome: over all outcomes that its seal has and the seal before has not."""
+        found = next((each for each in self._decided_in.values() if seq in each[0]), None)
+        if found is None:
+            number = _first_with(self._conn, lambda statement: statement.queues.get(queue, (0, ""))[0] >= seq)
+            found = self._tree_of_outcomes(number) if number is not None else None
+        return None if found is None else found[1].proof(found[0].get(seq, 0))
 
-
-def _decided(conn: Connection, row: LogRow) -> Decided | None:
-    found = [] if row.queue is None else seal_store.decided(conn, row.queue, after=row.seq - 1, last=row.seq, limit=1)
-    if not found or row.queue is None:
-        return None
-    (values,) = found
-    line = outcome_store.line_of_row(values[:-1])
-    return Decided(columns=OUTCOME_COLUMNS, row=line, proof=_proof_of_outcome(conn, row.queue, row.seq))
-
-
-def _proof_of_outcome(conn: Connection, queue: int, seq: int) -> Proof | None:
-    """Make the proof of an outcome: over all outcomes that its seal has and the seal before has not."""
-    number = _first_with(conn, lambda statement: statement.queues.get(queue, (0, ""))[0] >= seq)
-    seal = seal_store.find(conn, number) if number is not None else None
-    statement = read(seal) if seal is not None else None
-    if number is None or seal is None or statement is None:
-        return None
-    before = seal_store.find(conn, number - 1)
-    earlier = read(before) if before is not None else None
-    leaves: list[bytes] = []
-    index = 0
-    for each, (head, _) in sorted(statement.queues.items()):
-        after = earlier.queues.get(each, (0, ""))[0] if earlier is not None else 0
-        if head <= after:
-            continue
-        for values in seal_store.decided(conn, each, after=after, last=head, limit=_ALL):
-            if values[0] == seq:
-                index = len(leaves)
-            leaves.append(outcome_leaf(outcome_store.line_of_row(values[:-1])))
-    return _proof(leaves, index, seal)
+    def _tree_of_outcomes(self, number: int) -> tuple[dict[int, int], _Tree] | None:
+        seal, before = seal_store.find(self._conn, number), seal_store.find(self._conn, number - 1)
+        statement, earlier = read(seal) if seal is not None else None, read(before) if before is not None else None
+        if seal is None or statement is None:
+            return None
+        leaves: list[bytes] = []
+        positions: dict[int, int] = {}
+        for each, (head, _) in sorted(statement.queues.items()):
+            after = earlier.queues.get(each, (0, ""))[0] if earlier is not None else 0
+            if head <= after:
+                continue
+            for values in seal_store.decided(self._conn, each, after=after, last=head, limit=_ALL):
+                positions[int(str(values[0]))] = len(leaves)
+                leaves.append(outcome_leaf(outcome_store.line_of_row(values[:-1])))
+        found = self._decided_in[number] = positions, _Tree(merkle.levels(leaves), len(leaves), seal)
+        return found
 
 
 _ALL = 2**31
@@ -214,8 +259,3 @@ def _first_with(conn: Connection, has_it: Callable[[Statement], bool]) -> int | 
         else:
             low = middle + 1
     return found
-
-
-def _proof(leaves: Sequence[bytes], index: int, seal: Seal) -> Proof:
-    path = [each.hex() for each in merkle.path(leaves, index)]
-    return Proof(index=index, size=len(leaves), path=path, seal=Signed(seal.statement, seal.signature))

@@ -9,6 +9,7 @@ from core.base.db import array, driver
 from core.ledger.rules.log_row import LogRow, row_of
 from core.ledger.store.log import SELECTED
 from core.ledger.store.outcomes import OUTCOME
+from core.notary.attestations import Attestation
 from core.notary.leaves import Party
 from core.notary.seals import Seal, Statement, Verified
 
@@ -94,6 +95,35 @@ ORDER BY id DESC
 LIMIT 1
 """
 
+# What the newest checkpoint says, when no attestation says it yet.
+_TO_ATTEST = """
+SELECT checkpoints.id, heads::text, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), checkpoints.signature,
+       encode(log.digest, 'hex')
+FROM (SELECT * FROM checkpoints ORDER BY id DESC LIMIT 1) AS checkpoints
+JOIN log ON log.seq = (heads ->> 'sequence')::bigint
+WHERE NOT EXISTS (SELECT FROM attestations WHERE checkpoint >= checkpoints.id)
+"""
+
+_ATTEST = """
+INSERT INTO attestations (checkpoint, statement, signature)
+VALUES (%(checkpoint)s, %(statement)s, %(signature)s)
+ON CONFLICT DO NOTHING
+"""
+
+_ATTESTATIONS = """
+SELECT checkpoint, statement, signature
+FROM attestations
+WHERE checkpoint > %(after)s
+ORDER BY checkpoint
+LIMIT %(limit)s
+"""
+
+_NEWEST_ATTESTATION = """
+SELECT checkpoint, statement, signature
+FROM attestations
+ORDER BY checkpoint DESC
+LIMIT 1
+"""
 
 _AUDIT_HEAD = """
 SELECT id, encode(hash, 'hex')
@@ -110,6 +140,16 @@ SELECT EXISTS (
     WHERE action = 'audit.cut' AND id > %(position)s AND (details ->> 'last')::bigint >= %(position)s
 )
 """
+
+
+class Unattested(NamedTuple):
+    """A checkpoint that no attestation covers, and the digest that the log has at its position."""
+
+    id: int
+    heads: str
+    at: str
+    signature: str
+    digest: str | None
 
 
 class State(NamedTuple):
@@ -200,6 +240,36 @@ def newest_checkpoint(conn: Connection) -> Verified | None:
     """Read the newest checkpoint of the verifier."""
     row = driver(conn).execute(_NEWEST_CHECKPOINT).fetchone()
     return None if row is None else Verified(id=row[0], sequence=row[1], at=row[2], signature=row[3])
+
+
+def to_attest(conn: Connection) -> Unattested | None:
+    """Read the newest checkpoint, if it is not attested."""
+    row = driver(conn).execute(_TO_ATTEST).fetchone()
+    return None if row is None else Unattested._make(row)
+
+
+def add_attestation(conn: Connection, checkpoint: int, attestation: Attestation) -> bool:
+    """Add an attestation. Returns False when another notary was quicker."""
+    values = {
+        "checkpoint": checkpoint,
+        "statement": attestation.statement,
+        "signature": attestation.signature,
+    }
+    return driver(conn).execute(_ATTEST, values).rowcount == 1
+
+
+def attestations(conn: Connection) -> Iterator[tuple[int, Attestation]]:
+    """Yield the attestations with their checkpoints, oldest first."""
+    after = 0
+    while rows := driver(conn).execute(_ATTESTATIONS, {"after": after, "limit": _AT_A_TIME}).fetchall():
+        for after, statement, signature in rows:
+            yield after, Attestation(statement, signature)
+
+
+def newest_attestation(conn: Connection) -> tuple[int, Attestation] | None:
+    """Read the newest attestation with its checkpoint."""
+    row = driver(conn).execute(_NEWEST_ATTESTATION).fetchone()
+    return None if row is None else (row[0], Attestation(row[1], row[2]))
 
 
 def audit_head(conn: Connection) -> tuple[int, str] | None:

@@ -100,8 +100,8 @@ def keypair(seed: bytes) -> Keypair:
 
 def sign(statement: Statement, key: Keypair) -> Seal:
     """Sign a statement."""
-    text = _encode(statement)
-    return Seal(text.decode(), key.private.sign(text).hex())
+    text = _encode(statement).decode()
+    return Seal(text, sign_text(text, key))
 
 
 def read(seal: Seal) -> Statement | None:
@@ -113,12 +113,20 @@ def read(seal: Seal) -> Statement | None:
     return statement if statement.form == FORM else None
 
 
+def sign_text(text: str, key: Keypair) -> str:
+    """Sign the text of a statement. The form at its beginning keeps one kind from standing for another."""
+    return key.private.sign(text.encode()).hex()
+
+
 def is_signed(seal: Seal, key: str) -> bool:
     """Tell whether a key has signed a seal."""
+    return is_signed_text(seal.statement, seal.signature, key)
+
+
+def is_signed_text(text: str, signature: str, key: str) -> bool:
+    """Tell whether a key has signed a text."""
     try:
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(
-            bytes.fromhex(seal.signature), seal.statement.encode()
-        )
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(bytes.fromhex(signature), text.encode())
     except (InvalidSignature, ValueError):
         return False
     return True
@@ -142,6 +150,8 @@ class Line:
         self._last: Seal | None = None
         self._statement: Statement | None = None
         self._key: str | None = None
+        self.keys: set[str] = set()
+        """The keys of the seals that were right."""
         self.is_pinned = False
         """Whether a pinned key signed one of the seals, or a key that a pinned key has named."""
 
@@ -169,6 +179,8 @@ class Line:
             if self._key is not None and statement.key != self._key:
                 expected = f"the key {self._key}, by the seal before it"
                 wrong.append(Wrong(number, "key", expected, statement.key))
+        if not wrong:
+            self.keys.add(statement.key)
         if statement.key in self._pinned and not wrong:
             self.is_pinned = True
         if not wrong or self._key is None:

@@ -27,6 +27,15 @@ class SealChecked(Struct, frozen=True, kw_only=True):
     """Whether the service knows that key from elsewhere than the database."""
 
 
+class Attested(Struct, frozen=True, kw_only=True):
+    """A statement of the notary of how far the ledger was verified."""
+
+    statement: str
+    """The text that was signed."""
+    signature: str
+    """The Ed25519 signature over it in hexadecimal."""
+
+
 class Verification(Struct, frozen=True, kw_only=True):
     """The result of a verification: whether the ledger agrees with its history, and what was read."""
 
@@ -56,13 +65,18 @@ class Verification(Struct, frozen=True, kw_only=True):
     """True when the checkpoint has a signature and the signature was checked with the key."""
     sealed: SealChecked | None
     """How far the notary has sealed the log; null when it has not."""
+    attested: Attested | None
+    """The notary's newest statement of how far the ledger was verified; null when there is none.
+
+    `pacioli receipt check` checks it offline.
+    """
     note: str | UnsetType = UNSET
     """How to go on when the verification is not complete."""
 
 
 def verification_of(report: Report, note: str | None = None) -> Verification:
     """Make the answer from a report. ``note`` says how to go on."""
-    used, sealed = report.checkpoint, report.sealed
+    used, sealed, attested = report.checkpoint, report.sealed, report.attested
     return Verification(
         ok=report.ok,
         from_sequence=report.from_sequence,
@@ -81,5 +95,6 @@ def verification_of(report: Report, note: str | None = None) -> Verification:
         checkpoint=None if used is None else CheckpointUsed(id=used.id, sequence=used.heads.sequence, at=used.at),
         signed=used is not None and used.signed,
         sealed=None if sealed is None else SealChecked(**structs.asdict(sealed)),
+        attested=None if attested is None else Attested(statement=attested.statement, signature=attested.signature),
         note=UNSET if note is None else note,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from core.ledger.rules.model import STATUS_OF_NUMBER, RejectReason
+from core.notary.attestations import Attestation
 from core.verification.checkpoints import NOTHING, Checkpoint, Heads
 
 LISTED = 100
@@ -78,6 +79,8 @@ class Report:
     """The newest valid checkpoint from before the verification."""
     sealed: SealUsed | None = None
     """The newest valid seal."""
+    attested: Attestation | None = None
+    """The notary's newest statement of how far the ledger was verified, if it is valid."""
     reached: Heads = NOTHING
     """The newest heads between two rows that belong together. They become a checkpoint if nothing is wrong."""
 

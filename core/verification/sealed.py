@@ -4,7 +4,7 @@ Whoever owns the database can compute all digests anew, and remove what is newes
 notary's key, and one that was published cannot be taken back.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from msgspec import Struct
 from sqlalchemy import Connection
@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import LogRow
 from core.ledger.store import pledges
-from core.notary import merkle, seal_store
+from core.notary import attestations, merkle, seal_store
 from core.notary.leaves import party_leaf, sealed_leaf_of
 from core.notary.published import Published
 from core.notary.seals import Line, Seal, Statement, is_signed, read
@@ -105,6 +105,8 @@ def check_seals(conn: Connection, report: Report, known: Known, *, all_of_them: 
         report.add("seals", "all", "key", expected=expected, found=found)
     if last is not None and last_seal is not None:
         _check_ends(conn, report, last)
+        keys = line.keys | known.keys | _keys_that_handed_over(conn)
+        _check_attestations(conn, report, keys, all_of_them=all_of_them)
         report.sealed = SealUsed(number=last.number, sequence=last.last_seq, at=last.at, key=last.key, pinned=is_pinned)
     _check_published(conn, report, known.published)
 
@@ -122,6 +124,11 @@ def _is_successor(conn: Connection, key: str, pinned: frozenset[str]) -> bool:
         ):
             believed.add(statement.next_key)
     return key in believed
+
+
+def _keys_that_handed_over(conn: Connection) -> set[str]:
+    found = ((seal, read(seal)) for _, seal in seal_store.hand_overs(conn))
+    return {statement.key for seal, statement in found if statement is not None and is_signed(seal, statement.key)}
 
 
 def _check_digests(
@@ -170,6 +177,26 @@ def _check_ends(conn: Connection, report: Report, last: Statement) -> None:
         number, hash = last.pledges
         if (stored_hash := pledges.hash_at(conn, number)) != hash:
             report.add("pledges", f"number {number}", "hash", expected=f"{hash}, {said}", found=stored_hash)
+
+
+def _check_attestations(conn: Connection, report: Report, keys: Collection[str], *, all_of_them: bool) -> None:
+    """Check that each attestation is the notary's, and says of its checkpoint and of the log what they say themselves."""
+    newest = seal_store.newest_attestation(conn)
+    for id, attestation in seal_store.attestations(conn) if all_of_them else [newest] if newest is not None else []:
+        key, statement = f"checkpoint {id}", attestations.read(attestation)
+        wrong = attestations.problem(attestation, keys)
+        if wrong is not None or statement is None or statement.checkpoint != id:
+            report.add("attestations", key, "signature", expected="made by the notary over its checkpoint", found=wrong)
+            continue
+        stored = checkpoint_store.signature_of(conn, id)
+        if stored != statement.verifier:
+            expected = f"{statement.verifier}, by the attestation of it"
+            report.add("checkpoints", f"id {id}", "signature", expected=expected, found=stored)
+        digest = (seal_store.digests(conn, [statement.sequence]).get(statement.sequence) or chain.START).hex()
+        if digest != statement.digest:
+            expected = f"{statement.digest}, by the attestation of checkpoint {id}"
+            report.add("log", seq_key(statement.sequence), "digest", expected=expected, found=digest)
+        report.attested = attestation
 
 
 def _check_published(conn: Connection, report: Report, published: Iterable[Published]) -> None:

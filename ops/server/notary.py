@@ -17,6 +17,8 @@ from core.base.db import begin
 from core.base.errors import TransientError
 from core.base.setting_values import notary_key
 from core.base.settings import Settings
+from core.notary import attestations
+from core.notary.attestations import Attestation
 from core.notary.notary import ROWS, Altered, Notary
 from core.notary.publish import Publish, Refused, SealFile, Stamps, to_syslog, to_webhook
 from core.notary.seals import Keypair, Seal, keypair, read
@@ -67,7 +69,7 @@ class NotaryService:
         self._engine, self._key, self._keys, self._file, self._publish = engine, key, keys, file, publish
         self._notary: Notary | None = None
         self._sealed_at = time.monotonic() - EVERY_S
-        self._unpublished: list[Seal] = []
+        self._unpublished: list[Seal | Attestation] = []
         self.problem: str | None = None
         """Why nothing more is signed, or what could not be published."""
         self._began = time.monotonic()
@@ -92,6 +94,7 @@ class NotaryService:
         problem, more = None, False
         try:
             more = self._seal()
+            self._attest()
         except TransientError as error:
             logger.warning("the notary cannot reach the database", error=repr(error.__cause__ or error))
         except Altered as error:
@@ -126,6 +129,18 @@ class NotaryService:
             self._key = next_key
             logger.info("the notary has another key", public_key=next_key.public)
         return news.rows > ROWS
+
+    def _attest(self) -> None:
+        """Say how far the ledger was verified, if the verifier has come further."""
+        attestation = self._open().attest()
+        if attestation is None:
+            return
+        if self._file is not None:
+            self._file.write(attestation)
+        self._unpublished.append(attestation)
+        statement = attestations.read(attestation)
+        assert statement is not None
+        logger.info("verified", sequence=statement.sequence, checkpoint=statement.checkpoint)
 
     def _open(self) -> Notary:
         """Return the notary. The first time it reads the seals that were made and not published."""

@@ -7,6 +7,7 @@ from pacioli_client.answers.service import Verification
 from rich.console import Console
 from rich.text import Text
 
+from core.notary.attestations import VerifiedUpTo
 from core.verification.report import Problem
 from core.verification.results import Kind, Result, unsound
 from ops.cli.show.text import BAD, GOOD, QUIET, count, plain, table
@@ -88,6 +89,10 @@ def _print_seal(out: Console, report: Verification) -> None:
         how = "" if seal.pinned else ", which was not compared with a known one"
         text = f"seal {seal.number} vouches for the log up to sequence {seal.sequence:,}; signed by the notary {seal.key}{how}"
         out.print(Text(text, style=QUIET))
+    if (attested := report.attested) is not None:
+        statement = msgspec.json.decode(attested.statement, type=VerifiedUpTo)
+        text = f"the notary says that the log was verified up to sequence {statement.sequence:,} at {statement.verified_at}"
+        out.print(plain(text), style=QUIET)
 
 
 def _print_checkpoint(out: Console, report: Verification) -> None:

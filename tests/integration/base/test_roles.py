@@ -26,6 +26,7 @@ HISTORY = (
     "snapshots",
     "checkpoints",
     "seals",
+    "attestations",
     "pledges",
     "funding_digests",
     "funding_jobs",
@@ -55,6 +56,7 @@ FIXED = (
     "UPDATE snapshots SET credit = 0",
     "UPDATE checkpoints SET signature = ''",
     "UPDATE seals SET signature = ''",
+    "UPDATE attestations SET signature = ''",
     "UPDATE pledges SET digest = ''",
     "UPDATE funding_digests SET digest = ''",
     "UPDATE funding_jobs SET amount = 1",
@@ -74,6 +76,7 @@ FIXED = (
 FORGED = (
     "INSERT INTO checkpoints (heads, signature, at) VALUES ('{}', 'x', now())",
     "INSERT INTO seals (number, first_seq, last_seq, statement, signature) VALUES (1, 1, 1, '{}', 'x')",
+    "INSERT INTO attestations (checkpoint, statement, signature) VALUES (1, '{}', 'x')",
     "COPY checkpoints FROM STDIN",
     "SELECT setval(pg_get_serial_sequence('checkpoints', 'id'), 1000)",
     "SELECT nextval(pg_get_serial_sequence('checkpoints', 'id'))",

@@ -114,6 +114,7 @@ def play(api: Api, ledger: Ledger) -> None:
     call("GET", "/transactions/reference/order-1")
     call("GET", f"/transactions/{paid}/lineage")
     call("GET", f"/transactions/{paid}/receipt")
+    call("GET", f"/balances/{balance}/statement/receipt?limit=1")
     call("POST", f"/refund-transaction/{paid}", {"amount": 2.5})
     call("POST", f"/{paid}/metadata", {"meta_data": {"order": 1}})
     one = {

@@ -155,6 +155,13 @@ class SealChecked(Struct, frozen=True, kw_only=True):
     pinned: bool
 
 
+class Attested(Struct, frozen=True, kw_only=True):
+    """A statement of the notary of how far the ledger was verified."""
+
+    statement: str
+    signature: str
+
+
 class Verification(Struct, frozen=True, kw_only=True):
     """The result of a verification."""
 
@@ -175,4 +182,5 @@ class Verification(Struct, frozen=True, kw_only=True):
     checkpoint: CheckpointUsed | None
     signed: bool
     sealed: SealChecked | None = None
+    attested: Attested | None = None
     note: str | UnsetType = UNSET
