@@ -55,6 +55,7 @@ READ_THE_CLOCK = {
     "core/base/logs.py",  # A line of the log has the time of its host.
     "web/probing/prober.py",  # A trouble shows since when it has been there.
     "web/probing/facts.py",
+    "web/dashboard/now.py",  # A page says how long ago something was, and a session ends.
 }
 """The modules that read the clock of their host. They decide nothing by it."""
 

@@ -5,6 +5,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Any
@@ -40,6 +41,7 @@ from web import (
     transactions,
     verification,
 )
+from web.dashboard import app as dashboard
 from web.denied import DeniedRequests
 from web.http import access, errors, openapi, operations, parameters, proxies, rates, rights, walls, wire
 from web.http.lean import Lean, NoSessions
@@ -96,7 +98,20 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
         app.before_request(lambda: rates.check(bucket, open_paths))
     app.before_request(parameters.check)
     places = app.extensions["places"] = Places(app.wsgi_app)
-    app.wsgi_app = _with_headers(places, ledger, DeniedRequests(ledger.engine))  # type: ignore[method-assign,assignment]
+    api = _with_headers(places, ledger, DeniedRequests(ledger.engine))
+    pages = cache(lambda: _with_headers(dashboard.create(api, ledger), ledger, DeniedRequests(ledger.engine)))
+    app.wsgi_app = _beside(api, pages)  # type: ignore[method-assign,assignment]
+    return app
+
+
+def _beside(api: Wsgi, pages: Callable[[], Wsgi]) -> Wsgi:
+    """Give the paths of the dashboard to it, and all others to the API. Who never opens it does not pay for it."""
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        is_page = path.startswith("/dashboard") and path[10:11] in ("", "/")
+        return (pages() if is_page else api)(environ, start_response)
+
     return app
 
 

@@ -20,8 +20,11 @@ _OUR_SITES = (None, "same-origin", "none")
 same site. Whatever else the header says, two values included, is foreign."""
 
 
-def wall(app: Flask, allowed: Collection[str]) -> Callable[[], Response | None]:
-    """Make the check that runs before each request. ``allowed`` names hosts beside the loopback ones."""
+def wall(app: Flask, allowed: Collection[str], *, every_page: bool = False) -> Callable[[], Response | None]:
+    """Make the check that runs before each request. ``allowed`` names hosts beside the loopback ones.
+
+    With ``every_page`` a link may lead to any path, because all are pages.
+    """
     pages = operations.html_pages(app)
     probes = operations.probes(app)
 
@@ -49,7 +52,9 @@ def wall(app: Flask, allowed: Collection[str]) -> Callable[[], Response | None]:
         origin = environ.get("HTTP_ORIGIN")
         if origin is not None and origin.partition("://")[2].lower() != host.lower():
             return _foreign(f"a page of {origin[:100]!a}")
-        if environ.get("HTTP_SEC_FETCH_SITE") not in _OUR_SITES and not _opens_a_page(environ, pages):
+        if environ.get("HTTP_SEC_FETCH_SITE") not in _OUR_SITES and not _opens_a_page(
+            environ, None if every_page else pages
+        ):
             return _foreign("a page of another site")
         if _has_body(environ) and not environ.get("CONTENT_TYPE"):
             text = "the body has no Content-Type: send application/json"
@@ -83,13 +88,13 @@ def _foreign(whose: str) -> Response:
     return errors.error_response(ErrorCode.GEN_FOREIGN_ORIGIN, text)
 
 
-def _opens_a_page(environ: dict[str, Any], pages: Collection[str]) -> bool:
+def _opens_a_page(environ: dict[str, Any], pages: Collection[str] | None) -> bool:
     """Tell whether somebody follows a link to one of our pages. Such a request changes nothing, and no script reads it."""
     return (
         environ["REQUEST_METHOD"] in ("GET", "HEAD")
         and environ.get("HTTP_SEC_FETCH_MODE") == "navigate"
         and environ.get("HTTP_SEC_FETCH_DEST") == "document"
-        and request.path in pages
+        and (pages is None or request.path in pages)
     )
 
 

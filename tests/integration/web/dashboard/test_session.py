@@ -1,0 +1,139 @@
+"""Who sees the dashboard, and whose writes count."""
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from tests.harness.keys import HEADERS, KEY
+from tests.integration.web.dashboard.conftest import Browser
+from web.dashboard import session
+from web.dashboard.app import POLICY
+from web.dashboard.nav import PAGES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.title)
+def test_a_stranger_is_led_to_the_sign_in(stranger: Browser, page: Any) -> None:
+    response = stranger.client.get(page.path)
+    assert response.status_code == 303
+    assert response.headers["Location"] == f"/dashboard/sign-in?next={page.path}"
+
+
+def test_the_right_key_opens_the_page_that_was_asked_for(stranger: Browser) -> None:
+    response = stranger.sign_in(next="/dashboard/balances?q=x")
+    assert response.headers["Location"] == "/dashboard/balances?q=x"
+    assert "Balances" in stranger.get("/dashboard/balances")
+
+
+@pytest.mark.parametrize("key", ["", "wrong", "é" * 50, "pac_" + "a" * 47])
+def test_a_wrong_key_opens_nothing(stranger: Browser, key: str) -> None:
+    response = stranger.sign_in(key)
+    assert response.status_code == 401
+    assert "Set-Cookie" not in response.headers
+    assert stranger.client.get("/dashboard").status_code == 303
+
+
+@pytest.mark.parametrize(
+    "next",
+    [
+        "//evil.example",
+        "https://evil.example",
+        "/dashboard\\evil",
+        "/dashboard//evil.example",
+        "/x",
+        "",
+        "/dashboard\n",
+    ],
+)
+def test_nobody_is_led_elsewhere(stranger: Browser, next: str) -> None:
+    assert stranger.sign_in(next=next).headers["Location"] == "/dashboard"
+
+
+def test_the_cookie_shows_no_key_and_is_kept_from_scripts_and_other_sites(stranger: Browser) -> None:
+    cookie = stranger.sign_in().headers["Set-Cookie"]
+    assert KEY not in cookie
+    for part in ("HttpOnly", "SameSite=Strict", "Path=/dashboard", "Max-Age=28800"):
+        assert part in cookie
+    over_tls = stranger.client.post("/dashboard/sign-in", data={"key": KEY}, base_url="https://localhost")
+    assert "Secure" in over_tls.headers["Set-Cookie"]
+
+
+def test_a_cookie_that_was_changed_opens_nothing(browser: Browser) -> None:
+    cookie = browser.client.get_cookie(session.COOKIE, path="/dashboard")
+    assert cookie is not None
+    for value in (cookie.value[:-6] + "AAAAA=", cookie.value[::-1], "", "x", "é"):
+        browser.client.set_cookie(session.COOKIE, value, path="/dashboard")
+        assert browser.client.get("/dashboard").status_code == 303
+
+
+def test_a_session_ends(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "LASTS_S", 0)
+    assert browser.client.get("/dashboard").status_code == 303
+
+
+def test_who_signs_out_is_out(browser: Browser) -> None:
+    browser.post("/dashboard/sign-out")
+    assert browser.client.get("/dashboard").status_code == 303
+
+
+def test_a_key_that_is_revoked_is_signed_out(browser: Browser, locked: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = browser.stored_key("balances:read")
+    other = Browser(locked)
+    other.sign_in(key)
+    assert "Balances" in other.get("/dashboard")
+    id = browser.client.get("/api-keys?owner=ada", headers=HEADERS).json[0]["api_key_id"]
+    browser.client.delete(f"/api-keys/{id}?owner=ada", headers=HEADERS)
+    monkeypatch.setattr("core.keys.ring.REMEMBERED_S", 0)
+    locked.extensions["pacioli"].ring._entries.clear()
+    assert other.client.get("/dashboard").status_code == 303
+
+
+def test_the_menu_shows_what_a_key_may_see(browser: Browser, locked: Flask) -> None:
+    other = Browser(locked)
+    other.sign_in(browser.stored_key("balances:read"))
+    text = other.get("/dashboard")
+    assert 'href="/dashboard/balances"' in text
+    assert 'href="/dashboard/transactions"' not in text
+    assert "This key may not do that" in other.get("/dashboard/transactions", 403)
+
+
+@pytest.mark.parametrize("token", [None, "", "wrong", "é"])
+def test_a_write_without_the_token_of_the_session_does_nothing(browser: Browser, token: str | None) -> None:
+    form = {} if token is None else {"csrf": token}
+    response = browser.client.post("/dashboard/sign-out", data=form)
+    assert response.status_code == 403
+    assert browser.client.get("/dashboard").status_code == 200
+
+
+def test_pages_of_other_sites_are_refused(browser: Browser) -> None:
+    foreign = {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"}
+    token = browser.token()
+    assert browser.client.post("/dashboard/sign-out", data={"csrf": token}, headers=foreign).status_code == 403
+    assert browser.client.get("/dashboard", headers={"Host": "evil.example"}).status_code == 421
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert browser.client.get("/dashboard/balances", headers=link).status_code == 200
+
+
+def test_every_page_has_a_strict_policy_and_no_script_of_its_own(browser: Browser) -> None:
+    for page in PAGES:
+        response = browser.client.get(page.path)
+        assert response.headers["Content-Security-Policy"] == POLICY
+        assert "unsafe" not in POLICY
+        assert "<script>" not in response.text and " style=" not in response.text and " onclick" not in response.text
+
+
+def test_without_a_key_it_is_there_on_this_machine_alone(client: FlaskClient) -> None:
+    assert "Overview" in client.get("/dashboard").text
+    assert client.get("/dashboard", environ_base={"REMOTE_ADDR": "203.0.113.9"}).status_code == 303
+
+
+def test_its_files_are_served(browser: Browser) -> None:
+    for name, type in (
+        ("htmx.min.js", "text/javascript"),
+        ("dashboard.css", "text/css"),
+        ("icon.svg", "image/svg+xml"),
+    ):
+        response = browser.client.get(f"/dashboard/static/{name}")
+        assert response.content_type.startswith(type)
+    assert browser.client.get("/dashboard/static/../app.py").status_code == 404

@@ -1,0 +1,113 @@
+"""Creates the dashboard: a Flask application beside the API's, with cookies and templates, which the API has not."""
+
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from flask import Flask, Response, g, redirect, render_template, request, url_for
+from werkzeug.exceptions import NotFound
+
+from core.base.errors import TransientError
+from web.dashboard import formats, nav
+from web.dashboard.asking import Refused, Wsgi
+from web.dashboard.pages import balances, overview, signing_in, transactions
+from web.dashboard.session import Session, Sessions, is_own
+from web.dashboard.who import actor, actor_of, sessions
+from web.http import walls
+from web.service import Service
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+_OPEN = ("signing_in.page", "signing_in.sign_in", "asset")
+_READS = ("GET", "HEAD", "OPTIONS")
+_TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
+
+
+def create(api: Wsgi, ledger: Service) -> Flask:
+    """Create the application. ``api`` is what answers requests to the API, with its walls, keys and headers."""
+    app = Flask("web.dashboard", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = None  # Bodies are read by the API, which bounds them.
+    app.url_map.strict_slashes = False
+    app.extensions |= {"api": api, "service": ledger, "sessions": Sessions(_secret_of(ledger))}
+    app.jinja_env.filters |= formats.FILTERS
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    for module in (signing_in, overview, balances, transactions):
+        app.register_blueprint(module.blueprint)
+    app.add_url_rule("/dashboard/static/<path:name>", "asset", _asset)
+    app.before_request(walls.wall(app, ledger.allowed_hosts, every_page=True))
+    app.before_request(lambda: _enter(ledger))
+    app.after_request(_finish)
+    app.register_error_handler(Refused, _refused)
+    app.register_error_handler(404, lambda _: (_page_of("There is no such page", "Look at the menu."), 404))
+    app.register_error_handler(TransientError, lambda _: (_page_of("The database is busy", "Try it again soon."), 503))
+    app.context_processor(lambda: {"menu": nav.shown_to(actor()), "session": g.get("session")})
+    return app
+
+
+def _secret_of(ledger: Service) -> bytes:
+    if ledger.secret_key is not None:
+        return ledger.secret_key.reveal().encode()
+    return b"without a key"  # The cookie of such a service holds no key, and it answers this machine alone.
+
+
+def _asset(name: str) -> Response:
+    content = _files().get(name)
+    if content is None:
+        raise NotFound
+    response = Response(content, mimetype=_TYPES[name.rpartition(".")[2]])
+    response.headers["Cache-Control"] = "public, max-age=3600"
+    return response
+
+
+@cache
+def _files() -> dict[str, bytes]:
+    """Return the files that pages load. They are few and small, so they stay in memory."""
+    folder = resources.files("web") / "dashboard" / "static"
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.name.rpartition(".")[2] in _TYPES}
+
+
+def _enter(ledger: Service) -> Any:
+    """Find the session, and refuse a write that does not come from a page of it."""
+    if request.endpoint in _OPEN:
+        return None
+    found = sessions().read(request)
+    needs_key = ledger.secret_key is not None
+    if found is None and not needs_key:
+        found = g.new_session = sessions().begin(None)
+    who = None if found is None or (needs_key and not found.key) else actor_of(ledger, found.key)
+    if found is None or who is None:
+        return _to_sign_in()
+    g.session, g.actor = found, who
+    if request.method not in _READS and not is_own(found, request):
+        return _page_of("This request did not come from this page", "Load the page again, and repeat it."), 403
+    return None
+
+
+def _to_sign_in() -> Any:
+    """Lead to the page that takes a key, and back afterwards."""
+    back = request.full_path.rstrip("?") if request.method == "GET" else "/dashboard"
+    where = url_for("signing_in.page", next=back)
+    if request.headers.get("HX-Request"):
+        return Response(status=204, headers={"HX-Redirect": where})
+    return redirect(where, 303)
+
+
+def _finish(response: Response) -> Response:
+    response.headers.setdefault("Content-Security-Policy", POLICY)
+    fresh: Session | None = g.get("new_session")
+    if fresh is not None:
+        sessions().write(fresh, response, secure=request.is_secure)
+    return response
+
+
+def _refused(error: Refused) -> Any:
+    if error.status == 401:
+        return _to_sign_in()
+    titles = {403: "This key may not do that", 404: "It is not there", 429: "Too many requests"}
+    return _page_of(titles.get(error.status, "It was refused"), error.message), error.status
+
+
+def _page_of(title: str, text: str) -> str:
+    return render_template("message.html", title=title, text=text)

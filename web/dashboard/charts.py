@@ -1,0 +1,67 @@
+"""Draws charts as SVG. Each has a text that says what it shows, for who does not see it. The style sheet has the colours."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from markupsafe import Markup, escape
+
+_GAP = 4.0
+
+
+def sparkline(values: Sequence[float], title: str, *, width: int = 240, height: int = 44) -> Markup:
+    """Draw how a value moved, without axes. The last value is marked."""
+    if len(values) < 2:
+        return Markup('<p class="quiet">No figures yet.</p>')
+    largest = max(values) or 1.0
+    step = (width - 2 * _GAP) / (len(values) - 1)
+    points = [(_GAP + n * step, _y(value, 0.0, largest, height)) for n, value in enumerate(values)]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    area = f"{_GAP:.1f},{height - _GAP:.1f} {line} {points[-1][0]:.1f},{height - _GAP:.1f}"
+    return _svg(
+        width,
+        height,
+        title,
+        f'<polygon class="area" points="{area}"/><polyline class="line" points="{line}"/>'
+        f'<circle class="dot" cx="{points[-1][0]:.1f}" cy="{points[-1][1]:.1f}" r="2.5"/>',
+    )
+
+
+def steps(
+    points: Sequence[tuple[datetime, int]], title: str, labels: tuple[str, str], *, width: int = 720, height: int = 200
+) -> Markup:
+    """Draw a value that jumps, as a balance does: pairs of a time and the value from then on, the oldest first.
+
+    ``labels`` are the texts of the smallest and largest value.
+    """
+    if not points:
+        return Markup('<p class="quiet">Nothing happened in this time.</p>')
+    times = [at.astimezone(UTC).timestamp() for at, _ in points]
+    values = [float(value) for _, value in points]
+    low, high = min(*values, 0.0), max(*values, 0.0)
+    first, last = times[0], max(times[-1], times[0] + 1)
+    left, bottom = 8.0, height - 22.0
+    x = [left + (at - first) / (last - first) * (width - 2 * left) for at in times]
+    y = [_y(value, low, high, int(bottom)) for value in values]
+    path = f"M{x[0]:.1f},{y[0]:.1f}" + "".join(f"H{x[n]:.1f}V{y[n]:.1f}" for n in range(1, len(x)))
+    zero = _y(0.0, low, high, int(bottom))
+    body = (
+        f'<line class="axis" x1="{left}" x2="{width - left}" y1="{zero:.1f}" y2="{zero:.1f}"/>'
+        f'<path class="line" d="{path}H{width - left:.1f}"/>'
+        f'<text class="label" x="{left}" y="{height - 6}">{points[0][0]:%Y-%m-%d %H:%M}</text>'
+        f'<text class="label" x="{width - left}" y="{height - 6}" text-anchor="end">{points[-1][0]:%Y-%m-%d %H:%M}</text>'
+        f'<text class="label" x="{width - left}" y="12" text-anchor="end">{escape(labels[1])}</text>'
+        f'<text class="label" x="{width - left}" y="{bottom - 2:.1f}" text-anchor="end">{escape(labels[0])}</text>'
+    )
+    return _svg(width, height, title, body)
+
+
+def _y(value: float, low: float, high: float, height: int) -> float:
+    span = (high - low) or 1.0
+    return _GAP + (high - value) / span * (height - 2 * _GAP)
+
+
+def _svg(width: int, height: int, title: str, body: str) -> Markup:
+    return Markup(
+        f'<svg class="chart" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
+        f'aria-label="{escape(title)}" preserveAspectRatio="none">{body}</svg>'
+    )

@@ -1,0 +1,81 @@
+"""How the pages write amounts, times and statuses. All are filters of the templates."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from flask import g
+
+from core.base.money import to_text
+from web.dashboard.asking import Refused, ask
+from web.dashboard.now import now
+
+
+def money(minor: int | None, precision: int | None = None, currency: str | None = None) -> str:
+    """Write minor units as major units, in groups of three digits. Without a known precision they stay minor units."""
+    if minor is None:
+        return ""
+    known = precision if precision is not None else precisions().get(currency or "")
+    text = to_text(int(minor), known) if known else str(minor)
+    sign, digits = ("−", text[1:]) if text.startswith("-") else ("", text)
+    whole, dot, fraction = digits.partition(".")
+    if known and known > 1 and set(str(known)[1:]) == {"0"}:
+        dot, fraction = ".", fraction.ljust(len(str(known)) - 1, "0")
+    return f"{sign}{int(whole):,}{dot}{fraction}"
+
+
+def precisions() -> Mapping[str, int]:
+    """Return the precision of each currency, as far as the key may read it. It is asked once a request."""
+    if "precisions" not in g:
+        try:
+            found = ask("GET", "/currencies").json
+        except Refused:
+            found = []
+        g.precisions = {each["currency"]: each["precision"] for each in found}
+    known: Mapping[str, int] = g.precisions
+    return known
+
+
+def moment(text: str | None) -> str:
+    """Write a time of the API in UTC, to the second."""
+    return "" if not (at := _time(text)) else at.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def ago(text: str | None) -> str:
+    """Write how long ago a time is, or how soon it comes."""
+    if not (at := _time(text)):
+        return ""
+    seconds = (now() - at).total_seconds()
+    return f"{age(seconds)} ago" if seconds >= 0 else f"in {age(-seconds)}"
+
+
+def age(seconds: Any) -> str:
+    """Write a duration in its largest unit."""
+    if seconds is None:
+        return ""
+    left = float(seconds)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if left >= size:
+            return f"{left / size:.1f}".removesuffix(".0") + f" {unit}"
+    return f"{left:.1f} s" if left < 10 else f"{left:.0f} s"
+
+
+def number(value: Any) -> str:
+    """Write a number in groups of three digits."""
+    return "" if value is None else f"{value:,.0f}"
+
+
+def short(id: str) -> str:
+    """Shorten an ID to what tells it from others: its prefix and its end."""
+    return id if len(id) <= 20 else f"{id[:4]}…{id[-8:]}"
+
+
+def _time(text: str | None) -> datetime | None:
+    if not text or text.startswith("0001-"):
+        return None
+    return datetime.fromisoformat(text)
+
+
+FILTERS: dict[str, Callable[..., str]] = {
+    "money": money, "moment": moment, "ago": ago, "age": age, "number": number, "short": short,
+}  # fmt: skip

@@ -1,0 +1,46 @@
+"""The page that takes a key."""
+
+from typing import Any
+
+from flask import Blueprint, current_app, redirect, render_template, request
+
+from web.dashboard.asking import Refused, ask
+from web.dashboard.who import actor_of, sessions
+
+blueprint = Blueprint("signing_in", __name__)
+
+
+@blueprint.get("/dashboard/sign-in")
+def page() -> Any:
+    """Show the form."""
+    return render_template("sign_in.html", next=_back(request.args.get("next")))
+
+
+@blueprint.post("/dashboard/sign-in")
+def sign_in() -> Any:
+    """Begin a session with a key that is right. A page of another site cannot send this: the walls ask where it comes from."""
+    ledger = current_app.extensions["service"]
+    key, back = request.form.get("key", "").strip(), _back(request.form.get("next"))
+    if actor_of(ledger, key) is None:
+        try:
+            ask("GET", "/currencies", key=key or "-")  # The API counts those who guess.
+        except Refused as error:
+            return render_template("sign_in.html", next=back, problem=error.message), error.status
+    response = redirect(back, 303)
+    sessions().write(sessions().begin(key), response, secure=request.is_secure)
+    return response
+
+
+@blueprint.post("/dashboard/sign-out")
+def sign_out() -> Any:
+    """End the session."""
+    response = redirect("/dashboard/sign-in", 303)
+    sessions().end(response)
+    return response
+
+
+def _back(path: str | None) -> str:
+    """Return a path of the dashboard, whatever was given: nobody is led to another site."""
+    if path and path.startswith("/dashboard") and "\\" not in path and "//" not in path and path.isprintable():
+        return path
+    return "/dashboard"

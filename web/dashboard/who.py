@@ -1,0 +1,35 @@
+"""Who is signed in."""
+
+from hashlib import sha256
+from hmac import compare_digest
+
+from flask import current_app, g, request
+
+from core.base.actors import ANONYMOUS, MASTER, NOBODY, Actor
+from web.dashboard.session import Sessions
+from web.http import proxies
+from web.service import Service
+
+
+def actor() -> Actor:
+    """Return who is signed in. Nobody has no rights."""
+    found: Actor = g.get("actor", NOBODY)
+    return found
+
+
+def actor_of(ledger: Service, key: str | None) -> Actor | None:
+    """Return whose key it is, or None. Without a key the service answers its own machine alone."""
+    if ledger.secret_key is None or ledger.ring is None:
+        return ANONYMOUS if proxies.is_from_this_machine(request.environ) else None
+    if not key:
+        return None
+    if compare_digest(sha256(key.encode()).digest(), sha256(ledger.secret_key.reveal().encode()).digest()):
+        return MASTER
+    found = ledger.ring.find(key)
+    return found if isinstance(found, Actor) else None
+
+
+def sessions() -> Sessions:
+    """Return the maker of sessions of this application."""
+    found: Sessions = current_app.extensions["sessions"]
+    return found
