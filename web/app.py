@@ -26,6 +26,7 @@ from web import (
     balances,
     books,
     docs,
+    events,
     funding,
     health,
     history,
@@ -83,7 +84,7 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     app.extensions["pacioli"] = ledger
     for module in (
         transactions, holds, refunds, funding, balances, history, books, ledgers, metadata, parts, queues, health, metrics,
-        verification, receipts, audit, api_keys, identities,
+        verification, receipts, audit, events, api_keys, identities,
         openapi, docs,
     ):  # fmt: skip
         app.register_blueprint(module.blueprint)

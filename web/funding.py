@@ -44,13 +44,13 @@ from core.funding.presenter import (
     listed_job_of,
     new_job_of,
     row_of,
-    run_of,
 )
 from core.funding.recipients import of_list
 from core.funding.requests import ApproveRequest, FundingRequest, RefuseRequest, RetryRequest, RunRequest
 from core.funding.row_check import row_problems
 from core.funding.run_store import RunRow
 from core.funding.terms import terms_problems
+from core.funding.told import run_of
 from core.ledger.rules.model import RUN_PREFIX
 from web.http import operations, parameters, retries, wire
 from web.http import pages as lists

@@ -100,7 +100,8 @@ def create_bulk() -> Response:
         return wire.answer(replace(tried, warnings=warnings_of_batch(requests)))
     drafts = intake.draft_all(requests, ledger.directory, batch=batch, unread=unread)
     batch_id = batch.id
-    submission = Submission(drafts, atomic=atomic, decide_now=bool(asked.skip_queue and not asked.run_async))
+    decide_now = bool(asked.skip_queue and not asked.run_async)
+    submission = Submission(drafts, atomic=atomic, decide_now=decide_now, batch_id=batch_id)
     try:
         ledger.committer.submit(submission)
     except LedgerError as error:

@@ -56,6 +56,8 @@ class Right(StrEnum):
     QUEUES_READ = "queues:read"
     QUEUES_RECOVER = "queues:recover"
     """Decide what waits too long."""
+    EVENTS_READ = "events:read"
+    """Read the feed of events, which tells of everything that the key reaches."""
     VERIFY_READ = "verify:read"
     AUDIT_READ = "audit:read"
     METRICS_READ = "metrics:read"

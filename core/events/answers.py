@@ -58,6 +58,11 @@ class Event(Struct, frozen=True, kw_only=True):
     data: Members
     """The thing that it happened to, as it was then: what GET of the resource answers."""
 
+    @property
+    def place(self) -> Position:
+        """Its position."""
+        return position_of(self.position)
+
 
 class Held(Struct, frozen=True, kw_only=True):
     """What holds the feed back: the oldest transaction that is not decided."""

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from core.base.db import driver
 from core.events.answers import Position
-from core.ledger.rules.model import STATUS_NUMBERS, Status
+from core.ledger.rules.model import STATUS_NUMBERS, STATUS_OF_NUMBER, Status
 from core.ledger.store.queues import WAITING
 from core.ledger.store.transactions import TransactionRow
 
@@ -44,6 +44,15 @@ class FactRow(NamedTuple):
     ledger_id: str | None
     balance_id: str | None
     at: datetime
+
+
+class Told(NamedTuple):
+    """Something that the feed tells, as it is stored: a transaction, or a row of events."""
+
+    position: Position
+    type: str
+    row: TransactionRow | None = None
+    fact: FactRow | None = None
 
 
 # log_pkey and log_queue_seq_idx serve it, with one probe for each queue.
@@ -128,6 +137,24 @@ _END_OF_WINDOW = """
     LIMIT 1
 """
 
+# log_parent_idx serves it. Only what was accepted with the batch counts, and so a member that was scheduled does not.
+_COUNT_BATCHES = """
+    SELECT batch.id, outcomes.status, count(*)
+    FROM unnest(%(ids)s::text[], %(seqs)s::bigint[]) AS batch (id, last)
+    CROSS JOIN LATERAL (
+        SELECT seq
+        FROM log
+        WHERE parent = batch.id AND seq <= batch.last AND kind IN (1, 2)
+        UNION ALL
+        SELECT leg.seq
+        FROM log AS split
+        JOIN log AS leg ON leg.parent = 'txn_' || split.id
+        WHERE split.parent = batch.id AND split.seq <= batch.last AND split.kind = 5 AND leg.kind IN (1, 2)
+    ) AS member
+    JOIN outcomes ON outcomes.seq = member.seq
+    GROUP BY batch.id, outcomes.status
+"""
+
 _LAST_N = """
     SELECT max(n)
     FROM events
@@ -171,6 +198,15 @@ def end_of_window(conn: Connection, after: Position, *, last: int, window: int) 
     values = {"seq": after.seq, "n": after.n, "last": last, "window": window}
     row = driver(conn).execute(_END_OF_WINDOW, values).fetchone()
     return None if row is None else Position(*row)
+
+
+def count_batches(conn: Connection, batches: Sequence[tuple[str, int]]) -> dict[str, dict[Status, int]]:
+    """Count the postings of batches by what was decided. Each batch comes with the last seq to look at."""
+    values = {"ids": [id for id, _ in batches], "seqs": [seq for _, seq in batches]}
+    found: dict[str, dict[Status, int]] = {}
+    for id, number, count in driver(conn).execute(_COUNT_BATCHES, values).fetchall():
+        found.setdefault(id, {})[STATUS_OF_NUMBER[number]] = count
+    return found
 
 
 def last_n(conn: Connection, seq: int) -> int:

@@ -21,7 +21,7 @@ from core.base.ids import new_key
 from core.base.money import grouped
 from core.base.setting_values import Sums
 from core.base.sizes import MAX_NAME
-from core.funding import approval_store, job_store, run_store
+from core.funding import approval_store, job_store, run_store, told
 from core.funding.approval_store import APPROVED, REFUSED, WAITING, ApprovalRow, Seen
 from core.funding.job_store import JobRow
 from core.funding.jobs import INVALID, get_job, going_on, lock_job
@@ -30,6 +30,8 @@ from core.funding.row_store import fill_by_rule
 from core.funding.run_store import Plan, RunRow
 from core.funding.terms import job_terms
 from core.journal.actions import Action, Event, text_of
+from core.journal.event_types import EventType
+from core.journal.facts import tell_all
 from core.journal.record import record
 from core.ledger.rules.validation import text_problems
 
@@ -126,8 +128,11 @@ def refuse(engine: Engine, job_id: str, reason: str | None, now: datetime) -> Jo
         _check_waiting(job, row)
         decided = row._replace(status=REFUSED, decided_by=actor.key_id, decided_at=now, reason=reason)
         approval_store.decide(conn, decided)
-        run_store.cancel_runs(conn, job.id, now)
-        job_store.update_job(conn, job._replace(status="CANCELLED", next_due=None))
+        runs = run_store.cancel_runs(conn, job.id, now)
+        cancelled = job._replace(status="CANCELLED", next_due=None)
+        job_store.update_job(conn, cancelled)
+        facts = told.of_runs(conn, EventType.FUNDING_RUN_CANCELLED, job, runs)
+        tell_all(conn, [*facts, told.of_job(EventType.FUNDING_JOB_CANCELLED, cancelled)])
         _record(conn, Action.JOB_REFUSED, job, reason=reason)
         return get_job(conn, job_id)
 

@@ -8,9 +8,10 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine
 
 from core.base.db import begin, driver
-from core.funding import jobs
+from core.funding import jobs, told
 from core.funding.job_store import JOB_PREFIX
 from core.journal.actions import Action, Event
+from core.journal.event_types import EventType
 from core.journal.record import record
 
 _JOBS = """
@@ -66,4 +67,6 @@ def stop(engine: Engine, unfinished: Unfinished, now: datetime) -> None:
             with begin(engine) as conn:
                 locked = jobs.lock_job(conn, f"{JOB_PREFIX}{job}")
                 driver(conn).execute(_CANCEL_RUN, {"run": run, "now": now})
-                record(conn, Event(action=Action.RUN_CANCELLED, subject=locked.job_id, more={"run_id": f"run_{run}"}))
+                (fact,) = told.of_runs(conn, EventType.FUNDING_RUN_CANCELLED, locked, [run])
+                more = {"run_id": f"run_{run}"}
+                record(conn, Event(action=Action.RUN_CANCELLED, subject=locked.job_id, more=more, fact=fact))

@@ -9,12 +9,14 @@ from core.base import actors
 from core.base.db import begin
 from core.base.errors import Conflict, ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_key
-from core.funding import approval_store, job_store, missed, run_store
+from core.funding import approval_store, job_store, missed, run_store, told
 from core.funding.job_store import JobRow
 from core.funding.missed import Missed
 from core.funding.run_store import NewRun, RunRow
 from core.funding.terms import job_terms, schedule_of
 from core.journal.actions import Action, Event, text_of
+from core.journal.event_types import EventType
+from core.journal.facts import tell_all
 from core.journal.record import record
 from core.ledger.rules.validation import MAX_REFERENCE, new_name_problems, text_problems
 
@@ -83,7 +85,8 @@ def cancel(engine: Engine, job_id: str, now: datetime) -> JobRow:
     """
     with begin(engine) as conn:
         job = lock_job(conn, job_id)
-        run_store.cancel_runs(conn, job.id, now)
+        runs = run_store.cancel_runs(conn, job.id, now)
+        tell_all(conn, told.of_runs(conn, EventType.FUNDING_RUN_CANCELLED, job, runs))
         cancelled = job._replace(status="CANCELLED", next_due=None)
         return _update_job(conn, job, cancelled, Action.JOB_CANCELLED)
 
@@ -146,8 +149,16 @@ def lock_job(conn: Connection, job_id: str) -> JobRow:
 def _update_job(conn: Connection, before: JobRow, job: JobRow, action: Action) -> JobRow:
     job_store.update_job(conn, job)
     if job.status != before.status:
-        record(conn, Event(action=action, subject=job.job_id, before=_audited(before), after=_audited(job)))
+        fact = told.of_job(_TOLD[action], job)
+        record(conn, Event(action=action, subject=job.job_id, before=_audited(before), after=_audited(job), fact=fact))
     return get_job(conn, job.job_id)
+
+
+_TOLD = {
+    Action.JOB_PAUSED: EventType.FUNDING_JOB_PAUSED,
+    Action.JOB_RESUMED: EventType.FUNDING_JOB_RESUMED,
+    Action.JOB_CANCELLED: EventType.FUNDING_JOB_CANCELLED,
+}
 
 
 def _audited(job: JobRow) -> str:

@@ -1,6 +1,5 @@
 """Make the answers about funding jobs, runs and rows from what the stores return."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +18,6 @@ from core.funding.answers import (
     FundingJob,
     FundingJobRead,
     FundingRow,
-    FundingRun,
     FundingTry,
     JobStatus,
     KeptRule,
@@ -46,6 +44,7 @@ from core.funding.posting_store import RowState
 from core.funding.requests import FundingTerms
 from core.funding.run_store import RunRow
 from core.funding.terms import job_terms
+from core.funding.told import run_of
 from core.funding.views import Counts, Try
 from core.ledger.answers import rejection_of
 from core.ledger.balances import Balance
@@ -149,34 +148,6 @@ def forecast_of(found: Forecast, precision: int) -> PoolForecast:
         balance_after_next_run=found.balance_after,
         runs_left=found.runs_left,
         amount_after_next_run=major(found.balance_after, precision),
-    )
-
-
-def run_of(job: JobRow, run: RunRow) -> FundingRun:
-    """Make the answer for a run of a job."""
-    return FundingRun(
-        run_id=run.run_id,
-        job_id=job.job_id,
-        status=RunStatus(funding_views.run_status(job, run)),
-        due_at=run.due_at,
-        occurrence=run.occurrence,
-        retry_of="" if run.retry_of is None else f"{RUN_PREFIX}{run.retry_of}",
-        retried_by="" if run.retried_by is None else f"{RUN_PREFIX}{run.retried_by}",
-        rows_total=run.row_count,
-        rows_accepted=run.posted,
-        amount_total=None if run.amount is None else major(run.amount, job.precision),
-        precise_amount_total=run.amount,
-        amount_accepted=major(run.posted_amount, job.precision),
-        precise_amount_accepted=run.posted_amount,
-        limit_reached=run.last_row is not None,
-        rows_applied=run.applied,
-        rows_rejected=run.rejected,
-        amount_applied=None if run.applied_amount is None else major(run.applied_amount, job.precision),
-        precise_amount_applied=run.applied_amount,
-        refusal=None if run.refusal is None else Refusal(**json.loads(run.refusal)),
-        created_at=run.created_at,
-        started_at=run.started_at,
-        ended_at=run.ended_at,
     )
 
 

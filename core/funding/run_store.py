@@ -189,6 +189,7 @@ UPDATE funding_runs
 SET status = 'CANCELLED', ended_at = %(now)s
 WHERE job = %(job)s
   AND status IN ('PENDING', 'POSTING')
+RETURNING id
 """
 
 _UNPOSTED_AMOUNT = """
@@ -283,9 +284,9 @@ def tries_of(conn: Connection, run: UUID) -> int:
     return int(row[0])
 
 
-def cancel_runs(conn: Connection, job: UUID, now: datetime) -> None:
-    """Cancel the runs of a job that have rows to post. Posted rows stay. The caller has locked the job."""
-    driver(conn).execute(_CANCEL, {"job": job, "now": now})
+def cancel_runs(conn: Connection, job: UUID, now: datetime) -> list[UUID]:
+    """Cancel the runs of a job that have rows to post, and return them. Posted rows stay. The caller has locked the job."""
+    return [id for (id,) in driver(conn).execute(_CANCEL, {"job": job, "now": now}).fetchall()]
 
 
 def unposted_amount(conn: Connection, source: int) -> int:

@@ -23,7 +23,7 @@ from core.base.errors import TransientError
 from core.base.fence import locking, look_now_and_then
 from core.base.ids import new_key
 from core.base.locks import AdvisoryLock, try_take
-from core.funding import approvals, job_store, missed, pledged, posting_store, run_store
+from core.funding import approvals, job_store, missed, pledged, posting_store, run_store, told
 from core.funding import plan as funding_plan
 from core.funding.job_store import JobRow
 from core.funding.missed import Due, Missed
@@ -33,6 +33,8 @@ from core.funding.requests import FundingTerms
 from core.funding.run_store import NewRun, RunRow
 from core.funding.terms import job_terms, schedule_of
 from core.journal.actions import Action, Event, text_of
+from core.journal.event_types import EventType
+from core.journal.facts import tell_all
 from core.journal.record import record
 from core.ledger import drain, trail
 from core.ledger.drain import Announce
@@ -109,7 +111,10 @@ def claim(engine: Engine, now: datetime, progress: Progress) -> bool:
         if status != job.status:
             old, new = text_of(status=job.status), text_of(status=status)
             more = {"reason": repr(progress.failures[job.id])}
-            record(conn, Event(action=Action.JOB_PAUSED, subject=job.job_id, before=old, after=new, more=more))
+            fact = told.of_job(EventType.FUNDING_JOB_PAUSED, job._replace(status=status))
+            record(
+                conn, Event(action=Action.JOB_PAUSED, subject=job.job_id, before=old, after=new, more=more, fact=fact)
+            )
     return True
 
 
@@ -171,6 +176,7 @@ def _advance_run(conn: Connection, job: JobRow, run: RunRow, now: datetime, prog
     if any(each.status is None for each in tally):
         return posting_store.last_posted(conn, run.id)
     run_store.complete_run(conn, run.id, now, posting_store.result_of(tally))
+    tell_all(conn, told.of_runs(conn, EventType.FUNDING_RUN_COMPLETED, job, [run.id]))
     progress.ended.append(run._replace(status="COMPLETED", ended_at=now))
     return {}
 
@@ -197,6 +203,8 @@ def _start(conn: Connection, job: JobRow, run: RunRow, now: datetime) -> bool:
     if plan.refusal is not None:
         refusal = msgspec.json.encode(plan.refusal).decode()
         run_store.end_run(conn, run.id, status="REFUSED", ended_at=now, refusal=refusal)
+    type = EventType.FUNDING_RUN_STARTED if plan.refusal is None else EventType.FUNDING_RUN_REFUSED
+    tell_all(conn, told.of_runs(conn, type, job, [run.id]))
     return plan.refusal is None
 
 
@@ -204,6 +212,7 @@ def _refuse_altered(conn: Connection, job: JobRow, run: RunRow, what: str, now: 
     """End a run whose job or rows somebody has altered in the database."""
     logger.error("a funding run was refused", job=job.job_id, run=run.run_id, reason=what)
     run_store.end_run(conn, run.id, status="REFUSED", ended_at=now, refusal=pledged.refusal_of(what))
+    tell_all(conn, told.of_runs(conn, EventType.FUNDING_RUN_REFUSED, job, [run.id]))
 
 
 def _occurrence_of(at: datetime) -> str:

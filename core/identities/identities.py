@@ -19,8 +19,12 @@ from core.identities.fields import PERSONAL, TEXTS
 from core.identities.requests import IdentityRequest
 from core.identities.store import PREFIX, IdentityRow
 from core.identities.tokens import Keyring
-from core.journal.actions import Action, Event
+from core.journal.actions import Action, Event, text_of
+from core.journal.event_types import EventType
+from core.journal.facts import Fact
 from core.journal.record import record
+from core.ledger.balances import balance_of
+from core.ledger.balances import fact_of as balance_fact
 from core.ledger.balances import found as found_balance
 from core.ledger.store.reach import reaches_identity
 
@@ -150,7 +154,9 @@ def link(conn: Connection, balance_id: str, identity_id: str | None) -> None:
     identity = None if identity_id is None else named(conn, identity_id)
     before = store.link(conn, balance.key, None if identity is None else identity.key)
     after = None if identity is None else identity.identity_id
-    record(conn, Event(action=Action.BALANCE_LINKED, subject=balance_id, more={"from": before, "to": after}))
+    fact = balance_fact(EventType.BALANCE_UPDATED, balance_of(found_balance(conn, balance_id)))
+    more = {"from": before, "to": after}
+    record(conn, Event(action=Action.BALANCE_LINKED, subject=balance_id, more=more, fact=fact))
 
 
 def add_metadata(conn: Connection, identity_id: str, meta_data: str) -> str:
@@ -183,8 +189,22 @@ def refuse_erased(row: IdentityRow) -> None:
 
 def _event(action: Action, row: IdentityRow, fields: "dict[str, Any] | list[str] | None" = None) -> Event:
     """Make the event of a change. It names fields, and no value of them."""
-    more = {"fields": sorted(fields)} if fields else {}
-    return Event(action=action, subject=row.identity_id, more=more)
+    named = sorted(fields) if fields else []
+    fact = fact_of(_TOLD[action], row, named)
+    return Event(action=action, subject=row.identity_id, more={"fields": named} if named else {}, fact=fact)
+
+
+_TOLD = {
+    Action.IDENTITY_CREATED: EventType.IDENTITY_CREATED,
+    Action.IDENTITY_UPDATED: EventType.IDENTITY_UPDATED,
+    Action.IDENTITY_DELETED: EventType.IDENTITY_DELETED,
+    Action.IDENTITY_ERASED: EventType.IDENTITY_ERASED,
+}
+
+
+def fact_of(type: EventType, row: IdentityRow, fields: list[str]) -> Fact:
+    """Make the fact that something became of an identity. It names fields, and nothing that they have in them."""
+    return Fact(type=type, data=text_of(identity_id=row.identity_id, fields=fields))
 
 
 def _new_id(asked: str | None) -> UUID:

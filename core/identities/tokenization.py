@@ -8,10 +8,11 @@ from core.base.db import begin, reading
 from core.base.errors import Conflict, Disabled, ErrorCode, InvalidRequest
 from core.identities import store
 from core.identities.fields import BLNK_NAMES, tokenizable
-from core.identities.identities import found, refuse_erased
+from core.identities.identities import fact_of, found, refuse_erased
 from core.identities.store import IdentityRow
 from core.identities.tokens import Keyring
 from core.journal.actions import Action, Event
+from core.journal.event_types import EventType
 from core.journal.record import record
 
 _BATCH = 500
@@ -110,4 +111,7 @@ def _needed(keyring: Keyring | None) -> Keyring:
 
 
 def _event(action: Action, row: IdentityRow, fields: list[str]) -> Event:
-    return Event(action=action, subject=row.identity_id, more={"fields": sorted(fields)})
+    named = sorted(fields)
+    is_change = action is Action.IDENTITY_TOKENIZED
+    fact = fact_of(EventType.IDENTITY_UPDATED, row, named) if is_change else None
+    return Event(action=action, subject=row.identity_id, more={"fields": named}, fact=fact)

@@ -14,6 +14,7 @@ from core.base.actors import Actor, current
 from core.base.errors import ReferenceConflict
 from core.base.logs import request_id
 from core.base.tracing import traceparent
+from core.ledger import told
 from core.ledger.immediate import Immediate, decide_now
 from core.ledger.rules.log_row import REPEATED, LogRow, digest_of
 from core.ledger.rules.model import Accepted, Draft, Kind
@@ -35,6 +36,8 @@ class Submission:
     atomic: bool = False
     decide_now: bool = False
     """Whether to decide the drafts in the commit that accepts them, as far as that takes no waiting."""
+    batch_id: str | None = None
+    """The ID of the batch, if they were sent as one. Its end is told when all that is accepted now is decided."""
     accepted: list[Accepted] = field(default_factory=list)
     immediate: Immediate | None = None
     """The decisions of that commit, about this submission and others."""
@@ -81,6 +84,7 @@ def append(conn: Connection, submissions: Sequence[Submission]) -> None:
     references += [leg.row.reference for s in submissions for draft in s.drafts if draft.legs for leg in draft.legs]
     head, prior = log_store.lock_head(conn, references)
     writer = _Writer(head, prior)
+    batches: list[tuple[str, int]] = []
     for submission in submissions:
         submission.accepted, submission.error, submission.immediate = [], None, None
         try:
@@ -100,15 +104,20 @@ def append(conn: Connection, submissions: Sequence[Submission]) -> None:
             continue
         fresh = [draft for draft in submission.drafts if draft.row.reference not in known]
         size = sum(1 + len(draft.legs) for draft in fresh)
+        before = writer.seq
         group = (writer.seq + 1, writer.seq + size) if submission.atomic and size > 1 else None
         for draft in submission.drafts:
             submission.accepted.append(known.get(draft.row.reference) or writer.add(draft, group, submission))
+        if submission.batch_id is not None and writer.seq > before:
+            batches.append((submission.batch_id, len(fresh)))
     if writer.rows:
         log_store.append(conn, writer.rows)
     if writer.settle_at:
         due_store.add(conn, writer.settle_at)
     if writer.scheduled:
         due_store.schedule(conn, writer.scheduled, head.now)
+    if writer.scheduled or batches:
+        told.accepted(conn, writer.scheduled, batches)
     now = [each for each in submissions if each.decide_now and each.error is None]
     if writer.rows and (queues := set[int]().union(*(each.queues() for each in now))):
         immediate = decide_now(conn, writer.rows, queues)

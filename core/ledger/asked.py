@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine
 from core.base.db import begin
 from core.journal.actions import Action, Event
 from core.journal.record import record_all
+from core.ledger import told
 from core.ledger.store import asked as asked_store
 
 _AT_ONCE = 1_000
@@ -37,7 +38,7 @@ def stop(engine: Engine, actors: Sequence[str]) -> None:
     while True:
         with begin(engine) as conn:
             cancelled = asked_store.cancel_scheduled(conn, actors, _AT_ONCE)
-            record_all(conn, [Event(action=Action.TRANSACTION_CANCELLED, subject=each) for each in cancelled])
+            record_all(conn, told.cancelled(conn, cancelled))
         if len(cancelled) < _AT_ONCE:
             break
     with begin(engine) as conn:

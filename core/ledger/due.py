@@ -16,9 +16,8 @@ from core.base.db import reading
 from core.base.errors import ReferenceConflict
 from core.base.fence import locking
 from core.base.ids import uuid_of
-from core.journal.actions import Action, Event
-from core.journal.record import record
-from core.ledger import append, holds, trail
+from core.journal.record import record_all
+from core.ledger import append, holds, told, trail
 from core.ledger.append import Submission
 from core.ledger.draft import settle_at
 from core.ledger.rules.model import Draft, Kind
@@ -60,7 +59,7 @@ def cancel(conn: Connection, transaction_id: str) -> None:
     """Cancel a scheduled transaction, if there is one of this ID in reach that was not cancelled before."""
     is_reached = reaches_transactions(conn, id=uuid_of(transaction_id, TRANSACTION_PREFIX))
     if is_reached and due_store.cancel(conn, transaction_id):
-        record(conn, Event(action=Action.TRANSACTION_CANCELLED, subject=transaction_id))
+        record_all(conn, told.cancelled(conn, [transaction_id]))
 
 
 def _accept_scheduled(engine: Engine, now: datetime, queues: set[int]) -> int:

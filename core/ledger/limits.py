@@ -14,6 +14,8 @@ from core.base.errors import ErrorCode, InvalidRequest
 from core.base.money import MAX_DIGITS
 from core.base.sizes import MAX_NAME
 from core.journal.actions import Action, Event, text_of
+from core.journal.event_types import EventType
+from core.journal.facts import Fact
 from core.journal.record import record
 from core.ledger import balances
 from core.ledger.balances import Limits
@@ -73,7 +75,8 @@ def put(conn: Connection, balance_id: str, asked: LimitsRequest) -> BalanceLimit
     before = limit_store.changes(conn, row.key, CHANGES_SHOWN)
     limit = Limit(head.seq, asked.floor, _FREEZES[asked.frozen] if asked.frozen else Freeze.NONE)
     now = limit_store.add(conn, row.key, limit, reason=reason, actor=current().key_id)
-    record(conn, _event(row.balance_id, before[0] if before else None, now))
+    fact = balances.fact_of(EventType.BALANCE_UPDATED, balances.balance_of(row, limits=_now([now])))
+    record(conn, _event(row.balance_id, before[0] if before else None, now, fact))
     return _answer(row.balance_id, [now, *before])
 
 
@@ -115,14 +118,13 @@ def _limits(row: LimitRow) -> Limits:
     )
 
 
-def _event(balance_id: str, before: LimitRow | None, after: LimitRow) -> Event:
+def _event(balance_id: str, before: LimitRow | None, after: LimitRow, fact: Fact) -> Event:
     if after.frozen:
         action = Action.BALANCE_FROZEN
     else:
         action = Action.BALANCE_LIMITED if after.floor is not None else Action.BALANCE_RELEASED
-    return Event(
-        action=action, subject=balance_id, before=_text(before) if before is not None else None, after=_text(after)
-    )
+    old = _text(before) if before is not None else None
+    return Event(action=action, subject=balance_id, before=old, after=_text(after), fact=fact)
 
 
 def _text(row: LimitRow) -> str:

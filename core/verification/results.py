@@ -9,7 +9,9 @@ from sqlalchemy import Engine
 from core.base.answers import Time
 from core.base.db import begin, reading
 from core.journal import record as journal
-from core.journal.actions import Action, Event
+from core.journal.actions import Action, Event, text_of
+from core.journal.event_types import EventType
+from core.journal.facts import Fact, tell
 from core.verification import verification_store
 from core.verification.report import Report
 
@@ -59,6 +61,8 @@ def record(engine: Engine, kind: Kind, report: Report, took_s: float, *, asked: 
                 problems=msgspec.json.encode(report.problems).decode(),
                 took_s=round(took_s, 3),
             )
+            if report.problem_count:
+                tell(conn, _failed(kind, report))
             if asked:
                 journal.record(conn, _event(kind, report))
 
@@ -70,7 +74,20 @@ def record_asked(engine: Engine, kind: Kind, report: Report) -> None:
         TransientError: as ``record``.
     """
     with begin(engine) as conn:
+        if report.problem_count:
+            tell(conn, _failed(kind, report))
         journal.record(conn, _event(kind, report))
+
+
+def _failed(kind: Kind, report: Report) -> Fact:
+    """Make the fact that a verification has found problems. It says how many, and not what they show."""
+    data = text_of(
+        kind=kind,
+        first_seq=report.from_sequence,
+        last_seq=report.to_sequence,
+        problem_count=report.problem_count,
+    )
+    return Fact(type=EventType.VERIFICATION_FAILED, data=data)
 
 
 def _event(kind: Kind, report: Report) -> Event:

@@ -22,6 +22,9 @@ from core.base.errors import TransientError
 from core.base.threads import Loop
 from core.doors.identity import LOOK_S, Identity
 from core.doors.names import Names
+from core.events import feed
+from core.events.answers import Position
+from core.events.types import Types
 from core.ledger.rules.routing import MAX_QUEUES
 from core.ledger.store import queues as queue_store
 
@@ -90,6 +93,24 @@ class Waiting:
         finally:
             self._places.release()
 
+    def beyond(self, position: Position, types: Types, timeout_s: float) -> bool:
+        """Return when the feed has gone beyond a position. Returns False when the time is over, or all places are taken.
+
+        Whatever a drain publishes is a reason to look where the feed ends. One look serves all requests that wait.
+        """
+        if timeout_s <= 0 or not self._places.acquire(blocking=False):
+            return False
+        self.loop.ensure()
+        reader = (position, types, threading.Event())
+        try:
+            with self._lock:
+                self._readers.append(reader)
+            return reader[2].wait(timeout_s)
+        finally:
+            with self._lock:
+                self._readers.remove(reader)
+            self._places.release()
+
     def moved(self, cursors: dict[int, int]) -> None:
         """Wake the requests that wait for a place that these cursors have reached. They come from Postgres, or a drain here."""
         with self._lock:
@@ -105,6 +126,7 @@ class Waiting:
         self._heard: dict[int, int] = {}
         """The cursors that messages named since the last look. They may be forged."""
         self._waiters: list[tuple[int, int, threading.Event]] = []
+        self._readers: list[tuple[Position, Types, threading.Event]] = []
         self._lock = threading.Lock()
         self._subscription: tuple[Names, PubSub] | None = None
         self._subscribe_at = 0.0
@@ -116,7 +138,7 @@ class Waiting:
         names = self._names()
         has_news = self._listen(names)
         since_s = time.monotonic() - self._looked_at
-        if self._waiters and (has_news or since_s > POLL_S):
+        if (self._waiters or self._readers) and (has_news or since_s > POLL_S):
             time.sleep(max(0.0, _LOOKS_APART_S - since_s))
             self._looked_at = time.monotonic()
             try:
@@ -171,13 +193,19 @@ class Waiting:
             return False
         with self._lock:
             self._heard.update(cursors)
-            return any(cursors.get(queue, 0) >= seq for queue, seq, _ in self._waiters)
+            return bool(self._readers) or any(cursors.get(queue, 0) >= seq for queue, seq, _ in self._waiters)
 
     def _look(self) -> None:
         with self._lock:
             self._heard.clear()
         with reading(self._engine) as conn:
             cursors = queue_store.cursors(conn)
+            ends = feed.ends(conn) if self._readers else None
+        if ends is not None:
+            with self._lock:
+                for position, types, is_there in self._readers:
+                    if ends.of(types) > position:
+                        is_there.set()
         with self._lock:  # A queue that a resize has removed had run empty by then.
             gone = {queue: seq for queue, seq, _ in self._waiters if queue not in cursors}
         self.moved({**gone, **cursors})

@@ -129,6 +129,7 @@ def play(api: Api, ledger: Ledger) -> None:
     later = post("later-1", scheduled_for="2099-01-01T08:00:00Z")["transaction_id"]
     call("DELETE", f"/transactions/{later}")
     call("POST", "/transactions/recover")
+    call("GET", "/events?limit=1&types=transaction.inflight")
     call("GET", "/audit?limit=1&action=ledger.created")
     call(
         "POST",
