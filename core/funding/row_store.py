@@ -22,10 +22,9 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from core.base.db import copy_text, driver, plan_for_values
+from core.base.db import copy_text, driver, escaped, plan_for_values
 from core.base.tables import balances, funding_rows
 from core.ledger.store.balance_list import BALANCE_ROWS, matching
-from core.ledger.store.log import escaped
 from core.lists.fields import Listing
 
 

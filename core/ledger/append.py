@@ -16,7 +16,8 @@ from core.base.logs import request_id
 from core.base.tracing import traceparent
 from core.ledger import told
 from core.ledger.immediate import Immediate, decide_now
-from core.ledger.rules.log_row import REPEATED, LogRow, digest_of
+from core.ledger.rules import chain
+from core.ledger.rules.log_row import DIGEST_VERSION, REPEATED, LogRow, text_of_new
 from core.ledger.rules.model import Accepted, Draft, Kind
 from core.ledger.rules.requests import Terms, terms_of
 from core.ledger.rules.routing import queue_of
@@ -96,22 +97,26 @@ def append(conn: Connection, submissions: Sequence[Submission]) -> None:
             if submission.atomic and known and len(known) < len(submission.drafts):
                 reference, found = next(iter(known.items()))
                 raise ReferenceConflict(reference, "atomic batch", found.transaction_id)
-            for leg in (leg for d in submission.drafts if d.legs and d.row.reference not in known for leg in d.legs):
+            splits = [draft for draft in submission.drafts if draft.legs and draft.row.reference not in known]
+            for leg in (leg for draft in splits for leg in draft.legs):
                 if taken := prior.get(leg.row.reference):
                     raise ReferenceConflict(leg.row.reference, "split", taken.transaction_id)
         except ReferenceConflict as error:
             submission.error = error
             continue
-        fresh = [draft for draft in submission.drafts if draft.row.reference not in known]
-        size = sum(1 + len(draft.legs) for draft in fresh)
+        fresh = (
+            [draft for draft in submission.drafts if draft.row.reference not in known] if known else submission.drafts
+        )
+        size = len(fresh) + sum(len(draft.legs) for draft in splits)
         before = writer.seq
         group = (writer.seq + 1, writer.seq + size) if submission.atomic and size > 1 else None
-        for draft in submission.drafts:
-            submission.accepted.append(known.get(draft.row.reference) or writer.add(draft, group, submission))
+        submission.accepted = [
+            known.get(draft.row.reference) or writer.add(draft, group, submission) for draft in submission.drafts
+        ]
         if submission.batch_id is not None and writer.seq > before:
             batches.append((submission.batch_id, len(fresh)))
     if writer.rows:
-        log_store.append(conn, writer.rows)
+        log_store.append(conn, writer.lines)
     if writer.settle_at:
         due_store.add(conn, writer.settle_at)
     if writer.scheduled:
@@ -132,6 +137,8 @@ class _Writer:
     head: LogHead
     prior: dict[str, LogRow]
     rows: list[LogRow] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list)
+    """The rows as ``log_store.append`` takes them."""
     scheduled: list[Draft] = field(default_factory=list)
     settle_at: list[tuple[str, int, datetime]] = field(default_factory=list)
 
@@ -140,6 +147,8 @@ class _Writer:
 
     def add(self, draft: Draft, group: tuple[int, int] | None, of: Submission) -> Accepted:
         """Add a draft whose reference is new, and its legs."""
+        if draft.due_at is None and not draft.legs and not draft.settle_at:
+            return self._row(draft, group, of)
         if draft.due_at is not None and draft.due_at > self.head.now:
             draft = draft.with_row(actor=of.asker_of(draft))
             self.scheduled.append(draft)
@@ -156,25 +165,27 @@ class _Writer:
 
     def _row(self, draft: Draft, group: tuple[int, int] | None, of: Submission) -> Accepted:
         """Give a draft its position, queue and digest."""
-        head = self.head
+        now = self.head.now
         first, last = group or (None, None)
         seq = self.seq = self.seq + 1
-        queue = None if draft.row.kind == _SPLIT else queue_of(draft.route, head.queues)
+        queue = None if draft.row.kind == _SPLIT else queue_of(draft.route, self.head.queues)
         row = replace(
             draft.row,
             seq=seq,
             queue=queue,
             group_first=first,
             group_last=last,
-            accepted_at=head.now,
+            accepted_at=now,
             request_id=of.request_id,
             actor=of.asker_of(draft),
             part=of.actor.part,
         )
-        self.digest = digest_of(row, self.digest)
-        row = self.prior[row.reference] = replace(row, digest=self.digest)
+        text = text_of_new(row)
+        digest = self.digest = chain.digest(self.digest, chain.leaf_of_text(DIGEST_VERSION, text))
+        self.lines.append(log_store.line_of(text, digest))
+        row = self.prior[row.reference] = replace(row, digest=digest)
         self.rows.append(row)
-        return _accepted(row, head.now)
+        return Accepted(f"txn_{row.id}", seq, -1 if queue is None else queue, now, row.parent, False, digest)
 
 
 def _accepted(row: LogRow, at: datetime, *, replayed: bool = False) -> Accepted:

@@ -1,7 +1,7 @@
 """Defines the row of the log: its columns, and what the ledger does with each.
 
-The fields have the order of the columns in COPY, in every statement that reads a row, and in the digest. A test compares
-them with the table.
+The fields have the order of the columns in COPY, in every statement that reads a row, and in the digest. The two that the
+digest cannot cover are the last. A test compares the fields with the table.
 """
 
 from collections.abc import Sequence
@@ -70,14 +70,14 @@ class LogRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fals
     terms: Annotated[str | None, _COVERED] = None
     """The JSON text of ``Terms``, which a repetition compares field by field."""
     accepted_at: Annotated[datetime | None, _COVERED] = None
-    digest: Annotated[bytes | None, Column(None)] = None
-    """The hash over the covered columns and the digest of the row before. None in rows older than the chain."""
     request_id: Annotated[str | None, Column(2)] = None
     """The request, funding run or tick that brought it. The log of the service names it too."""
     actor: Annotated[str | None, Column(2)] = None
     """The ID of the key that asked for it, however long ago. None in rows from before there were keys."""
     part: Annotated[str | None, Column(2)] = None
     """A ``Part`` of ``core/base/actors.py``. None in rows from before the second version of the digest."""
+    digest: Annotated[bytes | None, Column(None)] = None
+    """The hash over the covered columns and the digest of the row before. None in rows older than the chain."""
     digest_version: Annotated[int, Column(None)] = DIGEST_VERSION
     """The version of its digest. It is part of what is hashed, so a row cannot pass for one of another version."""
 
@@ -111,6 +111,19 @@ def values_of(row: LogRow) -> tuple[Any, ...]:
     """Return the values of a row that the version of its digest covers."""
     values: tuple[Any, ...] = _covered[row.digest_version](row)
     return values
+
+
+_encode = msgspec.json.Encoder().encode
+_UNSEALED = b",null,%d]" % DIGEST_VERSION
+"""The end of the JSON of a row that has no digest yet."""
+
+
+def text_of_new(row: LogRow) -> bytes:
+    """Write the JSON array of the values of a new row that its digest covers. The row has no digest yet.
+
+    It is what ``leaf_of`` hashes, and takes a third of the time.
+    """
+    return _encode(row)[: -len(_UNSEALED)] + b"]"
 
 
 def leaf_of(row: LogRow) -> bytes:

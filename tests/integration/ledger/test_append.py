@@ -236,12 +236,16 @@ def test_names_are_created_in_one_order_so_that_two_requests_cannot_deadlock(
 
 @search(60)
 @given(
-    description=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1),
-    reference=st.text("\\Nnt.é", min_size=1, max_size=8),
+    description=st.one_of(
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1),
+        st.text('\\"\n\r\t\x01,.u0N', min_size=1),
+        st.sampled_from(["null", "\n\\.\n", '"', "\\", '\\"', "\\\\n", "\r"]),
+    ),
+    reference=st.text('\\Nnt.é",[]', min_size=1, max_size=8),
     name=st.text("\\Nx", min_size=1, max_size=4),
 )
 def test_text_is_stored_as_it_came(ledger: Ledger, description: str, reference: str, name: str) -> None:
-    """COPY gives a backslash, a tab and the end of a line a meaning of their own."""
+    """COPY gives a backslash, a quote, a comma, null and the end of a line a meaning of their own."""
     reference = f"{new_id('')} {reference}"
     meta_data = json.dumps({name: description, "\\n": "\\N"})
     ledger.post(description=description, reference=reference, meta_data=Raw(meta_data.encode()), destination=f"@{name}")

@@ -1,11 +1,14 @@
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import JSON, BigInteger, Boolean, DateTime, LargeBinary, SmallInteger, Text, Uuid
 
 from core.base.tables import MinorUnits, log, scheduled
-from core.ledger.rules.log_row import COLUMNS, DIGEST_VERSION, HINTS, covered_by
+from core.ledger.rules import chain
+from core.ledger.rules.log_row import COLUMNS, DIGEST_VERSION, HINTS, LogRow, covered_by, leaf_of, text_of_new
 
 STORED_AS: dict[Any, tuple[Any, ...]] = {
     int: (BigInteger, SmallInteger, type(MinorUnits)),
@@ -53,3 +56,20 @@ def test_the_second_version_covers_these_columns_too() -> None:
 def test_every_column_but_the_digest_and_its_version_is_covered() -> None:
     # The version is in the beginning of the leaf.
     assert covered_by(DIGEST_VERSION) == [name for name in COLUMNS if name not in ("digest", "digest_version")]
+
+
+@given(
+    st.builds(
+        LogRow,
+        seq=st.integers(1, 2**63),
+        queue=st.none() | st.integers(0, 63),
+        amount=st.integers(0, 10**40),
+        description=st.text(st.characters(exclude_categories=["Cs"])),
+        effective_date=st.none() | st.datetimes(timezones=st.just(UTC)),
+        accepted_at=st.datetimes(timezones=st.just(UTC)),
+        digest=st.none(),
+        digest_version=st.just(DIGEST_VERSION),
+    )
+)
+def test_the_text_of_a_new_row_is_what_its_digest_covers(row: LogRow) -> None:
+    assert chain.leaf_of_text(DIGEST_VERSION, text_of_new(row)) == leaf_of(row)
