@@ -20,6 +20,7 @@ from core.funding import approvals, forecast, job_store, posting_store, run_stor
 from core.funding import create as funding_create
 from core.funding import dry_run as funding_dry_run
 from core.funding import jobs as funding_jobs
+from core.funding import reach as funding_reach
 from core.funding import views as funding_views
 from core.funding.answers import (
     CountedRun,
@@ -192,7 +193,8 @@ def read_reference(reference: str) -> Response:
     """
     with reading(service().engine) as conn:
         job = job_store.find_job_by_reference(conn, reference)
-    if job is None:
+        is_there = job is not None and funding_reach.reaches(conn, job)
+    if job is None or not is_there:
         raise NotFound(ErrorCode.FND_NOT_FOUND, f"Funding job with reference '{reference}' not found")
     return _answer_job(job)
 

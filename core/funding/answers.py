@@ -53,7 +53,9 @@ class RowStatus(StrEnum):
 class Refusal(Struct, frozen=True, kw_only=True):
     """The reason why a run posts no row. Amounts are minor units."""
 
-    reason: Literal["LIMIT", "TOO_MANY_ROWS", "UNEXPECTED", "ALTERED", "NOT_APPROVED", "NOT_AS_APPROVED"]
+    reason: Literal[
+        "LIMIT", "TOO_MANY_ROWS", "UNEXPECTED", "ALTERED", "NOT_APPROVED", "NOT_AS_APPROVED", "OUT_OF_REACH"
+    ]
     message: str
     requested: int | UnsetType = UNSET
     """The amount that the run needs."""

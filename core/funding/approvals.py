@@ -21,7 +21,7 @@ from core.base.ids import new_key
 from core.base.money import grouped
 from core.base.setting_values import Sums
 from core.base.sizes import MAX_NAME
-from core.funding import approval_store, job_store, run_store, told
+from core.funding import approval_store, job_store, reach, run_store, told
 from core.funding.approval_store import APPROVED, REFUSED, WAITING, ApprovalRow, Seen
 from core.funding.job_store import JobRow
 from core.funding.jobs import INVALID, get_job, going_on, lock_job
@@ -94,6 +94,7 @@ def approve(engine: Engine, job_id: str, digest: str, now: datetime) -> JobRow:
         if (row.status, row.decided_by, row.digest) == (APPROVED, actor.key_id, wanted):
             return job
         _check_waiting(job, row)
+        reach.require_money(conn, job)
         seen = _seen(conn, job)
         if seen.digest != wanted:
             raise Conflict(

@@ -10,7 +10,7 @@ from core.base.actors import current
 from core.base.db import begin, reading
 from core.base.errors import Conflict, ErrorCode
 from core.base.setting_values import Sums
-from core.funding import approvals, job_store, pledged, repeats, run_store
+from core.funding import approvals, job_store, pledged, reach, repeats, run_store
 from core.funding.draft import draft_job, keep_rows
 from core.funding.files.rows import Given
 from core.funding.job_store import JobRow
@@ -67,6 +67,7 @@ def create_job(
     if request.reference and not text_problems("reference", request.reference, MAX_REFERENCE):
         with reading(engine) as conn:
             prior = job_store.find_job_by_reference(conn, request.reference)
+            prior = None if prior is None or not reach.reaches(conn, prior) else prior
         asked_at = prior.created_at if prior is not None else now
     draft = draft_job(request, given, directory, asked_at, is_new=prior is None)
     with begin(engine, within_s=WRITE_WITHIN_S) as conn:
@@ -91,6 +92,9 @@ def create_job(
     with begin(engine) as conn:
         first = job_store.find_job_by_reference(conn, job.reference)
         assert first is not None
+        if not reach.reaches(conn, first):
+            text = f"reference {job.reference} has already been used"
+            raise Conflict(ErrorCode.FND_DUPLICATE_REFERENCE, text, {"reference": job.reference})
         if first.digest != job.digest:
             raise Conflict(
                 ErrorCode.FND_DUPLICATE_REFERENCE,

@@ -10,11 +10,12 @@ import msgspec
 from sqlalchemy import Connection
 
 from core.base import actors
+from core.base.actors import reach_of_request
 from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_key
 from core.base.money import grouped
 from core.base.problems import refusal
-from core.funding import plan, recipients, row_check, row_store, schedule
+from core.funding import plan, reach, reach_store, recipients, row_check, row_store, schedule
 from core.funding.files.rows import Given
 from core.funding.job_store import JobRow
 from core.funding.jobs import INVALID
@@ -27,11 +28,14 @@ from core.journal.actions import Event
 from core.ledger.changes import create_indicators, fix_precision
 from core.ledger.directory import Directory
 from core.ledger.permission import goes_below_zero, require_new, require_overdraft
+from core.ledger.reach import reaches, require_amount
 from core.ledger.resolve import unknown_balance
+from core.ledger.rules.model import GENERAL_LEDGER
 from core.ledger.rules.pricing import check_precision, minor_of
 from core.ledger.rules.validation import new_currency_problems, new_indicator_problems
 from core.ledger.store import balances as balance_store
 from core.ledger.store import ledgers as ledger_store
+from core.ledger.store.reach import reaches_ledger
 
 NAMES_LISTED = 5
 """A message lists so many names. The details of the error have a hundred."""
@@ -83,6 +87,7 @@ def draft_job(
         InvalidRequest: the terms have problems, and all are listed.
         NotFound: there is no such source (BAL_NOT_FOUND).
         Forbidden: the job may take its pool below zero, and the key has not the right to that.
+        BeyondKey: the overdraft or the amount is too large for the key.
     """
     if problems := terms_problems(request, given is not None, now, is_new=is_new):
         raise refusal((), problems, INVALID)
@@ -90,12 +95,14 @@ def draft_job(
     if source[0] != "@":
         directory.know([source])
         ref = directory.balance(source)
-        if ref is None:
+        if ref is None or not reaches(reach_of_request(), ref.ledger_id, ref.indicator):
             raise NotFound(ErrorCode.BAL_NOT_FOUND, unknown_balance(source))
         if request.currency not in (None, ref.currency):
             text = f"is {request.currency}, but the source balance is in {ref.currency}"
             raise InvalidRequest([("currency", text)], ErrorCode.TXN_CURRENCY_MISMATCH)
         currency = ref.currency
+    elif not reaches(reach_of_request(), GENERAL_LEDGER, source):
+        raise NotFound(ErrorCode.BAL_NOT_FOUND, unknown_balance(source))
     elif request.currency is None:
         raise InvalidRequest([("currency", "cannot be blank, as an @Name may have several")], INVALID)
     else:
@@ -115,9 +122,10 @@ def draft_job(
         text = f"is required, as nothing has fixed that of {currency} yet: 100 for cents"
         raise InvalidRequest([("precision", text)], INVALID)
     precision = fixed or asked or 1
-    terms = terms_from(request, precision)
+    terms = msgspec.structs.replace(terms_from(request, precision), reach=reach.of_new_job())
     if goes_below_zero(terms.allow_overdraft, terms.overdraft_limit):
         require_overdraft()
+    reach.require_terms(terms, currency, precision)
     if terms.filters is not None:
         listing_of(terms.filters, terms.logical_operator)
     runs_now = terms.at is None and terms.cron is None
@@ -162,9 +170,12 @@ def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: date
         InvalidRequest: a row is wrong (FND_INVALID_RECIPIENTS), or an atomic job has too many rows.
         NotFound: there is no such ledger (LGR_NOT_FOUND).
         Forbidden: a name is new, and the key has not the right to create its balance.
+        BeyondKey: an amount is too large for the key.
     """
     id, terms = new_key(), draft.terms
-    if draft.ledger_id is not None and ledger_store.find(conn, draft.ledger_id) is None:
+    if draft.ledger_id is not None and not (
+        reaches_ledger(draft.ledger_id) and ledger_store.find(conn, draft.ledger_id)
+    ):
         raise NotFound(ErrorCode.LGR_NOT_FOUND, "Ledger not found")
     digest = hashlib.sha256(_fingerprint(draft))
     rows = amount = None
@@ -175,6 +186,9 @@ def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: date
         stored = row_check.check_and_store(conn, id, draft.given, pool, allow_duplicates=terms.allow_duplicates)
         rows, amount, new_names = stored.rows, stored.amount, stored.new_names
         digest.update(stored.digest)
+        require_amount(
+            reach_store.largest(conn, id) if reach_of_request().bounds_money else 0, draft.currency, draft.precision
+        )
         _check_expected(draft, rows, amount)
         if terms.atomic and rows > plan.MAX_ATOMIC:
             raise InvalidRequest([("atomic", f"is possible for {plan.MAX_ATOMIC} rows, and there are {rows}")], INVALID)

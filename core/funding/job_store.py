@@ -10,8 +10,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from core.base.actors import reach_of_request
 from core.base.db import driver
 from core.base.ids import uuid_of
+from core.funding import reach_store
 
 JOB_PREFIX = "fund_"
 
@@ -173,6 +175,7 @@ WHERE (%(after)s::uuid IS NULL OR j.id < %(after)s)
           ELSE status
       END
   )
+  AND {{in_reach}}
 ORDER BY j.id DESC
 LIMIT %(limit)s
 """
@@ -181,6 +184,7 @@ _ACTIVE_OF_SOURCE = f"""{_SELECT}
 WHERE j.source = %(source)s
   AND status = 'ACTIVE'
   AND next_due IS NOT NULL
+  AND {{in_reach}}
 ORDER BY next_due, j.id
 LIMIT %(limit)s
 """
@@ -252,7 +256,7 @@ def count_active_of(conn: Connection, actor: str) -> int:
 def list_jobs(
     conn: Connection, *, limit: int, after: str | None, status: str | None, source: str | None = None
 ) -> list[JobRow]:
-    """Read a page of jobs, newest first. ``after`` is the ID of the last job on the page before.
+    """Read a page of jobs in reach, newest first. ``after`` is the ID of the last job on the page before.
 
     ``status`` is ACTIVE, PAUSED, CANCELLED, WAITING_APPROVAL or FINISHED. A job is FINISHED if it is active
     and has nothing left to do.
@@ -260,17 +264,23 @@ def list_jobs(
     """
     key = uuid_of(after, JOB_PREFIX) if after is not None else None
     values = {"after": key, "status": status, "source": source, "limit": limit}
-    return [JobRow(*row) for row in driver(conn).execute(_LIST, values)]
+    return _in_reach(conn, _LIST, values)
 
 
 def active_jobs_of(conn: Connection, source: int, limit: int) -> list[JobRow]:
-    """Read the active jobs that this balance pays and that have a next run, the earliest first."""
-    return [JobRow(*row) for row in driver(conn).execute(_ACTIVE_OF_SOURCE, {"source": source, "limit": limit})]
+    """Read the active jobs in reach that this balance pays and that have a next run, the earliest first."""
+    return _in_reach(conn, _ACTIVE_OF_SOURCE, {"source": source, "limit": limit})
 
 
 def update_job(conn: Connection, job: JobRow) -> None:
     """Write a job's status, next due time and counts of made and skipped runs. The caller has locked it."""
     driver(conn).execute(_UPDATE, job._asdict())
+
+
+def _in_reach(conn: Connection, sql: str, values: Mapping[str, Any]) -> list[JobRow]:
+    """Read the jobs of a statement that are in reach of the request."""
+    condition, own = reach_store.in_reach(conn, reach_of_request())
+    return [JobRow(*row) for row in driver(conn).execute(sql.replace("{in_reach}", condition), {**values, **own})]
 
 
 def _one(conn: Connection, sql: str, values: Mapping[str, Any]) -> JobRow | None:

@@ -9,7 +9,7 @@ from core.base import actors
 from core.base.db import begin
 from core.base.errors import Conflict, ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_key
-from core.funding import approval_store, job_store, missed, run_store, told
+from core.funding import approval_store, job_store, missed, reach, run_store, told
 from core.funding.job_store import JobRow
 from core.funding.missed import Missed
 from core.funding.run_store import NewRun, RunRow
@@ -57,6 +57,7 @@ def resume(engine: Engine, job_id: str, now: datetime) -> JobRow:
             raise _conflict(job, "is cancelled for good; make a new one")
         if job.status == "WAITING_APPROVAL":
             raise _conflict(job, "waits for approval by a key of another owner, and so cannot be resumed")
+        reach.require_money(conn, job)
         return _update_job(conn, job, going_on(job, now), Action.JOB_RESUMED)
 
 
@@ -108,6 +109,7 @@ def run_now(engine: Engine, job_id: str, reference: str | None, now: datetime) -
             return first, True
         if problems := new_name_problems("reference", reference):
             raise InvalidRequest(problems, INVALID)
+        reach.require_money(conn, job)
         _check_active(job)
         if approval_store.find(conn, job.id) is not None:
             raise _conflict(job, "is approved for the runs of its schedule alone; make a new one, and have it approved")
@@ -120,10 +122,10 @@ def get_job(conn: Connection, job_id: str) -> JobRow:
     """Return a job by its ID.
 
     Raises:
-        NotFound: there is no such job.
+        NotFound: there is no such job in reach of the request.
     """
     job = job_store.find_job(conn, job_id)
-    if job is None:
+    if job is None or not reach.reaches(conn, job):
         raise NotFound(ErrorCode.FND_NOT_FOUND, f"Funding job with ID '{job_id}' not found")
     return job
 

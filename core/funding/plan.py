@@ -5,8 +5,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from core.base.actors import EVERYTHING
 from core.base.money import grouped
-from core.funding import row_store, run_store
+from core.funding import reach, row_store, run_store
 from core.funding.job_store import JobRow
 from core.funding.requests import FundingTerms
 from core.funding.row_store import Rule
@@ -39,6 +40,8 @@ def plan_of(conn: Connection, job: JobRow, run: UUID, *, list: UUID | None = Non
     known = (job.row_count, job.amount) if list is None else row_store.totals(conn, list)
     list = list or job.id
     rows, amount = (part or 0 for part in known)
+    if (beyond := reach.refusal_of(conn, job, list)) is not None:
+        return Plan(list, rows, amount, None, beyond)
     if is_new and (unexpected := _unexpected(job, terms, rows, amount)) is not None:
         return Plan(list, rows, amount, None, unexpected)
     if terms.atomic and rows > MAX_ATOMIC:
@@ -95,7 +98,7 @@ def rule_of(job: JobRow, terms: FundingTerms) -> Rule | None:
     if terms.filters is None:
         return None
     listing = listing_of(terms.filters, terms.logical_operator)
-    return Rule(listing, job.currency, job.source, terms.amount, terms.top_up_to)
+    return Rule(listing, job.currency, job.source, terms.amount, terms.top_up_to, terms.reach or EVERYTHING)
 
 
 def listing_of(clauses: list[FilterClause], logical_operator: str) -> Listing:

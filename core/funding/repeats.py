@@ -45,6 +45,7 @@ def content_of(conn: Connection, job: JobRow, description: str | None) -> bytes:
         logical_operator=terms.logical_operator,
         amount=terms.amount,
         top_up_to=terms.top_up_to,
+        reach=None if terms.filters is None else terms.reach,  # A rule finds others within another reach.
     )
     rows = None if job.row_count is None else [job.row_count, job.amount, row_store.mixed(conn, job.id)]
     return sha256(_encode([job.source, job.currency, job.precision, money, rows])).digest()

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from msgspec import Raw, Struct
 
+from core.base.actors import Reach
 from core.ledger.rules.requests import NO_META_DATA, Amount, PreciseAmount, Timestamp
 from core.lists.requests import FilterClause
 
@@ -152,6 +153,8 @@ class FundingTerms(Struct, omit_defaults=True):
     """The sum that each run must have, in a job with a rule."""
     match: str = ""
     """The metadata that the destinations of its list named; empty for IDs."""
+    reach: Reach | None = None
+    """The reach of the key that made the job, as far as it bounds recipients and amounts. None stands for everything."""
 
 
 class RunRequest(Struct, forbid_unknown_fields=True):

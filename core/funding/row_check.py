@@ -12,6 +12,7 @@ from uuid import UUID
 from msgspec import Struct
 from sqlalchemy import Connection
 
+from core.base.actors import reach_of_request
 from core.base.errors import ErrorCode, InvalidRequest
 from core.base.money import InexactAmount, to_minor
 from core.base.names import escaped
@@ -22,7 +23,8 @@ from core.funding import row_store
 from core.funding.files.reader import FileReader
 from core.funding.files.rows import Given
 from core.funding.row_store import FundingRow
-from core.ledger.rules.model import BalanceRef
+from core.ledger.reach import reaches
+from core.ledger.rules.model import GENERAL_LEDGER, BalanceRef
 from core.ledger.rules.validation import indicator_problems, new_indicator_problems
 from core.ledger.store import balances as balance_store
 
@@ -149,11 +151,14 @@ def _found(conn: Connection, names: set[str], pool: Pool) -> tuple[dict[str, Bal
 
 
 def _look_up(conn: Connection, names: set[str], currency: str) -> dict[str, BalanceRef]:
-    """Find the balances that exist, by ID or ``@Name``. Invalid names are left out."""
+    """Find the balances that exist in reach of the request, by ID or ``@Name``. Invalid names are left out."""
     pairs = [(name, currency) for name in names if name[:1] == "@" and not indicator_problems("", name)]
     refs = balance_store.find_refs(conn, [name for name in names if name[:1] != "@"])
     if pairs:
         refs |= {name: ref for (name, _), ref in balance_store.find_indicators(conn, pairs).items()}
+    reach = reach_of_request()
+    if reach.bounds_balances:
+        return {name: ref for name, ref in refs.items() if reaches(reach, ref.ledger_id, ref.indicator)}
     return refs
 
 
@@ -235,7 +240,7 @@ class _Check:
             if not found:
                 return f"no balance in {self._pool.currency} has {text}"
             return f"{found} balances in {self._pool.currency} have {text}, and a row pays one"
-        if name[0] != "@":
+        if name[0] != "@" or not reaches(reach_of_request(), GENERAL_LEDGER, name):
             return f"there is no balance {name[:100]!r}"
         for _, text in new_indicator_problems("", name):  # ``draft_job`` has checked the currency.
             return text

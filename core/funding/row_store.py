@@ -22,9 +22,11 @@ from sqlalchemy import (
     type_coerce,
 )
 
+from core.base.actors import EVERYTHING, Reach
 from core.base.db import copy_text, driver, escaped, plan_for_values
 from core.base.tables import balances, funding_rows
 from core.ledger.store.balance_list import BALANCE_ROWS, matching
+from core.ledger.store.reach import balances_in_reach
 from core.lists.fields import Listing
 
 
@@ -49,6 +51,8 @@ class Rule(NamedTuple):
     """The amount that each recipient gets."""
     top_up_to: int | None
     """The amount that each recipient should have after the run. Money held for it, and rows yet to be posted, count."""
+    reach: Reach = EVERYTHING
+    """The rule finds nobody beyond it."""
 
 
 WRONG = "[]"
@@ -258,6 +262,7 @@ def cut_to_missing(conn: Connection, list: UUID, top_up_to: int) -> None:
 def _selected(conn: Connection, rule: Rule) -> Select[Any]:
     """Compose a query of the balances that a rule selects: ``key``, and the ``amount`` that each would get."""
     plan_for_values(conn)
+    listing = balances_in_reach(conn, rule.listing, rule.reach)
     source, given = BALANCE_ROWS.source, rule.amount if rule.top_up_to is None else rule.top_up_to
     amount: ColumnElement[Any] = cast(literal(given, Numeric()), Numeric())
     if rule.top_up_to is not None:
@@ -269,7 +274,11 @@ def _selected(conn: Connection, rule: Rule) -> Select[Any]:
     return (
         select(balances.c.id.label("key"), amount.label("amount"))
         .select_from(source)
-        .where(balances.c.currency == rule.currency, balances.c.id != rule.but, matching(conn, rule.listing))
+        .where(
+            balances.c.currency == rule.currency,
+            balances.c.id != rule.but,
+            matching(conn, listing),
+        )
     )
 
 

@@ -9,7 +9,7 @@ from core.base import actors
 from core.base.db import begin
 from core.base.errors import Conflict, ErrorCode, InvalidRequest
 from core.base.ids import new_key
-from core.funding import approvals, job_store, posting_store, run_store, try_store
+from core.funding import approvals, job_store, posting_store, reach, run_store, try_store
 from core.funding.jobs import INVALID, get_run, lock_job
 from core.funding.run_store import NewRun, RunRow
 from core.journal.actions import Action, Event
@@ -39,6 +39,7 @@ def retry(engine: Engine, job_id: str, run_id: str, now: datetime, only: str | N
     with begin(engine, within_s=WITHIN_S) as conn:
         job = lock_job(conn, job_id)
         approvals.check_may_pay(conn, job)
+        reach.require_money(conn, job)
         run = get_run(conn, job, run_id)
         family = [_read(conn, f"{RUN_PREFIX}{key}") for key in try_store.family_of(conn, run.id)]
         attempt = conn.begin_nested()

@@ -26,6 +26,7 @@ from core.keys.reach import beyond, inherited, reach_problems
 from core.keys.requests import KeyRequest, RotateRequest
 from core.keys.store import KeyRow, Page
 from core.ledger.rules.validation import name_problems
+from core.ledger.store.reach import reaches_beyond
 
 OVERLAP_S = 3_600
 OVERLAP_MAX_S = 30 * 86_400
@@ -179,16 +180,10 @@ def _managed(conn: Connection, key_id: str, actor: Actor, *, owner: str | None =
     row = store.find(conn, key_id, lock=True)
     owners = {owner or None, actor.owner if actor.is_stored else None} - {None}
     is_bound = actor.reach.bounds_balances
-    if row is None or not owners <= {row.owner} or (is_bound and _sees_beyond(row.reach or EVERYTHING, actor.reach)):
+    if row is None or not owners <= {row.owner} or (is_bound and reaches_beyond(row.reach or EVERYTHING, actor.reach)):
         # Whether another owner has such a key is not said, nor what a key reaches that the actor does not.
         raise NotFound(ErrorCode.APIKEY_NOT_FOUND, "API key not found")
     return row
-
-
-def _sees_beyond(reach: Reach, of: Reach) -> bool:
-    """Tell whether a reach has a ledger or an ``@Name`` that another has not."""
-    pairs = ((reach.ledgers, of.ledgers), (reach.indicators, of.indicators))
-    return any(bound is not None and (own is None or not set(own) <= set(bound)) for own, bound in pairs)
 
 
 def _check(asked: KeyRequest, now: datetime, max_days: int, unread: Sequence[Unread]) -> None:

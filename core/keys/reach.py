@@ -12,6 +12,7 @@ from core.base.money import MAX_DIGITS
 from core.base.names import currency_problem
 from core.base.rate import rate as rate_of
 from core.ledger.rules.validation import indicator_problems
+from core.ledger.store.reach import reaches_beyond
 
 Problems = list[tuple[str, str]]
 Limit = Decimal | dict[str, Decimal] | None
@@ -80,17 +81,17 @@ def beyond(reach: Reach, parent: Reach) -> list[str]:
     """List the fields in which a reach goes beyond its parent's. What the reach leaves open is to be inherited first."""
     if parent == EVERYTHING:
         return []
-    return [
+    return reaches_beyond(reach, parent) + [
         name
         for name in Reach.__struct_fields__
-        if (bound := getattr(parent, name)) is not None and not _within(name, getattr(reach, name), bound)
+        if name not in ("ledgers", "indicators")
+        and (bound := getattr(parent, name)) is not None
+        and not _within(name, getattr(reach, name), bound)
     ]
 
 
 def _within(name: str, own: Any, bound: Any) -> bool:
     match name:
-        case "ledgers" | "indicators":
-            return set(own) <= set(bound)
         case "networks":
             outer = [ip_network(each) for each in bound]
             return all(any(_is_part(ip_network(each), of) for of in outer) for each in own)

@@ -83,14 +83,23 @@ def require_overdraft(limit: int | None, currency: str, precision: int) -> None:
     _require("overdraft_limit", reach_of_request().largest_overdraft, limit, currency, precision)
 
 
-def _require(
-    field: str, largest: Decimal | dict[str, Decimal] | None, asked: int | None, currency: str, precision: int
-) -> None:
+Largest = Decimal | dict[str, Decimal] | None
+"""The largest amount or overdraft of a reach: one for all currencies, or one for each. None is no limit."""
+
+
+def exceeded(largest: Largest, asked: int | None, currency: str, precision: int) -> str | None:
+    """Say what is allowed where minor units exceed it. None is for what does not. An ``asked`` of None is without end."""
     if largest is None:
-        return
+        return None
     most = largest.get(currency) if isinstance(largest, dict) else largest
     if most is not None and asked is not None and asked <= most * precision:
+        return None
+    return f"{f'at most {most}' if most is not None else 'none'} in {currency}"
+
+
+def _require(field: str, largest: Largest, asked: int | None, currency: str, precision: int) -> None:
+    if (allowed := exceeded(largest, asked, currency, precision)) is None:
         return
-    allowed = f"at most {most}" if most is not None else "none"
-    text = f"{field} is more than this key may ask for: {allowed} in {currency}"
+    most = largest.get(currency) if isinstance(largest, dict) else largest
+    text = f"{field} is more than this key may ask for: {allowed}"
     raise BeyondKey(ErrorCode.AUTH_INSUFFICIENT_PERMISSIONS, text, {"field": field, "largest": str(most or 0)})

@@ -163,6 +163,21 @@ WITHIN_REACH = frozenset(
         "POST /identities/<identity_id>/detokenize",
         "GET /identities/<identity_id>/detokenize/<field>",
         "GET /events",
+        "POST /funding-jobs",
+        "POST /funding-jobs/rejects",
+        "GET /funding-jobs",
+        "GET /funding-jobs/<job_id>",
+        "GET /funding-jobs/reference/<rest:reference>",
+        "POST /funding-jobs/<job_id>/pause",
+        "POST /funding-jobs/<job_id>/resume",
+        "POST /funding-jobs/<job_id>/cancel",
+        "POST /funding-jobs/<job_id>/approve",
+        "POST /funding-jobs/<job_id>/refuse",
+        "POST /funding-jobs/<job_id>/run",
+        "GET /funding-jobs/<job_id>/runs",
+        "GET /funding-jobs/<job_id>/runs/<run_id>",
+        "GET /funding-jobs/<job_id>/runs/<run_id>/rows",
+        "POST /funding-jobs/<job_id>/runs/<run_id>/retry",
         "POST /api-keys",
         "GET /api-keys",
         "POST /api-keys/<key_id>/rotate",
@@ -192,33 +207,8 @@ OUT_OF_REACH: dict[str, str] = {
     "POST /identities/<identity_id>/erase": _SHARED,
     "POST /identities/<identity_id>/tokenize": _SHARED,
     "POST /identities/<identity_id>/tokenize/<field>": _SHARED,
-    "POST /funding-jobs": _WHOLE,
-    "POST /funding-jobs/rejects": _WHOLE,
-    "GET /funding-jobs": _WHOLE,
-    "GET /funding-jobs/<job_id>": _WHOLE,
-    "GET /funding-jobs/reference/<rest:reference>": _WHOLE,
-    "POST /funding-jobs/<job_id>/pause": _WHOLE,
-    "POST /funding-jobs/<job_id>/resume": _WHOLE,
-    "POST /funding-jobs/<job_id>/cancel": _WHOLE,
-    "POST /funding-jobs/<job_id>/approve": _WHOLE,
-    "POST /funding-jobs/<job_id>/refuse": _WHOLE,
-    "POST /funding-jobs/<job_id>/run": _WHOLE,
-    "GET /funding-jobs/<job_id>/runs": _WHOLE,
-    "GET /funding-jobs/<job_id>/runs/<run_id>": _WHOLE,
-    "GET /funding-jobs/<job_id>/runs/<run_id>/rows": _WHOLE,
-    "POST /funding-jobs/<job_id>/runs/<run_id>/retry": _WHOLE,
 }
 """The routes that are closed to a key that is bound to ledgers or internal balances, and why."""
-
-_NOT_BY_AMOUNT = frozenset(
-    {
-        "POST /funding-jobs",
-        "POST /funding-jobs/<job_id>/resume",
-        "POST /funding-jobs/<job_id>/run",
-        "POST /funding-jobs/<job_id>/runs/<run_id>/retry",
-    }
-)
-"""The routes that do not keep a key to its largest amount and overdraft. A key that has one may not use them."""
 
 
 def beyond_reach(actor: Actor, address: str) -> Response | None:
@@ -233,12 +223,8 @@ def beyond_reach(actor: Actor, address: str) -> Response | None:
     route = f"{'GET' if request.method == 'HEAD' else request.method} {request.url_rule}"
     if request.url_rule is None or request.method == "OPTIONS":
         return None
-    why = OUT_OF_REACH.get(route, "") if reach.bounds_balances else ""
-    if reach.bounds_balances and route not in WITHIN_REACH:  # As a route is that is in neither table.
-        why = why or "it does not keep to the reach of a key"
-    elif reach.bounds_money and route in _NOT_BY_AMOUNT:
-        why = "it does not keep to the largest amount of a key"
-    if why:
+    if reach.bounds_balances and route not in WITHIN_REACH:
+        why = OUT_OF_REACH.get(route, "it does not keep to the reach of a key")
         text = f"{route} is closed to this key: {why}. Use a key without that bound"
         return errors.error_response(ErrorCode.AUTH_INSUFFICIENT_PERMISSIONS, text)
     return None

@@ -7,11 +7,13 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from core.base.actors import reach_of_request
 from core.base.db import driver
 from core.base.errors import Conflict, ErrorCode, NotFound
 from core.base.ids import new_key, uuid_of
 from core.ledger.rules.model import GENERAL_LEDGER, BalanceRef
 from core.ledger.rules.routing import route_of
+from core.ledger.store import reach as reach_store
 from core.ledger.store.queues import WAITING
 
 BALANCE_PREFIX = "bln_"
@@ -252,6 +254,7 @@ FROM (
     FROM unnest(%(texts)s::text[]) AS asked (text)
     JOIN balances ON balances.meta_data #>> %(path)s::text[] = asked.text
     WHERE balances.currency = %(currency)s
+      AND {reached}
     GROUP BY asked.text
 ) AS found
 JOIN balances AS b ON b.id = found.id
@@ -261,12 +264,18 @@ JOIN balances AS b ON b.id = found.id
 def find_by_metadata(
     conn: Connection, path: Sequence[str], texts: Collection[str], currency: str
 ) -> dict[str, tuple[BalanceRef, int]]:
-    """Find the balances in a currency whose metadata has one of these texts or numbers at a path.
+    """Find the balances in reach in a currency whose metadata has one of these texts or numbers at a path.
 
     Returns the first balance and the number of them by text. A text that no balance has is left out.
     """
-    values = {"texts": list(texts), "path": list(path), "currency": currency}
-    rows = driver(conn).execute(_FIND_BY_METADATA, values) if texts else ()
+    if not texts:
+        return {}
+    reach, values = reach_of_request(), {"texts": list(texts), "path": list(path), "currency": currency}
+    reached = "true"
+    if reach.bounds_balances:
+        reached = reach_store.sql(reach, "balances")
+        values |= reach_store.values(conn, reach)
+    rows = driver(conn).execute(_FIND_BY_METADATA.replace("{reached}", reached), values)
     return {row[0]: (BalanceRef(row[1], row[2], row[3], row[4], route_of(row[2])), row[5]) for row in rows}
 
 

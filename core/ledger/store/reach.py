@@ -166,8 +166,28 @@ def sql_of_narrower(reach: Reach, column: str) -> tuple[str, Values]:
     """Write the condition that a reach stored as JSON in a column goes nowhere where this one does not, and its values."""
     given = {name: list(listed) for name in ("ledgers", "indicators") if (listed := getattr(reach, name)) is not None}
     parts = [f"coalesce(({column})::jsonb -> '{name}' <@ %(within_{name})s::jsonb, false)" for name in given]
+    if _lacks_all_names(reach):
+        parts.append(f"({column})::jsonb -> 'indicators' IS NULL")
     values = {f"within_{name}": encode(listed).decode() for name, listed in given.items()}
     return " AND ".join(parts) or "true", values
+
+
+def reaches_beyond(reach: Reach, of: Reach) -> list[str]:
+    """List the fields by which a reach has balances that another has not."""
+    pairs = {"ledgers": (reach.ledgers, of.ledgers), "indicators": (reach.indicators, of.indicators)}
+    beyond = [
+        name
+        for name, (own, bound) in pairs.items()
+        if bound is not None and (own is None or not set(own) <= set(bound))
+    ]
+    if reach.indicators and _lacks_all_names(of):
+        beyond.append("indicators")
+    return beyond
+
+
+def _lacks_all_names(reach: Reach) -> bool:
+    """Tell whether a reach has no internal balance at all: it has ledgers alone, and the General Ledger is none of them."""
+    return reach.ledgers is not None and reach.indicators is None and GENERAL_LEDGER not in reach.ledgers
 
 
 # Conditions
@@ -289,7 +309,8 @@ def _owns(bounds: _Bounds, key: ColumnElement[Any]) -> Condition:
 @lru_cache
 def _sql(bounds: _Bounds, alias: str) -> str:
     whole = compiled(select(literal_column("1")).where(or_(*_of_balances(bounds, balances.alias(alias)))))
-    return f"({whole.sql.partition('WHERE ')[2]})"
+    # A balance without a name is compared with names as unknown, and whoever negates that must get the opposite.
+    return f"(({whole.sql.partition('WHERE ')[2].strip()}) IS TRUE)"
 
 
 @lru_cache

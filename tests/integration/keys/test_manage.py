@@ -117,6 +117,21 @@ def test_the_master_key_names_an_owner_or_asks_for_all(keys: Keys) -> None:
     assert keys.list("nobody") == []
 
 
+def test_a_list_of_keys_has_pages(keys: Keys) -> None:
+    made = [keys.make("ledgers:read").key_id for _ in range(5)][::-1]
+    assert [key["api_key_id"] for key in keys.list()] == made  # Blnk's clients ask for no page.
+    found, link = [], "/api-keys?owner=shop&limit=2"
+    while link:
+        response = keys.master.ask(f"GET {link}")
+        found.append([key["api_key_id"] for key in ok(response, 200)])
+        link = response.headers.get("Link", "").partition(">")[0].removeprefix("<")
+    assert found[:3] == [made[:2], made[2:4], made[4:]] and found[3:] in ([], [[]])
+    (second,) = ok(keys.master.ask("GET /api-keys?owner=shop&limit=1&offset=1"), 200)
+    assert second["api_key_id"] == made[1]
+    refused(keys.master.ask("GET /api-keys?owner=shop&after=x"), 400, "GEN_VALIDATION_ERROR")
+    refused(keys.master.ask("GET /api-keys?owner=shop&limit=0"), 400, "GEN_VALIDATION_ERROR")
+
+
 def test_a_key_manages_the_keys_of_its_own_owner_alone(keys: Keys) -> None:
     manager, foreign = keys.make(*MANAGER), keys.make("ledgers:read", owner="office")
     text_ = "cannot manage API keys for another owner"
@@ -189,6 +204,16 @@ REACH = {
     "largest_overdraft": {"USD": 10},
     "rate": "50/100",
 }
+
+
+def test_a_key_of_one_ledger_makes_none_for_the_names_of_another(keys: Keys) -> None:
+    """Names are in the General Ledger, which the parent does not reach."""
+    parent = keys.make(*MANAGER, reach={"ledgers": ["ldg_a"]})
+    names = {"reach": {"indicators": ["@Tills"]}}
+    detail = refused(parent.ask("POST /api-keys", json=asked(["ledgers:read"]) | names), 403, "AUTH_SCOPE_ESCALATION")
+    assert detail["details"] == {"reach": ["indicators"]}
+    general = keys.make(*MANAGER, reach={"ledgers": ["general_ledger_id"]})
+    keys.make("ledgers:read", by=general, reach=names["reach"])
 
 
 def test_a_key_makes_one_that_is_within_it(keys: Keys) -> None:

@@ -139,7 +139,6 @@ def test_amounts_and_overdrafts_end_at_the_reach(keys: Keys) -> None:
                 "AUTH_INSUFFICIENT_PERMISSIONS")  # fmt: skip
     large = two.post(two.master, "@Cash", two.own, precise_amount=600)
     refused(holder.ask(f"POST /refund-transaction/{large}", json={}), 403, "AUTH_INSUFFICIENT_PERMISSIONS")
-    refused(holder.ask("POST /funding-jobs", json={}), 403, "AUTH_INSUFFICIENT_PERMISSIONS")
 
 
 def test_a_key_is_bound_to_its_networks_and_to_its_rate(keys: Keys) -> None:
