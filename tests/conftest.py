@@ -12,6 +12,7 @@ from structlog.contextvars import clear_contextvars
 from core.base import actors
 from core.base.db import connect
 from core.base.threads import loops
+from core.doors import watches
 from core.ledger.directory import Directory
 from tests.harness import programs, searching
 from tests.harness.databases import QuickPostgres, empty, new_database
@@ -37,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     programs.strict = config.getoption("--strict-programs")
     searching.load_profile(long=config.getoption("--long"))
+    watches.hand_in()  # Tests drain in this process, as a worker does.
     if config.getoption("--long"):
         os.environ.setdefault("PACIOLI_OPERATIONS", "50000")
         config.option.timeout = 0

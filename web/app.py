@@ -35,6 +35,7 @@ from web import (
     ledgers,
     metadata,
     metrics,
+    monitors,
     parts,
     queues,
     receipts,
@@ -84,7 +85,7 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     app.extensions["pacioli"] = ledger
     for module in (
         transactions, holds, refunds, funding, balances, history, books, ledgers, metadata, parts, queues, health, metrics,
-        verification, receipts, audit, events, api_keys, identities,
+        verification, receipts, audit, events, api_keys, identities, monitors,
         openapi, docs,
     ):  # fmt: skip
         app.register_blueprint(module.blueprint)

@@ -7,13 +7,14 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict, replace
 from sqlalchemy import Connection
 
+from core.base.answers import Done
 from core.base.db import begin, reading
 from core.base.errors import ErrorCode, InvalidRequest
 from core.funding import job_store
 from core.funding.answers import FundedBalance
 from core.funding.presenter import funded
 from core.identities import identities
-from core.identities.answers import Done, Identity, identity_of
+from core.identities.answers import Identity, identity_of
 from core.identities.requests import IdentityLinkRequest
 from core.ledger import balances, history, ledgers, limits
 from core.ledger.balances import Balance, BalancePage, Entry, balance_of, entry_of

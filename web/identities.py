@@ -2,13 +2,13 @@
 
 from flask import Blueprint, Response
 
+from core.base.answers import Done
 from core.base.db import begin, reading
 from core.base.errors import ErrorCode, InvalidRequest
 from core.identities import identities, tokenization
 from core.identities.answers import (
     ClearField,
     ClearFields,
-    Done,
     Identity,
     IdentityPage,
     TokenizedFields,

@@ -1,4 +1,4 @@
-"""``POST /<id>/metadata``: add to the metadata of a ledger, balance, identity, transaction or batch."""
+"""``POST /<id>/metadata``: add to the metadata of a ledger, balance, identity, monitor, transaction or batch."""
 
 import msgspec
 from flask import Blueprint, Response
@@ -12,6 +12,8 @@ from core.identities.store import PREFIX
 from core.ledger.answers import Added
 from core.ledger.metadata import add_metadata
 from core.ledger.rules.requests import MetaDataRequest
+from core.monitors import monitors
+from core.monitors import store as monitor_store
 from web.http import wire
 from web.http.operations import operation
 from web.service import service
@@ -26,9 +28,9 @@ _SHARED = "an identity may have balances out of reach of this key, so the key do
 def add(entity_id: str) -> Response:
     """Add metadata.
 
-    Members are added to the metadata of a ledger, balance, identity, transaction or batch, or replaced in it. Metadata of a
-    batch is also added to its transactions. Metadata of a transaction is also added to its legs, settlements and refunds. The
-    hash of a transaction does not cover it.
+    Members are added to the metadata of a ledger, balance, identity, monitor, transaction or batch, or replaced in it.
+    Metadata of a batch is also added to its transactions. Metadata of a transaction is also added to its legs, settlements and
+    refunds. The hash of a transaction does not cover it.
     """
     given = bytes(wire.body(MetaDataRequest).meta_data)
     if problems := meta_data_problems(given) if given else []:
@@ -43,6 +45,10 @@ def add(entity_id: str) -> Response:
             if reach_of_request().bounds_balances:
                 raise BeyondKey(ErrorCode.AUTH_INSUFFICIENT_PERMISSIONS, _SHARED)
             merged = identities.add_metadata(conn, entity_id, text)
+        elif entity_id.startswith(monitor_store.PREFIX):
+            if not current().may(Right.METADATA_WRITE):
+                current().require(Right.BALANCE_MONITORS_WRITE)
+            merged = monitors.add_metadata(conn, entity_id, text)
         else:
             merged = add_metadata(conn, entity_id, text)
     added = msgspec.Raw(merged.encode())

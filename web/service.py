@@ -20,7 +20,7 @@ from core.base.rate import Rate
 from core.base.secrets import Secret
 from core.base.setting_values import Network, Sums
 from core.base.settings import Settings, SettingsError, open_files, read
-from core.doors import clients
+from core.doors import clients, watches
 from core.doors.identity import Identity
 from core.doors.notes import Notes
 from core.identities.tokens import Keyring, keyring_of
@@ -100,6 +100,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
     for warning in open_files(environ):
         structlog.get_logger().warning(warning)
     tracing.configure(settings.traces_url, "web")
+    watches.hand_in()
     # A request makes hundreds of objects and no cycles. The search for cycles would hold the GIL for nothing.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)

@@ -25,7 +25,7 @@ from celeryconfig import SETTINGS
 from core.base import lines, logs, tracing
 from core.base.db import connect
 from core.base.settings import open_files
-from core.doors import clients, metrics
+from core.doors import clients, metrics, watches
 from core.doors.identity import Identity
 from core.doors.notes import Notes
 from core.verification.sealed import Known
@@ -36,6 +36,7 @@ from worker.ledger_task import LedgerTask
 logger = structlog.get_logger()
 
 envelopes.install()
+watches.hand_in()
 app = Celery("pacioli", include=["worker.tasks", "worker.naming"], task_cls=LedgerTask)
 app.config_from_object(celeryconfig)
 app.steps["worker"].add("worker.keeper:Keeper")

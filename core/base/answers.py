@@ -25,6 +25,12 @@ encode = msgspec.json.Encoder(decimal_format="number").encode
 """The encoder of every answer."""
 
 
+class Done(Struct, frozen=True):
+    """A message that something was done, in Blnk's words."""
+
+    message: str
+
+
 def major(minor: int, precision: int) -> Raw:
     """Write minor units as a JSON number of major units."""
     return Raw(to_text(minor, precision).encode())

@@ -89,6 +89,8 @@ class ErrorCode(StrEnum):
     """There is no identity of that ID."""
     BAL_NOT_FOUND = "BAL_NOT_FOUND"
     """There is no balance of that ID or name."""
+    BAL_MONITOR_NOT_FOUND = "BAL_MONITOR_NOT_FOUND"
+    """There is no monitor of that ID."""
     BAL_FROZEN = "BAL_FROZEN"
     """One of the balances is frozen. ``GET /balances/<id>/limits`` says why."""
     BAL_INVALID_TIMESTAMP = "BAL_INVALID_TIMESTAMP"

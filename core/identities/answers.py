@@ -47,12 +47,6 @@ class IdentityPage(Struct, frozen=True):
     total_count: int
 
 
-class Done(Struct, frozen=True):
-    """A message that something was done, in Blnk's words."""
-
-    message: str
-
-
 class ClearField(Struct, frozen=True):
     """The clear text of one field."""
 

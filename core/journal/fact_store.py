@@ -38,6 +38,20 @@ _INSERT = """
         WITH ORDINALITY AS new (id, type, data, ledger_id, balance_id, position)
 """
 
+_INSERT_AT = """
+    INSERT INTO events (seq, n, id, type, data, ledger_id, balance_id, actor)
+    SELECT seq, n, id, type, data, ledger_id, balance_id, %(actor)s
+    FROM unnest(
+        %(seqs)s::bigint[],
+        %(ns)s::int[],
+        %(ids)s::uuid[],
+        %(types)s::text[],
+        %(data)s::text[],
+        %(ledgers)s::text[],
+        %(balances)s::text[]
+    ) AS new (seq, n, id, type, data, ledger_id, balance_id)
+"""
+
 
 def append(conn: Connection, columns: Columns, actor: str) -> None:
     """Take the append lock until the transaction ends, and write rows at the end of the log. It takes one round trip.
@@ -54,3 +68,9 @@ def append(conn: Connection, columns: Columns, actor: str) -> None:
 def insert(conn: Connection, seq: int, first: int, columns: Columns, actor: str) -> None:
     """Write rows at a seq that the caller has for itself, numbered from ``first``."""
     driver(conn).execute(_INSERT, {**columns, "seq": seq, "first": first, "actor": actor})
+
+
+def insert_at(conn: Connection, positions: Sequence[tuple[int, int]], columns: Columns, actor: str) -> None:
+    """Write rows at positions that the caller has for itself."""
+    seqs, ns = [seq for seq, _ in positions], [n for _, n in positions]
+    driver(conn).execute(_INSERT_AT, {**columns, "seqs": seqs, "ns": ns, "actor": actor})

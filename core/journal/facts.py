@@ -6,6 +6,8 @@ the last of the log. So whoever reads in the order of positions reads in the ord
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
 
 from msgspec import Struct
 from sqlalchemy import Connection
@@ -31,6 +33,8 @@ class Fact(Struct, frozen=True, kw_only=True):
     """The ledger that it is about. A key that reaches only some ledgers sees what is about these alone."""
     balance_id: str | None = None
     """The balance that it is about, likewise."""
+    id: UUID | None = None
+    """The UUID of its event, if the caller has named it already."""
 
 
 def tell(conn: Connection, *facts: Fact) -> None:
@@ -61,9 +65,30 @@ def tell_of_posting(conn: Connection, seq: int, facts: Sequence[Fact]) -> None:
         fact_store.insert(conn, seq, FIRST_OF_DRAIN, _columns(facts), actors.current().key_id)
 
 
+class OfPosting(NamedTuple):
+    """An event at the position of a posting."""
+
+    seq: int
+    n: int
+    """Its number among the events of the posting, from 0. Whoever writes another one of them takes another number."""
+    fact: Fact
+
+
+def tell_of_postings(conn: Connection, told: Sequence[OfPosting]) -> None:
+    """Add events at the positions of decided postings, as ``tell_of_posting`` does, in one statement.
+
+    A caller that shares a posting with others keeps to numbers of its own, and holds a lock that goes with them.
+    """
+    if told:
+        assert max(each.n for each in told) < fact_store.FIRST_AT_END - FIRST_OF_DRAIN
+        positions = [(each.seq, each.n + FIRST_OF_DRAIN) for each in told]
+        columns = _columns([each.fact for each in told])
+        fact_store.insert_at(conn, positions, columns, actors.current().key_id)
+
+
 def _columns(facts: Sequence[Fact]) -> fact_store.Columns:
     return {
-        "ids": [new_key() for _ in facts],
+        "ids": [fact.id or new_key() for fact in facts],
         "types": [str(fact.type) for fact in facts],
         "data": [fact.data for fact in facts],
         "ledgers": [fact.ledger_id for fact in facts],

@@ -16,6 +16,7 @@ from core.ledger.rules.model import SHORT_OF_MONEY, Balance, Outcome, Posting
 from core.ledger.store import outcomes as outcome_store
 from core.ledger.store import queues as queue_store
 from core.ledger.store.queues import QueueHead
+from core.ledger.watch import Watched, tell
 
 
 @dataclass
@@ -24,6 +25,8 @@ class Opened:
 
     book: Book
     before: dict[int, Balance]
+    watched: Sequence[int] = ()
+    """The balances that somebody watches."""
 
 
 def open_book(conn: Connection, postings: Sequence[Posting], *, wait: bool = True) -> Opened:
@@ -35,7 +38,7 @@ def open_book(conn: Connection, postings: Sequence[Posting], *, wait: bool = Tru
         TransientError: a lock was not had in time.
     """
     touched = {posting.source for posting in postings} | {posting.destination for posting in postings}
-    balances, limits = outcome_store.lock_balances(conn, touched, wait=wait)
+    balances, limits, watched = outcome_store.lock_balances(conn, touched, wait=wait)
     holds = {posting.hold_seq for posting in postings if posting.hold_seq is not None}
     refunds = {posting.refund_of for posting in postings if posting.refund_of is not None}
     first_limited: dict[int, int] = {}
@@ -52,7 +55,7 @@ def open_book(conn: Connection, postings: Sequence[Posting], *, wait: bool = Tru
         outcome_store.find_refunds(conn, refunds) if refunds else {},
         limits,
     )
-    return Opened(book, dict(balances))
+    return Opened(book, dict(balances), watched)
 
 
 @dataclass
@@ -80,6 +83,8 @@ def write(
         outcome_store.write_refunds(conn, list(refunds.values()))
     counts = Counter(posting.queue for posting in decision.postings)
     queue_store.advance(conn, [(queue, cursors[queue], hashes[queue], counts[queue]) for queue in hashes])
+    if opened.watched:
+        tell(conn, Watched(opened.watched, decision.postings, outcomes, decided_at))
 
 
 def groups(postings: Sequence[Posting]) -> Iterator[Sequence[Posting]]:

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from core.base.db import LONG_S, connect
 from core.base.setting_values import chain_key, notary_key
 from core.base.settings import Settings, SettingsError, read
+from core.doors import watches
 from core.migrations.fitness import Unfit, refuse_unfit
 from core.notary.published import read_lines
 from core.notary.seals import keypair
@@ -119,6 +120,7 @@ def database(data: Path, role: As = As.APP, *, to_migrate: bool = False) -> Iter
     Raises:
         Unavailable: there is neither, or the database is unfit for what the command does.
     """
+    watches.hand_in()  # Some commands decide transactions.
     engine = connect(url_of(role, data), connections=6, within_s=LONG_S, pooler=settings().pooler)
     try:
         if role is not As.NOTARY:  # It may not read enough for the check, and the command has opened it as app before.

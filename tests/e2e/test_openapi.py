@@ -124,7 +124,17 @@ def there(app: Flask) -> dict[str, str]:
             {**short, "reference": "scheduled", "scheduled_for": "2999-01-01T00:00:00Z"},
         )
     ]
+    balance = client.get("/balances").get_json()[0]["balance_id"]
+    condition = {"field": "balance", "operator": "<", "value": 0}
+    monitors = [
+        client.post("/balance-monitors", json={"balance_id": balance, "condition": condition}).get_json()["monitor_id"]
+        for _ in range(2)
+    ]
     return {
+        "monitor_id": monitors[0],
+        "monitors.delete": monitors[1],
+        "monitors.create.body": json.dumps({"balance_id": balance, "condition": condition}),
+        "monitors.update.body": json.dumps({"balance_id": balance, "condition": condition}),
         "job_id": job["job_id"],
         "run_id": job["run"]["run_id"],
         "funding.read_reference": job["reference"],

@@ -55,6 +55,7 @@ STATUS: dict[ErrorCode, int] = {
     ErrorCode.IDT_FIELD_ALREADY_TOKENIZED: 409,
     ErrorCode.IDT_TOKENIZATION_DISABLED: 403,
     ErrorCode.BAL_NOT_FOUND: 404,
+    ErrorCode.BAL_MONITOR_NOT_FOUND: 404,
     ErrorCode.BAL_FROZEN: 400,
     ErrorCode.BAL_INVALID_TIMESTAMP: 400,
     ErrorCode.TXN_NOT_FOUND: 404,

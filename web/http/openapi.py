@@ -53,6 +53,7 @@ from core.ledger.rules.requests import (
 )
 from core.lists.fields import Resource
 from core.lists.requests import FilterClause, FilterRequest
+from core.monitors.requests import MonitorRequest
 from web.http import operations, parameters, retries, wire
 from web.http.errors import Error
 from web.http.operations import FILES, JSON, MULTIPART, Operation, operation
@@ -72,6 +73,7 @@ _REQUIRED: dict[type[Struct], set[str]] = {
     IdentityLinkRequest: {"identity_id"},
     IdentityRequest: set(),
     FieldsRequest: {"fields"},
+    MonitorRequest: {"balance_id", "condition"},
     LedgerRequest: {"name"},
     BalanceRequest: {"ledger_id", "currency"},
     CurrencyRequest: {"precision"},
@@ -113,6 +115,11 @@ _EXAMPLES: dict[type[Struct], Json] = {
     IdentityLinkRequest: {"identity_id": "idt_0190..."},
     IdentityRequest: {"identity_type": "individual", "first_name": "Ada", "email_address": "ada@example.com"},
     FieldsRequest: {"fields": ["FirstName", "EmailAddress"]},
+    MonitorRequest: {
+        "balance_id": "bln_0190...",
+        "condition": {"field": "available_balance", "operator": "<", "value": 100.50, "precision": 100},
+        "description": "The pool runs low",
+    },
     LedgerRequest: {"name": "Customers", "meta_data": {"region": "EU"}},
     BalanceRequest: {"ledger_id": "general_ledger_id", "currency": "USD"},
     CurrencyRequest: {"precision": 100},

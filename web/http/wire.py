@@ -29,6 +29,7 @@ from core.ledger.rules.requests import (
     TransactionRequest,
 )
 from core.lists.requests import FilterRequest
+from core.monitors.requests import MonitorRequest
 from web.http.lean import Answer
 
 MAX_BODY = 5 * 1024 * 1024
@@ -64,7 +65,10 @@ DECODERS: "dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]" = {
         RotateRequest,
         RetryRequest,
     )
-} | {kind: msgspec.json.Decoder(kind, float_hook=exact) for kind in (FilterRequest, FundingRequest, KeyRequest)}
+} | {
+    kind: msgspec.json.Decoder(kind, float_hook=exact)
+    for kind in (FilterRequest, FundingRequest, KeyRequest, MonitorRequest)
+}
 """The decoders. One thread makes them here: two threads that make the first decoder of a struct at the same moment crash
 the process (msgspec 0.22)."""
 

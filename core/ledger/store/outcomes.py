@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -19,7 +19,8 @@ OUTCOME = (
 """The columns of an outcome in their order. The chain covers all of them but its own hash."""
 
 # Balances are sorted by id before they are locked, so that two drains cannot deadlock. The primary key finds them. The last
-# column says whether there is anything to look for in balance_limits, so that most batches need no statement for that.
+# columns say whether there is anything to look for in balance_limits, so that most batches need no statement for that, and
+# whether somebody watches the balance. A lock that waited for whoever set that reads the new row, so it sees it.
 _READ_BALANCES = """
     SELECT
         id,
@@ -29,7 +30,8 @@ _READ_BALANCES = """
         inflight_debit_balance,
         version,
         last_credit_seq,
-        EXISTS (SELECT FROM balance_limits WHERE balance_limits.balance = balances.id)
+        EXISTS (SELECT FROM balance_limits WHERE balance_limits.balance = balances.id),
+        watched
     FROM balances
     WHERE id = ANY(%(ids)s::bigint[])
     ORDER BY id
@@ -101,9 +103,17 @@ _WRITE_REFUNDS = """
 """
 
 
-def lock_balances(
-    conn: Connection, ids: Collection[int], *, wait: bool = True
-) -> tuple[dict[int, Balance], dict[int, list[Limit]]]:
+class Locked(NamedTuple):
+    """Balances as they were read."""
+
+    balances: dict[int, Balance]
+    limits: dict[int, list[Limit]]
+    """The limits of those that ever had any."""
+    watched: list[int]
+    """Those that somebody watches."""
+
+
+def lock_balances(conn: Connection, ids: Collection[int], *, wait: bool = True) -> Locked:
     """Read and lock balances until the transaction ends. Without ``wait``, those that somebody has locked are left out.
 
     The limits of those that have any come beside them. Whatever was accepted before this call is covered by them.
@@ -124,15 +134,17 @@ def read_balances(conn: Connection, ids: Collection[int]) -> dict[int, Balance]:
 
 def read_with_limits(conn: Connection, ids: Collection[int]) -> tuple[dict[int, Balance], dict[int, list[Limit]]]:
     """Read balances and their limits without locking them."""
-    return _balances(conn, _READ_BALANCES, ids)
+    return _balances(conn, _READ_BALANCES, ids)[:2]
 
 
-def _balances(
-    conn: Connection, statement: str, ids: Collection[int]
-) -> tuple[dict[int, Balance], dict[int, list[Limit]]]:
+def _balances(conn: Connection, statement: str, ids: Collection[int]) -> Locked:
     rows = driver(conn).execute(statement, {"ids": array(ids)}).fetchall()
     limited = [row[0] for row in rows if row[7]]
-    return {row[0]: Balance._make(row[:7]) for row in rows}, limit_store.find(conn, limited) if limited else {}
+    return Locked(
+        {row[0]: Balance._make(row[:7]) for row in rows},
+        limit_store.find(conn, limited) if limited else {},
+        [row[0] for row in rows if row[8]],
+    )
 
 
 def later_credits(conn: Connection, after: dict[int, int]) -> dict[int, list[tuple[int, int]]]:

@@ -93,6 +93,15 @@ def play(api: Api, ledger: Ledger) -> None:
     call("GET", f"/ledgers/{home}")
     call("PUT", f"/ledgers/{home}", {"name": "Customers"})
     balance = call("POST", "/balances", {"ledger_id": home, "currency": "USD"})["balance_id"]
+    condition = {"field": "available_balance", "operator": "<", "value": 100.5, "precision": 100}
+    watched = {"balance_id": balance, "condition": condition, "description": "The pool runs low"}
+    monitor = call("POST", "/balance-monitors", watched)["monitor_id"]
+    call("GET", f"/balance-monitors/{monitor}")
+    call("GET", "/balance-monitors?limit=1")
+    call("GET", f"/balance-monitors/balances/{balance}")
+    call("PUT", f"/balance-monitors/{monitor}", {**watched, "hysteresis": 10})
+    call("GET", f"/balance-monitors/{monitor}/events")
+    call("DELETE", f"/balance-monitors/{monitor}")
     api.app.extensions["pacioli"].keyring = keyring_of("a secret of the example 123456789")
     person = {"identity_type": "individual", "first_name": "Ada", "email_address": "ada@example.com"}
     identity = call("POST", "/identities", person)["identity_id"]

@@ -281,3 +281,20 @@ def test_a_key_without_bounds_costs_no_statement(two: Two) -> None:
         assert reach_store.transactions_in_reach(nobody, listing) is listing
         assert reach_store.ledgers_in_reach(listing) is listing
         assert reach_store.reaches_transactions(nobody, parent="x") and reach_store.reaches_identity(nobody, 1)
+
+
+def test_a_bound_key_has_the_monitors_of_its_balances_alone(two: Two) -> None:
+    condition = {"field": "balance", "operator": "<", "value": 0}
+    own, foreign = (
+        two.made("POST /balance-monitors", balance_id=each, condition=condition)["monitor_id"]
+        for each in (two.own, two.foreign)
+    )
+    assert listed(two.holder, "/balance-monitors", "monitor_id") == [own]
+    assert listed(two.holder, f"/balance-monitors/balances/{two.foreign}", "monitor_id") == []
+    asked = {"balance_id": two.foreign, "condition": condition}
+    refused(two.holder.ask("POST /balance-monitors", json=asked), 404, "BAL_NOT_FOUND")
+    refused(two.holder.ask(f"PUT /balance-monitors/{own}", json=asked), 404, "BAL_NOT_FOUND")
+    for route in ("GET", "DELETE"):
+        refused(two.holder.ask(f"{route} /balance-monitors/{foreign}"), 404, "BAL_MONITOR_NOT_FOUND")
+    refused(two.holder.ask(f"GET /balance-monitors/{foreign}/events"), 404, "BAL_MONITOR_NOT_FOUND")
+    ok(two.holder.ask(f"GET /balance-monitors/{own}"), 200)
