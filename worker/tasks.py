@@ -10,6 +10,7 @@ import structlog
 import celeryconfig
 from core.base.db import begin, reading
 from core.doors import metrics
+from core.events import keeping
 from core.funding import runs
 from core.journal import retries
 from core.ledger import drain as core_drain
@@ -136,9 +137,11 @@ def verify_slice() -> None:
 
 
 def forget() -> None:
-    """Remove old idempotency keys. It is a tick alone, and no task, because there are few."""
+    """Remove old idempotency keys and events. It is a tick alone, and no task, because there are few."""
     if removed := retries.forget(engine(), celeryconfig.SETTINGS.idempotency_hours):
         logger.info("idempotency keys forgotten", keys=removed)
+    if removed := keeping.remove_old(engine(), celeryconfig.SETTINGS.event_days):
+        logger.info("events forgotten", events=removed)
 
 
 def _tell_damage(report: Report) -> None:

@@ -476,6 +476,16 @@ class Settings(Struct, frozen=True, kw_only=True):
             parse=setting_values.count,
         ),
     ]
+    event_days: Annotated[
+        int,
+        Variable(
+            name="PACIOLI_EVENT_DAYS",
+            meaning="The days for which `GET /events` keeps events. Those of transactions come from the log, and are kept for "
+            "ever. A reader that comes back later is told from where it can go on.",
+            parse=setting_values.count,
+            default="90",
+        ),
+    ]
     idempotency_hours: Annotated[
         int,
         Variable(

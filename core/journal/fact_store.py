@@ -74,3 +74,45 @@ def insert_at(conn: Connection, positions: Sequence[tuple[int, int]], columns: C
     """Write rows at positions that the caller has for itself."""
     seqs, ns = [seq for seq, _ in positions], [n for _, n in positions]
     driver(conn).execute(_INSERT_AT, {**columns, "seqs": seqs, "ns": ns, "actor": actor})
+
+
+# Rows are nearly in the order of time, so those that are older than a time are found from the first row on.
+_LAST_OLD = """
+    SELECT seq, n
+    FROM (
+        SELECT seq, n, bool_and(at < clock_timestamp() - make_interval(days => %(days)s)) OVER (ORDER BY seq, n) AS is_old
+        FROM (
+            SELECT seq, n, at
+            FROM events
+            ORDER BY seq, n
+            LIMIT %(limit)s
+        ) AS first
+    ) AS told
+    WHERE is_old
+    ORDER BY seq DESC, n DESC
+    LIMIT 1
+"""
+
+_KEEP_AFTER = """
+    INSERT INTO events_kept (seq, n)
+    VALUES (%(seq)s, %(n)s)
+    ON CONFLICT (one) DO UPDATE
+    SET seq = excluded.seq, n = excluded.n
+    WHERE (events_kept.seq, events_kept.n) < (excluded.seq, excluded.n)
+"""
+
+_REMOVE = """
+    DELETE FROM events
+    WHERE (seq, n) <= (%(seq)s, %(n)s)
+"""
+
+
+def remove_old(conn: Connection, days: int, *, limit: int) -> int:
+    """Remove rows that are older than so many days, from the first on, and note up to where. Returns their number."""
+    connection = driver(conn)
+    found = connection.execute(_LAST_OLD, {"days": days, "limit": limit}).fetchone()
+    if found is None:
+        return 0
+    position = {"seq": found[0], "n": found[1]}
+    connection.execute(_KEEP_AFTER, position)
+    return connection.execute(_REMOVE, position).rowcount

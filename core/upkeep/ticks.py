@@ -27,7 +27,7 @@ class Tick(StrEnum):
     VERIFY = "verify"
     """Verifies what is new since the last checkpoint, and writes the next one."""
     FORGET = "forget"
-    """Removes old idempotency keys."""
+    """Removes old idempotency keys and events."""
     SNAPSHOT = "snapshot"
     """Takes snapshots of the balances that changed."""
 

@@ -43,6 +43,7 @@ COMMANDS = {
     "notary": "ops.cli.notary",
     "receipt": "ops.cli.receipt",
     "audit": "ops.cli.audit",
+    "events": "ops.cli.events",
     "keys": "ops.cli.keys",
     "snapshot": "ops.cli.upkeep",
     "migrate": "ops.cli.upkeep",

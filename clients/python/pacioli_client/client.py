@@ -12,6 +12,7 @@ from pacioli_client.answers.service import Health, Parts, Queue, Verification
 from pacioli_client.audit import Audit
 from pacioli_client.balances import Balances
 from pacioli_client.calls import Resource, W, call
+from pacioli_client.events import Events
 from pacioli_client.funding import Funding
 from pacioli_client.keys import Keys
 from pacioli_client.ledgers import Ledgers
@@ -31,6 +32,7 @@ class Service(Resource[W]):
         self.ledgers: Ledgers[W] = Ledgers(wire)
         self.funding: Funding[W] = Funding(wire)
         self.audit: Audit[W] = Audit(wire)
+        self.events: Events[W] = Events(wire)
         self.keys: Keys[W] = Keys(wire)
         self.receipts: Receipts[W] = Receipts(wire)
 

@@ -20,7 +20,7 @@ from uuid import uuid4
 import httpx
 import msgspec
 
-from pacioli_client.answers import audit, balances, funding, keys, ledgers, service, transactions
+from pacioli_client.answers import audit, balances, events, funding, keys, ledgers, service, transactions
 from pacioli_client.errors import KeyUnusable, NotConfigured, Unreachable, refused
 
 T = TypeVar("T")
@@ -45,6 +45,7 @@ _ONE = (
     transactions.Transaction, transactions.BatchAccepted, transactions.Batch, balances.Balance, balances.BalanceAt,
     balances.Statement, balances.Currency, ledgers.Ledger, funding.Job, funding.Run, funding.DryRun, service.Health,
     service.Parts, service.Verification, dict[str, Any], keys.ApiKey, keys.RevokedKey,
+    events.EventPage,
 )  # fmt: skip
 _MANY = (
     transactions.Transaction, balances.Balance, balances.Entry, balances.CurrencyBooks, balances.Currency,

@@ -131,6 +131,11 @@ def print_json(value: Any) -> None:
     click.echo(msgspec.json.format(_encode(value), indent=2).decode())
 
 
+def print_json_line(value: Any) -> None:
+    """Print JSON in one line on standard output."""
+    click.echo(_encode(value).decode())
+
+
 def fields_of(answer: msgspec.Struct) -> dict[str, msgspec.Raw]:
     """Return the fields of an answer as they were sent, so that others can be added."""
     found: dict[str, msgspec.Raw] = msgspec.json.decode(_encode(answer), type=dict[str, msgspec.Raw])

@@ -7,10 +7,12 @@ from msgspec import Struct, UnsetType
 from msgspec.structs import fields
 from pacioli_client.answers import audit as client_audit
 from pacioli_client.answers import balances, service, transactions
+from pacioli_client.answers import events as client_events
 from pacioli_client.answers import funding as client_funding
 from pacioli_client.answers import keys as client_keys
 from pacioli_client.answers import ledgers as client_ledgers
 
+from core.events import answers as events
 from core.funding import answers as funding
 from core.funding.files import found
 from core.journal.answers import AuditEntry
@@ -44,6 +46,9 @@ PAIRS: list[tuple[type[Struct], type[Struct]]] = [
     (books.CurrencyBooks, balances.CurrencyBooks),
     (currencies.Currency, balances.Currency),
     (AuditEntry, client_audit.AuditEntry),
+    (events.Event, client_events.Event),
+    (events.Held, client_events.Held),
+    (events.Page, client_events.EventPage),
     (keys.ApiKey, client_keys.ApiKey),
     (keys.Pending, client_keys.PendingOfKey),
     (keys.Revoked, client_keys.RevokedKey),
