@@ -42,7 +42,7 @@ AS_DESCRIBED = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-EXAMPLES = 40
+EXAMPLES = 20
 """The number of well-formed, and of malformed, requests for each operation."""
 
 PERSON = "idt_01928ee1-7e5a-7000-8000-000000000000"

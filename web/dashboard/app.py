@@ -10,7 +10,19 @@ from werkzeug.exceptions import NotFound
 from core.base.errors import TransientError
 from web.dashboard import formats, nav
 from web.dashboard.asking import Refused, Wsgi
-from web.dashboard.pages import balances, overview, signing_in, transactions
+from web.dashboard.pages import (
+    audit,
+    balances,
+    funding,
+    health,
+    identities,
+    keys,
+    overview,
+    queues,
+    signing_in,
+    transactions,
+    try_it,
+)
 from web.dashboard.session import Session, Sessions, is_own
 from web.dashboard.who import actor, actor_of, sessions
 from web.http import walls
@@ -20,6 +32,8 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
+MAX_BODY = 257 * 1024 * 1024
+"""The largest list of recipients that the API takes, and the form around it."""
 _OPEN = ("signing_in.page", "signing_in.sign_in", "asset")
 _READS = ("GET", "HEAD", "OPTIONS")
 _TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
@@ -28,18 +42,21 @@ _TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 def create(api: Wsgi, ledger: Service) -> Flask:
     """Create the application. ``api`` is what answers requests to the API, with its walls, keys and headers."""
     app = Flask("web.dashboard", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = None  # Bodies are read by the API, which bounds them.
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.url_map.strict_slashes = False
     app.extensions |= {"api": api, "service": ledger, "sessions": Sessions(_secret_of(ledger))}
     app.jinja_env.filters |= formats.FILTERS
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    for module in (signing_in, overview, balances, transactions):
+    for module in (
+        signing_in, overview, balances, transactions, funding, queues, identities, keys, audit, health, try_it,
+    ):  # fmt: skip
         app.register_blueprint(module.blueprint)
     app.add_url_rule("/dashboard/static/<path:name>", "asset", _asset)
     app.before_request(walls.wall(app, ledger.allowed_hosts, every_page=True))
     app.before_request(lambda: _enter(ledger))
     app.after_request(_finish)
     app.register_error_handler(Refused, _refused)
+    app.register_error_handler(413, lambda _: (_page_of("The file is too large", "A list has at most 256 MiB."), 413))
     app.register_error_handler(404, lambda _: (_page_of("There is no such page", "Look at the menu."), 404))
     app.register_error_handler(TransientError, lambda _: (_page_of("The database is busy", "Try it again soon."), 503))
     app.context_processor(lambda: {"menu": nav.shown_to(actor()), "session": g.get("session")})

@@ -23,11 +23,13 @@ _PASSED_ON = (
 
 
 class Refused(Exception):
-    """The API refused. ``status``, ``code`` and ``message`` are its answer."""
+    """The API refused. ``status``, ``code``, ``message`` and ``details`` are its answer."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, details: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
-        self.status, self.code, self.message = status, code, message
+        self.status, self.code, self.message, self.details = status, code, message, details or {}
+        self.response = Response(message, status)
+        """The answer as it is."""
 
 
 class Answer:
@@ -96,7 +98,9 @@ def send(
     environ |= {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in (headers or {}).items()}
     answer = copy_context().run(_call, current_app.extensions["api"], environ)
     if answer.status >= 400:
-        raise _refused(answer)
+        refused = _refused(answer)
+        refused.response = answer.response()
+        raise refused
     return answer
 
 
@@ -118,6 +122,6 @@ def _call(api: Wsgi, environ: dict[str, Any]) -> Answer:
 def _refused(answer: Answer) -> Refused:
     try:
         detail = answer.json["error_detail"]
-        return Refused(answer.status, str(detail["code"]), str(detail["message"]))
+        return Refused(answer.status, str(detail["code"]), str(detail["message"]), detail.get("details"))
     except (ValueError, KeyError, TypeError):
         return Refused(answer.status, "", answer.body.decode(errors="replace")[:500])

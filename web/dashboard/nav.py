@@ -20,6 +20,13 @@ PAGES = (
     Page("Overview", "/dashboard"),
     Page("Balances", "/dashboard/balances", (Right.BALANCES_READ,)),
     Page("Transactions", "/dashboard/transactions", (Right.TRANSACTIONS_READ,)),
+    Page("Funding", "/dashboard/funding", (Right.FUNDING_READ,)),
+    Page("Queues", "/dashboard/queues", (Right.QUEUES_READ,)),
+    Page("Identities", "/dashboard/identities", (Right.IDENTITIES_READ,)),
+    Page("Keys", "/dashboard/keys", (Right.API_KEYS_READ,)),
+    Page("Audit", "/dashboard/audit", (Right.AUDIT_READ,)),
+    Page("Ledger health", "/dashboard/health", (Right.METRICS_READ, Right.VERIFY_READ)),
+    Page("Try it", "/dashboard/try"),
 )
 
 

@@ -1,0 +1,122 @@
+"""The other pages: funding from a file, queues, keys, the audit log, identities, health, and the viewer of the API."""
+
+import io
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from tests.harness.api import Api
+from tests.harness.keys import HEADERS
+from tests.integration.web.dashboard.conftest import Browser
+
+GOOD = "destination,amount,description\n@Ada,10.00,one\n@Ben,12.50,two\n"
+BAD = "destination,amount\n@Ada,10.00\n@Ben,abc\n@Cleo,-3\n"
+JOB = {"name": "Salaries", "source": "@FundingPool", "currency": "USD", "precision": "100", "allow_overdraft": "on"}
+
+
+def _send(browser: Browser, text: str, name: str = "list.csv", **form: str) -> Any:
+    data = {"csrf": browser.token(), **JOB, **form, "recipients": (io.BytesIO(text.encode()), name)}
+    return browser.client.post("/dashboard/funding/new", data=data, content_type="multipart/form-data")
+
+
+def test_problems_stand_beside_the_rows_of_the_file(browser: Browser) -> None:
+    text = _send(browser, BAD).text
+    assert "@Ben,abc" in text and "@Cleo,-3" in text and "2 problems" in text
+    assert browser.client.get("/funding-jobs", headers=HEADERS).json == []
+
+
+def test_a_job_is_tried_and_then_is_what_was_seen(browser: Browser) -> None:
+    tried = _send(browser, GOOD).text
+    assert "22.50 USD to 2 balances" in tried
+    assert browser.client.get("/funding-jobs", headers=HEADERS).json == []
+    seen = dict(re.findall(r'name="(expect_rows|expect_amount|once)" value="([^"]*)"', tried))
+    other = _send(browser, GOOD.replace("12.50", "13.50"), sure="yes", **seen)
+    assert "It cannot be paid like this" in other.text
+    made = [_send(browser, GOOD, sure="yes", **seen) for _ in range(2)]
+    assert [each.status_code for each in made] == [303, 303]
+    assert len(browser.client.get("/funding-jobs", headers=HEADERS).json) == 1
+
+
+@pytest.mark.parametrize("text", ["", "x", "\x00", "destination\n"])
+def test_a_file_that_is_none_is_refused_in_words(browser: Browser, text: str) -> None:
+    response = _send(browser, text)
+    assert response.status_code == 200 and "It cannot be paid like this" in response.text
+
+
+def test_without_a_file_it_says_so(browser: Browser) -> None:
+    response = browser.post("/dashboard/funding/new", 200, **JOB)
+    assert "Choose a file" in response.text
+
+
+def test_a_job_is_paused_resumed_and_cancelled(browser: Browser) -> None:
+    tried = _send(browser, GOOD, cron="0 6 * * *")
+    assert "Runs at" in tried.text
+    where = _send(browser, GOOD, cron="0 6 * * *", sure="yes").headers["Location"]
+    for action, status in (("pause", "paused"), ("resume", "active"), ("cancel", "cancelled")):
+        browser.post(f"{where}/{action}")
+        assert f">{status}<" in browser.get(where)
+    assert 'role="alert"' in browser.post(f"{where}/resume", 400).text
+    assert "There is no such action" in browser.post(f"{where}/explode", 404).text
+    assert "Salaries" in browser.get("/dashboard/funding")
+
+
+def test_a_run_shows_its_rows(browser: Browser, locked: Flask) -> None:
+    where = _send(browser, GOOD, sure="yes").headers["Location"]
+    api = Api(locked, browser.client)
+    job_id = where.rpartition("/")[2]
+    run_id = browser.client.get(f"/funding-jobs/{job_id}/runs", headers=HEADERS).json[0]["run_id"]
+    assert "rows applied" in browser.get(f"{where}/runs/{run_id}")
+    api.drain()
+    assert "It is not there" in browser.get(f"{where}/runs/run_nothing", 404)
+
+
+def test_a_key_is_shown_once_and_revoked(browser: Browser) -> None:
+    form = {"name": "Till", "owner": "ada", "scopes": "transactions:read, balances:read", "expires": "2027-06-01"}
+    text = browser.post("/dashboard/keys", 201, **form).text
+    key = re.search(r"<code>([^<]+)</code>", text)
+    assert key is not None and browser.client.get("/balances", headers={"X-Blnk-Key": key[1]}).status_code == 200
+    assert key[1] not in browser.get("/dashboard/keys")
+    id = browser.client.get("/api-keys?all=true", headers=HEADERS).json[0]["api_key_id"]
+    assert "Revoke" in browser.post(f"/dashboard/keys/{id}/revoke", 200, owner="ada", name="Till").text
+    browser.post(f"/dashboard/keys/{id}/revoke", owner="ada", sure="yes")
+    assert "revoked" in browser.get("/dashboard/keys")
+
+
+def test_a_key_with_a_wrong_scope_is_refused_with_the_right_one(browser: Browser) -> None:
+    form = {"name": "Till", "owner": "ada", "scopes": "transaction:read", "expires": "2027-06-01"}
+    assert "transactions:read" in browser.post("/dashboard/keys", 400, **form).text
+
+
+def test_the_audit_log_is_searched(browser: Browser) -> None:
+    browser.stored_key("balances:read")
+    assert "key.created" in browser.get("/dashboard/audit")
+    assert "Nothing is like that" in browser.get("/dashboard/audit?action=ledger.renamed")
+
+
+def test_queues_and_health_are_shown(browser: Browser) -> None:
+    assert browser.get("/dashboard/queues").count("<meter") == 8
+    assert "Checks" in browser.get("/dashboard/health")
+    assert "The ledger is sound" in browser.post("/dashboard/health/verify", 200).text
+
+
+def test_an_identity_is_shown_with_its_balances(browser: Browser) -> None:
+    made = browser.client.post("/identities", json={"first_name": "<b>Ada"}, headers=HEADERS).json
+    assert "&lt;b&gt;Ada" in browser.get(f"/dashboard/identities/{made['identity_id']}")
+    assert "&lt;b&gt;Ada" in browser.get("/dashboard/identities?first_name=<b>Ada")
+
+
+def test_the_viewer_calls_with_the_key_of_the_session(browser: Browser) -> None:
+    assert "unsafe-inline" in browser.client.get("/dashboard/try").headers["Content-Security-Policy"]
+    assert browser.client.get("/dashboard/api/ledgers").status_code == 200
+    body = {"name": "Made here"}
+    assert browser.client.post("/dashboard/api/ledgers", json=body).status_code == 403
+    token = {"X-CSRF-Token": browser.token()}
+    assert browser.client.post("/dashboard/api/ledgers", json=body, headers=token).status_code == 201
+    missing = browser.client.get("/dashboard/api/balances/bln_x")
+    assert missing.status_code == 404 and missing.json["error_detail"]["code"] == "BAL_NOT_FOUND"
+
+
+def test_the_viewer_does_nothing_for_a_stranger(stranger: Browser) -> None:
+    assert stranger.client.get("/dashboard/api/ledgers").status_code == 303

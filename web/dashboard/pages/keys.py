@@ -1,0 +1,67 @@
+"""Keys: who has which, what they may do, and how to revoke one."""
+
+from typing import Any
+
+from flask import Blueprint, redirect, render_template, request
+
+from core.base.actors import MASTER, SCOPES, Right
+from web.dashboard.asking import Refused, ask
+from web.dashboard.who import actor
+
+blueprint = Blueprint("keys", __name__)
+
+
+@blueprint.get("/dashboard/keys")
+def page() -> Any:
+    """List keys."""
+    return _show()
+
+
+@blueprint.post("/dashboard/keys")
+def create() -> Any:
+    """Make a key, and show it this once."""
+    form = request.form
+    body = {
+        "name": form.get("name", "").strip(),
+        "owner": form.get("owner", "").strip(),
+        "scopes": form.get("scopes", "").replace(",", " ").split(),
+        "expires_at": f"{form.get('expires', '').strip()}T00:00:00Z",
+    }
+    try:
+        made = ask("POST", "/api-keys", body=body).json
+    except Refused as error:
+        return _show(problem=error.message), 400
+    return _show(made=made), 201
+
+
+@blueprint.post("/dashboard/keys/<key_id>/revoke")
+def revoke(key_id: str) -> Any:
+    """Say what of the key's is still to come, or revoke it, and stop that too when asked."""
+    form = request.form
+    query = {"owner": form.get("owner")}
+    if form.get("sure") != "yes":
+        return _show(revoking={"key_id": key_id, "owner": form.get("owner", ""), "name": form.get("name", "")})
+    try:
+        ask("DELETE", f"/api-keys/{key_id}", {**query, "with_pending": "true" if form.get("pending") else "false"})
+    except Refused as error:
+        return _show(problem=error.message), 400
+    return redirect("/dashboard/keys", 303)
+
+
+def _show(**more: Any) -> str:
+    is_master = actor().key_id in (MASTER.key_id, "anonymous")
+    query = {"all": "true"} if is_master else {}
+    rows, problem = [], more.pop("problem", None)
+    try:
+        rows = ask("GET", "/api-keys", query).json
+    except Refused as error:
+        problem = problem or error.message
+    return render_template(
+        "keys.html",
+        keys=rows,
+        problem=problem,
+        scopes=sorted(SCOPES),
+        may_write=actor().may(Right.API_KEYS_WRITE),
+        may_delete=actor().may(Right.API_KEYS_DELETE),
+        **more,
+    )
