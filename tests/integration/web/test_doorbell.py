@@ -1,6 +1,7 @@
 """The doorbell rings on, whatever its broker, its log and its process do."""
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -82,3 +83,18 @@ def test_bells_are_counted(bell: tuple[Doorbell, Broker]) -> None:
     assert broker.asked.acquire(timeout=WITHIN_S)
     assert doorbell.failed == 1
     assert doorbell.rung >= 2
+
+
+def test_a_lone_transaction_does_not_wait_for_the_bell_of_the_one_before(bell: tuple[Doorbell, Broker]) -> None:
+    doorbell, _ = bell
+    now = time.monotonic() + 3600
+    pauses = [doorbell._pause_s(doorbell_module.LONE_S, now + 0.02 * number) for number in range(500)]
+    assert pauses == [0.0] * 500
+
+
+def test_the_bells_of_a_load_are_rung_a_pause_apart(bell: tuple[Doorbell, Broker]) -> None:
+    doorbell, _ = bell
+    now = began = time.monotonic() + 3600
+    for _ in range(500):
+        now += 0.001 + doorbell._pause_s(doorbell_module.PAUSE_S, now + 0.001)
+    assert now - began == pytest.approx(500 * doorbell_module.PAUSE_S, rel=0.02)
