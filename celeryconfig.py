@@ -26,6 +26,7 @@ DUE = "pacioli.due"
 FUND = "pacioli.fund"
 SNAPSHOT = "pacioli.snapshot"
 VERIFY = "pacioli.verify"
+DELIVER = "pacioli.deliver"
 
 TICK_INTERVAL_S = 1.0
 """A due date is answered at most so late while nothing is wrong. It may be one of a funding job."""
@@ -81,15 +82,15 @@ def settings_of(names: Names) -> dict[str, Any]:
     On Redis every key of Celery's has the prefix, those of messages that are not acknowledged among them. Else one ledger
     would restore the messages of another.
     """
-    capped = [*map(names.postings, range(MAX_QUEUES)), names.ticks]
+    capped = [*map(names.postings, range(MAX_QUEUES)), names.ticks, names.deliveries]
 
     def route(
         name: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any, task: Any = None, **_: Any
     ) -> Any:
-        """Route a doorbell to the Celery queue of its posting queue, a tick to that of ticks, all else to maintenance."""
+        """Route doorbells of drains to that of their postings, those of webhooks and ticks to theirs, all else to maintenance."""
         if name == DRAIN:
             return {"queue": names.postings(args[0])}
-        return {"queue": names.ticks if name == TICK else names.maintenance}
+        return {"queue": {TICK: names.ticks, DELIVER: names.deliveries}.get(name, names.maintenance)}
 
     return {
         "task_queues": [

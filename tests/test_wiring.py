@@ -108,7 +108,7 @@ def test_every_variable_that_is_read_is_a_setting() -> None:
 
 
 def test_every_variable_that_is_written_about_is_a_setting() -> None:
-    mention = re.compile(r"\b(?:(?:PACIOLI|PROMETHEUS|OTEL)_[A-Z_]+|(?:DATABASE|REDIS|BROKER)_[A-Z]+)\b")
+    mention = re.compile(r"\b(?:(?:PACIOLI|PROMETHEUS|OTEL|BLNK_WEBHOOK)_[A-Z_]+|(?:DATABASE|REDIS|BROKER)_[A-Z]+)\b")
     paths = [
         *_modules(*DOORS, "core"),
         ROOT / "celeryconfig.py",
@@ -267,6 +267,9 @@ def celery() -> Celery:
 
 def test_workers_consume_every_queue(celery: Celery) -> None:
     wanted = {LEDGER.postings(number) for number in range(MAX_QUEUES)} | {LEDGER.maintenance, LEDGER.ticks}
+    wanted.add(
+        LEDGER.deliveries
+    )  # The deliverer consumes it, and it alone: see tests/integration/worker/test_deliverer.py.
     assert set(celery.amqp.queues.consume_from) == wanted
 
 
@@ -441,6 +444,15 @@ WRITES: dict[str, Action | str] = {
     "POST /api-keys": Action.KEY_CREATED,
     "POST /api-keys/<key_id>/rotate": Action.KEY_ROTATED,
     "DELETE /api-keys/<key_id>": Action.KEY_REVOKED,
+    "POST /webhooks": Action.WEBHOOK_CREATED,
+    "PUT /webhooks/<webhook_id>": Action.WEBHOOK_UPDATED,
+    "DELETE /webhooks/<webhook_id>": Action.WEBHOOK_DELETED,
+    "POST /webhooks/<webhook_id>/replay": Action.WEBHOOK_REPLAYED,
+    "POST /webhooks/<webhook_id>/rotate": Action.WEBHOOK_ROTATED,
+    "POST /webhooks/<webhook_id>/test": READS,
+    "POST /hooks": Action.HOOK_CREATED,
+    "PUT /hooks/<hook_id>": Action.HOOK_UPDATED,
+    "DELETE /hooks/<hook_id>": Action.HOOK_DELETED,
 }
 
 NO_KEY = {
@@ -466,6 +478,13 @@ NO_KEY = {
     "POST /funding-jobs/<job_id>/cancel": "twice is once",
     "POST /api-keys": "the answer has a secret, which must not be stored",
     "POST /api-keys/<key_id>/rotate": "the answer has a secret, which must not be stored",
+    "POST /webhooks": "the answer has a secret, which must not be stored",
+    "PUT /webhooks/<webhook_id>": "twice is once",
+    "POST /webhooks/<webhook_id>/replay": "a second replay is refused while the first is under way",
+    "POST /webhooks/<webhook_id>/rotate": "the answer has a secret, which must not be stored",
+    "POST /webhooks/<webhook_id>/test": "it changes nothing",
+    "POST /hooks": "Blnk's clients send none, and a second hook is told of alike",
+    "PUT /hooks/<hook_id>": "twice is once",
 }
 """The routes that need no Idempotency-Key, and why."""
 

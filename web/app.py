@@ -31,6 +31,7 @@ from web import (
     health,
     history,
     holds,
+    hooks,
     identities,
     ledgers,
     metadata,
@@ -42,6 +43,7 @@ from web import (
     refunds,
     transactions,
     verification,
+    webhooks,
 )
 from web.dashboard import app as dashboard
 from web.denied import DeniedRequests
@@ -85,7 +87,7 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     app.extensions["pacioli"] = ledger
     for module in (
         transactions, holds, refunds, funding, balances, history, books, ledgers, metadata, parts, queues, health, metrics,
-        verification, receipts, audit, events, api_keys, identities, monitors,
+        verification, receipts, audit, events, api_keys, identities, monitors, webhooks, hooks,
         openapi, docs,
     ):  # fmt: skip
         app.register_blueprint(module.blueprint)

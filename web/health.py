@@ -55,6 +55,8 @@ class Checks(Struct, frozen=True, kw_only=True):
     """Whether the last verification was sound, and is not too old."""
     notary: Part
     """Whether the notary signs what is new."""
+    webhooks: Part
+    """Whether endpoints take what they are sent."""
     threads: Part
     """Whether the threads of this web process do their work."""
     disk: Part
@@ -79,7 +81,7 @@ class Alive(Struct, frozen=True, kw_only=True):
     reason: str | UnsetType = UNSET
 
 
-_DEPENDS_ON_DATABASE = ("workers", "ticks", "queues", "clocks", "verification", "notary", "append")
+_DEPENDS_ON_DATABASE = ("workers", "ticks", "queues", "clocks", "verification", "notary", "webhooks", "append")
 
 
 @blueprint.get("/health")
@@ -161,6 +163,7 @@ def _checks(ledger: Service, troubles: list[Trouble]) -> Checks:
         clocks=of("clocks"),
         verification=of("verification"),
         notary=of("notary"),
+        webhooks=of("webhooks"),
         threads=of("threads"),
         disk=of("disk"),
     )

@@ -31,6 +31,8 @@ from core.ledger.directory import Directory
 from core.ledger.drain import Announce
 from core.ledger.pressure import Limits
 from core.migrations.fitness import Unfit, refuse_unfit
+from core.webhooks.endpoints import Book
+from core.webhooks.operator import operator_of, safe_of
 from web.accept.committer import Committer
 from web.accept.doorbell import Doorbell
 from web.accept.pressure import Gauge
@@ -78,6 +80,8 @@ class Service:
     """The maker of keys. None in a service without a key."""
     ring: KeyRing | None
     ledger_metrics: LedgerCollector
+    webhooks: Book
+    """What the use cases of webhooks need."""
     access_log: bool
     """Whether each request has a line in the log."""
     approve_above: Sums | None
@@ -154,6 +158,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
         mint,
         KeyRing(engine, mint.pepper, Caps(settings.new_names, settings.active_jobs)) if mint is not None else None,
         LedgerCollector(engine),
+        Book(safe=safe_of(settings), operator=operator_of(settings)),
         settings.access_log,
         settings.approve_above,
         timedelta(seconds=settings.funding_repeat_s),

@@ -18,6 +18,7 @@ from celery.signals import (
     worker_process_shutdown,
     worker_ready,
 )
+from click import Option
 from sqlalchemy import Engine
 
 import celeryconfig
@@ -39,7 +40,10 @@ envelopes.install()
 watches.hand_in()
 app = Celery("pacioli", include=["worker.tasks", "worker.naming"], task_cls=LedgerTask)
 app.config_from_object(celeryconfig)
-app.steps["worker"].add("worker.keeper:Keeper")
+app.steps["worker"].update({"worker.keeper:Keeper", "worker.deliverer:Deliverer"})
+app.user_options["worker"].add(
+    Option(["--deliver"], is_flag=True, help="Deliver webhooks and hooks, and decide no transactions.")
+)
 
 children = Children()
 """The work of the children of this worker."""
@@ -95,7 +99,7 @@ def notes() -> Notes:
 
 
 def announce(cursors: dict[int, int]) -> None:
-    """Publish how far the queues are decided. A lost message only makes those who wait poll."""
+    """Publish how far the queues are decided. A lost message only makes those who wait poll, and webhooks come a second later."""
     notes().announce(cursors)
 
 

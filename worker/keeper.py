@@ -46,7 +46,8 @@ class Keeper(bootsteps.StartStopStep):  # type: ignore[misc]
 
     requires = ("celery.worker.components:Pool",)
 
-    def __init__(self, parent: Any, **_: Any) -> None:
+    def __init__(self, parent: Any, deliver: bool = False, **_: Any) -> None:
+        self.enabled = not deliver
         self._worker = parent
         self._threads: list[Watch] = []
         self._heart: Watch | None = None

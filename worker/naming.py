@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -24,13 +25,21 @@ _named: Names | None = None
 
 
 @celeryd_init.connect
-def learn(**_: Any) -> None:
-    """Wait for the identity of the ledger before a worker declares its queues. Without a database it is refused."""
+def learn(options: Mapping[str, Any] | None = None, **_: Any) -> None:
+    """Wait for the identity of the ledger before a worker declares its queues. Without a database it is refused.
+
+    A delivering process consumes the queue of deliveries alone, and all others leave it out.
+    """
     if SETTINGS.database_url is None:
         raise SystemExit(missing("DATABASE_URL"))
     set_up_log()
     while not _name(identity().look()):
         time.sleep(AGAIN_S)
+    assert _named is not None
+    if (options or {}).get("deliver"):
+        app.amqp.queues.select([_named.deliveries])
+    else:
+        app.amqp.queues.deselect([_named.deliveries])
 
 
 def is_named() -> bool:

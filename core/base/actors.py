@@ -82,6 +82,8 @@ class Right(StrEnum):
     HOOKS_READ = "hooks:read"
     HOOKS_WRITE = "hooks:write"
     HOOKS_DELETE = "hooks:delete"
+    WEBHOOKS_READ = "webhooks:read"
+    WEBHOOKS_WRITE = "webhooks:write"
     SEARCH_READ = "search:read"
     SEARCH_WRITE = "search:write"
     SEARCH_DELETE = "search:delete"

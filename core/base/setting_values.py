@@ -3,6 +3,7 @@
 Each function raises ValueError with the end of a sentence that begins with the name of the variable.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from decimal import Decimal
@@ -74,6 +75,15 @@ def networks(text: str) -> tuple[Network, ...]:
     return tuple(found)
 
 
+Private = bool | tuple[Network, ...]
+"""Private networks: all of them, none, or some."""
+
+
+def private(text: str) -> Private:
+    """Read a switch, or networks with commas between them."""
+    return text == "on" if text in ("on", "off") else networks(text)
+
+
 Sums = Decimal | Mapping[str, Decimal]
 """A sum in major units: one for all currencies, or one for each."""
 
@@ -90,6 +100,32 @@ def sums(text: str) -> Sums:
             "must be a sum in major units such as 10000, or one for each currency such as USD:10000,EUR:9000.50"
         )
     return of_currencies
+
+
+_HEADER = re.compile(r"\s*([A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*:\s*([\x20-\x7e]*?)\s*")
+
+
+def header_text(text: str) -> str:
+    """Check headers: a JSON object, or ``name:value`` with commas between them. The error repeats none."""
+    headers(text)
+    return text
+
+
+def headers(text: str) -> dict[str, str]:
+    """Read headers in either of the forms that Blnk documents."""
+    fault = "must be a JSON object of texts, or name:value with commas between them"
+    if text.lstrip().startswith("{"):
+        try:
+            given = json.loads(text)
+        except ValueError:
+            raise ValueError(fault) from None
+        pairs = [f"{name}:{value}" if isinstance(value, str) else "" for name, value in given.items()]
+    else:
+        pairs = [pair for pair in text.split(",") if pair.strip()]
+    found = [_HEADER.fullmatch(pair) for pair in pairs]
+    if not found or None in found:
+        raise ValueError(fault)
+    return {each[1]: each[2] for each in found if each is not None}
 
 
 def count(text: str) -> int:

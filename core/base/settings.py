@@ -313,6 +313,35 @@ class Settings(Struct, frozen=True, kw_only=True):
             is_secret=True,
         ),
     ]
+    webhook_url: Annotated[
+        Secret[str] | None,
+        Variable(
+            name="BLNK_WEBHOOK_URL",
+            meaning="Blnk's setting: a URL that gets every event, signed with PACIOLI_SECRET_KEY. It is the endpoint `default` "
+            "of `pacioli webhooks`, and may lead anywhere. More endpoints are made with POST /webhooks.",
+            parse=setting_values.web_address,
+            has_password=True,
+        ),
+    ]
+    webhook_headers: Annotated[
+        Secret[str] | None,
+        Variable(
+            name="BLNK_WEBHOOK_HEADERS",
+            meaning="Headers for BLNK_WEBHOOK_URL, which may replace those of the service: a JSON object, or `name:value` with "
+            "commas between them.",
+            parse=setting_values.header_text,
+            is_secret=True,
+        ),
+    ]
+    webhook_allow: Annotated[
+        setting_values.Private | None,
+        Variable(
+            name="PACIOLI_WEBHOOK_ALLOW_PRIVATE",
+            meaning="Where webhooks and hooks may go beside public addresses: `on` for private and loopback ones, or networks "
+            "with commas between them, such as `10.0.0.0/8`. Link-local and metadata addresses must be among the networks.",
+            parse=setting_values.private,
+        ),
+    ]
     precision_check: Annotated[
         bool,
         Variable(

@@ -12,6 +12,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -648,6 +649,83 @@ idempotency_keys = Table(
     PrimaryKeyConstraint("actor", "key", name="idempotency_keys_pkey"),
 )
 Index("idempotency_keys_claimed_at_idx", idempotency_keys.c.claimed_at)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("webhook_id", Text, nullable=False),
+    Column("kind", Text, nullable=False, comment="webhook, default, pre, post or veto"),
+    Column("name", Text, nullable=False, server_default="", comment="of a hook"),
+    Column("url", Text, nullable=False, comment="empty for the endpoint default, whose URL is a setting"),
+    Column("events", ARRAY(Text), nullable=False, comment="the types, with wildcards"),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("headers", LargeBinary, comment="JSON of the headers that are added, sealed"),
+    Column("ordered", Boolean, nullable=False, server_default="false"),
+    Column("active", Boolean, nullable=False, server_default="true"),
+    Column("disabled_why", Text, comment="why the service has made it inactive"),
+    Column("secret", LargeBinary, comment="sealed under a key that the database does not hold"),
+    Column("old_secret", LargeBinary),
+    Column("old_secret_ends_at", Timestamp),
+    Column("timeout_ms", Integer, nullable=False, server_default="15000"),
+    Column("retries", Integer, nullable=False, server_default="7"),
+    Column("on_error", Text, comment="of a veto: accept or reject"),
+    Column(
+        "funding", Boolean, nullable=False, server_default="false", comment="whether a veto is asked for funding too"
+    ),
+    Column(
+        "after_seq",
+        BigInteger,
+        nullable=False,
+        comment="the cursor: everything up to this position is sent, or a delivery",
+    ),
+    Column("after_n", BigInteger, nullable=False),
+    Column("replay_seq", BigInteger, comment="the cursor of a replay"),
+    Column("replay_n", BigInteger),
+    Column("replay_to_seq", BigInteger, comment="the last position of the replay"),
+    Column("replay_to_n", BigInteger),
+    Column("lease_by", Text, comment="the process that delivers"),
+    Column("lease_until", Timestamp),
+    Column("failing_since", Timestamp, comment="no attempt has succeeded since"),
+    Column("last_error", Text),
+    Column("last_attempt_at", Timestamp),
+    Column("last_success_at", Timestamp),
+    Column("created_by", Text, nullable=False, comment="the key that made it"),
+    Column("created_at", Timestamp, nullable=False, server_default=func.clock_timestamp()),
+    UniqueConstraint("webhook_id", name="webhooks_webhook_id_key"),
+    CheckConstraint("kind IN ('webhook', 'default', 'pre', 'post', 'veto')", name="webhooks_kind"),
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("webhook", BigInteger, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False, comment="the event's position"),
+    Column("n", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Timestamp, comment="when the next attempt is due; null when there is none"),
+    Column("body", Text, comment="as it is sent; null once it is delivered"),
+    Column("answer", Integer, comment="the status of the last answer"),
+    Column("error", Text),
+    Column("took_ms", Integer),
+    Column("created_at", Timestamp, nullable=False, server_default=func.clock_timestamp()),
+    Column("ended_at", Timestamp),
+    ForeignKeyConstraint(["webhook"], ["webhooks.id"], name="webhook_deliveries_webhook_fkey", ondelete="CASCADE"),
+    CheckConstraint("status IN ('PENDING', 'DELIVERED', 'FAILED')", name="webhook_deliveries_status"),
+)
+Index(
+    "webhook_deliveries_status_idx", webhook_deliveries.c.webhook, webhook_deliveries.c.status, webhook_deliveries.c.id
+)
+Index(
+    "webhook_deliveries_due_idx",
+    webhook_deliveries.c.webhook,
+    webhook_deliveries.c.next_at,
+    postgresql_where=text("status = 'PENDING'"),
+)
 
 events = Table(
     "events",

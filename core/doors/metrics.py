@@ -110,6 +110,10 @@ LOST = Counter(
 TICKS = Counter("pacioli_ticks_total", "Runs of ticks.", ("tick",), registry=OWN)
 FUNDING_ROWS = Counter("pacioli_funding_rows_total", "Rows of funding runs posted.", registry=OWN)
 FUNDING_RUNS = Counter("pacioli_funding_runs_total", "Funding runs that ended.", ("status",), registry=OWN)
+DELIVERIES = Counter(
+    "pacioli_webhook_attempts_total", "Attempts to deliver an event to an endpoint.", ("result",), registry=OWN
+)
+DELIVERY_SECONDS = Histogram("pacioli_webhook_seconds", "Time of an attempt to deliver.", registry=OWN)
 THREAD_FAILURES = Counter("pacioli_thread_failures_total", "Steps of threads that failed.", ("thread",), registry=OWN)
 CONNECTIONS = Gauge(
     "pacioli_database_connections",
@@ -169,6 +173,12 @@ def count_funding(posted: int, ended: Iterable[str]) -> None:
     FUNDING_ROWS.inc(posted)
     for status, number in Tally(ended).items():
         FUNDING_RUNS.labels(status).inc(number)
+
+
+def count_delivery(status: int | None, took_s: float, *, is_done: bool) -> None:
+    """Count an attempt to deliver an event: delivered, refused by its receiver, or without an answer."""
+    DELIVERIES.labels("delivered" if is_done else "unanswered" if status is None else "refused").inc()
+    DELIVERY_SECONDS.observe(took_s)
 
 
 def registry() -> CollectorRegistry:

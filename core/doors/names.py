@@ -41,6 +41,11 @@ class Names(Struct, frozen=True, kw_only=True):
         """The Celery queue of ticks. It holds one at most, so that none pile up while workers are away."""
         return f"{self.queue_prefix}ticks"
 
+    @property
+    def deliveries(self) -> str:
+        """The Celery queue of the doorbell of webhooks, which delivering processes alone consume. It holds one at most."""
+        return f"{self.queue_prefix}deliveries"
+
     def postings(self, number: int) -> str:
         """Return the Celery queue for the doorbells of a posting queue."""
         return f"{self.queue_prefix}postings.{number}"

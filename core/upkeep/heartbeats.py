@@ -59,7 +59,7 @@ class Heartbeat(NamedTuple):
 
     name: str
     part: str
-    """``web``, ``worker``, ``beat`` or ``notary``."""
+    """``web``, ``worker``, ``beat``, ``deliverer`` or ``notary``."""
     host: str
     age_s: float
     clock_off_s: float
@@ -94,6 +94,13 @@ _ALL = """
     ORDER BY part, worker
 """
 
+_COUNT_ALIVE = """
+    SELECT count(*)
+    FROM heartbeats
+    WHERE part = %(part)s
+      AND at > clock_timestamp() - make_interval(secs => %(within_s)s)
+"""
+
 
 def name_of(part: str) -> str:
     """Return the name of this process, which no other process has."""
@@ -123,6 +130,13 @@ def every(conn: Connection) -> list[Heartbeat]:
     """Read the last heartbeat of every process."""
     rows = driver(conn).execute(_ALL).fetchall()
     return [Heartbeat(name, part, host, age_s, off_s, _state(state)) for name, part, host, age_s, off_s, state in rows]
+
+
+def count_alive(conn: Connection, part: str, within_s: float) -> int:
+    """Count the processes of a part that were heard of lately."""
+    row = driver(conn).execute(_COUNT_ALIVE, {"part": part, "within_s": within_s}).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _state(text: str | None) -> State | None:

@@ -1,4 +1,4 @@
-"""The parts of the service that ``pacioli up`` keeps beside Postgres and Redis: web, beat, worker and notary."""
+"""The parts of the service that ``pacioli up`` keeps beside Postgres and Redis: web, beat, worker, deliverer and notary."""
 
 from __future__ import annotations
 
@@ -47,18 +47,25 @@ Parts = Callable[[Options, Mapping[str, str], Log], Sequence[Child]]
 
 
 def service_parts(options: Options, env: Mapping[str, str], log: Log) -> list[Child]:
-    """Make web, beat, worker and notary, in the order of a stop: those that bring work end before the one that does it."""
+    """Make all of them, in the order of a stop: those that bring work end before the one that does it."""
     notary = Child("notary", notary_command(), env=env_of_notary(options, env), log=log)
     env = secret_files.without(env, NOTARY_KEY)
     of_others = secret_files.without(env, role_urls.NOTARY)  # Workers add checkpoints.
-    beat = Beat("beat", beat_command(), env=secret_files.without(of_others, TOKENIZATION), log=log)
-    worker = Worker("worker", worker_command(options.workers), env=secret_files.without(env, TOKENIZATION), log=log)
-    return [Web(options, env=of_others, log=log), beat, worker, notary]
+    of_beat = secret_files.without(of_others, TOKENIZATION, *WEBHOOKS)
+    beat = Beat("beat", beat_command(), env=of_beat, log=log)
+    of_worker = secret_files.without(env, TOKENIZATION, *WEBHOOKS)
+    worker = Worker("worker", worker_command(options.workers), env=of_worker, log=log)
+    # It talks to programs of others, so it has nothing that it does not need.
+    of_deliverer = secret_files.without(of_others, TOKENIZATION, "PACIOLI_CHAIN_KEY", "PACIOLI_METRICS_PORT")
+    deliverer = Worker("deliverer", deliverer_command(), env=of_deliverer, log=log)
+    return [Web(options, env=of_others, log=log), beat, worker, deliverer, notary]
 
 
 NOTARY_KEY = "PACIOLI_NOTARY_KEY"
 TOKENIZATION = "PACIOLI_TOKENIZATION_SECRET"
 """Only web processes read what is tokenized."""
+WEBHOOKS = ("BLNK_WEBHOOK_URL", "BLNK_WEBHOOK_HEADERS")
+"""Only the deliverer sends, and the web processes test."""
 
 
 def env_of_notary(options: Options, env: Mapping[str, str]) -> dict[str, str]:
@@ -66,7 +73,7 @@ def env_of_notary(options: Options, env: Mapping[str, str]) -> dict[str, str]:
     name = f"{NOTARY_KEY}_FILE"
     file = os.environ.get(name) or env.get(name) or str(options.data / NOTARY_KEY_FILE)
     left = secret_files.without(
-        env, NOTARY_KEY, "PACIOLI_SECRET_KEY", "PACIOLI_PEPPER", "PACIOLI_CHAIN_KEY", TOKENIZATION
+        env, NOTARY_KEY, "PACIOLI_SECRET_KEY", "PACIOLI_PEPPER", "PACIOLI_CHAIN_KEY", TOKENIZATION, *WEBHOOKS
     )
     return {"PACIOLI_NOTARY_FILE": str(options.data / SEALS_FILE), **left, name: file}
 
@@ -78,11 +85,15 @@ def web_command(listener: socket.socket, certificate: Certificate | None = None)
     return command
 
 
-def worker_command(workers: int) -> list[str]:
+def worker_command(workers: int, *options: str) -> list[str]:
     # Celery warns root. A container's only user is root, and all that root runs here is a child of its own.
     quiet = ["-W", "ignore:You're running the worker with superuser privileges"]
-    celery = [sys.executable, *quiet, "-m", "celery", "--quiet", "-A", "worker.app", "worker"]
+    celery = [sys.executable, *quiet, "-m", "celery", "--quiet", "-A", "worker.app", "worker", *options]
     return [*celery, "--loglevel", "INFO", "--concurrency", str(workers), "--without-mingle", "--without-gossip"]
+
+
+def deliverer_command() -> list[str]:
+    return worker_command(1, "--deliver", "-n", "deliverer@%h", "--pool", "threads")
 
 
 def notary_command() -> list[str]:

@@ -55,6 +55,7 @@ _COLOURS = {
     "beat": "magenta",
     "worker": "yellow",
     "notary": "cyan",
+    "deliverer": "bright_yellow",
 }
 _BACKLOG = 1024
 _OLD_WEB_GRACE_S = 10.0
@@ -110,7 +111,7 @@ def _known_host(ctx: click.Context, param: click.Parameter, host: str) -> str:
 )
 @click.option("--key-file", type=click.Path(path_type=Path), help="Its private key, in PEM and without a password.")
 def up(host: str, port: int, data: Path, workers: int, **doors: Any) -> None:
-    """Run everything here: Postgres, Redis, web, worker, beat and notary.
+    """Run everything here: Postgres, Redis, web, worker, beat, deliverer and notary.
 
     A server that DATABASE_URL, REDIS_URL or BROKER_URL names is used, and no private one is started for it. Ctrl-C stops
     everything; the data stays in the data folder, and the next `pacioli up` goes on from there.

@@ -53,6 +53,8 @@ GOOD_BODIES: dict[str, dict[str, Any]] = {
     "funding.retry": {"only": "rejected"},
     "balances.link_identity": {"identity_id": PERSON},
     "identities.update": {"city": "London"},
+    "webhooks.update": {"description": "the warehouse"},
+    "webhooks.replay": {"from": "0.0"},
     "identities.tokenize": {"fields": ["LastName"]},
     "identities.detokenize": {"fields": []},
 }
@@ -111,6 +113,9 @@ def there(app: Flask) -> dict[str, str]:
     people = [client.post("/identities", json=person).get_json()["identity_id"] for _ in range(4)]
     client.post("/identities", json={**person, "identity_id": PERSON})
     client.post(f"/identities/{people[0]}/tokenize/FirstName")
+    told = {"url": "https://hooks.invalid/", "type": "POST_TRANSACTION"}
+    hooks = [client.post("/hooks", json=told).get_json()["id"] for _ in range(2)]
+    webhooks = [client.post("/webhooks", json={"url": told["url"]}).get_json()["webhook_id"] for _ in range(2)]
     body = {"precise_amount": 5, "precision": 100, "currency": "USD", "description": "d"}
     paid = {**body, "source": "@World", "destination": "@A", "allow_overdraft": True, "skip_queue": True}
     short = {**body, "source": "@B", "destination": "@A"}
@@ -144,6 +149,10 @@ def there(app: Flask) -> dict[str, str]:
         "funding.refuse": large[1]["job_id"],
         "key_id": keys[1]["api_key_id"],
         "api-keys.revoke": keys[2]["api_key_id"],
+        "hook_id": hooks[0],
+        "hooks.delete": hooks[1],
+        "webhook_id": webhooks[0],
+        "webhooks.delete": webhooks[1],
         "identity_id": PERSON,
         "field": "FirstName",
         "identities.detokenize_field.identity_id": people[0],

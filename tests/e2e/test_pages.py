@@ -24,7 +24,7 @@ ops/pacioli test    # lint, types and all tests, on servers of their own
 
 @pytest.fixture(scope="module")
 def book(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("book")) as service:
+    with running(tmp_path_factory.mktemp("book"), settings={"PACIOLI_WEBHOOK_ALLOW_PRIVATE": "on"}) as service:
         yield service
 
 

@@ -78,6 +78,11 @@ STATUS: dict[ErrorCode, int] = {
     ErrorCode.FND_INVALID_RECIPIENTS: 400,
     ErrorCode.FND_DUPLICATE_REFERENCE: 409,
     ErrorCode.FND_REPEATED: 409,
+    ErrorCode.WEBHOOK_NOT_FOUND: 404,
+    ErrorCode.WEBHOOK_DISABLED: 403,
+    ErrorCode.HOOK_NOT_FOUND: 404,
+    ErrorCode.HOOK_INVALID: 400,
+    ErrorCode.AUTH_MASTER_KEY_REQUIRED: 403,
     ErrorCode.META_INVALID_ENTITY_ID: 400,
     ErrorCode.META_ENTITY_NOT_FOUND: 404,
     ErrorCode.EVENTS_GONE: 410,
@@ -117,12 +122,13 @@ def error_response(
 
 def install(app: Flask) -> None:
     """Make the application answer every exception with an ``Error`` as JSON."""
-    app.register_error_handler(LedgerError, _ledger_error)
+    app.register_error_handler(LedgerError, answer_of)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
 
 
-def _ledger_error(error: LedgerError) -> Response:
+def answer_of(error: LedgerError) -> Response:
+    """Answer an error of the ledger."""
     if isinstance(error, ReferenceConflict):
         error = lookup.concealed(current_app.extensions["pacioli"].engine, error)
     if isinstance(error, TransientError):

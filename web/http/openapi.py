@@ -54,6 +54,7 @@ from core.ledger.rules.requests import (
 from core.lists.fields import Resource
 from core.lists.requests import FilterClause, FilterRequest
 from core.monitors.requests import MonitorRequest
+from core.webhooks.requests import HookRequest, ReplayRequest, WebhookRequest, WebhookRotateRequest
 from web.http import operations, parameters, retries, wire
 from web.http.errors import Error
 from web.http.operations import FILES, JSON, MULTIPART, Operation, operation
@@ -90,6 +91,10 @@ _REQUIRED: dict[type[Struct], set[str]] = {
     RotateRequest: set(),
     RetryRequest: set(),
     LimitsRequest: set(),
+    WebhookRequest: set(),
+    ReplayRequest: {"from"},
+    WebhookRotateRequest: set(),
+    HookRequest: set(),
 }
 """The required fields of requests. The structs have them optional, so that one answer can name all missing fields."""
 
@@ -148,6 +153,21 @@ _EXAMPLES: dict[type[Struct], Json] = {
         "reach": {"indicators": ["@Tills"], "largest_amount": 500},
     },
     RotateRequest: {"overlap_s": 3600},
+    WebhookRequest: {
+        "url": "https://example.com/hooks",
+        "events": ["transaction.*", "balance.created"],
+        "ordered": True,
+    },
+    ReplayRequest: {"from": "1284.1", "to": "1290.1"},
+    WebhookRotateRequest: {"overlap_s": 3600},
+    HookRequest: {
+        "name": "posted",
+        "url": "https://example.com/hooks",
+        "type": "POST_TRANSACTION",
+        "active": True,
+        "timeout": 30,
+        "retry_count": 3,
+    },
     RetryRequest: {"only": "unposted"},
 }
 

@@ -96,6 +96,20 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
     "PUT /balance-monitors/<monitor_id>": (Right.BALANCE_MONITORS_WRITE,),
     "DELETE /balance-monitors/<monitor_id>": (Right.BALANCE_MONITORS_DELETE,),
     "GET /balance-monitors/<monitor_id>/events": (Right.BALANCE_MONITORS_READ,),
+    "POST /webhooks": (Right.WEBHOOKS_WRITE,),
+    "GET /webhooks": (Right.WEBHOOKS_READ,),
+    "GET /webhooks/<webhook_id>": (Right.WEBHOOKS_READ,),
+    "PUT /webhooks/<webhook_id>": (Right.WEBHOOKS_WRITE,),
+    "DELETE /webhooks/<webhook_id>": (Right.WEBHOOKS_WRITE,),
+    "GET /webhooks/<webhook_id>/deliveries": (Right.WEBHOOKS_READ,),
+    "POST /webhooks/<webhook_id>/replay": (Right.WEBHOOKS_WRITE,),
+    "POST /webhooks/<webhook_id>/test": (Right.WEBHOOKS_WRITE,),
+    "POST /webhooks/<webhook_id>/rotate": (Right.WEBHOOKS_WRITE,),
+    "POST /hooks": (Right.HOOKS_WRITE,),
+    "GET /hooks": (Right.HOOKS_READ,),
+    "GET /hooks/<hook_id>": (Right.HOOKS_READ,),
+    "PUT /hooks/<hook_id>": (Right.HOOKS_WRITE,),
+    "DELETE /hooks/<hook_id>": (Right.HOOKS_DELETE,),
     "GET /audit": (Right.AUDIT_READ,),
     "POST /audit/filter": (Right.AUDIT_READ,),
     "GET /verify": (Right.VERIFY_READ,),
@@ -258,6 +272,8 @@ def refusal(actor: Actor, table: ByEndpoint, known: frozenset[str]) -> Response 
         if request.path.split("/")[1] in known:
             return None  # The route of the request is missing, or its method, and the answer says what there is.
         return errors.error_response(ErrorCode.AUTH_UNKNOWN_RESOURCE, "Unknown resource type")
+    if endpoint.startswith("hooks."):  # As in Blnk. A hook signs with the master key, and the scopes wait for better.
+        return errors.error_response(ErrorCode.AUTH_MASTER_KEY_REQUIRED, "hook management requires master key")
     rights = table.get(endpoint, _NO_METHODS).get(request.method)
     if rights is None:
         where = f"{request.method} {request.url_rule}"

@@ -30,6 +30,7 @@ from core.ledger.rules.requests import (
 )
 from core.lists.requests import FilterRequest
 from core.monitors.requests import MonitorRequest
+from core.webhooks.requests import HookRequest, ReplayRequest, WebhookRequest, WebhookRotateRequest
 from web.http.lean import Answer
 
 MAX_BODY = 5 * 1024 * 1024
@@ -64,6 +65,10 @@ DECODERS: "dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]" = {
         RefuseRequest,
         RotateRequest,
         RetryRequest,
+        WebhookRequest,
+        ReplayRequest,
+        WebhookRotateRequest,
+        HookRequest,
     )
 } | {
     kind: msgspec.json.Decoder(kind, float_hook=exact)

@@ -25,6 +25,7 @@ from core.doors.identity import Identity
 from core.ledger.store import queues as queue_store
 from core.upkeep import heartbeats, probes
 from core.upkeep.heartbeats import State
+from core.webhooks import deliveries
 from web.probing import facts
 from web.probing.facts import Facts
 from web.probing.own import Own
@@ -110,6 +111,7 @@ class Probe:
                     oldest_age_s=queue_store.oldest_age_s(conn),
                     verified=probes.verified(conn),
                     sealed=probes.sealed(conn),
+                    webhooks=deliveries.health(conn),
                     refused=probes.refused(conn),
                     losing=probes.losing(conn),
                 )

@@ -9,6 +9,7 @@ from msgspec import Struct
 from core.upkeep.heartbeats import Heartbeat
 from core.upkeep.probes import Sealed, Ticked, Verified
 from core.upkeep.ticks import RATES, Tick
+from core.webhooks.deliveries import Health
 from web.probing.prober import Severity, Trouble
 
 WORKER_SILENT_S = 15
@@ -25,6 +26,12 @@ OLDEST_S = 60
 
 CLOCK_OFF_S = 1.0
 """How far a host's clock may be off."""
+
+FAILING_S = 30
+"""The time for which an endpoint may take nothing."""
+
+_SHOWN = 5
+"""So many endpoints are named."""
 
 SEAL_LATE_S = 60
 """The time after which a row that is not sealed is a trouble. The notary seals every ten seconds."""
@@ -43,6 +50,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     sealed: Sealed | None = None
     refused: list[str] = []
     """The scheduled transactions and funding runs that were altered after they were accepted."""
+    webhooks: list[Health] = []
+    """How endpoints of webhooks and hooks do."""
     losing: list[str] = []
     """The settings of the server with which a crash of its host loses transactions."""
 
@@ -61,6 +70,7 @@ def judge(facts: Facts, known_for_s: float) -> Iterator[Trouble]:
     yield from _verification(facts.verified, known_for_s)
     yield from _notary(facts)
     yield from _refused(facts.refused)
+    yield from _webhooks(facts)
     yield from _durability(facts.losing)
 
 
@@ -170,6 +180,33 @@ def _notary(facts: Facts) -> Iterator[Trouble]:
             f"a row has not been signed for {sealed.unsealed_s:.0f} s: {newest}{rows}",
             "see the log of the notary",
             since=sealed.at,
+        )
+
+
+def _webhooks(facts: Facts) -> Iterator[Trouble]:
+    """Find endpoints that do not take what they are sent, and that nobody sends anything."""
+    active = [each for each in facts.webhooks if each.disabled_why is None]
+    failing = [each for each in active if each.failing_s is not None and each.failing_s > FAILING_S]
+    for each in failing[:_SHOWN]:
+        assert each.failing_s is not None
+        yield _degraded(
+            "webhooks",
+            f"{each.webhook_id} has taken nothing for {each.failing_s:.0f} s: {each.last_error}",
+            f"see the receiver, and `pacioli webhooks deliveries {each.webhook_id}`; `pacioli webhooks test` tries it at once",
+            since=datetime.now(UTC) - timedelta(seconds=each.failing_s),
+        )
+    for each in [each for each in facts.webhooks if each.disabled_why is not None][:_SHOWN]:
+        yield _degraded(
+            "webhooks",
+            f"{each.webhook_id} is inactive: {each.disabled_why}",
+            "delete it, or make it active again when its receiver is back",
+        )
+    alive = any(each.part == "deliverer" and each.age_s <= WORKER_SILENT_S for each in facts.heartbeats)
+    if not alive and active:
+        yield _degraded(
+            "webhooks",
+            f"no deliverer was heard of for {WORKER_SILENT_S} s, so nothing is sent to webhooks and hooks",
+            "start a deliverer: `pacioli up`, or `celery -A worker.app worker --deliver`",
         )
 
 

@@ -22,6 +22,8 @@ from core.upkeep import figures, heartbeats, probes
 from core.upkeep.figures import Figures
 from core.upkeep.heartbeats import Heartbeat
 from core.upkeep.probes import Sealed, Ticked, Verified
+from core.webhooks import deliveries
+from core.webhooks.deliveries import Health
 from web.probing.facts import WORKER_SILENT_S
 
 KEPT_S = 3.0
@@ -32,6 +34,8 @@ WITHIN_S = 1.5
 STATEMENT_S = 2.0
 
 SUMS_KEPT_S = 60.0
+_PARTS = ("web", "worker", "beat", "deliverer", "notary")
+
 SUMS_SHARE = 100
 """Sums are kept for a minute, and for so many times as long as they took, so they cost one percent of a core at most."""
 SUMS_WITHIN_S = 5.0
@@ -87,11 +91,11 @@ class LedgerCollector:
         with reading_within(self._engine, STATEMENT_S) as conn:
             found = figures.read(conn)
             ticks, verified, beats = probes.ticks(conn), probes.verified(conn), heartbeats.every(conn)
-            sealed = probes.sealed(conn)
+            sealed, webhooks = probes.sealed(conn), deliveries.health(conn)
             unverified_s = probes.ledger_age_s(conn) if verified is None else verified.age_s
         self._add_up()
         sums = None if self._sums_at is None else (self._sums, time.monotonic() - self._sums_at)
-        parts = *_parts(ticks, beats), *_verification(verified, unverified_s), *_seal(sealed)
+        parts = *_parts(ticks, beats), *_verification(verified, unverified_s), *_seal(sealed), *_webhooks(webhooks)
         return [*_figures(found), *parts, *_sums(sums)]
 
     def _add_up(self) -> None:
@@ -152,11 +156,24 @@ def _seal(sealed: Sealed | None) -> Iterator[Metric]:
         yield _gauge("pacioli_unsealed_rows", "Rows of the log that the notary has not signed.", (), [([], rows)])
 
 
+def _webhooks(found: list[Health]) -> Iterator[Metric]:
+    failing = [([each.webhook_id], each.failing_s or 0.0) for each in found]
+    yield _gauge(
+        "pacioli_webhook_failing_seconds", "Time for which an endpoint has taken nothing.", ("webhook",), failing
+    )
+    behind = [([each.webhook_id], float(each.behind)) for each in found]
+    yield _gauge("pacioli_webhook_behind", "Transactions after the cursor of an endpoint.", ("webhook",), behind)
+    pending = [([each.webhook_id], float(each.pending)) for each in found]
+    yield _gauge("pacioli_webhook_pending", "Deliveries that wait for another attempt.", ("webhook",), pending)
+    given_up = [([each.webhook_id], float(each.given_up)) for each in found]
+    yield _gauge("pacioli_webhook_given_up", "Deliveries whose last attempt has failed.", ("webhook",), given_up)
+
+
 def _parts(ticks: list[Ticked], beats: list[Heartbeat]) -> Iterator[Metric]:
     late = [([tick.name], tick.late_s) for tick in ticks if tick.late_s is not None]
     yield _gauge("pacioli_tick_age_seconds", "Time since a tick last began.", ("tick",), late)
     lately = [beat for beat in beats if beat.age_s <= WORKER_SILENT_S]
-    alive = [([part], float(sum(beat.part == part for beat in lately))) for part in ("web", "worker", "beat", "notary")]
+    alive = [([part], float(sum(beat.part == part for beat in lately))) for part in _PARTS]
     yield _gauge("pacioli_processes_alive", "Processes heard of lately.", ("part",), alive)
     offsets = {beat.host: beat.clock_off_s for beat in lately}
     clocks = [([host], off_s) for host, off_s in offsets.items()]

@@ -10,6 +10,9 @@ from flask.testing import FlaskClient
 
 from core.funding import runs
 from core.identities.tokens import keyring_of
+from core.webhooks.endpoints import Book
+from core.webhooks.signing import Safe
+from core.webhooks.turn import Operator
 from tests.harness.api import Api
 from tests.harness.factories import Ledger
 from tests.harness.pages import ROOT
@@ -23,6 +26,7 @@ WITHOUT = {"funding.read_rejects",
     "funding.retry",  # It answers like funding.run.
     "funding.approve", "funding.refuse",  # They answer like funding.pause.
     "history.take",  # It needs a broker.
+    "webhooks.delete",  # It answers nothing.
     "api-keys.create", "api-keys.read_all", "api-keys.rotate", "api-keys.revoke",  # This service has no key, so it makes none.
 }  # fmt: skip
 """Endpoints without an example."""
@@ -139,6 +143,27 @@ def play(api: Api, ledger: Ledger) -> None:
     call("DELETE", f"/transactions/{later}")
     call("POST", "/transactions/recover")
     call("GET", "/events?limit=1&types=transaction.inflight")
+    api.app.extensions["pacioli"].webhooks = Book(safe=Safe(b"a pepper"), operator=Operator())
+    webhook = call("POST", "/webhooks", {"url": "https://hooks.invalid/ledger", "events": ["transaction.*"]})[
+        "webhook_id"
+    ]
+    call("GET", "/webhooks")
+    call("GET", f"/webhooks/{webhook}")
+    call("PUT", f"/webhooks/{webhook}", {"description": "the warehouse"})
+    call("GET", f"/webhooks/{webhook}/deliveries")
+    call("POST", f"/webhooks/{webhook}/replay", {"from": "0.0"})
+    call("POST", f"/webhooks/{webhook}/rotate")
+    call("POST", f"/webhooks/{webhook}/test")
+    call("DELETE", f"/webhooks/{webhook}")
+    told = {
+        "name": "posted", "url": "https://hooks.invalid/posted", "type": "POST_TRANSACTION", "active": True,
+        "timeout": 30, "retry_count": 3,
+    }  # fmt: skip
+    hook = call("POST", "/hooks", told)["id"]
+    call("GET", "/hooks")
+    call("GET", f"/hooks/{hook}")
+    call("PUT", f"/hooks/{hook}", {**told, "active": False})
+    call("DELETE", f"/hooks/{hook}")
     call("GET", "/audit?limit=1&action=ledger.created")
     call(
         "POST",
