@@ -16,6 +16,7 @@ from core.base.actors import BY_WRITE, Right
 from core.base.errors import ErrorCode
 from core.base.settings import variables
 from core.ledger.rules.model import RejectReason
+from tests.harness.each_right import Case
 
 Json = dict[str, Any]
 
@@ -99,10 +100,10 @@ def errors(status_of: Mapping[str, int]) -> str:
     )
 
 
-def rights(routes: Mapping[str, Sequence[Right]], closed: Mapping[str, str]) -> str:
+def rights(routes: Mapping[str, Sequence[Right]], closed: Mapping[str, str], tried: Sequence[Case]) -> str:
     """The page of the rights: what each is for, which scope covers it, and which routes ask for it.
 
-    ``closed`` has the routes that are closed to a bound key, and why.
+    ``closed`` has the routes that are closed to a bound key, and why. ``tried`` has the request that tries each right.
     """
     texts = dict(_members(Right))
     rows = []
@@ -122,7 +123,19 @@ def rights(routes: Mapping[str, Sequence[Right]], closed: Mapping[str, str]) -> 
         "these, which are closed to it. [A decision](../decisions/0038-a-transaction-is-in-reach-with-both-sides.md) says what "
         "is in reach.\n\n| route | closed, because |\n|---|---|\n"
         + "".join(f"| `{shown(route)}` | {why} |\n" for route, why in closed.items())
+        + "\n## Each right, tried\n\nA key with the right alone makes the request of its line, and a key with every other right "
+        "is refused: 403, `AUTH_INSUFFICIENT_PERMISSIONS`, and the right in `details.required`. The test is "
+        "`test_a_right_is_needed_and_is_enough` of `tests/integration/keys/test_each_right.py`, by the name of the right. A "
+        "right that is not in this table is a name of Blnk's, and has no route in this release.\n\n"
+        "| right | the request | the key has this right too | others do in its place |\n|---|---|---|---|\n"
+        + "".join(
+            f"| `{case.right}` | `{case.shown}` | {_names(case.beside)} | {_names(case.instead)} |\n" for case in tried
+        )
     )
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _members(kind: type[Enum]) -> Iterator[tuple[str, str]]:

@@ -218,6 +218,8 @@ WITHIN_REACH = frozenset(
 
 _WHOLE = "it is about the whole ledger, and the key reaches a part of it"
 _SHARED = "what it changes counts for balances out of reach too"
+_TOLD = "a webhook is told of the whole ledger"
+_MASTER = "hook management requires master key"
 
 OUT_OF_REACH: dict[str, str] = {
     "POST /transactions/recover": _WHOLE,
@@ -229,6 +231,20 @@ OUT_OF_REACH: dict[str, str] = {
     "GET /parts": _WHOLE,
     "GET /metrics": _WHOLE,
     "POST /balances-snapshots": _WHOLE,
+    "POST /webhooks": _TOLD,
+    "GET /webhooks": _TOLD,
+    "GET /webhooks/<webhook_id>": _TOLD,
+    "PUT /webhooks/<webhook_id>": _TOLD,
+    "DELETE /webhooks/<webhook_id>": _TOLD,
+    "GET /webhooks/<webhook_id>/deliveries": _TOLD,
+    "POST /webhooks/<webhook_id>/replay": _TOLD,
+    "POST /webhooks/<webhook_id>/test": _TOLD,
+    "POST /webhooks/<webhook_id>/rotate": _TOLD,
+    "POST /hooks": _MASTER,
+    "GET /hooks": _MASTER,
+    "GET /hooks/<hook_id>": _MASTER,
+    "PUT /hooks/<hook_id>": _MASTER,
+    "DELETE /hooks/<hook_id>": _MASTER,
     "PUT /currencies/<path:currency>": _SHARED,
     "POST /identities": "an identity is in reach by a balance of it, and a new one has none",
     "PUT /identities/<identity_id>": _SHARED,
@@ -273,7 +289,7 @@ def refusal(actor: Actor, table: ByEndpoint, known: frozenset[str]) -> Response 
             return None  # The route of the request is missing, or its method, and the answer says what there is.
         return errors.error_response(ErrorCode.AUTH_UNKNOWN_RESOURCE, "Unknown resource type")
     if endpoint.startswith("hooks."):  # As in Blnk. A hook signs with the master key, and the scopes wait for better.
-        return errors.error_response(ErrorCode.AUTH_MASTER_KEY_REQUIRED, "hook management requires master key")
+        return errors.error_response(ErrorCode.AUTH_MASTER_KEY_REQUIRED, _MASTER)
     rights = table.get(endpoint, _NO_METHODS).get(request.method)
     if rights is None:
         where = f"{request.method} {request.url_rule}"

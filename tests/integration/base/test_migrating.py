@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 
 import pytest
@@ -12,8 +12,14 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from core import migrations
+from core.base.actors import EVERYTHING, MASTER
 from core.base.db import begin, connect, driver, reading
 from core.base.ids import new_key
+from core.keys import manage
+from core.keys.manage import Mint
+from core.keys.requests import KeyRequest
+from core.keys.store import Page
+from core.ledger import asked
 from core.ledger.directory import Directory
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import COLUMNS, LogRow, digest_of
@@ -90,6 +96,55 @@ def test_posts_of_the_release_before_go_on_during_a_migration_and_beside_the_new
         beside = conn.execute(text(f"SELECT count(*) FROM log WHERE digest_version = 1 AND seq < {last}")).scalar_one()
     assert dict(counted) == {1: posted, 2: 20}
     assert beside > 0
+
+
+def test_keys_come_to_the_ledger_of_the_release_before_while_its_posts_go_on(older: Engine) -> None:
+    """Migration 0011: what was scheduled before there were keys belongs to none, and keys work at once."""
+    migrations.upgrade(older, "0010")
+    with begin(older) as conn:
+        (source, destination) = conn.execute(text(_TWO_BALANCES)).scalars()
+        conn.execute(text(_SCHEDULE), [{"actor": actor, "reference": actor or "nobody"} for actor in (None, "master")])
+    is_over = threading.Event()
+
+    def post() -> int:
+        posted = 0
+        while not is_over.is_set() or posted < 10:
+            _append_as_before(older, source, destination)
+            posted += 1
+        return posted
+
+    with ThreadPoolExecutor(1) as pool:
+        posting = pool.submit(post)
+        try:
+            began = time.monotonic()
+            migrations.upgrade(older, "0011")
+            took_s = time.monotonic() - began
+        finally:
+            is_over.set()
+        posted = posting.result()
+    assert took_s < 30
+    with reading(older) as conn:
+        assert conn.execute(text("SELECT count(*) FROM log")).scalar_one() == posted
+        plan = conn.execute(
+            text("SELECT indexdef FROM pg_indexes WHERE indexname = 'scheduled_actor_idx'")
+        ).scalar_one()
+    assert "WHERE ((actor IS NOT NULL) AND (cancelled_at IS NULL))" in plan
+    migrations.upgrade(older)
+    asked_for = KeyRequest(
+        name="till", owner="shop", scopes=["ledgers:read"], expires_at=datetime.now(UTC) + timedelta(days=1)
+    )
+    with begin(older) as conn:
+        made = manage.create(conn, asked_for, MASTER, Mint(b"pepper", 30))
+        (found,) = manage.list_keys(conn, "shop", MASTER, Page(10))
+        assert (found.api_key_id, found.reach) == (made.api_key_id, EVERYTHING)
+        assert asked.count(conn, ["master"]).scheduled == 1
+
+
+_SCHEDULE = """
+    INSERT INTO scheduled (id, reference, kind, amount, currency, precision, description, allow_overdraft, terms, legs,
+                           due_at, scheduled_at, actor)
+    VALUES (gen_random_uuid(), :reference, 1, 5, 'USD', 100, '', true, '{}', '[]', now() + interval '1 day', now(), :actor)
+"""
 
 
 def test_the_times_of_the_release_before_are_looked_through_while_its_posts_go_on(

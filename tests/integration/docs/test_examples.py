@@ -1,6 +1,7 @@
 """The answers that the OpenAPI document shows are those that the service gives. ``--update-docs`` records them anew."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import jsonschema_rs
@@ -13,9 +14,12 @@ from core.identities.tokens import keyring_of
 from core.webhooks.endpoints import Book
 from core.webhooks.signing import Safe
 from core.webhooks.turn import Operator
-from tests.harness.api import Api
+from tests.harness.api import Api, ok
 from tests.harness.factories import Ledger
+from tests.harness.key_ring import Keys
+from tests.harness.keys import KEY
 from tests.harness.pages import ROOT
+from web.app import create_app
 
 EXAMPLES = ROOT / "web" / "http" / "examples.json"
 
@@ -27,29 +31,40 @@ WITHOUT = {"funding.read_rejects",
     "funding.approve", "funding.refuse",  # They answer like funding.pause.
     "history.take",  # It needs a broker.
     "webhooks.delete",  # It answers nothing.
-    "api-keys.create", "api-keys.read_all", "api-keys.rotate", "api-keys.revoke",  # This service has no key, so it makes none.
+    "api-keys.revoke",  # It answers without a body.
 }  # fmt: skip
 """Endpoints without an example."""
 
 
 @pytest.fixture
-def recorded(app: Flask) -> dict[str, Any]:
+def keys(database_url: str, app: Flask) -> Iterator[Keys]:
+    """The keys of a service that has a master key, beside the one that has none."""
+    with_key = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY})
+    yield Keys(with_key)
+    with_key.extensions["pacioli"].engine.dispose()
+
+
+@pytest.fixture
+def recorded(app: Flask, keys: Keys) -> dict[str, Any]:
     """The first good JSON answer of each endpoint, by its name, from now on."""
     answers: dict[str, Any] = {}
 
-    @app.after_request
     def record(response: Response) -> Response:
         if response.status_code < 300 and response.mimetype == "application/json" and request.endpoint:
             answers.setdefault(request.endpoint, response.get_json())
         return response
 
+    app.after_request(record)
+    keys.app.after_request(record)
     return answers
 
 
 def test_the_document_shows_answers_as_the_service_gives_them(
-    api: Api, app: Flask, ledger: Ledger, recorded: dict[str, Any], pytestconfig: pytest.Config
+    api: Api, ledger: Ledger, keys: Keys, recorded: dict[str, Any], pytestconfig: pytest.Config
 ) -> None:
     play(api, ledger)
+    play_keys(keys)
+    app = api.app
     routes = {rule.endpoint for rule in app.url_map.iter_rules()}
     assert routes - WITHOUT - recorded.keys() == set(), "the scenario does not call these"
     found = {name: shortened(answer) for name, answer in sorted(recorded.items()) if name not in WITHOUT}
@@ -204,10 +219,19 @@ def play(api: Api, ledger: Ledger) -> None:
     call("POST", f"/funding-jobs/{daily}/cancel")
 
 
+def play_keys(keys: Keys) -> None:
+    """Call the endpoints of keys."""
+    key = keys.make("transactions:post", "balances:read", reach={"indicators": ["@Till"], "largest_amount": 500})
+    ok(keys.master.ask(f"POST /api-keys/{key.key_id}/rotate", json={"overlap_s": 600}), 201)
+    assert keys.list()
+
+
 def shortened(answer: Any) -> Any:
-    """A list of alike things with its first two."""
+    """A list of alike things with its first two. A secret key is cut."""
     if isinstance(answer, dict):
-        return {name: shortened(value) for name, value in answer.items()}
+        return {
+            name: f"{value[:12]}..." if name == "key" and value else shortened(value) for name, value in answer.items()
+        }
     return [shortened(value) for value in answer[:2]] if isinstance(answer, list) else answer
 
 

@@ -8,6 +8,7 @@ from flask.testing import FlaskClient
 
 from ops.cli.main import main
 from tests.harness import reference
+from tests.harness.each_right import CASES
 from tests.harness.pages import ROOT
 from web.http.errors import STATUS
 from web.http.rights import OUT_OF_REACH, RIGHTS
@@ -42,7 +43,7 @@ def test_the_page_of_errors_is_what_the_codes_say(check: Check) -> None:
 
 
 def test_the_page_of_rights_is_what_the_table_of_routes_says(check: Check) -> None:
-    check("rights.md", reference.rights(RIGHTS, OUT_OF_REACH))
+    check("rights.md", reference.rights(RIGHTS, OUT_OF_REACH, CASES))
 
 
 def test_the_page_of_settings_is_what_the_table_says(check: Check) -> None:
