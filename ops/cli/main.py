@@ -44,6 +44,7 @@ COMMANDS = {
     "receipt": "ops.cli.receipt",
     "audit": "ops.cli.audit",
     "events": "ops.cli.events",
+    "monitors": "ops.cli.monitors",
     "keys": "ops.cli.keys",
     "snapshot": "ops.cli.upkeep",
     "migrate": "ops.cli.upkeep",

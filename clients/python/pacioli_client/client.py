@@ -14,8 +14,10 @@ from pacioli_client.balances import Balances
 from pacioli_client.calls import Resource, W, call
 from pacioli_client.events import Events
 from pacioli_client.funding import Funding
+from pacioli_client.identities import Identities
 from pacioli_client.keys import Keys
 from pacioli_client.ledgers import Ledgers
+from pacioli_client.monitors import Monitors
 from pacioli_client.receipts import Receipts
 from pacioli_client.transactions import Transactions
 from pacioli_client.wire import AsyncWire, Plan, Request, Wire, ask, escaped
@@ -34,6 +36,8 @@ class Service(Resource[W]):
         self.audit: Audit[W] = Audit(wire)
         self.events: Events[W] = Events(wire)
         self.keys: Keys[W] = Keys(wire)
+        self.identities: Identities[W] = Identities(wire)
+        self.monitors: Monitors[W] = Monitors(wire)
         self.receipts: Receipts[W] = Receipts(wire)
 
     @call

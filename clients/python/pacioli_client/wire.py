@@ -20,7 +20,18 @@ from uuid import uuid4
 import httpx
 import msgspec
 
-from pacioli_client.answers import audit, balances, events, funding, keys, ledgers, service, transactions
+from pacioli_client.answers import (
+    audit,
+    balances,
+    events,
+    funding,
+    identities,
+    keys,
+    ledgers,
+    monitors,
+    service,
+    transactions,
+)
 from pacioli_client.errors import KeyUnusable, NotConfigured, Unreachable, refused
 
 T = TypeVar("T")
@@ -45,11 +56,12 @@ _ONE = (
     transactions.Transaction, transactions.BatchAccepted, transactions.Batch, balances.Balance, balances.BalanceAt,
     balances.Statement, balances.Currency, ledgers.Ledger, funding.Job, funding.Run, funding.DryRun, service.Health,
     service.Parts, service.Verification, dict[str, Any], keys.ApiKey, keys.RevokedKey,
-    events.EventPage,
+    events.EventPage, monitors.Monitor, identities.Identity,
 )  # fmt: skip
 _MANY = (
     transactions.Transaction, balances.Balance, balances.Entry, balances.CurrencyBooks, balances.Currency,
     ledgers.Ledger, funding.Job, funding.Run, funding.Row, service.Queue, audit.AuditEntry, keys.ApiKey,
+    monitors.Monitor, monitors.Firing, identities.Identity,
 )  # fmt: skip
 _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {
     kind: msgspec.json.Decoder(kind, float_hook=Decimal)

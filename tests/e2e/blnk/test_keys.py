@@ -14,9 +14,7 @@ from blnk_sdk.types.transactions import CreateTransactions
 
 from tests.harness.blnk import UNKNOWN, Client, data_of, error_of, new_name, new_reference
 from tests.harness.keys import HEADERS, KEY
-from tests.harness.programs import missing_program, needs_program
 
-TYPESCRIPT = "@blnkfinance/blnk-typescript@1.3.0"
 PROGRAM = Path(__file__).parents[2] / "harness" / "keys.mjs"
 
 
@@ -92,22 +90,6 @@ def test_a_key_without_the_right_cannot_overdraw(client: Client, service: str) -
     )
     message = error_of(Client(service, made["key"]).transactions.create(request), 403, "AUTH_INSUFFICIENT_PERMISSIONS")
     assert message == "Insufficient permissions for transactions:post_overdraft"
-
-
-@pytest.fixture(scope="session")
-def typescript(pytestconfig: pytest.Config) -> Path:
-    """The folder that has Blnk's TypeScript client, which npm brings once."""
-    needs_program("node")
-    npm = needs_program("npm")
-    folder = Path(pytestconfig.cache.mkdir("blnk-typescript"))
-    if not (folder / "node_modules" / "@blnkfinance").exists():
-        command = [npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--ignore-scripts", TYPESCRIPT]
-        try:
-            subprocess.run(command, check=True, capture_output=True, timeout=120)
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
-            missing_program(f"{TYPESCRIPT}, which npm could not bring")
-    (folder / "package.json").touch()
-    return folder
 
 
 def test_the_typescript_client_makes_lists_and_deletes_keys(typescript: Path, service: str) -> None:

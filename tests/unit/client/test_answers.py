@@ -9,12 +9,15 @@ from pacioli_client.answers import audit as client_audit
 from pacioli_client.answers import balances, service, transactions
 from pacioli_client.answers import events as client_events
 from pacioli_client.answers import funding as client_funding
+from pacioli_client.answers import identities as client_identities
 from pacioli_client.answers import keys as client_keys
 from pacioli_client.answers import ledgers as client_ledgers
+from pacioli_client.answers import monitors as client_monitors
 
 from core.events import answers as events
 from core.funding import answers as funding
 from core.funding.files import found
+from core.identities.answers import Identity
 from core.journal.answers import AuditEntry
 from core.keys import answers as keys
 from core.ledger import answers as ledger
@@ -22,6 +25,7 @@ from core.ledger import books, currencies, statement
 from core.ledger.balances import Balance, Entry, Limits
 from core.ledger.ledgers import Ledger
 from core.ledger.limits import BalanceLimits
+from core.monitors import answers as monitors
 from core.verification.answers import CheckpointUsed, Verification
 from core.verification.report import Problem
 
@@ -53,6 +57,12 @@ PAIRS: list[tuple[type[Struct], type[Struct]]] = [
     (keys.Pending, client_keys.PendingOfKey),
     (keys.Revoked, client_keys.RevokedKey),
     (Ledger, client_ledgers.Ledger),
+    (Identity, client_identities.Identity),
+    (monitors.Condition, client_monitors.Condition),
+    (monitors.MonitorState, client_monitors.MonitorState),
+    (monitors.Monitor, client_monitors.Monitor),
+    (monitors.Crossed, client_monitors.Crossed),
+    (monitors.Firing, client_monitors.Firing),
     (found.FileRead, client_funding.FileRead),
     (funding.FundingJob, client_funding.Job),
     (funding.NewFundingJob, client_funding.Job),
