@@ -222,6 +222,7 @@ Index("log_parent_idx", log.c.parent, log.c.seq, postgresql_where=text("parent I
 Index("log_source_seq_idx", log.c.source, log.c.seq)
 Index("log_split_idx", log.c.seq, postgresql_where=text("kind = 5"))
 Index("log_effective_date_idx", log.c.effective_date, postgresql_where=text("effective_date IS NOT NULL"))
+Index("log_dated_idx", log.c.seq, postgresql_where=text("effective_date IS NOT NULL"))
 for _side in ("source", "destination"):
     Index(
         f"log_{_side}_effective_idx",

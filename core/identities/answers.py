@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from core.base.answers import NO_TIME, Members, Time, members
 from core.identities.fields import TEXTS
@@ -45,6 +45,8 @@ class IdentityPage(Struct, frozen=True):
 
     data: list[Identity]
     total_count: int
+    truncated: bool | UnsetType = UNSET
+    """true when the look or the counting ended early. The count is then too low, and the Link header goes on."""
 
 
 class ClearField(Struct, frozen=True):

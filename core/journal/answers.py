@@ -1,6 +1,6 @@
 """The answers about the audit log."""
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from core.base.answers import Members, Time, members
 from core.journal.audit_row import AuditRow
@@ -34,6 +34,8 @@ class AuditPage(Struct, frozen=True):
 
     data: list[AuditEntry]
     total_count: int
+    truncated: bool | UnsetType = UNSET
+    """true when the look or the counting ended early. The count is then too low, and the Link header goes on."""
 
 
 def entry_of(row: AuditRow) -> AuditEntry:

@@ -8,11 +8,19 @@ from core.base.tables import audit
 from core.journal import audit_store
 from core.journal.audit_row import AuditRow
 from core.lists import query
-from core.lists.fields import Field, Listing, Type, relation, resource
+from core.lists.fields import Extent, Field, Listing, Type, relation, resource
 
 AUDIT = resource(
     "audits",
-    Field("sequence", Type.NUMBER, "The row's position, from 1.", lambda table: table.c.id, indexed=True),
+    Field(
+        "sequence",
+        Type.NUMBER,
+        "The row's position, from 1.",
+        lambda table: table.c.id,
+        indexed=True,
+        ranges=True,
+        ordered=True,
+    ),
     # The order of positions is that of time, and its index serves a page.
     Field(
         "created_at",
@@ -20,6 +28,8 @@ AUDIT = resource(
         "When it was done.",
         sort_key=lambda table, _: table.c.id,
         indexed=True,
+        ranges=True,
+        ordered=True,
     ),
     Field("actor", Type.TEXT, "The id of the key that asked for it, master, or a part of the service.", indexed=True),
     Field("owner", Type.TEXT, "The owner of that key.", sort_key=lambda table, _: func.coalesce(table.c.owner, "")),
@@ -39,7 +49,7 @@ AUDIT = resource(
 AUDIT_ROWS = relation(audit, audit.c.id)
 
 
-def find_audit(conn: Connection, listing: Listing) -> tuple[list[AuditRow], int | None]:
+def find_audit(conn: Connection, listing: Listing) -> tuple[list[AuditRow], Extent]:
     """Find a page of the audit log, and count all rows that match if the listing wants it.
 
     Raises:
@@ -49,6 +59,6 @@ def find_audit(conn: Connection, listing: Listing) -> tuple[list[AuditRow], int 
     if reach.ledgers is not None or reach.indicators is not None:
         text = "the audit log tells of all balances, and the key reaches only some of them"
         raise BeyondKey(ErrorCode.AUTH_INSUFFICIENT_PERMISSIONS, text)
-    found, count = query.find(conn, listing, [AUDIT_ROWS])
+    found, extent = query.find(conn, listing, [AUDIT_ROWS])
     rows = audit_store.find(conn, [id for id, _ in found])
-    return [rows[id] for id, _ in found], count
+    return [rows[id] for id, _ in found], extent

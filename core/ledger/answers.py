@@ -239,6 +239,8 @@ class TransactionPage(Struct, frozen=True):
 
     data: list[Transaction]
     total_count: int
+    truncated: bool | UnsetType = UNSET
+    """true when the look or the counting ended early. The count is then too low, and the Link header goes on."""
 
 
 class SettledItem(Struct, frozen=True, kw_only=True):

@@ -75,6 +75,8 @@ class BalancePage(Struct, frozen=True):
 
     data: list[Balance]
     total_count: int
+    truncated: bool | UnsetType = UNSET
+    """true when the look or the counting ended early. The count is then too low, and the Link header goes on."""
 
 
 class Entry(Struct, frozen=True, kw_only=True):

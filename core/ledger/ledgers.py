@@ -1,6 +1,6 @@
 """Creates, renames and reads ledgers, which are groups of balances."""
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from sqlalchemy import Connection
 
 from core.base.actors import current, reach_of_request
@@ -35,6 +35,8 @@ class LedgerPage(Struct, frozen=True):
 
     data: list[Ledger]
     total_count: int
+    truncated: bool | UnsetType = UNSET
+    """true when the look or the counting ended early. The count is then too low, and the Link header goes on."""
 
 
 def create(conn: Connection, asked: LedgerRequest) -> Ledger:

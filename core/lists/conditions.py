@@ -1,4 +1,4 @@
-"""Turns one filter into SQL conditions. A row needs to meet one of them, and an index answers each.
+"""Turns one filter into SQL conditions. A row needs to meet one of them, and each says whether an index finds its rows.
 
 The filters here have slots in place of values (see ``shape.py``), so the conditions fit all filters of their shape.
 """
@@ -20,18 +20,38 @@ from sqlalchemy import (
     func,
     not_,
     or_,
+    true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import TypeEngine
 
-from core.lists.fields import LIKE, NULL, Condition, Filter, Member, Relation, Span, Type
+from core.lists.fields import LIKE, NULL, Condition, Filter, Member, Relation, Sought, Span, Type
 from core.lists.shape import bound
 
 _TIME = DateTime(timezone=True)
 
 
-def alternatives(asked: Filter, relation: Relation) -> Sequence[Condition]:
-    """List the conditions of one filter. A row needs to meet one of them."""
+def alternatives(asked: Filter, relation: Relation) -> Sequence[Sought]:
+    """List the ways to meet one filter. A row needs to meet one of them."""
+    found = _alternatives(asked, relation)
+    served = asked.operator in ("eq", "in") or (asked.field.ranges and asked.operator in _RANGES)
+    if asked.key or not (asked.field.indexed and served):
+        return [each if isinstance(each, Sought) else Sought(None, each) for each in found]
+    return [each if isinstance(each, Sought) else Sought(each) for each in found]
+
+
+_RANGES = ("gt", "gte", "lt", "lte", "between")
+
+
+def whole(sought: Sought) -> Condition:
+    """Return the condition of one way to meet a filter, as it is checked at one row."""
+    if sought.test is not None:
+        return sought.test
+    parts = [each for each in (sought.by, sought.rest) if each is not None]
+    return and_(*parts) if parts else true()
+
+
+def _alternatives(asked: Filter, relation: Relation) -> Sequence[Condition | Sought]:
     field = asked.field
     if field.find is not None:
         return field.find(asked, relation)

@@ -95,6 +95,8 @@ class Within(Struct, frozen=True, eq=False):
     """A function that lists conditions with slots. A row needs to meet one. Lists with the same SQL share the function."""
     values: dict[str, Any]
     """The values of the slots."""
+    is_served: bool = False
+    """Whether an index finds the rows, in whatever order, and they are not too many to be sorted."""
 
 
 class Listing(Struct, frozen=True):
@@ -115,6 +117,17 @@ class Listing(Struct, frozen=True):
     """The rows that the client may see. None stands for all."""
 
 
+class Extent(Struct, frozen=True):
+    """How far a look for a page went."""
+
+    count: int | None = None
+    """The number of all rows that match, if the listing wants it. It is too low when the counting ended early."""
+    truncated: bool = False
+    """Whether the look or the counting ended early, so that there may be rows which the page or the count lacks."""
+    ended_at: str | None = None
+    """The last row that was looked at, when the look ended before the page was full. The next look goes on ``after`` it."""
+
+
 # The description by a feature
 
 
@@ -122,6 +135,17 @@ Condition = ColumnElement[bool]
 Choices = type[StrEnum]
 Expression = Callable[[FromClause], ColumnElement[Any]]
 """A function that makes an expression over the table of a relation."""
+
+
+class Sought(Struct, frozen=True, eq=False):
+    """One way to meet a filter. A row meets it when both conditions hold."""
+
+    by: Condition | None
+    """An index finds the rows of this condition, in the order of their positions. None: all rows must be looked at."""
+    rest: Condition | None = None
+    """A condition that is checked at each row."""
+    test: Condition | None = None
+    """A condition with the meaning of both, if there is one that is quicker to check at one row."""
 
 
 class Relation(Struct, frozen=True, eq=False):
@@ -149,7 +173,11 @@ class Field(Struct, frozen=True, eq=False):
     sort_key: Callable[[FromClause, Sequence[Filter]], ColumnElement[Any]] | None = None
     """The expression that rows are sorted by, if it is not the column. A sort key is never null."""
     indexed: bool = False
-    """An index finds rows by this field, so that not all rows are read."""
+    """An index finds rows by a value of this field, so that not all rows are read."""
+    ranges: bool = False
+    """An index finds rows by a range of this field as well. They are then in the order of their positions."""
+    ordered: bool = False
+    """An index has all rows in the order of this field."""
     choices: Choices | None = None
     prefix: str = ""
     """The prefix of an ID, before its UUID. ``key`` is the column of that UUID."""
@@ -158,9 +186,9 @@ class Field(Struct, frozen=True, eq=False):
     """The factor by which a given value is multiplied before it is compared."""
     resolve: Callable[[Connection, Filter], Sequence[Any]] | None = None
     """A function that looks up the values which ``find`` binds, if the given ones are not bound. A list becomes an array."""
-    find: Callable[[Filter, Relation], Sequence[Condition]] | None = None
-    """A function that lists the conditions of a filter, for a field that is no simple column. A row needs to meet one.
-    The filter has slots in place of its values."""
+    find: Callable[[Filter, Relation], Sequence[Condition | Sought]] | None = None
+    """A function that lists the ways to meet a filter, for a field that is no simple column. A row needs to meet one.
+    The filter has slots in place of its values. Whether an index serves a condition depends on the field."""
 
     def column_of(self, relation: Relation) -> ColumnElement[Any]:
         """Return the expression that is compared."""
@@ -215,6 +243,7 @@ def id_field(name: str, description: str, *, prefix: str, column: str) -> Field:
         lambda table: literal_column(f"'{prefix}'", Text()) + cast(table.c[column], Text()),
         sort_key=lambda table, _: table.c[column],
         indexed=True,
+        ordered=True,
         prefix=prefix,
         key=lambda table: table.c[column],
     )

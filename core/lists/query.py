@@ -1,14 +1,19 @@
 """Finds the positions of the rows of a page, from the filters of a list.
 
-Each filter becomes one or more conditions. A row needs to meet one of them, and an index answers each. The conditions
-of all filters are multiplied out, so that a page is the first rows of a few branches, each of which is in order already.
-A search for one name among millions of rows, on either of two sides, takes two short walks along two indexes.
+A filter is met in one or more ways, and each way says whether an index finds its rows. One filter whose rows an index finds
+drives the look: a page is the first rows of a few branches, each of which is in order already, and the other filters are
+checked at each row. A search for one name among millions of rows, on either of two sides, takes two short walks along two
+indexes.
+
+A look ends after ``LOOKED_AT`` rows of a branch, whether the page is full or not. It says where it ended, so that the next
+look goes on from there. So no request reads a long history at once.
 
 SQLAlchemy composes a statement once for each shape of a list. Its text is kept, and goes to the driver with the values.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache, partial
+from itertools import product
 from math import prod
 from typing import Any
 from uuid import UUID
@@ -27,23 +32,28 @@ from sqlalchemy import (
     cast,
     false,
     func,
+    literal_column,
+    null,
     or_,
     select,
-    true,
     tuple_,
     union,
+    union_all,
 )
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.sql.visitors import replacement_traverse
 
 from core.base.db import driver
 from core.base.ids import uuid_of
-from core.lists.conditions import alternatives
-from core.lists.fields import Condition, Listing, Relation
+from core.lists.conditions import alternatives, whole
+from core.lists.fields import Condition, Extent, Listing, Relation, Sought
 from core.lists.shape import Shape, Values, bound, shape_of
 
 MAX_BRANCHES = 24
 """The largest number of branches that a page is put together from."""
+
+LOOKED_AT = 10_000
+"""The largest number of rows of a branch that are looked at for one page, or for one count."""
 
 _KEPT = 256
 """The number of statements of each kind that are kept. One with many values may take a hundred kilobytes."""
@@ -51,7 +61,29 @@ _KEPT = 256
 Position = tuple[int, UUID]
 """The position and the name of a row in its relation."""
 
-_Branch = tuple[Relation, Condition]
+
+class _Branch(Struct, frozen=True, eq=False):
+    """Rows of one relation: an index finds those that meet ``by``, and ``rest`` is checked at each."""
+
+    relation: Relation
+    by: Condition | None
+    rest: Condition | None
+
+    @property
+    def condition(self) -> Condition:
+        return whole(Sought(self.by, self.rest))
+
+
+class _Plan(Struct, frozen=True, eq=False):
+    """One way to find the rows of a list."""
+
+    branches: tuple[_Branch, ...]
+    in_order: bool
+    """Whether each branch is in the order of the page before its rows are looked at."""
+
+    @property
+    def checks_rows(self) -> bool:
+        return any(branch.rest is not None for branch in self.branches)
 
 
 class Statement(Struct, frozen=True):
@@ -75,31 +107,89 @@ _NOWHERE = _Bookmark("", -1, None)
 """The bookmark of a row that does not exist."""
 
 
-def find(conn: Connection, listing: Listing, relations: Sequence[Relation]) -> tuple[list[Position], int | None]:
+def find(conn: Connection, listing: Listing, relations: Sequence[Relation]) -> tuple[list[Position], Extent]:
     """Find the positions and names of a page's rows, and count all matching rows if the listing wants it.
 
     The connection must plan statements for their values, as in ``reading_within``, because a plan that is right for a
     busy balance is wrong for a quiet one.
     """
     shape, values = shape_of(conn, listing, relations)
-    if not _branches(shape):
-        return [], 0 if listing.include_count else None
-    count: int | None = None
-    if listing.include_count:
-        ((count,),) = run(conn, _count(shape), values)
+    plans = _plans(shape)
+    if not plans[0].branches:
+        return [], Extent(0 if listing.include_count else None)
+    count, counted_all = _counted(conn, shape, values) if listing.include_count else (None, True)
     bookmark = _bookmark(conn, shape, listing)
     if bookmark is _NOWHERE:
-        return [], count
-    values |= {"limit": listing.limit, "offset": listing.offset, "first": listing.limit + listing.offset}
+        return [], Extent(count, truncated=not counted_all)
+    values |= {"limit": listing.limit, "offset": listing.offset}
+    if listing.offset >= _FAR and _is_whole_log(shape):
+        bookmark, values["offset"] = _bookmark_at(conn, shape, listing.offset), 0
+    values["first"] = listing.limit + values["offset"]
     if bookmark is not None:
         values |= {"after_key": bookmark.key, "after_position": bookmark.position, "after_name": bookmark.name}
-    return run(conn, _page(shape, bool(listing.offset), bookmark is not None), values), count
+    best: tuple[list[Position], str | None] | None = None
+    for number in range(len(plans)):
+        rows, truncated, ended_at = _look(conn, shape, number, values)
+        if not truncated:
+            return rows, Extent(count, truncated=not counted_all)
+        if best is None or len(rows) > len(best[0]):
+            best = rows, ended_at
+    assert best is not None
+    return best[0], Extent(count, truncated=True, ended_at=best[1])
+
+
+def _look(conn: Connection, shape: Shape, number: int, values: Values) -> tuple[list[Position], bool, str | None]:
+    """Look for a page by one plan.
+
+    Returns the rows, whether there may be others that belong to the page, and where the look ended if another can go on there.
+    """
+    plan = _plans(shape)[number]
+    has_bookmark = "after_key" in values
+    is_free = not plan.checks_rows and plan.in_order and values["first"] <= LOOKED_AT
+    # A client must not learn of the row at which a look ended, if it may not see it. A position tells nothing.
+    if is_free or (shape.within is not None and not shape.resource.numbered):
+        return run(conn, _page(shape, number, bool(values["offset"]), has_bookmark, False), values), False, None
+    every = not plan.in_order or values["first"] > LOOKED_AT
+    ends = run(conn, _ends(shape, number, has_bookmark, every), values | {"looked_at": LOOKED_AT - 1})
+    if ends:
+        ((key, position, name),) = ends
+        values = values | {"end_key": key, "end_position": position, "end_name": name}
+    rows = run(conn, _page(shape, number, bool(values["offset"]), has_bookmark, bool(ends)), values)
+    if not ends or (plan.in_order and len(rows) >= values["limit"]):
+        return rows, False, None
+    if not plan.in_order:
+        return rows, True, None
+    if shape.resource.numbered:
+        # Only positions that are not unique have a name.
+        prefix = shape.resource.fields[shape.resource.id].prefix
+        return rows, True, str(position) if name is None else f"{prefix}{name}"
+    ((id,),) = run(conn, _id_at(shape), {"at": position})
+    return rows, True, str(id)
+
+
+def _counted(conn: Connection, shape: Shape, values: Values) -> tuple[int, bool]:
+    """Count the rows that match, and tell whether all were counted."""
+    if _is_whole_log(shape):
+        ((count,),) = run(conn, _extent(shape), {})
+        return count, True
+    most = 0
+    for number in range(len(_plans(shape))):
+        window = values | {"looked_at": LOOKED_AT - 1}
+        ends = run(conn, _ends(shape, number, False, True), window)
+        if ends:
+            ((key, position, name),) = ends
+            window |= {"end_key": key, "end_position": position, "end_name": name}
+        ((count,),) = run(conn, _count(shape, number, bool(ends)), window)
+        if not ends:
+            return count, True
+        most = max(most, count)
+    return most, False
 
 
 def condition(conn: Connection, listing: Listing, relation: Relation) -> Condition:
     """Make the condition that all rows of a list meet, on any page. The values are in it."""
     shape, values = shape_of(conn, listing, [relation])
-    found = or_(false(), *(each for _, each in _branches(shape)))
+    found = or_(false(), *(each.condition for each in _plans(shape)[-1].branches))
     return replacement_traverse(found, {}, partial(_filled, values))
 
 
@@ -119,70 +209,187 @@ def run(conn: Connection, statement: Statement, values: Values) -> list[Any]:
 
 
 @lru_cache(_KEPT)
-def _branches(shape: Shape) -> Sequence[_Branch]:
-    """List the branches in which rows are looked for. An empty list matches no row."""
-    return [(each, condition) for each in shape.relations for condition in _conditions(shape, each)]
+def _plans(shape: Shape) -> Sequence[_Plan]:
+    """List the ways to find the rows of a list, the most promising first. One without branches finds no row."""
+    ordered = shape.resource.fields[shape.sort_by].ordered
+    ranged = shape.resource.fields[shape.sort_by].ranges
+    plans = []
+    for number in _drivers(shape):
+        branches = [each for relation in shape.relations for each in _branches(shape, relation, number)]
+        in_order = ranged or (ordered and all(each.by is None for each in branches))
+        plans.append(_Plan(tuple(branches), in_order))
+    return plans
 
 
-def _conditions(shape: Shape, relation: Relation) -> Sequence[Condition]:
-    """List the conditions of all filters, and of what the client may see. A row needs to meet one of them."""
-    asked = _asked(shape, relation)
-    if shape.within is None:
-        return asked
-    seen = shape.within(relation)
-    if len(asked) * len(seen) > MAX_BRANCHES:
-        seen = [or_(*seen)]
-    return [and_(one, other) for one in asked for other in seen]
+_SEEN = -1
+"""The number of what the client may see, among the filters that drive a look."""
 
 
-def _asked(shape: Shape, relation: Relation) -> Sequence[Condition]:
-    """List the conditions of all filters together. A row needs to meet one of them."""
-    each = [alternatives(one, relation) for one in shape.filters]
-    if not each:
-        return [true()]
+def _drivers(shape: Shape) -> Sequence[int | None]:
+    """List the filters whose rows an index finds, or None where all rows must be walked.
+
+    What a client may see is tried last, because an index finds it in no order.
+    """
+    seen = [_SEEN] if shape.within is not None and shape.within_is_served else []
     if shape.any_of:
-        found = [condition for alternatives in each for condition in alternatives]
-        return found if len(found) <= MAX_BRANCHES else [or_(*found)]
-    while prod(map(len, each)) > MAX_BRANCHES:
-        widest = max(each, key=len)
-        each[each.index(widest)] = [or_(*widest)]
-    product: list[Condition] = [true()]
-    for others in each:
-        product = [and_(one, other) for one in product for other in others]
-    return product
+        return [None]
+    found = []
+    for number, asked in enumerate(shape.filters):
+        ways = alternatives(asked, shape.relations[0])
+        if not asked.field.ranges and ways and _are_served(ways):
+            found.append(number)
+    found.sort(key=lambda number: not shape.filters[number].field.ordered)  # IDs and references are unique.
+    return found or [None, *seen]
+
+
+def _are_served(ways: Sequence[Sought]) -> bool:
+    return len(ways) <= MAX_BRANCHES and all(way.by is not None for way in ways)
+
+
+def _branches(shape: Shape, relation: Relation, driver: int | None) -> Sequence[_Branch]:
+    """List the branches in which rows are looked for. An empty list matches no row."""
+    each = [alternatives(one, relation) for one in shape.filters]
+    seen = [] if shape.within is None else [or_(*shape.within(relation))]
+    if shape.any_of and each:
+        found = _any_of(relation, [way for ways in each for way in ways])
+        return [_Branch(relation, branch.by, _all(branch.rest, *seen)) for branch in found]
+    if not all(each):
+        return []
+    ways: Sequence[Sought] = [Sought(None)]
+    ranges: list[Sequence[Condition]] = []
+    checked: list[Condition] = seen
+    if driver == _SEEN and shape.within is not None:
+        ways, checked = [Sought(one) for one in shape.within(relation)], []
+    for number, alternative in enumerate(each):
+        bys = [way.by for way in alternative if way.by is not None and way.rest is None]
+        if number == driver and _are_served(alternative):
+            ways = alternative
+        elif shape.filters[number].field.ranges and len(bys) == len(alternative):
+            ranges.append(bys)
+        elif not any(way.by is None and way.rest is None for way in alternative):  # It is met by every row otherwise.
+            checked.append(or_(*map(whole, alternative)))
+    if len(ways) * prod(map(len, ranges)) > MAX_BRANCHES:
+        ranges = [[or_(*one)] for one in ranges]
+    return [
+        _Branch(relation, _all(way.by, *within), _all(way.rest, *checked))
+        for way in ways
+        for within in product(*ranges)
+    ]
+
+
+def _any_of(relation: Relation, ways: Sequence[Sought]) -> Sequence[_Branch]:
+    """List the branches for rows that meet one filter. All that no index finds is looked for in one walk."""
+    served = [way for way in ways if way.by is not None]
+    if len(served) > MAX_BRANCHES:
+        served = []
+    walked = [way for way in ways if way not in served]
+    found = [_Branch(relation, way.by, way.rest) for way in served]
+    if any(way.by is None and way.rest is None for way in walked):
+        return [_Branch(relation, None, None)]
+    return [*found, _Branch(relation, None, or_(*map(whole, walked)))] if walked else found
+
+
+def _all(*conditions: Condition | None) -> Condition | None:
+    """Combine conditions, of which None is met by every row."""
+    given = [each for each in conditions if each is not None]
+    return and_(*given) if given else None
+
+
+_FAR = 1_000
+"""From this offset on, the start of a page is computed where it can be."""
+
+
+def _is_whole_log(shape: Shape) -> bool:
+    """Tell whether a list has all rows of one relation in the order of their positions, which have no gaps."""
+    return (
+        shape.resource.numbered
+        and len(shape.relations) == 1
+        and not shape.filters
+        and shape.within is None
+        and _sort_key(shape, shape.relations[0]) is shape.relations[0].position
+    )
 
 
 # Statements
 
 
 @lru_cache(_KEPT)
-def _page(shape: Shape, has_offset: bool, has_bookmark: bool) -> Statement:
-    """Make the statement that finds a page: the first rows of all branches, in order."""
-    branches = _branches(shape)
+def _page(shape: Shape, plan: int, has_offset: bool, has_bookmark: bool, has_end: bool) -> Statement:
+    """Make the statement that finds a page: the first rows of all branches, in order, up to the end of the look."""
+    of, branches = _plans(shape)[plan], _plans(shape)[plan].branches
     if len(branches) == 1:
-        ((relation, condition),) = branches
-        rows = _in_order(select(relation.position, relation.name), shape, relation, has_bookmark).where(condition)
-        return compiled(_cut(rows, has_offset))
-    firsts = [
-        _in_order(_keyed(shape, relation), shape, relation, has_bookmark)
-        .where(condition)
-        .limit(bound("first", BigInteger()))
-        for relation, condition in branches
-    ]
+        (branch,) = branches
+        rows = select(branch.relation.position, branch.relation.name)
+        rows = _in_order(rows, shape, branch.relation, has_bookmark).where(branch.condition)
+        return compiled(_cut(_up_to(rows, shape, of, branch.relation) if has_end else rows, has_offset))
+    firsts = []
+    for branch in branches:
+        rows = _in_order(_keyed(shape, branch.relation), shape, branch.relation, has_bookmark).where(branch.condition)
+        rows = _up_to(rows, shape, of, branch.relation) if has_end else rows
+        firsts.append(rows.limit(bound("first", BigInteger())))
     found = union(*firsts).subquery("found")
     order = [_directed(column, shape) for column in (found.c.key, found.c.position, found.c.name)]
     return compiled(_cut(select(found.c.position, found.c.name).order_by(*order), has_offset))
 
 
 @lru_cache(_KEPT)
-def _count(shape: Shape) -> Statement:
+def _ends(shape: Shape, plan: int, has_bookmark: bool, every: bool) -> Statement:
+    """Make the statement that finds where a look ends: the nearest of the rows at which one branch has been looked at.
+
+    A branch in order whose rows need no check has no end, unless ``every`` branch has one.
+    """
+    of = _plans(shape)[plan]
+    lasts = []
+    for branch in of.branches:
+        if branch.rest is None and not every:
+            continue
+        relation = branch.relation
+        # The index alone has the key and the position. Without the name no row is read.
+        name = cast(null(), Uuid()) if relation.position_is_unique else relation.name
+        key = _sort_key(shape, relation)
+        rows = select(key.label("key"), relation.position.label("position"), name.label("name"))
+        if of.in_order:
+            rows = _in_order(rows, shape, relation, has_bookmark)
+        else:
+            rows = rows.select_from(relation.source).order_by(_directed(relation.position, shape))
+        if branch.by is not None:
+            rows = rows.where(branch.by)
+        lasts.append(rows.offset(bound("looked_at", BigInteger())).limit(literal_column("1")))
+    found = union_all(*lasts).subquery("found")
+    keys = (found.c.key, found.c.position, found.c.name) if of.in_order else (found.c.position,)
+    nearest = select(cast(found.c.key, Text()), found.c.position, found.c.name)
+    return compiled(nearest.order_by(*(_directed(key, shape) for key in keys)).limit(literal_column("1")))
+
+
+@lru_cache(_KEPT)
+def _count(shape: Shape, plan: int, has_end: bool) -> Statement:
     """Make the statement that counts the rows of all branches. A row in several branches counts once."""
-    parts = [
-        select(each.position.label("position"), each.name.label("name")).select_from(each.source).where(condition)
-        for each, condition in _branches(shape)
-    ]
+    of = _plans(shape)[plan]
+    parts = []
+    for branch in of.branches:
+        each = branch.relation
+        rows = select(each.position.label("position"), each.name.label("name")).select_from(each.source)
+        rows = rows.where(branch.condition)
+        parts.append(_up_to(rows, shape, of, each) if has_end else rows)
     found = (parts[0] if len(parts) == 1 else union(*parts)).subquery("found")
     return compiled(select(func.count()).select_from(found))
+
+
+@lru_cache(_KEPT)
+def _extent(shape: Shape) -> Statement:
+    """Make the statement that counts the rows of a whole log by its first and last position."""
+    (relation,) = shape.relations
+    first, last = func.min(relation.position), func.max(relation.position)
+    size = func.coalesce(last - first + literal_column("1"), literal_column("0"))
+    return compiled(select(size).select_from(relation.source))
+
+
+@lru_cache(_KEPT)
+def _head(shape: Shape) -> Statement:
+    """Make the statement that reads the position of the first row of a whole log, in the order of the page."""
+    (relation,) = shape.relations
+    nearest = func.max(relation.position) if shape.descending else func.min(relation.position)
+    return compiled(select(func.coalesce(nearest, literal_column("0"))).select_from(relation.source))
 
 
 def _keyed(shape: Shape, relation: Relation) -> Select[Any]:
@@ -199,14 +406,30 @@ def _in_order(rows: Select[Any], shape: Shape, relation: Relation, has_bookmark:
     order: list[ColumnElement[Any]] = [key, relation.position, relation.name][used]
     rows = rows.select_from(relation.source)
     if has_bookmark:
-        bounds: list[ColumnElement[Any]] = [
-            cast(bound("after_key", Text()), key.type),
-            bound("after_position", BigInteger()),
-            bound("after_name", Uuid()),
-        ][used]
-        ours, theirs = (order[0], bounds[0]) if len(order) == 1 else (tuple_(*order), tuple_(*bounds))
+        ours, theirs = _sides(order, _bounds("after", key)[used])
         rows = rows.where(ours < theirs if shape.descending else ours > theirs)
     return rows.order_by(*(_directed(column, shape) for column in order))
+
+
+def _up_to(rows: Select[Any], shape: Shape, plan: _Plan, relation: Relation) -> Select[Any]:
+    """Leave out the rows of one relation that are after the end of a look."""
+    key = _sort_key(shape, relation)
+    used = (
+        slice(int(key is relation.position), 2 if relation.position_is_unique else 3) if plan.in_order else slice(1, 2)
+    )
+    ours, theirs = _sides([key, relation.position, relation.name][used], _bounds("end", key)[used])
+    return rows.where(ours >= theirs if shape.descending else ours <= theirs)
+
+
+def _bounds(of: str, key: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+    """Return the slots of the key, the position and the name of a row."""
+    name = bound(f"{of}_name", Uuid())
+    return [cast(bound(f"{of}_key", Text()), key.type), bound(f"{of}_position", BigInteger()), name]
+
+
+def _sides(order: Sequence[ColumnElement[Any]], bounds: Sequence[ColumnElement[Any]]) -> tuple[Any, Any]:
+    """Return both sides of a comparison of a row with bounds."""
+    return (order[0], bounds[0]) if len(order) == 1 else (tuple_(*order), tuple_(*bounds))
 
 
 def _cut(rows: Select[Any], has_offset: bool) -> Select[Any]:
@@ -265,6 +488,21 @@ def _bookmark_of(conn: Connection, statement: Statement, values: Values) -> _Boo
     """Find the bookmark of a row."""
     rows = run(conn, statement, values)
     return _Bookmark(*rows[0]) if rows else _NOWHERE
+
+
+def _bookmark_at(conn: Connection, shape: Shape, offset: int) -> _Bookmark:
+    """Compute the bookmark after which a whole log goes on behind so many rows."""
+    ((first,),) = run(conn, _head(shape), {})
+    position = first - offset + 1 if shape.descending else first + offset - 1
+    return _Bookmark(str(position), position, None)
+
+
+@lru_cache(_KEPT)
+def _id_at(shape: Shape) -> Statement:
+    """Make the statement that reads the ID by which ``after`` names the row at a position."""
+    relation = shape.relations[0]
+    id = shape.resource.fields[shape.resource.id].column_of(relation)
+    return compiled(select(id).select_from(relation.source).where(relation.position == bound("at", BigInteger())))
 
 
 @lru_cache(_KEPT)

@@ -40,6 +40,7 @@ class Shape(Struct, frozen=True):
     sort_by: str
     descending: bool
     within: Callable[[Relation], Sequence[Condition]] | None = None
+    within_is_served: bool = False
 
 
 def shape_of(conn: Connection, listing: Listing, relations: Sequence[Relation]) -> tuple[Shape, Values]:
@@ -55,6 +56,7 @@ def shape_of(conn: Connection, listing: Listing, relations: Sequence[Relation]) 
         listing.sort_by,
         listing.descending,
         None if seen is None else seen.conditions,
+        seen is not None and seen.is_served,
     )
     return shape, values if seen is None else values | seen.values
 

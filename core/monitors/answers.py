@@ -76,6 +76,8 @@ class MonitorPage(Struct, frozen=True):
 
     data: list[Monitor]
     total_count: int
+    truncated: bool | UnsetType = UNSET
+    """true when the look or the counting ended early. The count is then too low, and the Link header goes on."""
 
 
 class Crossed(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):

@@ -6,7 +6,7 @@ from core.base.tables import balances, monitors
 from core.ledger.store.balances import BALANCE_PREFIX
 from core.ledger.store.reach import balances_in_reach
 from core.lists import query
-from core.lists.fields import Field, Listing, Type, id_field, relation, resource
+from core.lists.fields import Extent, Field, Listing, Type, id_field, relation, resource
 from core.monitors import store
 from core.monitors.store import MonitorRow
 
@@ -28,15 +28,15 @@ MONITORS = resource(
         key=lambda table: table.c.balance_id,
     ),
     Field("mode", Type.TEXT, "edge or level."),
-    Field("created_at", Type.TIME, "When the monitor was created.", indexed=True),
+    Field("created_at", Type.TIME, "When the monitor was created.", indexed=True, ranges=True, ordered=True),
     Field("meta_data", Type.OBJECT, "All of the metadata; meta_data.<key> is one member of it."),
     id="monitor_id",
 )
 _ROWS = relation(_TABLE, _TABLE.c.id)
 
 
-def find_monitors(conn: Connection, listing: Listing) -> tuple[list[MonitorRow], int | None]:
+def find_monitors(conn: Connection, listing: Listing) -> tuple[list[MonitorRow], Extent]:
     """Find a page of monitors whose balance is in reach, and count all that match if the listing wants it."""
-    found, count = query.find(conn, balances_in_reach(conn, listing), [_ROWS])
+    found, extent = query.find(conn, balances_in_reach(conn, listing), [_ROWS])
     rows = store.find_keys(conn, [key for key, _ in found])
-    return [rows[key] for key, _ in found], count
+    return [rows[key] for key, _ in found], extent

@@ -271,6 +271,10 @@ def _answer(status: int, kind: Any, known: Operation, *, paged: bool) -> Json:
             "description": 'The address of the next page, with rel="next", if there may be one.',
             "schema": _TEXT,
         }
+        text = (
+            "true means that the look ended before all rows were seen. The Link header goes on from there, if it can."
+        )
+        headers["Truncated"] = {"description": text, "schema": _TEXT}
     if status == 200 and 201 in known.answers:
         text = "true means that an earlier request with the same reference or Idempotency-Key has this answer."
         headers["Idempotent-Replayed"] = {"description": text, "schema": _TEXT}

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from flask import Response, request
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from sqlalchemy import Connection
 
 from core.base.answers import encode
@@ -18,7 +18,7 @@ from core.base.errors import ErrorCode, InvalidRequest, TooSlow
 from core.base.formulas import inert
 from core.ledger.answers import RejectionAnswer
 from core.lists import filters
-from core.lists.fields import Listing, Resource
+from core.lists.fields import Extent, Listing, Resource
 from core.lists.requests import FilterRequest
 from web.http import parameters, wire
 from web.http.parameters import Parameters
@@ -64,13 +64,15 @@ def in_body(resource: Resource) -> Listing:
 
 def answer(
     listing: Listing,
-    find: Callable[[Connection, Listing], tuple[list[T], int | None]],
+    find: Callable[[Connection, Listing], tuple[list[T], Extent]],
     body_of: Callable[[T], Any],
     place_of: Callable[[T], object],
-    page: Callable[[list[Any], int], Struct],
+    page: Callable[[list[Any], int, bool | UnsetType], Struct],
     kind: type[Struct] | None = None,
 ) -> Response:
     """Answer a page, as a list or with its count. A ``Link`` header names the next page, which takes the same body, if any.
+
+    A look that ended before the page was full, or before all was counted, is answered with ``Truncated: true``.
 
     With ``kind``, which is that of ``body_of``, the answer is CSV for ``Accept: text/csv``.
 
@@ -79,16 +81,22 @@ def answer(
     """
     try:
         with reading_within(service().engine, TIMEOUT_S) as conn:
-            rows, count = find(conn, listing)
+            rows, extent = find(conn, listing)
     except TooSlow as error:
         known = ", ".join(listing.resource.indexed)
         text = f"{error.message}: narrow the filter by one of {known}, or leave out include_count or sort_by"
         raise InvalidRequest([("", text)], error.code, {"indexed": listing.resource.indexed}) from error
     if kind is not None and wants_csv():
-        return listed(rows, listing.limit, body_of, place_of, kind)
-    data = fitting(map(body_of, rows))
-    response = wire.answer(data if count is None else page(data, count))
-    return _with_next(response, rows, len(data), listing.limit, place_of)
+        count, response = csv_of(map(body_of, rows), kind)
+    else:
+        data = fitting(map(body_of, rows))
+        count = len(data)
+        response = wire.answer(data if extent.count is None else page(data, extent.count, extent.truncated or UNSET))
+    if extent.truncated:
+        response.headers["Truncated"] = "true"
+    if count == len(rows) and extent.ended_at is not None:
+        return parameters.next_link(response, extent.ended_at)
+    return _with_next(response, rows, count, listing.limit, place_of)
 
 
 def listed(

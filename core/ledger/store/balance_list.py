@@ -19,7 +19,7 @@ from core.ledger.store import balances as balance_store
 from core.ledger.store.balances import BALANCE_PREFIX, BalanceRow
 from core.ledger.store.reach import balances_in_reach
 from core.lists import query
-from core.lists.fields import Field, Listing, Type, id_field, relation, resource
+from core.lists.fields import Extent, Field, Listing, Type, id_field, relation, resource
 
 
 def _sum(name: str, description: str) -> Field:
@@ -60,7 +60,7 @@ BALANCES = resource(
     Field("inflight_balance", Type.NUMBER, "Held credits less held debits, in minor units.", _inflight_balance),
     _sum("inflight_credit_balance", "Credits that are held, in minor units."),
     _sum("inflight_debit_balance", "Debits that are held, in minor units."),
-    Field("created_at", Type.TIME, "When the balance was created.", indexed=True),
+    Field("created_at", Type.TIME, "When the balance was created.", indexed=True, ranges=True, ordered=True),
     Field("meta_data", Type.OBJECT, "All of the metadata; meta_data.<key> is one member of it."),
     id="balance_id",
 )
@@ -70,11 +70,11 @@ _SOURCE = balances.join(ledgers, ledgers.c.id == balances.c.ledger).outerjoin(
 BALANCE_ROWS = relation(balances, balances.c.id, source=_SOURCE)
 
 
-def find_balances(conn: Connection, listing: Listing) -> tuple[list[BalanceRow], int | None]:
+def find_balances(conn: Connection, listing: Listing) -> tuple[list[BalanceRow], Extent]:
     """Find a page of balances in reach, and count all that match if the listing wants it."""
-    found, count = query.find(conn, balances_in_reach(conn, listing), [BALANCE_ROWS])
+    found, extent = query.find(conn, balances_in_reach(conn, listing), [BALANCE_ROWS])
     rows = balance_store.find_keys(conn, [key for key, _ in found])
-    return [rows[key] for key, _ in found], count
+    return [rows[key] for key, _ in found], extent
 
 
 def matching(conn: Connection, listing: Listing) -> ColumnElement[bool]:

@@ -103,7 +103,7 @@ def transactions_in_reach(conn: Connection, listing: Listing) -> Listing:
     keys = [key for (key,) in driver(conn).execute(_first_keys(bounds), {**given, "limit": FEW + 1})]
     if len(keys) > FEW:
         return _kept(listing, Within(_transactions_within(bounds), given))
-    return _kept(listing, Within(_transactions_between(bounds), {**given, _KEYS: keys}))
+    return _kept(listing, Within(_transactions_between(bounds), {**given, _KEYS: keys}, is_served=True))
 
 
 def ledgers_in_reach(listing: Listing) -> Listing:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     case,
     cast,
     exists,
+    false,
     func,
     literal_column,
     not_,
@@ -38,7 +39,20 @@ from core.ledger.store.reach import transactions_in_reach
 from core.ledger.store.transactions import LEGS, TRANSACTION_PREFIX, TransactionRow
 from core.lists import query
 from core.lists.conditions import compared, intervals, texts, time_condition
-from core.lists.fields import NULL, Condition, Field, Filter, Listing, Relation, Span, Type, id_field, resource
+from core.lists.fields import (
+    NULL,
+    Condition,
+    Extent,
+    Field,
+    Filter,
+    Listing,
+    Relation,
+    Sought,
+    Span,
+    Type,
+    id_field,
+    resource,
+)
 from core.lists.shape import ArraySlot, Slot, bound
 
 _LAST = 2**63 - 1
@@ -56,7 +70,7 @@ _WAITING = select(
 SCHEDULED_ROWS = Relation(_WAITING, _WAITING, _WAITING.c.seq, _WAITING.c.id, position_is_unique=False)
 
 
-def find_transactions(conn: Connection, listing: Listing) -> tuple[list[TransactionRow], int | None]:
+def find_transactions(conn: Connection, listing: Listing) -> tuple[list[TransactionRow], Extent]:
     """Find a page of transactions in reach, and count all that match if the listing wants it.
 
     The list has the transactions of the log. Scheduled transactions come after them, but only when a filter on the status
@@ -64,11 +78,11 @@ def find_transactions(conn: Connection, listing: Listing) -> tuple[list[Transact
     """
     asks = any(Status.SCHEDULED in each.values and each.operator in ("eq", "in") for each in listing.filters)
     relations = [LOG_ROWS, SCHEDULED_ROWS] if asks else [LOG_ROWS]
-    found, count = query.find(conn, transactions_in_reach(conn, listing), relations)
+    found, extent = query.find(conn, transactions_in_reach(conn, listing), relations)
     rows = {row.seq: row for row in transaction_store.find_seqs(conn, [seq for seq, _ in found if seq != _LAST])}
     names = [name for seq, name in found if seq == _LAST]
     waiting = {row.id: row for row in transaction_store.find_scheduled(conn, names)} if names else {}
-    return [waiting[name] if seq == _LAST else rows[seq] for seq, name in found], count
+    return [waiting[name] if seq == _LAST else rows[seq] for seq, name in found], extent
 
 
 # Columns
@@ -101,29 +115,39 @@ def _spans_and_ranges(conn: Connection, asked: Filter) -> Sequence[Any]:
     return [*asked.values, *(position for each in found for position in each)]
 
 
-def _acceptance_conditions(asked: Filter, relation: Relation) -> Sequence[Condition]:
+def _acceptance_conditions(asked: Filter, relation: Relation) -> Sequence[Sought]:
     """Compare the time of acceptance, which is a range of positions in the log."""
     accepted_at = relation.table.c.accepted_at
     if asked.operator in NULL:
-        return [compared(accepted_at, asked.operator, [])]
+        return [Sought(None, compared(accepted_at, asked.operator, []))]
     if relation is not LOG_ROWS:
-        return [time_condition(_with_spans_alone(asked), accepted_at)]
+        return [Sought(None, time_condition(_with_spans_alone(asked), accepted_at))]
     slots = [slot for slot in asked.values if isinstance(slot, Slot)]
     if any(isinstance(slot, ArraySlot) for slot in slots):
         firsts, ends = (bound(slot, ARRAY(BigInteger())) for slot in slots)
         each = func.unnest(firsts, ends).table_valued("first", "stop", name="each")
-        return [exists().where(log.c.seq >= each.c.first, log.c.seq < each.c.stop)]
+        return [Sought(None, exists().where(log.c.seq >= each.c.first, log.c.seq < each.c.stop))]
     bounds = [bound(slot, BigInteger()) for slot in slots]
-    return [and_(log.c.seq >= first, log.c.seq < end) for first, end in zip(bounds[::2], bounds[1::2], strict=True)]
+    pairs = zip(bounds[::2], bounds[1::2], strict=True)
+    return [Sought(and_(log.c.seq >= first, log.c.seq < end)) for first, end in pairs]
 
 
-def _effective_date_conditions(asked: Filter, relation: Relation) -> Sequence[Condition]:
+def _effective_date_conditions(asked: Filter, relation: Relation) -> Sequence[Sought]:
     """Compare the effective date, which is the time of acceptance for a transaction without one."""
     if asked.operator in NULL:
-        return [true()] if asked.operator == "isnotnull" else []
+        return [Sought(None)] if asked.operator == "isnotnull" else []
     effective_date = relation.table.c.effective_date
-    accepted = [and_(effective_date.is_(None), each) for each in _acceptance_conditions(asked, relation)]
-    return [time_condition(_with_spans_alone(asked), effective_date), *accepted]
+    without = effective_date.is_(None)
+    accepted = [
+        Sought(each.by, without if each.rest is None else and_(without, each.rest))
+        for each in _acceptance_conditions(asked, relation)
+    ]
+    dated = time_condition(_with_spans_alone(asked), effective_date)
+    if asked.operator not in ("eq", "in"):  # Most of the rows with such a date may match, so they are walked.
+        return [Sought(effective_date.is_not(None), dated), *accepted]
+    # OFFSET makes the index on dates find the rows, and not a walk in the order of the page.
+    found = select(relation.position).select_from(relation.source).where(dated).offset(literal_column("0"))
+    return [Sought(relation.position.in_(found.correlate(None)), test=dated), *accepted]
 
 
 def _with_spans_alone(asked: Filter) -> Filter:
@@ -134,19 +158,19 @@ def _with_spans_alone(asked: Filter) -> Filter:
 # Sides
 
 
-def _source_conditions(asked: Filter, relation: Relation) -> Sequence[Condition]:
+def _source_conditions(asked: Filter, relation: Relation) -> Sequence[Condition | Sought]:
     return _balance_conditions(asked, [relation.table.c.source])
 
 
-def _destination_conditions(asked: Filter, relation: Relation) -> Sequence[Condition]:
+def _destination_conditions(asked: Filter, relation: Relation) -> Sequence[Condition | Sought]:
     return _balance_conditions(asked, [relation.table.c.destination])
 
 
-def _either_side_conditions(asked: Filter, relation: Relation) -> Sequence[Condition]:
+def _either_side_conditions(asked: Filter, relation: Relation) -> Sequence[Condition | Sought]:
     return _balance_conditions(asked, [relation.table.c.source, relation.table.c.destination])
 
 
-def _balance_conditions(asked: Filter, sides: Sequence[ColumnElement[Any]]) -> Sequence[Condition]:
+def _balance_conditions(asked: Filter, sides: Sequence[ColumnElement[Any]]) -> Sequence[Condition | Sought]:
     """Compare the balances of one side, or of either. For either, ``ne`` and ``isnull`` negate the other operators."""
     if asked.operator in NULL:
         tests = [compared(side, asked.operator, []) for side in sides]
@@ -154,7 +178,7 @@ def _balance_conditions(asked: Filter, sides: Sequence[ColumnElement[Any]]) -> S
     return _among(asked, sides)
 
 
-def _indicator_conditions(asked: Filter, relation: Relation) -> Sequence[Condition]:
+def _indicator_conditions(asked: Filter, relation: Relation) -> Sequence[Condition | Sought]:
     """Compare the ``@Names`` of the balances of both sides. One of them must match."""
     sides = [relation.table.c.source, relation.table.c.destination]
     if asked.operator in _NAMING:
@@ -166,15 +190,18 @@ def _indicator_conditions(asked: Filter, relation: Relation) -> Sequence[Conditi
     return [side.in_(select(balances.c.id).where(named)) for side in sides]
 
 
-def _among(asked: Filter, sides: Sequence[ColumnElement[Any]]) -> Sequence[Condition]:
-    """Compare sides with keys of balances, which are one array, or a slot each where they are few."""
+def _among(asked: Filter, sides: Sequence[ColumnElement[Any]]) -> Sequence[Condition | Sought]:
+    """Compare sides with keys of balances, which are one array, or a slot each where they are few.
+
+    An index finds the rows of one balance in order, but not those of many.
+    """
     if asked.operator == "ne":
         (keys,) = asked.values
         others = [(side == any_(bound(keys, ARRAY(BigInteger())))).is_not(true()) for side in sides]
         return [and_(*others, *(side.is_not(None) for side in sides if len(sides) == 1))]
     if any(isinstance(slot, ArraySlot) for slot in asked.values):
         (keys,) = asked.values
-        return [side == any_(bound(keys, ARRAY(BigInteger()))) for side in sides]
+        return [Sought(None, side == any_(bound(keys, ARRAY(BigInteger())))) for side in sides]
     return [side == bound(slot, BigInteger()) for side in sides for slot in asked.values]
 
 
@@ -235,69 +262,88 @@ def _has_hold(condition: Condition) -> Condition:
     return exists().where(holds.c.seq == log.c.seq, condition)
 
 
-_OF_STATUS: dict[Status, tuple[Condition, ...]] = {
+_held = case(
+    (holds.c.settled_at.is_(None), _number(2)),
+    (type_coerce(holds.c.committed, Numeric()) > literal_column("0"), _number(1)),
+    else_=_number(3),
+)
+_status = case(
+    (_is_split, _split_status),
+    else_=func.coalesce(
+        select(_held).where(holds.c.seq == log.c.seq).correlate(log).scalar_subquery(),
+        select(outcomes.c.status).where(outcomes.c.seq == log.c.seq).correlate(log).scalar_subquery(),
+    ),
+)
+"""The number of the status of one row. It is null while the row is undecided."""
+
+_OF_STATUS: dict[Status, tuple[Sought, ...]] = {
     Status.APPLIED: (
-        _has_outcome(1),
-        _has_hold(
-            and_(holds.c.settled_at.is_not(None), type_coerce(holds.c.committed, Numeric()) > literal_column("0"))
-        ),
-        and_(_is_split, _split_status == _number(1)),
+        # Nearly every row is APPLIED, so the rows are walked.
+        Sought(None, _status == _number(1)),
     ),
     Status.INFLIGHT: (
-        _has_hold(holds.c.settled_at.is_(None)),
-        and_(
-            _is_split,
-            log.c.id.in_(
-                select(
-                    case(
-                        (
-                            _leg.c.parent.like(literal_column("'txn%'")),
-                            cast(func.substr(_leg.c.parent, literal_column("5")), Uuid()),
+        Sought(_has_hold(holds.c.settled_at.is_(None)), test=_status == _number(2)),
+        Sought(
+            and_(
+                _is_split,
+                log.c.id.in_(
+                    select(
+                        case(
+                            (
+                                _leg.c.parent.like(literal_column("'txn%'")),
+                                cast(func.substr(_leg.c.parent, literal_column("5")), Uuid()),
+                            )
                         )
                     )
-                )
-                .select_from(holds.join(_leg, _leg.c.seq == holds.c.seq))
-                .where(holds.c.settled_at.is_(None))
+                    .select_from(holds.join(_leg, _leg.c.seq == holds.c.seq))
+                    .where(holds.c.settled_at.is_(None))
+                ),
             ),
             _split_status == _number(2),
+            test=false(),
         ),
     ),
     Status.VOID: (
-        _has_outcome(3),
-        _has_hold(type_coerce(holds.c.voided, Numeric()) == type_coerce(holds.c.amount, Numeric())),
-        and_(_is_split, _split_status == _number(3)),
+        Sought(_has_outcome(3), test=_status == _number(3)),
+        Sought(
+            _has_hold(type_coerce(holds.c.voided, Numeric()) == type_coerce(holds.c.amount, Numeric())), test=false()
+        ),
+        Sought(_is_split, _split_status == _number(3), test=false()),
     ),
     Status.REJECTED: (
-        _has_outcome(4),
-        and_(
+        Sought(_has_outcome(4), test=_status == _number(4)),
+        Sought(
             _is_split,
             # The first leg of a split is the row after it, and all legs were rejected.
-            exists().where(outcomes.c.seq == log.c.seq + literal_column("1"), outcomes.c.status == _number(4)),
-            _split_status == _number(4),
+            and_(
+                exists().where(outcomes.c.seq == log.c.seq + literal_column("1"), outcomes.c.status == _number(4)),
+                _split_status == _number(4),
+            ),
+            test=false(),
         ),
     ),
 }
-"""The conditions on the log for each status. Together they mean the same as ``transactions.STATUS``.
+"""The ways to find each status in the log. Together they mean the same as ``transactions.STATUS``.
 
-An index answers each. The row in ``holds`` decides whether a hold reads INFLIGHT, APPLIED or VOID, and a rejected hold has
-no such row.
+The row in ``holds`` decides whether a hold reads INFLIGHT, APPLIED or VOID, and a rejected hold has no such row. At one row,
+the first way tests for all ways.
 """
 
 
-def _status_conditions(asked: Filter, relation: Relation) -> Sequence[Condition]:
-    """Compare the status, with conditions that indexes answer."""
+def _status_conditions(asked: Filter, relation: Relation) -> Sequence[Condition | Sought]:
+    """Compare the status, with conditions that indexes answer but for APPLIED."""
     wanted = {value for value in asked.values if isinstance(value, Status)}
     if relation is SCHEDULED_ROWS:
         cancelled_at = relation.table.c.cancelled_at
         tests = {Status.SCHEDULED: cancelled_at.is_(None), Status.VOID: cancelled_at.is_not(None)}
-        return [test for status, test in tests.items() if status in wanted]
+        return [Sought(test) for status, test in tests.items() if status in wanted]
     if wanted >= {*_OF_STATUS, Status.QUEUED}:
-        return [true()]
+        return [Sought(None)]
     found = [condition for status, each in _OF_STATUS.items() if status in wanted for condition in each]
     return found + _undecided([value for value in asked.values if isinstance(value, Slot)])
 
 
-def _undecided(slots: Sequence[Slot]) -> list[Condition]:
+def _undecided(slots: Sequence[Slot]) -> list[Sought]:
     """List the conditions of undecided transactions: those after the cursors of their queues, and their splits.
 
     A split is before its legs in the log, so it may be before the first leg that waits.
@@ -305,11 +351,11 @@ def _undecided(slots: Sequence[Slot]) -> list[Condition]:
     if not slots:
         return []
     *lines, split = slots
-    waiting: list[Condition] = [
-        and_(log.c.queue == bound(number, SmallInteger()), log.c.seq > bound(cursor, BigInteger()))
+    waiting = [
+        Sought(and_(log.c.queue == bound(number, SmallInteger()), log.c.seq > bound(cursor, BigInteger())))
         for number, cursor in zip(lines[::2], lines[1::2], strict=True)
     ]
-    return [*waiting, and_(_is_split, log.c.seq >= bound(split, BigInteger()), _split_status.is_(None))]
+    return [*waiting, Sought(and_(_is_split, log.c.seq >= bound(split, BigInteger())), _split_status.is_(None))]
 
 
 _LAST_SPLIT_BEFORE = """
@@ -355,6 +401,8 @@ TRANSACTIONS = resource(
         "Its position in the order of acceptance.",
         lambda table: table.c.seq,
         indexed=True,
+        ranges=True,
+        ordered=True,
     ),
     Field(
         "parent_transaction",
@@ -407,7 +455,7 @@ TRANSACTIONS = resource(
         resolve=_keys_indicator_conditionss,
         find=_indicator_conditions,
     ),
-    Field("reference", Type.TEXT, "The client's reference.", indexed=True),
+    Field("reference", Type.TEXT, "The client's reference.", indexed=True, ordered=True),
     Field(
         "status",
         Type.CHOICE,
@@ -432,6 +480,8 @@ TRANSACTIONS = resource(
         lambda table: table.c.accepted_at,
         sort_key=lambda table, _: table.c.seq,
         indexed=True,
+        ranges=True,
+        ordered=True,
         resolve=_spans_and_ranges,
         find=_acceptance_conditions,
     ),

@@ -180,6 +180,16 @@ def test_the_times_of_the_release_before_are_looked_through_while_its_posts_go_o
         migrations.upgrade(older)  # Nothing is left to do.
 
 
+def test_an_index_that_was_left_half_made_is_made_anew(owner: Engine) -> None:
+    half = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass('log_dated_idx')"
+    with begin(owner) as conn:
+        conn.execute(text(half))
+    migrations.upgrade(owner)
+    with reading(owner) as conn:
+        found = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('log_dated_idx')"
+        assert conn.execute(text(found)).scalar_one()
+
+
 _TWO_BALANCES = """
     INSERT INTO balances (balance_id, ledger, currency)
     SELECT gen_random_uuid(), 1, 'USD'
