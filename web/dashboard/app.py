@@ -115,7 +115,7 @@ def _finish(response: Response) -> Response:
     response.headers.setdefault("Content-Security-Policy", POLICY)
     fresh: Session | None = g.get("new_session")
     if fresh is not None:
-        sessions().write(fresh, response, secure=request.is_secure)
+        sessions().write(fresh, response, request)
     return response
 
 

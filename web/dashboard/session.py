@@ -55,8 +55,12 @@ class Sessions:
         found = Session(told["key"], told["csrf"], told["since"])
         return found if now().timestamp() < found.since + LASTS_S else None
 
-    def write(self, session: Session, response: Response, *, secure: bool) -> None:
-        """Set the cookie."""
+    def write(self, session: Session, response: Response, request: Request) -> None:
+        """Set the cookie. It is sent over TLS alone, if this request came over TLS to us or to a proxy.
+
+        Anybody may say so, and would only keep the cookie from himself.
+        """
+        secure = request.is_secure or request.headers.get("X-Forwarded-Proto") == "https"
         nonce = os.urandom(_NONCE)
         told = json.dumps({"key": session.key, "csrf": session.csrf, "since": session.since}).encode()
         value = base64.urlsafe_b64encode(nonce + self._box.encrypt(nonce, told, COOKIE.encode())).decode()

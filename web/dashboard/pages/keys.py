@@ -13,7 +13,10 @@ blueprint = Blueprint("keys", __name__)
 
 @blueprint.get("/dashboard/keys")
 def page() -> Any:
-    """List keys."""
+    """List keys. ``?revoke=`` asks whether to revoke one."""
+    args = request.args
+    if revoking := args.get("revoke"):
+        return _show(revoking={"key_id": revoking, "owner": args.get("owner", ""), "name": args.get("name", "")})
     return _show()
 
 
@@ -36,11 +39,9 @@ def create() -> Any:
 
 @blueprint.post("/dashboard/keys/<key_id>/revoke")
 def revoke(key_id: str) -> Any:
-    """Say what of the key's is still to come, or revoke it, and stop that too when asked."""
+    """Revoke a key, and stop what of its is still to come when asked."""
     form = request.form
     query = {"owner": form.get("owner")}
-    if form.get("sure") != "yes":
-        return _show(revoking={"key_id": key_id, "owner": form.get("owner", ""), "name": form.get("name", "")})
     try:
         ask("DELETE", f"/api-keys/{key_id}", {**query, "with_pending": "true" if form.get("pending") else "false"})
     except Refused as error:

@@ -27,7 +27,7 @@ def sign_in() -> Any:
         except Refused as error:
             return render_template("sign_in.html", next=back, problem=error.message), error.status
     response = redirect(back, 303)
-    sessions().write(sessions().begin(key), response, secure=request.is_secure)
+    sessions().write(sessions().begin(key), response, request)
     return response
 
 

@@ -51,34 +51,42 @@ def page() -> Any:
 
 @blueprint.get("/dashboard/transactions/<transaction_id>")
 def one(transaction_id: str) -> Any:
-    """Show one transaction, and the buttons of what the key may do about it."""
-    return _show(transaction_id)
+    """Show one transaction, and the buttons of what the key may do about it. ``?try=refund`` shows what that would do."""
+    action, amount = request.args.get("try", ""), request.args.get("amount", "").strip()
+    if action not in ACTIONS:
+        return _show(transaction_id)
+    tried: dict[str, Any] = {"action": action, "amount": amount, "once": str(uuid4()), "would": None}
+    if action != "cancel":
+        try:
+            tried["would"] = _send(transaction_id, action, amount, dry_run=True)
+        except Refused as error:
+            return _show(transaction_id, problem=error.message), 400
+    return _show(transaction_id, tried=tried)
 
 
 @blueprint.post("/dashboard/transactions/<transaction_id>/<action>")
 def act(transaction_id: str, action: str) -> Any:
-    """Try an action and show what it would do, or do it when that was shown."""
+    """Do what was tried."""
     if action not in ACTIONS:
         return _show(transaction_id, problem="There is no such action."), 404
-    _, method, path = ACTIONS[action]
-    sure, amount = request.form.get("sure") == "yes", request.form.get("amount", "").strip()
-    body: dict[str, Any] = {} if action in ("refund", "cancel") else {"status": action}
-    if amount:
-        body["amount"] = amount
-    headers = {"Idempotency-Key": request.form["once"]} if sure and request.form.get("once") else {}
-    if action == "cancel" and not sure:
-        return _show(transaction_id, tried={"action": action, "amount": "", "once": str(uuid4()), "would": None})
+    form = request.form
     try:
-        query = {"wait": "2s"} if sure and action != "cancel" else None
-        if not sure:
-            body["dry_run"] = True
-        answer = ask(method, path.format(transaction_id), query, None if action == "cancel" else body, headers=headers)
+        _send(transaction_id, action, form.get("amount", "").strip(), once=form.get("once"))
     except Refused as error:
         return _show(transaction_id, problem=error.message), 409 if error.status == 409 else 400
-    if not sure:
-        tried = {"action": action, "amount": amount, "once": str(uuid4()), "would": answer.json}
-        return _show(transaction_id, tried=tried)
     return redirect(url_for("transactions.one", transaction_id=transaction_id), 303)
+
+
+def _send(transaction_id: str, action: str, amount: str, *, dry_run: bool = False, once: str | None = None) -> Any:
+    """Ask the API for an action. ``once`` is the key under which it is done one time, however often it is sent."""
+    _, method, path = ACTIONS[action]
+    if action == "cancel":
+        return ask(method, path.format(transaction_id)).json
+    body: dict[str, Any] = {"status": action} if action in ("commit", "void") else {}
+    body |= {"amount": amount} if amount else {}
+    body |= {"dry_run": True} if dry_run else {}
+    headers = {"Idempotency-Key": once} if once else {}
+    return ask(method, path.format(transaction_id), {} if dry_run else {"wait": "2s"}, body, headers=headers).json
 
 
 def names_of(ids: list[str]) -> dict[str, str]:

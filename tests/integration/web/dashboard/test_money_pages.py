@@ -89,11 +89,11 @@ def test_a_rejection_is_a_sum_on_paper(browser: Browser) -> None:
 
 def test_a_refund_is_tried_first_and_done_once(browser: Browser) -> None:
     id = _post(browser)["transaction_id"]
-    tried = browser.post(f"/dashboard/transactions/{id}/refund", 200, amount="4").text
+    tried = browser.get(f"/dashboard/transactions/{id}?try=refund&amount=4")
     assert "A dry run says" in tried and _balance(browser) == 1000
     once = tried.partition('name="once" value="')[2].partition('"')[0]
     for _ in range(2):
-        browser.post(f"/dashboard/transactions/{id}/refund", sure="yes", amount="4", once=once)
+        browser.post(f"/dashboard/transactions/{id}/refund", amount="4", once=once)
     rows = browser.client.get(f"/transactions?parent_transaction_eq={id}", headers=HEADERS).json
     assert [row["precise_amount"] for row in rows] == [400]
 
@@ -101,8 +101,8 @@ def test_a_refund_is_tried_first_and_done_once(browser: Browser) -> None:
 @pytest.mark.parametrize(("action", "status"), [("commit", "APPLIED"), ("void", "VOID")])
 def test_a_hold_is_settled(browser: Browser, locked: Flask, action: str, status: str) -> None:
     id = _post(browser, inflight=True)["transaction_id"]
-    assert "A dry run says" in browser.post(f"/dashboard/transactions/{id}/{action}", 200).text
-    browser.post(f"/dashboard/transactions/{id}/{action}", sure="yes", once="k1")
+    assert "A dry run says" in browser.get(f"/dashboard/transactions/{id}?try={action}")
+    browser.post(f"/dashboard/transactions/{id}/{action}", once="k1")
     Api(locked, browser.client).drain()
     assert browser.client.get(f"/transactions/{id}", headers=HEADERS).json["status"] == status
 
@@ -110,8 +110,8 @@ def test_a_hold_is_settled(browser: Browser, locked: Flask, action: str, status:
 def test_what_cannot_be_done_says_why(browser: Browser) -> None:
     id = _post(browser)["transaction_id"]
     assert "There is no such action" in browser.post(f"/dashboard/transactions/{id}/explode", 404).text
-    assert 'role="alert"' in browser.post(f"/dashboard/transactions/{id}/refund", 400, amount="nonsense").text
-    assert "does not work now" in browser.post(f"/dashboard/transactions/{id}/void", 200).text
+    assert 'role="alert"' in browser.get(f"/dashboard/transactions/{id}?try=refund&amount=nonsense", 400)
+    assert "does not work now" in browser.get(f"/dashboard/transactions/{id}?try=void")
     assert "It is not there" in browser.get("/dashboard/transactions/txn_nothing", 404)
 
 

@@ -58,6 +58,8 @@ def test_the_cookie_shows_no_key_and_is_kept_from_scripts_and_other_sites(strang
         assert part in cookie
     over_tls = stranger.client.post("/dashboard/sign-in", data={"key": KEY}, base_url="https://localhost")
     assert "Secure" in over_tls.headers["Set-Cookie"]
+    proxied = stranger.client.post("/dashboard/sign-in", data={"key": KEY}, headers={"X-Forwarded-Proto": "https"})
+    assert "Secure" in proxied.headers["Set-Cookie"] and "Secure" not in cookie
 
 
 def test_a_cookie_that_was_changed_opens_nothing(browser: Browser) -> None:
