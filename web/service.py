@@ -33,6 +33,7 @@ from core.ledger.pressure import Limits
 from core.migrations.fitness import Unfit, refuse_unfit
 from core.webhooks.endpoints import Book
 from core.webhooks.operator import operator_of, safe_of
+from core.webhooks.veto import Vetoes
 from web.accept.committer import Committer
 from web.accept.doorbell import Doorbell
 from web.accept.pressure import Gauge
@@ -80,6 +81,8 @@ class Service:
     """The maker of keys. None in a service without a key."""
     ring: KeyRing | None
     ledger_metrics: LedgerCollector
+    vetoes: Vetoes
+    """The hooks that are asked before a transaction is accepted."""
     webhooks: Book
     """What the use cases of webhooks need."""
     access_log: bool
@@ -158,6 +161,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
         mint,
         KeyRing(engine, mint.pepper, Caps(settings.new_names, settings.active_jobs)) if mint is not None else None,
         LedgerCollector(engine),
+        Vetoes(engine, operator_of(settings)),
         Book(safe=safe_of(settings), operator=operator_of(settings)),
         settings.access_log,
         settings.approve_above,

@@ -47,7 +47,7 @@ blueprint = Blueprint("transactions", __name__)
 
 
 @blueprint.post("/transactions")
-@operation({201: Transaction, 200: Transaction | DryRunAnswer}, 404, 409, body=TransactionRequest)
+@operation({201: Transaction, 200: Transaction | DryRunAnswer}, 404, 409, 422, body=TransactionRequest)
 @parameters.takes(parameters.WAIT)
 @retries.once
 def create() -> Response:
@@ -63,8 +63,12 @@ def create() -> Response:
     if asked.dry_run:
         imagined = Imagined(ledger.directory)
         (draft,) = intake.draft_all([asked], imagined, unread=unread)
+        if ledger.vetoes.wanted():
+            ledger.vetoes.ask([draft], [asked], dry_run=True)
         tried = dry_run_answers.transaction(ledger.engine, draft, imagined)
         return wire.answer(replace(tried, warnings=echo_of(asked).warnings))
+    if ledger.vetoes.wanted():
+        ledger.vetoes.ask(intake.draft_all([asked], Imagined(ledger.directory), unread=unread), [asked])
     (draft,) = intake.draft_all([asked], ledger.directory, unread=unread)
     submission = Submission([draft], decide_now=bool(asked.skip_queue))
     ledger.committer.submit(submission)
@@ -77,7 +81,7 @@ def create() -> Response:
 
 
 @blueprint.post("/transactions/bulk")
-@operation({201: BatchAccepted, 202: BatchAccepted, 200: BatchAccepted | BulkDryRun}, 404, 409, body=BulkRequest)
+@operation({201: BatchAccepted, 202: BatchAccepted, 200: BatchAccepted | BulkDryRun}, 404, 409, 422, body=BulkRequest)
 @retries.once
 def create_bulk() -> Response:
     """Create a batch of transactions.
@@ -96,8 +100,13 @@ def create_bulk() -> Response:
     if asked.dry_run:
         imagined = Imagined(ledger.directory)
         drafts = intake.draft_all(requests, imagined, batch=batch, unread=unread)
+        if ledger.vetoes.wanted():
+            ledger.vetoes.ask(drafts, requests, dry_run=True)
         tried = dry_run_answers.bulk(ledger.engine, drafts, imagined, atomic=atomic)
         return wire.answer(replace(tried, warnings=warnings_of_batch(requests)))
+    if ledger.vetoes.wanted():
+        imagined = Imagined(ledger.directory)
+        ledger.vetoes.ask(intake.draft_all(requests, imagined, batch=batch, unread=unread), requests)
     drafts = intake.draft_all(requests, ledger.directory, batch=batch, unread=unread)
     batch_id = batch.id
     decide_now = bool(asked.skip_queue and not asked.run_async)

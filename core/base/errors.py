@@ -127,6 +127,8 @@ class ErrorCode(StrEnum):
     """The transaction is refunded already."""
     TXN_DUPLICATE_REFERENCE = "TXN_DUPLICATE_REFERENCE"
     """The reference names another transaction."""
+    TXN_VETOED = "TXN_VETOED"
+    """A hook refuses the transaction. Nothing was accepted."""
     FND_NOT_FOUND = "FND_NOT_FOUND"
     """There is no funding job or run of that ID or reference."""
     FND_INVALID_RECIPIENTS = "FND_INVALID_RECIPIENTS"
@@ -222,6 +224,10 @@ class Gone(LedgerError):
     def __init__(self, first: str) -> None:
         text = f"events before {first} are kept no longer; read what you missed from the resources, and go on after={first}"
         super().__init__(ErrorCode.EVENTS_GONE, text, {"first": first})
+
+
+class Vetoed(LedgerError):
+    """A hook refuses the transaction."""
 
 
 class Disabled(LedgerError):

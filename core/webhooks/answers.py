@@ -7,7 +7,7 @@ from msgspec import UNSET, Struct, UnsetType
 from core.base.answers import NO_TIME, Time
 from core.events.answers import Cursor, Position
 from core.webhooks.deliveries import DeliveryRow
-from core.webhooks.kinds import HOOKS
+from core.webhooks.kinds import HOOKS, VETO
 from core.webhooks.store import WebhookRow
 
 HIDDEN = "***"
@@ -99,6 +99,12 @@ class Hook(Struct, frozen=True, kw_only=True):
     timeout: int
     """The seconds that an answer may take."""
     retry_count: int
+    mode: str | UnsetType = UNSET
+    """``veto`` for a hook that is asked before a transaction is accepted. Others have no mode."""
+    timeout_ms: int | UnsetType = UNSET
+    """The milliseconds that a veto may take."""
+    on_error: str | UnsetType = UNSET
+    """What counts when a veto does not answer: ``accept`` or ``reject``."""
     created_at: Time
     last_run: Time
     """The year 1 when it has not run yet."""
@@ -165,8 +171,11 @@ def hook_of(row: WebhookRow) -> Hook:
         url=row.url,
         type=HOOKS[row.kind],
         active=row.active,
-        timeout=row.timeout_ms // 1000,
+        timeout=-(-row.timeout_ms // 1000),
         retry_count=row.retries,
+        mode="veto" if row.kind == VETO else UNSET,
+        timeout_ms=row.timeout_ms if row.kind == VETO else UNSET,
+        on_error=row.on_error or UNSET,
         created_at=row.created_at,
         last_run=row.last_attempt_at or NO_TIME,
         last_success=row.last_success_at or NO_TIME,

@@ -16,20 +16,24 @@ from core.journal.record import record
 from core.webhooks import deliveries, store
 from core.webhooks.addresses import problem_of
 from core.webhooks.endpoints import Problems, check_url
-from core.webhooks.kinds import EVENTS_OF_HOOKS, HOOKS, POST, PRE
+from core.webhooks.kinds import EVENTS_OF_HOOKS, HOOKS, POST, PRE, VETO
 from core.webhooks.requests import HookRequest
 from core.webhooks.sending import host_of
 from core.webhooks.store import WebhookRow
 from core.webhooks.turn import Operator
+from core.webhooks.veto import ACCEPT, REJECT, TIMEOUT_MAX_MS, TIMEOUT_MS
 
 PREFIX = "hook_"
-KINDS = (PRE, POST)
+KINDS = (PRE, POST, VETO)
 
 MAX_HOOKS = 100
+MAX_VETOES = 4
+"""Every request waits for all of them."""
 TIMEOUT_S, TIMEOUT_MAX_S = 30, 300
 RETRIES, RETRIES_MAX = 3, 10
 
-_BY_TYPE = {HOOKS[kind]: kind for kind in KINDS}
+_BY_TYPE = {HOOKS[kind]: kind for kind in (PRE, POST)}
+_MODES = ("notify", "veto")
 
 
 def create(conn: Connection, asked: HookRequest, operator: Operator) -> WebhookRow:
@@ -40,8 +44,7 @@ def create(conn: Connection, asked: HookRequest, operator: Operator) -> WebhookR
         Conflict: there are too many.
     """
     values = _checked(asked, operator)
-    if len(store.every(conn, KINDS)) >= MAX_HOOKS:
-        raise Conflict(ErrorCode.GEN_CONFLICT, f"there are {MAX_HOOKS} hooks, which is the most there may be")
+    _refuse_more(conn, values["kind"])
     at = ends(conn).of(types_of(values["events"]))
     own = {"webhook_id": new_id(PREFIX), "after_seq": at.seq, "after_n": at.n, "created_by": current().key_id}
     row = store.create(conn, {**values, **own})
@@ -80,7 +83,13 @@ def update(conn: Connection, hook_id: str, asked: HookRequest, operator: Operato
         NotFound: there is no such hook.
     """
     values = _checked(asked, operator)
-    row = store.change(conn, found(conn, hook_id, lock=True).id, {**values, "disabled_why": None})
+    before = found(conn, hook_id, lock=True)
+    if values["kind"] == VETO != before.kind:
+        _refuse_more(conn, VETO)
+    if values["kind"] != before.kind == VETO:  # It was told nothing until now.
+        at = ends(conn).of(types_of(values["events"]))
+        values |= {"after_seq": at.seq, "after_n": at.n}
+    row = store.change(conn, before.id, {**values, "disabled_why": None})
     deliveries.hasten(conn, row.id, every=True)
     record(conn, _event(Action.HOOK_UPDATED, row))
     return row
@@ -95,6 +104,13 @@ def delete(conn: Connection, hook_id: str) -> None:
     row = found(conn, hook_id, lock=True)
     store.remove(conn, row.id)
     record(conn, _event(Action.HOOK_DELETED, row))
+
+
+def _refuse_more(conn: Connection, kind: str) -> None:
+    rows = store.every(conn, KINDS)
+    most = MAX_VETOES if kind == VETO else MAX_HOOKS
+    if len([row for row in rows if kind != VETO or row.kind == VETO]) >= most:
+        raise Conflict(ErrorCode.GEN_CONFLICT, f"there are {most} such hooks, which is the most there may be")
 
 
 _TYPES = f"must be {' or '.join(_BY_TYPE)}"
@@ -117,18 +133,37 @@ def _checked(asked: HookRequest, operator: Operator) -> dict[str, Any]:
     if timeout_s > TIMEOUT_MAX_S:
         problems.append(("timeout", f"must be {TIMEOUT_MAX_S} seconds at most"))
     retries = asked.retry_count if asked.retry_count is not None and asked.retry_count >= 0 else RETRIES
+    is_veto = asked.mode == "veto"
+    problems += _veto_problems(asked, is_veto=is_veto)
     if problems:
         raise InvalidRequest([("", "invalid hook data"), *problems], ErrorCode.HOOK_INVALID)
-    kind = _BY_TYPE[asked.type or ""]
+    kind = VETO if is_veto else _BY_TYPE[asked.type or ""]
     return {
         "kind": kind,
         "name": name,
         "url": asked.url,
         "events": EVENTS_OF_HOOKS[kind],
         "active": asked.active is not False,
-        "timeout_ms": timeout_s * 1000,
+        "timeout_ms": (asked.timeout_ms or TIMEOUT_MS) if is_veto else timeout_s * 1000,
+        "on_error": (asked.on_error or REJECT) if is_veto else None,
         "retries": min(retries, RETRIES_MAX),
     }
+
+
+def _veto_problems(asked: HookRequest, *, is_veto: bool) -> Problems:
+    problems: Problems = []
+    if asked.mode not in (None, *_MODES):
+        problems.append(("mode", f"must be {' or '.join(_MODES)}"))
+    if is_veto and asked.type != HOOKS[VETO]:
+        problems.append(("type", f"must be {HOOKS[VETO]} for a veto"))
+    if is_veto and asked.timeout_ms is not None and not 0 < asked.timeout_ms <= TIMEOUT_MAX_MS:
+        problems.append(("timeout_ms", f"must be from 1 to {TIMEOUT_MAX_MS}"))
+    if is_veto and asked.on_error not in (None, ACCEPT, REJECT):
+        problems.append(("on_error", f"must be {ACCEPT} or {REJECT}"))
+    given = [name for name in ("timeout_ms", "on_error") if getattr(asked, name) is not None]
+    if not is_veto and given:
+        problems += [(name, "is only for the mode veto") for name in given]
+    return problems
 
 
 def _event(action: Action, row: WebhookRow) -> Event:

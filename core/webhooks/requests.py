@@ -63,6 +63,21 @@ class HookRequest(Struct, forbid_unknown_fields=True):
         | None
     ) = None
 
+    mode: (
+        Annotated[
+            str,
+            Meta(
+                description="veto asks a PRE_TRANSACTION hook before acceptance. notify, the default, tells it after."
+            ),
+        ]
+        | None
+    ) = None
+    timeout_ms: Annotated[int, Meta(description="The milliseconds that a veto may take, up to 2000.")] | None = None
+    on_error: (
+        Annotated[str, Meta(description="What counts when a veto does not answer: accept or reject, the default.")]
+        | None
+    ) = None
+
     # Blnk's clients send these back as they have read them, without effect.
     id: Any = None
     created_at: Any = None

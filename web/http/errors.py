@@ -74,6 +74,7 @@ STATUS: dict[ErrorCode, int] = {
     ErrorCode.TXN_ALREADY_VOIDED: 409,
     ErrorCode.TXN_ALREADY_REFUNDED: 409,
     ErrorCode.TXN_DUPLICATE_REFERENCE: 409,
+    ErrorCode.TXN_VETOED: 422,
     ErrorCode.FND_NOT_FOUND: 404,
     ErrorCode.FND_INVALID_RECIPIENTS: 400,
     ErrorCode.FND_DUPLICATE_REFERENCE: 409,
