@@ -109,7 +109,8 @@ def test_no_read_route_shows_a_foreign_balance_to_a_bound_key(two: Two) -> None:
             asked += 1
             assert response.status_code in (200, 400, 403, 404, 503), (variant, response.text)
             if any(hidden in variant for hidden in two.hidden):
-                assert response.status_code != 200, variant
+                # A balance without a monitor has an empty list, and so has one that does not exist.
+                assert response.status_code != 200 or response.json == [], variant
             shown = response.text
             for part in variant.split("/"):
                 shown = shown.replace(part, "")  # A refusal may say what was asked for.
