@@ -89,7 +89,7 @@ def read(conn: Connection, after: Position, *, limit: int, types: Types, reach: 
     if after < edge.kept and not types.kept_for_ever:
         raise Gone(str(edge.kept))
     end = ends(conn).of(types)
-    until = min(end, _window(conn, after, end, types))
+    until = _window(conn, after, end, types, limit)
     sources = [
         _decided(conn, after, until, limit, types),
         _accepted(conn, after, until, limit, types),
@@ -122,13 +122,18 @@ def _events(conn: Connection, found: list[Told], types: Types) -> Iterator[Event
             yield _of_fact(each.fact, each.fact.type, each.fact.data.encode())
 
 
-def _window(conn: Connection, after: Position, end: Position, types: Types) -> Position:
-    """Find how far one page looks, where it may have to look at much that nobody wants."""
+def _window(conn: Connection, after: Position, end: Position, types: Types, limit: int) -> Position:
+    """Find how far one page looks.
+
+    As many sequences as it may have events are enough where each has one that is wanted. A range with an end is also what keeps
+    Postgres from sorting all that is left for each page, when it does not know yet how much there is.
+    """
     until = end
     if types.stored and (last := store.end_of_window(conn, after, last=end.seq, window=WINDOW)) is not None:
         until = min(until, last)
-    if types.decided and len(types.decided) < len(_STATUSES):
-        until = min(until, Position(after.seq + WINDOW, _BEHIND_ALL))
+    if types.decided or types.queued:
+        is_each_wanted = types.queued or len(types.decided) == len(_STATUSES)
+        until = min(until, Position(after.seq + (limit if is_each_wanted else WINDOW), _BEHIND_ALL))
     return until
 
 
