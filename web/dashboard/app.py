@@ -13,15 +13,18 @@ from web.dashboard.asking import Refused, Wsgi
 from web.dashboard.pages import (
     audit,
     balances,
+    events,
     funding,
     health,
     identities,
     keys,
+    monitors,
     overview,
     queues,
     signing_in,
     transactions,
     try_it,
+    webhooks,
 )
 from web.dashboard.session import Session, Sessions, is_own
 from web.dashboard.who import actor, actor_of, sessions
@@ -48,7 +51,8 @@ def create(api: Wsgi, ledger: Service) -> Flask:
     app.jinja_env.filters |= formats.FILTERS
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     for module in (
-        signing_in, overview, balances, transactions, funding, queues, identities, keys, audit, health, try_it,
+        signing_in, overview, balances, transactions, funding, queues, events, webhooks, monitors, identities, keys, audit,
+        health, try_it,
     ):  # fmt: skip
         app.register_blueprint(module.blueprint)
     app.add_url_rule("/dashboard/static/<path:name>", "asset", _asset)

@@ -120,3 +120,37 @@ def test_the_viewer_calls_with_the_key_of_the_session(browser: Browser) -> None:
 
 def test_the_viewer_does_nothing_for_a_stranger(stranger: Browser) -> None:
     assert stranger.client.get("/dashboard/api/ledgers").status_code == 303
+
+
+def test_the_feed_is_shown_by_type(browser: Browser) -> None:
+    browser.client.post("/ledgers", json={"name": "<b>Shop"}, headers=HEADERS)
+    assert "&lt;b&gt;Shop" in browser.get("/dashboard/events?types=ledger.created")
+    assert "Nothing has happened" in browser.get("/dashboard/events?types=transaction.void")
+    assert "It was refused" in browser.get("/dashboard/events?after=nonsense", 400)
+
+
+def test_a_webhook_is_made_tested_stopped_and_deleted(browser: Browser) -> None:
+    form = {"url": "https://receiver.example/hook", "events": "transaction.*, ledger.created", "description": "Till"}
+    made = browser.post("/dashboard/webhooks", 201, **form)
+    secret = re.search(r"<code>([^<]+)</code>", made.text)
+    assert secret is not None and secret[1] not in browser.get("/dashboard/webhooks")
+    id = browser.client.get("/webhooks", headers=HEADERS).json[0]["webhook_id"]
+    assert "was not taken" in browser.post(f"/dashboard/webhooks/{id}/test", 200).text
+    browser.post(f"/dashboard/webhooks/{id}/stop")
+    assert "inactive" in browser.get(f"/dashboard/webhooks/{id}")
+    browser.post(f"/dashboard/webhooks/{id}/delete")
+    assert "Nobody is told" in browser.get("/dashboard/webhooks")
+    assert 'role="alert"' in browser.post("/dashboard/webhooks", 400, **{**form, "url": "http://127.0.0.1/"}).text
+
+
+def test_a_monitor_is_made_shown_and_deleted(browser: Browser) -> None:
+    ledger = browser.client.post("/ledgers", json={"name": "Shop"}, headers=HEADERS).json["ledger_id"]
+    body = {"ledger_id": ledger, "currency": "USD"}
+    balance = browser.client.post("/balances", json=body, headers=HEADERS).json["balance_id"]
+    browser.client.put("/currencies/USD", json={"precision": 100}, headers=HEADERS)
+    form = {"balance_id": balance, "field": "balance", "operator": "<", "value": "0", "description": "Low"}
+    where = browser.post("/dashboard/monitors", **form).headers["Location"]
+    assert "Low" in browser.get(where) and "quiet" in browser.get("/dashboard/monitors")
+    assert 'role="alert"' in browser.post("/dashboard/monitors", 400, **{**form, "value": "ten"}).text
+    browser.post(f"{where}/delete")
+    assert "No balance is watched" in browser.get("/dashboard/monitors")
