@@ -1,15 +1,26 @@
 """``/balance-monitors``: conditions on balances, and what is told when a posting makes one true."""
 
 from flask import Blueprint, Response, request
+from msgspec import UNSET, UnsetType
 
 from core.base.answers import Done
 from core.base.db import begin, reading
 from core.base.errors import ErrorCode, InvalidRequest
 from core.monitors import monitors
-from core.monitors.answers import Firing, Monitor, MonitorPage, UpdatedMonitor, firing_of, monitor_of, updated_of
+from core.monitors.answers import (
+    Firing,
+    FiringDelivery,
+    Monitor,
+    MonitorPage,
+    UpdatedMonitor,
+    firing_of,
+    monitor_of,
+    updated_of,
+)
 from core.monitors.monitor_list import MONITORS, find_monitors
 from core.monitors.requests import MonitorRequest
-from core.monitors.store import EVENT_PREFIX, MonitorRow, event_of
+from core.monitors.store import EVENT_PREFIX, FiringRow, MonitorRow, event_of
+from core.webhooks import callbacks
 from web.http import pages as lists
 from web.http import parameters, retries, wire
 from web.http.operations import operation
@@ -33,7 +44,9 @@ def create() -> Response:
     """
     asked, unread = wire.read(MonitorRequest)
     ledger = service()
+    callbacks.check(asked.call_back_url, ledger.webhooks.operator)
     with begin(ledger.engine) as conn:
+        callbacks.keep(conn, asked.call_back_url)
         row = monitors.create(conn, asked, unread, check_precision=ledger.directory.check_precision)
         return retries.keep_in(conn, wire.answer(monitor_of(row), 201))
 
@@ -85,7 +98,9 @@ def update(monitor_id: str) -> Response:
     """
     asked, unread = wire.read(MonitorRequest)
     ledger = service()
+    callbacks.check(asked.call_back_url, ledger.webhooks.operator)
     with begin(ledger.engine) as conn:
+        callbacks.keep(conn, asked.call_back_url)
         row = monitors.update(conn, monitor_id, asked, unread, check_precision=ledger.directory.check_precision)
     return wire.answer(updated_of(row))
 
@@ -116,7 +131,17 @@ def read_events(monitor_id: str) -> Response:
         raise InvalidRequest([("after", "must be the event_id of a firing")], ErrorCode.GEN_VALIDATION_ERROR)
     with reading(service().engine) as conn:
         rows = monitors.firings(conn, monitor_id, after=after, limit=limit)
-    return lists.listed(rows, limit, firing_of, lambda row: f"{EVENT_PREFIX}{row.event}")
+        url = monitors.found(conn, monitor_id).call_back_url
+        sent = callbacks.deliveries(conn, url, [_event_of(row) for row in rows]) if url else {}
+    return lists.listed(rows, limit, lambda row: firing_of(row, _delivery(sent.get(_event_of(row)))), _event_of)
+
+
+def _event_of(row: FiringRow) -> str:
+    return f"{EVENT_PREFIX}{row.event}"
+
+
+def _delivery(found: callbacks.Delivery | None) -> FiringDelivery | UnsetType:
+    return UNSET if found is None else FiringDelivery(**found._asdict())
 
 
 def _id_of(row: MonitorRow) -> str:

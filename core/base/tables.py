@@ -656,7 +656,7 @@ webhooks = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("webhook_id", Text, nullable=False),
-    Column("kind", Text, nullable=False, comment="webhook, default, pre, post or veto"),
+    Column("kind", Text, nullable=False, comment="webhook, default, pre, post, veto or callback"),
     Column("name", Text, nullable=False, server_default="", comment="of a hook"),
     Column("url", Text, nullable=False, comment="empty for the endpoint default, whose URL is a setting"),
     Column("events", ARRAY(Text), nullable=False, comment="the types, with wildcards"),
@@ -694,8 +694,9 @@ webhooks = Table(
     Column("created_by", Text, nullable=False, comment="the key that made it"),
     Column("created_at", Timestamp, nullable=False, server_default=func.clock_timestamp()),
     UniqueConstraint("webhook_id", name="webhooks_webhook_id_key"),
-    CheckConstraint("kind IN ('webhook', 'default', 'pre', 'post', 'veto')", name="webhooks_kind"),
+    CheckConstraint("kind IN ('webhook', 'default', 'pre', 'post', 'veto', 'callback')", name="webhooks_kind"),
 )
+Index("webhooks_callback_url_idx", webhooks.c.url, unique=True, postgresql_where=text("kind = 'callback'"))
 
 webhook_deliveries = Table(
     "webhook_deliveries",
@@ -800,6 +801,7 @@ monitors = Table(
 )
 Index("monitors_balance_idx", monitors.c.balance, monitors.c.id)
 Index("monitors_created_at_idx", monitors.c.created_at, monitors.c.id)
+Index("monitors_call_back_url_idx", monitors.c.call_back_url, postgresql_where=text("call_back_url <> ''"))
 
 monitor_firings = Table(
     "monitor_firings",

@@ -95,6 +95,16 @@ class Crossed(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     at: Time
 
 
+class FiringDelivery(Struct, frozen=True, kw_only=True):
+    """How the delivery of a firing to the call_back_url went so far."""
+
+    status: Literal["PENDING", "DELIVERED", "FAILED"]
+    attempts: int
+    answer: int | None
+    """The status that the receiver answered last."""
+    error: str | None
+
+
 class Firing(Struct, frozen=True, kw_only=True):
     """One firing of a monitor."""
 
@@ -103,6 +113,8 @@ class Firing(Struct, frozen=True, kw_only=True):
     version: int
     """The version of the balance after the posting."""
     crossed: Crossed
+    delivery: FiringDelivery | UnsetType = UNSET
+    """It is there when the firing was sent to the monitor's call_back_url."""
 
 
 class MonitorEvent(Monitor, frozen=True, kw_only=True):
@@ -128,7 +140,7 @@ def event_of(row: MonitorRow, balance: Balance, crossed: Crossed) -> MonitorEven
     return MonitorEvent(balance=balance, crossed=crossed, **_values(row))
 
 
-def firing_of(row: FiringRow) -> Firing:
+def firing_of(row: FiringRow, delivery: FiringDelivery | UnsetType = UNSET) -> Firing:
     """Make the answer of a firing from its row."""
     crossed = Crossed(
         from_=row.before,
@@ -138,7 +150,7 @@ def firing_of(row: FiringRow) -> Firing:
         reason="already true" if row.seq is None else "crossed",
         at=row.at,
     )
-    return Firing(event_id=f"{EVENT_PREFIX}{row.event}", version=row.version, crossed=crossed)
+    return Firing(event_id=f"{EVENT_PREFIX}{row.event}", version=row.version, crossed=crossed, delivery=delivery)
 
 
 def _values(row: MonitorRow) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import re
 from decimal import Decimal
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from msgspec import Meta, Raw, Struct
 
@@ -12,12 +11,10 @@ from core.base.errors import ErrorCode
 from core.base.metadata import meta_data_problems
 from core.base.money import MAX_PRECISION
 from core.base.problems import refusal
-from core.base.sizes import description_problem, size_problem
+from core.base.sizes import description_problem
 from core.base.unreadable import EXPECTED
 from core.monitors.rules import FIELDS, OPERATORS, SYNONYMS, Mode
 
-MAX_URL = 2048
-"""The largest number of characters of a URL."""
 MAX_INTERVAL_S = 366 * 24 * 3600
 
 Problems = list[tuple[str, str]]
@@ -96,8 +93,6 @@ def _problems_of(asked: MonitorRequest, *, new: bool) -> Problems:
         problems.append(("description", text))
     if asked.meta_data:
         problems += meta_data_problems(bytes(asked.meta_data))
-    if asked.call_back_url and (text := _url_problem(asked.call_back_url)):
-        problems.append(("call_back_url", text))
     if asked.mode is not None and asked.mode not in list(Mode):
         problems.append(("mode", f"must be {' or '.join(Mode)}"))
     if asked.hysteresis is not None and not asked.hysteresis >= 0:
@@ -131,16 +126,3 @@ def _condition_problems(asked: ConditionRequest) -> Problems:
     if isinstance(asked.precise_value, str) and not re.fullmatch(r"-?[0-9]{1,1000}", asked.precise_value):
         problems.append(("condition.precise_value", "must be a whole number of minor units"))
     return problems
-
-
-def _url_problem(url: str) -> str | None:
-    if too_long := size_problem(len(url), MAX_URL, "characters"):
-        return too_long
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        known = False
-    if not known or not url.isascii() or not url.isprintable() or " " in url:
-        return "must be an http or https URL"
-    return "must not have a user or password" if parts.username is not None or parts.password is not None else None

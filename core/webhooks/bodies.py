@@ -26,6 +26,13 @@ class HookBody(Struct, frozen=True, kw_only=True):
     hook_id: str
 
 
+class _Monitor(Struct):
+    call_back_url: str = ""
+
+
+_monitor = msgspec.json.Decoder(_Monitor).decode
+
+
 class _Id(Struct):
     transaction_id: str = ""
 
@@ -59,6 +66,11 @@ def hook_body(kind: str, hook_id: str, event: str, data: bytes, now: datetime) -
             hook_id=hook_id,
         )
     )
+
+
+def is_for(url: str, event: Event) -> bool:
+    """Tell whether an event is a firing of a monitor that has this URL."""
+    return _monitor(bytes(event.data)).call_back_url == url
 
 
 def judged(kind: str, outcome: Outcome) -> Outcome:

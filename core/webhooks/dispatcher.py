@@ -15,6 +15,7 @@ from core.base.db import begin
 from core.base.errors import TransientError
 from core.upkeep import heartbeats
 from core.webhooks import store
+from core.webhooks.callbacks import remove_unused
 from core.webhooks.default import keep_default
 from core.webhooks.sending import Outcome
 from core.webhooks.turn import Courier, Lost, Means
@@ -69,6 +70,7 @@ class Dispatcher:
         for key in [key for key, run in self._runs.items() if run.is_over]:
             del self._runs[key]
         with begin(self._engine) as conn:
+            remove_unused(conn)
             ours = set(store.renew(conn, self._by, list(self._runs))) if self._runs else set()
             share = self._share(store.count_deliverable(conn), heartbeats.count_alive(conn, PART, ALIVE_S))
             claimed = store.claim(conn, self._by, share - len(ours))

@@ -5,6 +5,8 @@ from core.journal.event_types import EventType
 from core.webhooks.store import WebhookRow
 
 WEBHOOK, DEFAULT, PRE, POST, VETO = "webhook", "default", "pre", "post", "veto"
+CALLBACK = "callback"
+"""The URL of monitors, which gets their firings alone."""
 
 HOOKS = {PRE: "PRE_TRANSACTION", POST: "POST_TRANSACTION", VETO: "PRE_TRANSACTION"}
 """The kinds of hooks, by the types that Blnk gives them."""

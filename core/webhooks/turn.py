@@ -27,9 +27,9 @@ from core.events.feed import read
 from core.events.types import Types
 from core.webhooks import deliveries, store
 from core.webhooks.addresses import EVERYWHERE, Guard
-from core.webhooks.bodies import body_of, judged
+from core.webhooks.bodies import body_of, is_for, judged
 from core.webhooks.deliveries import Attempted, Due, Moved
-from core.webhooks.kinds import DEFAULT, HOOKS, types_for
+from core.webhooks.kinds import CALLBACK, DEFAULT, HOOKS, types_for
 from core.webhooks.sending import Outcome, Sender
 from core.webhooks.signing import Key, Safe, Unreadable, signed
 from core.webhooks.store import WebhookRow
@@ -191,7 +191,10 @@ class Courier:
     def _page_of(self, conn: Connection, row: WebhookRow, limit: int) -> Page:
         """Read the feed. Events that are kept no longer are skipped, and the endpoint's last error says so."""
         try:
-            return self._read(conn, self._after(row), limit=limit, types=types_for(row))
+            page = self._read(conn, self._after(row), limit=limit, types=types_for(row))
+            if row.kind == CALLBACK:
+                page = replace(page, events=[each for each in page.events if is_for(row.url, each)])
+            return page
         except Gone as error:
             logger.warning("an endpoint has missed events", webhook=row.webhook_id, error=str(error))
             return Page(events=[], next=error.details["first"], more=True, held=None)
@@ -348,7 +351,7 @@ def keys_of(row: WebhookRow, safe: Safe, operator: Operator, now: datetime) -> l
     Raises:
         Unreadable: they were sealed under another pepper.
     """
-    if row.kind == DEFAULT or row.kind in HOOKS:
+    if row.kind in (DEFAULT, CALLBACK) or row.kind in HOOKS:
         return [] if operator.master_key is None else [Key(operator.master_key)]
     keys = [] if row.secret is None else [Key(safe.open(row.webhook_id, row.secret))]
     if row.old_secret is not None and row.old_secret_ends_at is not None and row.old_secret_ends_at > now:

@@ -62,6 +62,7 @@ PAIRS: list[tuple[type[Struct], type[Struct]]] = [
     (monitors.MonitorState, client_monitors.MonitorState),
     (monitors.Monitor, client_monitors.Monitor),
     (monitors.Crossed, client_monitors.Crossed),
+    (monitors.FiringDelivery, client_monitors.FiringDelivery),
     (monitors.Firing, client_monitors.Firing),
     (found.FileRead, client_funding.FileRead),
     (funding.FundingJob, client_funding.Job),

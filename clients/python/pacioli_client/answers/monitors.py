@@ -56,9 +56,19 @@ class Crossed(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     at: datetime
 
 
+class FiringDelivery(Struct, frozen=True, kw_only=True):
+    """How the delivery of a firing to the call_back_url went so far."""
+
+    status: Literal["PENDING", "DELIVERED", "FAILED"]
+    attempts: int
+    answer: int | None
+    error: str | None
+
+
 class Firing(Struct, frozen=True, kw_only=True):
     """One firing of a monitor."""
 
     event_id: str
     version: int
     crossed: Crossed
+    delivery: FiringDelivery | UnsetType = UNSET
