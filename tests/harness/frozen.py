@@ -53,15 +53,15 @@ def after(module: Any, name: str) -> None:
 
 
 def in_the_middle_of_the_copy() -> None:
-    copy = log_store.copy_text
+    copy = log_store.copy_json
 
-    def halfway(lines: Iterable[str]) -> Iterator[str]:
+    def halfway(lines: Iterable[bytes]) -> Iterator[bytes]:
         for number, line in enumerate(lines):
             if number == ROWS // 2:
                 freeze()
             yield line
 
-    log_store.copy_text = lambda conn, table, columns, lines: copy(conn, table, columns, halfway(lines))  # type: ignore[assignment]
+    log_store.copy_json = lambda conn, table, columns, lines: copy(conn, table, columns, halfway(lines))  # type: ignore[assignment]
 
 
 def accept(engine: Engine) -> None:
