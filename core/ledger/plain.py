@@ -42,7 +42,7 @@ _READ = (
 )
 """The fields that a plain transfer may have."""
 
-_WITHOUT_EFFECT = ("skip_queue", "atomic", "dry_run", "balance_id", "rate")
+_WITHOUT_EFFECT = ("skip_queue", "atomic", "dry_run", "balance_id")
 """The fields that change no draft of a transfer that has none of the others."""
 
 _FIELDS = TransactionRequest.__struct_fields__

@@ -51,6 +51,12 @@ class Checked(Struct, frozen=True, gc=False):
     """The terms beside a plain transfer, with dates in UTC."""
 
 
+_RATE = (
+    "must be 1, because a transaction moves one currency; post an exchange as two transactions, in an atomic bulk: from the "
+    "source to a balance of yours in its currency, and from a balance of yours in the other currency to the destination"
+)
+
+
 def check(index: int, request: TransactionRequest, now: datetime, problems: Found) -> Checked:
     """Check one transaction, and add all that is wrong to ``problems``. The result counts only when nothing was wrong."""
     amount, minor = request.amount, None
@@ -66,6 +72,8 @@ def check(index: int, request: TransactionRequest, now: datetime, problems: Foun
         problems.append(Problem("amount", "either amount or precise_amount is required", _AMOUNTS))
     elif amount.is_nan() or amount < 0:
         problems.append(("amount", "amount cannot be negative"))
+    if has_rate(request):
+        problems.append(("rate", _RATE))
     problems += precision_problems(request.precision)
     if request.currency is not None:
         problems += used_currency_problems(request.currency)
@@ -133,9 +141,13 @@ def warnings_of(request: TransactionRequest) -> Problems:
     for name, done in (("inflight_expiry_date", "voided"), ("inflight_commit_date", "committed")):
         if getattr(request, name) not in (None, NO_TIME) and not request.inflight:
             warnings.append((name, f"has no effect without inflight: true, as there is no hold to be {done}"))
-    if request.rate is not None and not isinstance(request.rate, bool) and request.rate not in (0, 1, "", "0", "1"):
-        warnings.append(("rate", "has no effect, as both balances have one currency"))
     return warnings
+
+
+def has_rate(request: TransactionRequest) -> bool:
+    """Tell whether a request asks for an exchange. Blnk's clients send 0, 1 or an empty text where there is none."""
+    rate = request.rate
+    return rate is not None and not (not isinstance(rate, bool) and rate in (0, 1, "", "0", "1", "1.0"))
 
 
 def settlement_problems(request: SettleRequest) -> list[Problem]:

@@ -60,12 +60,9 @@ def test_a_date_of_a_hold_without_a_hold_is_ignored_with_a_warning(client: Flask
     again = post(client, {**dated, "reference": f"{field} {{}}"})
     assert (again.status_code, again.get_json()["warnings"]) == (200, [warning])
     for is_dry in (False, True):
-        items = [{**good_transaction(), "reference": f"{field} a"}, {**dated, "reference": f"{field} b", "rate": 1.5}]
+        items = [{**good_transaction(), "reference": f"{field} a"}, {**dated, "reference": f"{field} b"}]
         answer = client.post("/transactions/bulk", json={"transactions": items, "dry_run": is_dry}).get_json()
-        assert answer["warnings"] == [
-            {**warning, "field": f"transactions[1].{field}"},
-            {"field": "transactions[1].rate", "message": "has no effect, as both balances have one currency"},
-        ]
+        assert answer["warnings"] == [{**warning, "field": f"transactions[1].{field}"}]
     held = post(client, {**dated, "inflight": True, "skip_queue": True}).get_json()
     assert ("warnings" in held, held["status"], held[field]) == (False, "INFLIGHT", "2999-01-01T00:00:00Z")
     assert "warnings" not in post(client, {**good_transaction(), field: NO_DATE}).get_json()
@@ -89,3 +86,18 @@ def test_what_waits_for_a_date_is_not_decided_now(client: FlaskClient, service: 
         assert response.status_code == 400
         assert response.get_json()["error"].startswith("transactions[0].scheduled_for: ")
     assert counts(service) == before
+
+
+@pytest.mark.parametrize("rate", [1.5, "2", -1, True, [1]])
+def test_a_rate_is_refused_and_the_text_says_how_to_post_an_exchange(client: FlaskClient, rate: object) -> None:
+    answer = post(client, {**good_transaction(), "rate": rate})
+    assert answer.status_code == 400
+    assert "rate: must be 1" in answer.get_json()["error"]
+    assert "post an exchange as two transactions" in answer.get_json()["error"]
+
+
+@pytest.mark.parametrize("rate", [0, 1, 1.0, "", "1", None])
+def test_a_rate_that_changes_nothing_is_accepted(client: FlaskClient, rate: object) -> None:
+    answer = post(client, {**good_transaction(), "reference": f"rate {rate!r}", "rate": rate})
+    assert answer.status_code == 201
+    assert "warnings" not in answer.get_json()
