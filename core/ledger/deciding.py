@@ -1,18 +1,19 @@
 """Decides postings inside a transaction, for a drain and for an append that decides what it accepts.
 
-``open_book`` locks and reads what the postings touch. The caller decides them over the book, and ``write`` stores what came
-of it: outcomes, balances, holds, refunds, and how far each queue is decided.
+``open_book`` locks and reads what the postings touch, a ``Line`` decides them over the book, and ``write`` stores what came of
+it: outcomes, balances, holds, refunds, and how far each queue is decided.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
 
-from core.ledger.rules.engine import Book
+from core.ledger.rules.engine import Book, decide, decide_group
 from core.ledger.rules.model import SHORT_OF_MONEY, Balance, Outcome, Posting
+from core.ledger.store import log as log_store
 from core.ledger.store import outcomes as outcome_store
 from core.ledger.store import queues as queue_store
 from core.ledger.store.queues import QueueHead
@@ -87,16 +88,90 @@ def write(
         tell(conn, Watched(opened.watched, decision.postings, outcomes, decided_at))
 
 
+class Line:
+    """Decides postings over a book, in their order, as far as what they need is at hand.
+
+    A group needs all the queues of its members. A posting that is short needs the queues in which an earlier one, which is
+    undecided, would credit its source.
+    """
+
+    def __init__(self, conn: Connection, book: Book, held: Collection[int]) -> None:
+        self.postings: list[Posting] = []
+        """The postings that are decided, and their outcomes in the same order."""
+        self.outcomes: list[Outcome] = []
+        self.stopped: dict[int, int] = {}
+        """The queues that have stopped, each with the first seq that is left of it."""
+        self._conn, self._book, self._held = conn, book, set(held)
+        self._waiting_elsewhere: dict[int, int] | None = None
+
+    def decide_until_one_needs_more(self, postings: Sequence[Posting]) -> set[int]:
+        """Decide postings until the end, or until one needs queues that are not locked. Returns these."""
+        for group in groups(postings):
+            if needs := self._decide(group):
+                return set(needs)
+        return set()
+
+    def decide_what_needs_no_more(self, postings: Sequence[Posting]) -> None:
+        """Decide postings, and stop each queue at the first that needs another queue, or a balance that is not locked."""
+        balances = self._book.balances
+        for group in groups(postings):
+            is_left = False
+            for posting in group:
+                if (
+                    posting.queue in self.stopped
+                    or posting.source not in balances
+                    or posting.destination not in balances
+                ):
+                    is_left = True
+            if is_left or self._decide(group):
+                for posting in group:
+                    self.stopped.setdefault(posting.queue, posting.seq)
+
+    def _decide(self, group: Sequence[Posting]) -> Collection[int]:
+        """Decide a group, or return the queues that it needs as well."""
+        first = group[0]
+        if first.group_first is None or first.group_last is None:
+            outcome = decide(first, self._book)
+            if outcome.rejection is None:
+                self._book.write(outcome)
+                self.postings.append(first)
+                self.outcomes.append(outcome)
+                return ()
+            decided, short = [outcome], first if is_short(outcome) else None
+        else:
+            queues = log_store.queues_of_range(self._conn, first=first.group_first, last=first.group_last)
+            if needs := queues - self._held | queues & self.stopped.keys():
+                return needs
+            decided = decide_group(group, self._book)
+            short = next((member for member, o in zip(group, decided, strict=True) if is_short(o)), None)
+        if short is not None and (needs := self._that_may_credit(short)):
+            return needs
+        self.postings += group
+        self.outcomes += decided  # A rejected posting has nothing to write, and a group has written itself.
+        return ()
+
+    def _that_may_credit(self, posting: Posting) -> set[int]:
+        """List the queues with an earlier posting that is undecided and would credit the source."""
+        if self._waiting_elsewhere is None:
+            self._waiting_elsewhere = queue_store.first_waiting(self._conn, but=self._held)
+        waiting = self._waiting_elsewhere | self.stopped
+        return log_store.queues_that_may_credit(self._conn, posting.source, before=posting.seq, waiting=waiting)
+
+
 def groups(postings: Sequence[Posting]) -> Iterator[Sequence[Posting]]:
     """Cut postings into groups: each posting alone, and the members of an atomic group, which are neighbours, together."""
-    position = 0
-    while position < len(postings):
-        last = postings[position].group_last
-        end = position + 1
-        while last is not None and end < len(postings) and postings[end].seq <= last:
-            end += 1
-        yield postings[position:end]
-        position = end
+    position, count = 0, len(postings)
+    while position < count:
+        first = postings[position]
+        position += 1
+        if first.group_last is None:
+            yield (first,)
+            continue
+        members = [first]
+        while position < count and postings[position].seq <= first.group_last:
+            members.append(postings[position])
+            position += 1
+        yield members
 
 
 def is_short(outcome: Outcome) -> bool:

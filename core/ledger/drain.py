@@ -28,8 +28,8 @@ from core.base.db import reading
 from core.base.faults import Fault, fault_of
 from core.base.fence import in_transaction, look_now_and_then, stands_still
 from core.ledger import trail
-from core.ledger.deciding import Decision, groups, is_short, open_book, write
-from core.ledger.rules.engine import Book, decide, decide_group
+from core.ledger.deciding import Decision, Line, open_book, write
+from core.ledger.rules.engine import Book
 from core.ledger.rules.model import Outcome, Posting
 from core.ledger.store import log as log_store
 from core.ledger.store import queues as queue_store
@@ -248,26 +248,6 @@ def _decide_all(
     conn: Connection, postings: list[Posting], book: Book, held: set[int]
 ) -> tuple[list[Outcome], set[int]]:
     """Decide postings in order, until the end or until one needs a queue that is not locked."""
-    outcomes: list[Outcome] = []
-    waiting: dict[int, int] | None = None
-    for group in groups(postings):
-        first = group[0]
-        if first.group_first is not None and first.group_last is not None:
-            if needs := log_store.queues_of_range(conn, first=first.group_first, last=first.group_last) - held:
-                return outcomes, needs
-            decided = decide_group(group, book)
-            short = next((member for member, o in zip(group, decided, strict=True) if is_short(o)), None)
-        else:
-            outcome = decide(first, book)
-            if outcome.rejection is None:
-                book.write(outcome)
-                outcomes.append(outcome)
-                continue
-            decided, short = [outcome], first if is_short(outcome) else None
-        if short is not None:
-            if waiting is None:
-                waiting = queue_store.first_waiting(conn, but=held)
-            if needs := log_store.queues_that_may_credit(conn, short.source, before=short.seq, waiting=waiting):
-                return outcomes, needs
-        outcomes += decided  # A rejected posting has nothing to write, and a group has written itself.
-    return outcomes, set()
+    line = Line(conn, book, held)
+    needs = line.decide_until_one_needs_more(postings)
+    return line.outcomes, needs

@@ -14,11 +14,9 @@ from operator import attrgetter
 import structlog
 from sqlalchemy import Connection
 
-from core.ledger.deciding import Decision, Opened, groups, is_short, open_book, write
-from core.ledger.rules.engine import Book, decide, decide_group
+from core.ledger.deciding import Decision, Line, open_book, write
 from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import Outcome, Posting
-from core.ledger.store import log as log_store
 from core.ledger.store import queues as queue_store
 
 logger = structlog.get_logger()
@@ -59,9 +57,8 @@ def _decide(conn: Connection, rows: Sequence[LogRow], queues: Collection[int]) -
     if not postings:
         return None
     opened = open_book(conn, postings, wait=False)
-    line = _Line(conn, rows, opened, held=set(heads))
-    for group in groups(postings):
-        line.decide(group)
+    line = Line(conn, opened.book, heads)
+    line.decide_what_needs_no_more(postings)
     decision = Decision(line.postings, line.outcomes, now)
     if not line.outcomes:
         return None
@@ -70,57 +67,3 @@ def _decide(conn: Connection, rows: Sequence[LogRow], queues: Collection[int]) -
     write(conn, opened, decision, heads=heads, cursors=cursors)
     outcomes = {outcome.seq: outcome for outcome in line.outcomes}
     return Immediate(decision, outcomes, cursors)
-
-
-class _Line:
-    """Decides groups in their order. A queue stops at the first posting that cannot be decided at once."""
-
-    def __init__(self, conn: Connection, rows: Sequence[LogRow], opened: Opened, *, held: set[int]) -> None:
-        self.postings: list[Posting] = []
-        self.outcomes: list[Outcome] = []
-        self.stopped: dict[int, int] = {}
-        """The first seq that is left of each queue that stops."""
-        self._conn, self._rows, self._held = conn, rows, held
-        self._book = opened.book
-        self._waiting_elsewhere: dict[int, int] | None = None
-
-    def decide(self, group: Sequence[Posting]) -> None:
-        decided = self._try(group, self._book)
-        if decided is None:
-            for posting in group:
-                self.stopped.setdefault(posting.queue, posting.seq)
-        else:
-            self.postings += group
-            self.outcomes += decided
-
-    def _try(self, group: Sequence[Posting], book: Book) -> list[Outcome] | None:
-        """Decide a group, or return None if something that it needs is not at hand."""
-        first = group[0]
-        for posting in group:
-            if posting.queue in self.stopped:
-                return None
-            if posting.source not in book.balances or posting.destination not in book.balances:
-                return None
-        if first.group_first is None or first.group_last is None:
-            outcome = decide(first, book)
-            if outcome.rejection is None:
-                book.write(outcome)
-                return [outcome]
-            return None if is_short(outcome) and self._may_be_credited(first) else [outcome]
-        if len(group) < self._members(first.group_first, first.group_last):
-            return None
-        decided = decide_group(group, book)
-        short = next((member for member, outcome in zip(group, decided, strict=True) if is_short(outcome)), None)
-        return None if short is not None and self._may_be_credited(short) else decided
-
-    def _members(self, first: int, last: int) -> int:
-        """Count the postings of an atomic group, in whatever queues."""
-        offset = self._rows[0].seq
-        return sum(row.queue is not None for row in self._rows[first - offset : last - offset + 1])
-
-    def _may_be_credited(self, posting: Posting) -> bool:
-        """Tell whether an earlier posting that is undecided would credit the source."""
-        if self._waiting_elsewhere is None:
-            self._waiting_elsewhere = queue_store.first_waiting(self._conn, but=self._held)
-        waiting = self._waiting_elsewhere | self.stopped
-        return bool(log_store.queues_that_may_credit(self._conn, posting.source, before=posting.seq, waiting=waiting))

@@ -33,6 +33,7 @@ from core.base.db import begin, reading
 from core.base.ids import new_id, new_key
 from core.ledger import append, deciding, drain, immediate
 from core.ledger.append import Submission
+from core.ledger.deciding import Line
 from core.ledger.rules import splits
 from core.ledger.rules.engine import Book, decide
 from core.ledger.rules.log_row import LogRow
@@ -372,8 +373,12 @@ def test_the_comparison_notices_when_an_earlier_credit_is_not_waited_for(
 def test_the_comparison_notices_when_a_commit_decides_over_an_undecided_credit(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    class Credulous(Line):
+        def _that_may_credit(self, posting: Posting) -> set[int]:
+            return set()
+
     _resize(engine, 3)
-    monkeypatch.setattr(immediate._Line, "_may_be_credited", lambda line, posting: False)
+    monkeypatch.setattr(immediate, "Line", Credulous)
     with pytest.raises(Difference):
         _search(engine, 3, MUTANT)
 
@@ -385,14 +390,13 @@ def test_the_comparison_notices_when_a_commit_decides_in_a_queue_that_has_stoppe
         def __contains__(self, queue: object) -> bool:
             return False
 
-    plain = immediate._Line.__init__
-
-    def forget(line: immediate._Line, *given: Any, **named: Any) -> None:
-        plain(line, *given, **named)
-        line.stopped = Forgetful()
+    class Forgetting(Line):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            self.stopped = Forgetful()
 
     _resize(engine, 3)
-    monkeypatch.setattr(immediate._Line, "__init__", forget)
+    monkeypatch.setattr(immediate, "Line", Forgetting)
     with pytest.raises(Difference):
         _search(engine, 3, MUTANT)
 
@@ -449,7 +453,7 @@ def test_the_comparison_notices_when_a_failed_group_leaves_its_holds_settled(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _resize(engine, 3)
-    monkeypatch.setattr(drain, "decide_group", _decide_group_that_forgets_to_give_back)
+    monkeypatch.setattr(deciding, "decide_group", _decide_group_that_forgets_to_give_back)
     with pytest.raises(Difference):
         _search(engine, 3, MUTANT)
 
