@@ -62,10 +62,24 @@ Whoever waits for a lock in vain looks for a holder that stands still, and tries
 a session that stands still between two statements even when nobody waits.
 """
 
+HOT = f"""
+    {BOUNDS},
+    set_config('plan_cache_mode', 'force_generic_plan', true)
+""".strip()
+"""The same for an append and a drain, whose statements have one good plan each.
+
+Left alone, Postgres would plan most of them at each call: a plan for an array of known length seems a little cheaper.
+"""
+
 TAKE_WITHIN_BOUNDS = f"""
     SELECT {BOUNDS}, pg_advisory_xact_lock({_KEY})
 """
 """Waits for any lock but ``MIGRATE``, and holds it until the transaction ends. It stands first in a pipeline."""
+
+TAKE_FOR_APPEND = f"""
+    SELECT {HOT}, pg_advisory_xact_lock({_KEY})
+"""
+"""Does so for ``APPEND``, before the statements of an append."""
 
 _TAKE = f"""
     SELECT pg_advisory_xact_lock({_KEY})

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from core.base.db import plan_for_values
 from core.ledger.rules.engine import Book, decide, decide_group
 from core.ledger.rules.model import SHORT_OF_MONEY, Balance, Outcome, Posting
 from core.ledger.store import log as log_store
@@ -18,6 +19,9 @@ from core.ledger.store import outcomes as outcome_store
 from core.ledger.store import queues as queue_store
 from core.ledger.store.queues import QueueHead
 from core.ledger.watch import Watched, tell
+
+_MANY = 1_000
+"""So many balances are worth a plan of their own, which may read all of the table instead of searching an index for each."""
 
 
 @dataclass
@@ -39,6 +43,8 @@ def open_book(conn: Connection, postings: Sequence[Posting], *, wait: bool = Tru
         TransientError: a lock was not had in time.
     """
     touched = {posting.source for posting in postings} | {posting.destination for posting in postings}
+    if len(touched) >= _MANY:
+        plan_for_values(conn)
     balances, limits, watched = outcome_store.lock_balances(conn, touched, wait=wait)
     holds = {posting.hold_seq for posting in postings if posting.hold_seq is not None}
     refunds = {posting.refund_of for posting in postings if posting.refund_of is not None}

@@ -54,7 +54,7 @@ def decide_now(conn: Connection, rows: Sequence[LogRow], queues: Collection[int]
 def _decide(conn: Connection, rows: Sequence[LogRow], queues: Collection[int]) -> Immediate | None:
     heads, now = queue_store.lock_idle_heads(conn, queues, first=rows[0].seq)
     postings = [Posting._make(_as_posting(row)) for row in rows if row.queue in heads]
-    if not postings:
+    if not postings or now is None:
         return None
     opened = open_book(conn, postings, wait=False)
     line = Line(conn, opened.book, heads)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from sqlalchemy import JSON, Connection, Uuid
 
-from core.base.db import copy_json, driver, text_array
-from core.base.locks import TAKE_WITHIN_BOUNDS, AdvisoryLock
+from core.base.db import array, copy_json, driver, text_array
+from core.base.locks import TAKE_FOR_APPEND, AdvisoryLock
 from core.base.tables import log, scheduled
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import COLUMNS, DIGEST_VERSION, LogRow, row_of
@@ -131,7 +131,7 @@ def lock_head(conn: Connection, references: Collection[str] = ()) -> tuple[LogHe
     """
     connection = driver(conn)
     with connection.pipeline():
-        connection.execute(TAKE_WITHIN_BOUNDS, {"lock": AdvisoryLock.APPEND})
+        connection.execute(TAKE_FOR_APPEND, {"lock": AdvisoryLock.APPEND})
         head = connection.execute(_READ_HEAD, {"start": chain.START})
         prior = connection.execute(_FIND_REFERENCES, {"references": text_array(references)})
     row = head.fetchone()
@@ -177,7 +177,7 @@ def read_batch(conn: Connection, cursors: dict[int, int], limit: int) -> list[Po
         ((queue, cursor),) = cursors.items()
         rows = driver(conn).execute(_READ_QUEUE, {"queue": queue, "cursor": cursor, "limit": limit})
     else:
-        parameters = {"queues": list(cursors), "cursors": list(cursors.values()), "limit": limit}
+        parameters = {"queues": array(cursors), "cursors": array(cursors.values()), "limit": limit}
         rows = driver(conn).execute(_READ_QUEUES, parameters)
     return list(map(Posting._make, rows.fetchall()))
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from core.base.db import driver
-from core.base.locks import BOUNDS
+from core.base.db import array, driver
+from core.base.locks import HOT
 
 WAITING = "(queue, seq) > (number, cursor) AND queue <= number"
 """The condition that a row of the log is undecided in the queue ``number``, which is decided up to ``cursor``.
@@ -64,9 +64,9 @@ class QueueState(NamedTuple):
 # OFFSET keeps the bounds in a scan of their own, which comes before the first row is locked.
 _LOCK_HEADS = f"""
     SELECT number, cursor, hash
-    FROM (SELECT {BOUNDS} OFFSET 0) AS bounds
+    FROM (SELECT {HOT} OFFSET 0) AS bounds
     CROSS JOIN queues
-    WHERE number = ANY(%(numbers)s)
+    WHERE number = ANY(%(numbers)s::int[])
     ORDER BY number
     FOR NO KEY UPDATE OF queues
 """
@@ -96,9 +96,9 @@ _ADVANCE = f"""
 
 # Both bounds are positions in log_queue_seq_idx.
 _WITHOUT_BACKLOG = """
-    SELECT number
+    SELECT number, clock_timestamp()
     FROM queues
-    WHERE number = ANY(%(numbers)s)
+    WHERE number = ANY(%(numbers)s::int[])
       AND NOT EXISTS (
           SELECT FROM log
           WHERE (queue, seq) > (number, cursor) AND (queue, seq) < (number, %(first)s)
@@ -109,7 +109,7 @@ _WITHOUT_BACKLOG = """
 _WITH_WORK = f"""
     SELECT number
     FROM queues
-    WHERE (%(all)s OR number = ANY(%(numbers)s))
+    WHERE (%(all)s OR number = ANY(%(numbers)s::int[]))
       AND EXISTS (
           SELECT FROM (
               SELECT accepted_at
@@ -326,28 +326,25 @@ def lock_heads(conn: Connection, numbers: Collection[int], *, wait: bool) -> dic
     Raises:
         TransientError: a lock was not had in time.
     """
-    rows = driver(conn).execute(_LOCK_HEADS if wait else _LOCK_FREE_HEADS, {"numbers": list(numbers)})
+    rows = driver(conn).execute(_LOCK_HEADS if wait else _LOCK_FREE_HEADS, {"numbers": array(numbers)})
     return {number: QueueHead(cursor, hash) for number, cursor, hash in rows.fetchall()}
 
 
-def lock_idle_heads(conn: Connection, numbers: Collection[int], *, first: int) -> tuple[dict[int, QueueHead], datetime]:
+def lock_idle_heads(
+    conn: Connection, numbers: Collection[int], *, first: int
+) -> tuple[dict[int, QueueHead], datetime | None]:
     """Lock those of these queues that nobody drains and in which nothing waits before ``first``. Read the clock as well.
 
     It never waits. The caller holds the append lock, so that nothing more gets in line. A savepoint ``before_deciding`` is
-    set first, in the same round trip.
+    set first. There is no time where there is no such queue.
     """
-    connection = driver(conn)
-    with connection.pipeline():
-        connection.execute("SAVEPOINT before_deciding")
-        locked = connection.execute(_LOCK_FREE_HEADS, {"numbers": list(numbers)})
-        # This snapshot is taken under the locks, so it sees how far the queues were decided.
-        idle = connection.execute(_WITHOUT_BACKLOG, {"numbers": list(numbers), "first": first})
-        now = connection.execute("SELECT clock_timestamp()")
-    without_backlog = {number for (number,) in idle.fetchall()}
-    heads = {n: QueueHead(cursor, hash) for n, cursor, hash in locked.fetchall() if n in without_backlog}
-    row = now.fetchone()
-    assert row is not None
-    return heads, row[0]
+    connection, named = driver(conn), array(numbers)
+    connection.execute("SAVEPOINT before_deciding")
+    locked = connection.execute(_LOCK_FREE_HEADS, {"numbers": named}).fetchall()
+    # This snapshot is taken under the locks, so it sees how far the queues were decided.
+    idle = dict(connection.execute(_WITHOUT_BACKLOG, {"numbers": named, "first": first}).fetchall())
+    heads = {number: QueueHead(cursor, hash) for number, cursor, hash in locked if number in idle}
+    return heads, max(idle.values(), default=None)
 
 
 def undo_deciding(conn: Connection) -> None:
@@ -357,7 +354,8 @@ def undo_deciding(conn: Connection) -> None:
 
 def advance(conn: Connection, queues: Collection[tuple[int, int, bytes, int]]) -> None:
     """Record how far queues are decided: number, cursor, the last hash of its chain, and how many postings were decided."""
-    driver(conn).execute(_ADVANCE, [list(column) for column in zip(*queues, strict=True)])
+    numbers, cursors, hashes, counts = zip(*queues, strict=True)
+    driver(conn).execute(_ADVANCE, [array(numbers), array(cursors), list(hashes), array(counts)])
 
 
 def with_work(
@@ -368,7 +366,7 @@ def with_work(
     ``numbers`` limits the search to these queues, and ``older_than_s`` to postings of at least this age.
     """
     rows = driver(conn).execute(
-        _WITH_WORK, {"all": numbers is None, "numbers": list(numbers or ()), "age": older_than_s}
+        _WITH_WORK, {"all": numbers is None, "numbers": array(numbers or ()), "age": older_than_s}
     )
     return [number for (number,) in rows]
 

@@ -406,7 +406,9 @@ def test_the_comparison_notices_when_a_commit_decides_before_the_backlog(
 ) -> None:
     _resize(engine, 3)
     monkeypatch.setattr(
-        queue_store, "_WITHOUT_BACKLOG", "SELECT number FROM queues WHERE %(first)s > 0 AND number = ANY(%(numbers)s)"
+        queue_store,
+        "_WITHOUT_BACKLOG",
+        "SELECT number, clock_timestamp() FROM queues WHERE %(first)s > 0 AND number = ANY(%(numbers)s::int[])",
     )
     with pytest.raises(Difference):
         _search(engine, 3, MUTANT)
