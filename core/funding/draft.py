@@ -186,9 +186,8 @@ def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: date
         stored = row_check.check_and_store(conn, id, draft.given, pool, allow_duplicates=terms.allow_duplicates)
         rows, amount, new_names = stored.rows, stored.amount, stored.new_names
         digest.update(stored.digest)
-        require_amount(
-            reach_store.largest(conn, id) if reach_of_request().bounds_money else 0, draft.currency, draft.precision
-        )
+        if reach_of_request().bounds_money:
+            require_amount(reach_store.largest(conn, id), draft.currency, draft.precision)
         _check_expected(draft, rows, amount)
         if terms.atomic and rows > plan.MAX_ATOMIC:
             raise InvalidRequest([("atomic", f"is possible for {plan.MAX_ATOMIC} rows, and there are {rows}")], INVALID)
