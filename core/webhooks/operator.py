@@ -1,5 +1,8 @@
 """Reads from the settings what the operator has decided about webhooks."""
 
+import base64
+from urllib.parse import unquote, urlsplit
+
 from core.base.setting_values import headers
 from core.base.settings import Settings
 from core.keys.secret import pepper_from
@@ -12,12 +15,25 @@ def operator_of(settings: Settings) -> Operator:
     """Return what the operator has set."""
     allow = settings.webhook_allow
     guard = Guard(private=allow is True, networks=allow if isinstance(allow, tuple) else ())
+    url, own = (None, {}) if settings.webhook_url is None else _without_user(settings.webhook_url.reveal())
+    if settings.webhook_headers is not None:
+        own |= headers(settings.webhook_headers.reveal())
     return Operator(
         guard=guard,
-        url=settings.webhook_url.reveal() if settings.webhook_url is not None else None,
-        headers=headers(settings.webhook_headers.reveal()) if settings.webhook_headers is not None else {},
+        url=url,
+        headers=own,
         master_key=settings.secret_key.reveal() if settings.secret_key is not None else None,
     )
+
+
+def _without_user(url: str) -> tuple[str, dict[str, str]]:
+    """Move the user and password of a URL to the header that carries them."""
+    parts = urlsplit(url)
+    user, _, place = parts.netloc.rpartition("@")
+    if not user:
+        return url, {}
+    basic = base64.b64encode(unquote(user if ":" in user else f"{user}:").encode()).decode()
+    return parts._replace(netloc=place).geturl(), {"Authorization": f"Basic {basic}"}
 
 
 def safe_of(settings: Settings) -> Safe | None:

@@ -45,6 +45,7 @@ COMMANDS = {
     "audit": "ops.cli.audit",
     "events": "ops.cli.events",
     "monitors": "ops.cli.monitors",
+    "webhooks": "ops.cli.webhooks",
     "keys": "ops.cli.keys",
     "snapshot": "ops.cli.upkeep",
     "migrate": "ops.cli.upkeep",

@@ -48,6 +48,8 @@ def servers(folder: Path) -> Iterator[tuple[QuickPostgres, Redis, dict[str, str]
             "PACIOLI_SECRET_KEY": KEY,
             "PACIOLI_CHAIN_KEY": CHAIN,
             "PACIOLI_PEPPER": f"{KEY}-pepper",
+            "BLNK_WEBHOOK_URL": f"http://hook:{REDIS_PASSWORD}@127.0.0.1:9/",
+            "BLNK_WEBHOOK_HEADERS": f"Authorization:Bearer {KEY}-header",
             "PACIOLI_LOG_LEVEL": "debug",
         }  # fmt: skip
 

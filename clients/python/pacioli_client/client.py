@@ -20,6 +20,7 @@ from pacioli_client.ledgers import Ledgers
 from pacioli_client.monitors import Monitors
 from pacioli_client.receipts import Receipts
 from pacioli_client.transactions import Transactions
+from pacioli_client.webhooks import Webhooks
 from pacioli_client.wire import AsyncWire, Plan, Request, Wire, ask, escaped
 
 
@@ -38,6 +39,7 @@ class Service(Resource[W]):
         self.keys: Keys[W] = Keys(wire)
         self.identities: Identities[W] = Identities(wire)
         self.monitors: Monitors[W] = Monitors(wire)
+        self.webhooks: Webhooks[W] = Webhooks(wire)
         self.receipts: Receipts[W] = Receipts(wire)
 
     @call

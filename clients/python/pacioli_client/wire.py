@@ -31,6 +31,7 @@ from pacioli_client.answers import (
     monitors,
     service,
     transactions,
+    webhooks,
 )
 from pacioli_client.errors import KeyUnusable, NotConfigured, Unreachable, refused
 
@@ -57,11 +58,12 @@ _ONE = (
     balances.Statement, balances.Currency, ledgers.Ledger, funding.Job, funding.Run, funding.DryRun, service.Health,
     service.Parts, service.Verification, dict[str, Any], keys.ApiKey, keys.RevokedKey,
     events.EventPage, monitors.Monitor, identities.Identity,
+    webhooks.Webhook, webhooks.Replay, webhooks.Tested,
 )  # fmt: skip
 _MANY = (
     transactions.Transaction, balances.Balance, balances.Entry, balances.CurrencyBooks, balances.Currency,
     ledgers.Ledger, funding.Job, funding.Run, funding.Row, service.Queue, audit.AuditEntry, keys.ApiKey,
-    monitors.Monitor, monitors.Firing, identities.Identity,
+    monitors.Monitor, monitors.Firing, identities.Identity, webhooks.Webhook, webhooks.Delivery,
 )  # fmt: skip
 _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {
     kind: msgspec.json.Decoder(kind, float_hook=Decimal)

@@ -13,6 +13,7 @@ from pacioli_client.answers import identities as client_identities
 from pacioli_client.answers import keys as client_keys
 from pacioli_client.answers import ledgers as client_ledgers
 from pacioli_client.answers import monitors as client_monitors
+from pacioli_client.answers import webhooks as client_webhooks
 
 from core.events import answers as events
 from core.funding import answers as funding
@@ -28,6 +29,7 @@ from core.ledger.limits import BalanceLimits
 from core.monitors import answers as monitors
 from core.verification.answers import CheckpointUsed, Verification
 from core.verification.report import Problem
+from core.webhooks import answers as webhooks
 
 PAIRS: list[tuple[type[Struct], type[Struct]]] = [
     (ledger.Step, transactions.Step),
@@ -64,6 +66,10 @@ PAIRS: list[tuple[type[Struct], type[Struct]]] = [
     (monitors.Crossed, client_monitors.Crossed),
     (monitors.FiringDelivery, client_monitors.FiringDelivery),
     (monitors.Firing, client_monitors.Firing),
+    (webhooks.Webhook, client_webhooks.Webhook),
+    (webhooks.Delivery, client_webhooks.Delivery),
+    (webhooks.Replay, client_webhooks.Replay),
+    (webhooks.Tested, client_webhooks.Tested),
     (found.FileRead, client_funding.FileRead),
     (funding.FundingJob, client_funding.Job),
     (funding.NewFundingJob, client_funding.Job),
