@@ -284,7 +284,7 @@ class Queue(Struct, frozen=True, kw_only=True):
 
     number: int
     depth: int
-    """The number of transactions that wait in the queue."""
+    """The number of transactions that wait in the queue. It stops at 10000."""
     oldest_age_s: float | None
     cursor: int
     """The sequence up to which everything in the queue is decided."""

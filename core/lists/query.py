@@ -46,7 +46,7 @@ from sqlalchemy.sql.visitors import replacement_traverse
 from core.base.db import driver
 from core.base.ids import uuid_of
 from core.lists.conditions import alternatives, whole
-from core.lists.fields import Condition, Extent, Listing, Relation, Sought
+from core.lists.fields import Condition, Extent, Listing, Relation, Sought, Type
 from core.lists.shape import Shape, Values, bound, shape_of
 
 MAX_BRANCHES = 24
@@ -238,6 +238,9 @@ def _drivers(shape: Shape) -> Sequence[int | None]:
         ways = alternatives(asked, shape.relations[0])
         if not asked.field.ranges and ways and _are_served(ways):
             found.append(number)
+    if any(shape.filters[number].type is not Type.CHOICE for number in found):
+        # The rows of a status are found by a join, which the planner turns around where another filter is checked.
+        found = [number for number in found if shape.filters[number].type is not Type.CHOICE]
     found.sort(key=lambda number: not shape.filters[number].field.ordered)  # IDs and references are unique.
     return found or [None, *seen]
 

@@ -17,6 +17,10 @@ the planner takes ``queue = number`` for true, and would walk through all of the
 """
 
 
+COUNTED = 10_000
+"""The largest number of waiting postings of a queue that are counted for an answer. Where more wait, the count stays at it."""
+
+
 class QueueHead(NamedTuple):
     """How far a queue is decided."""
 
@@ -52,6 +56,7 @@ class QueueState(NamedTuple):
 
     number: int
     depth: int
+    """It stops at ``COUNTED``."""
     oldest_seq: int | None
     oldest_age_s: float | None
     cursor: int
@@ -220,6 +225,7 @@ _OVERDUE = f"""
     ORDER BY number
 """
 
+# The count stops at a limit, so a line of millions is not read. The first of a line is its oldest, as times never fall.
 _STATES = text(
     f"""
     SELECT
@@ -233,14 +239,22 @@ _STATES = text(
         decided
     FROM queues
     CROSS JOIN LATERAL (
-        SELECT count(*) AS depth, min(seq) AS oldest_seq, min(accepted_at) AS oldest_at
+        SELECT count(*) AS depth
         FROM (
-            SELECT seq, accepted_at
+            SELECT
             FROM log
             WHERE {WAITING}
             ORDER BY queue, seq
+            LIMIT :counted
         ) AS each
     ) AS line
+    LEFT JOIN LATERAL (
+        SELECT seq AS oldest_seq, accepted_at AS oldest_at
+        FROM log
+        WHERE {WAITING}
+        ORDER BY queue, seq
+        LIMIT 1
+    ) AS oldest ON true
     ORDER BY number
     """
 )
@@ -415,8 +429,8 @@ def overdue(conn: Connection, older_than_s: float) -> dict[int, tuple[int, int]]
 
 
 def states(conn: Connection) -> list[QueueState]:
-    """Read the state of every queue. Counting a line costs one index scan of what waits in it."""
-    return [QueueState(*row) for row in conn.execute(_STATES)]
+    """Read the state of every queue. A depth stops at ``COUNTED``."""
+    return [QueueState(*row) for row in conn.execute(_STATES, {"counted": COUNTED})]
 
 
 def oldest_age_s(conn: Connection) -> float | None:

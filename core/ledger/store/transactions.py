@@ -24,7 +24,7 @@ from core.ledger.rules.model import (
 from core.ledger.rules.requests import terms_of
 from core.ledger.store.balances import BALANCE_PREFIX
 from core.ledger.store.log import queues_that_may_credit
-from core.ledger.store.queues import WAITING, first_waiting
+from core.ledger.store.queues import COUNTED, WAITING, first_waiting
 
 TRANSACTION_PREFIX = "txn_"
 
@@ -192,6 +192,7 @@ class Line(NamedTuple):
 
     queue: int
     ahead: int
+    """It stops at ``COUNTED``."""
     oldest_age_s: float
     waits_for_queues: list[int]
     """Other queues with an earlier posting that would credit its source."""
@@ -346,17 +347,32 @@ SELECT EXISTS (
 )
 """
 
+# The count stops at a limit, so a line of millions is not read. The first of a line is its oldest, as times never fall.
 _LINE = f"""
-SELECT count(*) FILTER (WHERE line.seq < %(seq)s),
-       coalesce(extract(epoch FROM clock_timestamp() - min(accepted_at)), 0)::float
+SELECT
+    (
+        SELECT count(*)
+        FROM (
+            SELECT
+            FROM log
+            WHERE {WAITING}
+              AND seq < %(seq)s
+            ORDER BY queue, seq
+            LIMIT %(counted)s
+        ) AS each
+    ),
+    coalesce(
+        (
+            SELECT extract(epoch FROM clock_timestamp() - accepted_at)
+            FROM log
+            WHERE {WAITING}
+              AND seq <= %(seq)s
+            ORDER BY queue, seq
+            LIMIT 1
+        ),
+        0
+    )::float
 FROM queues
-CROSS JOIN LATERAL (
-    SELECT seq, accepted_at
-    FROM log
-    WHERE {WAITING}
-      AND seq <= %(seq)s
-    ORDER BY queue, seq
-) AS line
 WHERE number = %(queue)s
 """
 
@@ -463,7 +479,7 @@ def undecided_settlements(conn: Connection, hold_seqs: list[int]) -> bool:
 def line_of(conn: Connection, row: TransactionRow) -> Line:
     """Say where an undecided transaction, not a split, stands in line, and which queues have money on the way to its source."""
     assert row.queue is not None and row.source_key is not None
-    line = driver(conn).execute(_LINE, {"seq": row.seq, "queue": row.queue}).fetchone()
+    line = driver(conn).execute(_LINE, {"seq": row.seq, "queue": row.queue, "counted": COUNTED}).fetchone()
     assert line is not None
     ahead, oldest_age_s = line
     waiting = first_waiting(conn, but=[row.queue])
