@@ -155,6 +155,7 @@ balance_limits = Table(
     Column("reason", Text),
     Column("actor", Text, nullable=False, comment="the key that set it"),
     Column("set_at", Timestamp, nullable=False, server_default=func.clock_timestamp()),
+    Column("pledged", Boolean, nullable=False, server_default="true", comment="false for those before pledges"),
     CheckConstraint("frozen BETWEEN 0 AND 2", name="balance_limits_frozen_known"),
     CheckConstraint("frozen = 0 OR reason IS NOT NULL", name="balance_limits_frozen_with_reason"),
 )
@@ -489,6 +490,7 @@ funding_approvals = Table(
     Column("decided_by", Text),
     Column("decided_at", Timestamp),
     Column("reason", Text),
+    Column("pledged", Boolean, nullable=False, server_default="true", comment="false for those before pledges"),
     CheckConstraint("status IN ('WAITING', 'APPROVED', 'REFUSED')", name="funding_approvals_status"),
     CheckConstraint("status <> 'APPROVED' OR digest IS NOT NULL", name="funding_approvals_approved_has_digest"),
 )

@@ -26,6 +26,7 @@ from core.funding.approval_store import APPROVED, REFUSED, WAITING, ApprovalRow,
 from core.funding.job_store import JobRow
 from core.funding.jobs import INVALID, get_job, going_on, lock_job
 from core.funding.plan import rule_of
+from core.funding.pledged import ALTERED
 from core.funding.row_store import fill_by_rule
 from core.funding.run_store import Plan, RunRow
 from core.funding.terms import job_terms
@@ -148,6 +149,9 @@ def check_may_pay(conn: Connection, job: JobRow) -> None:
     if row is not None and row.status != APPROVED:
         text = "waits for approval" if row.status == WAITING else "was refused by the key that was to approve it"
         raise Conflict(ErrorCode.GEN_CONFLICT, f"the job {text}", {"status": job.status})
+    if row is not None and not approval_store.is_as_decided(conn, row):
+        text = "the job has an approval that nobody gave: somebody changed it in the database"
+        raise Conflict(ErrorCode.GEN_CONFLICT, text, {"status": job.status})
 
 
 def compared(conn: Connection, job: JobRow, run: RunRow, plan: Plan) -> Plan:
@@ -157,6 +161,8 @@ def compared(conn: Connection, job: JobRow, run: RunRow, plan: Plan) -> Plan:
         return plan
     if row.status != APPROVED:
         return _refused(plan, "NOT_APPROVED", "nobody has approved the job")
+    if not approval_store.is_as_decided(conn, row):
+        return _refused(plan, ALTERED, "nobody gave the approval of the job: somebody changed it in the database")
     if run.retry_of is not None:
         return plan
     if approval_store.seen(conn, job.id, plan.list, with_rows=_covers_rows(job)).digest != row.digest:

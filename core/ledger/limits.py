@@ -74,7 +74,7 @@ def put(conn: Connection, balance_id: str, asked: LimitsRequest) -> BalanceLimit
     head, _ = log_store.lock_head(conn, [])
     before = limit_store.changes(conn, row.key, CHANGES_SHOWN)
     limit = Limit(head.seq, asked.floor, _FREEZES[asked.frozen] if asked.frozen else Freeze.NONE)
-    now = limit_store.add(conn, row.key, limit, reason=reason, actor=current().key_id)
+    now = limit_store.add(conn, row, limit, reason=reason, actor=current().key_id)
     fact = balances.fact_of(EventType.BALANCE_UPDATED, balances.balance_of(row, limits=_now([now])))
     record(conn, _event(row.balance_id, before[0] if before else None, now, fact))
     return _answer(row.balance_id, [now, *before])

@@ -21,6 +21,7 @@ from core.verification.pending import check_pending
 from core.verification.replay import Replay
 from core.verification.report import Report, TellProgress
 from core.verification.sealed import Known, check_seals
+from core.verification.standing import check_standing
 from core.verification.walk import Walk
 
 NOTHING_KNOWN = Known()
@@ -49,6 +50,7 @@ def verify_all(
         compare_checkpoints(conn, report, valid)
         check_seals(conn, report, known, all_of_them=True)
         check_pending(conn, report)
+        check_standing(conn, report)
         compare.compare_balances(conn, report, replay.sums, progress)
         compare.compare_holds(conn, report, replay.holds, progress)
         compare.compare_refunds(conn, report, replay.refunds)
@@ -89,6 +91,7 @@ def verify_since_checkpoint(
         continuation.check_touched()
         check_seals(conn, report, known, all_of_them=False)
         check_pending(conn, report)
+        check_standing(conn, report)
         compare.check_totals(conn, report)
         compare.check_dates(conn, report)
         check_audit(conn, report, progress, newest=NEWEST)

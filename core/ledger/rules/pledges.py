@@ -1,4 +1,4 @@
-"""Pledges: the hash of what was accepted for later, such as a scheduled transaction or a funding job.
+"""Pledges: the hash of what was accepted for later, such as a scheduled transaction, a funding job, or a limit of a balance.
 
 What waits for its date is not in the log yet, so no digest covers it. Its hash is kept when it is accepted, in a chain of its
 own that the notary seals. Before it is done, its hash is computed again. What was altered is refused, and pays nobody.
@@ -27,6 +27,8 @@ class Of(StrEnum):
 
     SCHEDULED = "scheduled"
     FUNDING = "funding"
+    LIMIT = "limit"
+    APPROVAL = "approval"
 
 
 class Pledge(NamedTuple):

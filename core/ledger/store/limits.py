@@ -1,13 +1,17 @@
 """Reads and adds the limits of balances: floors and freezes. A change is a new row, and none is ever changed."""
 
-from collections.abc import Collection
-from datetime import datetime
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
 from typing import NamedTuple
+from uuid import UUID
 
 from sqlalchemy import Connection, text
 
 from core.base.db import array, driver
 from core.ledger.rules.model import Limit
+from core.ledger.rules.pledges import Of, Pledge, content
+from core.ledger.store import pledges
+from core.ledger.store.balances import BalanceRow
 
 # balance_limits_balance_idx serves this and the next.
 _FIND = """
@@ -37,9 +41,31 @@ _ADD = text(
     """
     INSERT INTO balance_limits (balance, after_seq, floor, frozen, reason, actor)
     VALUES (:balance, :after_seq, :floor, :frozen, :reason, :actor)
-    RETURNING set_at
+    RETURNING id, set_at
     """
 )
+
+_EVERY = """
+    SELECT l.id, 'bln_' || b.balance_id, l.floor, l.frozen, l.reason, l.actor, l.after_seq, l.set_at, l.pledged
+    FROM balance_limits AS l
+    LEFT JOIN balances AS b ON b.id = l.balance
+    ORDER BY l.id
+"""
+
+
+class Kept(NamedTuple):
+    """A row of limits, with all that its pledge covers."""
+
+    id: int
+    balance_id: str | None
+    floor: int | None
+    frozen: int
+    reason: str | None
+    actor: str
+    after_seq: int
+    set_at: datetime
+    pledged: bool
+    """Whether it must have a pledge. Those of older releases have none."""
 
 
 class LimitRow(NamedTuple):
@@ -76,8 +102,26 @@ def changes(conn: Connection, balance: int, limit: int) -> list[LimitRow]:
     return [LimitRow(*row) for row in conn.execute(_CHANGES, {"balance": balance, "limit": limit})]
 
 
-def add(conn: Connection, balance: int, limit: Limit, *, reason: str | None, actor: str) -> LimitRow:
-    """Set the limits of a balance, in place of those that it has."""
-    values = {"balance": balance, "reason": reason, "actor": actor, **limit._asdict()}
-    set_at: datetime = conn.execute(_ADD, values).scalar_one()
+def add(conn: Connection, balance: BalanceRow, limit: Limit, *, reason: str | None, actor: str) -> LimitRow:
+    """Set the limits of a balance, in place of those that it has, and keep their hash."""
+    values = {"balance": balance.key, "reason": reason, "actor": actor, **limit._asdict()}
+    id, set_at = conn.execute(_ADD, values).one()
+    kept = Kept(id, balance.balance_id, limit.floor, limit.frozen, reason, actor, limit.after_seq, set_at, True)
+    pledges.add(conn, [pledge_of(kept)])
     return LimitRow(limit.floor, limit.frozen, reason, actor, limit.after_seq, set_at)
+
+
+def every(conn: Connection) -> Iterator[Kept]:
+    """Yield the limits of all balances and all times, in the order in which they were set."""
+    return map(Kept._make, driver(conn).execute(_EVERY))
+
+
+def pledge_of(row: Kept) -> Pledge:
+    """Make the pledge of limits. Its ID is the UUID whose number is that of the row."""
+    values = (*row[: Kept._fields.index("set_at")], row.set_at.astimezone(UTC))
+    return Pledge(str(UUID(int=row.id)), Of.LIMIT, content(Of.LIMIT, values))
+
+
+def id_of(pledge_id: str) -> int:
+    """Return the number of the row that a pledge is of."""
+    return UUID(pledge_id).int

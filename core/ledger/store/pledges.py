@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from core.base.db import driver
 from core.base.locks import AdvisoryLock, take
-from core.ledger.rules.pledges import START, Pledge, PledgeRow, link
+from core.ledger.rules.pledges import START, Of, Pledge, PledgeRow, link
 
 _AT_A_TIME = 1_000
 
@@ -26,6 +26,13 @@ _DIGESTS = """
     SELECT id::text, digest
     FROM pledges
     WHERE id = ANY(%(ids)s::uuid[])
+"""
+
+_OF_KIND = """
+    SELECT id::text, digest
+    FROM pledges
+    WHERE "of" = %(of)s
+    ORDER BY number
 """
 
 _AFTER = """
@@ -69,6 +76,11 @@ def add(conn: Connection, pledges: Sequence[Pledge]) -> None:
 def digests(conn: Connection, ids: Collection[str]) -> dict[str, bytes]:
     """Read the digests of what was pledged, by ID. What was never pledged is left out."""
     return dict(driver(conn).execute(_DIGESTS, {"ids": list(ids)}).fetchall())
+
+
+def of_kind(conn: Connection, of: Of) -> dict[str, bytes]:
+    """Read the digests of all pledges of a kind, by ID, in their order."""
+    return dict(driver(conn).execute(_OF_KIND, {"of": of}).fetchall())
 
 
 def hash_at(conn: Connection, number: int) -> str | None:
