@@ -41,6 +41,7 @@ class _Pools:
     """A use of a connection may take so long."""
     local: dict[str, str]
     """The settings that each transaction gets anew, because a pooler keeps none. Empty for direct connections."""
+    url: str
 
 
 def connect(
@@ -108,7 +109,7 @@ def connect(
     writers = max(1, connections // 3)
     engine = make(writers)
     reader = make(connections - writers) if connections > 1 else engine
-    _pools[engine] = _Pools(reader, within_s, local)
+    _pools[engine] = _Pools(reader, within_s, local, url)
     if reader is not engine:
         event.listen(engine, "engine_disposed", lambda _: reader.dispose())
     return engine
@@ -218,15 +219,31 @@ _READ_WITHIN = sql.SQL("SET LOCAL statement_timeout = {}; SET LOCAL plan_cache_m
 
 
 @contextmanager
-def snapshot(engine: Engine, *, within_s: float | None = None) -> Iterator[Connection]:
+def snapshot(engine: Engine, *, within_s: float | None = None, of: str | None = None) -> Iterator[Connection]:
     """Open a transaction that only reads, sees one state of the database, and whose statements have no time limit.
+
+    ``of`` is the state that another transaction sees, as ``export_snapshot`` names it.
 
     Raises:
         TransientError: as ``begin``.
     """
     with _using(engine, engine, within_s) as conn, _frozen(conn, _pools[engine].local):
+        if of is not None:
+            driver(conn).execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(of)), prepare=False)
         driver(conn).execute("SET LOCAL statement_timeout = 0", prepare=False)
         yield conn
+
+
+def export_snapshot(conn: Connection) -> str:
+    """Name the state that a transaction sees, for others to see too, as long as it is open."""
+    (name,) = driver(conn).execute("SELECT pg_export_snapshot()").fetchone() or ("",)
+    return str(name)
+
+
+def source_of(engine: Engine) -> str | None:
+    """Return the URL from which another process makes such an engine; None behind a pooler, where it cannot share a snapshot."""
+    pools = _pools[engine]
+    return None if pools.local else pools.url
 
 
 def plan_for_values(conn: Connection) -> None:

@@ -7,8 +7,8 @@ from core.ledger.rules.model import Hold, Refunded
 from core.ledger.store import balances as balance_store
 from core.ledger.store.balances import BALANCE_PREFIX
 from core.verification import state_store
-from core.verification.replay import Settled, Sums
 from core.verification.report import LISTED, Report, TellProgress, seq_key
+from core.verification.tally import Settled, Sums
 
 _TOLD_EVERY = 5_000
 """The number of rows after which progress is reported."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -132,6 +133,38 @@ WHERE seq = ANY(%(seqs)s::bigint[])
 """
 
 
+# Positions in the primary key, and then the first row that begins something. Kinds 1, 2 and 6 may be legs of a split.
+_FIRST_OF_NEXT = """
+SELECT seq
+FROM log
+WHERE seq >= (SELECT seq FROM log WHERE seq > %(after)s ORDER BY seq OFFSET %(rows)s LIMIT 1)
+  AND (group_first IS NULL OR group_first = seq)
+  AND NOT (kind IN (1, 2, 6) AND coalesce(parent, '') LIKE 'txn\\_%%')
+ORDER BY seq
+LIMIT 1
+"""
+
+
+def first_of_next(conn: Connection, after: int, rows: int) -> int | None:
+    """Find the first row, some rows after one, that does not belong to a split or group before it; None if there is none."""
+    values = {"after": after or BEFORE_ALL, "rows": rows}
+    row = driver(conn).execute(_FIRST_OF_NEXT, values).fetchone()
+    return None if row is None else int(row[0])
+
+
+def ledger(conn: Connection) -> str:
+    """Return the identity of the ledger."""
+    row = driver(conn).execute("SELECT id::text FROM identity").fetchone()
+    return "" if row is None else str(row[0])
+
+
+def digest_before(conn: Connection, seq: int) -> bytes | None:
+    """Return the digest of the last row before one; None when there is no such row, or it has none."""
+    sql = "SELECT digest FROM log WHERE seq < %s ORDER BY seq DESC LIMIT 1"
+    found = driver(conn).execute(sql, (seq,)).fetchone()
+    return found[0] if found is not None else None
+
+
 class Late(NamedTuple):
     """A queue that had rows to decide at some position: they are beyond ``after``, and decided up to ``last``."""
 
@@ -183,18 +216,16 @@ def history(conn: Connection, *, first: int, last: int) -> list[HistoryRow]:
 
 
 def _history_row(row: tuple[Any, ...]) -> HistoryRow:
-    width = len(COLUMNS)
-    recorded = Recorded._make(row[width:]) if row[width] is not None else None
+    recorded = Recorded._make(row[_WIDTH:]) if row[_WIDTH] is not None else None
     if row[0] is None:
-        return HistoryRow(row[width], None, None, recorded)
-    logged = row_of(row[:width])
+        return HistoryRow(row[_WIDTH], None, None, recorded)
     # The queue and the sides of a split may be missing, because a split itself is not decided.
-    posting = Posting(
-        logged.seq, logged.kind, logged.queue, logged.source, logged.destination, logged.amount,  # type: ignore[arg-type]
-        logged.allow_overdraft, logged.overdraft_limit, logged.hold_seq, logged.group_first, logged.group_last,
-        logged.refund_of,
-    )  # fmt: skip
-    return HistoryRow(logged.seq, logged, posting, recorded)
+    return HistoryRow(row[0], row_of(row[:_WIDTH]), Posting._make(_posting_of(row)), recorded)
+
+
+_WIDTH = len(COLUMNS)
+
+_posting_of = itemgetter(*map(list(COLUMNS).index, Posting._fields))
 
 
 def digest_at(conn: Connection, seq: int) -> bytes | None:

@@ -1,47 +1,34 @@
-"""Decide the whole log again with the engine that decided it, and compare the outcomes with those that are recorded.
+"""Decide the log again, piece by piece, with the engine that decided it, and compare the outcomes with those recorded.
 
-The postings are decided one at a time, in the order of acceptance. Undecided postings are decided too, because
-later rows may depend on them. Memory holds one entry for each balance and each hold.
+The postings of a piece are decided one at a time, in the order of acceptance, from the standing that the recorded outcomes
+before the piece make. When every piece is right, so is the whole log: each piece shows that its outcomes follow from those
+before it, and the first begins with nothing.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
 from core.ledger.rules.engine import Book, decide, decide_group
-from core.ledger.rules.model import STATUS_NUMBERS, STATUS_OF_NUMBER, Balance, Kind, Outcome, Posting, Refunded, Status
+from core.ledger.rules.model import (
+    STATUS_NUMBERS,
+    STATUS_OF_NUMBER,
+    Balance,
+    Hold,
+    Kind,
+    Limit,
+    Outcome,
+    Posting,
+    Refunded,
+    Status,
+)
 from core.ledger.store import limits as limit_store
 from core.verification import history_store
 from core.verification.history_store import HistoryRow, Queue, Recorded
 from core.verification.report import Report, reason_text, seq_key, status_text
-
-
-@dataclass(slots=True)
-class Sums:
-    """The sums of a balance's outcomes."""
-
-    credit: int = 0
-    debit: int = 0
-    inflight_credit: int = 0
-    inflight_debit: int = 0
-    version: int = 1
-    last_credit_seq: int = 0
-
-
-@dataclass(slots=True)
-class Settled:
-    """The sums of the outcomes of a hold and its settlements."""
-
-    source: int
-    destination: int
-    amount: int
-    committed: int = 0
-    voided: int = 0
-    settled_at: datetime | None = None
+from core.verification.tally import Moved, Needs, Salt, Settled, Start, Tally
 
 
 class _EmptyBalances(dict[int, Balance]):
@@ -55,25 +42,64 @@ class _EmptyBalances(dict[int, Balance]):
         return balance
 
 
-class Replay:
-    """A judge that decides the rows again, from an empty book on."""
+class Always(NamedTuple):
+    """What the decisions of every piece need, as a process reads it once."""
 
-    def __init__(self, conn: Connection, report: Report) -> None:
-        self.sums: dict[int, Sums] = {}
-        self.holds: dict[int, Settled] = {}
-        self.refunds: dict[int, Refunded] = {}
-        """The refunded amounts by the outcomes, by the seq of the refunded transaction."""
-        self._report = report
-        self._book = Book(_EmptyBalances(), {}, limits=limit_store.find_all(conn))
-        self._refunded = history_store.refunded_seqs(conn)
-        self._moved: dict[int, tuple[int, int, int]] = {}
-        """Source, destination and amount of each refunded transaction, by its seq."""
+    limits: Mapping[int, Sequence[Limit]]
+    refunded: frozenset[int]
+    """The seqs of the postings of which anything is refunded."""
+
+
+def always(conn: Connection) -> Always:
+    """Read the limits of all balances, and which postings are refunded."""
+    return Always(limit_store.find_all(conn), frozenset(history_store.refunded_seqs(conn)))
+
+
+class Pile:
+    """A judge that tallies the outcomes of a piece, and keeps its groups for a replay."""
+
+    def __init__(self, known: Always, salt: Salt) -> None:
+        self.tally = Tally()
+        self.groups: list[Sequence[HistoryRow]] = []
+        self._refunded, self._salt = known.refunded, salt
 
     def begin(self, queues: dict[int, Queue]) -> None:
-        """Do nothing: an empty book needs no check."""
+        """Do nothing: an empty tally needs no check."""
 
     def prepare(self, rows: Sequence[HistoryRow]) -> None:
-        """Do nothing: the book holds everything that a decision needs."""
+        """Do nothing: a tally needs nothing but the rows."""
+
+    def judge(self, group: Sequence[HistoryRow]) -> None:
+        """Tally the outcomes. What waits decides nothing that is decided, so it is not kept."""
+        is_decided = False
+        for _, _, posting, recorded in group:
+            if recorded is not None:
+                self.tally.note(recorded, self._salt)
+                if posting is not None and posting.kind != Kind.SPLIT:
+                    is_decided = True
+                    self.tally.add(posting, recorded, self._refunded)
+        if is_decided:
+            self.groups.append(group)
+
+    def needs(self) -> Needs:
+        """List what the decisions need from before the piece."""
+        postings = [row.posting for group in self.groups for row in group if row.posting is not None]
+        balances = {key for posting in postings for key in (posting.source, posting.destination) if key is not None}
+        holds = {posting.hold_seq for posting in postings if posting.hold_seq is not None}
+        refunds = {posting.refund_of for posting in postings if posting.refund_of is not None}
+        return Needs(list(balances), list(holds), list(refunds))
+
+
+class Replay:
+    """Decides the rows of a piece again, from where the recorded outcomes before it lead."""
+
+    def __init__(self, report: Report, known: Always, start: Start) -> None:
+        self._report, self._refunded = report, known.refunded
+        self._holds, self._moved = start.holds, start.moved
+        holds = {seq: Hold(seq, hold.amount, hold.committed, hold.voided) for seq, hold in start.holds.items()}
+        balances = _EmptyBalances({balance.id: balance for balance in start.balances})
+        refunds = {seq: Refunded(seq, moved.amount, 0) for seq, moved in start.moved.items()} | start.refunds
+        self._book = Book(balances, holds, refunds=refunds, limits=known.limits)
 
     def judge(self, group: Sequence[HistoryRow]) -> None:
         """Decide the postings over the book, and compare the outcomes with the recorded ones."""
@@ -89,7 +115,7 @@ class Replay:
             outcomes = []
         for posting, row in zip(postings, rows, strict=True):
             if row.recorded is not None:
-                self._add(posting, row.recorded)
+                self._note(posting, row.recorded)
         if not outcomes:
             return
         for outcome, posting, row in zip(outcomes, postings, rows, strict=True):
@@ -130,15 +156,17 @@ class Replay:
         return True
 
     def _check_settled_parties(self, posting: Posting) -> None:
-        hold = self.holds.get(posting.hold_seq or 0)
+        hold = self._holds.get(posting.hold_seq or 0)
         if hold is not None and (posting.source, posting.destination) != (hold.source, hold.destination):
             expected = f"the balances of its hold, keys {hold.source} and {hold.destination}"
             self._add_parties(posting, expected)
 
     def _check_refunded_parties(self, posting: Posting) -> None:
         moved = self._moved.get(posting.refund_of or 0)
-        if moved is not None and (posting.destination, posting.source) != moved[:2]:
-            expected = f"the balances of what it gives back the other way round, keys {moved[1]} and {moved[0]}"
+        if moved is not None and (posting.destination, posting.source) != (moved.source, moved.destination):
+            expected = (
+                f"the balances of what it gives back the other way round, keys {moved.destination} and {moved.source}"
+            )
             self._add_parties(posting, expected)
 
     def _add_parties(self, posting: Posting, expected: str) -> None:
@@ -165,43 +193,12 @@ class Replay:
         )
         self._report.compare("outcomes", seq_key(outcome.seq), "by the log up to here", values)
 
-    def _add(self, posting: Posting, recorded: Recorded) -> None:
-        """Add a recorded outcome to the sums of its balances, its hold and its refund."""
-        status = STATUS_OF_NUMBER.get(recorded.status)
-        if status is Status.REJECTED or status is None:
-            self._report.rejected += 1
-            return
-        amount, kind = recorded.amount, posting.kind
-        if (source := self.sums.get(posting.source)) is None:
-            source = self.sums[posting.source] = Sums()
-        if (destination := self.sums.get(posting.destination)) is None:
-            destination = self.sums[posting.destination] = Sums()
-        source.version += 1
-        destination.version += 1
-        if status is Status.APPLIED:
-            source.debit += amount
-            destination.credit += amount
-            destination.last_credit_seq = posting.seq
-            if posting.seq in self._refunded:
-                self._moved[posting.seq] = posting.source, posting.destination, amount
-            if (moved := self._moved.get(posting.refund_of or 0)) is not None:
-                before = self.refunds.get(posting.refund_of or 0)
-                given_back = amount + (before.refunded if before is not None else 0)
-                self.refunds[posting.refund_of or 0] = Refunded(posting.refund_of or 0, moved[2], given_back)
-        if kind in (Kind.TRANSFER, Kind.REFUND):
-            return
-        held = amount if kind == Kind.HOLD else -amount
-        source.inflight_debit += held
-        destination.inflight_credit += held
-        if kind == Kind.HOLD:
-            self.holds[posting.seq] = Settled(posting.source, posting.destination, amount)
-        elif (hold := self.holds.get(posting.hold_seq or 0)) is not None:
-            if status is Status.APPLIED:
-                hold.committed += amount
-            else:
-                hold.voided += amount
-            if hold.committed + hold.voided == hold.amount:
-                hold.settled_at = recorded.decided_at
+    def _note(self, posting: Posting, recorded: Recorded) -> None:
+        """Note a hold, or a posting that is refunded, for the check of the balances that settle or refund it."""
+        if posting.kind == Kind.HOLD and STATUS_OF_NUMBER.get(recorded.status) is Status.INFLIGHT:
+            self._holds[posting.seq] = Settled(posting.source, posting.destination, recorded.amount)
+        if posting.seq in self._refunded and STATUS_OF_NUMBER.get(recorded.status) is Status.APPLIED:
+            self._moved[posting.seq] = Moved(posting.source, posting.destination, recorded.amount)
 
 
 def _sum_of_rejection(outcome: Outcome) -> dict[str, Any] | None:

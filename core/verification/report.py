@@ -16,6 +16,10 @@ TellProgress = Callable[[str, int, int], None]
 """A callback for progress: the name of what is read, the rows that are done, and all rows (0 when unknown)."""
 
 
+def silent(what: str, done: int, of: int) -> None:
+    """Report no progress."""
+
+
 class Problem(Struct, frozen=True):
     """A stored value that differs from the value that the history gives."""
 
@@ -73,6 +77,8 @@ class Report:
     warning_count: int = 0
     from_sequence: int = 1
     to_sequence: int = 0
+    went_on_after: int | None = None
+    """The row after which it went on from where another verification was stopped."""
     complete: bool = True
     """True when the log was read to its end."""
     checkpoint: Checkpoint | None = None

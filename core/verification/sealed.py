@@ -5,15 +5,16 @@ notary's key, and one that was published cannot be taken back.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 from sqlalchemy import Connection
 
 from core.ledger.rules import chain
-from core.ledger.rules.log_row import LogRow
+from core.ledger.rules.log_row import LogRow, leaf_of
 from core.ledger.store import pledges
 from core.notary import attestations, merkle, seal_store
-from core.notary.leaves import party_leaf, sealed_leaf_of
+from core.notary.leaves import party_leaf, sealed_leaf, side
 from core.notary.published import Published
 from core.notary.seals import Line, Seal, Statement, is_signed, read
 from core.verification import checkpoint_store, history_store
@@ -34,44 +35,78 @@ class Known(Struct, frozen=True):
     published: Sequence[Published] = ()
 
 
+class Part(NamedTuple):
+    """The leaves of a seal that are in one piece of the log."""
+
+    number: int
+    first_seq: int
+    last_seq: int
+    root: str
+    leaves: list[bytes]
+
+
 class Roots:
     """Computes the Merkle roots of the seals again along a walk, and compares them."""
 
-    def __init__(self, conn: Connection, report: Report, after: int) -> None:
-        """Begin with the first seal whose rows are all beyond ``after``."""
-        self._conn, self._report = conn, report
+    def __init__(self, conn: Connection, report: Report, after: int, parties: dict[int, bytes]) -> None:
+        """Begin after a row. ``parties`` keeps the hashes of the balances."""
+        self._conn, self._report, self._after, self._parties = conn, report, after, parties
         self._ahead = self._statements(after)
         self._next = next(self._ahead, None)
-        self._rows: list[LogRow] = []
-        self._parties: dict[int, bytes] = {}
+        self._rows: list[tuple[LogRow, bytes | None]] = []
+        self.parts: list[Part] = []
+        """The parts of seals that begin before the walk or end after it."""
 
-    def follow(self, row: HistoryRow) -> None:
-        """Add a row of the log. Rows come in the order of their seqs."""
+    def follow(self, row: HistoryRow, leaf: bytes | None) -> None:
+        """Add a row of the log, with its leaf if that is known. Rows come in the order of their seqs."""
         while self._next is not None and row.seq > self._next.last_seq:
             self._close(self._next)
         if self._next is not None and row.seq >= self._next.first_seq and row.logged is not None:
-            self._rows.append(row.logged)
+            self._rows.append((row.logged, leaf))
             if row.seq == self._next.last_seq:
                 self._close(self._next)
 
+    def end(self) -> None:
+        """Keep the part of the seal that goes on after the walk."""
+        if self._next is not None and self._rows:
+            self._keep(self._next)
+
     def _close(self, statement: Statement) -> None:
-        """Compare the root of a seal with that over its rows."""
-        keys = {key for row in self._rows for key in (row.source, row.destination) if key is not None}
-        found = seal_store.parties(self._conn, keys - self._parties.keys())
-        self._parties |= {key: party_leaf(party) for key, party in found.items()}
-        leaves = [sealed_leaf_of(row, self._parties) for row in self._rows if row.digest_version in chain.LEAVES]
-        root = merkle.root(leaves).hex()
-        if root != statement.root:
-            seqs = f"the rows {statement.first_seq} to {statement.last_seq} of the log and the balances that they name"
-            expected = f"{statement.root}, over {seqs}"
-            self._report.add("seals", f"number {statement.number}", "root", expected=expected, found=root)
+        """Compare the root of a seal with that over its rows, or keep what is here of it."""
+        if statement.first_seq <= self._after:
+            self._keep(statement)
+        else:
+            check_root(self._report, self._part(statement))
         self._rows = []
         self._next = next(self._ahead, None)
 
+    def _keep(self, statement: Statement) -> None:
+        self.parts.append(self._part(statement))
+
+    def _part(self, statement: Statement) -> Part:
+        parties = self._parties
+        keys = {key for row, _ in self._rows for key in (row.source, row.destination) if key is not None}
+        if unknown := keys - parties.keys():
+            parties |= {key: party_leaf(party) for key, party in seal_store.parties(self._conn, unknown).items()}
+        leaves = [
+            sealed_leaf(leaf or leaf_of(row), side(row.source, parties), side(row.destination, parties))
+            for row, leaf in self._rows
+            if row.digest_version in chain.LEAVES
+        ]
+        return Part(statement.number, statement.first_seq, statement.last_seq, statement.root, leaves)
+
     def _statements(self, after: int) -> Iterator[Statement]:
         for statement in map(read, (seal for _, seal in seal_store.every(self._conn, _first(self._conn, after)))):
-            if statement is not None and statement.first_seq > after and statement.last_seq >= statement.first_seq:
+            if statement is not None and statement.last_seq > after and statement.last_seq >= statement.first_seq:
                 yield statement
+
+
+def check_root(report: Report, part: Part) -> None:
+    """Compare the root of a seal with that over all its leaves."""
+    root = merkle.root(part.leaves).hex()
+    if root != part.root:
+        seqs = f"the rows {part.first_seq} to {part.last_seq} of the log and the balances that they name"
+        report.add("seals", f"number {part.number}", "root", expected=f"{part.root}, over {seqs}", found=root)
 
 
 def _first(conn: Connection, after: int) -> int:

@@ -18,7 +18,6 @@ from core.verification.continuation import Continuation
 from core.verification.report import Report, seq_key
 from core.verification.results import Kind, record
 from core.verification.verification_store import VerificationRow
-from core.verification.verify import silent
 from core.verification.walk import Walk
 
 ROWS = 5_000
@@ -35,7 +34,7 @@ def verify_next(engine: Engine, rows: int = ROWS) -> Report:
     with snapshot(engine) as conn:
         since = _begin(conn, report)
         continuation = Continuation(conn, report, since)
-        Walk(conn, report, silent, continuation, since).run(limit=rows)
+        Walk(conn, report, continuation, since).run(limit=rows)
         continuation.check_touched()
     # The next slice begins where no split or atomic group is cut.
     report.to_sequence = report.reached.sequence

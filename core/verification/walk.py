@@ -17,15 +17,18 @@ from core.ledger.rules.routing import queue_of, route_of
 from core.ledger.store import balances as balance_store
 from core.ledger.store.balances import BALANCE_PREFIX
 from core.verification import history_store
-from core.verification.chains import Chains
+from core.verification.chains import Chains, Versions
 from core.verification.checkpoints import Heads
 from core.verification.history_store import HistoryRow, Queue
-from core.verification.report import Report, TellProgress, seq_key, status_text
+from core.verification.report import Report, TellProgress, seq_key, silent, status_text
 from core.verification.sealed import Roots
 from core.verification.splits import Splits
 
 ROWS_AT_A_TIME = 5_000
 """The number of rows of the log that one statement reads."""
+
+
+_NEVER = 2**63 - 1
 
 
 class Judge(Protocol):
@@ -41,64 +44,99 @@ class Judge(Protocol):
         """Check rows that are decided together: an atomic group, or one row."""
 
 
-class Walk:
-    """One walk along the log, from the heads ``since`` to the end of the log or to a limit."""
+class Known:
+    """What a process reads once for all its walks in one snapshot."""
 
-    def __init__(self, conn: Connection, report: Report, progress: TellProgress, judge: Judge, since: Heads) -> None:
-        self._conn, self._report, self._progress, self._judge, self._since = conn, report, progress, judge, since
-        self._last_seq = history_store.last_seq(conn)
-        self._queues = history_store.queues(conn)
-        self._currencies: dict[int, str] = {}
+    def __init__(self, conn: Connection) -> None:
+        self.last_seq = history_store.last_seq(conn)
+        self.queues = history_store.queues(conn)
+        self.currencies: dict[int, str] = {}
+        self.parties: dict[int, bytes] = {}
+
+
+class Walk:
+    """One walk along the log, from the heads ``since`` to the end of the log, to a row, or to a limit."""
+
+    def __init__(
+        self, conn: Connection, report: Report, judge: Judge, since: Heads, known: Known | None = None
+    ) -> None:
+        self._conn, self._report, self._judge, self._since = conn, report, judge, since
+        known = known or Known(conn)
+        self._last_seq, self._queues, self._currencies = known.last_seq, known.queues, known.currencies
         self._next_seq = since.sequence + 1
         self._splits = Splits(report)
         self._chains = Chains(report, since, self._queues)
-        self._roots = Roots(conn, report, since.sequence)
+        self.roots = Roots(conn, report, since.sequence, known.parties)
         report.from_sequence, report.to_sequence, report.reached = self._next_seq, since.sequence, since
 
-    def run(self, *, limit: int | None = None) -> None:
+    @property
+    def versions(self) -> Versions:
+        """The versions of the digest that were read."""
+        return self._chains.versions
+
+    def run(self, *, limit: int | None = None, progress: TellProgress = silent) -> None:
         """Check every row of the log and every outcome, and first the outcomes that were not there at the start yet.
 
         It stops after ``limit`` rows, or a little later, so that no split or atomic group is cut.
         """
         self._judge.begin(self._queues)
+        self._check_numbers()
+        if not self._catch_up(limit):
+            return
+        self._go(None, limit, progress)
+        self.versions.warn(self._report)
+        self._check_ends()
+
+    def run_piece(self, until: int | None) -> None:
+        """Check the rows up to one after which no split or atomic group is open. None is for the last row of the log."""
+        if not self._since.sequence:
+            self._check_numbers()
+        self._go(until, None, silent)
+        if until is None:
+            self._check_ends()
+        else:
+            self._check_gap(until + 1)
+
+    def _check_numbers(self) -> None:
         numbers = list(self._queues)
         if numbers != list(range(len(numbers))):
             self._report.add("queues", "all", "numbers", expected=f"0 to {len(numbers) - 1}", found=numbers)
-        if not self._catch_up(limit):
-            return
+
+    def _check_ends(self) -> None:
+        """Check where the queues end."""
+        if self._report.complete:
+            self._chains.check_ends()
+        self._check_cursors()
+
+    def _go(self, until: int | None, limit: int | None, progress: TellProgress) -> None:
         stop_after = self._since.sequence + limit if limit is not None else None
-        for _, members in groupby(self._rows(), key=_group_of):
+        for _, members in groupby(self._rows(until, progress), key=_group_of):
             group = list(members)
-            if not self._splits.owns(group[0]):
-                self._pause()
-                if stop_after is not None and self._report.to_sequence >= stop_after:
-                    self._report.complete = False
-                    break
+            if stop_after is not None and self._report.to_sequence >= stop_after and not self._splits.owns(group[0]):
+                self._report.complete = False
+                break
             for row in group:
                 self._check_row(row)
             self._judge.judge(group)
             for row in group:
-                self._chains.follow(row)
-                self._roots.follow(row)
+                self.roots.follow(row, self._chains.follow(row))
             self._report.to_sequence = group[-1].seq
         self._splits.close()
-        self._chains.warn_of_older()
-        if self._report.complete:
-            self._pause()
-            self._chains.check_ends()
-        self._check_cursors()
+        self.roots.end()
+        self._pause()
 
-    def _rows(self) -> Iterator[HistoryRow]:
+    def _rows(self, until: int | None, progress: TellProgress) -> Iterator[HistoryRow]:
         """Yield every row. A damaged log may have gaps, so each range begins at the next row that exists."""
         last = self._since.sequence or history_store.BEFORE_ALL
-        while (first := history_store.next_seq(self._conn, last)) is not None:
-            last = first + ROWS_AT_A_TIME - 1
+        end = _NEVER if until is None else until
+        while last < end and (first := history_store.next_seq(self._conn, last)) is not None and first <= end:
+            last = min(first + ROWS_AT_A_TIME - 1, end)
             rows = history_store.history(self._conn, first=first, last=last)
             self._look_up_currencies(rows)
             self._judge.prepare(rows)
             self._check_queues(rows)
             yield from rows
-            self._progress("transactions", min(last, self._last_seq), self._last_seq)
+            progress("transactions", min(last, self._last_seq), self._last_seq)
 
     def _look_up_currencies(self, rows: Sequence[HistoryRow]) -> None:
         keys = {key for row in rows if row.posting for key in (row.posting.source, row.posting.destination)}
@@ -146,9 +184,7 @@ class Walk:
 
     def _check_row(self, row: HistoryRow) -> None:
         seq, logged, posting, recorded = row
-        if seq > self._next_seq:
-            expected, found = "a row, for the log has no gaps", f"none before {seq}"
-            self._report.add("log", seq_key(self._next_seq), "row", expected=expected, found=found)
+        self._check_gap(seq)
         self._next_seq = seq + 1
         if posting is None or logged is None:
             self._splits.close()
@@ -157,6 +193,11 @@ class Walk:
         currency = logged.currency
         self._splits.check(row, logged)
         self._report.transactions += 1
+        currencies = self._currencies
+        if currencies.get(posting.source) == currencies.get(posting.destination) == currency and recorded is not None:
+            queue = self._queues.get(posting.queue)
+            if queue is not None and seq <= queue.cursor and posting.kind != Kind.SPLIT:
+                return  # Nothing is amiss, as with nearly every row.
         for side, key in (("source", posting.source), ("destination", posting.destination)):
             if key is None and posting.kind == Kind.SPLIT:
                 continue
@@ -179,6 +220,11 @@ class Walk:
         elif queue is not None and seq > queue.cursor:
             expected = f"none yet, as queue {posting.queue} is decided up to {queue.cursor}"
             self._report.add("outcomes", seq_key(seq), "row", expected=expected, found=status_text(recorded.status))
+
+    def _check_gap(self, seq: int) -> None:
+        if seq > self._next_seq:
+            expected, found = "a row, for the log has no gaps", f"none before {seq}"
+            self._report.add("log", seq_key(self._next_seq), "row", expected=expected, found=found)
 
     def _check_undecided(self, seq: int, number: int) -> None:
         """Check that a row without an outcome is one that its queue has yet to decide."""

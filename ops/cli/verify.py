@@ -1,5 +1,7 @@
 """``pacioli verify``: recomputes the ledger from its database, and writes a checkpoint when it is sound."""
 
+import contextlib
+import os
 import time
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from pacioli_client.answers.service import Verification
 from core.base.answers import fields_of
 from core.verification import checkpoints, results
 from core.verification.answers import verification_of
-from core.verification.verify import verify_all, verify_since_checkpoint
+from core.verification.verify import Effort, verify_all, verify_since_checkpoint
 from ops.cli.show import bars
 from ops.cli.show.text import console, print_json
 from ops.cli.show.verification import print_report, print_results
@@ -24,9 +26,16 @@ from ops.server.instance import As, chain_key_of, database, known_of, reads_ledg
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Compare it with seals that were published: lines of the notary's file, or of a syslog.",
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    help="Verify the whole ledger in so many processes. The default is one for each core.",
+)
 @click.option("--last", is_flag=True, help="Show the results of the last verifications. Verifies nothing.")
 @reads_ledger
-def verify(since_checkpoint: bool, against: Path | None, last: bool, data: Path, as_json: bool) -> None:
+def verify(
+    since_checkpoint: bool, against: Path | None, jobs: int | None, last: bool, data: Path, as_json: bool
+) -> None:
     """Recompute the whole ledger from its history, and report what does not follow from it. Repairs nothing.
 
     The log is decided once more, one transaction after the other, and every outcome, balance, hold and statement is
@@ -39,6 +48,9 @@ def verify(since_checkpoint: bool, against: Path | None, last: bool, data: Path,
     The seals of the notary are checked by PACIOLI_NOTARY_PUBLIC_KEY, or the key in the data folder. Seals that were published,
     which --against reads, show also what was removed together with its seals.
 
+    It uses all cores. One that is stopped or killed goes on where it stood when the command is given again, for it keeps how far
+    it has come in the data folder, or else in the user's config folder.
+
     A worker verifies a slice of the history each minute, and what is new each hour. --last shows what these found.
 
     \b
@@ -46,13 +58,15 @@ def verify(since_checkpoint: bool, against: Path | None, last: bool, data: Path,
       pacioli verify
       pacioli verify --since-checkpoint
       pacioli verify --against seals.jsonl
+      pacioli verify --jobs 1
       pacioli verify --last
       pacioli verify --json | jq .problems[0]
     """
     if last:
         _show_last(data, as_json=as_json)
         return
-    found = _verify(data, results.Kind.CHECKPOINT if since_checkpoint else results.Kind.FULL, against)
+    effort = Effort(jobs or _cores(), _progress_file(data))
+    found = _verify(data, against, None if since_checkpoint else effort)
     if as_json:
         print_json(found)
     else:
@@ -76,14 +90,37 @@ def _show_last(data: Path, *, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _verify(data: Path, kind: results.Kind, against: Path | None) -> Verification:
+def _cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _progress_file(data: Path) -> Path:
+    """Return the file that keeps how far a verification has come."""
+    folder = data
+    if not data.is_dir():
+        folder = Path(click.get_app_dir("pacioli"))
+        with contextlib.suppress(OSError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder / "verify.progress"
+
+
+def _verify(data: Path, against: Path | None, effort: Effort | None) -> Verification:
+    """Verify the whole ledger, or what is new since the checkpoint when there is no ``effort``."""
     known = known_of(data, against)
     key, began = chain_key_of(data), time.monotonic()
-    run = verify_all if kind is results.Kind.FULL else verify_since_checkpoint
+    kind = results.Kind.CHECKPOINT if effort is None else results.Kind.FULL
     with database(data) as engine, bars.verifying() as progress:
-        report = run(engine, key=key, known=known, progress=progress)
+        if effort is None:
+            report = verify_since_checkpoint(engine, key=key, known=known, progress=progress)
+        else:
+            report = verify_all(engine, key=key, known=known, progress=progress, effort=effort)
         results.record(engine, kind, report, time.monotonic() - began, asked=True)
     if report.ok:
         with database(data, As.NOTARY) as engine:
             report.checkpoint = checkpoints.write(engine, report.reached, key) or report.checkpoint
-    return msgspec.convert(fields_of(verification_of(report)), Verification, from_attributes=True)
+    note = None if report.went_on_after is None else _WENT_ON.format(report.went_on_after)
+    return msgspec.convert(fields_of(verification_of(report, note)), Verification, from_attributes=True)
+
+
+_WENT_ON = "went on after sequence {}, up to which a verification that was stopped had found it so"

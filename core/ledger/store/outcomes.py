@@ -236,7 +236,13 @@ def line_of(outcome: Outcome, decided_at: str) -> str:
 
 def line_of_row(columns: Sequence[Any]) -> str:
     """Write a stored row as ``line_of`` wrote it. The columns come in the order of ``OUTCOME``, ``rejection`` as JSON text."""
-    *numbers, rejection, decided_at = columns
+    seq, status, amount, source, version, left, to, to_version, to_left, reason, rejection, decided_at = columns
+    if reason is rejection is None and None not in columns[:9]:  # It was not rejected, as most are not.
+        return (
+            f"{seq}\t{status}\t{amount}\t{source}\t{version}\t{left}\t{to}\t{to_version}\t{to_left}"
+            f"\t\\N\t\\N\t{decided_at.isoformat()}"
+        )
+    numbers = columns[:10]
     return "\t".join(
         [
             *("\\N" if number is None else str(number) for number in numbers),

@@ -1,0 +1,155 @@
+"""Runs the pieces of a verification: in this process, or in several side by side.
+
+All processes read the same snapshot of the database, which this one exports. Each works on a piece of its own; their tallies
+are added in the order of the pieces, so a process waits for the tally before its own, and for nothing else.
+"""
+
+import gc
+import multiprocessing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.connection import wait
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from core.base.db import connect, export_snapshot, snapshot, source_of
+from core.base.errors import TransientError
+from core.verification.pieces import Course, Done, Piece, Reader, next_piece
+from core.verification.tally import Salt
+
+WITHIN_S = 7 * 86_400.0
+"""A verification may take so long."""
+
+AfterEach = Callable[[Done], None]
+
+
+def run(engine: Engine, conn: Connection, course: Course, jobs: int, after_each: AfterEach) -> Done:
+    """Verify all pieces from where the course is. Return the last of them.
+
+    Raises:
+        TransientError: the database went away, or a process ended.
+    """
+    url = source_of(engine)
+    if jobs > 1 and url is not None:
+        return _side_by_side(url, conn, course, jobs, after_each)
+    reader = Reader(conn, course.salt)
+    with _without_collector():
+        while True:
+            piece = next_piece(conn, course.ended, course.position)
+            done = reader.decide(course.begin(*reader.read(piece)))
+            course.end(done)
+            after_each(done)
+            if piece.until is None:
+                return done
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Keep the garbage collector from looking at the rows of a piece again and again. They have no cycles."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _side_by_side(url: str, conn: Connection, course: Course, jobs: int, after_each: AfterEach) -> Done:
+    pieces = _pieces(conn, course)
+    last: Done | None = None
+    with _processes(url, export_snapshot(conn), course.salt, jobs) as pipes:
+        at_work: dict[Pipe, Piece] = {}
+        for pipe in pipes:
+            _give(pipe, pieces, at_work)
+        tallies: dict[int, tuple[Pipe, Any]] = {}
+        ended: dict[int, Done] = {}
+        while at_work:
+            for pipe in [pipe for pipe in wait(list(at_work)) if isinstance(pipe, Pipe)]:
+                found = _receive(pipe)
+                if isinstance(found, Done):
+                    ended[found.piece.number] = found
+                    _give(pipe, pieces, at_work)
+                else:
+                    tallies[at_work[pipe].number] = pipe, found
+            while course.tallied in tallies:
+                pipe, (tally, needs) = tallies.pop(course.tallied)
+                pipe.send(course.begin(tally, needs))
+            while course.ended in ended:
+                last = ended.pop(course.ended)
+                course.end(last)
+                after_each(last)
+    assert last is not None
+    return last
+
+
+def _pieces(conn: Connection, course: Course) -> Iterator[Piece]:
+    number, after = course.ended, course.position
+    while True:
+        piece = next_piece(conn, number, after)
+        yield piece
+        if piece.until is None:
+            return
+        number, after = number + 1, piece.until
+
+
+def _give(pipe: Pipe, pieces: Iterator[Piece], at_work: dict[Pipe, Piece]) -> None:
+    """Give a process the next piece, or let it end."""
+    at_work.pop(pipe, None)
+    piece = next(pieces, None)
+    pipe.send(piece)
+    if piece is not None:
+        at_work[pipe] = piece
+
+
+def _receive(pipe: Pipe) -> Any:
+    try:
+        found = pipe.recv()
+    except (EOFError, OSError) as error:
+        raise TransientError("a process of the verification has ended; verify again") from error
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+@contextmanager
+def _processes(url: str, of: str, salt: Salt, jobs: int) -> Iterator[list[Pipe]]:
+    """Start processes that verify pieces, and end them."""
+    context = multiprocessing.get_context("spawn")
+    pipes, processes = [], []
+    try:
+        for _ in range(jobs):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_work, args=(url, of, salt, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            pipes.append(ours)
+            processes.append(process)
+        yield pipes
+    finally:
+        for pipe in pipes:
+            pipe.close()
+        for process in processes:
+            process.join(1)
+            if process.is_alive():
+                process.terminate()
+                process.join()
+
+
+def _work(url: str, of: str, salt: Salt, pipe: Pipe) -> None:
+    """Verify the pieces that come through a pipe, until there is none."""
+    engine = connect(url, connections=1)
+    try:
+        with snapshot(engine, within_s=WITHIN_S, of=of) as conn, _without_collector():
+            reader = Reader(conn, salt)
+            while (piece := pipe.recv()) is not None:
+                pipe.send(reader.read(piece))
+                pipe.send(reader.decide(pipe.recv()))
+    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+        pass
+    except Exception as error:
+        pipe.send(TransientError(str(error)) if isinstance(error, TransientError) else RuntimeError(repr(error)))
+    finally:
+        engine.dispose()

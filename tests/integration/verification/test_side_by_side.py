@@ -1,0 +1,154 @@
+"""Several processes find what one finds, in every piece, and a verification that was killed goes on where it stood."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.notary.notary import Notary
+from core.notary.seals import keypair
+from core.verification import crew, kept, pieces, verify
+from core.verification.pieces import Done, Reader
+from core.verification.report import Report
+from core.verification.tally import PRIME, is_followed, new_salt
+from core.verification.verify import Effort, verify_all
+from tests.harness.factories import Ledger
+from tests.harness.history import KEY, checkpoint, mix, tamper
+
+OURS = keypair(bytes(32))
+ROWS = 12
+
+
+@pytest.fixture
+def mixed(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    """Everything that there is, in pieces of some rows, with seals that begin and end within them."""
+    monkeypatch.setattr(pieces, "ROWS", ROWS)
+    rng = random.Random(5)
+    notary = Notary(ledger.engine, OURS)
+    for _ in range(4):
+        mix(ledger, rng, steps=20)
+        ledger.drain()
+        assert notary.seal() is not None
+    checkpoint(ledger)
+    mix(ledger, rng, steps=10)
+    return ledger
+
+
+def told(report: Report) -> tuple[object, ...]:
+    return (
+        report.problems,
+        report.problem_count,
+        report.transactions,
+        report.undecided,
+        report.rejected,
+        report.balances,
+        report.holds,
+        report.reached,
+        report.to_sequence,
+    )
+
+
+def _by_jobs(ledger: Ledger) -> Iterator[Report]:
+    for jobs in (1, 2):
+        yield verify_all(ledger.engine, key=KEY, effort=Effort(jobs=jobs))
+
+
+FAULTS = (
+    "UPDATE log SET amount = amount + 1 WHERE seq = {}",
+    "DELETE FROM log WHERE seq = {}",
+    "UPDATE outcomes SET decided_at = decided_at - interval '1 day' WHERE seq = {}",
+    "UPDATE outcomes SET amount = amount + 1 WHERE seq = {}",
+    "DELETE FROM outcomes WHERE seq = {}",
+)
+
+
+def test_faults_in_every_piece_are_found_by_several_processes_as_by_one(mixed: Ledger) -> None:
+    one, two = _by_jobs(mixed)
+    assert one.problems == []
+    assert told(one) == told(two)
+    last, count = one.to_sequence, one.to_sequence // ROWS
+    assert count > 5
+    seqs = [ROWS * number + 1 + number % ROWS for number in range(count)]
+    tamper(mixed, *(FAULTS[number % len(FAULTS)].format(seq) for number, seq in enumerate(seqs)))
+    one, two = _by_jobs(mixed)
+    assert told(one) == told(two)
+    keys = " ".join(f"{problem.key} " for problem in one.problems)
+    for seq in seqs:
+        assert f"seq {seq} " in keys or f"seq {seq}," in keys or f"seq {seq + 1}" in keys, (seq, last)
+
+
+def test_a_verification_that_was_killed_goes_on_where_it_stood(
+    mixed: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed.drain()
+    whole = verify_all(mixed.engine, key=KEY)
+    monkeypatch.setattr(kept, "EVERY_S", 0.0)
+    monkeypatch.setattr(kept, "SHARE", 0.0)
+    path = tmp_path / "verify.progress"
+    read: list[int] = []
+    decide = Reader.decide
+
+    def dies(reader: Reader, start: object) -> Done:
+        done = decide(reader, start)  # type: ignore[arg-type]
+        read.append(done.piece.number)
+        if len(read) == 5:
+            raise KeyboardInterrupt
+        return done
+
+    monkeypatch.setattr(Reader, "decide", dies)
+    with pytest.raises(KeyboardInterrupt):
+        verify_all(mixed.engine, key=KEY, effort=Effort(keep=path))
+    assert path.exists()
+    assert path.stat().st_mode & 0o777 == 0o600
+    report = verify_all(mixed.engine, key=KEY, effort=Effort(keep=path))
+    assert read[:6] == [0, 1, 2, 3, 4, 4]
+    assert report.went_on_after is not None
+    assert told(report) == told(whole)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "edit", ["UPDATE log SET digest = '\\x00' WHERE seq = {}", "UPDATE outcomes SET hash = '\\x00'"]
+)
+def test_it_begins_anew_when_what_it_had_verified_has_changed(
+    mixed: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edit: str
+) -> None:
+    mixed.drain()
+    monkeypatch.setattr(kept, "EVERY_S", 0.0)
+    monkeypatch.setattr(kept, "SHARE", 0.0)
+    path = tmp_path / "verify.progress"
+    monkeypatch.setattr(kept.Keeper, "forget", lambda keeper: None)
+    verify_all(mixed.engine, key=KEY, effort=Effort(keep=path))
+    again = verify_all(mixed.engine, key=KEY, effort=Effort(keep=path))
+    assert again.went_on_after is not None and again.problems == []
+    tamper(mixed, edit.format(again.went_on_after))
+    assert verify_all(mixed.engine, key=KEY, effort=Effort(keep=path)).went_on_after is None
+
+
+def test_a_process_that_fails_ends_the_verification(mixed: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "export_snapshot", lambda conn: "none")
+    with pytest.raises(RuntimeError, match="snapshot"):
+        verify_all(mixed.engine, effort=Effort(jobs=2))
+    assert verify is not None
+
+
+def test_the_products_tell_every_break_of_a_balance() -> None:
+    salt = new_salt()
+    steps = [(2, 5, 5), (3, 4, -1), (4, -2, -6), (5, 10**30, 10**30 + 2)]
+
+    def follows(steps: list[tuple[int, int, int]], end: tuple[int, int]) -> bool:
+        after = before = 1
+        for version, balance, by in steps:
+            after = after * salt.state(1, version, balance) % PRIME
+            before = before * salt.state(1, version - 1, balance - by) % PRIME
+        return is_followed(after, before, salt, [(1, *end)])
+
+    end = (5, 10**30)
+    assert follows(steps, end)
+    assert not follows(steps, (5, 10**30 + PRIME))
+    assert not follows(steps[1:], end)
+    assert not follows([steps[0], *steps], end)
+    assert not follows([(2, 6, 5), *steps[1:]], end)
+    assert not follows([(2, 5, 6), *steps[1:]], end)
+    assert not follows([*steps[:2], (4, -1, -6), steps[3]], end)
