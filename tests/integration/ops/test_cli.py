@@ -225,12 +225,12 @@ def test_verify_says_what_it_read(ledger: Ledger, run: Run) -> None:
     ledger.post()
     told = "the ledger is sound: 3 transactions (1 rejected, 1 not decided yet), 3 balances, 0 holds, 1 currency\n"
     said = ok(run("verify", PACIOLI_CHAIN_KEY="ab" * 32))
-    assert said == told + "checkpoint 1 vouches for the log up to sequence 2; signed\n"
+    assert said == told + "checkpoint 1 vouches for the log up to sequence 3; signed\n"
     ledger.drain()
     ledger.post()
     said = ok(run("verify", "--since-checkpoint"))
-    assert "the ledger is sound: 2 transactions from sequence 3 on (0 rejected, 1 not decided yet)" in said
-    assert "checkpoint 1 vouches for the log up to sequence 2; unsigned, or not checked" in said
+    assert "the ledger is sound: 1 transaction from sequence 4 on (0 rejected, 1 not decided yet)" in said
+    assert "checkpoint 1 vouches for the log up to sequence 3; unsigned, or not checked" in said
     ledger.drain()
     body = json.loads(ok(run("verify", "--json")))
     assert (body["ok"], body["transactions"], body["problems"]) == (True, 4, [])
