@@ -31,7 +31,7 @@ from tests.harness.keys import KEY
 from web.app import create_app
 from web.http import retries
 from web.http.errors import STATUS
-from web.http.rights import RIGHTS
+from web.http.rights import OUT_OF_REACH, RIGHTS, WITHIN_REACH
 
 ROOT = Path(__file__).parent.parent
 
@@ -370,6 +370,11 @@ def test_every_route_refuses_a_parameter_that_it_does_not_take(app: Flask, clien
         assert (response.status_code, detail["code"]) == (400, "GEN_BAD_REQUEST"), (method, rule, detail)
         assert "no_such: unknown parameter; " in detail["message"], (method, rule, detail)
         assert "instance_id" not in detail["message"]
+
+
+def test_every_route_keeps_to_the_reach_of_a_key_or_is_closed_to_a_bound_one() -> None:
+    assert WITHIN_REACH | OUT_OF_REACH.keys() == RIGHTS.keys()
+    assert not WITHIN_REACH & OUT_OF_REACH.keys()
 
 
 def test_every_route_takes_the_parameters_that_are_described(app: Flask, client: FlaskClient) -> None:
