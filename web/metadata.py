@@ -1,4 +1,4 @@
-"""``POST /<id>/metadata``: add to the metadata of a ledger, balance, identity, monitor, transaction or batch."""
+"""``POST /<id>/metadata``: add to the metadata of a ledger, balance, identity, monitor, funding job, transaction or batch."""
 
 import msgspec
 from flask import Blueprint, Response
@@ -7,6 +7,8 @@ from core.base.actors import Right, current, reach_of_request
 from core.base.db import begin
 from core.base.errors import BeyondKey, ErrorCode, InvalidRequest
 from core.base.metadata import meta_data_problems, meta_data_text
+from core.funding import jobs
+from core.funding.job_store import JOB_PREFIX
 from core.identities import identities
 from core.identities.store import PREFIX
 from core.ledger.answers import Added
@@ -28,7 +30,8 @@ _SHARED = "an identity may have balances out of reach of this key, so the key do
 def add(entity_id: str) -> Response:
     """Add metadata.
 
-    Members are added to the metadata of a ledger, balance, identity, monitor, transaction or batch, or replaced in it.
+    Members are added to the metadata of a ledger, balance, identity, monitor, funding job, transaction or batch, or replaced in
+    it.
     Metadata of a batch is also added to its transactions. Metadata of a transaction is also added to its legs, settlements and
     refunds. The hash of a transaction does not cover it.
     """
@@ -45,6 +48,10 @@ def add(entity_id: str) -> Response:
             if reach_of_request().bounds_balances:
                 raise BeyondKey(ErrorCode.AUTH_INSUFFICIENT_PERMISSIONS, _SHARED)
             merged = identities.add_metadata(conn, entity_id, text)
+        elif entity_id.startswith(JOB_PREFIX):
+            if not current().may(Right.METADATA_WRITE):
+                current().require(Right.FUNDING_CONTROL)
+            merged = jobs.add_metadata(conn, entity_id, text)
         elif entity_id.startswith(monitor_store.PREFIX):
             if not current().may(Right.METADATA_WRITE):
                 current().require(Right.BALANCE_MONITORS_WRITE)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from core.base.answers import Major, Time
+from core.base.answers import Major, Members, Time
 from core.funding.files.found import FileRead
 from core.funding.missed import Missed
 from core.ledger.answers import RejectionAnswer
@@ -236,6 +236,8 @@ class FundingJob(Struct, frozen=True, kw_only=True):
     skipped: int
     """The number of due times without a run, because missed says so or the job was paused."""
     created_at: Time
+    meta_data: Members | None
+    """What POST /<id>/metadata has added. It changes nothing of the job."""
 
 
 class NewFundingJob(FundingJob, frozen=True, kw_only=True):

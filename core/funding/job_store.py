@@ -53,6 +53,8 @@ class JobRow(NamedTuple):
     """The number of earlier jobs with the same content."""
     actor: str | None = None
     """The key that asked for it."""
+    meta_data: str | None = None
+    """JSON text of an object that was added later."""
 
     @property
     def job_id(self) -> str:
@@ -69,7 +71,7 @@ SELECT j.id, reference, name, j.source, 'bln_' || b.balance_id, b.indicator, j.c
            WHERE job = j.id
              AND funding_runs.status IN ('PENDING', 'POSTING', 'POSTED')
        ),
-       content, repetition, j.actor
+       content, repetition, j.actor, (SELECT meta_data::text FROM annotations WHERE annotations.id = j.id)
 FROM funding_jobs AS j
 JOIN balances AS b ON b.id = j.source
 """

@@ -9,6 +9,7 @@ from core.base import actors
 from core.base.db import begin
 from core.base.errors import Conflict, ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_key
+from core.base.sizes import MAX_META_DATA, size_problem
 from core.funding import approval_store, job_store, missed, reach, run_store, told
 from core.funding.job_store import JobRow
 from core.funding.missed import Missed
@@ -19,6 +20,7 @@ from core.journal.event_types import EventType
 from core.journal.facts import tell_all
 from core.journal.record import record
 from core.ledger.rules.validation import MAX_REFERENCE, new_name_problems, text_problems
+from core.ledger.store import metadata as metadata_store
 
 INVALID = ErrorCode.GEN_VALIDATION_ERROR
 
@@ -128,6 +130,28 @@ def get_job(conn: Connection, job_id: str) -> JobRow:
     if job is None or not reach.reaches(conn, job):
         raise NotFound(ErrorCode.FND_NOT_FOUND, f"Funding job with ID '{job_id}' not found")
     return job
+
+
+def add_metadata(conn: Connection, job_id: str, meta_data: str) -> str:
+    """Merge an object's JSON text into the metadata of a job. Returns all of it. Nothing of what the job pays changes.
+
+    Raises:
+        NotFound: there is no such job (META_ENTITY_NOT_FOUND).
+        InvalidRequest: the merged metadata is too large.
+    """
+    try:
+        job = get_job(conn, job_id)
+    except NotFound:
+        text = f"entity with ID '{job_id[:64]}' not found"
+        raise NotFound(ErrorCode.META_ENTITY_NOT_FOUND, text) from None
+    (change,) = metadata_store.merge_transactions(conn, [job.id], meta_data)
+    if problem := size_problem(len(change.after.encode()), MAX_META_DATA, "bytes with what is there already"):
+        raise InvalidRequest([("meta_data", problem)], ErrorCode.GEN_VALIDATION_ERROR)
+    record(
+        conn,
+        Event(action=Action.METADATA_CHANGED, subject=job.job_id, before=change.before, after=change.after),
+    )
+    return change.after
 
 
 def get_run(conn: Connection, job: JobRow, run_id: str) -> RunRow:

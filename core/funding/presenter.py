@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from core.base.answers import fields_of, major
+from core.base.answers import fields_of, major, members
 from core.funding import dry_run as funding_dry_run
 from core.funding import forecast as funding_forecast
 from core.funding import views as funding_views
@@ -91,6 +91,7 @@ def job_of(job: JobRow) -> FundingJob:
         runs_made=job.runs_made,
         skipped=job.skipped,
         created_at=job.created_at,
+        meta_data=members(job.meta_data),
     )
 
 

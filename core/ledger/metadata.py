@@ -45,7 +45,9 @@ def add_metadata(conn: Connection, entity_id: str, meta_data: str) -> str:
         _require(Right.BALANCES_WRITE)
         change = metadata_store.merge_balance(conn, entity_id, meta_data) if reaches_id(conn, entity_id) else None
     else:
-        known = f"{LEDGER_PREFIX}, {BALANCE_PREFIX}, {TRANSACTION_PREFIX}, {' or '.join(BATCH_PREFIXES)}"
+        known = (
+            f"{LEDGER_PREFIX}, {BALANCE_PREFIX}, {TRANSACTION_PREFIX}, idt_, mon_, fund_, {' or '.join(BATCH_PREFIXES)}"
+        )
         text = f"invalid entity ID: metadata belongs to an id that begins with {known}"
         raise InvalidRequest([("", text)], ErrorCode.META_INVALID_ENTITY_ID)
     if change is None:

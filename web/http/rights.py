@@ -60,6 +60,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
         Right.LEDGERS_WRITE,
         Right.IDENTITIES_WRITE,
         Right.BALANCE_MONITORS_WRITE,
+        Right.FUNDING_CONTROL,
     ),
     "POST /funding-jobs": (Right.FUNDING_CREATE,),
     "POST /funding-jobs/rejects": (Right.FUNDING_CREATE,),

@@ -186,7 +186,7 @@ def test_what_was_added_to_a_scheduled_split_is_there_once_it_is_accepted(app: F
 
 
 def test_an_id_that_is_none_is_refused(client: FlaskClient) -> None:
-    for entity_id in ("acc_1", "mon_1", "ledgers", "transactions", "@World", "LDG_1", "%00", "general_ledger_id2"):
+    for entity_id in ("acc_1", "rec_1", "ledgers", "transactions", "@World", "LDG_1", "%00", "general_ledger_id2"):
         response = client.post(f"/{entity_id}/metadata", json={"meta_data": {"a": 1}})
         if "%00" in entity_id:
             assert response.status_code == 404

@@ -150,6 +150,7 @@ class Job(Struct, frozen=True, kw_only=True):
     runs_made: int
     skipped: int
     created_at: datetime
+    meta_data: dict[str, Any] | None
     last_run: Run | UnsetType | None = UNSET
     run: Run | UnsetType | None = UNSET
     """The run that starts when the job is created. Only the answer to that request has it."""
