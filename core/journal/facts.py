@@ -55,6 +55,12 @@ def tell_all(conn: Connection, facts: Sequence[Fact]) -> None:
         fact_store.append(conn, _columns(facts), actors.current().key_id)
 
 
+def tell_behind(conn: Connection, seq: int, facts: Sequence[Fact]) -> None:
+    """Add the first events behind a row that this transaction has just written to the log. The append lock is held."""
+    if facts:
+        fact_store.insert(conn, seq, fact_store.FIRST_AT_END, _columns(facts), actors.current().key_id)
+
+
 def tell_of_posting(conn: Connection, seq: int, facts: Sequence[Fact]) -> None:
     """Add events at the position of a posting, in the commit of its outcome. It is called once for a posting.
 

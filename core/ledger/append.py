@@ -122,7 +122,7 @@ def append(conn: Connection, submissions: Sequence[Submission]) -> None:
     if writer.scheduled:
         due_store.schedule(conn, writer.scheduled, head.now)
     if writer.scheduled or batches:
-        told.accepted(conn, writer.scheduled, batches)
+        told.accepted(conn, writer.scheduled, batches, seq=writer.seq)
     now = [each for each in submissions if each.decide_now and each.error is None]
     if writer.rows and (queues := set[int]().union(*(each.queues() for each in now))):
         immediate = decide_now(conn, writer.rows, queues)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from core.base.answers import encode
 from core.journal.actions import Action, Event
 from core.journal.event_types import BATCH, EventType
-from core.journal.facts import Fact, tell_all
+from core.journal.facts import Fact, tell_all, tell_behind
 from core.ledger.answers import transaction_of
 from core.ledger.rules.model import Draft
 from core.ledger.store import transactions as transaction_store
@@ -23,15 +23,14 @@ class BatchFact(Struct, frozen=True):
     transaction_count: int
 
 
-def accepted(conn: Connection, scheduled: Sequence[Draft], batches: Iterable[tuple[str, int]]) -> None:
+def accepted(conn: Connection, scheduled: Sequence[Draft], batches: Iterable[tuple[str, int]], *, seq: int) -> None:
     """Tell what an append has scheduled, and which batches of how many transactions it has accepted.
 
-    The append lock is held.
+    The append lock is held. ``seq`` is the last row that the append has written, if it has accepted a batch.
     """
+    tell_behind(conn, seq, [Fact(type=BATCH, data=encode(BatchFact(*batch)).decode()) for batch in batches])
     rows = _rows(conn, [UUID(draft.row.id) for draft in scheduled])
-    facts = [_fact(EventType.TRANSACTION_SCHEDULED, row) for row in rows]
-    facts += [Fact(type=BATCH, data=encode(BatchFact(*batch)).decode()) for batch in batches]
-    tell_all(conn, facts)
+    tell_all(conn, [_fact(EventType.TRANSACTION_SCHEDULED, row) for row in rows])
 
 
 def cancelled(conn: Connection, transaction_ids: Iterable[str]) -> list[Event]:
