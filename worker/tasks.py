@@ -143,11 +143,16 @@ def verify_slice() -> None:
 
 
 def forget() -> None:
-    """Remove old idempotency keys and events. It is a tick alone, and no task, because there are few."""
+    """Remove old idempotency keys and events, and take snapshots of busy balances.
+
+    It is a tick alone, and no task, because there are few.
+    """
     if removed := retries.forget(engine(), celeryconfig.SETTINGS.idempotency_hours):
         logger.info("idempotency keys forgotten", keys=removed)
     if removed := keeping.remove_old(engine(), celeryconfig.SETTINGS.event_days):
         logger.info("events forgotten", events=removed)
+    if taken := history.take_busy(engine()):
+        logger.info("snapshots of busy balances", balances=taken)
 
 
 def _tell_damage(report: Report) -> None:

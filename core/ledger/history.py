@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine
 from core.base import clock
 from core.base.answers import Time
 from core.base.db import begin
+from core.base.errors import InvalidRequest
 from core.ledger.store import history as history_store
 from core.ledger.store.balances import BalanceRow
 from core.ledger.store.history import Snapshot
@@ -28,6 +29,12 @@ BATCH = 1_000
 """The default number of balances that one commit takes snapshots of."""
 
 MAX_BATCH = 10_000
+
+BUSY = 10_000
+"""A balance that has changed so often since its last snapshot gets one before the day is over."""
+
+MAX_SUMMED = 1_000_000
+"""The largest number of entries that one request adds up, which takes about half a second."""
 
 _NOTHING = Snapshot(0, 0, 0)
 
@@ -79,16 +86,25 @@ def balance_at(conn: Connection, row: BalanceRow, at: datetime | None, *, from_s
     """Compute what a balance held at a time, from all entries decided by now. The default time is now.
 
     With ``from_source``, no snapshot is used. Before it existed, a balance held nothing.
+
+    Raises:
+        InvalidRequest: too many entries would have to be added up.
     """
     at = at or clock.now(conn)
     found = None if from_source else history_store.newest_snapshot(conn, row.key, upto=row.version, at=at)
     base = found or _NOTHING
+    _require_few(row.version - base.version)
     credit, debit = history_store.sums(conn, row.key, after=base.version, upto=row.version, at=at)
     return BalanceAt(base.credit + credit, base.debit + debit, at)
 
 
 def recomputed(conn: Connection, row: BalanceRow) -> BalanceRow:
-    """Compute the sums and the version of a balance from its outcomes, instead of those that are stored with it."""
+    """Compute the sums and the version of a balance from its outcomes, instead of those that are stored with it.
+
+    Raises:
+        InvalidRequest: too many entries would have to be added up.
+    """
+    _require_few(row.version)
     sums = history_store.recomputed(conn, row.key)
     return row._replace(
         balance=sums.balance,
@@ -98,6 +114,16 @@ def recomputed(conn: Connection, row: BalanceRow) -> BalanceRow:
         inflight_debit_balance=sums.inflight_debit,
         version=sums.version,
     )
+
+
+def _require_few(entries: int) -> None:
+    """Refuse to add up more entries than one request may read."""
+    if entries > MAX_SUMMED:
+        text = (
+            f"this would add up {entries:,} entries of the balance, and {MAX_SUMMED:,} are allowed; "
+            "a snapshot after the time shortens it (pacioli snapshot), and pacioli verify recomputes every balance"
+        )
+        raise InvalidRequest([("", text)])
 
 
 def take_batch(engine: Engine, *, after: int = 0, size: int = BATCH) -> tuple[int, int | None]:
@@ -125,4 +151,20 @@ def take_all(engine: Engine, *, size: int = BATCH) -> int:
         total += taken
         if last is None:
             return total
+        after = last
+
+
+def take_busy(engine: Engine) -> int:
+    """Take snapshots of the balances that changed ``BUSY`` times or more since their last one, and return how many.
+
+    Raises:
+        TransientError: as ``take_batch``.
+    """
+    total, after = 0, 0
+    while True:
+        with begin(engine) as conn:
+            last = history_store.last_of_batch(conn, after, MAX_BATCH)
+            if last is None:
+                return total
+            total += history_store.take_snapshots(conn, after=after, last=last, least=BUSY)
         after = last

@@ -294,6 +294,38 @@ def test_only_balances_that_changed_since_their_last_snapshot_get_one(ledger: Le
     assert history.take_all(ledger.engine) == 2
 
 
+def test_a_busy_balance_gets_a_snapshot_by_the_number_of_its_entries(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "BUSY", 5)
+    taken = []
+    for number in range(1, 13):
+        ledger.post(source="@Pool", destination=f"@{number}")
+        ledger.drain()
+        taken.append(history.take_busy(ledger.engine))
+    # The fourth entry makes the fifth version. The others have two versions each.
+    assert taken == [0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0]
+
+
+def test_what_would_add_up_too_many_entries_is_refused(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(6):
+        ledger.post(source="@Pool", destination="@A")
+    ledger.drain()
+    monkeypatch.setattr(history, "MAX_SUMMED", 6)
+    row = ledger.balance("@Pool")
+    now = datetime.now(UTC)
+    with reading(ledger.engine) as conn:
+        with pytest.raises(InvalidRequest, match="7 entries"):
+            history.balance_at(conn, row, now)
+        with pytest.raises(InvalidRequest, match="7 entries"):
+            history.recomputed(conn, row)
+    history.take_all(ledger.engine)
+    with reading(ledger.engine) as conn:
+        assert history.balance_at(conn, row, None).balance == -6
+        with pytest.raises(InvalidRequest):
+            history.balance_at(conn, row, None, from_source=True)
+
+
 def test_snapshots_cannot_be_changed(ledger: Ledger) -> None:
     ledger.post()
     ledger.drain()
