@@ -42,18 +42,16 @@ def open_book(conn: Connection, postings: Sequence[Posting], *, wait: bool = Tru
     Raises:
         TransientError: a lock was not had in time.
     """
-    touched = {posting.source for posting in postings} | {posting.destination for posting in postings}
+    seqs, _, _, sources, destinations, _, overdrafts, caps, holds_of, _, _, refunds_of, *_ = zip(*postings, strict=True)
+    touched = {*sources, *destinations}
     if len(touched) >= _MANY:
         plan_for_values(conn)
     balances, limits, watched = outcome_store.lock_balances(conn, touched, wait=wait)
-    holds = {posting.hold_seq for posting in postings if posting.hold_seq is not None}
-    refunds = {posting.refund_of for posting in postings if posting.refund_of is not None}
+    holds, refunds = set(holds_of) - {None}, set(refunds_of) - {None}
     first_limited: dict[int, int] = {}
-    for posting in postings:
-        if posting.hold_seq is None and (
-            not posting.allow_overdraft or posting.overdraft_limit is not None or posting.source in limits
-        ):
-            first_limited.setdefault(posting.source, posting.seq)
+    for seq, source, may_overdraw, cap, hold in zip(seqs, sources, overdrafts, caps, holds_of, strict=True):
+        if hold is None and (not may_overdraw or cap is not None or source in limits):
+            first_limited.setdefault(source, seq)
     after = {id: seq for id, seq in first_limited.items() if id in balances and balances[id].last_credit_seq > seq}
     book = Book(
         balances,

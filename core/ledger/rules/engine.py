@@ -23,6 +23,9 @@ from core.ledger.rules.model import (
 _TRANSFER, _HOLD, _VOID_INFLIGHT, _REFUND = map(int, (Kind.TRANSFER, Kind.HOLD, Kind.VOID_INFLIGHT, Kind.REFUND))
 """Kinds as plain integers, because a comparison with an enum's member costs several times as much."""
 
+_new = tuple.__new__
+"""Makes a named tuple from all its values, in half the time of its own constructor."""
+
 
 @dataclass(slots=True)
 class Book:
@@ -109,7 +112,7 @@ def decide_group(group: Sequence[Posting], book: Book) -> list[Outcome]:
 
 def _transfer(posting: Posting, book: Book) -> Outcome:
     """Decide a transfer or a hold."""
-    seq, kind, _, source_id, destination_id, amount, allow_overdraft, limit, *_ = posting
+    seq, kind, _, source_id, destination_id, amount, allow_overdraft, limit = posting[:8]
     source, destination = book.balances[source_id], book.balances[destination_id]
     if book.limits and (frozen := _why_frozen(posting, book)) is not None:
         return Outcome(seq, Status.REJECTED, 0, rejection=frozen)
@@ -133,21 +136,18 @@ def _transfer(posting: Posting, book: Book) -> Outcome:
     # From here on it succeeds.
     _, d_credit, d_debit, d_inflight_credit, d_inflight_debit, d_version, d_last_credit_seq = destination
     if kind == _TRANSFER:
-        return Outcome(
-            seq,
-            Status.APPLIED,
-            amount,
-            Balance(source_id, credit, debit + amount, inflight_credit, inflight_debit, version + 1, last_credit_seq),
-            Balance(
-                destination_id,
-                d_credit + amount,
-                d_debit,
-                d_inflight_credit,
-                d_inflight_debit,
-                d_version + 1,
-                seq if seq > d_last_credit_seq else d_last_credit_seq,
-            ),
+        last = seq if seq > d_last_credit_seq else d_last_credit_seq
+        debited = (source_id, credit, debit + amount, inflight_credit, inflight_debit, version + 1, last_credit_seq)
+        credited = (
+            destination_id,
+            d_credit + amount,
+            d_debit,
+            d_inflight_credit,
+            d_inflight_debit,
+            d_version + 1,
+            last,
         )
+        return Outcome(seq, Status.APPLIED, amount, _new(Balance, debited), _new(Balance, credited))
     return Outcome(
         seq,
         Status.INFLIGHT,
