@@ -48,6 +48,7 @@ from web import (
 from web.dashboard import app as dashboard
 from web.denied import DeniedRequests
 from web.http import access, errors, openapi, operations, parameters, proxies, rates, rights, walls, wire
+from web.http.later import Later
 from web.http.lean import Lean, NoSessions
 from web.places import PROCESSES, Places
 from web.service import Service, start
@@ -210,20 +211,28 @@ def _with_headers(wsgi: Wsgi, ledger: Service, denied: DeniedRequests) -> Wsgi:
             over_tls = [_OVER_TLS] if environ["wsgi.url_scheme"] == "https" else ()
             return start_response(status, [*headers, *over_tls, *more, ("X-Request-Id", request_id)], exc_info)
 
+        def finish() -> None:
+            took_s = time.perf_counter() - started
+            if every or (took_s > SLOW_S and "wait=" not in environ.get("QUERY_STRING", "")):
+                _log(environ, answered, took_s)
+            if access_log:
+                access.log(environ, status=answered, length=length, took_s=took_s)
+            if answered[:3] in _DENIED:
+                denied.add(environ, int(answered[:3]))
+
+        found: Iterable[bytes] = ()
         try:
             name, trace = f"HTTP {environ['REQUEST_METHOD']}", environ.get("HTTP_TRACEPARENT")
             path = environ.get("PATH_INFO", "")
             with tracing.span(name, parent=trace, path=path, request_id=request_id):
-                return answer(environ, start)
+                found = answer(environ, start)
+                return found
         finally:
             try:
-                took_s = time.perf_counter() - started
-                if every or (took_s > SLOW_S and "wait=" not in environ.get("QUERY_STRING", "")):
-                    _log(environ, answered, took_s)
-                if access_log:
-                    access.log(environ, status=answered, length=length, took_s=took_s)
-                if answered[:3] in _DENIED:
-                    denied.add(environ, int(answered[:3]))
+                if isinstance(found, Later):
+                    found.ended.append(finish)
+                else:
+                    finish()
             finally:
                 clear_contextvars()  # The thread, and whatever it does next, is not this request's.
                 unbind(before)

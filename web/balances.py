@@ -7,12 +7,14 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict, replace
 from sqlalchemy import Connection
 
+from core.base.actors import reach_of_request
 from core.base.answers import Done
 from core.base.db import begin, reading
 from core.base.errors import ErrorCode, InvalidRequest
 from core.funding import job_store
 from core.funding.answers import FundedBalance
 from core.funding.presenter import funded
+from core.funding.watching import WholeRow
 from core.identities import identities
 from core.identities.answers import Identity, identity_of
 from core.identities.requests import IdentityLinkRequest
@@ -29,6 +31,7 @@ from core.lists.requests import FilterRequest
 from web.http import operations, parameters, retries, wire
 from web.http import pages as lists
 from web.http.operations import operation
+from web.outcomes import answer_shared
 from web.service import service
 
 blueprint = Blueprint("balances", __name__)
@@ -73,7 +76,19 @@ def read(balance_id: str) -> Response:
 
     With ``from_source=true`` the sums and the version are recomputed from all decisions.
     """
-    with reading(service().engine) as conn:
+    ledger = service()
+    if not wire.environ().get("QUERY_STRING") and not reach_of_request().bounds_balances:
+
+        def quick(found: WholeRow | None) -> Response | None:
+            return None if found is not None and found.jobs else slow(found)
+
+        def slow(found: WholeRow | None) -> Response:
+            row = balances.there(None if found is None else found.balance, balance_id)
+            assert found is not None
+            return wire.answer(funded(ledger.engine, balance_of(row, None, limits.of_row(found.limits)), found.jobs))
+
+        return answer_shared(ledger.balances, balance_id, quick, slow)
+    with reading(ledger.engine) as conn:
         row = balances.found(conn, balance_id)
         queued = _queued(conn, row)
         if parameters.flag("from_source"):
@@ -81,7 +96,7 @@ def read(balance_id: str) -> Response:
         jobs = job_store.active_jobs_of(conn, row.key, 1)
         limited = limits.of_balance(conn, row.key)
         included = _included(conn, row)
-    answer = funded(service().engine, balance_of(row, queued, limited), jobs)
+    answer = funded(ledger.engine, balance_of(row, queued, limited), jobs)
     if not included:
         return wire.answer(answer)
     values: dict[str, Any] = {**asdict(answer), **included}

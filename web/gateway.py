@@ -19,6 +19,7 @@ from granian._granian import CallbackScheduler, RSGIProtocolClosed
 from werkzeug.exceptions import ClientDisconnected, RequestTimeout
 
 from core.base.threads import Loop
+from web.http.later import OFFERED, PATIENCE_S, Later
 
 SMALL = 16 * 1024
 """A body of so many bytes at most is read before its request gets a thread. All connections together hold 64 MiB of them."""
@@ -46,6 +47,7 @@ class Gateway:
     def __init__(self, app: Wsgi) -> None:
         self._app = app
         self._coming: dict[Any, float] = {}  # When each body began, by the future of its end. The oldest is first.
+        self._working: dict[int, tuple[Later, float]] = {}  # The answers that come later. The oldest is first.
         self.reading = 0
         """The number of threads that read a large body."""
         self._late = ThreadPoolExecutor(_LATE_THREADS, thread_name_prefix="late")
@@ -58,6 +60,7 @@ class Gateway:
     def _begin(self, watcher: Any) -> None:
         proto = watcher.proto
         environ = environ_of(watcher.scope)
+        environ[OFFERED] = True
         length = environ.get("CONTENT_LENGTH")
         if length is not None and 0 < int(length) <= SMALL:
             future = proto()
@@ -92,21 +95,41 @@ class Gateway:
             nonlocal status, headers
             status, headers = given, these
 
-        try:
-            parts = self._app(environ, start)
+        def send(parts: Iterable[bytes]) -> None:
+            self._working.pop(id(proto), None)
             if isinstance(parts, list):
                 proto.response_bytes(int(status[:3]), headers, b"".join(parts))
             else:
                 _stream(parts, proto, lambda: (int(status[:3]), headers))
-        except RSGIProtocolClosed:
-            return  # The client has gone.
-        except Exception:
-            logger.exception("a request failed outside of the application", path=environ["PATH_INFO"][:200])
-            proto.response_str(500, [], "internal server error")
+
+        def try_to(work: Callable[[Any], None], what: Any) -> None:
+            try:
+                work(what)
+            except RSGIProtocolClosed:
+                return  # The client has gone.
+            except Exception:
+                logger.exception("a request failed outside of the application", path=environ["PATH_INFO"][:200])
+                proto.response_str(500, [], "internal server error")
+
+        def answer(app: Wsgi) -> None:
+            parts = app(environ, start)
+            if isinstance(parts, Later):
+                self._working[id(proto)] = parts, time.monotonic()
+                parts.begin(partial(try_to, send))
+            else:
+                send(parts)
+
+        try_to(answer, self._app)
 
     def _look(self) -> None:
-        """Give up the bodies that are overdue."""
+        """Give up the bodies and the answers that are overdue."""
         time.sleep(_LOOK_EVERY_S)
+        overdue_since = time.monotonic() - PATIENCE_S
+        for key, (later, since) in self._working.copy().items():
+            if since > overdue_since:
+                break
+            if self._working.pop(key, None) is not None:
+                self._late.submit(later.give_up)
         began_before = time.monotonic() - (BODY_S if len(self._coming) <= CROWD else CROWDED_S)
         for future, began in self._coming.copy().items():
             if began > began_before:

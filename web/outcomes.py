@@ -1,8 +1,8 @@
 """Answers with an outcome, after draining the queues in this process (``skip_queue``) or after ``?wait=``."""
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from flask import Response
 from msgspec.structs import replace
@@ -16,9 +16,13 @@ from core.ledger.rules.model import Kind, RejectReason
 from core.ledger.rules.requests import TransactionRequest
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transactions import TransactionRow
-from web.http import wire
+from web.accept.sharing import Ask, Shared
+from web.http import later, wire
 from web.http.errors import error_response
+from web.http.later import Later, Work
 from web.service import Service
+
+Row = TypeVar("Row")
 
 
 def drain_all(ledger: Service, submissions: Sequence[Submission]) -> None:
@@ -91,6 +95,28 @@ def answer_at_once(ledger: Service, submission: Submission, asked: TransactionRe
     )
     decided = transaction_store.decided_row(row, (source, destination), outcome, immediate.decision.decided_at)
     return wire.answer(_repeating(transaction_of(decided), echo_of(asked)), 201)
+
+
+def answer_shared(
+    shared: Shared[Row],
+    key: str,
+    quick: Callable[[Row | None], Response | None],
+    slow: Callable[[Row | None], Response],
+) -> Response:
+    """Answer with a row that is read together with those that other requests ask for. None says that it is not there.
+
+    ``quick`` and ``slow`` are as in ``Work``.
+    """
+    ask: Ask[Row] = Ask(key)
+    if later.is_offered(wire.environ()):
+
+        def begin(ended: Callable[[], None]) -> Callable[[], Exception]:
+            shared.ask(ask, ended)
+            return later.overdue
+
+        return Later(Work(begin, lambda: quick(ask.result()), lambda: slow(ask.result())))
+    row = shared.find(ask)
+    return quick(row) or slow(row)
 
 
 def _repeating(answer: Transaction, echo: Echo) -> Transaction:

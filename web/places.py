@@ -14,6 +14,7 @@ from flask import Response
 from werkzeug.exceptions import HTTPException
 
 from core.base.errors import ErrorCode, TransientError
+from web.http import later
 from web.http.errors import error_response
 
 PROCESSES = 2
@@ -67,16 +68,20 @@ class Places:
         body = None
         if not isinstance(environ["wsgi.input"], BytesIO):  # A small body is there already.
             body = environ["wsgi.input"] = Body(environ, None if is_health else self)
+            environ.pop(later.OFFERED, None)
         if is_health:
             answer = self._app(environ, start_response)
         else:
             if not self.take():
                 answer = _no_place()(environ, start_response)
             else:
+                answer = ()
                 try:
                     answer = self._app(environ, start_response)
                 finally:
-                    if body is None or body.has_place:
+                    if isinstance(answer, later.Later):
+                        answer.ended.append(self.give)
+                    elif body is None or body.has_place:
                         self.give()
         return answer if body is None or body.is_over else self._drained(answer, body)
 

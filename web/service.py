@@ -23,6 +23,7 @@ from core.base.settings import Settings, SettingsError, open_files, read
 from core.doors import clients, watches
 from core.doors.identity import Identity
 from core.doors.notes import Notes
+from core.funding.watching import WholeRow, whole_rows
 from core.identities.tokens import Keyring, keyring_of
 from core.keys.manage import Mint
 from core.keys.ring import KeyRing
@@ -30,6 +31,9 @@ from core.keys.secret import pepper_from
 from core.ledger.directory import Directory
 from core.ledger.drain import Announce
 from core.ledger.pressure import Limits
+from core.ledger.store import balances as balance_store
+from core.ledger.store import transactions as transaction_store
+from core.ledger.store.transactions import TransactionRow
 from core.migrations.fitness import Unfit, refuse_unfit
 from core.webhooks.endpoints import Book
 from core.webhooks.operator import operator_of, safe_of
@@ -37,6 +41,7 @@ from core.webhooks.veto import Vetoes
 from web.accept.committer import Committer
 from web.accept.doorbell import Doorbell
 from web.accept.pressure import Gauge
+from web.accept.sharing import Shared
 from web.accept.waiting import Waiting
 from web.probing.checks import Probe
 from web.probing.ledger_metrics import LedgerCollector
@@ -63,6 +68,8 @@ class Service:
     redis: "Redis | None"
     identity: Identity
     directory: Directory
+    transactions: Shared[TransactionRow]
+    balances: Shared[WholeRow]
     committer: Committer
     doorbell: Doorbell
     waiting: Waiting
@@ -145,6 +152,8 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
         redis,
         identity,
         Directory(engine, check_precision=settings.precision_check),
+        Shared("read transactions", engine, transaction_store.find_many, transaction_store.MOST),
+        Shared("read balances", engine, whole_rows, balance_store.MOST),
         committer,
         doorbell,
         waiting,

@@ -1,11 +1,13 @@
 """``/transactions``: submit, read, cancel."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from flask import Blueprint, Response
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from core.base.actors import reach_of_request
 from core.base.db import begin, reading
 from core.base.decoding import Unread
 from core.base.errors import Conflict, ErrorCode, InvalidRequest, LedgerError
@@ -35,12 +37,14 @@ from core.ledger.rules.model import BATCH_PREFIX, Status
 from core.ledger.rules.requests import BulkRequest, TransactionRequest
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transaction_list import TRANSACTIONS, find_transactions
+from core.ledger.store.transactions import TransactionRow
 from core.lists.requests import FilterRequest
+from web.http import later, parameters, retries, wire
 from web.http import pages as lists
-from web.http import parameters, retries, wire
 from web.http.errors import error_response
+from web.http.later import Later, Work
 from web.http.operations import operation
-from web.outcomes import answer_at_once, answer_outcome, drain_all, first_rejected, places_of, wait_all
+from web.outcomes import answer_at_once, answer_outcome, answer_shared, drain_all, first_rejected, places_of, wait_all
 from web.service import Service, service
 
 blueprint = Blueprint("transactions", __name__)
@@ -71,13 +75,24 @@ def create() -> Response:
         ledger.vetoes.ask(intake.draft_all([asked], Imagined(ledger.directory), unread=unread), [asked])
     (draft,) = intake.draft_all([asked], ledger.directory, unread=unread)
     submission = Submission([draft], decide_now=bool(asked.skip_queue))
-    ledger.committer.submit(submission)
-    (accepted,) = submission.accepted
-    if answer := answer_at_once(ledger, submission, asked):
-        return answer
-    if asked.skip_queue or wait_s or accepted.replayed:
+
+    def quick() -> Response | None:
+        if submission.error is not None:
+            raise submission.error
+        (accepted,) = submission.accepted
+        if answer := answer_at_once(ledger, submission, asked):
+            return answer
+        if asked.skip_queue or wait_s or accepted.replayed:
+            return None
+        return wire.answer(accepted_of(draft, accepted, asked), 201)
+
+    def slow() -> Response:
         return answer_outcome(ledger, submission, echo_of(asked), wait_s=wait_s)
-    return wire.answer(accepted_of(draft, accepted, asked), 201)
+
+    if wait_s or not later.is_offered(wire.environ()):
+        ledger.committer.submit(submission)
+        return quick() or slow()
+    return Later(Work(partial(ledger.committer.submit_later, submission), quick, slow))
 
 
 @blueprint.post("/transactions/bulk")
@@ -152,11 +167,21 @@ def read(transaction_id: str) -> Response:
     ledger = service()
     if is_batch(transaction_id):
         return _read_batch(ledger, transaction_id, wait_s)
-    row = lookup.find(ledger.engine, transaction_id)
-    if wait_s and row.status is Status.QUEUED:
-        wait_all(ledger, places_of(ledger, row), wait_s)
+    if wait_s or reach_of_request().bounds_balances:
         row = lookup.find(ledger.engine, transaction_id)
-    return wire.answer(lookup.whole(ledger.engine, row))
+        if wait_s and row.status is Status.QUEUED:
+            wait_all(ledger, places_of(ledger, row), wait_s)
+            row = lookup.find(ledger.engine, transaction_id)
+        return wire.answer(lookup.whole(ledger.engine, row))
+
+    def quick(row: TransactionRow | None) -> Response | None:
+        row = lookup.there(row, transaction_id)
+        return wire.answer(transaction_of(row)) if lookup.is_whole(row) else None
+
+    def slow(row: TransactionRow | None) -> Response:
+        return wire.answer(lookup.whole(ledger.engine, lookup.there(row, transaction_id)))
+
+    return answer_shared(ledger.transactions, transaction_id, quick, slow)
 
 
 @blueprint.get("/transactions/<transaction_id>/lineage")

@@ -48,6 +48,11 @@ def configure(endpoint: str | None, part: str) -> None:
     _tracer, _provider = provider.get_tracer("pacioli"), provider
 
 
+def is_on() -> bool:
+    """Tell whether spans are sent."""
+    return _tracer is not None
+
+
 def flush() -> None:
     """Send what waits. A process that ends without Python's own exit calls it."""
     if _provider is not None:

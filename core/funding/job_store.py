@@ -3,7 +3,7 @@
 A change of a job or of one of its runs locks the job's row first, so no run goes on after a pause or cancel is answered.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.base.actors import reach_of_request
-from core.base.db import driver
+from core.base.db import array, driver
 from core.base.ids import uuid_of
 from core.funding import reach_store
 
@@ -191,6 +191,17 @@ ORDER BY next_due, j.id
 LIMIT %(limit)s
 """
 
+_NEXT_OF_SOURCES = f"""{_SELECT}
+WHERE j.id IN (
+    SELECT DISTINCT ON (source) id
+    FROM funding_jobs
+    WHERE source = ANY(%(sources)s::bigint[])
+      AND status = 'ACTIVE'
+      AND next_due IS NOT NULL
+    ORDER BY source, next_due, id
+)
+"""
+
 _UPDATE = """
 UPDATE funding_jobs
 SET status = %(status)s, next_due = %(next_due)s, runs_made = %(runs_made)s, skipped = %(skipped)s
@@ -272,6 +283,12 @@ def list_jobs(
 def active_jobs_of(conn: Connection, source: int, limit: int) -> list[JobRow]:
     """Read the active jobs in reach that this balance pays and that have a next run, the earliest first."""
     return _in_reach(conn, _ACTIVE_OF_SOURCE, {"source": source, "limit": limit})
+
+
+def next_jobs_of(conn: Connection, sources: Collection[int]) -> dict[int, JobRow]:
+    """Read the active job with the earliest next run of each of these balances. One that pays for none is left out."""
+    rows = driver(conn).execute(_NEXT_OF_SOURCES, {"sources": array(sources)})
+    return {job.source: job for job in (JobRow(*row) for row in rows)}
 
 
 def update_job(conn: Connection, job: JobRow) -> None:

@@ -160,7 +160,15 @@ def found(conn: Connection, balance_id: str) -> BalanceRow:
     Raises:
         NotFound: there is none.
     """
-    row = balance_store.find(conn, balance_id)
+    return there(balance_store.find(conn, balance_id), balance_id)
+
+
+def there(row: BalanceRow | None, balance_id: str) -> BalanceRow:
+    """Return a row that was looked for by its ID, if the request reaches it.
+
+    Raises:
+        NotFound: there is none, or it is out of reach.
+    """
     if row is None or not reaches(reach_of_request(), row.ledger_id, row.indicator):
         raise NotFound(ErrorCode.BAL_NOT_FOUND, f"Balance with ID '{balance_id}' not found")
     return row

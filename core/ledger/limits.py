@@ -95,6 +95,11 @@ def of_balance(conn: Connection, key: int) -> Limits | UnsetType:
     return _now(limit_store.changes(conn, key, 1))
 
 
+def of_row(row: LimitRow | None) -> Limits | UnsetType:
+    """Make the answer of the limits that were set last, if any were."""
+    return _now([] if row is None else [row])
+
+
 def _answer(balance_id: str, rows: list[LimitRow]) -> BalanceLimits:
     return BalanceLimits(
         balance_id=balance_id, limits=_now(rows), changes=[_limits(row) for row in rows[:CHANGES_SHOWN]]

@@ -24,9 +24,7 @@ def find(engine: Engine, transaction_id: str) -> TransactionRow:
         row = transaction_store.find(conn, transaction_id)
         if row is not None and not reaches_transactions(conn, id=row.id):
             row = None
-    if row is None:
-        raise NotFound(ErrorCode.TXN_NOT_FOUND, f"Transaction with ID '{transaction_id}' not found")
-    return row
+    return there(row, transaction_id)
 
 
 def find_reference(engine: Engine, reference: str) -> TransactionRow:
@@ -44,6 +42,22 @@ def find_reference(engine: Engine, reference: str) -> TransactionRow:
     if row is None:
         raise NotFound(ErrorCode.TXN_NOT_FOUND, f"Transaction with reference '{reference}' not found")
     return row
+
+
+def there(row: TransactionRow | None, transaction_id: str) -> TransactionRow:
+    """Return a row that was looked for by its ID.
+
+    Raises:
+        NotFound: there is none.
+    """
+    if row is None:
+        raise NotFound(ErrorCode.TXN_NOT_FOUND, f"Transaction with ID '{transaction_id}' not found")
+    return row
+
+
+def is_whole(row: TransactionRow) -> bool:
+    """Tell whether the answer of a transaction needs nothing but its row."""
+    return row.status is not Status.QUEUED and not (row.kind == Kind.SPLIT and row.seq)
 
 
 def whole(engine: Engine, row: TransactionRow) -> Transaction:

@@ -6,6 +6,7 @@ three of its context; ``tests/integration/web/test_lean.py`` compares them with 
 """
 
 from collections.abc import Callable, Iterable
+from contextvars import copy_context
 from http import HTTPStatus
 from typing import Any, TypeVar, cast
 
@@ -16,6 +17,7 @@ from flask.sessions import NullSession, SessionInterface
 from werkzeug.datastructures import Headers
 from werkzeug.routing import MapAdapter
 
+from web.http.later import Later
 from web.http.matching import Table
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -59,6 +61,9 @@ class Lean(Flask):
                 response = self.full_dispatch_request()
             except Exception as error:
                 response = self.handle_exception(error)
+            if isinstance(response, Later):
+                response.keep(copy_context(), lambda found: self._finished(found, environ, start_response))
+                return cast("Iterable[bytes]", response)  # Whoever offered it knows it.
             return response(environ, start_response)
         finally:
             _cv_request.reset(in_request)
@@ -80,9 +85,22 @@ class Lean(Flask):
         except Exception as error:
             answer = self.handle_user_exception(error)
         response = answer if isinstance(answer, Response) else self.make_response(answer)
+        return response if isinstance(response, Later) else self._hooked(response)
+
+    def _hooked(self, response: Response) -> Response:
         for after in reversed(self.after_request_funcs.get(None, ())):
             response = after(response)
         return response
+
+    def _finished(self, found: Response | Exception, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Do for an answer that came later what is done for every other, in the context of its request."""
+        try:
+            if isinstance(found, Exception):
+                found = self.make_response(self.handle_user_exception(found))
+            response = self._hooked(found)
+        except Exception as error:
+            response = self.handle_exception(error)
+        return response(environ, start_response)
 
     def _viewed(self, request: Request) -> Any:
         rule = request.url_rule

@@ -86,6 +86,12 @@ class Malformed(InvalidRequest):
         self.message = message
 
 
+def environ() -> dict[str, Any]:
+    """Return the environment of the request. An attribute of the proxy itself costs ten times as much."""
+    found: dict[str, Any] = request._get_current_object().environ  # type: ignore[attr-defined]
+    return found
+
+
 def body(kind: type[T], *, optional: bool = False, or_else: str = "") -> T:
     """Read the JSON body of the request. With ``optional``, an empty body means the defaults. ``or_else`` names other types.
 
@@ -104,12 +110,12 @@ def read(kind: type[T], *, optional: bool = False, or_else: str = "") -> Decoded
     Raises:
         InvalidRequest: the body is not JSON.
     """
-    environ = request.environ
-    content_type = environ.get("CONTENT_TYPE") or "application/json"
+    asked = environ()
+    content_type = asked.get("CONTENT_TYPE") or "application/json"
     if content_type.partition(";")[0].strip().lower() != "application/json":
         text = f"Content-Type must be application/json{or_else}, not {content_type}"
         raise Malformed(text, code=ErrorCode.GEN_UNSUPPORTED_MEDIA_TYPE)
-    data = read_whole(environ)
+    data = read_whole(asked)
     return Decoded(kind(), []) if not data and optional else decoded(kind, data)
 
 

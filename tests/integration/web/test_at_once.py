@@ -12,6 +12,7 @@ from core.ledger.append import Submission
 from core.verification.verify import verify_all
 from tests.harness.api import Api, ok, refused
 from tests.harness.factories import Ledger, start_until_blocked, transaction
+from tests.harness.processes import wait_until
 from web.accept.committer import Committer
 from web.service import Service
 
@@ -103,7 +104,7 @@ def test_what_is_decided_at_once_rings_no_bell_and_wakes_those_who_wait(ledger: 
     (accepted,) = now.accepted
     assert (rung, moved) == ([], {accepted.queue: accepted.seq})
     committer.submit(later)
-    assert (rung, moved) == ([later.accepted[0].queue], {accepted.queue: accepted.seq})
+    wait_until(lambda: (rung, moved) == ([later.accepted[0].queue], {accepted.queue: accepted.seq}))
 
 
 def _submission(ledger: Ledger, source: str, *, now: bool) -> Submission:
