@@ -1,0 +1,125 @@
+"""Every list looks at no more rows than it may, however long the history is, and says so when it ends early."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from core.base.db import connect, reading, reading_within
+from core.ledger.store.balance_list import BALANCES, find_balances
+from core.ledger.store.transaction_list import TRANSACTIONS, find_transactions
+from core.lists import filters, query
+from core.lists.fields import Extent
+from core.lists.query import Statement
+from core.lists.shape import Values
+from tests.harness.databases import new_database
+from tests.harness.long_history import POOL, Shape, write
+
+ROWS, LOOKED_AT = 12_000, 100
+
+
+@pytest.fixture(scope="module")
+def long_ago(postgres: str) -> Iterator[Engine]:
+    """A ledger with twelve thousand transactions, of which two hundred wait."""
+    engine = connect(new_database(postgres))
+    write(engine, Shape(ROWS, customers=600, undecided=200))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The rows of the log and of the balances that each statement of a list reads, from now on."""
+    found: list[int] = []
+    run = query.run
+
+    def explain(conn: Connection, statement: Statement, values: Values) -> list[Any]:
+        ((plan,),) = run(
+            conn, Statement(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.sql}", statement.constants), values
+        )
+        found.append(sum(_read(plan)))
+        return run(conn, statement, values)
+
+    monkeypatch.setattr(query, "run", explain)
+    monkeypatch.setattr(query, "LOOKED_AT", LOOKED_AT)
+    return found
+
+
+def _read(plan: Any) -> Iterator[int]:
+    """Yield the rows that each scan of a plan has read."""
+    if isinstance(plan, list):
+        for each in plan:
+            yield from _read(each)
+    elif isinstance(plan, dict):
+        if plan.get("Relation Name") in ("log", "balances"):
+            yield round((plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"])
+        for each in plan.values():
+            yield from _read(each)
+
+
+ENDS_EARLY = [
+    {"amount_gte": "5000000"},
+    {"precise_amount": "7"},
+    {"currency": "EUR"},
+    {"description_like": "%nothing%"},
+    {"reference_like": "%none"},
+    {"meta_data.shop": "none"},
+    {"meta_data.order_gt": "5000000"},
+    {"created_by": "nobody"},
+    {"status": "APPLIED", "amount_gte": "5000000"},
+    {"source": "{pool}", "currency": "EUR"},
+    {"balance_id": "{pool}", "status": "REJECTED"},
+    {"offset": "5000", "currency": "USD"},
+    *({"sort_by": name} for name in ("amount", "precise_amount", "effective_date", "description", "currency")),
+    {"amount_gte": "5000000", "include_count": "true"},
+]
+IS_WHOLE = [
+    {},
+    {"offset": "5000"},
+    {"include_count": "true"},
+    {"created_at": "2025-11"},
+    {"created_at_lt": "2025-03"},
+    {"sequence_between": "4000|4050"},
+    {"effective_date_lt": "2020"},
+    {"source": "{pool}"},
+    {"source": "{pool}", "created_at_lt": "2025-03"},
+    {"balance_id": "{pool}"},
+    {"indicator": "@FundingPool"},
+    {"sort_by": "reference"},
+    {"sort_by": "transaction_id"},
+]
+
+
+def _find(engine: Engine, asked: dict[str, str], order: str) -> Extent:
+    with reading(engine) as conn:
+        pool = conn.execute(text(f"SELECT 'bln_' || balance_id FROM balances WHERE id = {POOL}")).scalar_one()
+    given = {name: value.replace("{pool}", pool) for name, value in asked.items()} | {"sort_order": order}
+    listing = filters.of_query(TRANSACTIONS, given.items(), limit=20, offset=int(given.pop("offset", "0")))
+    with reading_within(engine, 60) as conn:
+        return find_transactions(conn, listing)[1]
+
+
+@pytest.mark.parametrize("asked", ENDS_EARLY, ids=str)
+def test_a_look_at_many_rows_ends_early_and_says_so(long_ago: Engine, reads: list[int], asked: dict[str, str]) -> None:
+    for order in ("desc", "asc"):
+        extent = _find(long_ago, asked, order)
+        assert extent.truncated
+        assert (extent.ended_at is None) == ("sort_by" in asked)
+    assert max(reads) <= 4 * LOOKED_AT, reads
+
+
+@pytest.mark.parametrize("asked", IS_WHOLE, ids=str)
+def test_a_page_that_an_index_finds_is_whole(long_ago: Engine, reads: list[int], asked: dict[str, str]) -> None:
+    for order in ("desc", "asc"):
+        assert not _find(long_ago, asked, order).truncated
+    assert max(reads) <= 4 * LOOKED_AT, reads
+
+
+@pytest.mark.usefixtures("reads")
+def test_a_list_of_balances_ends_early_and_says_so(long_ago: Engine) -> None:
+    for asked in ({"balance_gt": "99999999999999"}, {"meta_data.x": "1"}, {"sort_by": "balance"}):
+        listing = filters.of_query(BALANCES, asked.items(), limit=20, offset=0)
+        with reading_within(long_ago, 60) as conn:
+            rows, extent = find_balances(conn, listing)
+        assert extent.truncated and len(rows) == (20 if "sort_by" in asked else 0)
