@@ -61,8 +61,13 @@ def head(conn: Connection) -> tuple[int, bytes]:
 
 
 def add(conn: Connection, pledges: Sequence[Pledge]) -> None:
-    """Add pledges to the end of the chain. Nobody else adds any until the transaction ends."""
-    take(conn, AdvisoryLock.PLEDGE)
+    """Add pledges to the end of the chain. Nobody else adds any until the transaction ends.
+
+    The append lock comes first, because most of what is pledged is told in the feed too, in the same commit.
+    """
+    with driver(conn).pipeline():
+        take(conn, AdvisoryLock.APPEND)
+        take(conn, AdvisoryLock.PLEDGE)
     number, hash = head(conn)
     rows = []
     for pledge in pledges:
