@@ -31,8 +31,8 @@ from core.keys.secret import pepper_from
 from core.ledger.directory import Directory
 from core.ledger.drain import Announce
 from core.ledger.pressure import Limits
-from core.ledger.store import balances as balance_store
 from core.ledger.store import transactions as transaction_store
+from core.ledger.store import whole_balances
 from core.ledger.store.transactions import TransactionRow
 from core.migrations.fitness import Unfit, refuse_unfit
 from core.webhooks.endpoints import Book
@@ -153,7 +153,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
         identity,
         Directory(engine, check_precision=settings.precision_check),
         Shared("read transactions", engine, transaction_store.find_many, transaction_store.MOST),
-        Shared("read balances", engine, whole_rows, balance_store.MOST),
+        Shared("read balances", engine, whole_rows, whole_balances.MOST),
         committer,
         doorbell,
         waiting,

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from core.funding import job_store
 from core.funding.job_store import JobRow
-from core.ledger.store import balances as balance_store
+from core.ledger.store import whole_balances
 from core.ledger.store.balances import BalanceRow
 from core.ledger.store.limits import LimitRow
 
@@ -24,7 +24,7 @@ class WholeRow(NamedTuple):
 
 def whole_rows(conn: Connection, balance_ids: Collection[str]) -> dict[str, WholeRow]:
     """Find balances by their IDs, in two statements. Unknown ones are left out."""
-    found = balance_store.find_many(conn, balance_ids)
+    found = whole_balances.find_many(conn, balance_ids)
     if not found:
         return {}
     jobs = job_store.next_jobs_of(conn, [row.key for row, _ in found.values()])

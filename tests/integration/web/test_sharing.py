@@ -17,6 +17,7 @@ from core.base.errors import TransientError
 from core.ledger.rules.model import Kind, Status
 from core.ledger.store import balances as balance_store
 from core.ledger.store import transactions as transaction_store
+from core.ledger.store import whole_balances
 from core.ledger.store.transactions import TransactionRow
 from tests.harness.api import Api, ok
 from tests.harness.processes import wait_until
@@ -198,7 +199,7 @@ def test_any_number_of_balances_is_found(ledger_ids: list[str], engine: Engine, 
     with reading(engine) as conn:
         for size in sizes:
             some = ledger_ids[:size]
-            found = balance_store.find_many(conn, some)
+            found = whole_balances.find_many(conn, some)
             assert {id: row for id, (row, _) in found.items()} == {id: balance_store.find(conn, id) for id in some}
 
 
