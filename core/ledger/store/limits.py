@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -11,7 +11,9 @@ from core.base.db import array, driver
 from core.ledger.rules.model import Limit
 from core.ledger.rules.pledges import Of, Pledge, content
 from core.ledger.store import pledges
-from core.ledger.store.balances import BalanceRow
+
+if TYPE_CHECKING:  # The balances are read with their limits.
+    from core.ledger.store.balances import BalanceRow
 
 # balance_limits_balance_idx serves this and the next.
 _FIND = """
@@ -102,7 +104,7 @@ def changes(conn: Connection, balance: int, limit: int) -> list[LimitRow]:
     return [LimitRow(*row) for row in conn.execute(_CHANGES, {"balance": balance, "limit": limit})]
 
 
-def add(conn: Connection, balance: BalanceRow, limit: Limit, *, reason: str | None, actor: str) -> LimitRow:
+def add(conn: Connection, balance: "BalanceRow", limit: Limit, *, reason: str | None, actor: str) -> LimitRow:
     """Set the limits of a balance, in place of those that it has, and keep their hash."""
     values = {"balance": balance.key, "reason": reason, "actor": actor, **limit._asdict()}
     id, set_at = conn.execute(_ADD, values).one()
