@@ -266,7 +266,7 @@ runs = st.tuples(asked_monitors, st.lists(steps, min_size=4, max_size=25)).map(
 )
 
 
-SEARCH = search(40)
+SEARCH = search(25)
 MUTANT = settings(SEARCH, max_examples=300, derandomize=True, phases=[Phase.generate], print_blob=False)
 
 
