@@ -24,7 +24,7 @@ from core.upkeep.heartbeats import Heartbeat
 from core.upkeep.probes import Sealed, Ticked, Verified
 from core.webhooks import deliveries
 from core.webhooks.deliveries import Health
-from web.probing.facts import WORKER_SILENT_S
+from web.probing.facts import FAILING_S, WORKER_SILENT_S
 
 KEPT_S = 3.0
 """The time for which the figures are kept. Several scrapers then cost as much as one."""
@@ -157,6 +157,8 @@ def _seal(sealed: Sealed | None) -> Iterator[Metric]:
 
 
 def _webhooks(found: list[Health]) -> Iterator[Metric]:
+    count = sum((each.failing_s or 0.0) > FAILING_S or each.disabled_why is not None for each in found)
+    yield _gauge("pacioli_webhooks_failing", "Endpoints that take nothing.", (), [([], float(count))])
     failing = [([each.webhook_id], each.failing_s or 0.0) for each in found]
     yield _gauge(
         "pacioli_webhook_failing_seconds", "Time for which an endpoint has taken nothing.", ("webhook",), failing

@@ -37,8 +37,8 @@ def api(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
 class Deliverer:
     """A delivering process, in a thread of this one."""
 
-    def __init__(self, engine: Engine, name: str, operator: Operator) -> None:
-        means = Means(engine=engine, by=name, safe=SAFE, operator=operator, plan=QUICK)
+    def __init__(self, engine: Engine, name: str, operator: Operator, plan: Plan) -> None:
+        means = Means(engine=engine, by=name, safe=SAFE, operator=operator, plan=plan)
         self.dispatcher, self._ended = Dispatcher(means), threading.Event()
         self.loop = Loop("leases", self._look, wake=self._ended.set)
 
@@ -59,8 +59,8 @@ def deliver(engine: Engine) -> Iterator[Deliver]:
     """Start deliverers. They end with the test."""
     started: list[Deliverer] = []
 
-    def start(name: str = f"{PART}@test:1", operator: Operator = OPERATOR) -> Deliverer:
-        started.append(Deliverer(engine, name, operator))
+    def start(name: str = f"{PART}@test:1", operator: Operator = OPERATOR, plan: Plan = QUICK) -> Deliverer:
+        started.append(Deliverer(engine, name, operator, plan))
         return started[-1]
 
     yield start

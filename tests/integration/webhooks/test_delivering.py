@@ -6,14 +6,17 @@ from hmac import new
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import Engine, text
 from standardwebhooks import WebhookVerificationError
 
 from core.base.db import begin
+from core.webhooks import store, turn
+from core.webhooks.turn import Courier, Lost, Means
 from tests.harness.api import Api, ok
 from tests.harness.processes import wait_until
 from tests.harness.receiver import Got, Handler, receiving, status
-from tests.integration.webhooks.conftest import Deliver, settle
+from tests.integration.webhooks.conftest import KEY, OPERATOR, QUICK, SAFE, Deliver, settle
 
 HookUp = Callable[..., dict[str, Any]]
 APPLIED = ["transaction.applied"]
@@ -87,7 +90,7 @@ def test_after_the_last_attempt_a_delivery_has_failed_and_the_others_go_on(
 def test_a_receiver_that_is_killed_and_comes_back_misses_nothing(api: Api, hook_up: HookUp, deliver: Deliver) -> None:
     with receiving() as receiver:
         made = hook_up(receiver.url, events=APPLIED)
-        deliver()
+        deliver(plan=replace(QUICK, schedule_s=(600.0,) * 7))  # What failed comes when the receiver is seen to be back.
         api.done()
         receiver.wait_for(1)
         receiver.stop()
@@ -176,8 +179,9 @@ def test_both_secrets_sign_after_a_rotation_until_the_overlap_ends(
 
 
 def test_a_replay_sends_a_part_of_the_feed_once_more_with_the_same_ids(
-    api: Api, hook_up: HookUp, deliver: Deliver
+    api: Api, hook_up: HookUp, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(turn, "PAGE_MAX", 2)  # A replay takes several turns.
     with receiving() as receiver:
         made = hook_up(receiver.url, events=APPLIED, ordered=True)
         for _ in range(5):
@@ -213,10 +217,6 @@ def test_an_endpoint_of_another_process_is_taken_over_when_its_lease_ends(
 def test_blnks_own_setting_is_the_endpoint_default_signed_with_the_master_key(
     api: Api, deliver: Deliver, engine: Engine
 ) -> None:
-    from msgspec.structs import replace
-
-    from tests.integration.webhooks.conftest import KEY, OPERATOR
-
     with receiving() as receiver:
         api.done()
         headers = {"X-Team": "blue", "Content-Type": "application/vnd.blnk"}
@@ -233,6 +233,36 @@ def test_blnks_own_setting_is_the_endpoint_default_signed_with_the_master_key(
         signed = new(KEY.encode(), f"{stamp}.".encode() + got.body, sha256).hexdigest()
         assert got.headers["x-blnk-signature"] == signed
         assert got.headers["x-team"] == "blue" and got.headers["content-type"] == "application/vnd.blnk"
+
+
+def test_a_process_that_dies_after_it_has_sent_loses_nothing_and_sends_the_same_again(
+    api: Api, hook_up: HookUp, deliver: Deliver, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """The process ends here."""
+
+    def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    with receiving() as receiver:
+        made = hook_up(receiver.url, events=APPLIED)
+        posted = [api.done()["transaction_id"] for _ in range(5)]
+        with begin(engine) as conn:
+            (key,) = store.claim(conn, "dies", 5)
+        dying = Courier(Means(engine=engine, by="dies", safe=SAFE, operator=OPERATOR), key)
+        monkeypatch.setattr(dying, "_write", die)
+        with pytest.raises(Killed):
+            dying.turn()
+        dying.close()
+        assert len(receiver.got) == 5 and deliveries(api, made) == []
+        with begin(engine) as conn:
+            conn.execute(text("UPDATE webhooks SET lease_until = clock_timestamp()"))
+        deliver("deliverer@test:2")
+        wait_until(lambda: len(deliveries(api, made, status="delivered")) == 5)
+        assert len(receiver.got) == 10 and len(set(receiver.ids())) == 5
+        assert {each.data["transaction_id"] for each in receiver.got} == set(posted)
+        with pytest.raises(Lost):  # The one that was only slow finds that it has lost the lease.
+            Courier(Means(engine=engine, by="dies", safe=SAFE, operator=OPERATOR), key).turn()
 
 
 def deliveries(api: Api, made: dict[str, Any], **arguments: Any) -> list[dict[str, Any]]:
