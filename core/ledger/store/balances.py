@@ -14,6 +14,7 @@ from core.base.ids import new_key, uuid_of
 from core.ledger.rules.model import GENERAL_LEDGER, BalanceRef
 from core.ledger.rules.routing import route_of
 from core.ledger.store import reach as reach_store
+from core.ledger.store import versions
 from core.ledger.store.queues import WAITING
 
 BALANCE_PREFIX = "bln_"
@@ -210,6 +211,7 @@ _SIDE = """
         WHERE outcomes.{side} = :key
           AND outcomes.status = 1
           AND outcomes.{side}_version > :after
+          AND outcomes.{side}_version < :end
           AND (CAST(:since AS timestamptz) IS NULL OR outcomes.decided_at >= :since)
           AND (CAST(:until AS timestamptz) IS NULL OR outcomes.decided_at < :until)
         ORDER BY outcomes.{side}_version
@@ -389,6 +391,14 @@ def entries(
 
     ``between`` is the first time of their decision, and the first time after it. None does not limit them.
     """
+    first, end = versions.bounds(conn, key, between)
     since, until = between
-    rows = conn.execute(_ENTRIES, {"key": key, "after": after or 0, "since": since, "until": until, "limit": limit})
-    return [Entry(*row) for row in rows]
+    given = {
+        "key": key,
+        "after": max(after or 0, first - 1),
+        "end": end,
+        "since": since,
+        "until": until,
+        "limit": limit,
+    }
+    return [Entry(*row) for row in conn.execute(_ENTRIES, given)]
