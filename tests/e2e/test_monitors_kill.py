@@ -10,7 +10,7 @@ import requests
 from ops.server.temporary import Running, running
 from tests.harness.processes import WITHIN_S, kill, wait_until
 
-ROUNDS = 40
+ROUNDS = 24
 
 
 def test_workers_that_are_killed_lose_no_crossing_and_repeat_none(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_workers_that_are_killed_lose_no_crossing_and_repeat_none(tmp_path: Path
             back = _posting(f"@Source{round % 7}", balance_id, 4)
             bulk = {"transactions": [down, more, back], "skip_queue": chance.random() < 0.2}
             _ask(service, "POST", "/transactions/bulk", bulk, 201)
-            if round in (13, 26):
+            if round in (8, 16):
                 kill(service, "worker")
         wait_until(lambda: _ask(service, "GET", f"/balances/{balance_id}", None, 200)["version"] == 1 + 3 * ROUNDS)
         crossings, all_below = (_firings(service, each["monitor_id"]) for each in (edge, level))
