@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 _GAP = 4.0
 
@@ -17,13 +17,11 @@ def sparkline(values: Sequence[float], title: str, *, width: int = 240, height: 
     points = [(_GAP + n * step, _y(value, 0.0, largest, height)) for n, value in enumerate(values)]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     area = f"{_GAP:.1f},{height - _GAP:.1f} {line} {points[-1][0]:.1f},{height - _GAP:.1f}"
-    return _svg(
-        width,
-        height,
-        title,
-        f'<polygon class="area" points="{area}"/><polyline class="line" points="{line}"/>'
-        f'<circle class="dot" cx="{points[-1][0]:.1f}" cy="{points[-1][1]:.1f}" r="2.5"/>',
-    )
+    body = Markup(
+        '<polygon class="area" points="{}"/><polyline class="line" points="{}"/><circle class="dot" cx="{:.1f}" cy="{:.1f}" '
+        'r="2.5"/>'
+    ).format(area, line, *points[-1])
+    return _svg(width, height, title, body)
 
 
 def steps(
@@ -44,14 +42,14 @@ def steps(
     y = [_y(value, low, high, int(bottom)) for value in values]
     path = f"M{x[0]:.1f},{y[0]:.1f}" + "".join(f"H{x[n]:.1f}V{y[n]:.1f}" for n in range(1, len(x)))
     zero = _y(0.0, low, high, int(bottom))
-    body = (
-        f'<line class="axis" x1="{left}" x2="{width - left}" y1="{zero:.1f}" y2="{zero:.1f}"/>'
-        f'<path class="line" d="{path}H{width - left:.1f}"/>'
-        f'<text class="label" x="{left}" y="{height - 6}">{points[0][0]:%Y-%m-%d %H:%M}</text>'
-        f'<text class="label" x="{width - left}" y="{height - 6}" text-anchor="end">{points[-1][0]:%Y-%m-%d %H:%M}</text>'
-        f'<text class="label" x="{width - left}" y="12" text-anchor="end">{escape(labels[1])}</text>'
-        f'<text class="label" x="{width - left}" y="{bottom - 2:.1f}" text-anchor="end">{escape(labels[0])}</text>'
-    )
+    text = Markup('<text class="label" x="{}" y="{:.1f}" text-anchor="{}">{}</text>')
+    body = Markup(
+        '<line class="axis" x1="{left}" x2="{right}" y1="{zero:.1f}" y2="{zero:.1f}"/><path class="line" d="{path}H{right:.1f}"/>'
+    ).format(left=left, right=width - left, zero=zero, path=path)
+    body += text.format(left, height - 6, "start", f"{points[0][0]:%Y-%m-%d %H:%M}")
+    body += text.format(width - left, height - 6, "end", f"{points[-1][0]:%Y-%m-%d %H:%M}")
+    body += text.format(width - left, 12, "end", labels[1])
+    body += text.format(width - left, bottom - 2, "end", labels[0])
     return _svg(width, height, title, body)
 
 
@@ -60,8 +58,8 @@ def _y(value: float, low: float, high: float, height: int) -> float:
     return _GAP + (high - value) / span * (height - 2 * _GAP)
 
 
-def _svg(width: int, height: int, title: str, body: str) -> Markup:
+def _svg(width: int, height: int, title: str, body: Markup) -> Markup:
     return Markup(
-        f'<svg class="chart" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
-        f'aria-label="{escape(title)}" preserveAspectRatio="none">{body}</svg>'
-    )
+        '<svg class="chart" viewBox="0 0 {0} {1}" width="{0}" height="{1}" role="img" aria-label="{2}" '
+        'preserveAspectRatio="none">{3}</svg>'
+    ).format(width, height, title, body)
