@@ -17,7 +17,8 @@ from ops.cli.metadata import METADATA
 from ops.cli.naming import balance_named, balances_named, no_balance
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show import books
-from ops.cli.show.text import clock, console, fields_of, more, print_json
+from ops.cli.show.chart import chart
+from ops.cli.show.text import clock, console, fields_of, money, more, print_json
 
 FORESEEN = 5
 """A balance is shown with the next run of up to so many funding jobs."""
@@ -51,8 +52,9 @@ def balance() -> None:
     show_default=True,
     help="Show so many of the last entries.",
 )
+@click.option("--chart", "with_chart", is_flag=True, help="Draw how it moved over these entries.")
 @asks_service
-def show(name: str, currency: str | None, count: int, where: Where, as_json: bool) -> None:
+def show(name: str, currency: str | None, count: int, with_chart: bool, where: Where, as_json: bool) -> None:
     """Show the balance NAME: a balance id, or an @Name with all its currencies.
 
     Available is what may be spent without an overdraft: the balance less what holds reserve. Where funding jobs will draw
@@ -62,6 +64,7 @@ def show(name: str, currency: str | None, count: int, where: Where, as_json: boo
     Examples:
       pacioli balance show @World
       pacioli balance @Revenue --currency USD --entries 50
+      pacioli balance @FundingPool --chart --entries 1000
       pacioli balance bln_0199f2a4-8c3e-7d10-9a56-3f0e6f4c2b11 --json
     """
     with service(where) as client:
@@ -75,7 +78,13 @@ def show(name: str, currency: str | None, count: int, where: Where, as_json: boo
         for row, entries, jobs in shown:
             precision = precision_of(client, row, entries)
             last = entries[-count:] if count else []
-            books.print_balance(console(), row, precision, last, jobs, has_entries=bool(entries))
+            if with_chart and last:
+                moved = [entry.precise_balance_after for entry in last]
+                books.print_balance(console(), row, precision, [], jobs, has_entries=True)
+                labels = money(max(*moved, 0), precision), money(min(*moved, 0), precision)
+                console().print(chart(moved, labels, width=min(console().width, 120)))
+            else:
+                books.print_balance(console(), row, precision, last, jobs, has_entries=bool(entries))
 
 
 @balance.command("create")

@@ -66,6 +66,15 @@ def test_a_balance_by_name_shows_all_its_currencies(ledger: Ledger, run: Run) ->
     assert "@A in JPY" not in ok(run("balance", "@A", "--currency", "USD"))
 
 
+def test_a_balance_is_drawn_over_its_entries(ledger: Ledger, run: Run) -> None:
+    for number in range(4):
+        ledger.post(source="@World", destination="@Shop", amount=100, reference=f"chart-{number}")
+    ledger.drain()
+    drawn = ok(run("balance", "@Shop", "--chart", "--entries", "4"))
+    assert "\n   █ 400.00\n" in drawn and "\n████\n" in drawn
+    assert "reference" not in drawn
+
+
 def test_a_balance_as_json_is_exact_beyond_any_float(ledger: Ledger, run: Run) -> None:
     huge = 10**40 + 1
     ledger.post(precise_amount=huge)
