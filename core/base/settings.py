@@ -691,6 +691,10 @@ def _remember(variable: Variable, text: str) -> None:
     """Keep a key, or the passwords of a URL, out of every line of the log."""
     if variable.is_secret:
         remember(text)
+        if variable.parse is setting_values.header_text:
+            with suppress(ValueError):
+                for value in setting_values.headers(text).values():
+                    remember(value)
         return
     with suppress(ValueError):
         remember(unquote(urlsplit(text).password or ""))

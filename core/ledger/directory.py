@@ -10,10 +10,11 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from core.base import clock
-from core.base.db import begin, reading
+from core.base.db import reading
+from core.base.fence import in_transaction
 from core.journal.record import record_all
 from core.ledger.changes import create_indicators, fix_precision
 from core.ledger.rules.model import BalanceRef
@@ -150,15 +151,19 @@ class Directory:
         """Create the internal balances that do not exist, and find all. Several callers at once create each only once."""
         missing = [name for name in names if self.balance(name) is None]
         if missing:
-            with begin(self.engine) as conn:
-                record_all(conn, create_indicators(conn, missing))
+            # What is told takes the append lock, which outlives no frozen holder.
+            in_transaction(self.engine, lambda conn: record_all(conn, create_indicators(conn, missing)))
         return self.know(names)
 
     def fix_precision(self, currency: str, precision: int) -> int:
         """Fix the precision by first use. Returns the valid one, which another caller may have fixed first."""
-        with begin(self.engine) as conn:
-            fixed, events = fix_precision(conn, currency, precision)
+
+        def fix(conn: Connection) -> int:
+            valid, events = fix_precision(conn, currency, precision)
             record_all(conn, events)
+            return valid
+
+        fixed = in_transaction(self.engine, fix)
         self._precisions[currency] = fixed
         return fixed
 

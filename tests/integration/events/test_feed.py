@@ -14,6 +14,7 @@ from tests.harness.factories import Ledger, name_in
 from tests.integration.events.conftest import Read, all_of, data_of, page_of
 
 
+@pytest.mark.smoke
 def test_a_transfer_is_told_behind_the_balances_that_it_made(ledger: Ledger, read: Read) -> None:
     posted = ledger.post(source="@World", destination="@A", precise_amount=7)
     ledger.drain()

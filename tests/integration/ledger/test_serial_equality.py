@@ -117,7 +117,9 @@ class Run:
         freeze = {None: Freeze.NONE, "debits": Freeze.DEBITS, "all": Freeze.ALL}[frozen]
         with begin(self.engine) as conn:
             head, _ = log_store.lock_head(conn, [])
-            limit_store.add(conn, self.keys[account], Limit(head.seq, floor, freeze), reason="r", actor="test")
+            key = self.keys[account]
+            row = balance_store.find_keys(conn, [key])[key]
+            limit_store.add(conn, row, Limit(head.seq, floor, freeze), reason="r", actor="test")
 
     def moved(self, last: int = 20) -> list[int]:
         """Return the positions of the latest decided operations that moved money, which may be refunded, in their order."""
@@ -425,15 +427,6 @@ def test_the_comparison_notices_when_a_limit_counts_for_what_was_accepted_before
         _search(engine, 3, MUTANT)
 
 
-def test_the_comparison_notices_when_a_floor_does_not_wait_for_an_earlier_credit(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _resize(engine, 3)
-    monkeypatch.setattr(deciding, "SHORT_OF_MONEY", SHORT_OF_MONEY - {RejectReason.FLOOR})
-    with pytest.raises(Difference):
-        _search(engine, 3, MUTANT)
-
-
 def _decide_group_that_forgets_to_give_back(group: Sequence[Posting], book: Book) -> list[Outcome]:
     """Decide a group wrongly: if it fails, put back its balances alone."""
     balances = dict(book.balances)
@@ -519,6 +512,32 @@ def test_money_spent_as_soon_as_it_is_funded_is_never_short(engine: Engine) -> N
     drain.drain(engine, run.routes[spender], batch=50)
     run.compare_all()
     assert {verdict.status for verdict in run.oracle.verdicts} == {Status.APPLIED}
+
+
+def _spend_above_a_floor(engine: Engine) -> None:
+    """Spend what an earlier posting of another queue brings, which is just as much as the floor allows."""
+    _resize(engine, 3)
+    world, spender, shop = accounts = [(name, "USD") for name in ("@World", "@Spender", "@Shop")]
+    run = Run(engine, dict(zip(accounts, range(3), strict=True)))
+    run.limit(spender, 5, None)
+    run.accept((Operation(Kind.TRANSFER, world, spender, 12, allow_overdraft=True),))
+    run.accept((Operation(Kind.TRANSFER, spender, shop, 7, allow_overdraft=True),))
+    drain.drain(engine, run.routes[spender])
+    run.drain()
+    run.compare_all()
+    assert {verdict.status for verdict in run.oracle.verdicts} == {Status.APPLIED}
+
+
+def test_money_above_a_floor_can_be_spent_as_soon_as_it_is_funded(engine: Engine) -> None:
+    _spend_above_a_floor(engine)
+
+
+def test_the_comparison_notices_when_a_floor_does_not_wait_for_an_earlier_credit(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deciding, "SHORT_OF_MONEY", SHORT_OF_MONEY - {RejectReason.FLOOR})
+    with pytest.raises(Difference):
+        _spend_above_a_floor(engine)
 
 
 @pytest.mark.parametrize("together", [False, True], ids=["alone", "as a group"])

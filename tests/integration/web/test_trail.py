@@ -1,6 +1,7 @@
 """A search of the log for a request or a transaction finds its whole way, from the request to the outcome."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -83,16 +84,14 @@ def test_what_is_due_was_brought_by_the_tick(app: Flask, api: Api) -> None:
 
 
 def test_a_slow_request_has_a_line_unless_it_asked_to_wait(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    find = transactions.lookup.find
-
-    def slow(*arguments: Any) -> Any:
-        time.sleep(0.02)
-        return find(*arguments)
+    def slow(find: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arguments: (time.sleep(0.02), find(*arguments))[1]
 
     monkeypatch.setattr(web_app, "SLOW_S", 0.01)
-    monkeypatch.setattr(transactions.lookup, "find", slow)
+    for name in ("find", "find_reference"):
+        monkeypatch.setattr(transactions.lookup, name, slow(getattr(transactions.lookup, name)))
     with capture_logs() as lines:
-        api.client.get("/transactions/txn_1")
+        api.client.get("/transactions/reference/r_1")
         api.client.get("/transactions/txn_1?wait=1s")
     (line,) = lines
     assert line.pop("took_ms") >= 20
@@ -100,7 +99,7 @@ def test_a_slow_request_has_a_line_unless_it_asked_to_wait(api: Api, monkeypatch
         "event": "a request was slow",
         "log_level": "warning",
         "method": "GET",
-        "path": "/transactions/txn_1",
+        "path": "/transactions/reference/r_1",
         "address": "127.0.0.1",
         "status": "404",
     }

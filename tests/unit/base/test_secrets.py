@@ -20,6 +20,8 @@ URLS = {
     "PACIOLI_NOTARY_URL": f"postgresql://h/db?user=me&password={PLANTED}",
     "REDIS_URL": f"redis://:{PLANTED}@h",
     "BROKER_URL": f"amqp://me:{PLANTED}@h",
+    "BLNK_WEBHOOK_URL": f"https://me:{PLANTED}@h.example/x",
+    "BLNK_WEBHOOK_HEADERS": f"X-Own:{PLANTED}",
 }
 KEYS = {
     *URLS,

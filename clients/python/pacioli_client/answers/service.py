@@ -32,6 +32,7 @@ class Checks(Struct, frozen=True, kw_only=True):
     clocks: str | UnsetType = UNSET
     verification: str | UnsetType = UNSET
     notary: str | UnsetType = UNSET
+    webhooks: str | UnsetType = UNSET
     threads: str | UnsetType = UNSET
     disk: str | UnsetType = UNSET
 
