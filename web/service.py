@@ -91,7 +91,7 @@ class Service:
     vetoes: Vetoes
     """The hooks that are asked before a transaction is accepted."""
     webhooks: Book
-    """What the use cases of webhooks need."""
+    """The tools that the use cases of webhooks need."""
     access_log: bool
     """Whether each request has a line in the log."""
     approve_above: Sums | None

@@ -53,7 +53,7 @@ class Event(Struct, frozen=True, kw_only=True):
     sequence: int
     """The sequence of its transaction, or of the last one that was accepted before it."""
     type: str
-    """What happened, such as transaction.applied."""
+    """The kind of the event, such as transaction.applied."""
     at: Time
     data: Members
     """The thing that it happened to, as it was then: what GET of the resource answers."""
@@ -65,7 +65,7 @@ class Event(Struct, frozen=True, kw_only=True):
 
 
 class Held(Struct, frozen=True, kw_only=True):
-    """What holds the feed back: the oldest transaction that is not decided."""
+    """The thing that holds the feed back: the oldest transaction that is not decided."""
 
     queue: int
     sequence: int
@@ -83,4 +83,4 @@ class Page(Struct, frozen=True, kw_only=True):
     more: bool
     """Whether the next page has events now, as far as that is known. If not, the feed ends here for the moment."""
     held: Held | None
-    """What holds the feed back. It is null when all that was accepted is decided."""
+    """The transaction that holds the feed back. It is null when all that was accepted is decided."""

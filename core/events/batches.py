@@ -24,7 +24,7 @@ _read = json.Decoder(BatchFact).decode
 
 
 class BatchTold(Struct, frozen=True, kw_only=True):
-    """What became of a batch, as Blnk tells it, with the number of its transactions of each status."""
+    """The end of a batch, as Blnk tells it, with the number of its transactions of each status."""
 
     batch_id: str
     status: str

@@ -237,7 +237,7 @@ class FundingJob(Struct, frozen=True, kw_only=True):
     """The number of due times without a run, because missed says so or the job was paused."""
     created_at: Time
     meta_data: Members | None
-    """What POST /<id>/metadata has added. It changes nothing of the job."""
+    """The metadata that POST /<id>/metadata has added. It changes nothing of the job."""
 
 
 class NewFundingJob(FundingJob, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ class Condition(Struct, frozen=True, kw_only=True):
 
 
 class MonitorState(Struct, frozen=True, kw_only=True):
-    """What a monitor remembers."""
+    """The memory of a monitor."""
 
     triggered: bool
     """Whether the condition became true and has not ended since."""

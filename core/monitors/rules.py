@@ -37,7 +37,7 @@ FIELDS: dict[str, Callable[[Sums], int]] = {
     "inflight_debit_balance": lambda sums: sums.inflight_debit,
     "available_balance": lambda sums: sums.credit - sums.debit - sums.inflight_debit,
 }
-"""What can be watched, by the name of the field of a balance."""
+"""The values that can be watched, by the name of the field of a balance."""
 
 OPERATORS = {">": gt, "<": lt, ">=": ge, "<=": le, "=": eq, "!=": ne}
 
@@ -54,7 +54,7 @@ class Mode(StrEnum):
 
 
 class Condition(Struct, frozen=True):
-    """What is watched, and when it is true. Amounts are minor units."""
+    """The condition: the value that is watched, and when it is true. Amounts are minor units."""
 
     field: str
     operator: str
@@ -93,7 +93,7 @@ class Terms(Struct, frozen=True):
 
 
 class State(Struct, frozen=True):
-    """What a monitor remembers from one posting to the next."""
+    """The memory of a monitor from one posting to the next."""
 
     triggered: bool
     """Whether the condition became true and has not ended since."""

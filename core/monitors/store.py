@@ -52,7 +52,7 @@ class WatchRow(NamedTuple):
 
 
 class Move(NamedTuple):
-    """What one posting changed in one balance."""
+    """The change of one posting to one balance."""
 
     seq: int
     id: str
@@ -237,7 +237,7 @@ _DEBITS = {
     Kind.COMMIT_INFLIGHT: Sums(debit=1, inflight_debit=-1),
     Kind.VOID_INFLIGHT: Sums(inflight_debit=-1),
 }
-"""What a posting of a kind changes in its source, for each minor unit."""
+"""The change of a posting of a kind to its source, for each minor unit."""
 
 _CREDITS = {kind: Sums(c.debit, c.credit, c.inflight_debit, c.inflight_credit) for kind, c in _DEBITS.items()}
 """The same for its destination."""

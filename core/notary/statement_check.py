@@ -25,7 +25,7 @@ class CheckedEntry(Struct, frozen=True, kw_only=True):
     signed_amount: int
     """The amount in minor units: negative for a debit, and 0 where nothing moved, such as for a hold."""
     balance: int
-    """What the balance held after it."""
+    """The balance after it."""
     decided_at: str
 
 

@@ -57,7 +57,7 @@ class StatementReceipt(Struct, frozen=True, kw_only=True):
     keys: list[Signed]
     """The seals by which one key of the notary handed over to the next, as in the receipt of a transaction."""
     note: str | UnsetType = UNSET
-    """What is still to come."""
+    """The entries that are still to come."""
 
 
 def statement_receipt(

@@ -43,7 +43,7 @@ class _EmptyBalances(dict[int, Balance]):
 
 
 class Always(NamedTuple):
-    """What the decisions of every piece need, as a process reads it once."""
+    """The facts that the decisions of every piece need. A process reads them once."""
 
     limits: Mapping[int, Sequence[Limit]]
     refunded: frozenset[int]

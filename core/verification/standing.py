@@ -31,7 +31,7 @@ def check_standing(conn: Connection, report: Report) -> None:
 
 
 class _Fixed(msgspec.Struct):
-    """What the audit log says of a currency."""
+    """The record of a currency in the audit log."""
 
     precision: int
 
@@ -85,7 +85,7 @@ def _check_approvals(conn: Connection, report: Report) -> None:
 
 
 class _Made(msgspec.Struct):
-    """What the audit log says of a new key."""
+    """The record of a new key in the audit log."""
 
     owner_id: str
     scopes: list[str]

@@ -171,7 +171,7 @@ def is_followed(after: int, before: int, salt: Salt, ends: Iterable[tuple[int, i
 
 
 class Needs(NamedTuple):
-    """What the decisions of a piece need from before it."""
+    """The facts from before a piece that its decisions need."""
 
     balances: list[int]
     holds: list[int]

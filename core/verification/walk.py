@@ -45,7 +45,7 @@ class Judge(Protocol):
 
 
 class Known:
-    """What a process reads once for all its walks in one snapshot."""
+    """The facts that a process reads once for all its walks in one snapshot."""
 
     def __init__(self, conn: Connection) -> None:
         self.last_seq = history_store.last_seq(conn)

@@ -28,7 +28,7 @@ class Webhook(Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     """The headers that are added, with their values hidden."""
     secret: str
-    """What signs. Only the answer that makes it has it, and it is empty in all others."""
+    """The secret that signs. Only the answer that makes it has it, and it is empty in all others."""
     status: str
     """``active``, ``failing`` when the last attempts failed, or ``inactive``."""
     disabled_why: str | None
@@ -104,7 +104,7 @@ class Hook(Struct, frozen=True, kw_only=True):
     timeout_ms: int | UnsetType = UNSET
     """The milliseconds that a veto may take."""
     on_error: str | UnsetType = UNSET
-    """What counts when a veto does not answer: ``accept`` or ``reject``."""
+    """The answer that counts when a veto gives none: ``accept`` or ``reject``."""
     created_at: Time
     last_run: Time
     """The year 1 when it has not run yet."""

@@ -33,7 +33,7 @@ class Due(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """What waits at an endpoint."""
+    """The events that wait at an endpoint."""
 
     now: datetime
     """The database's clock."""
@@ -240,7 +240,7 @@ def due(conn: Connection, webhook: int, limit: int) -> list[Due]:
 
 
 class Moved(Struct, frozen=True, kw_only=True):
-    """What a turn changes at its endpoint."""
+    """The changes of a turn to its endpoint."""
 
     after_seq: int
     after_n: int

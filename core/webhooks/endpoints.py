@@ -56,7 +56,7 @@ Problems = list[tuple[str, str]]
 
 
 class Book(Struct, frozen=True, kw_only=True):
-    """What the use cases need beside a connection."""
+    """The tools that the use cases need beside a connection."""
 
     safe: Safe | None
     """None in a service without a key, which can keep no secret."""

@@ -16,7 +16,7 @@ EVENTS_OF_HOOKS: dict[str, list[str]] = {
     POST: [EventType.TRANSACTION_APPLIED, EventType.TRANSACTION_INFLIGHT, EventType.TRANSACTION_VOID],
     VETO: [],
 }
-"""What the service tells hooks. A veto is asked by the web processes, and told nothing."""
+"""The types of events that hooks of each kind are told. A veto is asked by the web processes, and told nothing."""
 
 
 def types_for(row: WebhookRow) -> Types:

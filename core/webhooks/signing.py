@@ -23,7 +23,7 @@ _NONCE = 12
 
 
 class Unreadable(InvariantBroken):
-    """What an endpoint keeps sealed cannot be read: the pepper is another one, or somebody changed it."""
+    """A sealed text of an endpoint cannot be read: the pepper is another one, or somebody changed it."""
 
 
 class Safe:

@@ -75,7 +75,7 @@ class Read(Protocol):
 
 
 class Operator(Struct, frozen=True, kw_only=True):
-    """What the operator has set in the environment."""
+    """The settings of the operator: an endpoint in the environment, and where others may lead."""
 
     guard: Guard = Guard()
     url: str | None = None
@@ -97,7 +97,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 class Means(Struct, frozen=True, kw_only=True):
-    """What a process needs to deliver."""
+    """The tools that a process needs to deliver."""
 
     engine: Engine
     by: str

@@ -33,7 +33,7 @@ REMEMBERED_S = 0.9
 """The hooks are read again after so long. Another process sees a new hook within a second."""
 
 ACCEPT, REJECT = "accept", "reject"
-"""What counts when a hook does not answer."""
+"""The answer that counts when a hook gives none."""
 
 TIMEOUT_MS, TIMEOUT_MAX_MS = 1_000, 2_000
 """How long a hook may take. All hooks of a request together may take the longest."""

@@ -32,7 +32,7 @@ PATIENCE_S = 30.0
 BALANCES = 200
 """So many balances pay in each round, and so many are paid."""
 MINOR = 100
-"""What each posting moves, in minor units."""
+"""The amount that each posting moves, in minor units."""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +76,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
-    """What both servers did with the same work. ``ratio`` is the middle of the rounds' ratios of applied rates."""
+    """The results of both servers with the same work. ``ratio`` is the middle of the rounds' ratios of applied rates."""
 
     name: str
     ours: Result

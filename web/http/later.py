@@ -61,7 +61,7 @@ class Later(Response):
         self._finish: Finish = _no_parts
         self._send: Send = _nowhere
         self.ended: list[Callable[[], None]] = []
-        """What is called when the answer is made, in the context of the request, the last first."""
+        """The functions that are called when the answer is made, in the context of the request, the last first."""
 
     def keep(self, context: Context, finish: Finish) -> None:
         """Keep the context of the request, and what makes the parts of its answer from a response or an error."""

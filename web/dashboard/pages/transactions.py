@@ -21,7 +21,7 @@ ACTIONS = {
     "refund": (Right.TRANSACTIONS_REFUND, "POST", "/refund-transaction/{}"),
     "cancel": (Right.TRANSACTIONS_CANCEL, "DELETE", "/transactions/{}"),
 }
-"""What may be done about a transaction: the right, and the request of the API."""
+"""The actions on a transaction: the right, and the request of the API."""
 
 
 @blueprint.get("/dashboard/transactions")

@@ -15,7 +15,7 @@ class Event(Struct, frozen=True, kw_only=True):
     """Its position in the feed. The events after it are read with ``after``."""
     sequence: int
     type: str
-    """What happened, such as transaction.applied."""
+    """The kind of the event, such as transaction.applied."""
     at: datetime
     data: dict[str, Any]
     """The thing that it happened to, as it was then."""

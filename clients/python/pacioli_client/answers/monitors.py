@@ -18,7 +18,7 @@ class Condition(Struct, frozen=True, kw_only=True):
 
 
 class MonitorState(Struct, frozen=True, kw_only=True):
-    """What a monitor remembers: whether its condition is true, and how often it has fired."""
+    """The memory of a monitor: whether its condition is true, and how often it has fired."""
 
     triggered: bool
     version: int
