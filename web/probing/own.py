@@ -19,6 +19,10 @@ FAILING = 3
 """The number of failures in a row after which a thread is a trouble."""
 
 
+_OF_THREADS = metrics.Growing()
+"""The failures of the threads of this process are counted once, however many look at them."""
+
+
 class Own:
     """The threads and pools of this process."""
 
@@ -55,7 +59,7 @@ class Own:
         follow(metrics.COALESCED, self._doorbell.coalesced)
         follow(metrics.FAILED, self._doorbell.failed)
         for loop in loops():
-            follow(metrics.THREAD_FAILURES.labels(loop.name), loop.failures, loop)
+            _OF_THREADS.follow(metrics.THREAD_FAILURES.labels(loop.name), loop.failures, loop)
         for name, pool in pools(self._engine).items():
             metrics.CONNECTIONS.labels(name, "used").set(pool.checkedout())
             metrics.CONNECTIONS.labels(name, "open").set(pool.checkedin() + pool.checkedout())

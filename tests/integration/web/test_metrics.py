@@ -30,6 +30,7 @@ from tests.harness.scraping import Scrape, grown
 from web.accept.doorbell import Doorbell
 from web.app import create_app
 from web.probing.ledger_metrics import LedgerCollector
+from web.probing.own import Own
 from web.service import Service
 
 Grown = Callable[..., float]
@@ -156,12 +157,8 @@ def test_requests_are_counted_by_route_and_not_by_path(api: Api, more: Grown) ->
     assert more("pacioli_http_requests_total", route="none", status="404") == 1
 
 
-def test_doorbells_threads_and_pools_are_told_after_a_check(
-    app: Flask, scrape: Callable[[], Scrape], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_doorbells_threads_and_pools_are_told_after_a_check(app: Flask, scrape: Callable[[], Scrape]) -> None:
     service: Service = app.extensions["pacioli"]
-    # A process of tests has the threads of earlier services too.
-    monkeypatch.setattr("web.probing.own.loops", lambda: [service.committer.loop])
     app.test_client().get("/health")
     more = partial(grown, scrape, scrape())
     service.doorbell.rung += 2
@@ -178,6 +175,18 @@ def test_doorbells_threads_and_pools_are_told_after_a_check(
     assert scrape().value("pacioli_database_connections", pool="begin", state="limit") >= 1
     app.test_client().get("/health")
     assert more("pacioli_doorbells_rung_total") == 2
+
+
+def test_failures_of_threads_are_counted_once_however_many_look(app: Flask, scrape: Callable[[], Scrape]) -> None:
+    service: Service = app.extensions["pacioli"]
+    looks = [Own(service.engine, service.committer, service.doorbell) for _ in range(2)]
+    for own in looks:
+        list(own.check())
+    more = partial(grown, scrape, scrape())
+    service.committer.loop.failures += 6
+    for own in looks:
+        list(own.check())
+    assert more("pacioli_thread_failures_total", thread="committer") == 6
 
 
 def test_a_doorbell_that_was_lost_is_counted_by_the_sweep(
