@@ -14,7 +14,7 @@ APPROVE_ABOVE = 100
 
 
 class World:
-    """What the requests are about. The master key makes what a request needs, anew for each."""
+    """The things that requests are about. The master key makes what a request needs, anew for each."""
 
     def __init__(self, keys: Keys) -> None:
         self.keys, self.master = keys, keys.master

@@ -143,7 +143,7 @@ class Watching(Run):
         self.naive: dict[str, Naive] = {}
         self.holds: list[int] = []
         self.seen: list[tuple[int, Account, Sums]] = []
-        """What each balance had after each position that touched it."""
+        """The sums of each balance after each position that touched it."""
 
     def watch(self, asked: Asked) -> None:
         """Make a monitor here and there. It looks at everything from the first undecided posting of its balance on."""

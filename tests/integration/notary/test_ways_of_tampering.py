@@ -45,7 +45,7 @@ class Way(NamedTuple):
 
     statement: str
     as_app: str = "refused"
-    """What the database or ``pacioli verify`` says when the service's role does it."""
+    """The answer of the database or ``pacioli verify`` when the service's role does it."""
 
 
 SWAP = "UPDATE log SET destination = source, source = destination WHERE seq = 2"

@@ -42,7 +42,7 @@ def two(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Two]:
 
 
 def foreign_things(two: Two) -> dict[str, list[str]]:
-    """What is there and out of reach, by the name that a path gives it."""
+    """The things that are there and out of reach, by the name that a path gives it."""
     date: dict[str, Any] = {"scheduled_for": later(days=1), "skip_queue": False}
     bulk = {"transactions": [two.body("@Tills", each, allow_overdraft=True) for each in (two.own, two.foreign)]}
     person = two.made("POST /identities", first_name="Bob")["identity_id"]

@@ -1,4 +1,4 @@
-"""What the operator has set: Blnk's URL and its headers in both forms, and the private networks."""
+"""The settings of the operator: Blnk's URL and its headers in both forms, and the private networks."""
 
 from ipaddress import ip_network
 
