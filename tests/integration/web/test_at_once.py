@@ -9,6 +9,7 @@ from sqlalchemy import text
 from core.base.db import begin
 from core.ledger import drain, immediate, intake
 from core.ledger.append import Submission
+from core.ledger.store import log as log_store
 from core.verification.verify import verify_all
 from tests.harness.api import Api, ok, refused
 from tests.harness.factories import Ledger, start_until_blocked, transaction
@@ -95,6 +96,30 @@ def test_a_decision_that_fails_leaves_the_append_whole(api: Api, monkeypatch: py
     assert verify_all(_service(api).engine).problems == []
 
 
+@pytest.mark.parametrize("first_now", [True, False], ids=["both at once", "the first is queued"])
+def test_a_reference_that_comes_twice_in_one_commit_is_one_transaction(api: Api, first_now: bool) -> None:
+    """Another commit is held up, so that both requests are in the next one."""
+    api.done()
+    api.done(source="@A", destination="@B")
+    service = _service(api)
+    with ThreadPoolExecutor(3) as threads:
+        with begin(service.engine) as conn:
+            log_store.lock_head(conn)
+            held_up = start_until_blocked(service.engine, threads, lambda: _of_its_own(api).done())
+            given = {"reference": "twice", "source": "@A", "destination": "@B", "amount": 0.01}
+            both = []
+            for now in (first_now, True):
+                both.append(threads.submit(_of_its_own(api).post, **given, skip_queue=now))
+                wait_until(lambda: service.committer.waiting == len(both))
+        answers = [each.result() for each in both]
+    assert held_up.result()["status"] == "APPLIED"
+    assert [answer.status_code for answer in answers] == [201, 200]
+    assert [answer.headers.get("Idempotent-Replayed") for answer in answers] == [None, "true"]
+    there = api.get("/transactions/reference/twice")
+    assert [answer.get_json()["transaction_id"] for answer in answers] == [there["transaction_id"]] * 2
+    assert there["status"] == "APPLIED" and api.sums("@B") == (2, 0, 0, 0)
+
+
 def test_what_is_decided_at_once_rings_no_bell_and_wakes_those_who_wait(ledger: Ledger) -> None:
     rung: list[int] = []
     moved: dict[int, int] = {}
@@ -110,6 +135,11 @@ def test_what_is_decided_at_once_rings_no_bell_and_wakes_those_who_wait(ledger: 
 def _submission(ledger: Ledger, source: str, *, now: bool) -> Submission:
     asked = transaction(source=source, allow_overdraft=True)
     return Submission(intake.draft_all([asked], ledger.directory), decide_now=now)
+
+
+def _of_its_own(api: Api) -> Api:
+    """Return the same endpoints for another thread."""
+    return Api(api.app, api.app.test_client())
 
 
 def _service(api: Api) -> Service:
