@@ -1,8 +1,11 @@
 """``/books``, ``/currencies`` and ``/balances/<id>/statement``: what the ledger holds, in the forms that people read."""
 
+import math
+
 from flask import Blueprint, Response, request
 from msgspec import structs
 
+from core.base.actors import reach_of_request
 from core.base.db import begin, reading, reading_within
 from core.base.errors import ErrorCode, InvalidRequest, TooSlow
 from core.ledger import balances, books, currencies, statement
@@ -28,11 +31,20 @@ def read() -> Response:
     """Add up all balances.
 
     All balances of a currency add up to zero, at any moment. Each ``@Name`` has a line, and the other balances of a ledger
-    have one together.
+    have one together. The books of more than 20,000 balances are those of some seconds ago, and the header ``Age`` says of how
+    many.
     """
-    with reading_within(service().engine, TIMEOUT_S) as conn:
-        found = books.read(conn)
-    return wire.answer(found)
+    ledger, reach = service(), reach_of_request()
+
+    def add_up() -> list[CurrencyBooks]:
+        with reading_within(ledger.engine, TIMEOUT_S) as conn:
+            return books.read(conn)
+
+    found, age_s = ledger.books.get((reach.ledgers, reach.indicators), add_up)
+    response = wire.answer(found)
+    if age_s:
+        response.headers["Age"] = str(math.ceil(age_s))
+    return response
 
 
 @blueprint.get("/currencies")

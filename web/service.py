@@ -28,6 +28,8 @@ from core.identities.tokens import Keyring, keyring_of
 from core.keys.manage import Mint
 from core.keys.ring import KeyRing
 from core.keys.secret import pepper_from
+from core.ledger import books
+from core.ledger.books import CurrencyBooks
 from core.ledger.directory import Directory
 from core.ledger.drain import Announce
 from core.ledger.pressure import Limits
@@ -43,6 +45,7 @@ from web.accept.doorbell import Doorbell
 from web.accept.pressure import Gauge
 from web.accept.sharing import Shared
 from web.accept.waiting import Waiting
+from web.kept import Kept
 from web.probing.checks import Probe
 from web.probing.ledger_metrics import LedgerCollector
 from web.probing.own import Own
@@ -88,6 +91,7 @@ class Service:
     """The maker of keys. None in a service without a key."""
     ring: KeyRing | None
     ledger_metrics: LedgerCollector
+    books: Kept[list[CurrencyBooks]]
     vetoes: Vetoes
     """The hooks that are asked before a transaction is accepted."""
     webhooks: Book
@@ -170,6 +174,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
         mint,
         KeyRing(engine, mint.pepper, Caps(settings.new_names, settings.active_jobs)) if mint is not None else None,
         LedgerCollector(engine),
+        Kept(books.are_many),
         Vetoes(engine, operator_of(settings)),
         Book(safe=safe_of(settings), operator=operator_of(settings)),
         settings.access_log,

@@ -11,6 +11,9 @@ from core.ledger.store import currencies as currency_store
 MAX_NAMES = 500
 """So many ``@Names`` of a currency have a row of their own."""
 
+MANY = 20_000
+"""To add up more balances takes longer than a reader wants to wait each time."""
+
 
 class BooksLine(Struct, frozen=True, kw_only=True):
     """The balances of one @Name, or all others of a ledger, in one currency. Amounts are minor units."""
@@ -53,6 +56,11 @@ def read(conn: Connection) -> list[CurrencyBooks]:
         _of(currency, precisions.get(currency), list(lines))
         for currency, lines in groupby(rows, lambda row: row.currency)
     ]
+
+
+def are_many(found: list[CurrencyBooks]) -> bool:
+    """Tell whether the books of so many balances are costly to read."""
+    return sum(each.balances for each in found) > MANY
 
 
 def _of(currency: str, precision: int | None, rows: list[book_store.BooksRow]) -> CurrencyBooks:

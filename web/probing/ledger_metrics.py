@@ -7,7 +7,7 @@ is old.
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as Late
 from contextlib import suppress
 from typing import Any
@@ -39,6 +39,10 @@ _PARTS = ("web", "worker", "beat", "deliverer", "notary")
 SUMS_SHARE = 100
 """Sums are kept for a minute, and for so many times as long as they took, so they cost one percent of a core at most."""
 SUMS_WITHIN_S = 5.0
+FIRST_SUMS_S = 1.0
+"""The first scrape waits so long for the sums, and leaves them out after that."""
+SUMS_WAIT_S = 0.03
+"""Later ones wait so long, and give the sums of before after that."""
 
 
 class LedgerCollector:
@@ -47,6 +51,8 @@ class LedgerCollector:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="figures")
+        self._adder = ThreadPoolExecutor(1, thread_name_prefix="sums")
+        self._adding: Future[None] | None = None
         self._lock = threading.Lock()
         self._kept: tuple[float, list[Metric]] | None = None
         self._sums: dict[str, int] = {}
@@ -93,16 +99,23 @@ class LedgerCollector:
             ticks, verified, beats = probes.ticks(conn), probes.verified(conn), heartbeats.every(conn)
             sealed, webhooks = probes.sealed(conn), deliveries.health(conn)
             unverified_s = probes.ledger_age_s(conn) if verified is None else verified.age_s
-        self._add_up()
+        self._add_up_beside()
         sums = None if self._sums_at is None else (self._sums, time.monotonic() - self._sums_at)
         parts = *_parts(ticks, beats), *_verification(verified, unverified_s), *_seal(sealed), *_webhooks(webhooks)
         return [*_figures(found), *parts, *_sums(sums)]
 
+    def _add_up_beside(self) -> None:
+        """Add up all balances in another thread, if it is time, and wait a little for it."""
+        if self._adding is not None and self._adding.done():
+            self._adding = None
+        if self._adding is None and time.monotonic() >= self._sums_due_at:
+            self._adding = self._adder.submit(self._add_up)
+        if self._adding is not None:
+            wait([self._adding], FIRST_SUMS_S if self._sums_at is None else SUMS_WAIT_S)
+
     def _add_up(self) -> None:
-        """Add up all balances, if it is time. One that takes too long is left out, and tried again later."""
+        """Add up all balances. A sum that takes too long is left out, and tried again later."""
         began = time.monotonic()
-        if began < self._sums_due_at:
-            return
         with suppress(Exception), reading_within(self._engine, SUMS_WITHIN_S) as conn:
             self._sums = figures.sums(conn)
             self._sums_at = time.monotonic()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.harness.api import Api, refused
+from tests.harness.api import Api, ok, refused
 from tests.harness.factories import Ledger
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
@@ -135,6 +135,19 @@ def test_the_books_add_up_to_zero(api: Api, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("core.ledger.books.MAX_NAMES", 1)
     lines = {line["indicator"] or line["ledger"]: line["balance"] for line in api.get("/books")[1]["lines"]}
     assert lines == {"@World": -600, "General Ledger": 300, "Customers": 300}
+
+
+def test_the_books_of_many_balances_are_kept_for_a_moment(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read() -> tuple[int, str | None]:
+        response = api.client.get("/books")
+        return ok(response, 200)[0]["credits"], response.headers.get("Age")
+
+    api.done(precise_amount=100)
+    assert read() == (100, None)
+    monkeypatch.setattr("core.ledger.books.MANY", 1)
+    assert read() == (100, None)
+    api.done(precise_amount=10)
+    assert read() == (100, "1")
 
 
 def test_a_currency_is_fixed_once(api: Api) -> None:

@@ -42,6 +42,7 @@ def scrape(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Scrape]:
     monkeypatch.setattr("web.probing.ledger_metrics.WITHIN_S", 30)
     monkeypatch.setattr("web.probing.ledger_metrics.SUMS_KEPT_S", 0)
     monkeypatch.setattr("web.probing.ledger_metrics.SUMS_SHARE", 0)
+    monkeypatch.setattr("web.probing.ledger_metrics.SUMS_WAIT_S", 30)
 
     def read() -> Scrape:
         response = app.test_client().get("/metrics")
@@ -101,6 +102,20 @@ def test_the_sum_of_all_balances_is_zero_and_seen_when_it_is_not(
         conn.execute(text("SET LOCAL session_replication_role = replica"))
         conn.execute(text(_ALTER))
     assert scrape().value("pacioli_balance_sum", currency="USD") == 5
+
+
+def test_a_scrape_does_not_wait_for_new_sums(
+    api: Api, engine: Engine, monkeypatch: pytest.MonkeyPatch, scrape: Callable[[], Scrape]
+) -> None:
+    api.done()
+    assert scrape().value("pacioli_balance_sum", currency="USD") == 0
+    monkeypatch.setattr("web.probing.ledger_metrics.SUMS_WAIT_S", 0.01)
+    monkeypatch.setattr("web.probing.ledger_metrics.SUMS_WITHIN_S", 60)
+    monkeypatch.setattr("web.probing.ledger_metrics.WITHIN_S", 5)
+    with begin(engine) as conn:
+        conn.execute(text("LOCK TABLE balances"))
+        waiting = scrape()
+    assert (waiting.value("pacioli_balance_sum", currency="USD"), waiting.value("pacioli_accepted_total")) == (0, 1)
 
 
 _ALTER = """
