@@ -27,6 +27,7 @@ from web import (
     books,
     docs,
     events,
+    flows,
     funding,
     health,
     history,
@@ -88,7 +89,7 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     app.extensions["pacioli"] = ledger
     for module in (
         transactions, holds, refunds, funding, balances, history, books, ledgers, metadata, parts, queues, health, metrics,
-        verification, receipts, audit, events, api_keys, identities, monitors, webhooks, hooks,
+        verification, receipts, audit, events, flows, api_keys, identities, monitors, webhooks, hooks,
         openapi, docs,
     ):  # fmt: skip
         app.register_blueprint(module.blueprint)

@@ -11,6 +11,7 @@ import celeryconfig
 from core.base.db import begin, reading
 from core.doors import metrics
 from core.events import keeping
+from core.flows import rollups
 from core.funding import runs
 from core.journal import retries
 from core.ledger import drain as core_drain
@@ -135,6 +136,11 @@ def deliver() -> None:
     deliverer.ring()
 
 
+def add_to_flows() -> None:
+    """Add what is decided to the sums of flows. It is a tick alone, and no task, because it ends within a second."""
+    rollups.add_new(engine())
+
+
 def verify_slice() -> None:
     """Verify the next slice of the history. It is a tick alone, and no task, because it ends within a second."""
     report = slices.verify_next(engine())
@@ -165,6 +171,7 @@ ticking.RUNS.update(
         Tick.SWEEP: sweep,
         Tick.DUE: due,
         Tick.FUND: fund,
+        Tick.FLOWS: add_to_flows,
         Tick.SLICE: verify_slice,
         Tick.VERIFY: verify,
         Tick.FORGET: forget,

@@ -824,3 +824,39 @@ monitor_firings = Table(
     UniqueConstraint("event", name="monitor_firings_event_key"),
     UniqueConstraint("monitor", "seq", name="monitor_firings_once_a_posting"),
 )
+
+flows = Table(
+    "flows",
+    metadata,
+    Column("length_s", Integer, nullable=False, comment="the length of the period: a minute, an hour or a day"),
+    Column("at", Timestamp, nullable=False, comment="its start"),
+    Column("currency", Text, nullable=False),
+    Column("source", BigInteger, nullable=False, comment="an internal balance, or below zero a ledger"),
+    Column("destination", BigInteger, nullable=False),
+    Column("amount", MinorUnits, nullable=False),
+    Column("precision", BigInteger, nullable=False, comment="the largest, where they differ"),
+    Column("count", BigInteger, nullable=False),
+    PrimaryKeyConstraint("length_s", "at", "currency", "source", "destination", name="flows_pkey"),
+    postgresql_with={"fillfactor": "80"},
+)
+
+activity = Table(
+    "activity",
+    metadata,
+    Column("length_s", Integer, nullable=False),
+    Column("at", Timestamp, nullable=False),
+    Column("accepted", BigInteger, nullable=False),
+    Column("applied", BigInteger, nullable=False),
+    Column("inflight", BigInteger, nullable=False),
+    Column("rejected", BigInteger, nullable=False),
+    PrimaryKeyConstraint("length_s", "at", name="activity_pkey"),
+    postgresql_with={"fillfactor": "80"},
+)
+
+rollups = Table(
+    "rollups",
+    metadata,
+    Column("one", Boolean, primary_key=True, server_default="true"),
+    Column("seq", BigInteger, nullable=False, comment="flows and activity have everything up to this position"),
+    CheckConstraint("one", name="rollups_is_one"),
+)

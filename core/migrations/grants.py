@@ -209,6 +209,9 @@ APP: Mapping[str, Rights] = {
         update=("status", "attempts", "next_at", "body", "answer", "error", "took_ms", "ended_at"),
         delete=True,
     ),
+    "flows": Rights(insert=True, update=("amount", "precision", "count"), delete=True),
+    "activity": Rights(insert=True, update=("accepted", "applied", "inflight", "rejected"), delete=True),
+    "rollups": Rights(update=("seq",)),
     VERSION: Rights(),
 }
 

@@ -22,6 +22,8 @@ class Tick(StrEnum):
     """Accepts what has its date now."""
     FUND = "fund"
     """Starts and advances the runs of funding jobs."""
+    FLOWS = "flows"
+    """Adds what is decided to the sums of flows and activity."""
     SLICE = "slice"
     """Verifies the next slice of the history."""
     VERIFY = "verify"
@@ -50,6 +52,7 @@ RATES: dict[Tick, Rate] = {
     Tick.SWEEP: Rate(SECOND_S, lease_s=5),
     Tick.DUE: Rate(SECOND_S, lease_s=5),
     Tick.FUND: Rate(SECOND_S, lease_s=5),
+    Tick.FLOWS: Rate(SECOND_S, lease_s=5),
     Tick.SLICE: Rate(60, lease_s=60),
     Tick.VERIFY: Rate(3600, lease_s=60),
     Tick.FORGET: Rate(3600, lease_s=60),

@@ -168,6 +168,7 @@ def there(app: Flask) -> dict[str, str]:
         "indicator": "@A",
         "currency": "USD",
         "ledger_id": "general_ledger_id",
+        "node_id": "general_ledger_id",
         "entity_id": transactions[0]["transaction_id"],
     }
 

@@ -15,7 +15,8 @@ from core.migrations import grants, roles
 from ops.server.embedded import POSTGRES_SETTINGS, Postgres
 
 SEED = "".join(
-    importlib.import_module(f"core.migrations.versions.{name}").SEED for name in ("0001_ledger", "0005_upkeep")
+    importlib.import_module(f"core.migrations.versions.{name}").SEED
+    for name in ("0001_ledger", "0005_upkeep", "0026_flows")
 )
 
 _numbers = itertools.count(1)

@@ -13,6 +13,7 @@ from pacioli_client.audit import Audit
 from pacioli_client.balances import Balances
 from pacioli_client.calls import Resource, W, call
 from pacioli_client.events import Events
+from pacioli_client.flows import FlowRequests
 from pacioli_client.funding import Funding
 from pacioli_client.identities import Identities
 from pacioli_client.keys import Keys
@@ -35,6 +36,7 @@ class Service(Resource[W]):
         self.ledgers: Ledgers[W] = Ledgers(wire)
         self.funding: Funding[W] = Funding(wire)
         self.audit: Audit[W] = Audit(wire)
+        self.flows: FlowRequests[W] = FlowRequests(wire)
         self.events: Events[W] = Events(wire)
         self.keys: Keys[W] = Keys(wire)
         self.identities: Identities[W] = Identities(wire)

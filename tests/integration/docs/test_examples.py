@@ -9,6 +9,7 @@ import pytest
 from flask import Flask, Response, request
 from flask.testing import FlaskClient
 
+from core.flows import rollups
 from core.funding import runs
 from core.identities.tokens import keyring_of
 from core.webhooks.endpoints import Book
@@ -198,6 +199,10 @@ def play(api: Api, ledger: Ledger) -> None:
     call("GET", "/books")
     call("GET", "/currencies")
     call("PUT", "/currencies/JPY", {"precision": 1})
+    rollups.add_new(ledger.engine)
+    call("GET", "/flows")
+    call("GET", f"/flows/{home}")
+    call("GET", "/activity?from=2026-01-01T00:00:00Z&to=2026-01-01T00:01:00Z")
     call("GET", f"/balances/{balance}/at?timestamp=2099-01-01T00:00:00Z")
     recipients = [{"destination": balance, "amount": 25}, {"destination": "@Bonus", "precise_amount": 2500}]
     terms = {"source": "@FundingPool", "currency": "USD", "precision": 100, "allow_overdraft": True}

@@ -66,9 +66,11 @@ def foreign_things(two: Two) -> dict[str, list[str]]:
         ok(two.master.ask("POST /transactions/bulk", json=bulk), 201)["batch_id"],
     ]
     reference = ok(two.master.ask(f"GET /transactions/{posted[0]}"), 200)["reference"]
+    secret = ok(two.master.ask("GET /balances/indicator/@Secret/currency/USD"), 200)["balance_id"]
     return {
         "transaction_id": posted,
         "balance_id": [two.foreign],
+        "node_id": [two.ledgers[1], secret],
         "ledger_id": [two.ledgers[1]],
         "indicator": ["@Secret"],
         "reference": [reference, "their job"],

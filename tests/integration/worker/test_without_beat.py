@@ -47,7 +47,9 @@ def test_a_worker_alone_does_all_that_is_due(env: dict[str, str], ledger: Ledger
         wait_until(lambda: _status(ledger, queued.transaction_id) == "APPLIED")
         wait_until(lambda: _status(ledger, scheduled.transaction_id) == "APPLIED")
         wait_until(lambda: _status(ledger, hold.transaction_id) == "VOID")
-        wait_until(lambda: _ticked(engine) == {"sweep", "due", "fund", "slice", "verify", "forget", "snapshot"})
+        wait_until(
+            lambda: _ticked(engine) == {"sweep", "due", "fund", "flows", "slice", "verify", "forget", "snapshot"}
+        )
         wait_until(lambda: (state := _worker(engine)) is not None and state.standing_in)
         assert worker.stop() == 0
     assert _worker(engine) is None, "a worker that ends as it should is forgotten"

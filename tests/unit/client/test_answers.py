@@ -8,6 +8,7 @@ from msgspec.structs import fields
 from pacioli_client.answers import audit as client_audit
 from pacioli_client.answers import balances, service, transactions
 from pacioli_client.answers import events as client_events
+from pacioli_client.answers import flows as client_flows
 from pacioli_client.answers import funding as client_funding
 from pacioli_client.answers import identities as client_identities
 from pacioli_client.answers import keys as client_keys
@@ -16,6 +17,7 @@ from pacioli_client.answers import monitors as client_monitors
 from pacioli_client.answers import webhooks as client_webhooks
 
 from core.events import answers as events
+from core.flows import answers as flows
 from core.funding import answers as funding
 from core.funding.files import found
 from core.identities.answers import Identity
@@ -55,6 +57,14 @@ PAIRS: list[tuple[type[Struct], type[Struct]]] = [
     (events.Event, client_events.Event),
     (events.Held, client_events.Held),
     (events.Page, client_events.EventPage),
+    (flows.FlowNode, client_flows.FlowNode),
+    (flows.Flow, client_flows.Flow),
+    (flows.Gathered, client_flows.Gathered),
+    (flows.Flows, client_flows.Flows),
+    (flows.NodeSides, client_flows.NodeSides),
+    (flows.FlowsOfNode, client_flows.FlowsOfNode),
+    (flows.ActivityMinute, client_flows.ActivityMinute),
+    (flows.Activity, client_flows.Activity),
     (keys.ApiKey, client_keys.ApiKey),
     (keys.Pending, client_keys.PendingOfKey),
     (keys.Revoked, client_keys.RevokedKey),
