@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from markupsafe import Markup
 
 _GAP = 4.0
+_LABELLED = 30
+"""A bar has its texts where it has so much room."""
 
 
 def sparkline(values: Sequence[float], title: str, *, width: int = 240, height: int = 44) -> Markup:
@@ -50,6 +52,31 @@ def steps(
     body += text.format(width - left, height - 6, "end", f"{points[-1][0]:%Y-%m-%d %H:%M}")
     body += text.format(width - left, 12, "end", labels[1])
     body += text.format(width - left, bottom - 2, "end", labels[0])
+    return _svg(width, height, title, body)
+
+
+def bars(heights: Sequence[tuple[str, float, str]], title: str, *, width: int = 720, height: int = 160) -> Markup:
+    """Draw one bar for each name: its value, and the text that is shown of it. A zero is a hairline, so that no bar is missing.
+
+    Texts are left out where bars are too narrow for them, and every bar says its own when the pointer is on it.
+    """
+    if not heights:
+        return Markup('<p class="quiet">No figures yet.</p>')
+    largest = max(value for _, value, _ in heights) or 1.0
+    slot = width / len(heights)
+    thick = min(slot * 0.72, 64.0)
+    top, bottom = 18.0, height - 20.0
+    body = Markup('<line class="axis" x1="0" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(width, bottom, bottom)
+    bar = Markup(
+        '<g><title>{}: {}</title><rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" rx="2"/></g>'
+    )
+    label = Markup('<text class="label" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>')
+    for number, (name, value, text) in enumerate(heights):
+        tall = max(value / largest * (bottom - top), 1.0)
+        middle = slot * (number + 0.5)
+        body += bar.format(name, text, middle - thick / 2, bottom - tall, thick, tall)
+        if slot >= _LABELLED:
+            body += label.format(middle, height - 6, name) + label.format(middle, bottom - tall - 5, text)
     return _svg(width, height, title, body)
 
 

@@ -49,6 +49,11 @@ def ago(text: str | None) -> str:
     return f"{age(seconds)} ago" if seconds >= 0 else f"in {age(-seconds)}"
 
 
+def since(text: str | None) -> str:
+    """Write for how long something has been so, from the time at which it began."""
+    return "" if not (at := _time(text)) else age(max((now() - at).total_seconds(), 0.0))
+
+
 def age(seconds: Any) -> str:
     """Write a duration in its largest unit."""
     if seconds is None:
@@ -65,6 +70,20 @@ def number(value: Any) -> str:
     return "" if value is None else f"{value:,.0f}"
 
 
+def rate(value: Any) -> str:
+    """Write how many there are in a second. Small rates keep a digit after the point."""
+    if value is None:
+        return ""
+    digits = 0 if value >= 10 or value < 0.005 else 1 if value >= 1 else 2
+    return f"{value:,.{digits}f}"
+
+
+def sentence(text: str | None) -> str:
+    """Make a sentence of a text that may lack its capital and its full stop."""
+    found = (text or "").strip()
+    return found and found[0].upper() + found[1:] + ("" if found.endswith((".", "!", "?")) else ".")
+
+
 def short(id: str) -> str:
     """Shorten an ID to what tells it from others: its prefix and its end."""
     return id if len(id) <= 20 else f"{id[:4]}…{id[-8:]}"
@@ -77,5 +96,6 @@ def _time(text: str | None) -> datetime | None:
 
 
 FILTERS: dict[str, Callable[..., str]] = {
-    "money": money, "moment": moment, "ago": ago, "age": age, "number": number, "short": short,
+    "money": money, "moment": moment, "ago": ago, "since": since, "age": age, "number": number, "rate": rate,
+    "sentence": sentence, "short": short,
 }  # fmt: skip

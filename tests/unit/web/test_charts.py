@@ -1,6 +1,7 @@
 """Charts are SVG that says what it shows, whatever texts are in it."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from xml.etree import ElementTree
 
 from hypothesis import given
@@ -34,3 +35,16 @@ def test_steps_are_well_formed(values: list[int], label: str) -> None:
 
 def test_nothing_is_said_in_words() -> None:
     assert "No figures" in charts.sparkline([], "t") and "Nothing happened" in charts.steps([], "t", ("", ""))
+
+
+@search(50)
+@given(heights=st.lists(st.tuples(SVG, st.integers(0, 10**12)), min_size=1, max_size=64), title=SVG)
+def test_bars_stand_beside_each_other_within_their_frame(heights: list[tuple[str, int]], title: str) -> None:
+    chart = ElementTree.fromstring(charts.bars([(name, value, str(value)) for name, value in heights], title))
+    drawn = [each.attrib for each in chart.iter("rect")]
+    assert len(drawn) == len(heights)
+    ends = [(float(bar["x"]), float(bar["x"]) + float(bar["width"])) for bar in drawn]
+    assert all(one[1] <= two[0] + 0.11 for one, two in pairwise(ends))
+    assert ends[0][0] >= 0 and ends[-1][1] <= 720
+    assert all(float(bar["y"]) >= 0 and float(bar["y"]) + float(bar["height"]) <= 160 for bar in drawn)
+    assert max(float(bar["height"]) for bar in drawn) == (122.0 if any(value for _, value in heights) else 1.0)

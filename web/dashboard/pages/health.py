@@ -6,9 +6,41 @@ from flask import Blueprint, render_template
 
 from core.base.actors import Right
 from web.dashboard.asking import Refused, ask
+from web.dashboard.pages.overview import health, if_may
 from web.dashboard.who import actor
 
 blueprint = Blueprint("health", __name__)
+
+CHECKS = {
+    "database": "Postgres can be written, and keeps what it is given.",
+    "append": "Transactions can be accepted.",
+    "broker": "Redis carries the calls that wake workers.",
+    "workers": "Workers decide what was accepted.",
+    "queues": "Nothing waits for too long.",
+    "ticks": "What is due is looked for in time.",
+    "clocks": "The hosts agree on the time.",
+    "verification": "The ledger agrees with its history.",
+    "notary": "The log is signed.",
+    "webhooks": "Receivers take what they are sent.",
+    "threads": "This process moves.",
+    "disk": "There is room for more.",
+}
+"""What each check looks at."""
+KINDS = {
+    "slice": "a slice of the history",
+    "checkpoint": "what is new since the last checkpoint",
+    "full": "everything, from the start",
+}
+TICKS = {
+    "due": "Scheduled transactions and holds that come due",
+    "fund": "Funding runs",
+    "sweep": "Queues that nobody woke a worker for",
+    "slice": "Verifies a slice of the history",
+    "verify": "Verifies what is new, and makes a checkpoint",
+    "snapshot": "Keeps balances of the day",
+    "forget": "Forgets what need not be kept",
+}
+"""What each tick does, of those that have a text here."""
 
 
 @blueprint.get("/dashboard/health")
@@ -27,15 +59,15 @@ def verify() -> Any:
 
 
 def _show(**more: Any) -> str:
-    may = actor().may
-    try:
-        health = ask("GET", "/health").json
-    except Refused as error:
-        health = {"status": "DOWN", "reason": error.message, "problems": [], "checks": {}}
+    found = health()
+    given = found.get("checks") or {}
     return render_template(
         "health.html",
-        health=health,
-        parts=ask("GET", "/parts").json if may(Right.METRICS_READ) else None,
-        may_verify=may(Right.VERIFY_READ),
+        health=found,
+        checks=[(name, text, given[name]) for name, text in CHECKS.items() if name in given],
+        kinds=KINDS,
+        tick_texts=TICKS,
+        parts=if_may(Right.METRICS_READ, "/parts"),
+        may_verify=actor().may(Right.VERIFY_READ),
         **more,
     )

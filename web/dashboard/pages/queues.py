@@ -1,21 +1,52 @@
-"""Queues: what waits in each, for how long, and how fast it moves."""
+"""Queues: what waits in each, for how long, how fast it moves, and who drains."""
 
 from typing import Any
 
 from flask import Blueprint, render_template
 
 from core.base.actors import Right
+from web.dashboard import charts
 from web.dashboard.asking import ask
-from web.dashboard.who import actor
+from web.dashboard.formats import age, number
+from web.dashboard.pages.overview import if_may
 
 blueprint = Blueprint("queues", __name__)
+
+COUNTED = 10_000
+"""What waits in a queue is counted so far."""
 
 
 @blueprint.get("/dashboard/queues")
 def page() -> Any:
     """Show all queues, and the processes that drain them."""
     rows = ask("GET", "/queues").json
-    parts = ask("GET", "/parts").json if actor().may(Right.METRICS_READ) else None
-    workers = [each for each in parts["processes"] if each["part"] == "worker"] if parts else []
-    most = max((row["depth"] for row in rows), default=0)
-    return render_template("queues.html", queues=rows, workers=workers, most=most or 1)
+    parts = if_may(Right.METRICS_READ, "/parts")
+    known = parts and parts["known"]
+    workers = [each for each in parts["processes"] if each["part"] == "worker"] if known else None
+    return render_template(
+        "queues.html",
+        queues=rows,
+        workers=workers,
+        waiting=sum(row["depth"] for row in rows),
+        counted=COUNTED,
+        rate=sum(row["rate_per_s"] for row in rows),
+        oldest=max((row["oldest_age_s"] for row in rows if row["oldest_age_s"] is not None), default=None),
+        most=max((row["depth"] for row in rows), default=0) or 1,
+        chart=_chart(rows),
+    )
+
+
+def _chart(rows: list[dict[str, Any]]) -> Any:
+    """Draw the depths. The text of a bar says how old its oldest is too."""
+    deepest = max(rows, key=lambda row: row["depth"], default=None)
+    if deepest is None or not deepest["depth"]:
+        return None
+    waiting = sum(row["depth"] for row in rows)
+    title = f"{number(waiting)} transactions wait in {len(rows)} queues, the most in queue {deepest['number']}: {_depth(deepest)}"
+    if deepest["oldest_age_s"] is not None:
+        title += f", the oldest there for {age(deepest['oldest_age_s'])}"
+    return charts.bars([(str(row["number"]), row["depth"], _depth(row)) for row in rows], title)
+
+
+def _depth(row: dict[str, Any]) -> str:
+    return number(row["depth"]) + ("+" if row["depth"] >= COUNTED else "")

@@ -19,4 +19,6 @@
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
   });
+  // On a telephone the menu is a strip, and the page that is open may be beyond its edge.
+  document.querySelector("header.top nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 })();
