@@ -45,6 +45,7 @@ from web.accept.doorbell import Doorbell
 from web.accept.pressure import Gauge
 from web.accept.sharing import Shared
 from web.accept.waiting import Waiting
+from web.accept.warming import Warming
 from web.kept import Kept
 from web.probing.checks import Probe
 from web.probing.ledger_metrics import LedgerCollector
@@ -150,12 +151,14 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
     prober = probe.prober(Own(engine, committer, doorbell))
     prober.start()
     mint = _mint(settings)
+    directory = Directory(engine, check_precision=settings.precision_check)
+    Warming(directory)
     keyring = keyring_of(settings.tokenization_secret.reveal()) if settings.tokenization_secret else None
     return Service(
         engine,
         redis,
         identity,
-        Directory(engine, check_precision=settings.precision_check),
+        directory,
         Shared("read transactions", engine, transaction_store.find_many, transaction_store.MOST),
         Shared("read balances", engine, whole_rows, whole_balances.MOST),
         committer,

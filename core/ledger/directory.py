@@ -6,7 +6,7 @@ the rest. It does not remember what it did not find.
 
 import threading
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from typing import Protocol
 
@@ -25,7 +25,9 @@ from core.ledger.store import log as log_store
 CAPACITY = 500_000
 """The number of names that a process remembers, at some 300 bytes each. The older half goes when they are too many."""
 
-
+WARM = 50_000
+"""A process that has just started reads so many of the newest balances ahead, at the first name that it does not know."""
+_WARM_AT_ONCE = 2_000
 _UNUSED_S = 1.0
 """The number of seconds for which a process remembers that no balance has a currency."""
 
@@ -71,6 +73,10 @@ class Directory:
     def __init__(self, engine: Engine, *, check_precision: bool = True) -> None:
         self.engine = engine
         self.check_precision = check_precision
+        self.missed: Callable[[], None] = lambda: None
+        """It is called when a balance is looked up that the process does not remember."""
+        self._warm_up_to: int | None = None
+        """The key of the newest balance that was read ahead."""
         self._balances: dict[Name, BalanceRef] = {}
         self._older: dict[Name, BalanceRef] = {}
         self._making_room = threading.Lock()
@@ -138,6 +144,7 @@ class Directory:
             else:
                 unknown.add(name)
         if unknown:
+            self.missed()
             with reading(self.engine) as conn:
                 refs = balance_store.find_refs(conn, [name for name in unknown if isinstance(name, str)])
                 pairs = [name for name in unknown if isinstance(name, tuple)]
@@ -146,6 +153,24 @@ class Directory:
             found.update(refs.items())
             found.update(indicators.items())
         return found
+
+    def warm(self) -> bool:
+        """Read some balances ahead: the newest of all, and later those that were created since. Returns whether there are more.
+
+        A balance whose transaction commits after that of a newer one may be left out. It is looked up when it is asked for.
+
+        Raises:
+            TransientError: the database was busy or gone.
+        """
+        with reading(self.engine) as conn:
+            if self._warm_up_to is None:
+                self._warm_up_to = max(balance_store.last_key(conn) - WARM, 0)
+            refs = balance_store.find_next_refs(conn, after=self._warm_up_to, most=_WARM_AT_ONCE)
+        if refs:
+            indicators = {(ref.indicator, ref.currency): ref for ref in refs if ref.indicator is not None}
+            self._remember({ref.balance_id: ref for ref in refs}, indicators)
+            self._warm_up_to = refs[-1].key
+        return len(refs) == _WARM_AT_ONCE
 
     def create(self, names: Collection[tuple[str, str]]) -> dict[Name, BalanceRef]:
         """Create the internal balances that do not exist, and find all. Several callers at once create each only once."""

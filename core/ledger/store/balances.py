@@ -74,6 +74,16 @@ _FIND_REFS = """
     WHERE balance_id = ANY(%(keys)s)
 """
 
+# The primary key serves it.
+_FIND_NEXT_REFS = """
+    SELECT balances.id, 'bln_' || balance_id, currency, indicator, ledgers.ledger_id
+    FROM balances
+    JOIN ledgers ON ledgers.id = balances.ledger
+    WHERE balances.id > %(after)s
+    ORDER BY balances.id
+    LIMIT %(most)s
+"""
+
 _FIND_INDICATORS = """
     SELECT id, 'bln_' || balance_id, currency, indicator
     FROM balances
@@ -288,6 +298,18 @@ def find_refs(conn: Connection, ids: Collection[str]) -> dict[str, BalanceRef]:
         return {}
     rows = driver(conn).execute(_FIND_REFS, {"keys": keys})
     return {row[1]: BalanceRef(row[0], row[1], row[2], row[3], route_of(row[1]), row[4]) for row in rows.fetchall()}
+
+
+def find_next_refs(conn: Connection, *, after: int, most: int) -> list[BalanceRef]:
+    """Find the balances that were created after the one with this key, the oldest first."""
+    rows = driver(conn).execute(_FIND_NEXT_REFS, {"after": after, "most": most})
+    return [BalanceRef(row[0], row[1], row[2], row[3], route_of(row[1]), row[4]) for row in rows.fetchall()]
+
+
+def last_key(conn: Connection) -> int:
+    """Return the key of the newest balance, or 0."""
+    (key,) = driver(conn).execute("SELECT coalesce(max(id), 0) FROM balances").fetchone() or (0,)
+    return int(key)
 
 
 def find_indicators(conn: Connection, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], BalanceRef]:

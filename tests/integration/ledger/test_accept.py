@@ -5,8 +5,11 @@ from datetime import UTC, datetime
 import pytest
 
 from core.base.errors import InvalidRequest, NotFound, ReferenceConflict
+from core.ledger.directory import Directory
 from core.ledger.rules.model import Status
 from tests.harness.factories import Ledger
+from tests.harness.processes import wait_until
+from web.accept.warming import Warming
 
 
 def test_the_funding_pool_goes_negative_and_only_the_pool(ledger: Ledger) -> None:
@@ -63,3 +66,27 @@ def test_a_name_just_looked_up_survives_another_lookup(ledger: Ledger, monkeypat
 def test_an_offset_that_postgres_does_not_know_is_stored_as_utc(ledger: Ledger) -> None:
     posted = ledger.post(effective_date=datetime.fromisoformat("0324-05-17T10:57:07-21:35"))
     assert ledger.transaction(posted.transaction_id).effective_date == datetime(324, 5, 18, 8, 32, 7, tzinfo=UTC)
+
+
+def test_balances_are_read_ahead_as_they_would_be_found(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.ledger.directory._WARM_AT_ONCE", 2)
+    names = [(f"@ahead{number}", "USD") for number in range(5)]
+    ledger.directory.create(names)
+    other = Directory(ledger.engine)
+    while other.warm():
+        pass
+    assert {name: other.balance(name) for name in names} == Directory(ledger.engine).know(names)
+    ids = [ref.balance_id for name in names if (ref := other.balance(name))]
+    assert {id: other.balance(id) for id in ids} == Directory(ledger.engine).know(ids)
+    ledger.directory.create([("@later", "USD")])
+    assert other.balance(("@later", "USD")) is None
+    assert not other.warm()
+    assert other.balance(("@later", "USD")) is not None
+
+
+def test_a_name_that_is_not_known_makes_a_web_process_read_ahead(ledger: Ledger) -> None:
+    ledger.directory.create([("@one", "USD"), ("@two", "USD")])
+    other = Directory(ledger.engine)
+    Warming(other)
+    other.know([("@one", "USD")])
+    wait_until(lambda: other.balance(("@two", "USD")) is not None)
