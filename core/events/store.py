@@ -137,7 +137,7 @@ _END_OF_WINDOW = """
     LIMIT 1
 """
 
-# log_parent_idx serves it. Only what was accepted with the batch counts, and so a member that was scheduled does not.
+# log_parent_block_idx serves it. Only what was accepted with the batch counts, and so a member that was scheduled does not.
 _COUNT_BATCHES = """
     SELECT batch.id, outcomes.status, count(*)
     FROM unnest(%(ids)s::text[], %(seqs)s::bigint[]) AS batch (id, last)

@@ -146,6 +146,8 @@ class Sought(Struct, frozen=True, eq=False):
     """A condition that is checked at each row."""
     test: Condition | None = None
     """A condition with the meaning of both, if there is one that is quicker to check at one row."""
+    in_blocks: bool = False
+    """Whether that index has the rows in the order of ``block_of`` their positions, and in no order in a block."""
 
 
 class Relation(Struct, frozen=True, eq=False):
@@ -232,6 +234,14 @@ class Resource(Struct, frozen=True, eq=False):
             for field in self.fields.values()
             for name in (field.name, *(f"{field.name}_{op}" for op in field.operators))
         ]
+
+
+def block_of(position: ColumnElement[int]) -> ColumnElement[int]:
+    """Make the expression of the block of 1,024 positions that a position is in.
+
+    An index on a value and the block stores a value that many neighbours have once for each block.
+    """
+    return position.bitwise_rshift(literal_column("10"))
 
 
 def id_field(name: str, description: str, *, prefix: str, column: str) -> Field:

@@ -46,7 +46,7 @@ from sqlalchemy.sql.visitors import replacement_traverse
 from core.base.db import driver
 from core.base.ids import uuid_of
 from core.lists.conditions import alternatives, whole
-from core.lists.fields import Condition, Extent, Listing, Relation, Sought, Type
+from core.lists.fields import Condition, Extent, Listing, Relation, Sought, Type, block_of
 from core.lists.shape import Shape, Values, bound, shape_of
 
 MAX_BRANCHES = 24
@@ -68,6 +68,8 @@ class _Branch(Struct, frozen=True, eq=False):
     relation: Relation
     by: Condition | None
     rest: Condition | None
+    in_blocks: bool = False
+    """Whether that index has the rows in the order of the blocks of their positions."""
 
     @property
     def condition(self) -> Condition:
@@ -255,7 +257,7 @@ def _branches(shape: Shape, relation: Relation, driver: int | None) -> Sequence[
     seen = [] if shape.within is None else [or_(*shape.within(relation))]
     if shape.any_of and each:
         found = _any_of(relation, [way for ways in each for way in ways])
-        return [_Branch(relation, branch.by, _all(branch.rest, *seen)) for branch in found]
+        return [_Branch(relation, branch.by, _all(branch.rest, *seen), branch.in_blocks) for branch in found]
     if not all(each):
         return []
     ways: Sequence[Sought] = [Sought(None)]
@@ -274,7 +276,7 @@ def _branches(shape: Shape, relation: Relation, driver: int | None) -> Sequence[
     if len(ways) * prod(map(len, ranges)) > MAX_BRANCHES:
         ranges = [[or_(*one)] for one in ranges]
     return [
-        _Branch(relation, _all(way.by, *within), _all(way.rest, *checked))
+        _Branch(relation, _all(way.by, *within), _all(way.rest, *checked), way.in_blocks)
         for way in ways
         for within in product(*ranges)
     ]
@@ -286,7 +288,7 @@ def _any_of(relation: Relation, ways: Sequence[Sought]) -> Sequence[_Branch]:
     if len(served) > MAX_BRANCHES:
         served = []
     walked = [way for way in ways if way not in served]
-    found = [_Branch(relation, way.by, way.rest) for way in served]
+    found = [_Branch(relation, way.by, way.rest, way.in_blocks) for way in served]
     if any(way.by is None and way.rest is None for way in walked):
         return [_Branch(relation, None, None)]
     return [*found, _Branch(relation, None, or_(*map(whole, walked)))] if walked else found
@@ -323,12 +325,12 @@ def _page(shape: Shape, plan: int, has_offset: bool, has_bookmark: bool, has_end
     if len(branches) == 1:
         (branch,) = branches
         rows = select(branch.relation.position, branch.relation.name)
-        rows = _in_order(rows, shape, branch.relation, has_bookmark).where(branch.condition)
-        return compiled(_cut(_up_to(rows, shape, of, branch.relation) if has_end else rows, has_offset))
+        rows = _in_order(rows, shape, branch, has_bookmark).where(branch.condition)
+        return compiled(_cut(_up_to(rows, shape, of, branch) if has_end else rows, has_offset))
     firsts = []
     for branch in branches:
-        rows = _in_order(_keyed(shape, branch.relation), shape, branch.relation, has_bookmark).where(branch.condition)
-        rows = _up_to(rows, shape, of, branch.relation) if has_end else rows
+        rows = _in_order(_keyed(shape, branch.relation), shape, branch, has_bookmark).where(branch.condition)
+        rows = _up_to(rows, shape, of, branch) if has_end else rows
         firsts.append(rows.limit(bound("first", BigInteger())))
     found = union(*firsts).subquery("found")
     order = [_directed(column, shape) for column in (found.c.key, found.c.position, found.c.name)]
@@ -352,9 +354,10 @@ def _ends(shape: Shape, plan: int, has_bookmark: bool, every: bool) -> Statement
         key = _sort_key(shape, relation)
         rows = select(key.label("key"), relation.position.label("position"), name.label("name"))
         if of.in_order:
-            rows = _in_order(rows, shape, relation, has_bookmark)
+            rows = _in_order(rows, shape, branch, has_bookmark)
         else:
-            rows = rows.select_from(relation.source).order_by(_directed(relation.position, shape))
+            order = [*_blocks(branch, relation.position), relation.position]
+            rows = rows.select_from(relation.source).order_by(*(_directed(column, shape) for column in order))
         if branch.by is not None:
             rows = rows.where(branch.by)
         lasts.append(rows.offset(bound("looked_at", BigInteger())).limit(literal_column("1")))
@@ -373,7 +376,7 @@ def _count(shape: Shape, plan: int, has_end: bool) -> Statement:
         each = branch.relation
         rows = select(each.position.label("position"), each.name.label("name")).select_from(each.source)
         rows = rows.where(branch.condition)
-        parts.append(_up_to(rows, shape, of, each) if has_end else rows)
+        parts.append(_up_to(rows, shape, of, branch) if has_end else rows)
     found = (parts[0] if len(parts) == 1 else union(*parts)).subquery("found")
     return compiled(select(func.count()).select_from(found))
 
@@ -401,8 +404,9 @@ def _keyed(shape: Shape, relation: Relation) -> Select[Any]:
     return select(key.label("key"), relation.position.label("position"), relation.name.label("name"))
 
 
-def _in_order(rows: Select[Any], shape: Shape, relation: Relation, has_bookmark: bool) -> Select[Any]:
-    """Sort the rows of one relation, from the end of the page before."""
+def _in_order(rows: Select[Any], shape: Shape, branch: _Branch, has_bookmark: bool) -> Select[Any]:
+    """Sort the rows of one branch, from the end of the page before."""
+    relation = branch.relation
     key = _sort_key(shape, relation)
     # A sort key that is the position comes once, and a unique position needs no name after it.
     used = slice(int(key is relation.position), 2 if relation.position_is_unique else 3)
@@ -411,17 +415,38 @@ def _in_order(rows: Select[Any], shape: Shape, relation: Relation, has_bookmark:
     if has_bookmark:
         ours, theirs = _sides(order, _bounds("after", key)[used])
         rows = rows.where(ours < theirs if shape.descending else ours > theirs)
+    if key is relation.position:
+        order = [*_blocks(branch, key), *order]
+        if has_bookmark:
+            rows = _from_block(rows, shape, branch, "after")
     return rows.order_by(*(_directed(column, shape) for column in order))
 
 
-def _up_to(rows: Select[Any], shape: Shape, plan: _Plan, relation: Relation) -> Select[Any]:
-    """Leave out the rows of one relation that are after the end of a look."""
+def _blocks(branch: _Branch, position: ColumnElement[int]) -> list[ColumnElement[Any]]:
+    """List what comes ahead of the position in its own order, so that an index in blocks has the rows in that order."""
+    return [block_of(position)] if branch.in_blocks else []
+
+
+def _from_block(rows: Select[Any], shape: Shape, branch: _Branch, of: str, *, up_to: bool = False) -> Select[Any]:
+    """Leave out the blocks before that of a row, or with ``up_to`` those after it. The row's bounds say the rest."""
+    for ours in _blocks(branch, branch.relation.position):
+        theirs = block_of(bound(f"{of}_position", BigInteger()))
+        rows = rows.where(ours <= theirs if shape.descending != up_to else ours >= theirs)
+    return rows
+
+
+def _up_to(rows: Select[Any], shape: Shape, plan: _Plan, branch: _Branch) -> Select[Any]:
+    """Leave out the rows of one branch that are after the end of a look."""
+    relation = branch.relation
     key = _sort_key(shape, relation)
     used = (
         slice(int(key is relation.position), 2 if relation.position_is_unique else 3) if plan.in_order else slice(1, 2)
     )
     ours, theirs = _sides([key, relation.position, relation.name][used], _bounds("end", key)[used])
-    return rows.where(ours >= theirs if shape.descending else ours <= theirs)
+    rows = rows.where(ours >= theirs if shape.descending else ours <= theirs)
+    if not plan.in_order or key is relation.position:
+        rows = _from_block(rows, shape, branch, "end", up_to=True)
+    return rows
 
 
 def _bounds(of: str, key: ColumnElement[Any]) -> list[ColumnElement[Any]]:

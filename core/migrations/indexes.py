@@ -18,6 +18,11 @@ def exists(conn: Connection, name: str) -> bool:
     return row == (True,)
 
 
+def is_valid(conn: Connection, name: str) -> bool:
+    """Tell whether there is an index of this name that is made, so that it can be used."""
+    return driver(conn).execute(_IS_VALID, (name,)).fetchone() == (True,)
+
+
 def drop(conn: Connection, name: str) -> None:
     """Drop an index, if it is there. It waits for the transactions that use its table, and nobody waits for it."""
     if exists(conn, name):
@@ -27,7 +32,7 @@ def drop(conn: Connection, name: str) -> None:
 def make(conn: Connection, name: str, definition: str) -> None:
     """Make an index, if it is not there. One that was left half made is made anew."""
     if exists(conn, name):
-        if driver(conn).execute(_IS_VALID, (name,)).fetchone() == (True,):
+        if is_valid(conn, name):
             return
         drop(conn, name)
     _try(conn, f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {definition}")

@@ -155,6 +155,17 @@ def _with_spans_alone(asked: Filter) -> Filter:
     return replace(asked, values=tuple(value for value in asked.values if isinstance(value, Span)))
 
 
+# Parents
+
+
+def _parent_conditions(asked: Filter, relation: Relation) -> Sequence[Condition | Sought]:
+    """Compare the parent. The index has the members of each parent in blocks, because many of them are neighbours."""
+    parent = relation.table.c.parent
+    if relation is not LOG_ROWS or asked.operator not in ("eq", "in") or len(asked.values) > query.MAX_BRANCHES:
+        return [compared(parent, asked.operator, texts(asked))]
+    return [Sought(parent == each, in_blocks=True) for each in texts(asked)]
+
+
 # Sides
 
 
@@ -411,6 +422,7 @@ TRANSACTIONS = resource(
         lambda table: table.c.parent,
         sort_key=lambda table, _: func.coalesce(table.c.parent, literal_column("''")),
         indexed=True,
+        find=_parent_conditions,
     ),
     Field(
         "amount",

@@ -24,6 +24,7 @@ from core.ledger.directory import Directory
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import COLUMNS, LogRow, digest_of
 from core.ledger.rules.model import Kind
+from core.migrations.indexes import is_valid
 from core.verification.verify import verify_all
 from tests.harness.databases import QuickPostgres
 from tests.harness.factories import Ledger
@@ -176,7 +177,9 @@ def test_the_times_of_the_release_before_are_looked_through_while_its_posts_go_o
     for _ in range(2):
         with reading(older) as conn:
             assert list(conn.execute(text("SELECT seq FROM clock_falls ORDER BY 1")).scalars()) == [4, 8, 11]
-            assert conn.execute(text("SELECT to_regclass('log_accepted_at_idx')")).scalar_one() is None
+            for gone in ("log_accepted_at_idx", "log_parent_idx"):
+                assert conn.execute(text("SELECT to_regclass(:gone)"), {"gone": gone}).scalar_one() is None
+            assert is_valid(conn, "log_parent_block_idx")
         migrations.upgrade(older)  # Nothing is left to do.
 
 

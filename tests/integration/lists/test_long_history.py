@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from core.base.db import connect, reading, reading_within
+from core.base.db import begin, connect, reading, reading_within, without_transaction
 from core.ledger.store.balance_list import BALANCES, find_balances
 from core.ledger.store.transaction_list import TRANSACTIONS, find_transactions
 from core.lists import filters, query
@@ -123,3 +123,31 @@ def test_a_list_of_balances_ends_early_and_says_so(long_ago: Engine) -> None:
         with reading_within(long_ago, 60) as conn:
             rows, extent = find_balances(conn, listing)
         assert extent.truncated and len(rows) == (20 if "sort_by" in asked else 0)
+
+
+def test_a_page_of_a_run_of_thousands_reads_a_few_blocks(long_ago: Engine, reads: list[int]) -> None:
+    """The members of a run are anywhere in the log, and its index has them by blocks of 1,024 positions."""
+    with begin(long_ago) as conn:
+        conn.execute(text("SET LOCAL session_replication_role = replica"))  # Else history refuses.
+        conn.execute(text("UPDATE log SET parent = 'run_1' WHERE parent IS NULL AND seq % 2 = 0 AND seq < 9000"))
+    with without_transaction(long_ago, within_s=60) as conn:
+        conn.execute(text("ANALYZE log"))
+        members = list(conn.execute(text("SELECT seq FROM log WHERE parent = 'run_1' ORDER BY seq")).scalars())
+    assert len(members) > 2_000
+    for asked in ({}, {"currency": "USD"}, {"parent_transaction_in": "run_1,bulk_none"}):
+        for order, expected in (("asc", members), ("desc", members[::-1])):
+            found: list[int] = []
+            after: str | None = None
+            while True:
+                given = {"parent_transaction": "run_1"} | asked | {"sort_order": order}
+                given |= {} if after is None else {"after": after}
+                with reading_within(long_ago, 60) as conn:
+                    rows, extent = find_transactions(
+                        conn, filters.of_query(TRANSACTIONS, given.items(), limit=400, offset=0)
+                    )
+                found += [row.seq for row in rows]
+                after = extent.ended_at or (str(rows[-1].seq) if len(rows) == 400 else None)
+                if after is None:
+                    break
+            assert found == expected, (asked, order)
+    assert max(reads) <= 1_100

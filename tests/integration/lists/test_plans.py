@@ -129,7 +129,7 @@ _NEEDED = {
     ("status", "INFLIGHT"): "holds_inflight_idx",
     ("status", "VOID"): "holds_voided_idx",
     ("effective_date", "{day}"): "log_effective_date_idx",
-    ("parent_transaction", "bulk_3"): "log_parent_idx",
+    ("parent_transaction", "bulk_3"): "log_parent_block_idx",
     ("created_at", "{hour}"): "log_pkey",
 }
 
