@@ -6,6 +6,7 @@ piece. So every piece can be decided by itself, from where the recorded outcomes
 
 import secrets
 from collections.abc import Collection, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, TypeVar
@@ -216,7 +217,8 @@ class Standing:
                 for key in needs.balances
                 if (one := sums.get(key)) is not None
             ],
-            _of(self.holds, needs.holds),
+            # Copies, because adding the piece changes them.
+            {key: copy(hold) for key, hold in _of(self.holds, needs.holds).items()},
             _of(self.moved, needs.refunds),
             _of(self.refunds, needs.refunds),
         )

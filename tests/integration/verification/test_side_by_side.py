@@ -63,6 +63,21 @@ FAULTS = (
 )
 
 
+@pytest.mark.parametrize("action", ["commit", "void"])
+def test_a_hold_that_is_settled_in_a_later_piece_is_right(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    monkeypatch.setattr(pieces, "ROWS", ROWS)
+    held = ledger.post(source="@A", destination="@B", allow_overdraft=True, inflight=True)
+    for _ in range(2 * ROWS):
+        ledger.post(source="@A", destination="@B", allow_overdraft=True)
+    ledger.drain()
+    ledger.settle(held.transaction_id, action)
+    ledger.drain()
+    for report in _by_jobs(ledger):
+        assert report.problems == []
+
+
 def test_faults_in_every_piece_are_found_by_several_processes_as_by_one(mixed: Ledger) -> None:
     one, two = _by_jobs(mixed)
     assert one.problems == []
