@@ -77,7 +77,7 @@ def answer_at_once(ledger: Service, submission: Submission, asked: TransactionRe
     Returns None if it was left to a drain, or if there is more to say about it: a replay, a rejection, legs.
     """
     (draft,), (accepted,), immediate = submission.drafts, submission.accepted, submission.immediate
-    if immediate is None or accepted.replayed or asked.source is None or asked.destination is None:
+    if immediate is None or accepted.replayed or not asked.source or not asked.destination:
         return None  # The same commit may have accepted the first transaction of a replay, under an ID of its own.
     outcome = immediate.outcomes.get(accepted.seq)
     source = ledger.directory.named(asked.source, draft.row.currency)

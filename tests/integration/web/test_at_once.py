@@ -145,3 +145,18 @@ def _of_its_own(api: Api) -> Api:
 def _service(api: Api) -> Service:
     service: Service = api.app.extensions["pacioli"]
     return service
+
+
+@pytest.mark.parametrize("other", [{"destination": ""}, {}], ids=["empty", "left out"])
+def test_a_split_with_an_empty_other_side_is_answered(api: Api, other: dict[str, str]) -> None:
+    body: dict[str, Any] = {
+        "source": "@World",
+        "currency": "USD",
+        "precision": 100,
+        "amount": 10,
+        "reference": "split",
+        "description": "d",
+    }
+    legs = [{"identifier": "@Fee", "distribution": "10%"}, {"identifier": "@Shop", "distribution": "left"}]
+    body |= {"destinations": legs, "allow_overdraft": True, "skip_queue": True, **other}
+    assert ok(api.client.post("/transactions", json=body), 201)["status"] == "APPLIED"
