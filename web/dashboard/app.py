@@ -47,7 +47,7 @@ def create(api: Wsgi, ledger: Service) -> Flask:
     app = Flask("web.dashboard", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.url_map.strict_slashes = False
-    app.extensions |= {"api": api, "service": ledger, "sessions": Sessions(_secret_of(ledger))}
+    app.extensions |= {"api": api, "service": ledger, "sessions": Sessions(_secret_of(ledger)), "precisions": {}}
     app.jinja_env.filters |= formats.FILTERS
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     for module in (

@@ -60,6 +60,8 @@ def ask(
 ) -> Answer:
     """Send a request to the API. Without ``key`` it is that of the session. ``body`` is sent as JSON.
 
+    A list in ``query`` is sent as a parameter that repeats.
+
     Raises:
         Refused: the API answered with an error.
     """
@@ -85,7 +87,7 @@ def send(
         "REQUEST_METHOD": method,
         "SCRIPT_NAME": "",
         "PATH_INFO": path,
-        "QUERY_STRING": urlencode(given, quote_via=quote),
+        "QUERY_STRING": urlencode(given, doseq=True, quote_via=quote),
         "CONTENT_LENGTH": str(length) if length else "",
         "wsgi.input": content,
         "HTTP_X_REQUEST_ID": request.environ.get(wire.REQUEST_ID, ""),

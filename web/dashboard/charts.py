@@ -1,7 +1,6 @@
 """Draws charts as SVG. Each has a text that says what it shows, for who does not see it. The style sheet has the colours."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from markupsafe import Markup
 
@@ -23,35 +22,6 @@ def sparkline(values: Sequence[float], title: str, *, width: int = 240, height: 
         '<polygon class="area" points="{}"/><polyline class="line" points="{}"/><circle class="dot" cx="{:.1f}" cy="{:.1f}" '
         'r="2.5"/>'
     ).format(area, line, *points[-1])
-    return _svg(width, height, title, body)
-
-
-def steps(
-    points: Sequence[tuple[datetime, int]], title: str, labels: tuple[str, str], *, width: int = 720, height: int = 200
-) -> Markup:
-    """Draw a value that jumps, as a balance does: pairs of a time and the value from then on, the oldest first.
-
-    ``labels`` are the texts of the smallest and largest value.
-    """
-    if not points:
-        return Markup('<p class="quiet">Nothing happened in this time.</p>')
-    times = [at.astimezone(UTC).timestamp() for at, _ in points]
-    values = [float(value) for _, value in points]
-    low, high = min(*values, 0.0), max(*values, 0.0)
-    first, last = times[0], max(times[-1], times[0] + 1)
-    left, bottom = 8.0, height - 22.0
-    x = [left + (at - first) / (last - first) * (width - 2 * left) for at in times]
-    y = [_y(value, low, high, int(bottom)) for value in values]
-    path = f"M{x[0]:.1f},{y[0]:.1f}" + "".join(f"H{x[n]:.1f}V{y[n]:.1f}" for n in range(1, len(x)))
-    zero = _y(0.0, low, high, int(bottom))
-    text = Markup('<text class="label" x="{}" y="{:.1f}" text-anchor="{}">{}</text>')
-    body = Markup(
-        '<line class="axis" x1="{left}" x2="{right}" y1="{zero:.1f}" y2="{zero:.1f}"/><path class="line" d="{path}H{right:.1f}"/>'
-    ).format(left=left, right=width - left, zero=zero, path=path)
-    body += text.format(left, height - 6, "start", f"{points[0][0]:%Y-%m-%d %H:%M}")
-    body += text.format(width - left, height - 6, "end", f"{points[-1][0]:%Y-%m-%d %H:%M}")
-    body += text.format(width - left, 12, "end", labels[1])
-    body += text.format(width - left, bottom - 2, "end", labels[0])
     return _svg(width, height, title, body)
 
 

@@ -1,39 +1,28 @@
 """How the pages write amounts, times and statuses. All are filters of the templates."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from flask import g
-
 from core.base.money import to_text
-from web.dashboard.asking import Refused, ask
 from web.dashboard.now import now
+from web.dashboard.precisions import precision_of
+
+_ROOM = 60
+"""The characters of a text in a row of a table."""
 
 
 def money(minor: int | None, precision: int | None = None, currency: str | None = None) -> str:
     """Write minor units as major units, in groups of three digits. Without a known precision they stay minor units."""
     if minor is None:
         return ""
-    known = precision if precision is not None else precisions().get(currency or "")
+    known = precision if precision is not None or not currency else precision_of(currency)
     text = to_text(int(minor), known) if known else str(minor)
     sign, digits = ("−", text[1:]) if text.startswith("-") else ("", text)
     whole, dot, fraction = digits.partition(".")
     if known and known > 1 and set(str(known)[1:]) == {"0"}:
         dot, fraction = ".", fraction.ljust(len(str(known)) - 1, "0")
     return f"{sign}{int(whole):,}{dot}{fraction}"
-
-
-def precisions() -> Mapping[str, int]:
-    """Return the precision of each currency, as far as the key may read it. It is asked once a request."""
-    if "precisions" not in g:
-        try:
-            found = ask("GET", "/currencies").json
-        except Refused:
-            found = []
-        g.precisions = {each["currency"]: each["precision"] for each in found}
-    known: Mapping[str, int] = g.precisions
-    return known
 
 
 def moment(text: str | None) -> str:
@@ -65,6 +54,15 @@ def age(seconds: Any) -> str:
     return f"{left:.1f} s" if left < 10 else f"{left:.0f} s"
 
 
+def apart(start: str | None, end: str | None) -> str:
+    """Write how long after a time another one is. Under a second it is in milliseconds."""
+    first, last = _time(start), _time(end)
+    if first is None or last is None:
+        return ""
+    seconds = (last - first).total_seconds()
+    return f"{seconds * 1000:.0f} ms" if abs(seconds) < 1 else age(seconds)
+
+
 def number(value: Any) -> str:
     """Write a number in groups of three digits."""
     return "" if value is None else f"{value:,.0f}"
@@ -89,6 +87,11 @@ def short(id: str) -> str:
     return id if len(id) <= 20 else f"{id[:4]}…{id[-8:]}"
 
 
+def cut(text: str) -> str:
+    """Shorten a text to what a row of a table has room for. References keep their end, which tells them apart."""
+    return text if len(text) <= _ROOM else f"{text[: _ROOM - 21]}…{text[-20:]}"
+
+
 def _time(text: str | None) -> datetime | None:
     if not text or text.startswith("0001-"):
         return None
@@ -97,5 +100,5 @@ def _time(text: str | None) -> datetime | None:
 
 FILTERS: dict[str, Callable[..., str]] = {
     "money": money, "moment": moment, "ago": ago, "since": since, "age": age, "number": number, "rate": rate,
-    "sentence": sentence, "short": short,
+    "sentence": sentence, "short": short, "apart": apart, "cut": cut,
 }  # fmt: skip

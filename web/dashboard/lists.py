@@ -17,6 +17,16 @@ class Listed(Struct, frozen=True):
 
     rows: list[dict[str, Any]]
     next: str | None
+    is_filtered: bool = False
+    """Whether a filter left something out."""
+
+
+class Column(Struct, frozen=True):
+    """The heading of a column that sorts the list. ``query`` is the query of the list sorted by it, or the other way round."""
+
+    query: str
+    order: str | None
+    """``ascending`` or ``descending`` where the list is sorted by it."""
 
 
 def list_page(path: str, filters: list[dict[str, Any]], sorts: Sequence[str]) -> Listed:
@@ -34,13 +44,44 @@ def list_page(path: str, filters: list[dict[str, Any]], sorts: Sequence[str]) ->
         body["after"] = after
     answer = ask("POST", path, body=body)
     rows: list[dict[str, Any]] = answer.json
-    return Listed(rows, _next(answer.headers.get("link", "")))
+    return Listed(rows, _next(answer.headers.get("link", "")), bool(filters))
+
+
+def columns(sorts: Sequence[str]) -> dict[str, Column]:
+    """Make the headings that sort a list by each of these fields. The first is that of a list which nobody has sorted."""
+    args = request.args
+    chosen = by if (by := args.get("sort", "")) in sorts else sorts[0]
+    is_rising = args.get("order") == "asc"
+    found = {}
+    for name in sorts:
+        other_way = name == chosen and not is_rising
+        kept = [
+            (key, value) for key, value in args.items(multi=True) if key not in ("sort", "order", "after") and value
+        ]
+        order = ("ascending" if is_rising else "descending") if name == chosen else None
+        found[name] = Column(urlencode([*kept, ("sort", name), ("order", "asc" if other_way else "desc")]), order)
+    return found
+
+
+def meta_filter(text: str) -> list[dict[str, Any]]:
+    """Make the filter of a condition on metadata, written as key=value. Without one there is no filter."""
+    key, _, value = text.strip().partition("=")
+    if not key.strip():
+        return []
+    # Metadata knows numbers from texts, and a form does not.
+    number = [int(value)] if value.strip().lstrip("-").isdecimal() and len(value) < 19 else []
+    return [{"field": f"meta_data.{key.strip()}", "operator": "in", "values": [value.strip(), *number]}]
+
+
+def after_of(link: str) -> str | None:
+    """Return the cursor of the next page from a Link header, or None on the last page."""
+    if 'rel="next"' not in link:
+        return None
+    return parse_qs(urlsplit(link.partition("<")[2].partition(">")[0]).query).get("after", [None])[0]
 
 
 def _next(link: str) -> str | None:
-    """Make the query of the next page from the Link header."""
-    if 'rel="next"' not in link:
-        return None
-    after = parse_qs(urlsplit(link.partition("<")[2].partition(">")[0]).query).get("after")
+    """Make the query of the next page."""
+    after = after_of(link)
     kept = [(name, value) for name, value in request.args.items(multi=True) if name != "after" and value]
-    return urlencode([*kept, ("after", after[0])]) if after else None
+    return urlencode([*kept, ("after", after)]) if after else None

@@ -1,13 +1,15 @@
 """Transactions: find them, and all about one, with what can still be done about it."""
 
+import re
 from typing import Any
 from uuid import uuid4
 
 from flask import Blueprint, redirect, render_template, request, url_for
 
 from core.base.actors import Right
+from web.dashboard import timeline
 from web.dashboard.asking import Refused, ask
-from web.dashboard.lists import list_page
+from web.dashboard.lists import Listed, columns, list_page, meta_filter
 from web.dashboard.who import actor
 
 blueprint = Blueprint("transactions", __name__)
@@ -24,29 +26,51 @@ ACTIONS = {
 """The actions on a transaction: the right, and the request of the API."""
 
 
+POSSIBLE = {"INFLIGHT": ("commit", "void"), "APPLIED": ("refund",), "SCHEDULED": ("cancel",)}
+"""The actions that a transaction of a status may still take."""
+
+_OF_JOB = re.compile("(fund_[0-9a-f-]{36})_")
+"""The reference of a row of a run begins with the job."""
+
+
 @blueprint.get("/dashboard/transactions")
 def page() -> Any:
     """List transactions."""
     args = request.args
     filters: list[dict[str, Any]] = []
-    if wanted := args.get("q", "").strip():
-        field = "transaction_id" if wanted.startswith("txn_") else "reference"
-        filters.append({"field": field, "operator": "eq", "value": wanted})
     if args.get("status") in STATUSES:
         filters.append({"field": "status", "operator": "eq", "value": args["status"]})
     if balance := args.get("balance", "").strip():
-        filters.append({"field": "source", "operator": "eq", "value": balance})
+        field = "indicator" if balance.startswith("@") else "balance_id"
+        filters.append({"field": field, "operator": "eq", "value": balance})
     for name, operator in (("least", "gte"), ("most", "lte")):
         if amount := args.get(name, "").strip():
             filters.append({"field": "amount", "operator": operator, "value": amount})
-    if meta := args.get("meta", "").strip():
-        key, _, value = meta.partition("=")
-        # Metadata knows numbers from texts, and a form does not.
-        values = [value.strip(), *([int(value)] if value.strip().lstrip("-").isdecimal() else [])]
-        filters.append({"field": f"meta_data.{key.strip()}", "operator": "in", "values": values})
-    found = list_page("/transactions/filter", filters, SORTS)
+    filters += meta_filter(args.get("meta", ""))
+    found = _search(args.get("q", "").strip(), filters)
     names = names_of([row[side] for row in found.rows for side in ("source", "destination")])
-    return render_template("transactions.html", found=found, names=names, statuses=STATUSES, sorts=SORTS)
+    return render_template("transactions.html", found=found, names=names, statuses=STATUSES, columns=columns(SORTS))
+
+
+def _search(wanted: str, filters: list[dict[str, Any]]) -> Listed:
+    """List what one field finds: an ID, a whole reference, else an amount."""
+    if not wanted:
+        return list_page("/transactions/filter", filters, SORTS)
+    for field, operator in _ways_to_find(wanted):
+        clause = {"field": field, "operator": operator, "value": wanted}
+        found = list_page("/transactions/filter", [clause, *filters], SORTS)
+        if found.rows:
+            break
+    return found
+
+
+def _ways_to_find(wanted: str) -> list[tuple[str, str]]:
+    if wanted.startswith("txn_"):
+        return [("transaction_id", "eq"), ("reference", "eq")]
+    if wanted.startswith(("bulk_", "run_")):
+        return [("parent_transaction", "eq"), ("reference", "eq")]
+    is_amount = re.fullmatch(r"[0-9]{1,30}(\.[0-9]{1,18})?", wanted) is not None
+    return [("reference", "eq"), *([("amount", "eq")] if is_amount else [])]
 
 
 @blueprint.get("/dashboard/transactions/<transaction_id>")
@@ -105,27 +129,44 @@ def _show(transaction_id: str, **more: Any) -> str:
         rows = ask("GET", "/transactions", {"parent_transaction_eq": transaction_id, "limit": 100}).json
         return render_template("batch.html", batch=row, rows=rows, names=_names_in(rows))
     clause = {"field": "parent_transaction", "operator": "eq", "value": transaction_id}
-    following = ask("POST", "/transactions/filter", body={"filters": [clause], "limit": 50}).json
+    legs = {leg["transaction_id"] for leg in row.get("legs") or []}
+    children = ask("POST", "/transactions/filter", body={"filters": [clause], "limit": 100}).json
+    following = [child for child in children if child["transaction_id"] not in legs]
     tried = more.get("tried") or {}
     concerned = [
         row,
         *following,
+        *(row.get("legs") or []),
         *({"source": side["balance_id"]} for side in (tried.get("would") or {}).get("balances", [])),
     ]
     may = {name for name, (right, *_) in ACTIONS.items() if actor().may(right)}
-    possible = {
-        "INFLIGHT": {"commit", "void"},
-        "APPLIED": {"refund"},
-        "SCHEDULED": {"cancel"},
-    }.get(row["status"], set())
     return render_template(
         "transaction.html",
         row=row,
         following=following,
+        moments=timeline.moments(row, following),
+        kinds={child["transaction_id"]: timeline.kind_of(child, row) for child in following},
+        refunded=sum(child["precise_amount"] for child in following if _is_refund(child, row)),
+        parent=_parent_of(row),
         names=_names_in(concerned),
-        actions=sorted(may & possible),
+        actions=[name for name in POSSIBLE.get(row["status"], ()) if name in may],
         **more,
     )
+
+
+def _is_refund(child: Any, row: Any) -> bool:
+    return timeline.kind_of(child, row) == "refund" and child["status"] == "APPLIED"
+
+
+def _parent_of(row: Any) -> dict[str, str] | None:
+    """Name what a transaction belongs to: a run, a batch, or the transaction that it is a leg of or follows."""
+    parent = row["parent_transaction"]
+    if not parent:
+        return None
+    if parent.startswith("run_") and (job := _OF_JOB.match(row["reference"])) and actor().may(Right.FUNDING_READ):
+        return {"what": "Run", "path": f"/dashboard/funding/{job[1]}/runs/{parent}", "id": parent}
+    what = "Run" if parent.startswith("run_") else "Batch" if parent.startswith("bulk_") else "Belongs to"
+    return {"what": what, "path": f"/dashboard/transactions/{parent}", "id": parent}
 
 
 def _names_in(rows: list[dict[str, Any]]) -> dict[str, str]:
