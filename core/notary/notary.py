@@ -4,7 +4,8 @@ Nothing is decided again, so a queue that stands still stops no seal. What does 
 signed. The notary remembers its last seal outside the database, so nobody can make it start again from an older one.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Engine
@@ -12,17 +13,22 @@ from sqlalchemy import Connection, Engine
 from core.base.db import begin, snapshot
 from core.base.errors import InvariantBroken
 from core.ledger.rules import chain
-from core.ledger.rules.log_row import LogRow, digest_of, leaf_of
+from core.ledger.rules.log_row import COLUMNS, DIGEST_VERSION, LogRow, digest_of, leaf_of, row_of
 from core.ledger.rules.pledges import START, Of, Pledge, link
-from core.ledger.store import outcomes as outcome_store
 from core.ledger.store import pledges
 from core.notary import attestations, merkle, seal_store
 from core.notary.attestations import Attestation, VerifiedUpTo
-from core.notary.leaves import outcome_leaf, party_leaf, sealed_leaf, side
+from core.notary.leaves import NO_PARTY, outcome_leaf, party_leaf, sealed_leaf
 from core.notary.seals import FORM, Keypair, Line, Seal, Statement, read, sign
 
 ROWS = 10_000
 """One seal covers at most so many rows of the log, and so many outcomes of each queue."""
+
+_PIECE = 500
+"""So many rows are read at once. Their values are still in the processor's cache when they are hashed."""
+
+_SOURCE, _DESTINATION = map(list(COLUMNS).index, ("source", "destination"))
+"""Their positions in the values of a row."""
 
 
 class Altered(InvariantBroken):
@@ -52,7 +58,7 @@ class Notary:
         self._engine, self._key, self._next = engine, key, next_key
         self.last = last
         self._statement = read(last) if last is not None else None
-        self._parties: dict[int, bytes] = {}
+        self._parties: dict[int | None, bytes] = {}
 
     def catch_up(self) -> list[Seal]:
         """Read the seals that are in the database beyond the last that is known. Return them, oldest first.
@@ -176,17 +182,10 @@ class Notary:
         if state.last_seq < sealed:
             raise Altered(f"the log ends at {state.last_seq}, and rows up to {sealed} were sealed")
         up_to = min(state.last_seq, sealed + ROWS)
-        rows = seal_store.rows(conn, sealed + 1, up_to)
-        self._look_up(conn, rows)
         versions = dict(last.versions) if last is not None else {}
-        leaves = []
-        for seq, row in enumerate(rows, sealed + 1):
-            leaf = leaf_of(row) if row.digest_version in chain.LEAVES else b""
-            digest = _digest_of(row, seq, digest, leaf)
-            versions[row.digest_version] = seq
-            leaves.append(sealed_leaf(leaf, side(row.source, self._parties), side(row.destination, self._parties)))
-        if len(rows) != up_to - sealed:
-            raise Altered(f"the log has no row {sealed + len(rows) + 1}")
+        leaves: list[bytes] = []
+        for first in range(sealed + 1, up_to + 1, _PIECE):
+            digest = self._accepted(conn, range(first, min(first + _PIECE, up_to + 1)), digest, versions, leaves)
         queues, outcomes = self._decided(conn, up_to)
         if last is not None:
             self._check_heads(conn, last)
@@ -211,8 +210,32 @@ class Notary:
             next_key=self._next.public if self._next is not None else None,
         )
 
-    def _look_up(self, conn: Connection, rows: list[LogRow]) -> None:
-        keys = {key for row in rows for key in (row.source, row.destination) if key is not None}
+    def _accepted(
+        self, conn: Connection, seqs: range, digest: bytes, versions: dict[int, int], leaves: list[bytes]
+    ) -> bytes:
+        """Follow the chain of the log through some rows. Return the last digest, and add the leaves and the versions."""
+        rows = seal_store.values(conn, seqs.start, seqs.stop - 1)
+        self._look_up(conn, rows)
+        sides = self._parties
+        for seq, values in zip(seqs, rows, strict=False):
+            before, version = digest, values[-1]
+            leaf = chain.leaf(version, values[:-2]) if version == DIGEST_VERSION else b""
+            digest = chain.digest(before, leaf)
+            if digest != values[-2] or values[0] != seq or not leaf:  # It is older, or something is wrong.
+                row = row_of(values)
+                leaf = leaf_of(row) if version in chain.LEAVES else b""
+                digest = _digest_of(row, seq, before, leaf)
+            versions[version] = seq
+            source, destination = values[_SOURCE], values[_DESTINATION]
+            leaves.append(sealed_leaf(leaf, sides.get(source, NO_PARTY), sides.get(destination, NO_PARTY)))
+        if len(rows) != len(seqs):
+            raise Altered(f"the log has no row {seqs.start + len(rows)}")
+        return digest
+
+    def _look_up(self, conn: Connection, rows: Sequence[Sequence[Any]]) -> None:
+        """Learn the hashes of the balances that rows name."""
+        keys = {row[_SOURCE] for row in rows} | {row[_DESTINATION] for row in rows}
+        keys.discard(None)
         if unknown := keys - self._parties.keys():
             self._parties |= {key: party_leaf(party) for key, party in seal_store.parties(conn, unknown).items()}
 
@@ -221,18 +244,17 @@ class Notary:
         heads = dict(self._statement.queues) if self._statement is not None else {}
         leaves: list[bytes] = []
         for queue, cursor in seal_store.cursors(conn).items():
-            seq, hash = heads.get(queue, (0, chain.START.hex()))
-            if cursor <= seq:
+            sealed, hash = heads.get(queue, (0, chain.START.hex()))
+            if cursor <= sealed:
                 continue
-            before = bytes.fromhex(hash)
-            for *values, stored in seal_store.decided(conn, queue, after=seq, last=min(cursor, up_to), limit=ROWS):
-                line = outcome_store.line_of_row(values)
-                seq = int(str(values[0]))
+            before, seq = bytes.fromhex(hash), sealed
+            for seq, line, stored in seal_store.decided(conn, queue, after=sealed, last=min(cursor, up_to), limit=ROWS):
                 if stored is not None or before != chain.START:  # An outcome from before the chain has no hash.
                     before = chain.link(before, line)
                     if stored != before:
                         raise Altered(f"the outcome of seq {seq} in queue {queue} does not have the hash of its row")
                 leaves.append(outcome_leaf(line))
+            if seq > sealed:
                 heads[queue] = seq, before.hex()
         return heads, leaves
 

@@ -14,7 +14,6 @@ from sqlalchemy import Connection, Engine
 from core.base.db import reading_within
 from core.ledger.rules.log_row import LogRow, covered_by, values_of
 from core.ledger.rules.model import Kind
-from core.ledger.store import outcomes as outcome_store
 from core.ledger.store.outcomes import OUTCOME
 from core.notary import merkle, seal_store
 from core.notary.leaves import Party, outcome_leaf, party_leaf, sealed_leaf_of
@@ -210,9 +209,7 @@ class Prover:
         found = [] if queue is None else seal_store.decided(self._conn, queue, after=seq - 1, last=seq, limit=1)
         if not found or queue is None:
             return None
-        (values,) = found
-        line = outcome_store.line_of_row(values[:-1])
-        return Decided(columns=OUTCOME_COLUMNS, row=line, proof=self._proof_of_outcome(queue, seq))
+        return Decided(columns=OUTCOME_COLUMNS, row=found[0].line, proof=self._proof_of_outcome(queue, seq))
 
     def _proof_of_outcome(self, queue: int, seq: int) -> Proof | None:
         """Make the proof of an outcome: over all outcomes that its seal has and the seal before has not."""
@@ -233,9 +230,9 @@ class Prover:
             after = earlier.queues.get(each, (0, ""))[0] if earlier is not None else 0
             if head <= after:
                 continue
-            for values in seal_store.decided(self._conn, each, after=after, last=head, limit=_ALL):
-                positions[int(str(values[0]))] = len(leaves)
-                leaves.append(outcome_leaf(outcome_store.line_of_row(values[:-1])))
+            for outcome in seal_store.decided(self._conn, each, after=after, last=head, limit=_ALL):
+                positions[outcome.seq] = len(leaves)
+                leaves.append(outcome_leaf(outcome.line))
         found = self._decided_in[number] = positions, _Tree(merkle.levels(leaves), len(leaves), seal)
         return found
 

@@ -1,14 +1,14 @@
 """SQL of seals, and of what they cover. Seals are added, and never changed or removed."""
 
 from collections.abc import Collection, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
 from core.base.db import array, driver
 from core.ledger.rules.log_row import LogRow, row_of
 from core.ledger.store.log import SELECTED
-from core.ledger.store.outcomes import OUTCOME
+from core.ledger.store.outcomes import LINE, Recorded, recorded
 from core.notary.attestations import Attestation
 from core.notary.leaves import Party
 from core.notary.seals import Seal, Statement, Verified
@@ -75,11 +75,9 @@ JOIN ledgers AS l ON l.id = b.ledger
 WHERE b.id = ANY(%(keys)s::bigint[])
 """
 
-_OUTCOME = ", ".join(f"o.{column}" for column in OUTCOME.split(", "))
-
 # A position in log_queue_seq_idx, and a probe of the primary key for each row.
 _DECIDED = f"""
-SELECT {_OUTCOME}
+SELECT {LINE}
 FROM log
 JOIN outcomes AS o USING (seq)
 WHERE queue = %(queue)s AND seq > %(after)s AND seq <= %(last)s
@@ -214,9 +212,14 @@ def state(conn: Connection) -> State:
     return State(*row)
 
 
+def values(conn: Connection, first: int, last: int) -> list[tuple[Any, ...]]:
+    """Read rows of the log, both ends included, as the values of a ``LogRow``. To make that costs as much as to read them."""
+    return driver(conn).execute(_ROWS, {"first": first, "last": last}).fetchall()
+
+
 def rows(conn: Connection, first: int, last: int) -> list[LogRow]:
     """Read rows of the log, both ends included."""
-    return list(map(row_of, driver(conn).execute(_ROWS, {"first": first, "last": last}).fetchall()))
+    return list(map(row_of, values(conn, first, last)))
 
 
 def parties(conn: Connection, keys: Collection[int]) -> dict[int, Party]:
@@ -225,10 +228,10 @@ def parties(conn: Connection, keys: Collection[int]) -> dict[int, Party]:
     return {key: Party(*values) for key, *values in found}
 
 
-def decided(conn: Connection, queue: int, *, after: int, last: int, limit: int) -> list[tuple[object, ...]]:
-    """Read outcomes of a queue beyond the seq ``after``, up to ``last``, in seq order. The last value of each is its hash."""
+def decided(conn: Connection, queue: int, *, after: int, last: int, limit: int) -> list[Recorded]:
+    """Read outcomes of a queue beyond the seq ``after``, up to ``last``, in seq order."""
     values = {"queue": queue, "after": after, "last": last, "limit": limit}
-    return driver(conn).execute(_DECIDED, values).fetchall()
+    return recorded(driver(conn).execute(_DECIDED, values).fetchall())
 
 
 def cursors(conn: Connection) -> dict[int, int]:

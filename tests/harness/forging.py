@@ -8,7 +8,6 @@ from sqlalchemy import Connection, text
 from core.base.db import begin, driver
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import digest_of
-from core.ledger.store import outcomes as outcome_store
 from core.notary import seal_store
 from tests.harness.factories import Ledger
 from tests.harness.history import NO_TRIGGERS
@@ -31,9 +30,9 @@ def _make_fit(conn: Connection) -> None:
     last_seq = seal_store.state(conn).last_seq
     for queue in seal_store.cursors(conn):
         hash = chain.START
-        for *values, _ in seal_store.decided(conn, queue, after=0, last=last_seq, limit=10**6):
-            hash = chain.link(hash, outcome_store.line_of_row(values))
-            driver(conn).execute("UPDATE outcomes SET hash = %s WHERE seq = %s", (hash, values[0]))
+        for outcome in seal_store.decided(conn, queue, after=0, last=last_seq, limit=10**6):
+            hash = chain.link(hash, outcome.line)
+            driver(conn).execute("UPDATE outcomes SET hash = %s WHERE seq = %s", (hash, outcome.seq))
         driver(conn).execute(
             "UPDATE queues SET hash = %s, cursor = least(cursor, %s) WHERE number = %s", (hash, last_seq, queue)
         )

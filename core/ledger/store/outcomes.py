@@ -18,6 +18,26 @@ OUTCOME = (
 )
 """The columns of an outcome in their order. The chain covers all of them but its own hash."""
 
+# A row of ``outcomes AS o`` as ``recorded`` takes it: its numbers as COPY text, and the rest. Postgres writes this text in a
+# third of the time in which Python reads the numbers and writes them again. A rejection has no balances.
+LINE = r"""
+    o.seq,
+    CASE
+        WHEN o.reason IS NULL THEN concat_ws(
+            E'\t', o.seq, o.status, o.amount, o.source, o.source_version, o.source_balance,
+            o.destination, o.destination_version, o.destination_balance, '\N'
+        )
+        ELSE concat_ws(
+            E'\t', o.seq, o.status, o.amount, coalesce(o.source::text, '\N'), coalesce(o.source_version::text, '\N'),
+            coalesce(o.source_balance::text, '\N'), coalesce(o.destination::text, '\N'),
+            coalesce(o.destination_version::text, '\N'), coalesce(o.destination_balance::text, '\N'), o.reason
+        )
+    END,
+    o.rejection,
+    o.decided_at,
+    o.hash
+""".strip()
+
 # Balances are sorted by id before they are locked, so that two drains cannot deadlock. The primary key finds them. The last
 # columns say whether there is anything to look for in balance_limits, so that most batches need no statement for that, and
 # whether somebody watches the balance. A lock that waited for whoever set that reads the new row, so it sees it.
@@ -68,6 +88,9 @@ _FIND_REFUNDS = """
     WHERE o.seq = ANY(%(seqs)s::bigint[])
 """
 
+_new = tuple.__new__
+"""Makes a named tuple from all its values, in half the time of its own constructor."""
+
 # The parameters of the next three are arrays, one for each field of the model in its order.
 _WRITE_BALANCES = """
     UPDATE balances
@@ -101,6 +124,16 @@ _WRITE_REFUNDS = """
     ON CONFLICT (seq) DO UPDATE
     SET refunded = excluded.refunded
 """
+
+
+class Recorded(NamedTuple):
+    """A stored outcome."""
+
+    seq: int
+    line: str
+    """Its row as ``line_of`` wrote it."""
+    hash: bytes | None
+    """None for one from before the chain."""
 
 
 class Locked(NamedTuple):
@@ -250,6 +283,17 @@ def line_of_row(columns: Sequence[Any]) -> str:
             decided_at.isoformat(),
         ]
     )
+
+
+def recorded(rows: Iterable[Sequence[Any]]) -> list[Recorded]:
+    """Make outcomes from rows that were selected by ``LINE``."""
+    found, last, at = [], None, ""
+    for seq, numbers, rejection, decided_at, hash in rows:
+        if decided_at != last:  # A drain decides thousands at one time.
+            last, at = decided_at, decided_at.isoformat()
+        why = "\\N" if rejection is None else _as_written(json.loads(rejection))
+        found.append(_new(Recorded, (seq, f"{numbers}\t{why}\t{at}", hash)))
+    return found
 
 
 def _as_written(rejection: Any) -> str:
