@@ -112,14 +112,19 @@ class Run:
         return [position for position, op in enumerate(self.oracle.operations[first:], first) if op.kind is Kind.HOLD]
 
     def limit(self, account: Account, floor: int | None, frozen: str | None) -> None:
-        """Limit a balance, as the use case does. What is accepted and undecided is not touched by it."""
+        """Limit a balance. What is accepted and undecided is not touched by it."""
         self.oracle.limit(account, floor, frozen)
+        self.set_limit(account, floor, frozen)
+
+    def set_limit(self, account: Account, floor: int | None, frozen: str | None) -> int:
+        """Limit a balance in the ledger, as the use case does. Returns the seq after which it counts."""
         freeze = {None: Freeze.NONE, "debits": Freeze.DEBITS, "all": Freeze.ALL}[frozen]
         with begin(self.engine) as conn:
             head, _ = log_store.lock_head(conn, [])
             key = self.keys[account]
             row = balance_store.find_keys(conn, [key])[key]
             limit_store.add(conn, row, Limit(head.seq, floor, freeze), reason="r", actor="test")
+        return head.seq
 
     def moved(self, last: int = 20) -> list[int]:
         """Return the positions of the latest decided operations that moved money, which may be refunded, in their order."""
