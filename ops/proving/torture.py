@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import httpx
 import msgspec
 from msgspec import Struct, field
 from pacioli_client import Client
@@ -24,11 +25,14 @@ from core.verification.verify import verify_all
 from ops.proving.chaos import checks, repertoire
 from ops.proving.chaos.arena import Arena, arena
 from ops.proving.chaos.clients import Poster
+from ops.proving.chaos.echoes import Echoes
 from ops.proving.chaos.fault import NOT_THERE, Blow, Fault
 from ops.proving.chaos.readers import Reader
+from ops.proving.chaos.receiver import Receiver
 from ops.proving.chaos.stopwatch import Stopwatch, Struck, Suffered, suffered
 
-POSTERS, READERS = 4, 2
+POSTERS, READERS = 8, 4
+"""So many that requests meet in one commit, and in one read."""
 
 READ_BOUND_S = 20.0
 """No read may wait longer for its answer or its error.
@@ -52,6 +56,10 @@ class Result(Struct, kw_only=True):
     seed: int
     faults: dict[str, Suffered] = {}
     acknowledged: int = 0
+    compared: int = 0
+    """Answers that were compared with their request."""
+    delivered: int = 0
+    """Events that the receiver of the webhook got."""
     unanswered: int = 0
     """Requests that got no answer. Each was sent again, as those that got 503."""
     unavailable: int = 0
@@ -81,8 +89,8 @@ def torture(seconds: int, seed: int | None, as_json: bool) -> None:
     Web, worker, beat, Postgres and Redis are killed, frozen and kept dead; the network to both cuts, stalls and slows; Postgres
     is read-only or full; Redis is emptied, out of memory or full of junk. Each fault comes once before any comes again; all of
     them once take some six minutes. The command starts a service of its own in a temporary folder. The exit status is 1 if an
-    acknowledged transaction is lost, is there twice or is not final, if a read waited too long, or if the service does not
-    recover.
+    acknowledged transaction is lost, is there twice or is not final, if an answer is not that of its request or the ledger does
+    not bear it out, if a webhook misses an event, if a read waited too long, or if the service does not recover.
 
     \b
     Examples:
@@ -107,34 +115,44 @@ def run(
 ) -> Result:
     """Hit a running service with faults, one after the other, and check what became of everything it acknowledged."""
     result = Result(seed=seed)
-    stopwatch = Stopwatch()
+    stopwatch, echoes = Stopwatch(), Echoes()
     striker = _Striker(arena, random.Random(seed), for_s, stopwatch, say)
     stop = threading.Event()
-    quiet = Client(arena.url, arena.service.key)
+    quiet = Client(arena.url, arena.service.key, transport=echoes.transport(httpx.HTTPTransport()))
+    receiver = Receiver(random.Random(seed))
+    quiet.webhooks.create(receiver.url, events=["transaction.*"])
     job_id = checks.create_job(quiet)
-    clients = [Client(arena.url, arena.service.key, transport=stopwatch.transport()) for _ in range(POSTERS + READERS)]
+    clients = [
+        Client(arena.url, arena.service.key, transport=stopwatch.transport(echoes.transport(httpx.HTTPTransport())))
+        for _ in range(POSTERS + READERS)
+    ]
     posters = [Poster(client, random.Random(seed + n), stop, job_id) for n, client in enumerate(clients[:POSTERS])]
     readers = [Reader(client, random.Random(seed - n), stop) for n, client in enumerate(clients[POSTERS:], 1)]
     users: list[Poster | Reader] = [*posters, *readers]
-    for user in users:
-        user.start()
-    try:
-        for fault in faults:
-            striker.strike(fault)
-    finally:
-        stop.set()
-    last_blow_at = time.monotonic()
-    for user in users:
-        user.join()
-        result.wrong += user.wrong
-    result.wrong += striker.wrong
-    _measure(result, stopwatch, striker.blows, last_blow_at)
-    result.acknowledged = sum(len(poster.acknowledged) + len(poster.children) for poster in posters)
-    say(f"{result.acknowledged} acknowledged; waiting until all are final")
-    result.wrong += checks.await_final(quiet, posters, job_id)
-    result.settled_after_s = round(time.monotonic() - last_blow_at, 1)
+    with receiver:
+        for user in users:
+            user.start()
+        try:
+            for fault in faults:
+                striker.strike(fault)
+        finally:
+            stop.set()
+        last_blow_at = time.monotonic()
+        for user in users:
+            user.join()
+            result.wrong += user.wrong
+        result.wrong += striker.wrong
+        _measure(result, stopwatch, striker.blows, last_blow_at)
+        result.acknowledged = sum(len(poster.acknowledged) + len(poster.children) for poster in posters)
+        say(f"{result.acknowledged} acknowledged; waiting until all are final")
+        result.wrong += checks.await_final(quiet, posters, job_id)
+        result.settled_after_s = round(time.monotonic() - last_blow_at, 1)
+        result.wrong += checks.await_told(quiet, receiver)
+        result.delivered = len(receiver.ids)
     result.wrong += checks.await_up(quiet)
-    result.statuses, wrong = checks.check_log(quiet, posters)
+    result.statuses, wrong = checks.check_log(quiet, posters, echoes)
+    result.compared = echoes.answers
+    result.wrong += echoes.wrong
     result.runs, of_runs = checks.check_runs(quiet, posters, job_id)
     engine = connect(arena.postgres.url, within_s=LONG_S)
     report = verify_all(engine)  # Which also looks at each row of a run.

@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from ops.proving import torture
 from ops.proving.chaos.arena import arena
-from ops.proving.chaos.repertoire import ALL_DEAD, IN_THE_MIDDLE, KILLS
+from ops.proving.chaos.repertoire import ALL_DEAD, IN_THE_MIDDLE, MAINS, STUTTER
 from ops.server.temporary import Running, running
 from tests.harness.acceptance import case
 from tests.harness.processes import WITHIN_S, kill, wait_until
@@ -27,7 +27,7 @@ SEED = 7
 
 
 def test_nothing_acknowledged_is_lost_or_doubled_and_no_read_hangs_whatever_is_hit(tmp_path: Path) -> None:
-    faults = [*KILLS, *IN_THE_MIDDLE, ALL_DEAD]
+    faults = [*MAINS, *IN_THE_MIDDLE, STUTTER, ALL_DEAD]
     random.Random(SEED).shuffle(faults)
     with arena(tmp_path) as ours:
         result = torture.run(ours, faults, seed=SEED, for_s=(3.5, 3.5))
@@ -38,6 +38,8 @@ def test_nothing_acknowledged_is_lost_or_doubled_and_no_read_hangs_whatever_is_h
     assert result.longest_read_s < torture.READ_BOUND_S
     assert result.acknowledged > 100
     assert result.reads > 100
+    assert result.compared > result.acknowledged
+    assert result.delivered > result.acknowledged
 
 
 @case(99)

@@ -235,6 +235,7 @@ def arena(folder: Path) -> Iterator[Arena]:
         settings = {
             "DATABASE_URL": f"postgresql://postgres@127.0.0.1:{database.port}/{DATABASE}",
             "REDIS_URL": f"redis://127.0.0.1:{broker.port}/0",
+            "PACIOLI_WEBHOOK_ALLOW_PRIVATE": "on",
             "PACIOLI_LOG_LEVEL": "debug",  # A line for each request fills an unread pipe soon.
         }
         with running(folder, settings=settings, output=log.descriptor) as service:

@@ -12,6 +12,8 @@ from pacioli_client.errors import PacioliError
 from pacioli_client.requests import NewJob, Recipient
 
 from ops.proving.chaos.clients import NAMES, Poster
+from ops.proving.chaos.echoes import Echoes
+from ops.proving.chaos.receiver import Receiver
 
 FUNDED = 200
 """Rows of the funding job that the clients run again and again."""
@@ -96,11 +98,12 @@ def check_runs(client: Client, posters: Iterable[Poster], job_id: str) -> tuple[
     return len(runs), wrong
 
 
-def check_log(client: Client, posters: Iterable[Poster]) -> tuple[Counter[str], list[str]]:
+def check_log(client: Client, posters: Iterable[Poster], echoes: Echoes) -> tuple[Counter[str], list[str]]:
     """Walk the whole log: everything acknowledged is there once, under the ID that was given, and final.
 
-    Returns how many transactions have which status, and what is wrong.
+    All that was ever answered is borne out. Returns how many transactions have which status, and what is wrong.
     """
+    there: dict[str, str] = {}
     acknowledged = {reference: id for poster in posters for reference, id in poster.acknowledged.items()}
     expiring = {id for poster in posters for id in poster.expiring}
     lost = {id for poster in posters for id in poster.children}
@@ -110,6 +113,7 @@ def check_log(client: Client, posters: Iterable[Poster]) -> tuple[Counter[str], 
     for row in client.transactions.list(sort_order="asc", limit=1000):
         found[row.reference] += 1
         statuses[row.status] += 1
+        there[row.transaction_id] = row.status
         lost.discard(row.transaction_id)
         given = acknowledged.get(row.reference)
         if given and given != row.transaction_id:
@@ -119,4 +123,20 @@ def check_log(client: Client, posters: Iterable[Poster]) -> tuple[Counter[str], 
     lost |= {reference for reference in acknowledged if found[reference] == 0}
     wrong += [f"lost: {each}" for each in sorted(lost)]
     wrong += [f"twice: {reference}" for reference, count in found.items() if count > 1]
-    return statuses, wrong
+    return statuses, wrong + list(echoes.disagreements(there))
+
+
+def await_told(client: Client, receiver: Receiver) -> list[str]:
+    """Wait until the receiver has each event of a transaction. Returns what is wrong."""
+    told, after, more = dict[str, int](), None, True
+    while more:
+        page = client.events.page(after, types=["transaction.*"], limit=1000)
+        told |= {event.id: event.sequence for event in page.events}
+        after, more = page.next, page.more
+    left, changed_at = told.keys() - receiver.ids, time.monotonic()
+    while left and time.monotonic() - changed_at < QUIET_S:
+        time.sleep(0.2)
+        if len(still := told.keys() - receiver.ids) < len(left):
+            left, changed_at = still, time.monotonic()
+    wrong = [f"event {id}, of the sequence {told[id]}, was not delivered for {QUIET_S:g} s" for id in sorted(left)]
+    return wrong + [f"event {id} was delivered, and is not there" for id in receiver.ids - told.keys()]

@@ -4,10 +4,12 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 from pacioli_client import Client
 from pacioli_client.errors import Conflict, Invalid, NotFound, Unavailable, Unreachable
 from pacioli_client.requests import NewBatch, NewTransaction, Refund, Settlement, Share
@@ -23,6 +25,8 @@ ANSWERED_S = 180.0
 
 class Poster(threading.Thread):
     """Posts until it is stopped, and keeps what was acknowledged.
+
+    Some requests skip the queue, and some are sent twice at the same moment.
 
     Each request is repeated with the same references, as a careful user would. A 503 says that it is not known whether it was
     accepted, like no answer at all.
@@ -43,12 +47,13 @@ class Poster(threading.Thread):
         self.last_date = datetime.now(UTC)
         """After it, all that is scheduled or expires is due."""
         self._client, self._stopped = client, stop
+        self._second = ThreadPoolExecutor(1)
         self._holds: list[str] = []
         self._refundable: list[str] = []
 
     def run(self) -> None:
         posts = [self._single, self._single, self._single, self._hold, self._settle, self._batch]
-        posts += [self._split, self._scheduled, self._expiring, self._refund, self._fund]
+        posts += [self._split, self._scheduled, self._expiring, self._refund, self._fund, self._twice]
         while not self._stopped.is_set():
             try:
                 self.dice.choice(posts)()
@@ -59,6 +64,15 @@ class Poster(threading.Thread):
     def _single(self) -> None:
         if id := self._accept(self._item(skip_queue=self.dice.random() < 0.2)):
             self._refundable.append(id)
+
+    def _twice(self) -> None:
+        """Send a transaction twice at once. Both answers name the same one, and only one of them says that it is new."""
+        item = self._item()
+        both = [structs.replace(item, skip_queue=self.dice.random() < 0.7) for _ in range(2)]
+        other = self._second.submit(self._accept, both[1])
+        id, again = self._accept(both[0]), other.result()
+        if "" not in (id, again) and id != again:
+            self.wrong.append(f"{item.reference} was acknowledged as {id} and as {again}")
 
     def _hold(self) -> None:
         if id := self._accept(self._item(inflight=True, allow_overdraft=True)):
@@ -71,7 +85,7 @@ class Poster(threading.Thread):
         hold = self._holds.pop(self.dice.randrange(len(self._holds)))
         transactions = self._client.transactions
         settle = self.dice.choice([transactions.commit_inflight, transactions.void_inflight])
-        asked = Settlement(reference=new_reference())
+        asked = Settlement(reference=new_reference(), skip_queue=self.dice.random() < 0.5)
         try:
             answer = self._until_answered(lambda: settle(hold, asked))
         except (Invalid, NotFound, Conflict):
@@ -79,7 +93,9 @@ class Poster(threading.Thread):
         if answer.destinations is not UNSET:
             self.children += answer.child_transactions or [str(answer.child_transaction)]
         else:
-            self.acknowledged[str(asked.reference)] = str(answer.child_transaction)
+            # One that skips the queue is itself the answer.
+            child = answer.transaction_id if answer.child_transaction is UNSET else answer.child_transaction
+            self.acknowledged[str(asked.reference)] = child
 
     def _split(self) -> None:
         """Post transfers or holds to several balances, which are settled and refunded whole."""
@@ -121,7 +137,10 @@ class Poster(threading.Thread):
         if not self._refundable:
             return
         id = self.dice.choice(self._refundable[-50:])
-        asked = Refund(reference=new_reference(), precise_amount=1) if self.dice.random() < 0.5 else Refund()
+        now = self.dice.random() < 0.3
+        asked = Refund(skip_queue=now)
+        if self.dice.random() < 0.5:
+            asked = Refund(reference=new_reference(), precise_amount=1, skip_queue=now)
         try:
             answer = self._until_answered(lambda: self._client.transactions.refund(id, asked))
         except (Invalid, NotFound, Conflict):
@@ -136,8 +155,9 @@ class Poster(threading.Thread):
 
     def _batch(self) -> None:
         items = [self._item() for _ in range(self.dice.randint(2, 30))]
-        asked = NewBatch(transactions=items, atomic=self.dice.random() < 0.5)
-        self._until_answered(lambda: self._client.transactions.create_batch(asked))
+        asked = NewBatch(transactions=items, atomic=self.dice.random() < 0.5, skip_queue=self.dice.random() < 0.3)
+        with suppress(Invalid):  # One that skips the queue says which of them was rejected. All are accepted.
+            self._until_answered(lambda: self._client.transactions.create_batch(asked))
         self.acknowledged |= dict.fromkeys((str(item.reference) for item in items), "")
 
     def _item(self, **fields: Any) -> NewTransaction:

@@ -21,6 +21,15 @@ _SESSIONS = """
     WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid()
 """
 
+_BUSY_S = 30.0
+"""Somebody appends within so long."""
+
+_HOLDS_APPEND_LOCK = """
+    SELECT pid
+    FROM pg_locks
+    WHERE locktype = 'advisory' AND objid::bigint = %s AND granted
+"""
+
 _IS_THERE = """
     SELECT count(*)
     FROM pg_stat_activity
@@ -46,6 +55,18 @@ def send(signum: signal.Signals) -> Callable[[Blow], None]:
 def kill_backend(blow: Blow) -> None:
     """Postgres ends all other sessions then, and recovers."""
     _backend(blow).kill()
+
+
+def kill_backend_in_an_append(blow: Blow) -> None:
+    """Kill the backend that holds the append lock. It may be in the middle of a commit."""
+    deadline = time.monotonic() + _BUSY_S
+    with blow.arena.connect() as conn:
+        while time.monotonic() < deadline:
+            if found := conn.execute(_HOLDS_APPEND_LOCK, [int(AdvisoryLock.APPEND)]).fetchone():
+                psutil.Process(found[0]).kill()
+                return
+            time.sleep(0.002)
+    raise Missed
 
 
 def dead(blow: Blow) -> None:

@@ -56,11 +56,34 @@ def freeze_main(part: str) -> Callable[[Blow], None]:
 
 
 def freeze_web_in_an_append(blow: Blow) -> None:
-    _freeze_in_the_middle(blow, "web", _IN_AN_APPEND, (int(AdvisoryLock.APPEND),))
+    _in_an_append(blow, lambda process: time.sleep(blow.for_s))
 
 
 def freeze_worker_in_a_drain(blow: Blow) -> None:
-    _freeze_in_the_middle(blow, "worker", _IN_A_DRAIN, ())
+    _in_a_drain(blow, lambda process: time.sleep(blow.for_s))
+
+
+def kill_web_in_an_append(blow: Blow) -> None:
+    _in_an_append(blow, psutil.Process.kill)
+
+
+def kill_worker_in_a_drain(blow: Blow) -> None:
+    _in_a_drain(blow, psutil.Process.kill)
+
+
+def stutter(blow: Blow) -> None:
+    """Let web processes, children of worker and Postgres's backends stand still for moments, in any company.
+
+    The moments are too short for anybody to notice, so all that changes is who comes first.
+    """
+    until = time.monotonic() + blow.for_s
+    while time.monotonic() < until:
+        with suppress(psutil.Error, OSError, KeyError, ValueError):
+            backends = psutil.Process(blow.arena.postgres.process.pid).children() if blow.arena.postgres.process else []
+            all_ = [*blow.arena.children("web"), *blow.arena.children("worker"), *backends]
+            with frozen(*blow.dice.sample(all_, min(blow.dice.randint(1, 4), len(all_)))):
+                time.sleep(blow.dice.choice([0.002, 0.01, 0.05, 0.3]))
+        time.sleep(blow.dice.choice([0.0, 0.005, 0.05]))
 
 
 def dead(*parts: str) -> Callable[[Blow], None]:
@@ -124,8 +147,18 @@ def _there(find: Callable[[], Sequence[psutil.Process]]) -> Sequence[psutil.Proc
     raise Missed
 
 
-def _freeze_in_the_middle(blow: Blow, part: str, middle: str, values: Sequence[int]) -> None:
-    """Freeze a process of a part while its session is in the middle of a transaction.
+def _in_an_append(blow: Blow, hit: Callable[[psutil.Process], None]) -> None:
+    _in_the_middle(blow, "web", (_IN_AN_APPEND, (int(AdvisoryLock.APPEND),)), hit)
+
+
+def _in_a_drain(blow: Blow, hit: Callable[[psutil.Process], None]) -> None:
+    _in_the_middle(blow, "worker", (_IN_A_DRAIN, ()), hit)
+
+
+def _in_the_middle(
+    blow: Blow, part: str, middle: tuple[str, Sequence[int]], hit: Callable[[psutil.Process], None]
+) -> None:
+    """Freeze a process of a part while its session is in the middle of a transaction, and hit it.
 
     A session that has ended its transaction by the time its process is frozen does not count, and another is tried.
     """
@@ -133,7 +166,7 @@ def _freeze_in_the_middle(blow: Blow, part: str, middle: str, values: Sequence[i
     deadline = time.monotonic() + THERE_S
     with blow.arena.connect() as conn:
         while time.monotonic() < deadline:
-            for session in conn.execute(middle, values).fetchall():
+            for session in conn.execute(*middle).fetchall():
                 port = blow.arena.database.client_port(session[1])
                 if port not in owners:
                     owners = _owners(blow.arena, part)
@@ -142,8 +175,8 @@ def _freeze_in_the_middle(blow: Blow, part: str, middle: str, values: Sequence[i
                     continue
                 with frozen(process):
                     time.sleep(0.02)
-                    if session in conn.execute(middle, values).fetchall():
-                        time.sleep(blow.for_s)
+                    if session in conn.execute(*middle).fetchall():
+                        hit(process)
                         return
             time.sleep(0.002)
     raise Missed

@@ -6,16 +6,24 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pacioli_client import Client
 from pacioli_client.answers.transactions import Transaction
 from pacioli_client.errors import NotFound, Unavailable, Unreachable
 
+from ops.proving.chaos.echoes import STAGES
+
 T = TypeVar("T")
 
-STAGES = {"SCHEDULED": 0, "QUEUED": 1, "INFLIGHT": 2, "APPLIED": 3, "VOID": 3, "REJECTED": 3}
-"""A transaction only moves on to a later stage."""
+_LISTS: list[dict[str, Any]] = [
+    {},
+    {"status_eq": "QUEUED"},
+    {"status_eq": "REJECTED"},
+    {"sort_by": "sequence", "sort_order": "asc"},
+    {"amount_gte": "0.5"},
+]
+"""The filters of the lists that are read in turn."""
 
 
 class Reader(threading.Thread):
@@ -26,6 +34,7 @@ class Reader(threading.Thread):
         self.wrong: list[str] = []
         self.seen: dict[str, str] = {}
         """The last status of each transaction that was there to read."""
+        self._balances: dict[str, None] = {}
         self._client, self._dice, self._stopped = client, dice, stop
 
     def run(self) -> None:
@@ -38,8 +47,11 @@ class Reader(threading.Thread):
 
     def _look(self) -> None:
         client = self._client
-        for row in _answer(lambda: list(itertools.islice(client.transactions.list(limit=20), 20))) or []:
+        filters = self._dice.choice(_LISTS)
+        for row in _answer(lambda: list(itertools.islice(client.transactions.list(limit=20, **filters), 20))) or []:
             self._note(row)
+            if row.source:  # A split may have several.
+                self._balances[row.source] = None
         recent = list(self.seen)[-200:]
         for id in self._dice.sample(recent, min(5, len(recent))):
             try:
@@ -49,6 +61,8 @@ class Reader(threading.Thread):
             else:
                 if again:
                     self._note(again)
+        for id in self._dice.sample(known := [*self._balances][-20:], min(2, len(known))):
+            _answer(partial(client.balances.read, id))
         with suppress(NotFound):
             _answer(lambda: client.balances.by_indicator("@t0", "USD", with_queued=True))
         _answer(client.queues)

@@ -10,24 +10,30 @@ from ops.proving.chaos.fault import Fault
 
 _WAYS = {"Postgres": lambda arena: arena.database, "Redis": lambda arena: arena.broker}
 
-KILLS = (
+MAINS = (
     Fault("kill -9 web, the main process", processes.kill_main("web")),
-    Fault("kill -9 a web process", processes.kill_child("web")),
     Fault("kill -9 worker, the main process", processes.kill_main("worker")),
-    Fault("kill -9 a child of worker", processes.kill_child("worker")),
     Fault("kill -9 beat", processes.kill_main("beat")),
 )
 
 IN_THE_MIDDLE = (
+    Fault("kill -9 a web process in an append", processes.kill_web_in_an_append),
+    Fault("kill -9 a child of worker in a drain", processes.kill_worker_in_a_drain),
     Fault("freeze a web process in an append", processes.freeze_web_in_an_append),
     Fault("freeze a child of worker in a drain", processes.freeze_worker_in_a_drain),
 )
 
+STUTTER = Fault("web, worker and Postgres stutter", processes.stutter)
+
 ALL_DEAD = Fault("web, worker and beat dead for 5 s", processes.dead("web", "worker", "beat"))
 
 ALL = (
-    *KILLS,
+    *MAINS,
+    Fault("kill -9 a web process", processes.kill_child("web")),
+    Fault("kill -9 a child of worker", processes.kill_child("worker")),
+    Fault("kill -9 deliverer", processes.kill_main("deliverer")),
     *IN_THE_MIDDLE,
+    STUTTER,
     *(Fault(f"{part} dead for 5 s", processes.dead(part)) for part in ("web", "worker", "beat")),
     ALL_DEAD,
     *(Fault(f"freeze {part}, the main process", processes.freeze_main(part)) for part in ("web", "worker", "beat")),
@@ -39,6 +45,7 @@ ALL = (
     Fault("Postgres: immediate restart", postgres.send(signal.SIGQUIT)),
     Fault("Postgres: kill -9 the postmaster", postgres.send(signal.SIGKILL)),
     Fault("Postgres: kill -9 a backend", postgres.kill_backend),
+    Fault("Postgres: kill -9 the backend of an append", postgres.kill_backend_in_an_append),
     Fault("Postgres dead for 5 s", postgres.dead),
     Fault("Postgres: freeze all", postgres.freeze_all),
     Fault("Postgres: freeze the postmaster", postgres.freeze_postmaster),

@@ -24,9 +24,9 @@ class Stopwatch:
         """The number of answers 503."""
         self.wrong: list[str] = []
 
-    def transport(self) -> "httpx.BaseTransport":
+    def transport(self, inner: httpx.BaseTransport | None = None) -> httpx.BaseTransport:
         """Make a transport for one client."""
-        return _Timed(self)
+        return _Timed(self, inner or httpx.HTTPTransport())
 
     @property
     def longest_read_s(self) -> float:
@@ -54,9 +54,8 @@ class Stopwatch:
 
 
 class _Timed(httpx.BaseTransport):
-    def __init__(self, stopwatch: Stopwatch) -> None:
-        self._stopwatch = stopwatch
-        self._inner = httpx.HTTPTransport()
+    def __init__(self, stopwatch: Stopwatch, inner: httpx.BaseTransport) -> None:
+        self._stopwatch, self._inner = stopwatch, inner
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         began_at = time.monotonic()

@@ -14,7 +14,9 @@ from pacioli_client.errors import Unreachable
 from core.base.db import POOL_TIMEOUT_S
 from ops.proving import torture
 from ops.proving.chaos import checks, repertoire
+from ops.proving.chaos.echoes import Echoes
 from ops.proving.chaos.readers import Reader
+from ops.proving.chaos.receiver import Receiver
 from ops.proving.chaos.stopwatch import Stopwatch, Struck, suffered
 from web.service import USE_S
 
@@ -49,15 +51,16 @@ def client_of(*rows: Any, queues: tuple[int, ...] = (), runs: tuple[Any, ...] = 
     ],
 )
 def test_the_log_must_have_what_was_acknowledged_once_and_final(rows: list[Any], found: list[str]) -> None:
-    assert checks.check_log(client_of(*rows), [poster({"ref 1": "1"})])[1] == found
+    assert checks.check_log(client_of(*rows), [poster({"ref 1": "1"})], Echoes())[1] == found
 
 
 def test_a_settlement_of_a_leg_is_looked_for_by_its_id() -> None:
-    assert checks.check_log(client_of(), [poster({}, children=("7",))])[1] == ["lost: 7"]
+    assert checks.check_log(client_of(), [poster({}, children=("7",))], Echoes())[1] == ["lost: 7"]
 
 
 def test_a_hold_that_nobody_settles_must_be_void() -> None:
-    assert checks.check_log(client_of(row("1", "INFLIGHT")), [poster({}, expiring=("1",))])[1] == ["1 is INFLIGHT"]
+    found = checks.check_log(client_of(row("1", "INFLIGHT")), [poster({}, expiring=("1",))], Echoes())
+    assert found[1] == ["1 is INFLIGHT"]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +120,63 @@ def test_a_read_that_is_cut_is_timed_too() -> None:
     with Client("http://127.0.0.1:1", transport=stopwatch.transport()) as client, pytest.raises(Unreachable):
         client.queues()
     assert stopwatch.unanswered == len(stopwatch.reads) > 1
+
+
+def transaction(**fields: Any) -> dict[str, Any]:
+    whole = {"transaction_id": "1", "status": "QUEUED", "reference": "r", "currency": "USD", "precision": 100}
+    return whole | {"precise_amount": 5, "description": "d", "sequence": 7, "created_at": "then"} | fields
+
+
+def asked_and_answered(method: str, path: str, sent: Any, answer: Any, *, id: str = "its own") -> list[str]:
+    echoes = Echoes()
+    request = httpx.Request(method, f"http://here{path}", json=sent, headers={"X-Request-Id": "its own"})
+    echoes.look(request, httpx.Response(200, json=answer, headers={"X-Request-Id": id}))
+    return echoes.wrong
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "sent", "answer", "wrong"),
+    [
+        ("POST", "/transactions", {"reference": "r", "precise_amount": 5}, transaction(), 0),
+        ("POST", "/transactions", {"reference": "other", "precise_amount": 5}, transaction(), 1),
+        ("POST", "/transactions", {"reference": "r", "precise_amount": 6}, transaction(), 1),
+        ("GET", "/transactions/1", None, transaction(), 0),
+        ("GET", "/transactions/2", None, transaction(), 1),
+        ("GET", "/balances/bln_1", None, {"balance_id": "bln_1"}, 0),
+        ("GET", "/balances/bln_2", None, {"balance_id": "bln_1"}, 1),
+    ],
+)
+def test_an_answer_to_another_request_is_noticed(method: str, path: str, sent: Any, answer: Any, wrong: int) -> None:
+    assert len(asked_and_answered(method, path, sent, answer)) == wrong
+    assert len(asked_and_answered(method, path, sent, answer, id="another's")) == wrong + 1
+
+
+def test_answers_that_contradict_each_other_are_noticed() -> None:
+    echoes = Echoes()
+    for answer in (transaction(), [transaction(status="APPLIED")], transaction(sequence=8)):
+        request = httpx.Request("GET", "http://here/transactions", headers={"X-Request-Id": "1"})
+        echoes.look(request, httpx.Response(200, json=answer, headers={"X-Request-Id": "1"}))
+    assert len(echoes.wrong) == 1
+    assert list(echoes.disagreements({"1": "APPLIED"})) == []
+    for there in ({}, {"1": "INFLIGHT"}, {"1": "REJECTED"}):
+        assert len(list(echoes.disagreements(there))) == 1
+
+
+def test_an_event_that_was_not_delivered_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "QUIET_S", 0.1)
+    pages = {
+        None: Fake(events=[Fake(id="1", sequence=1)], next="1", more=True),
+        "1": Fake(events=[], next="1", more=False),
+    }
+    client: Any = Fake(events=Fake(page=lambda after, types, limit: pages[after]))
+    found = {ids: len(checks.await_told(client, Fake(ids=set(ids)))) for ids in ((), ("1",), ("1", "2"))}  # type: ignore[arg-type]
+    assert found == {(): 1, ("1",): 0, ("1", "2"): 1}
+
+
+def test_the_receiver_refuses_an_event_once_at_most() -> None:
+    with Receiver(Fake(random=lambda: 0.0)) as receiver:  # type: ignore[arg-type]
+        statuses = [httpx.post(receiver.url, headers={"X-Blnk-Event-Id": "1"}).status_code for _ in range(2)]
+    assert statuses == [503, 200] and receiver.ids == {"1"}
 
 
 def test_what_follows_a_blow_until_the_next_one_is_its_own() -> None:
