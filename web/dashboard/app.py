@@ -18,6 +18,7 @@ from web.dashboard.pages import (
     health,
     identities,
     keys,
+    map,
     monitors,
     overview,
     queues,
@@ -51,7 +52,7 @@ def create(api: Wsgi, ledger: Service) -> Flask:
     app.jinja_env.filters |= formats.FILTERS
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     for module in (
-        signing_in, overview, balances, transactions, funding, queues, events, webhooks, monitors, identities, keys, audit,
+        signing_in, overview, map, balances, transactions, funding, queues, events, webhooks, monitors, identities, keys, audit,
         health, try_it,
     ):  # fmt: skip
         app.register_blueprint(module.blueprint)
@@ -63,8 +64,13 @@ def create(api: Wsgi, ledger: Service) -> Flask:
     app.register_error_handler(413, lambda _: (_page_of("The file is too large", "A list has at most 256 MiB."), 413))
     app.register_error_handler(404, lambda _: (_page_of("There is no such page", "Look at the menu."), 404))
     app.register_error_handler(TransientError, lambda _: (_page_of("The database is busy", "Try it again soon."), 503))
-    app.context_processor(lambda: {"menu": nav.shown_to(actor()), "session": g.get("session")})
+    app.context_processor(lambda: {"menu": nav.shown_to(actor()), "session": g.get("session"), "part": _part()})
     return app
+
+
+def _part() -> str | None:
+    """Return the part of a page that a page which is open asks for, to renew it."""
+    return request.headers.get("HX-Target") if request.method == "GET" else None
 
 
 def _secret_of(ledger: Service) -> bytes:
