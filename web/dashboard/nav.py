@@ -25,6 +25,7 @@ PAGES = (
     Page("Balances", "/dashboard/balances", "Money", (Right.BALANCES_READ,)),
     Page("Transactions", "/dashboard/transactions", "Money", (Right.TRANSACTIONS_READ,)),
     Page("Funding", "/dashboard/funding", "Money", (Right.FUNDING_READ,)),
+    Page("Approvals", "/dashboard/approvals", "Money", (Right.FUNDING_READ,)),
     Page("Identities", "/dashboard/identities", "Money", (Right.IDENTITIES_READ,)),
     Page("Queues", "/dashboard/queues", "Service", (Right.QUEUES_READ,)),
     Page("Ledger health", "/dashboard/health", "Service", (Right.METRICS_READ, Right.VERIFY_READ)),

@@ -1,8 +1,8 @@
 """Funding jobs: what comes, how a run goes on, and a job from a file, tried before it is made."""
 
 import json
-from datetime import datetime
-from itertools import groupby
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -10,8 +10,12 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.datastructures import FileStorage
 
 from core.base.actors import Right
+from web.dashboard import calendar, table_of_file
 from web.dashboard.asking import Refused, ask, send
+from web.dashboard.lists import after_of
+from web.dashboard.now import now
 from web.dashboard.pages.transactions import names_of
+from web.dashboard.precisions import precisions
 from web.dashboard.who import actor
 
 blueprint = Blueprint("funding", __name__)
@@ -19,28 +23,51 @@ blueprint = Blueprint("funding", __name__)
 _TEXTS = ("name", "source", "currency", "precision", "at", "cron", "timezone", "overdraft_limit", "reference", "match")
 _FLAGS = ("allow_overdraft", "allow_duplicates", "until_limit", "atomic")
 _ACTIONS = ("pause", "resume", "cancel", "run")
-_SHOWN_LINES = 20_000
-"""A problem shows its line of a file of so many lines at most."""
+STATUSES = ("ACTIVE", "PAUSED", "WAITING_APPROVAL", "FINISHED", "CANCELLED")
+_LISTED = 50
+_ASKED = 12
+"""The calendar asks for all next runs of so many jobs at most. Of the others it has the next one."""
 
 
 @blueprint.get("/dashboard/funding")
 def page() -> Any:
-    """List jobs, and what comes, by day."""
-    query = {
-        "status": request.args.get("status"),
-        "source": request.args.get("source"),
-        "after": request.args.get("after"),
-    }
-    jobs = ask("GET", "/funding-jobs", query | {"limit": 50}).json
+    """List jobs, and show what comes in the calendar of a month."""
+    args = request.args
+    status = args.get("status") if args.get("status") in STATUSES else None
+    query = {"status": status, "source": args.get("source", "").strip(), "after": args.get("after"), "limit": _LISTED}
+    jobs = ask("GET", "/funding-jobs", query).json
+    today = now().date()
+    month = calendar.make(calendar.month_of(args.get("month"), today), today, _runs_of(jobs))
+    return render_template(
+        "funding.html",
+        jobs=jobs,
+        month=month,
+        statuses=STATUSES,
+        size=_LISTED,
+        may_create=actor().may(Right.FUNDING_CREATE),
+    )
+
+
+def _runs_of(jobs: list[dict[str, Any]]) -> Iterator[calendar.Run]:
+    """Find the last run of each job, and the runs to come. Ten of each job are known, of some jobs only the next."""
     coming = sorted((job for job in jobs if job["next_run_at"]), key=lambda job: job["next_run_at"])
-    days = [(day, list(rows)) for day, rows in groupby(coming, key=lambda job: job["next_run_at"][:10])]
-    return render_template("funding.html", jobs=jobs, days=days, may_create=actor().may(Right.FUNDING_CREATE))
+    for job in jobs:
+        if last := job["last_run"]:
+            where = url_for("funding.run", job_id=job["job_id"], run_id=last["run_id"])
+            yield calendar.Run(job, datetime.fromisoformat(last["due_at"]), status=last["status"], path=where)
+    for number, job in enumerate(coming):
+        times = [job["next_run_at"]]
+        if job["cron"] and number < _ASKED:
+            times = ask("GET", f"/funding-jobs/{job['job_id']}").json["next_runs"]
+        where = url_for("funding.one", job_id=job["job_id"])
+        for at in times:
+            yield calendar.Run(job, datetime.fromisoformat(at).astimezone(UTC), path=where)
 
 
 @blueprint.get("/dashboard/funding/new")
 def new() -> Any:
     """Show the form of a job from a file."""
-    return render_template("funding_new.html", once=str(uuid4()))
+    return render_template("funding_new.html", once=str(uuid4()), currencies=precisions())
 
 
 @blueprint.post("/dashboard/funding/new")
@@ -60,7 +87,7 @@ def create() -> Any:
             "POST", "/funding-jobs", {"job": json.dumps(job)}, file.stream, length, _type(file), headers=headers
         )
     except Refused as error:
-        return _tried(problem=error.message, problems=_with_lines(error, file), details=error.details)
+        return _tried(problem=error.message, **_told(error, file))
     if not sure:
         return _tried(would=answer.json)
     where = url_for("funding.one", job_id=answer.json["job_id"])
@@ -93,6 +120,10 @@ def act(job_id: str, action: str) -> Any:
         ask("POST", f"/funding-jobs/{job_id}/{action}", body=body, headers=headers)
     except Refused as error:
         return _show_job(job_id, problem=error.message), 400
+    if run_id := form.get("run", ""):
+        return redirect(url_for("funding.run", job_id=job_id, run_id=run_id), 303)
+    if form.get("back") == "approvals":
+        return redirect(url_for("approvals.page"), 303)
     return redirect(url_for("funding.one", job_id=job_id), 303)
 
 
@@ -133,12 +164,14 @@ def _show_run(job_id: str, run_id: str, **more: Any) -> str:
     job = ask("GET", f"/funding-jobs/{job_id}").json
     found = ask("GET", f"/funding-jobs/{job_id}/runs/{run_id}").json
     query = {"limit": 50, "status": request.args.get("status"), "after": request.args.get("after")}
-    rows = ask("GET", f"/funding-jobs/{job_id}/runs/{run_id}/rows", query).json
+    answer = ask("GET", f"/funding-jobs/{job_id}/runs/{run_id}/rows", query)
+    rows = answer.json
     return render_template(
         "funding_run.html",
         job=job,
         run=found,
         rows=rows,
+        following=after_of(answer.headers.get("link", "")),
         names=names_of([row["destination"] for row in rows]),
         may_control=actor().may(Right.FUNDING_CONTROL),
         once=str(uuid4()),
@@ -155,7 +188,11 @@ def _asked(*, sure: bool) -> dict[str, Any]:
         job["precision"] = int(job["precision"])
     if "at" in job:
         job["at"] = _instant(job["at"])
-    options = {name: form[f"file_{name}"].strip() for name in ("sheet", "decimal", "extra") if form.get(f"file_{name}")}
+    options: dict[str, Any] = {
+        name: form[f"file_{name}"].strip() for name in ("sheet", "decimal", "extra") if form.get(f"file_{name}")
+    }
+    if without := _without_rows():
+        options["without_rows"] = without
     if options:
         job["file"] = options
     if not sure:
@@ -179,21 +216,27 @@ def _type(file: FileStorage) -> str:
     return "text/csv" if (file.filename or "").lower().endswith((".csv", ".txt")) else "application/octet-stream"
 
 
-def _with_lines(error: Refused, file: FileStorage) -> list[dict[str, Any]]:
-    """Add to each problem the line of the file that it is in, if the file is a text."""
+def _told(error: Refused, file: FileStorage) -> dict[str, Any]:
+    """Tell the problems of a file, in its own rows if it is a text, and which rows can be left out to pay the others."""
     problems: list[dict[str, Any]] = error.details.get("problems", [])
-    if not problems or _type(file) != "text/csv":
-        return problems
-    file.stream.seek(0)
-    lines = file.stream.read(4 * 1024 * 1024).decode("utf-8", "replace").splitlines()[:_SHOWN_LINES]
-    return [
-        {**each, "line": lines[row - 1] if isinstance(row := each.get("row"), int) and 0 < row <= len(lines) else ""}
-        for each in problems
-    ]
+    told: dict[str, Any] = {"problems": problems, "details": error.details}
+    if problems and _type(file) == "text/csv":
+        file.stream.seek(0)
+        told["table"] = table_of_file.read(file.stream.read(table_of_file.MAX_READ), problems)
+    rows = {each.get("row") for each in problems}
+    is_all = error.details.get("problem_count") == len(problems)
+    if problems and is_all and None not in rows and 1 not in rows and error.details.get("rows_fine"):
+        told["without"] = sorted({*rows, *_without_rows()})
+    return told
+
+
+def _without_rows() -> list[int]:
+    """Return the rows of the file that the reader leaves out."""
+    return [int(row) for row in request.form.get("without_rows", "").split(",") if row.strip().isdecimal()]
 
 
 def _tried(**more: Any) -> Any:
     """Answer with the result alone where the page puts it beside the form, else with the page."""
     if request.headers.get("HX-Request"):
         return render_template("funding_tried.html", once=str(uuid4()), **more)
-    return render_template("funding_new.html", once=str(uuid4()), tried=more, **more)
+    return render_template("funding_new.html", once=str(uuid4()), currencies=precisions(), tried=more, **more)

@@ -2,6 +2,7 @@
 
 import io
 import re
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -23,7 +24,8 @@ def _send(browser: Browser, text: str, name: str = "list.csv", **form: str) -> A
 
 def test_problems_stand_beside_the_rows_of_the_file(browser: Browser) -> None:
     text = _send(browser, BAD).text
-    assert "@Ben,abc" in text and "@Cleo,-3" in text and "2 problems" in text
+    assert "@Ben" in text and "abc" in text and "@Cleo" in text and "2 problems" in text
+    assert text.count('<tr class="wrong">') == 2 and 'value="3,4">try it without rows 3, 4' in text
     assert browser.client.get("/funding-jobs", headers=HEADERS).json == []
 
 
@@ -37,6 +39,21 @@ def test_a_job_is_tried_and_then_is_what_was_seen(browser: Browser) -> None:
     made = [_send(browser, GOOD, sure="yes", **seen) for _ in range(2)]
     assert [each.status_code for each in made] == [303, 303]
     assert len(browser.client.get("/funding-jobs", headers=HEADERS).json) == 1
+
+
+def test_rows_that_are_wrong_can_be_left_out(browser: Browser) -> None:
+    tried = _send(browser, BAD, without_rows="3,4").text
+    assert "10.00 USD to 1 balance<" in tried and "rows 3, 4" in tried and 'name="without_rows" value="3,4"' in tried
+    seen = dict(re.findall(r'name="(expect_rows|expect_amount|once)" value="([^"]*)"', tried))
+    assert _send(browser, BAD, without_rows="3,4", sure="yes", **seen).status_code == 303
+    assert [job["rows"] for job in browser.client.get("/funding-jobs", headers=HEADERS).json] == [1]
+
+
+def test_a_run_that_would_be_refused_has_no_button_that_pays(browser: Browser) -> None:
+    tried = _send(browser, GOOD, source="@Poor", allow_overdraft="").text
+    assert "It would be refused now" in tried and 'name="sure"' not in tried
+    later = _send(browser, GOOD, source="@Poor", allow_overdraft="", at="2031-05-01T10:00").text
+    assert "Schedule 22.50 USD" in later
 
 
 @pytest.mark.parametrize("text", ["", "x", "\x00", "destination\n"])
@@ -70,6 +87,50 @@ def test_a_run_shows_its_rows(browser: Browser, locked: Flask) -> None:
     assert "rows applied" in browser.get(f"{where}/runs/{run_id}")
     api.drain()
     assert "It is not there" in browser.get(f"{where}/runs/run_nothing", 404)
+
+
+def test_the_calendar_shows_what_comes_in_a_month(browser: Browser) -> None:
+    _send(browser, GOOD, at="2031-05-07T10:00", sure="yes")
+    _send(browser, GOOD, name="l2.csv", cron="30 6 * 6 *", timezone="UTC", sure="yes", reference="june")
+    may = browser.get("/dashboard/funding?month=2031-05")
+    assert "May 2031" in may and may.count('class="run to-come"') == 1 and "10:00, 22.50 USD" in may
+    assert "No run is due in this month" in browser.get("/dashboard/funding?month=2031-04")
+    year = browser.client.get("/funding-jobs?limit=1", headers=HEADERS).json[0]["next_run_at"][:4]
+    assert browser.get(f"/dashboard/funding?month={year}-06").count('class="run to-come"') == 10
+    assert "No jobs are like that" in browser.get("/dashboard/funding?status=PAUSED")
+    assert "Salaries" in browser.get("/dashboard/funding?source=@FundingPool")
+
+
+def test_what_waits_is_approved_by_somebody_else(
+    browser: Browser, locked: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Nothing waits" in browser.get("/dashboard/approvals")
+    monkeypatch.setattr(locked.extensions["pacioli"], "approve_above", Decimal(10))
+    keys = [
+        browser.stored_key("*:*"),
+        browser.stored_key("funding:read", owner="eve"),
+        browser.stored_key("*:*", owner="ben"),
+    ]
+    ada, eve, ben = (Browser(locked) for _ in keys)
+    for who, key in zip((ada, eve, ben), keys, strict=True):
+        who.sign_in(key)
+    for reference in ("one", "two"):
+        _send(ada, GOOD, sure="yes", reference=reference)
+    assert "needs the scope <code>funding:approve" in eve.get("/dashboard/approvals")
+    text = ben.get("/dashboard/approvals")
+    assert text.count("22.50 USD") >= 2 and ">ada<" in text
+    for action in ("approve", "refuse"):
+        found = re.search(
+            r'action="(/dashboard/funding/fund_[^"/]+)/approve">.*?name="digest" value="([^"]+)"',
+            ben.get("/dashboard/approvals"),
+        )
+        assert found is not None
+        assert 'role="alert"' in ada.post(f"{found[1]}/{action}", 400, digest=found[2], reason="r").text
+        where = ben.post(f"{found[1]}/{action}", digest=found[2], reason="old list", back="approvals").headers[
+            "Location"
+        ]
+        assert where == "/dashboard/approvals"
+    assert "Nothing waits" in ben.get(where)
 
 
 def test_a_key_is_shown_once_and_revoked(browser: Browser) -> None:
