@@ -839,7 +839,7 @@ monitor_firings = Table(
 flows = Table(
     "flows",
     metadata,
-    Column("length_s", Integer, nullable=False, comment="the length of the period: a minute, an hour or a day"),
+    Column("length_s", Integer, nullable=False, comment="of the period: a minute, an hour, a day or 32 days"),
     Column("at", Timestamp, nullable=False, comment="its start"),
     Column("currency", Text, nullable=False),
     Column("source", BigInteger, nullable=False, comment="an internal balance, or below zero a ledger"),
@@ -869,5 +869,8 @@ rollups = Table(
     metadata,
     Column("one", Boolean, primary_key=True, server_default="true"),
     Column("seq", BigInteger, nullable=False, comment="flows and activity have everything up to this position"),
+    Column("at", Timestamp, nullable=False, comment="the last minute that has sums"),
+    Column("minutes_from", Timestamp, nullable=False, comment="flows have no minutes before this time"),
+    Column("hours_from", Timestamp, nullable=False, comment="and no hours before this"),
     CheckConstraint("one", name="rollups_is_one"),
 )

@@ -68,24 +68,30 @@ class Asked(NamedTuple):
     node: int | None = None
 
 
-# A few ranges of flows_pkey, as few as possible. It is planned for its values, which say how long they are.
+# Each piece is a range of flows_pkey, and there are as few as possible. OFFSET keeps the planner from reading all pieces at once,
+# which would be all of the table.
 _MOVED = """
     SELECT
-        flows.currency,
+        currency,
         source,
         destination,
         sum(amount) AS amount,
         max(precision) AS precision,
         sum(count) AS count
     FROM unnest(%(lengths)s::int[], %(firsts)s::timestamptz[], %(ends)s::timestamptz[]) AS piece (length_s, first, stop)
-    JOIN flows ON flows.length_s = piece.length_s AND at >= first AND at < stop
-    WHERE (%(currency)s::text IS NULL OR flows.currency = %(currency)s)
+    CROSS JOIN LATERAL (
+        SELECT currency, source, destination, amount, precision, count
+        FROM flows
+        WHERE flows.length_s = piece.length_s AND at >= first AND at < stop
+        OFFSET 0
+    ) AS each
+    WHERE (%(currency)s::text IS NULL OR currency = %(currency)s)
       AND (%(node)s::bigint IS NULL OR source = %(node)s OR destination = %(node)s)
       AND {reached}
-    GROUP BY flows.currency, source, destination
+    GROUP BY currency, source, destination
 """.strip()
 
-# The node that was asked for comes first, and then the largest.
+# The node that was asked for comes first, and then the largest. IN looks nodes up in a hash, however few the planner expects.
 _FLOWS = f"""
     WITH moved AS MATERIALIZED (
         {_MOVED}
@@ -95,8 +101,7 @@ _FLOWS = f"""
             currency,
             node,
             row_number() OVER (PARTITION BY currency ORDER BY node = %(node)s DESC NULLS LAST, sum(amount) DESC, node)
-                <= %(limit)s AS is_shown,
-            greatest(count(*) OVER (PARTITION BY currency) - %(limit)s, 0) AS gathered
+                AS place
         FROM (
             SELECT currency, source AS node, amount
             FROM moved
@@ -108,19 +113,33 @@ _FLOWS = f"""
         GROUP BY currency, node
     )
     SELECT
-        moved.currency,
-        coalesce(min(currencies.precision), max(moved.precision)),
-        CASE WHEN s.is_shown THEN source ELSE {OTHERS_KEY} END,
-        CASE WHEN d.is_shown THEN destination ELSE {OTHERS_KEY} END,
-        sum(moved.amount),
-        sum(moved.count),
-        max(s.gathered)
-    FROM moved
-    JOIN sizes AS s ON s.currency = moved.currency AND s.node = source
-    JOIN sizes AS d ON d.currency = moved.currency AND d.node = destination
-    LEFT JOIN currencies ON currencies.currency = moved.currency
-    GROUP BY 1, 3, 4
-    ORDER BY 1, 5 DESC, 3, 4
+        gathered.currency,
+        coalesce(currencies.precision, gathered.precision),
+        source,
+        destination,
+        amount,
+        count,
+        greatest((SELECT count(*) FROM sizes WHERE sizes.currency = gathered.currency) - %(limit)s, 0)
+    FROM (
+        SELECT currency, source, destination, max(precision) AS precision, sum(amount) AS amount, sum(count) AS count
+        FROM (
+            SELECT
+                currency, precision, amount, count,
+                CASE
+                    WHEN (currency, source) IN (SELECT currency, node FROM sizes WHERE place <= %(limit)s) THEN source
+                    ELSE {OTHERS_KEY}
+                END AS source,
+                CASE
+                    WHEN (currency, destination) IN (SELECT currency, node FROM sizes WHERE place <= %(limit)s)
+                    THEN destination
+                    ELSE {OTHERS_KEY}
+                END AS destination
+            FROM moved
+        ) AS ends
+        GROUP BY currency, source, destination
+    ) AS gathered
+    LEFT JOIN currencies ON currencies.currency = gathered.currency
+    ORDER BY gathered.currency, amount DESC, source, destination
 """
 
 _COUNTERPARTIES = f"""

@@ -72,9 +72,9 @@ def flows(conn: Connection, wanted: Wanted) -> Flows:
         NotFound: the node that is wanted does not exist.
     """
     complete = rollup_store.complete(conn)
-    between = _between(wanted, complete, DAY)
+    between = _kept(_between(wanted, complete, DAY), complete)
     node = _found(conn, wanted.node).key if wanted.node is not None else None
-    asked = Asked(pieces(between.first, between.end), wanted.currency, node)
+    asked = Asked(_pieces(between, complete), wanted.currency, node)
     rows = flow_store.flows(conn, asked, limit=wanted.limit)
     found = _nodes(conn, [key for row in rows for key in (row.source, row.destination)])
     return Flows(
@@ -99,10 +99,10 @@ def flows_of_node(conn: Connection, node_id: str, wanted: Wanted) -> FlowsOfNode
         NotFound: there is no such node.
     """
     complete = rollup_store.complete(conn)
-    between = _between(wanted, complete, DAY)
+    between = _kept(_between(wanted, complete, DAY), complete)
     node = _found(conn, node_id)
     limit = wanted.limit
-    asked = Asked(pieces(between.first, between.end), wanted.currency, node.key)
+    asked = Asked(_pieces(between, complete), wanted.currency, node.key)
     exchanged = flow_store.counterparties(conn, asked, limit=limit + 1)
     inside: Sequence[SidesRow] = ()
     looked_from, is_whole = between.first, True
@@ -165,6 +165,24 @@ def _between(wanted: Wanted, complete: Complete, default: timedelta) -> Between:
 
 
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _kept(between: Between, complete: Complete) -> Between:
+    """Round a time outwards to the periods that are kept: minutes lately, hours before that, and days for ever."""
+    return Between(
+        rounded_down(between.first, _kept_at(between.first, complete)),
+        rounded_up(between.end, _kept_at(between.end, complete)),
+    )
+
+
+def _kept_at(at: datetime, complete: Complete) -> int:
+    if at >= complete.minutes_from:
+        return MINUTE_S
+    return HOUR_S if at >= complete.hours_from else DAY_S
+
+
+def _pieces(between: Between, complete: Complete) -> list[Piece]:
+    return pieces(between.first, between.end, complete.latest)
 
 
 def _step_for(between: Between) -> ActivityStep:

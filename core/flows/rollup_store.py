@@ -1,18 +1,23 @@
 """Writes the sums of flows and activity, and reads how far they go."""
 
+from collections.abc import Collection
 from datetime import datetime
+from itertools import pairwise
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from core.base.db import driver
-from core.flows.periods import LENGTHS_S
+from core.flows.periods import DAY_S, HOUR_S, LENGTHS_S, MINUTE_S, rounded_down
 from core.ledger.store.queues import WAITING
+
+ACTIVITY_LENGTHS_S = (MINUTE_S, HOUR_S, DAY_S)
+"""The lengths of the periods that have sums of activity. There is one row for each, so all of them are written at once."""
 
 # The cursor is locked, so that one process adds at a time. log_pkey and log_queue_seq_idx serve the rest, with one probe for
 # each queue. Head and line are read in one snapshot: what is accepted later is beyond the head.
 _NEXT = f"""
-    SELECT rollups.seq, least(rollups.seq + %(limit)s, head.seq, line.first - 1)
+    SELECT rollups.seq, least(rollups.seq + %(limit)s, head.seq, line.first - 1), at, minutes_from
     FROM rollups
     CROSS JOIN (SELECT coalesce(max(seq), 0) AS seq FROM log) AS head
     LEFT JOIN LATERAL (
@@ -30,12 +35,12 @@ _NEXT = f"""
 """
 
 # log_pkey and outcomes_pkey are walked side by side. A split (5) has no outcome, and so it is in neither. Balances are looked
-# up by their keys. An internal balance is the node of its own key, and a ledger that of its key below zero. The sums are those of
-# new minutes, hours and days, or are added to them.
+# up by their keys. An internal balance is the node of its own key, and a ledger that of its key below zero. A minute whose row
+# is removed already is added to the first that is kept, which only a clock that was set back can make happen.
 _ADD = """
     WITH decided AS MATERIALIZED (
         SELECT
-            date_bin('1 minute', log.accepted_at, 'epoch') AS minute,
+            greatest(date_bin('1 minute', log.accepted_at, 'epoch'), %(minutes_from)s) AS minute,
             log.currency,
             log.precision,
             outcomes.status,
@@ -47,36 +52,33 @@ _ADD = """
         WHERE log.seq BETWEEN %(first)s AND %(last)s
           AND outcomes.seq BETWEEN %(first)s AND %(last)s
     ),
-    moved AS (
+    minutes AS MATERIALIZED (
         SELECT
             minute,
-            decided.currency,
-            CASE WHEN s.indicator IS NULL THEN -s.ledger ELSE s.id END AS source,
-            CASE WHEN d.indicator IS NULL THEN -d.ledger ELSE d.id END AS destination,
-            sum(amount) AS amount,
-            max(precision) AS precision,
-            sum(count) AS count
-        FROM (
-            SELECT
-                minute, currency, source, destination,
-                sum(amount) AS amount, max(precision) AS precision, count(*) AS count
-            FROM decided
-            WHERE status = 1
-            GROUP BY minute, currency, source, destination
-        ) AS decided
-        JOIN balances AS s ON s.id = decided.source
-        JOIN balances AS d ON d.id = decided.destination
-        GROUP BY 1, 2, 3, 4
+            count(*) AS accepted,
+            count(*) FILTER (WHERE status = 1) AS applied,
+            count(*) FILTER (WHERE status = 2) AS inflight,
+            count(*) FILTER (WHERE status = 4) AS rejected
+        FROM decided
+        GROUP BY minute
     ),
     new_flows AS (
         INSERT INTO flows AS old (length_s, at, currency, source, destination, amount, precision, count)
         SELECT
-            length_s, date_bin(make_interval(secs => length_s), minute, 'epoch'), currency, source, destination,
-            sum(amount), max(precision), sum(count)
-        FROM moved
-        CROSS JOIN unnest(%(lengths)s::int[]) AS length (length_s)
-        GROUP BY 1, 2, 3, 4, 5
-        ORDER BY 1, 2, 3, 4, 5
+            60,
+            minute,
+            decided.currency,
+            CASE WHEN s.indicator IS NULL THEN -s.ledger ELSE s.id END,
+            CASE WHEN d.indicator IS NULL THEN -d.ledger ELSE d.id END,
+            sum(amount),
+            max(precision),
+            count(*)
+        FROM decided
+        JOIN balances AS s ON s.id = decided.source
+        JOIN balances AS d ON d.id = decided.destination
+        WHERE status = 1
+        GROUP BY 2, 3, 4, 5
+        ORDER BY 2, 3, 4, 5
         ON CONFLICT (length_s, at, currency, source, destination) DO UPDATE
         SET amount = old.amount + excluded.amount,
             precision = greatest(old.precision, excluded.precision),
@@ -85,12 +87,13 @@ _ADD = """
     new_activity AS (
         INSERT INTO activity AS old (length_s, at, accepted, applied, inflight, rejected)
         SELECT
-            length_s, date_bin(make_interval(secs => length_s), minute, 'epoch'),
-            count(*),
-            count(*) FILTER (WHERE status = 1),
-            count(*) FILTER (WHERE status = 2),
-            count(*) FILTER (WHERE status = 4)
-        FROM decided
+            length_s,
+            date_bin(make_interval(secs => length_s), minute, 'epoch'),
+            sum(accepted),
+            sum(applied),
+            sum(inflight),
+            sum(rejected)
+        FROM minutes
         CROSS JOIN unnest(%(lengths)s::int[]) AS length (length_s)
         GROUP BY 1, 2
         ORDER BY 1, 2
@@ -101,12 +104,33 @@ _ADD = """
             rejected = old.rejected + excluded.rejected
     )
     UPDATE rollups
-    SET seq = %(last)s
+    SET seq = %(last)s,
+        at = greatest(at, (SELECT max(minute) FROM minutes))
+    RETURNING at, (SELECT array_agg(DISTINCT date_bin('1 hour', minute, 'epoch')) FROM minutes)
+"""
+
+# A range of flows_pkey for each period. OFFSET keeps the planner from reading them all at once, which would be all of the table.
+_FOLD = """
+    INSERT INTO flows (length_s, at, currency, source, destination, amount, precision, count)
+    SELECT %(length)s, period, currency, source, destination, sum(amount), max(precision), sum(count)
+    FROM unnest(%(periods)s::timestamptz[]) AS period
+    CROSS JOIN LATERAL (
+        SELECT currency, source, destination, amount, precision, count
+        FROM flows
+        WHERE length_s = %(shorter)s AND at >= period AND at < period + make_interval(secs => %(length)s)
+        OFFSET 0
+    ) AS each
+    GROUP BY period, currency, source, destination
+    ORDER BY period, currency, source, destination
+    ON CONFLICT (length_s, at, currency, source, destination) DO UPDATE
+    SET amount = excluded.amount,
+        precision = excluded.precision,
+        count = excluded.count
 """
 
 # log_pkey serves both.
 _COMPLETE_TO = """
-    SELECT coalesce(next.accepted_at, clock_timestamp()), clock_timestamp()
+    SELECT coalesce(next.accepted_at, clock_timestamp()), clock_timestamp(), at, minutes_from, hours_from
     FROM rollups
     LEFT JOIN LATERAL (
         SELECT accepted_at
@@ -124,6 +148,12 @@ class Complete(NamedTuple):
     to: datetime
     """Everything that was accepted before this time is added."""
     now: datetime
+    latest: datetime
+    """The last minute that has sums. The hour, day and block that it is in have none yet."""
+    minutes_from: datetime
+    """The time before which minutes are removed."""
+    hours_from: datetime
+    """The time before which hours are removed."""
 
 
 def add_chunk(conn: Connection, limit: int) -> int:
@@ -134,11 +164,26 @@ def add_chunk(conn: Connection, limit: int) -> int:
     row = driver(conn).execute(_NEXT, {"limit": limit}).fetchone()
     if row is None:
         return 0
-    after, last = row
+    after, last, before, minutes_from = row
     if last <= after:
         return 0
-    driver(conn).execute(_ADD, {"first": after + 1, "last": last, "lengths": list(LENGTHS_S)})
+    given = {"first": after + 1, "last": last, "minutes_from": minutes_from, "lengths": list(ACTIVITY_LENGTHS_S)}
+    ((latest, hours),) = driver(conn).execute(_ADD, given)
+    _fold(conn, {*(hours or ()), before}, latest)
     return int(last - after)
+
+
+def _fold(conn: Connection, times: Collection[datetime], latest: datetime) -> None:
+    """Add up the periods that are over and that these times are in: hours from minutes, days from hours, blocks from days.
+
+    A period whose sums are there already is added up anew. Minutes that are older than the latest come of a clock that was set
+    back.
+    """
+    for shorter, length_s in pairwise(LENGTHS_S):
+        over = {rounded_down(at, length_s) for at in times} - {rounded_down(latest, length_s)}
+        if not over:
+            return
+        driver(conn).execute(_FOLD, {"shorter": shorter, "length": length_s, "periods": sorted(over)})
 
 
 def complete(conn: Connection) -> Complete:

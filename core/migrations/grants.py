@@ -211,7 +211,7 @@ APP: Mapping[str, Rights] = {
     ),
     "flows": Rights(insert=True, update=("amount", "precision", "count"), delete=True),
     "activity": Rights(insert=True, update=("accepted", "applied", "inflight", "rejected"), delete=True),
-    "rollups": Rights(update=("seq",)),
+    "rollups": Rights(update=("seq", "at", "minutes_from", "hours_from")),
     VERSION: Rights(),
 }
 

@@ -32,14 +32,17 @@ CREATE TABLE activity (
 ) WITH (fillfactor = 80);
 
 CREATE TABLE rollups (
-    one  boolean PRIMARY KEY DEFAULT true,
-    seq  bigint NOT NULL,
+    one           boolean PRIMARY KEY DEFAULT true,
+    seq           bigint NOT NULL,
+    at            timestamptz NOT NULL,
+    minutes_from  timestamptz NOT NULL,
+    hours_from    timestamptz NOT NULL,
     CONSTRAINT rollups_is_one CHECK (one)
 );
 """
 
 SEED = """
-INSERT INTO rollups (seq) VALUES (0);
+INSERT INTO rollups (seq, at, minutes_from, hours_from) VALUES (0, 'epoch', 'epoch', 'epoch');
 """
 
 

@@ -14,6 +14,7 @@ from core.base.db import begin
 from core.flows import rollups
 from tests.harness.api import Api, ok, refused
 from tests.harness.bounds import Two
+from tests.harness.factories import Ledger, name_in
 from tests.harness.key_ring import Keys
 from tests.harness.keys import KEY
 from web.app import create_app
@@ -211,17 +212,19 @@ def test_any_time_adds_up_what_was_accepted_within_it(api: Api) -> None:
         assert lower <= first and end <= upper
 
 
-def test_what_is_not_decided_holds_the_sums_up_and_the_answers_say_so(api: Api) -> None:
-    api.done()
-    waiting = ok(api.post(), 201)
-    api.done(source="@Other", destination="@B")
+def test_what_is_not_decided_holds_the_sums_up_and_the_answers_say_so(api: Api, ledger: Ledger) -> None:
+    ledger.post(source=name_in(ledger, 1))
+    waiting = ledger.post(source=name_in(ledger, 0))
+    ledger.post(source=name_in(ledger, 1))
+    ledger.drain(1)
     add(api)
     found = api.get("/flows")
     assert [each[4] for each in named(found)] == [1]
-    assert found["complete_to"] == waiting["created_at"] == api.get("/activity")["complete_to"]
-    api.drain()
+    assert found["complete_to"] == api.get("/activity")["complete_to"]
+    assert datetime.fromisoformat(found["complete_to"]) == waiting.accepted_at
+    ledger.drain()
     add(api)
-    assert sorted(each[4] for each in named(api.get("/flows"))) == [1, 2]
+    assert [each[4] for each in named(api.get("/flows"))] == [1, 1, 1]
     assert api.get("/flows")["complete_to"] > found["complete_to"]
 
 
