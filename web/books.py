@@ -14,7 +14,7 @@ from core.ledger.books import CurrencyBooks
 from core.ledger.currencies import Currency
 from core.ledger.rules.requests import CurrencyRequest
 from core.ledger.statement import MAX_ENTRIES, Statement
-from core.ledger.store.statement import Basis
+from core.ledger.store.spans import Basis
 from web.http import operations, parameters, wire
 from web.http import pages as lists
 from web.http.operations import operation
@@ -22,7 +22,7 @@ from web.service import service
 
 blueprint = Blueprint("books", __name__)
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 8.0
 
 
 @blueprint.get("/books")

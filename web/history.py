@@ -6,7 +6,7 @@ from flask import Blueprint, Response, request
 from msgspec import Struct
 
 import celeryconfig
-from core.base.db import reading
+from core.base.db import reading_within
 from core.base.errors import ErrorCode, InvalidRequest
 from core.ledger import balances, history
 from core.ledger.history import BATCH, MAX_BATCH, HistoricalBalance
@@ -16,6 +16,8 @@ from web.http.parameters import Parameter
 from web.service import service
 
 blueprint = Blueprint("history", __name__)
+
+TIMEOUT_S = 5.0
 
 _BATCH_SIZE = Parameter(
     "batch_size",
@@ -42,7 +44,7 @@ def read_at(balance_id: str) -> Response:
     """
     at = parameters.time_arg("timestamp", code=ErrorCode.BAL_INVALID_TIMESTAMP)
     from_source = parameters.flag("from_source")
-    with reading(service().engine) as conn:
+    with reading_within(service().engine, TIMEOUT_S) as conn:
         row = balances.found(conn, balance_id)
         then = history.balance_at(conn, row, at, from_source=from_source)
     return wire.answer(history.answer_of(row, then, from_source=from_source))

@@ -42,6 +42,7 @@ A backlog of some bulks over eight queues takes one commit in place of eleven, w
 
 
 SNAPSHOT_FOR_S = 5.0
+SPANS_FOR_S = 1.0
 """One task takes snapshots for so long."""
 
 
@@ -149,16 +150,17 @@ def verify_slice() -> None:
 
 
 def forget() -> None:
-    """Remove old idempotency keys and events, and take snapshots of busy balances.
-
-    It is a tick alone, and no task, because there are few.
-    """
+    """Remove old idempotency keys and events. It is a tick alone, and no task, because there are few."""
     if removed := retries.forget(engine(), celeryconfig.SETTINGS.idempotency_hours):
         logger.info("idempotency keys forgotten", keys=removed)
     if removed := keeping.remove_old(engine(), celeryconfig.SETTINGS.event_days):
         logger.info("events forgotten", events=removed)
-    if taken := history.take_busy(engine()):
-        logger.info("snapshots of busy balances", balances=taken)
+
+
+def write_spans() -> None:
+    """Write the spans of balances for a second at most, so it is a tick alone. The next one goes on."""
+    if written := history.write_spans(engine(), for_s=SPANS_FOR_S):
+        logger.info("spans of balances", written=written)
 
 
 def _tell_damage(report: Report) -> None:
@@ -175,6 +177,7 @@ ticking.RUNS.update(
         Tick.SLICE: verify_slice,
         Tick.VERIFY: verify,
         Tick.FORGET: forget,
+        Tick.SPANS: write_spans,
         Tick.SNAPSHOT: snapshot,
     }
 )

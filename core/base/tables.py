@@ -379,6 +379,22 @@ snapshots = Table(
     PrimaryKeyConstraint("balance", "version", name="snapshots_pkey"),
 )
 
+spans = Table(
+    "spans",
+    metadata,
+    Column("balance", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False, comment="version of the span"),
+    Column("part", Integer, nullable=False, comment="0 for entries without an effective date"),
+    Column("first_at", Timestamp, nullable=False, comment="of when its entries count"),
+    Column("last_at", Timestamp, nullable=False),
+    Column("first_decided_at", Timestamp, nullable=False, comment="of the whole span"),
+    Column("last_decided_at", Timestamp, nullable=False),
+    Column("credit", MinorUnits, nullable=False),
+    Column("debit", MinorUnits, nullable=False),
+    Column("entries", Integer, nullable=False),
+    PrimaryKeyConstraint("balance", "last", "part", name="spans_pkey"),
+)
+
 checkpoints = Table(
     "checkpoints",
     metadata,

@@ -1,4 +1,4 @@
-"""Finds what a balance held at a time, and takes the snapshots that make the question cheap.
+"""Finds what a balance held at a time, and writes the snapshots and spans that make the question cheap.
 
 An entry counts from the effective date of its transaction, which may be past or to come. Without that date it counts from
 the acceptance. An entry that was decided after a snapshot may have been accepted before it, and may be dated before it. So
@@ -8,9 +8,12 @@ a snapshot tells up to which version of the balance it goes, and leaves out ever
                  + entries without an effective date beyond its version, accepted by t
                  + entries with an effective date by t                 always, whatever their version
 
-No posting, however late or backdated, can make a snapshot wrong.
+No posting, however late or backdated, can make a snapshot wrong. A balance with more than a thousand entries has spans
+(``store/spans.py``), and then no snapshot is used: from spans the balance at any time takes a few thousand entries.
 """
 
+import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -19,19 +22,26 @@ from sqlalchemy import Connection, Engine
 
 from core.base import clock
 from core.base.answers import Time
-from core.base.db import begin
+from core.base.db import begin, reading
 from core.base.errors import InvalidRequest
 from core.ledger.store import history as history_store
+from core.ledger.store import spans
 from core.ledger.store.balances import BalanceRow
 from core.ledger.store.history import Snapshot
+from core.ledger.store.spans import LAST, Basis, Bound, Sums
 
 BATCH = 1_000
 """The default number of balances that one commit takes snapshots of."""
 
 MAX_BATCH = 10_000
 
-BUSY = 10_000
-"""A balance that has changed so often since its last snapshot gets one before the day is over."""
+WRITTEN = 20
+"""The largest number of spans of one balance that are written in one commit."""
+
+WRITTEN_WITHIN_S = 60.0
+
+LAGGING = 100
+"""The number of balances that are looked up at a time."""
 
 MAX_SUMMED = 1_000_000
 """The largest number of entries that one request adds up, which takes about half a second."""
@@ -91,6 +101,9 @@ def balance_at(conn: Connection, row: BalanceRow, at: datetime | None, *, from_s
         InvalidRequest: too many entries would have to be added up.
     """
     at = at or clock.now(conn)
+    if not from_source and spans.end_of(conn, row.key):
+        (then,) = sums_until(conn, row.key, Basis.EFFECTIVE, row.version, [Bound(at, LAST)])
+        return BalanceAt(then.credits, then.debits, at)
     found = None if from_source else history_store.newest_snapshot(conn, row.key, upto=row.version, at=at)
     base = found or _NOTHING
     _require_few(row.version - base.version)
@@ -116,12 +129,27 @@ def recomputed(conn: Connection, row: BalanceRow) -> BalanceRow:
     )
 
 
+def sums_until(conn: Connection, key: int, basis: Basis, upto: int, bounds: Sequence[Bound]) -> list[Sums]:
+    """Add up the entries of a balance up to each of some bounds, as of a version of it.
+
+    Raises:
+        InvalidRequest: too many entries would have to be added up.
+    """
+    known = spans.known(conn, key, basis, upto, bounds)
+    _require_few(known.left)
+    if not known.left:
+        return known.sums
+    rest = spans.rest(conn, key, basis, (known.end, upto), bounds)
+    return [sums.plus(more) for sums, more in zip(known.sums, rest, strict=True)]
+
+
 def _require_few(entries: int) -> None:
     """Refuse to add up more entries than one request may read."""
     if entries > MAX_SUMMED:
         text = (
-            f"this would add up {entries:,} entries of the balance, and {MAX_SUMMED:,} are allowed; "
-            "a snapshot after the time shortens it (pacioli snapshot), and pacioli verify recomputes every balance"
+            f"this would add up {entries:,} entries of the balance, and {MAX_SUMMED:,} are allowed; workers add up all but "
+            "the newest entries beforehand, so ask again in some minutes, without from_source; pacioli verify recomputes "
+            "every balance"
         )
         raise InvalidRequest([("", text)])
 
@@ -154,17 +182,26 @@ def take_all(engine: Engine, *, size: int = BATCH) -> int:
         after = last
 
 
-def take_busy(engine: Engine) -> int:
-    """Take snapshots of the balances that changed ``BUSY`` times or more since their last one, and return how many.
+def write_spans(engine: Engine, *, for_s: float | None = None) -> int:
+    """Write the spans of all balances that have whole ones without, for some seconds at most. Returns how many were written.
 
     Raises:
-        TransientError: as ``take_batch``.
+        TransientError: the database was busy or gone. Earlier commits stay.
     """
+    deadline = None if for_s is None else time.monotonic() + for_s
     total, after = 0, 0
     while True:
-        with begin(engine) as conn:
-            last = history_store.last_of_batch(conn, after, MAX_BATCH)
-            if last is None:
-                return total
-            total += history_store.take_snapshots(conn, after=after, last=last, least=BUSY)
-        after = last
+        with reading(engine) as conn:
+            found = spans.lagging(conn, after=after, limit=LAGGING)
+        for lag in found:
+            end, last = lag.end, lag.version // spans.SIZE * spans.SIZE
+            while end < last:
+                upto = min(end + WRITTEN * spans.SIZE, last)
+                with begin(engine, within_s=WRITTEN_WITHIN_S) as conn:
+                    spans.write(conn, lag.key, after=end, upto=upto)
+                total, end = total + (upto - end) // spans.SIZE, upto
+                if deadline is not None and time.monotonic() >= deadline:
+                    return total
+        if len(found) < LAGGING:
+            return total
+        after = found[-1].key

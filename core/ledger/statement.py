@@ -8,12 +8,14 @@ from sqlalchemy import Connection
 
 from core.base.answers import Time
 from core.base.errors import ErrorCode, InvalidRequest
+from core.ledger import history
 from core.ledger.balances import Entry, entry_of
 from core.ledger.reach import seen
 from core.ledger.store import currencies as currency_store
 from core.ledger.store import statement as statement_store
 from core.ledger.store.balances import BalanceRow
-from core.ledger.store.statement import Basis, Period, Place
+from core.ledger.store.spans import LAST, NOTHING, Basis, Bound
+from core.ledger.store.statement import Period
 
 MAX_ENTRIES = 5_000
 """The largest number of entries in one page."""
@@ -87,19 +89,21 @@ def read(
 
     Raises:
         InvalidRequest: the period ends before it begins, or there is no entry where the page before ended.
-        TooSlow: the history is too long for one look.
+            Or too many entries would have to be added up.
+        TooSlow: too many entries have one time.
     """
     since, until = between
     if since is not None and until is not None and until < since:
         raise InvalidRequest([("to", "is before from")], ErrorCode.GEN_VALIDATION_ERROR)
     period = Period(row.key, min(after.upto, row.version) if after else row.version, since, until)
-    place: Place | None = None
-    if after is not None:
-        place = statement_store.place_of(conn, basis, period, after.version)
-        if place is None:
-            raise _wrong_cursor()
-    sums = statement_store.sums(conn, basis, period, place)
-    entries = statement_store.page(conn, basis, period, after=place, before=sums.before, limit=limit)
+    first = None if since is None else Bound(since, 0)
+    begin = first if after is None else _place(conn, basis, period, after)
+    last = Bound(None, LAST) if until is None else Bound(until, 0)
+    given = [bound for bound in (first, begin) if bound is not None]
+    *before, at_end = history.sums_until(conn, row.key, basis, period.upto, [*given, last])
+    opening = before[0] if first is not None else NOTHING
+    at_begin = before[-1] if before else NOTHING
+    entries = statement_store.page(conn, basis, period, begin=begin, before=at_begin.balance, limit=limit)
     return Statement(
         balance_id=row.balance_id,
         indicator=row.indicator or "",
@@ -108,13 +112,25 @@ def read(
         basis=basis,
         since=since,
         until=until,
-        opening_balance=sums.opening,
-        debits=sums.debits,
-        credits=sums.credits,
-        closing_balance=sums.opening + sums.credits - sums.debits,
-        entry_count=sums.entries,
+        opening_balance=opening.balance,
+        debits=at_end.debits - opening.debits,
+        credits=at_end.credits - opening.credits,
+        closing_balance=at_end.balance,
+        entry_count=at_end.entries - opening.entries,
         entries=[entry_of(entry) for entry in seen(conn, entries)],
     )
+
+
+def _place(conn: Connection, basis: Basis, period: Period, after: Cursor) -> Bound:
+    """Find where a page begins, which is not before the period.
+
+    Raises:
+        InvalidRequest: the balance has no entry with the version of the cursor.
+    """
+    place = statement_store.place_of(conn, basis, period, after.version)
+    if place is None or place.at is None:
+        raise _wrong_cursor()
+    return Bound(period.since, 0) if period.since is not None and place.at < period.since else place
 
 
 def next_after(found: Statement, row: BalanceRow, after: Cursor | None, limit: int, count: int) -> Cursor | None:

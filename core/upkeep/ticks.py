@@ -30,6 +30,8 @@ class Tick(StrEnum):
     """Verifies what is new since the last checkpoint, and writes the next one."""
     FORGET = "forget"
     """Removes old idempotency keys and events."""
+    SPANS = "spans"
+    """Adds up each thousand entries of a balance."""
     SNAPSHOT = "snapshot"
     """Takes snapshots of the balances that changed."""
 
@@ -56,6 +58,7 @@ RATES: dict[Tick, Rate] = {
     Tick.SLICE: Rate(60, lease_s=60),
     Tick.VERIFY: Rate(3600, lease_s=60),
     Tick.FORGET: Rate(3600, lease_s=60),
+    Tick.SPANS: Rate(15, lease_s=60),
     Tick.SNAPSHOT: Rate(86_400, lease_s=60, daily_at_s=300.0),
 }
 """The rate of each tick. An altered row that is new is found within an hour, because ``VERIFY`` runs so often."""

@@ -143,8 +143,7 @@ FROM balances AS b
 WHERE b.id > :after
   AND b.id <= :last
   AND b.version > 1
-  AND b.version >= :least
-  AND NOT EXISTS (SELECT FROM snapshots AS s WHERE s.balance = b.id AND s.version > b.version - :least)
+  AND NOT EXISTS (SELECT FROM snapshots AS s WHERE s.balance = b.id AND s.version = b.version)
 ORDER BY b.id
 ON CONFLICT DO NOTHING
 """)
@@ -185,10 +184,8 @@ def last_of_batch(conn: Connection, after: int, size: int) -> int | None:
     return last
 
 
-def take_snapshots(conn: Connection, *, after: int, last: int, least: int = 1) -> int:
+def take_snapshots(conn: Connection, *, after: int, last: int) -> int:
     """Take snapshots of the balances in (after, last] that changed since their last one, and return how many.
-
-    They have changed ``least`` times or more since then.
 
     It is one statement, and a drain writes balances and outcomes in one commit: so the entries that are taken from a
     balance's sums, because they have an effective date, are exactly those that are in them. Nothing is locked. Two
@@ -198,4 +195,4 @@ def take_snapshots(conn: Connection, *, after: int, last: int, least: int = 1) -
     """
     # A snapshot must not be stopped by the size of a ledger that has never had one.
     conn.execute(text("SET LOCAL statement_timeout = 0"))
-    return conn.execute(_TAKE_SNAPSHOTS, {"after": after, "last": last, "least": least}).rowcount
+    return conn.execute(_TAKE_SNAPSHOTS, {"after": after, "last": last}).rowcount

@@ -1,24 +1,20 @@
-"""Reads the statement of a balance: the sums before, within and at the end of a period, and a page of its entries.
+"""Reads a page of the statement of a balance. ``spans.py`` has its sums.
 
-An entry is booked when it is decided. In effect it is from its effective date, or else from when it was accepted. Entries at
-one moment follow each other by their versions. Nothing beyond the version ``upto`` counts, so that all pages of a statement
-add up, whatever is posted meanwhile.
+A page begins at a place, and so in the first span that ends after it. The entries from there on, in the order of their versions,
+tell a time by which the page ends: an entry that belongs before it, but has a later version, is in a span that begins by then.
+So a page reads a few spans, however long the history is. Nothing beyond the version ``upto`` counts, so that all pages of a
+statement add up, whatever is posted meanwhile.
 """
 
 from datetime import datetime
-from enum import StrEnum
 from typing import NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
+from core.base.db import driver
+from core.ledger.store import spans
 from core.ledger.store.balances import Entry
-
-
-class Basis(StrEnum):
-    """The time by which an entry belongs to a period."""
-
-    BOOKED = "booked"
-    EFFECTIVE = "effective"
+from core.ledger.store.spans import FIRST_OF, LAST_OF, UNDATED, Basis, Bound, both, side
 
 
 class Period(NamedTuple):
@@ -30,69 +26,113 @@ class Period(NamedTuple):
     until: datetime | None
 
 
-class Place(NamedTuple):
-    """The position of an entry in a statement."""
-
-    at: datetime
-    version: int
-
-
-class Sums(NamedTuple):
-    """The sums of a statement, in minor units."""
-
-    opening: int
-    before: int
-    """All entries up to the place where the page begins."""
-    debits: int
-    credits: int
-    entries: int
-
-
-_AT = {Basis.BOOKED: "o.decided_at", Basis.EFFECTIVE: "coalesce(log.effective_date, log.accepted_at)"}
-
-_SIDE = """
-        SELECT
-            o.{side}_version AS version,
-            o.seq,
-            {sign}o.amount AS signed,
-            o.{side} AS own,
-            o.{other} AS counterparty,
-            o.decided_at,
-            {at} AS at
-        FROM outcomes AS o{join}
-        WHERE o.{side} = :key
-          AND o.{side}_version <= :upto
-          AND o.status = 1
-"""
-
-
-def _entries(basis: Basis) -> str:
-    """Make the rows of both sides. outcomes_source_version_idx and outcomes_destination_version_idx find them."""
-    # Only the effective date is in the log, so entries as they were booked need no look at it.
-    join = " JOIN log ON log.seq = o.seq" if basis is Basis.EFFECTIVE else ""
-    debits = _SIDE.format(side="source", other="destination", sign="-", at=_AT[basis], join=join)
-    credits = _SIDE.format(side="destination", other="source", sign="", at=_AT[basis], join=join)
-    return f"{debits} UNION ALL {credits}"
-
-
-_SUMS = {
-    basis: text(
-        f"""
-        SELECT
-            coalesce(sum(signed) FILTER (WHERE at < :since), 0),
-            coalesce(sum(signed) FILTER (WHERE at < :since OR (at, version) <= (:place_at, :place)), 0),
-            coalesce(-sum(signed) FILTER (WHERE at >= :since AND at < :until AND signed < 0), 0),
-            coalesce(sum(signed) FILTER (WHERE at >= :since AND at < :until AND signed > 0), 0),
-            count(*) FILTER (WHERE at >= :since AND at < :until)
-        FROM ({_entries(basis)}) AS entries
-        """
-    )
+_PLACE = {
+    basis: f"""
+        SELECT at
+        FROM ({both(basis, above="%(version)s - 1", upto="least(%(version)s, %(upto)s)")}) AS entries
+    """
     for basis in Basis
 }
 
-_PAGE = {
-    basis: text(
-        f"""
+_AFTER = "(at, version) > (%(begin)s::timestamptz, %(begin_version)s::bigint)"
+
+
+def _first(basis: Basis, name: str, sign: str) -> str:
+    """Make the first entries of one side after a place, in the order of their versions."""
+    where = UNDATED if basis is Basis.EFFECTIVE else ""
+    entries = side(basis, name, sign, above="(SELECT version FROM start)", upto="%(upto)s", where=where)
+    return f"""(
+        SELECT at, version
+        FROM ({entries}) AS side
+        WHERE {_AFTER}
+        ORDER BY version
+        LIMIT %(limit)s
+    )"""
+
+
+def _stop(basis: Basis) -> str:
+    """Make the statement that finds a time by which a page ends. There is none if fewer entries follow than it may have."""
+    last = LAST_OF[basis]
+    return f"""
+        WITH reach AS (
+            SELECT coalesce(max(last), 0) AS last
+            FROM spans
+            WHERE balance = %(key)s
+              AND last <= %(upto)s
+        ),
+        start AS MATERIALIZED (
+            SELECT coalesce(min(last) - %(size)s::bigint, (SELECT last FROM reach)) AS version
+            FROM spans
+            WHERE balance = %(key)s
+              AND last <= %(upto)s
+              AND part = 0
+              AND ({last}, last) > (%(begin)s::timestamptz, %(begin_version)s::bigint)
+        ),
+        first AS (
+            SELECT at, version
+            FROM ({_first(basis, "source", "-")} UNION ALL {_first(basis, "destination", "")}) AS sides
+            ORDER BY version
+            LIMIT %(limit)s
+        )
+        SELECT
+            (SELECT last FROM reach),
+            (SELECT at FROM first ORDER BY at, version OFFSET %(limit)s - 1),
+            (SELECT version FROM first ORDER BY at, version OFFSET %(limit)s - 1)
+    """
+
+
+# The entries with an effective date are found by it: as many of each side as the page has, and all of the last date.
+_DATED = """
+            UNION ALL
+            (
+                SELECT
+                    o.{side}_version,
+                    o.seq,
+                    {sign}o.amount,
+                    o.{other},
+                    o.decided_at,
+                    log.effective_date
+                FROM log
+                JOIN outcomes AS o ON o.seq = log.seq
+                WHERE log.{side} = %(key)s
+                  AND log.effective_date >= %(begin)s
+                  AND log.effective_date < %(until)s
+                  AND log.effective_date <= %(stop)s
+                  AND (log.effective_date, o.{side}_version) > (%(begin)s, %(begin_version)s)
+                  AND o.status = 1
+                  AND o.{side}_version <= %(upto)s
+                ORDER BY log.effective_date
+                FETCH FIRST %(limit)s ROWS WITH TIES
+            )
+""".strip()
+
+
+def _page(basis: Basis) -> str:
+    is_effective = basis is Basis.EFFECTIVE
+    undated = UNDATED if is_effective else ""
+    debits = _DATED.format(side="source", other="destination", sign="-") if is_effective else ""
+    credits = _DATED.format(side="destination", other="source", sign="") if is_effective else ""
+    return f"""
+        WITH near AS MATERIALIZED (
+            SELECT last
+            FROM spans
+            WHERE balance = %(key)s
+              AND last <= %(upto)s
+              AND part = 0
+              AND ({LAST_OF[basis]}, last) > (%(begin)s::timestamptz, %(begin_version)s::bigint)
+              AND ({FIRST_OF[basis]}, last - %(size)s::bigint + 1) <= (%(stop)s::timestamptz, %(stop_version)s::bigint)
+              AND {FIRST_OF[basis]} < %(until)s
+        ),
+        entries AS (
+            SELECT e.*
+            FROM near
+            CROSS JOIN LATERAL ({both(basis, above="near.last - %(size)s::bigint", upto="near.last", where=undated)}) AS e
+            UNION ALL
+            SELECT *
+            FROM ({both(basis, above="%(end)s", upto="%(upto)s", where=undated)}) AS beyond
+            {debits}
+            {credits}
+        )
         SELECT
             e.version,
             'txn_' || log.id,
@@ -109,52 +149,46 @@ _PAGE = {
             e.seq,
             coalesce(log.effective_date, log.accepted_at)
         FROM (
-            SELECT *, :before + sum(signed) OVER (ORDER BY at, version) AS running
-            FROM ({_entries(basis)}) AS entries
-            WHERE at >= :since
-              AND at < :until
-              AND (at, version) > (:place_at, :place)
+            SELECT *, %(before)s + sum(signed) OVER (ORDER BY at, version) AS running
+            FROM entries
+            WHERE at < %(until)s
+              AND {_AFTER}
             ORDER BY at, version
-            LIMIT :limit
+            LIMIT %(limit)s
         ) AS e
         JOIN log ON log.seq = e.seq
         JOIN balances ON balances.id = e.counterparty
         ORDER BY e.at, e.version
-        """
-    )
-    for basis in Basis
-}
-
-_PLACE = {basis: text(f"SELECT at FROM ({_entries(basis)}) AS entries WHERE version = :version") for basis in Basis}
+    """
 
 
-def place_of(conn: Connection, basis: Basis, period: Period, version: int) -> Place | None:
+_STOP = {basis: _stop(basis) for basis in Basis}
+_PAGE = {basis: _page(basis) for basis in Basis}
+
+
+def place_of(conn: Connection, basis: Basis, period: Period, version: int) -> Bound | None:
     """Find the position of the entry with a version. Returns None when there is none."""
     given = {"key": period.key, "upto": period.upto, "version": version}
-    at = conn.execute(_PLACE[basis], given).scalar_one_or_none()
-    return None if at is None else Place(at, version)
-
-
-def sums(conn: Connection, basis: Basis, period: Period, after: Place | None) -> Sums:
-    """Add up the entries before, up to and within a period."""
-    row = conn.execute(_SUMS[basis], _bounds(period, after)).one()
-    return Sums(*map(int, row))
+    row = driver(conn).execute(_PLACE[basis], given).fetchone()
+    return None if row is None else Bound(row[0], version)
 
 
 def page(
-    conn: Connection, basis: Basis, period: Period, *, after: Place | None, before: int, limit: int
+    conn: Connection, basis: Basis, period: Period, *, begin: Bound | None, before: int, limit: int
 ) -> list[Entry]:
-    """Read the entries that follow a place, in order, with the balance after each. ``before`` is the balance at the place."""
-    rows = conn.execute(_PAGE[basis], {**_bounds(period, after), "before": before, "limit": limit})
-    return [Entry(*row) for row in rows]
+    """Read the entries after a place, in order, with the balance after each. ``before`` is the balance at the place.
 
-
-def _bounds(period: Period, after: Place | None) -> dict[str, object]:
-    return {
+    Without a place the first entries are read.
+    """
+    values = {
         "key": period.key,
         "upto": period.upto,
-        "since": period.since or "-infinity",
         "until": period.until or "infinity",
-        "place_at": after.at if after is not None else "-infinity",
-        "place": after.version if after is not None else 0,
+        "begin": begin.at if begin is not None else "-infinity",
+        "begin_version": begin.version if begin is not None else 0,
+        "limit": limit,
+        "size": spans.SIZE,
     }
+    end, stop, stop_version = driver(conn).execute(_STOP[basis], values).fetchall()[0]
+    values |= {"end": end, "stop": stop or "infinity", "stop_version": stop_version or 0, "before": before}
+    return [Entry(*row) for row in driver(conn).execute(_PAGE[basis], values)]

@@ -294,19 +294,6 @@ def test_only_balances_that_changed_since_their_last_snapshot_get_one(ledger: Le
     assert history.take_all(ledger.engine) == 2
 
 
-def test_a_busy_balance_gets_a_snapshot_by_the_number_of_its_entries(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(history, "BUSY", 5)
-    taken = []
-    for number in range(1, 13):
-        ledger.post(source="@Pool", destination=f"@{number}")
-        ledger.drain()
-        taken.append(history.take_busy(ledger.engine))
-    # The fourth entry makes the fifth version. The others have two versions each.
-    assert taken == [0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0]
-
-
 def test_what_would_add_up_too_many_entries_is_refused(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(6):
         ledger.post(source="@Pool", destination="@A")

@@ -48,7 +48,9 @@ def test_a_worker_alone_does_all_that_is_due(env: dict[str, str], ledger: Ledger
         wait_until(lambda: _status(ledger, scheduled.transaction_id) == "APPLIED")
         wait_until(lambda: _status(ledger, hold.transaction_id) == "VOID")
         wait_until(
-            lambda: _ticked(engine) == {"sweep", "due", "fund", "flows", "slice", "verify", "forget", "snapshot"}
+            lambda: (
+                _ticked(engine) == {"sweep", "due", "fund", "flows", "slice", "verify", "forget", "spans", "snapshot"}
+            )
         )
         wait_until(lambda: (state := _worker(engine)) is not None and state.standing_in)
         assert worker.stop() == 0

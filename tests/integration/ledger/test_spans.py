@@ -1,0 +1,150 @@
+"""Spans are the sums of many entries of a balance. They make answers quick, and change none of them."""
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import text
+
+from core.base.db import begin, reading
+from core.ledger import history
+from core.ledger.store import spans
+from core.ledger.store.spans import LAST, Basis, Bound
+from tests.harness.factories import Ledger, transaction
+from tests.integration.ledger.test_statement import all_pages
+from worker import tasks
+
+START = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a span have six versions, and a part of it two entries."""
+    monkeypatch.setattr(spans, "SIZE", 6)
+    monkeypatch.setattr(spans, "DATED", 2)
+
+
+def post_some(ledger: Ledger, dice: random.Random, count: int) -> None:
+    """Post to and from @A: late and early, some at one moment, and holds, which move nothing."""
+    for number in range(count):
+        sides = ("@World", "@A") if dice.random() < 0.6 else ("@A", "@World")
+        when = {"effective_date": START + timedelta(days=dice.randrange(-9, 9))} if dice.random() < 0.6 else {}
+        ledger.post(source=sides[0], destination=sides[1], precise_amount=dice.randrange(1, 500), **when)
+        if number % 5 == 0:
+            ledger.post(source="@World", destination="@A", precise_amount=7, inflight=True)
+        if dice.random() < 0.4:
+            ledger.drain()
+    ledger.bulk(*(transaction(source="@World", destination="@A", precise_amount=3) for _ in range(9)))
+    ledger.drain()
+
+
+def answers(client: FlaskClient, balance: str, times: list[str]) -> list[Any]:
+    """Every page of statements over all these times, and the balance at each."""
+    path = f"/balances/{balance}/statement"
+    periods = [(None, None), *zip([None, *times], [*times, None], strict=True), *zip(times, times[2:], strict=False)]
+    found: list[Any] = []
+    for basis in Basis:
+        for since, until in periods:
+            query = {name: time for name, time in (("from", since), ("to", until)) if time}
+            found += [all_pages(client, path, basis=basis.value, limit=limit, **query) for limit in (3, 50)]
+    return found + [
+        client.get(f"/balances/{balance}/at", query_string={"timestamp": time}).get_json() for time in times
+    ]
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.usefixtures("short")
+def test_spans_change_no_answer(client: FlaskClient, ledger: Ledger, seed: int) -> None:
+    dice = random.Random(seed)
+    post_some(ledger, dice, 30)
+    balance = str(ledger.balance("@A").balance_id)
+    entries = client.get(f"/balances/{balance}/statement").get_json()["entries"]
+    moments = {entry[name] for entry in entries for name in ("at", "effective_date") if entry[name]}
+    times = sorted(dice.sample(sorted(moments), 5))
+    before = answers(client, balance, times)
+    assert history.write_spans(ledger.engine) > 6
+    assert history.write_spans(ledger.engine) == 0
+    assert answers(client, balance, times) == before
+
+
+@pytest.mark.usefixtures("short")
+def test_later_pages_are_as_of_the_first_though_spans_were_written_since(client: FlaskClient, ledger: Ledger) -> None:
+    dice = random.Random(7)
+    post_some(ledger, dice, 12)
+    balance = str(ledger.balance("@A").balance_id)
+    for basis in Basis:
+        first = client.get(f"/balances/{balance}/statement", query_string={"basis": basis.value, "limit": 5})
+        link = first.headers["Link"].partition(">")[0].removeprefix("<")
+        before = all_pages(client, link)
+        post_some(ledger, dice, 3)
+        history.write_spans(ledger.engine)
+        assert all_pages(client, link) == before
+
+
+@pytest.mark.usefixtures("short")
+def test_spans_are_exact_while_postings_run(ledger: Ledger) -> None:
+    """Two write spans of what two others post and drain. They add up as all entries do."""
+    names = ["@World", "@A", "@B"]
+
+    def post(number: int) -> None:
+        dice = random.Random(number)
+        for _ in range(12):
+            source, destination = dice.sample(names, 2)
+            when = {"effective_date": START + timedelta(days=dice.randrange(9))} if dice.random() < 0.3 else {}
+            ledger.post(source=source, destination=destination, precise_amount=dice.randrange(1, 99), **when)
+            ledger.drain()
+
+    def write(_: int) -> None:
+        for _ in range(15):
+            history.write_spans(ledger.engine)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda job: job[0](job[1]), [(post, 1), (write, 0), (post, 2), (write, 0)]))
+    history.write_spans(ledger.engine)
+    for name in names:
+        row = ledger.balance(name)
+        with reading(ledger.engine) as conn:
+            end = spans.end_of(conn, row.key)
+            for basis in Basis:
+                (sums,) = history.sums_until(conn, row.key, basis, row.version, [Bound(None, LAST)])
+                assert (sums.credits, sums.debits) == (row.credit_balance, row.debit_balance)
+        assert row.version - 6 < end <= row.version
+
+
+@pytest.mark.usefixtures("short")
+def test_a_worker_writes_spans_for_a_while(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "engine", lambda: ledger.engine)
+    monkeypatch.setattr(history, "WRITTEN", 2)
+    post_some(ledger, random.Random(1), 12)
+    monkeypatch.setattr(tasks, "SPANS_FOR_S", 0.0)
+    written = []
+    for _ in range(40):
+        tasks.write_spans()
+        with reading(ledger.engine) as conn:
+            written.append(conn.execute(text("SELECT count(*) FROM spans WHERE part = 0")).scalar_one())
+    assert written[:2] == [2, 4]
+    assert history.write_spans(ledger.engine) == 0
+
+
+@pytest.mark.usefixtures("short")
+def test_what_is_in_no_span_is_added_up_to_a_limit(
+    client: FlaskClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post_some(ledger, random.Random(1), 12)
+    balance = ledger.balance("@A").balance_id
+    monkeypatch.setattr(history, "MAX_SUMMED", 20)
+    for path in ("at", "statement"):
+        refused = client.get(f"/balances/{balance}/{path}")
+        assert (refused.status_code, "entries of the balance" in refused.get_json()["error"]) == (400, True)
+    history.write_spans(ledger.engine)
+    for path in ("at", "statement"):
+        assert client.get(f"/balances/{balance}/{path}").status_code == 200
+
+
+def test_spans_cannot_be_changed(ledger: Ledger) -> None:
+    for sql in ("UPDATE spans SET credit = 5", "DELETE FROM spans", "TRUNCATE spans"):
+        with pytest.raises(Exception, match="append-only"), begin(ledger.engine) as conn:
+            conn.execute(text(sql))
