@@ -18,6 +18,8 @@ from core.base.db import connect, driver, reading
 from core.base.errors import TransientError
 from core.base.settings import Settings
 from core.doors import clients
+from core.ledger.store import sizes
+from core.ledger.store.sizes import Disk
 from core.migrations import roles, surroundings
 from core.migrations.fitness import Unfit, refuse_unfit
 from core.migrations.grants import APP, NOTARY, expanded
@@ -53,7 +55,7 @@ def doctor(data: Path, as_json: bool) -> None:
     """Look for what weakens this installation, and say why it matters and what to do.
 
     It looks at the rights of the roles, the settings of the database, versions, keys, the data folder, clocks and the number
-    of connections. It changes nothing. The exit status is 1 if something is wrong.
+    of connections. It says how much disk a transaction takes. It changes nothing. The exit status is 1 if something is wrong.
 
     \b
     Examples:
@@ -80,6 +82,7 @@ def _examine(data: Path) -> Iterator[Finding]:
             yield from _server(server)
             yield _encryption(conn, server)
             yield _clock(conn)
+            yield _disk(sizes.disk(conn))
             yield from _roles(conn, urls, server.user)
         yield _connections(engine, known, server)
     finally:
@@ -132,6 +135,21 @@ def _clock(conn: Connection) -> Finding:
     if abs(off_s) <= CLOCK_OFF_S:
         return _right("clock", what)
     return _wrong("clock", what, "times in logs cannot be compared", "let both hosts use NTP")
+
+
+def _disk(disk: Disk) -> Finding:
+    if not disk.transactions:
+        return _right("disk", "there are no transactions yet")
+    parts = ", ".join(
+        f"{disk.bytes_of(table, indexes=indexes):,.0f} in {name}"
+        for table, indexes, name in (
+            ("log", False, "the log"),
+            ("log", True, "its indexes"),
+            ("outcomes", False, "the outcomes"),
+            ("outcomes", True, "theirs"),
+        )
+    )
+    return _right("disk", f"{disk.transactions:,} transactions take {disk.bytes_each:,.0f} bytes each: {parts}")
 
 
 def _roles(conn: Connection, urls: dict[As, str], app: str) -> Iterator[Finding]:

@@ -17,9 +17,11 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 import psutil
+from rich import progress as shown
 from rich.console import Console
 from rich.table import Table
 
+from ops.proving import long, long_tables
 from ops.proving.core_rates import CoreRates
 from ops.proving.http_rates import HttpRates
 from ops.proving.profiling import profiled
@@ -60,6 +62,13 @@ from ops.server.temporary import Running, running
     metavar="FOLDER",
     help="Write a profile of each part there, for https://www.speedscope.app. It needs py-spy.",
 )
+@click.option(
+    "--long",
+    "rows",
+    type=click.IntRange(min=1_000),
+    metavar="ROWS",
+    help="Fill a ledger with a past of so many rows, and measure every read, append, drain and verify on it.",
+)
 def bench(
     quick: bool,
     only: str | None,
@@ -69,6 +78,7 @@ def bench(
     vs_key_file: Path | None,
     vs_pids: tuple[str, ...],
     profile: Path | None,
+    rows: int | None,
 ) -> None:
     """Measure the hot paths: floors, append, drain, single and bulk POSTs, funding, time to applied.
 
@@ -82,7 +92,13 @@ def bench(
       pacioli bench --checkout ../pacioli-before --json
       pacioli bench --vs http://127.0.0.1:5001 --vs-key-file key --vs-pid postgres=4711
       pacioli bench --only http --profile profiles
+      pacioli bench --long 2000000
     """
+    if rows is not None:
+        if only or checkout or vs or profile:
+            raise click.UsageError("--long goes with --quick and --json alone")
+        _bench_long(rows, quick=quick, as_json=as_json)
+        return
     if checkout is not None and only == "core":
         raise click.UsageError("another checkout is measured over HTTP only")
     if vs is not None and only == "core":
@@ -95,7 +111,7 @@ def bench(
     scale = 0.1 if quick else 1.0
     console = Console(stderr=True)
     gc.set_threshold(100_000, 20, 20)  # As the workers have it.
-    rows: list[Row] = []
+    found_rows: list[Row] = []
     pairs: list[Pair] = []
     with (
         tempfile.TemporaryDirectory(prefix="pacioli-bench-") as folder,
@@ -108,16 +124,42 @@ def bench(
             pairs = list(Versus(ours, theirs, scale, 1 if quick else 3, status.update).measure())
         else:
             both = ("core", "http") if checkout is None else ("http",)
-            rows = list(_rows(service, scale, status.update, halves=both if only is None else (only,)))
+            found_rows = list(_rows(service, scale, status.update, halves=both if only is None else (only,)))
     machine = _machine()
     if as_json:
-        found = {"rows": [row._asdict() for row in rows]} if theirs is None else {"pairs": msgspec.to_builtins(pairs)}
+        found = (
+            {"rows": [row._asdict() for row in found_rows]} if theirs is None else {"pairs": msgspec.to_builtins(pairs)}
+        )
         click.echo(json.dumps({"machine": machine, **found}, indent=2))
         return
     shown = Console()
     if not shown.is_terminal:
         shown.width = 140  # A file has no edge.
-    shown.print(_table(rows, machine) if theirs is None else _pairs_table(pairs, theirs, machine))
+    shown.print(_table(found_rows, machine) if theirs is None else _pairs_table(pairs, theirs, machine))
+
+
+def _bench_long(rows: int, *, quick: bool, as_json: bool) -> None:
+    gc.set_threshold(100_000, 20, 20)  # As the workers have it.
+    with (
+        tempfile.TemporaryDirectory(prefix="pacioli-bench-") as folder,
+        shown.Progress(console=Console(stderr=True), transient=True) as bar,
+    ):
+        task = bar.add_task("", total=None)
+        found = long.measure(
+            Path(folder),
+            rows,
+            quick=quick,
+            progress=lambda what, done, of: bar.update(task, description=what, completed=done, total=of or None),
+        )
+    machine = _machine()
+    if as_json:
+        click.echo(json.dumps({"machine": machine, **long_tables.as_json(found)}, indent=2))
+        return
+    console = Console()
+    if not console.is_terminal:
+        console.width = 140  # A file has no edge.
+    for table in (_table(found.work, machine), *long_tables.tables(found)):
+        console.print(table)
 
 
 def _rows(service: Running, scale: float, say: Say, *, halves: Sequence[str]) -> Iterator[Row]:

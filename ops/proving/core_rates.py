@@ -42,9 +42,9 @@ class CoreRates:
         rows = int(100_000 * self.scale)
         self.say(f"floors: {rows:,} rows")
         with self._database() as (engine, refs):
-            drafts = self._drafts(refs, rows)
+            made = drafts(self.random, refs, rows)
             with self._metered() as cost:
-                _append(engine, drafts)
+                append_all(engine, made)
             log = _rows_of_log(engine)
             with self._metered() as alone:
                 _write_log(engine, log)
@@ -69,7 +69,7 @@ class CoreRates:
         with self._database() as (engine, refs):
             if history:
                 _fill_history(engine, history)
-            _append(engine, self._drafts(refs, rows, hot=hot))
+            append_all(engine, drafts(self.random, refs, rows, hot=hot))
             with reading(engine) as conn:
                 queues = list(queue_store.cursors(conn))
             with self._metered() as cost:
@@ -79,32 +79,6 @@ class CoreRates:
 
     def _metered(self) -> AbstractContextManager[Cost]:
         return metered(self.pids)
-
-    def _drafts(self, refs: list[tuple[int, int]], count: int, *, hot: bool = False) -> list[Draft]:
-        made = []
-        for _ in range(count):
-            (source, route), (destination, _) = self.random.sample(refs, 2)
-            if hot:
-                (source, route), (destination, _) = refs[0], self.random.choice(refs[1:])
-            reference = new_id("bench_")
-            made.append(
-                Draft(
-                    row=LogRow(
-                        id=new_id(""),
-                        reference=reference,
-                        kind=Kind.TRANSFER,
-                        source=source,
-                        destination=destination,
-                        amount=100,
-                        currency="USD",
-                        precision=100,
-                        description="bench",
-                        allow_overdraft=True,
-                    ),
-                    route=route,
-                )
-            )
-        return made
 
     @contextmanager
     def _database(self) -> Iterator[tuple[Engine, list[tuple[int, int]]]]:
@@ -131,7 +105,30 @@ class CoreRates:
         admin.dispose()
 
 
-def _append(engine: Engine, drafts: list[Draft]) -> None:
+def drafts(rng: random.Random, refs: list[tuple[int, int]], count: int, *, hot: bool = False) -> list[Draft]:
+    """Draft transfers between balances that are drawn, or all from the first. ``refs`` are pairs of key and route."""
+    made = []
+    for _ in range(count):
+        (source, route), (destination, _) = rng.sample(refs, 2)
+        if hot:
+            (source, route), (destination, _) = refs[0], rng.choice(refs[1:])
+        row = LogRow(
+            id=new_id(""),
+            reference=new_id("bench_"),
+            kind=Kind.TRANSFER,
+            source=source,
+            destination=destination,
+            amount=100,
+            currency="USD",
+            precision=100,
+            description="bench",
+            allow_overdraft=True,
+        )
+        made.append(Draft(row=row, route=route))
+    return made
+
+
+def append_all(engine: Engine, drafts: list[Draft]) -> None:
     """Append in commits of a thousand."""
     for first in range(0, len(drafts), BULK):
         with begin(engine) as conn:

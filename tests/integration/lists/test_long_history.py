@@ -13,8 +13,8 @@ from core.lists import filters, query
 from core.lists.fields import Extent
 from core.lists.query import Statement
 from core.lists.shape import Values
+from ops.proving.past import POOL, Shape, write
 from tests.harness.databases import new_database
-from tests.harness.long_history import POOL, Shape, write
 
 ROWS, LOOKED_AT = 12_000, 100
 

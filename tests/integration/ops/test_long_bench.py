@@ -1,0 +1,119 @@
+"""The past that ``pacioli bench --long`` makes is a right ledger, and its reads are all that are documented."""
+
+import random
+import re
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import Engine, text
+
+from core.base.db import connect, reading
+from core.ledger import drain
+from core.ledger.rules.routing import route_of
+from core.ledger.store import sizes
+from core.verification.verify import verify_all
+from ops.proving import core_rates, past, reads
+from ops.proving.long import Found
+from ops.proving.long_tables import as_json, tables, verdict
+from ops.proving.past import Shape
+from ops.proving.reads import Answer, Timing
+from tests.harness.databases import new_database
+from web.accept.doorbell import Doorbell
+from web.app import create_app
+
+SHAPE = Shape(12_000, customers=300, undecided=50)
+
+NOT_LONGER = {
+    "/": "the front page",
+    "/docs": "the viewer",
+    "/docs/start.js": "the viewer",
+    "/docs/scalar.js": "the viewer",
+    "/openapi.json": "made from the code",
+    "/parts": "as long as the service has parts",
+    "/health/live": "asks nothing",
+    "/health/ready": "asks one row",
+    "/ledgers/{ledger_id}": "one row",
+    "/flows/{node_id}": "the same rows as /flows",
+    "/balances/{balance_id}/statement/receipt": "the same rows as the statement",
+}
+"""The reads without a history of transactions, with the reason. So are those of the features that are named below."""
+
+OTHERS = re.compile("/(funding-jobs|api-keys|identities|balance-monitors|webhooks|hooks)(/|$)")
+"""Reads of what clients make one at a time, or of files that they send."""
+
+
+@pytest.fixture(scope="module")
+def filled(postgres: str) -> Iterator[tuple[str, Engine]]:
+    url = new_database(postgres)
+    engine = connect(url)
+    past.write(engine, SHAPE, bare=True)
+    yield url, engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def app(filled: tuple[str, Engine]) -> Iterator[Flask]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Doorbell, "ring", lambda self, queues: None)
+        patch.setattr(Doorbell, "wake", lambda self, task: None)
+        app = create_app({"DATABASE_URL": filled[0]})
+        yield app
+        app.extensions["pacioli"].engine.dispose()
+
+
+def test_a_past_can_be_verified_and_goes_on(filled: tuple[str, Engine]) -> None:
+    _, engine = filled
+    with reading(engine) as conn:
+        found = conn.execute(
+            text("SELECT kind, status, count(*) FROM log JOIN outcomes USING (seq) GROUP BY 1, 2")
+        ).all()
+        keys = conn.execute(text("SELECT id, 'bln_' || balance_id FROM balances WHERE id > 300")).all()
+        indexes = set(conn.execute(text("SELECT indexname FROM pg_indexes WHERE tablename = 'log'")).scalars())
+        assert {"log_pkey", "log_id_key", "log_reference_key", "log_parent_block_idx"} <= indexes
+    assert {(kind, status) for kind, status, _ in found} == {(1, 1), (1, 4), (2, 2), (3, 1)}
+    report = verify_all(engine)
+    assert (report.problems, report.undecided) == ([], SHAPE.undecided)
+    core_rates.append_all(engine, core_rates.drafts(random.Random(1), [(key, route_of(id)) for key, id in keys], 40))
+    for queue in range(8):
+        drain.drain(engine, queue)
+    report = verify_all(engine)
+    assert (report.problems, report.undecided, report.transactions) == ([], 0, SHAPE.rows + 40)
+
+
+def test_every_documented_read_is_asked_for(filled: tuple[str, Engine], app: Flask) -> None:
+    client: FlaskClient = app.test_client()
+    with reading(filled[1]) as conn:
+        places = reads.places(conn, SHAPE)
+    asked: set[str] = set()
+
+    def get(path: str) -> Answer:
+        asked.add(path.partition("?")[0])
+        response = client.get(path)
+        return Answer(response.status_code, response.headers.get("Truncated") == "true")
+
+    timings = list(reads.timed(places, get, 1, lambda name: None))
+    wrong = {each.name: each.statuses for each in timings if set(each.statuses) != {200}}
+    assert wrong == {"transaction that is unknown": {404: 1}, "lineage of a balance": {400: 1}}  # It does not track it.
+    templates = [path for path, methods in client.get("/openapi.json").get_json()["paths"].items() if "get" in methods]
+    documented = {path for path in templates if path not in NOT_LONGER and not OTHERS.match(path)}
+    forms = {path: re.compile(re.sub(r"\\{[^}]*\\}", "[^/]+", re.escape(path))) for path in documented}
+    assert {path for path, form in forms.items() if not any(map(form.fullmatch, asked))} == set()
+    assert set(NOT_LONGER) <= set(templates)
+
+
+def test_the_result_says_what_is_slow_and_what_each_relation_takes(filled: tuple[str, Engine]) -> None:
+    with reading(filled[1]) as conn:
+        disk = sizes.disk(conn)
+    timings = [
+        Timing("quick", 100, 1.0, 2.0, 0.0, {200: 100}),
+        Timing("bounded", 100, 1.0, 60.0, 1.0, {200: 100}),
+        Timing("slow", 10, 1.0, 60.0, 0.0, {200: 10}),
+        Timing("refused: 503", 10, 1.0, 2.0, 0.0, {200: 5, 503: 5}),
+    ]
+    assert [verdict(each) for each in timings] == [each.name for each in timings]
+    found = as_json(Found(SHAPE.rows, [], disk, timings))
+    assert 600 < found["disk"]["bytes_each"] < 1_200
+    assert {"log", "outcomes", "log_parent_block_idx"} <= {each["relation"] for each in found["disk"]["relations"]}
+    assert len(list(tables(Found(SHAPE.rows, [], disk, timings)))) == 2
