@@ -6,8 +6,6 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from hashlib import sha256
-from hmac import compare_digest
 from typing import Any
 
 import structlog
@@ -51,6 +49,7 @@ from web.denied import DeniedRequests
 from web.http import access, errors, openapi, operations, parameters, proxies, rates, rights, walls, wire
 from web.http.later import Later
 from web.http.lean import Lean, NoSessions
+from web.http.master import MasterKey
 from web.places import PROCESSES, Places
 from web.service import Service, start
 
@@ -131,14 +130,11 @@ class _Rest(BaseConverter):
 def _key_check(
     app: Flask, secret_key: str | None, open_paths: frozenset[str], ring: KeyRing | None
 ) -> Callable[[], Response | None]:
-    """Make the check of ``X-Blnk-Key`` and of what the key may do. It binds the actor of the request.
-
-    Digests of one length are compared with the master key, so that the time tells nothing of it.
-    """
+    """Make the check of ``X-Blnk-Key`` and of what the key may do. It binds the actor of the request."""
     if secret_key is None or ring is None:
         return _refuse_others
     table, known = rights.by_endpoint(app), rights.resources(app)
-    right = sha256(secret_key.encode()).digest()
+    master = MasterKey(secret_key)
     guesses, buckets = rates.Guesses(), rates.Buckets(PROCESSES)
 
     def check() -> Response | None:
@@ -152,7 +148,7 @@ def _key_check(
             return errors.error_response(
                 ErrorCode.AUTH_MISSING_API_KEY, "Authentication required. Use X-Blnk-Key header"
             )
-        if compare_digest(sha256(key.encode()).digest(), right):
+        if master.matches(key):
             bind(MASTER)
             return None
         found = ring.find(key)

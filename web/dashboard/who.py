@@ -1,13 +1,11 @@
 """Who is signed in."""
 
-from hashlib import sha256
-from hmac import compare_digest
-
 from flask import current_app, g, request
 
 from core.base.actors import ANONYMOUS, MASTER, NOBODY, Actor
 from web.dashboard.session import Sessions
 from web.http import proxies
+from web.http.master import MasterKey
 from web.service import Service
 
 
@@ -23,7 +21,7 @@ def actor_of(ledger: Service, key: str | None) -> Actor | None:
         return ANONYMOUS if proxies.is_from_this_machine(request.environ) else None
     if not key:
         return None
-    if compare_digest(sha256(key.encode()).digest(), sha256(ledger.secret_key.reveal().encode()).digest()):
+    if MasterKey(ledger.secret_key.reveal()).matches(key):
         return MASTER
     found = ledger.ring.find(key)
     return found if isinstance(found, Actor) else None
