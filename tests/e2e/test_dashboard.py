@@ -80,19 +80,32 @@ def test_a_newcomer_funds_from_a_file_with_two_bad_rows(signed_in: Open, tmp_pat
     for name, lines in (("bad.csv", bad), ("good.csv", rows)):
         (tmp_path / name).write_text("destination,amount\n" + "\n".join(lines))
     page = signed_in("/funding/new")
-    page.get_by_label("Name").fill("Wallets")
+    page.get_by_label("Name of the job").fill("Wallets")
     page.get_by_label("Currency").fill("DSH")
     page.get_by_label("the pool may go below zero").check()
-    page.locator("input[type=file]").set_input_files(tmp_path / "bad.csv")
+    _drop(page, tmp_path / "bad.csv")
+    expect(page.locator("[data-file]")).to_contain_text("bad.csv, ")
     page.get_by_role("button", name="Try it").click()
-    expect(page.locator("#tried code", has_text="@DashX,ten")).to_be_visible(timeout=SLOW_MS)
-    expect(page.locator("#tried code", has_text="@DashY,-1")).to_be_visible()
+    expect(page.locator("#tried tr.wrong", has_text="@DashX")).to_be_visible(timeout=SLOW_MS)
+    expect(page.locator("#tried tr.wrong td.cell", has_text="-1")).to_be_visible()
+    page.get_by_role("button", name="try it without rows 12, 33").click()
+    expect(page.get_by_role("button", name="Pay 1,300.00 DSH")).to_be_visible(timeout=SLOW_MS)
     page.locator("input[type=file]").set_input_files(tmp_path / "good.csv")
+    expect(page.get_by_role("button", name="Pay 1,300.00 DSH")).to_have_count(0)
     page.get_by_role("button", name="Try it").click()
     page.get_by_role("button", name="Pay 1,300.00 DSH").click(timeout=SLOW_MS)
     page.wait_for_url("**/dashboard/funding/fund_*")
     page.locator("td a", has_text="run_").click()
     expect(page.locator("#run")).to_contain_text("50 of 50 rows applied", timeout=SLOW_MS)
+
+
+def _drop(page: Page, path: Path) -> None:
+    """Drop a file on the form, as a hand does."""
+    given = page.evaluate_handle(
+        "([name, text]) => { const it = new DataTransfer(); it.items.add(new File([text], name)); return it; }",
+        [path.name, path.read_text()],
+    )
+    page.locator("[data-drop]").dispatch_event("drop", {"dataTransfer": given})
 
 
 def test_a_payment_is_refunded_after_a_look_at_what_it_would_do(signed_in: Open, post: Callable[..., Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Flask, Response, g, redirect, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 
+from core.base.actors import Right
 from core.base.errors import TransientError
 from web.dashboard import formats, nav
 from web.dashboard.asking import Refused, Wsgi
@@ -51,6 +52,7 @@ def create(api: Wsgi, ledger: Service) -> Flask:
     app.url_map.strict_slashes = False
     app.extensions |= {"api": api, "service": ledger, "sessions": Sessions(_secret_of(ledger)), "precisions": {}}
     app.jinja_env.filters |= formats.FILTERS
+    app.jinja_env.globals["may"] = lambda right: actor().may(Right(right))
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     for module in (
         signing_in, overview, map, balances, transactions, funding, approvals, queues, events, webhooks, monitors, identities,

@@ -49,6 +49,11 @@ class Answer:
         return Response(self.body, self.status, content_type=self.headers.get("content-type"))
 
 
+def lacks(scope: str) -> str:
+    """Say that the key of the session lacks a scope."""
+    return f"This needs the scope {scope}, which the key that you signed in with has not."
+
+
 def ask(
     method: str,
     path: str,
@@ -124,6 +129,8 @@ def _call(api: Wsgi, environ: dict[str, Any]) -> Answer:
 def _refused(answer: Answer) -> Refused:
     try:
         detail = answer.json["error_detail"]
+        if required := (detail.get("details") or {}).get("required"):
+            return Refused(answer.status, str(detail["code"]), lacks(required), detail["details"])
         return Refused(answer.status, str(detail["code"]), str(detail["message"]), detail.get("details"))
     except (ValueError, KeyError, TypeError):
         return Refused(answer.status, "", answer.body.decode(errors="replace")[:500])

@@ -225,7 +225,10 @@ def _ledgers_of(rows: list[dict[str, Any]]) -> dict[str, str]:
     if not wanted or not actor().may(Right.LEDGERS_READ):
         return {}
     clause = {"field": "ledger_id", "operator": "in", "values": wanted}
-    found = ask("POST", "/ledgers/filter", body={"filters": [clause], "limit": len(wanted)}).json
+    try:
+        found = ask("POST", "/ledgers/filter", body={"filters": [clause], "limit": len(wanted)}).json
+    except Refused:
+        return {}
     return {row["ledger_id"]: row["name"] for row in found}
 
 

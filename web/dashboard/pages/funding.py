@@ -119,7 +119,7 @@ def act(job_id: str, action: str) -> Any:
     try:
         ask("POST", f"/funding-jobs/{job_id}/{action}", body=body, headers=headers)
     except Refused as error:
-        return _show_job(job_id, problem=error.message), 400
+        return _show_job(job_id, problem=error.message), error.status
     if run_id := form.get("run", ""):
         return redirect(url_for("funding.run", job_id=job_id, run_id=run_id), 303)
     if form.get("back") == "approvals":
@@ -140,7 +140,7 @@ def retry(job_id: str, run_id: str) -> Any:
     try:
         answer = ask("POST", f"/funding-jobs/{job_id}/runs/{run_id}/retry", body={}, headers=headers).json
     except Refused as error:
-        return _show_run(job_id, run_id, problem=error.message), 400
+        return _show_run(job_id, run_id, problem=error.message), error.status
     return redirect(url_for("funding.run", job_id=job_id, run_id=answer["run_id"]), 303)
 
 

@@ -37,13 +37,33 @@ def create() -> Any:
     try:
         made = ask("POST", "/balance-monitors", body=body).json
     except Refused as error:
-        return _list(problem=error.message), 400
+        return _list(problem=error.message), error.status
     return redirect(url_for("monitors.one", monitor_id=made["monitor_id"]), 303)
 
 
 @blueprint.get("/dashboard/monitors/<monitor_id>")
 def one(monitor_id: str) -> Any:
     """Show a monitor and when it fired."""
+    return _show(monitor_id)
+
+
+@blueprint.post("/dashboard/monitors/<monitor_id>/<action>")
+def act(monitor_id: str, action: str) -> Any:
+    """Set a monitor to rest, let it watch again, or delete it."""
+    path = f"/balance-monitors/{monitor_id}"
+    try:
+        if action == "delete":
+            ask("DELETE", path)
+            return redirect(url_for("monitors.page"), 303)
+        if action not in ("start", "stop"):
+            return _show(monitor_id, problem="There is no such action."), 404
+        ask("PUT", path, body=ask("GET", path).json | {"active": action == "start"})
+    except Refused as error:
+        return _show(monitor_id, problem=error.message), error.status
+    return redirect(url_for("monitors.one", monitor_id=monitor_id), 303)
+
+
+def _show(monitor_id: str, **more: Any) -> str:
     row = ask("GET", f"/balance-monitors/{monitor_id}").json
     query = {"after": request.args.get("after"), "limit": 50}
     firings = ask("GET", f"/balance-monitors/{monitor_id}/events", query).json
@@ -53,14 +73,9 @@ def one(monitor_id: str) -> Any:
         firings=firings,
         names=names_of([row["balance_id"]]),
         may_delete=actor().may(Right.BALANCE_MONITORS_DELETE),
+        may_write=actor().may(Right.BALANCE_MONITORS_WRITE),
+        **more,
     )
-
-
-@blueprint.post("/dashboard/monitors/<monitor_id>/delete")
-def delete(monitor_id: str) -> Any:
-    """Delete a monitor."""
-    ask("DELETE", f"/balance-monitors/{monitor_id}")
-    return redirect(url_for("monitors.page"), 303)
 
 
 def _list(**more: Any) -> str:

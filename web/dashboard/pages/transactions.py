@@ -8,7 +8,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 
 from core.base.actors import Right
 from web.dashboard import timeline
-from web.dashboard.asking import Refused, ask
+from web.dashboard.asking import Refused, ask, lacks
 from web.dashboard.lists import Listed, columns, list_page, meta_filter
 from web.dashboard.who import actor
 
@@ -84,7 +84,7 @@ def one(transaction_id: str) -> Any:
         try:
             tried["would"] = _send(transaction_id, action, amount, dry_run=True)
         except Refused as error:
-            return _show(transaction_id, problem=error.message), 400
+            return _show(transaction_id, problem=error.message), error.status
     return _show(transaction_id, tried=tried)
 
 
@@ -93,11 +93,13 @@ def act(transaction_id: str, action: str) -> Any:
     """Do what was tried."""
     if action not in ACTIONS:
         return _show(transaction_id, problem="There is no such action."), 404
+    if not actor().may(right := ACTIONS[action][0]):
+        return _show(transaction_id, problem=lacks(right)), 403  # The API would name the first right of its route.
     form = request.form
     try:
         _send(transaction_id, action, form.get("amount", "").strip(), once=form.get("once"))
     except Refused as error:
-        return _show(transaction_id, problem=error.message), 409 if error.status == 409 else 400
+        return _show(transaction_id, problem=error.message), error.status
     return redirect(url_for("transactions.one", transaction_id=transaction_id), 303)
 
 
@@ -119,7 +121,10 @@ def names_of(ids: list[str]) -> dict[str, str]:
     if not wanted or not actor().may(Right.BALANCES_READ):
         return {}
     clause = {"field": "balance_id", "operator": "in", "values": wanted}
-    rows = ask("POST", "/balances/filter", body={"filters": [clause], "limit": len(wanted)}).json
+    try:
+        rows = ask("POST", "/balances/filter", body={"filters": [clause], "limit": len(wanted)}).json
+    except Refused:
+        return {}
     return {row["balance_id"]: row["indicator"] for row in rows if row["indicator"]}
 
 

@@ -10,6 +10,8 @@ from web.dashboard.who import actor
 
 blueprint = Blueprint("webhooks", __name__)
 
+STATUSES = ("pending", "delivered", "failed")
+
 
 @blueprint.get("/dashboard/webhooks")
 def page() -> Any:
@@ -23,14 +25,14 @@ def create() -> Any:
     form = request.form
     body = {
         "url": form.get("url", "").strip(),
-        "events": form.get("events", "").replace(",", " ").split(),
+        "events": _events(),
         "ordered": bool(form.get("ordered")),
         "description": form.get("description", "").strip(),
     }
     try:
         made = ask("POST", "/webhooks", body=body).json
     except Refused as error:
-        return _list(problem=error.message), 400
+        return _list(problem=error.message), error.status
     return _list(made=made), 201
 
 
@@ -42,21 +44,33 @@ def one(webhook_id: str) -> Any:
 
 @blueprint.post("/dashboard/webhooks/<webhook_id>/<action>")
 def act(webhook_id: str, action: str) -> Any:
-    """Test, switch or delete an endpoint."""
-    path = f"/webhooks/{webhook_id}"
+    """Test, switch, change or delete an endpoint, give it a new secret, or send events once more."""
+    path, form = f"/webhooks/{webhook_id}", request.form
     try:
-        if action == "test":
-            return _show(webhook_id, tested=ask("POST", f"{path}/test").json)
-        if action in ("start", "stop"):
-            ask("PUT", path, body={"active": action == "start"})
-        elif action == "delete":
-            ask("DELETE", path)
-            return redirect(url_for("webhooks.page"), 303)
-        else:
-            return _show(webhook_id, problem="There is no such action."), 404
+        match action:
+            case "test":
+                return _show(webhook_id, tested=ask("POST", f"{path}/test").json)
+            case "rotate":
+                return _show(webhook_id, made=ask("POST", f"{path}/rotate", body={}).json), 201
+            case "replay":
+                body = {"from": form.get("from", "").strip() or "0.0", "to": form.get("to", "").strip() or None}
+                ask("POST", f"{path}/replay", body=body)
+            case "start" | "stop":
+                ask("PUT", path, body={"active": action == "start"})
+            case "change":
+                ask("PUT", path, body={"events": _events(), "description": form.get("description", "").strip()})
+            case "delete":
+                ask("DELETE", path)
+                return redirect(url_for("webhooks.page"), 303)
+            case _:
+                return _show(webhook_id, problem="There is no such action."), 404
     except Refused as error:
-        return _show(webhook_id, problem=error.message), 400
+        return _show(webhook_id, problem=error.message), error.status
     return redirect(url_for("webhooks.one", webhook_id=webhook_id), 303)
+
+
+def _events() -> list[str]:
+    return request.form.get("events", "").replace(",", " ").split()
 
 
 def _list(**more: Any) -> str:
@@ -69,5 +83,10 @@ def _show(webhook_id: str, **more: Any) -> str:
     query = {"status": request.args.get("status"), "after": request.args.get("after"), "limit": 50}
     deliveries = ask("GET", f"/webhooks/{webhook_id}/deliveries", query).json
     return render_template(
-        "webhook.html", webhook=row, deliveries=deliveries, may_write=actor().may(Right.WEBHOOKS_WRITE), **more
+        "webhook.html",
+        webhook=row,
+        deliveries=deliveries,
+        statuses=STATUSES,
+        may_write=actor().may(Right.WEBHOOKS_WRITE),
+        **more,
     )
