@@ -17,8 +17,8 @@ WITHIN_S = 60.0
 class Door:
     """A listening gateway."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, port: int, gateway: Gateway) -> None:
+        self.port, self.gateway = port, gateway
 
     def connect(self, data: bytes = b"", host: str = "127.0.0.1") -> socket.socket:
         client = socket.create_connection((host, self.port), timeout=WITHIN_S)
@@ -63,8 +63,9 @@ def serving(app: Wsgi, *, family: socket.AddressFamily = socket.AF_INET) -> Iter
             ssl_crl=[],
             metrics=(None, None),
         )
-        worker.serve_mtr(Gateway(app).scheduler(), LOOP, stopping)
+        gateway = Gateway(app)
+        worker.serve_mtr(gateway.scheduler(), LOOP, stopping)
         try:
-            yield Door(port)
+            yield Door(port, gateway)
         finally:
             stopping.set()

@@ -91,6 +91,13 @@ def test_each_gets_its_own_row(reader: Reader, shared: Shared[str], pool: Thread
     assert (shared.reads, shared.rows) == (3, 10)
 
 
+def test_who_comes_during_a_read_is_served_by_the_next_one(
+    reader: Reader, shared: Shared[str], pool: ThreadPoolExecutor
+) -> None:
+    assert together(reader, shared, pool, ["first", "a"]) == ["row of first", "row of a"]
+    assert [sorted(group) for group in reader.groups] == [["first"], ["a", "first"]]
+
+
 def test_a_database_that_is_away_fails_all_that_wait(
     reader: Reader, shared: Shared[str], pool: ThreadPoolExecutor
 ) -> None:
@@ -178,11 +185,10 @@ def test_an_answer_is_the_same_however_it_is_read(api: Api, app: Flask, monkeypa
         _one_of_each(api),
         [api.new_balance(), *(api.balance(each)["balance_id"] for each in ("@A", "@World"))],
     )
-    limited = ok(
-        api.client.put(f"/balances/{balances[0]}/limits", json={"floor": 5, "frozen": "debits", "reason": "a test"}),
-        200,
-    )
-    assert limited["limits"]["floor"] == 5
+    for floor in (7, 5):
+        limits = {"floor": floor, "frozen": "debits", "reason": "a test"}
+        limited = ok(api.client.put(f"/balances/{balances[0]}/limits", json=limits), 200)
+        assert limited["limits"]["floor"] == floor
     paths = [f"/transactions/{id}" for id in (*ids, UNKNOWN, "txn_none")]
     paths += [f"/balances/{id}" for id in (*balances, "bln_none", UNKNOWN)]
     answers = [(answer.status_code, answer.data) for answer in map(api.client.get, paths)]
