@@ -74,7 +74,7 @@ def test_a_job_is_paused_resumed_and_cancelled(browser: Browser) -> None:
     for action, status in (("pause", "paused"), ("resume", "active"), ("cancel", "cancelled")):
         browser.post(f"{where}/{action}")
         assert f">{status}<" in browser.get(where)
-    assert 'role="alert"' in browser.post(f"{where}/resume", 400).text
+    assert 'role="alert"' in browser.post(f"{where}/resume", 409).text
     assert "There is no such action" in browser.post(f"{where}/explode", 404).text
     assert "Salaries" in browser.get("/dashboard/funding")
 
@@ -125,7 +125,7 @@ def test_what_waits_is_approved_by_somebody_else(
             ben.get("/dashboard/approvals"),
         )
         assert found is not None
-        assert 'role="alert"' in ada.post(f"{found[1]}/{action}", 400, digest=found[2], reason="r").text
+        assert 'role="alert"' in ada.post(f"{found[1]}/{action}", 409, digest=found[2], reason="r").text
         where = ben.post(f"{found[1]}/{action}", digest=found[2], reason="old list", back="approvals").headers[
             "Location"
         ]
