@@ -22,6 +22,7 @@ COMMANDS = {
     "up": "ops.server.up",
     "demo": "ops.cli.demo",
     "books": "ops.cli.books",
+    "flows": "ops.cli.flows",
     "balance": "ops.cli.balances",
     "balances": "ops.cli.balances",
     "statement": "ops.cli.statement",

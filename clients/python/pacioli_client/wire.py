@@ -24,6 +24,7 @@ from pacioli_client.answers import (
     audit,
     balances,
     events,
+    flows,
     funding,
     identities,
     keys,
@@ -59,6 +60,7 @@ _ONE = (
     service.Parts, service.Verification, dict[str, Any], keys.ApiKey, keys.RevokedKey,
     events.EventPage, monitors.Monitor, identities.Identity,
     webhooks.Webhook, webhooks.Replay, webhooks.Tested,
+    flows.Flows, flows.FlowsOfNode, flows.Activity,
 )  # fmt: skip
 _MANY = (
     transactions.Transaction, balances.Balance, balances.Entry, balances.CurrencyBooks, balances.Currency,
