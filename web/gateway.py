@@ -3,6 +3,9 @@
 Granian's own WSGI reads a body in the thread of the request, and waits for it without end. Here a small body is read before
 the request gets a thread, so a client that is slow or silent costs a connection and nothing else. A large body, or one of
 unknown length, is read by the thread, after the key has been checked. Both have a deadline. docs/decisions/0032 says why.
+
+Threads of Python take turns, and each turn costs CPU time. So the requests that wait for nothing share one thread, and all
+others have threads of their own: docs/decisions/0045.
 """
 
 import sys
@@ -18,8 +21,10 @@ import structlog
 from granian._granian import CallbackScheduler, RSGIProtocolClosed
 from werkzeug.exceptions import ClientDisconnected, RequestTimeout
 
-from core.base.threads import Loop
-from web.http.later import OFFERED, PATIENCE_S, Later
+from core.base.quick import WouldWait, hurry
+from core.base.threads import Loop, Threads
+from web.http.later import AGAIN, OFFERED, PATIENCE_S, Later
+from web.places import THREADS_MAX
 
 SMALL = 16 * 1024
 """A body of so many bytes at most is read before its request gets a thread. All connections together hold 64 MiB of them."""
@@ -33,6 +38,9 @@ CROWD, LARGE_CROWD = 512, 64
 """When more bodies than these are on their way, those of which nothing comes have ``CROWDED_S``."""
 CROWDED_S = 1.0
 
+STUCK_S = 10.0
+"""A quick request that takes so long will not end, and holds up all others: the process does not move any more."""
+
 _LOOK_EVERY_S = 0.25
 _LATE_THREADS = 4
 
@@ -42,16 +50,29 @@ logger = structlog.get_logger()
 
 
 class Gateway:
-    """Answers granian's requests by a WSGI application, in granian's threads."""
+    """Answers granian's requests by a WSGI application.
 
-    def __init__(self, app: Wsgi) -> None:
-        self._app = app
+    Granian calls in one thread. It answers the requests that ``is_quick`` chooses, one after the other, and one of them that
+    turns out to wait for something is begun anew in a thread of its own, as all others are.
+    """
+
+    def __init__(self, app: Wsgi, is_quick: Callable[[dict[str, Any]], bool] = lambda environ: False) -> None:
+        self.app, self._is_quick = app, is_quick
         self._coming: dict[Any, float] = {}  # When each body began, by the future of its end. The oldest is first.
-        self._working: dict[int, tuple[Later, float]] = {}  # The answers that come later. The oldest is first.
+        self.working: dict[int, tuple[Later, float]] = {}
+        """The answers that come later. The oldest is first."""
         self.reading = 0
         """The number of threads that read a large body."""
+        self._quick_since: float | None = None
+        self.threads = Threads("requests", THREADS_MAX)
         self._late = ThreadPoolExecutor(_LATE_THREADS, thread_name_prefix="late")
         self._watch = Loop("bodies", self._look)
+
+    @property
+    def moves(self) -> bool:
+        """Whether the thread that granian calls in goes on. It waits for nothing, unless something is wrong."""
+        since = self._quick_since
+        return since is None or time.monotonic() - since < STUCK_S
 
     def scheduler(self) -> CallbackScheduler:
         """Return what granian calls in a thread for each request."""
@@ -68,73 +89,111 @@ class Gateway:
             future.add_done_callback(partial(self._arrived, environ, proto))
             return
         if length in (None, "0") and "HTTP_TRANSFER_ENCODING" not in environ:
-            environ["wsgi.input"] = BytesIO()
-        else:
-            environ["wsgi.input"] = Stream(self, proto, None if length is None else int(length))
-        self._answer(environ, proto)
+            self._answer(environ, proto, b"")
+            return
+        environ["wsgi.input"] = Stream(self, proto, None if length is None else int(length))
+        self.threads.run(_Exchange(self, environ, proto).answer)
 
     def _arrived(self, environ: dict[str, Any], proto: Any, future: Any) -> None:
         """Go on with a request when its body is there, late, or will never be."""
         self._coming.pop(future, None)
         if future.cancelled():
             environ["wsgi.input"] = Late()
-            self._late.submit(self._answer, environ, proto)  # This thread is the watch.
+            self._late.submit(_Exchange(self, environ, proto).answer)  # This thread is the watch.
             return
         try:
             data = future.result()
         except Exception:
             proto.response_empty(400, [])  # The client has gone, at least from its side of the connection.
             return
+        self._answer(environ, proto, data)
+
+    def _answer(self, environ: dict[str, Any], proto: Any, data: bytes) -> None:
         environ["wsgi.input"] = BytesIO(data)
-        self._answer(environ, proto)
-
-    def _answer(self, environ: dict[str, Any], proto: Any) -> None:
-        status, headers = "", list[tuple[str, str]]()
-
-        def start(given: str, these: list[tuple[str, str]], exc_info: Any = None) -> None:
-            nonlocal status, headers
-            status, headers = given, these
-
-        def send(parts: Iterable[bytes]) -> None:
-            self._working.pop(id(proto), None)
-            if isinstance(parts, list):
-                proto.response_bytes(int(status[:3]), headers, b"".join(parts))
-            else:
-                _stream(parts, proto, lambda: (int(status[:3]), headers))
-
-        def try_to(work: Callable[[Any], None], what: Any) -> None:
+        exchange = _Exchange(self, environ, proto)
+        if self._is_quick(environ):
+            self._quick_since = time.monotonic()
             try:
-                work(what)
-            except RSGIProtocolClosed:
-                return  # The client has gone.
-            except Exception:
-                logger.exception("a request failed outside of the application", path=environ["PATH_INFO"][:200])
-                proto.response_str(500, [], "internal server error")
-
-        def answer(app: Wsgi) -> None:
-            parts = app(environ, start)
-            if isinstance(parts, Later):
-                self._working[id(proto)] = parts, time.monotonic()
-                parts.begin(partial(try_to, send))
-            else:
-                send(parts)
-
-        try_to(answer, self._app)
+                exchange.answer(at_once=True)
+                return
+            except WouldWait:
+                environ["wsgi.input"] = BytesIO(data)
+                environ[AGAIN] = True
+            finally:
+                self._quick_since = None
+        self.threads.run(exchange.answer)
 
     def _look(self) -> None:
         """Give up the bodies and the answers that are overdue."""
         time.sleep(_LOOK_EVERY_S)
         overdue_since = time.monotonic() - PATIENCE_S
-        for key, (later, since) in self._working.copy().items():
+        for key, (later, since) in self.working.copy().items():
             if since > overdue_since:
                 break
-            if self._working.pop(key, None) is not None:
+            if self.working.pop(key, None) is not None:
                 self._late.submit(later.give_up)
         began_before = time.monotonic() - (BODY_S if len(self._coming) <= CROWD else CROWDED_S)
         for future, began in self._coming.copy().items():
             if began > began_before:
                 break
             future.cancel()
+
+
+class _Exchange:
+    """A request and its answer."""
+
+    __slots__ = ("_environ", "_gateway", "_headers", "_proto", "_status")
+
+    def __init__(self, gateway: Gateway, environ: dict[str, Any], proto: Any) -> None:
+        self._gateway, self._environ, self._proto = gateway, environ, proto
+        self._status, self._headers = "", list[tuple[str, str]]()
+
+    def answer(self, *, at_once: bool = False) -> None:
+        """Answer the request, now or later.
+
+        Raises:
+            WouldWait: it had to be ``at_once``, and that takes waiting.
+        """
+        try:
+            if at_once:
+                hurry(True)
+                try:
+                    parts = self._gateway.app(self._environ, self._start)
+                finally:
+                    hurry(False)
+            else:
+                parts = self._gateway.app(self._environ, self._start)
+            if isinstance(parts, Later):
+                self._gateway.working[id(self._proto)] = parts, time.monotonic()
+                parts.begin(self._send)
+                return
+        except Exception as error:
+            self._fail(error)
+            return
+        self._send(parts)
+
+    def _start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
+        self._status, self._headers = status, headers
+
+    def _head(self) -> tuple[int, list[tuple[str, str]]]:
+        return int(self._status[:3]), self._headers
+
+    def _send(self, parts: Iterable[bytes]) -> None:
+        try:
+            self._gateway.working.pop(id(self._proto), None)
+            if isinstance(parts, list):
+                self._proto.response_bytes(int(self._status[:3]), self._headers, b"".join(parts))
+            else:
+                _stream(parts, self._proto, self._head)
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, RSGIProtocolClosed):
+            return  # The client has gone.
+        path = self._environ["PATH_INFO"][:200]
+        logger.error("a request failed outside of the application", path=path, exc_info=error)
+        self._proto.response_str(500, [], "internal server error")
 
 
 def _stream(parts: Iterable[bytes], proto: Any, head: Callable[[], tuple[int, list[tuple[str, str]]]]) -> None:
@@ -291,7 +350,7 @@ def _name(header: str) -> str | None:
 
 
 class _Scheduler(CallbackScheduler):
-    """Calls a function for each request, in the thread that granian has for it, without a loop of asyncio."""
+    """Calls a function for each request, in the one thread that granian has for it, without a loop of asyncio."""
 
     __slots__ = ()
 

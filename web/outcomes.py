@@ -111,7 +111,7 @@ def answer_shared(
     if later.is_offered(wire.environ()):
 
         def begin(ended: Callable[[], None]) -> Callable[[], Exception]:
-            shared.ask(ask, ended)
+            shared.ask(ask, ended, rounds=0)  # This thread may have to go on with other requests.
             return later.overdue
 
         return Later(Work(begin, lambda: quick(ask.result()), lambda: slow(ask.result())))

@@ -14,6 +14,7 @@ from flask import Response
 from werkzeug.exceptions import HTTPException
 
 from core.base.errors import ErrorCode, TransientError
+from core.base.quick import about_to_wait
 from web.http import later
 from web.http.errors import error_response
 
@@ -88,9 +89,13 @@ class Places:
     def take(self) -> bool:
         """Take a place, and tell whether one was free in time."""
         try:
-            self._free.get(timeout=PLACE_WAIT_S)
+            self._free.get_nowait()
         except Empty:
-            return False
+            about_to_wait()
+            try:
+                self._free.get(timeout=PLACE_WAIT_S)
+            except Empty:
+                return False
         return True
 
     def give(self) -> None:

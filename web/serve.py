@@ -34,7 +34,7 @@ from core.doors import certificates
 from core.doors.certificates import Certificate
 from core.doors.loopback import is_loopback
 from web.gateway import LOOP, Gateway
-from web.places import PROCESSES, THREADS_MAX
+from web.places import PROCESSES
 
 BACKLOG = 1024
 CONNECTIONS_MAX = 4096
@@ -193,7 +193,7 @@ class GranianWorker(Worker):  # type: ignore[misc]
             worker_id=self.age,
             sock=(None, holder),
             ipc=None,
-            py_threads=THREADS_MAX,
+            py_threads=1,  # The gateway has threads for what waits.
             backpressure=connections,
             http_mode="1",
             http1_opts=HTTP1Settings(header_read_timeout=int(HEADER_S * 1000)),
@@ -205,10 +205,11 @@ class GranianWorker(Worker):  # type: ignore[misc]
             ssl_crl=[],
             metrics=(None, None),
         )
-        granian.serve_mtr(Gateway(self.wsgi).scheduler(), LOOP, stopping)
+        gateway = Gateway(self.wsgi, getattr(self.wsgi, "is_quick", lambda environ: False))
+        granian.serve_mtr(gateway.scheduler(), LOOP, stopping)
         places = getattr(self.wsgi, "extensions", {}).get("places")
         while self.alive and self._has_time():
-            if places is None or places.moves:
+            if gateway.moves and (places is None or places.moves):
                 self.notify()
             self._sleep()
         ledger = getattr(self.wsgi, "extensions", {}).get("pacioli")

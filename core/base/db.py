@@ -22,6 +22,7 @@ from core.base import session
 from core.base.database_url import DEFAULTS, engine_url, environment_options, parameters
 from core.base.deadlines import WATCH, Lifeline
 from core.base.errors import InvariantBroken, TooSlow, TransientError
+from core.base.quick import about_to_wait
 from core.base.sqlstates import is_not_now
 
 _PIECE = 250
@@ -262,6 +263,7 @@ _NOT_NOW = "the database is not available right now; try again"
 @contextmanager
 def _using(engine: Engine, pool: Engine, within_s: float | None) -> Iterator[Connection]:
     """Take a connection of a pool until the block ends or its deadline comes, and turn the driver's errors into ours."""
+    about_to_wait()
     deadline = time.monotonic() + (within_s or _pools[engine].within_s)
     with _translating(), _opened(pool) as conn:
         watched = driver(conn)

@@ -1,8 +1,9 @@
-"""Keeps the threads of a process running: no exception ends one, and a fork leaves no process without them."""
+"""Keeps the threads of a process running: no exception ends one, and a fork leaves no process without its loops."""
 
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from weakref import WeakSet
@@ -92,6 +93,84 @@ class Loop:
         self.failures_in_a_row += 1
         self.last_failure = f"{type(error).__name__}: {error}"
         logger.error("a thread failed and goes on", thread=self.name, failures=self.failures, exc_info=error)
+
+
+class Threads:
+    """Runs work in daemon threads, at most so many. They are started on demand, and end when nothing was to do for a while.
+
+    A thread that is free takes the work at once, the one that worked last before the others.
+    """
+
+    def __init__(self, name: str, most: int, *, idle_s: float = 30.0) -> None:
+        self._name, self._most, self._idle_s = name, most, idle_s
+        self._lock = threading.Lock()
+        self._free: list[_Seat] = []
+        self._left: deque[Work] = deque()
+        """The work for which there was no thread."""
+        self.count = 0
+        """The number of threads."""
+
+    def run(self, work: "Work") -> None:
+        """Do some work in another thread. The call returns at once."""
+        with self._lock:
+            if self._free:
+                self._free.pop().take(work)
+            elif self.count < self._most:
+                self.count += 1
+                seat = _Seat()
+                seat.take(work)  # As an argument, the thread would keep it.
+                threading.Thread(target=self._run, args=(seat,), name=self._name, daemon=True).start()
+            else:
+                self._left.append(work)
+
+    def _run(self, seat: "_Seat") -> None:
+        work = seat.wait(0)
+        while work is not None:
+            try:
+                work()
+            except BaseException:  # Nobody waits for this thread to exit.
+                with suppress(BaseException):
+                    logger.exception("work failed in a thread", thread=self._name)
+            work = None  # It may hold much.
+            with self._lock:
+                if self._left:
+                    work = self._left.popleft()
+                else:
+                    self._free.append(seat)
+            if work is None:
+                work = seat.wait(self._idle_s) or self._leave(seat)
+
+    def _leave(self, seat: "_Seat") -> "Work | None":
+        """End this thread, unless it got work at the last moment."""
+        with self._lock:
+            if seat in self._free:
+                self._free.remove(seat)
+                self.count -= 1
+                return None
+        return seat.wait(LONGEST_PAUSE_S)
+
+
+Work = Callable[[], object]
+
+
+class _Seat:
+    """A thread that waits for work."""
+
+    def __init__(self) -> None:
+        self._there = threading.Lock()
+        self._there.acquire()
+        self._work: Work | None = None
+
+    def take(self, work: Work) -> None:
+        self._work = work
+        self._there.release()
+
+    def wait(self, timeout_s: float) -> Work | None:
+        """Wait for work, and return None when there was none in time."""
+        if not self._there.acquire(timeout=timeout_s):
+            return None
+        work, self._work = self._work, None
+        return work
 
 
 def loops() -> list[Loop]:

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from core.base.actors import EVERYTHING, NO_CAPS, Actor, Caps, rights_of
 from core.base.db import begin, reading
 from core.base.errors import TransientError
+from core.base.quick import WouldWait
 from core.base.rate import rate
 from core.base.threads import Loop
 from core.keys import secret, store
@@ -73,7 +74,12 @@ class KeyRing:
         if entry is not None and now < entry.until:
             if now < entry.fresh_until:
                 return entry.found
-            entry.fresh_until = entry.until  # The others go on with this one.
+            fresh_until, entry.fresh_until = entry.fresh_until, entry.until  # The others go on with this one.
+            try:
+                return self._look(hash, now)
+            except WouldWait:  # Another thread looks in place of this one.
+                entry.fresh_until = fresh_until
+                raise
         elif not secret.is_well_formed(text):
             return Unusable.UNKNOWN
         return self._look(hash, now)

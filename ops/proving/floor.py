@@ -11,4 +11,5 @@ def create_app() -> Flask:
         request.get_data()
         return Response('{"transaction_id": "txn_0"}', 201, mimetype="application/json")
 
+    app.is_quick = lambda environ: True  # type: ignore[attr-defined]
     return app

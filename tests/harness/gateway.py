@@ -51,7 +51,7 @@ def serving(app: Wsgi, *, family: socket.AddressFamily = socket.AF_INET) -> Iter
             worker_id=1,
             sock=(None, hold(listener.detach(), False, 2048)),
             ipc=None,
-            py_threads=320,
+            py_threads=1,
             backpressure=4096,
             http_mode="1",
             http1_opts=HTTP1Settings(header_read_timeout=3000),
@@ -63,7 +63,7 @@ def serving(app: Wsgi, *, family: socket.AddressFamily = socket.AF_INET) -> Iter
             ssl_crl=[],
             metrics=(None, None),
         )
-        gateway = Gateway(app)
+        gateway = Gateway(app, getattr(app, "is_quick", lambda environ: False))
         worker.serve_mtr(gateway.scheduler(), LOOP, stopping)
         try:
             yield Door(port, gateway)

@@ -88,7 +88,7 @@ class Shared(Generic[Row]):
     def ask(self, ask: Ask[Row], ended: Callable[[], None], *, rounds: int = ROUNDS) -> None:
         """Read a row in this thread or another. ``ended`` is called there, when ``result`` has it.
 
-        This thread may read so many ``rounds`` for others before the call returns.
+        This thread may read so many ``rounds`` for others before the call returns. With 0 it does not wait for the database.
         """
         ask.ended = ended
         self._waiting.append(ask)

@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 
 from core.base.db import reading
 from core.base.errors import TransientError
+from core.base.quick import about_to_wait
 from core.base.threads import Loop
 from core.doors.identity import LOOK_S, Identity
 from core.doors.names import Names
@@ -63,6 +64,7 @@ class Waiting:
 
     def wait(self, queue: int, seq: int, timeout_s: float) -> None:
         """Return when the queue is decided up to ``seq`` or the time is over. Returns at once if all places are taken."""
+        about_to_wait()
         if timeout_s <= 0 or not self._places.acquire(blocking=False):
             return
         self.loop.ensure()
@@ -84,6 +86,7 @@ class Waiting:
 
     def until(self, is_over: Callable[[], bool], timeout_s: float) -> None:
         """Return when ``is_over`` says so, which is called every half second, or when ``wait`` would give up."""
+        about_to_wait()
         if timeout_s <= 0 or not self._places.acquire(blocking=False):
             return
         try:
@@ -98,6 +101,7 @@ class Waiting:
 
         Whatever a drain publishes is a reason to look where the feed ends. One look serves all requests that wait.
         """
+        about_to_wait()
         if timeout_s <= 0 or not self._places.acquire(blocking=False):
             return False
         self.loop.ensure()

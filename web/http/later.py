@@ -20,6 +20,9 @@ from core.base.errors import TransientError
 OFFERED = "pacioli.later"
 """The key of the WSGI environment by which a server says that it takes an answer from any thread."""
 
+AGAIN = "pacioli.again"
+"""The key by which it says that the request was begun before, in a thread that may not wait."""
+
 THREADS = 64
 """The threads that go on with requests whose answer needs more than what their work has brought."""
 

@@ -26,6 +26,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class Lean(Flask):
     """An application without sessions, whose URLs do not depend on the host."""
 
+    is_quick: Callable[[dict[str, Any]], bool]
+    """Tells whether a request waits for nothing, for the gateway."""
     _table: Table | None = None
     _context: AppContext | None = None
 

@@ -13,7 +13,7 @@ from flask import Response, request
 
 from core.base.errors import ErrorCode
 from core.base.rate import Rate
-from web.http import errors
+from web.http import errors, later
 
 GUESSES_MAX = 10
 """The number of wrong keys that an address may send in ``GUESSES_S``. Further ones are answered 429."""
@@ -85,7 +85,7 @@ class Buckets:
 
 def check(bucket: Bucket, exempt: Collection[str]) -> Response | None:
     """Refuse the request when the bucket is empty, unless its path is one of ``exempt``."""
-    if request.path in exempt or not (wait_s := bucket.wait_s()):
+    if request.path in exempt or later.AGAIN in request.environ or not (wait_s := bucket.wait_s()):
         return None
     return too_many("more requests came than PACIOLI_RATE allows", wait_s)
 

@@ -85,7 +85,7 @@ def test_each_request_gets_its_own_answer(door: Door, app: Flask, pool: ThreadPo
     assert service.transactions.reads < service.transactions.rows
     places = app.extensions["places"]
     wait_until(lambda: places._free.qsize() == 64)
-    assert not door.gateway._working
+    assert not door.gateway.working
 
 
 def test_an_answer_is_the_same_as_without_a_second_thread(door: Door, api: Api) -> None:

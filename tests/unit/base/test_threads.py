@@ -3,12 +3,13 @@
 import os
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import structlog
 
 from core.base import threads
-from core.base.threads import Loop, loops
+from core.base.threads import Loop, Threads, loops
 from tests.harness.processes import wait_until
 
 WITHIN_S = 30
@@ -119,3 +120,33 @@ def test_a_forked_process_has_the_threads_of_its_parent() -> None:
     assert os.read(reader, 10) == b"alive"
     os.waitpid(child, 0)
     assert forked == []
+
+
+def test_threads_are_started_on_demand_and_no_work_waits_while_there_may_be_one_more() -> None:
+    threads, go_on, begun = Threads("a test", 3), threading.Event(), []
+
+    def work(number: int) -> None:
+        begun.append(number)
+        assert go_on.wait(WITHIN_S)
+
+    for number in range(4):
+        threads.run(partial(work, number))
+    wait_until(lambda: len(begun) == 3)
+    assert threads.count == 3
+    go_on.set()
+    wait_until(lambda: len(begun) == 4)
+
+
+def test_threads_that_have_nothing_to_do_end_and_work_that_fails_ends_none() -> None:
+    threads, done = Threads("a test", 2, idle_s=0.05), threading.Event()
+
+    def fails() -> None:
+        raise SystemExit
+
+    for each in (fails, fails, fails, done.set):
+        threads.run(each)
+    assert done.wait(WITHIN_S)
+    wait_until(lambda: threads.count == 0)
+    done.clear()
+    threads.run(done.set)
+    assert done.wait(WITHIN_S)
