@@ -1,7 +1,7 @@
 """Groups the appends of waiting requests into one commit.
 
 Request threads hand over their drafts and sleep. One thread takes all waiting drafts, appends them in one transaction,
-and wakes the request threads. A draft is committed alone, at once, when no other waits. Groups grow with the load.
+and wakes the request threads. A draft is committed alone, at once, when no other waits or is expected (``gathering.py``).
 
 A request waits for a bounded time. A group that fails is halved and tried again, down to one submission, so that one that
 cannot be appended fails alone. A submission is never split, because it is accepted whole.
@@ -28,17 +28,11 @@ from core.base.threads import Loop
 from core.ledger import append, drain, trail
 from core.ledger.append import Submission
 from core.ledger.drain import Announce
+from web.accept.gathering import Gathering
 from web.accept.pressure import Gauge
 
 GROUP_ROWS = 2_000
 """The number of rows at which a commit leaves the rest to the next one. A bulk is never split."""
-
-BUSY_GROUP = 4
-GATHER_S = 0.004
-"""After a busy group, the next one gathers until it is as large, for so long at most.
-
-The clients that were answered are sending their next requests, and a large commit costs little more than a small one.
-"""
 
 PATIENCE_S = 15.0
 """A request waits for its commit for at most so long. The thread that commits may be stuck, or the database."""
@@ -162,9 +156,7 @@ class Committer:
     def _enter(self, entries: Sequence[_Entry]) -> None:
         for entry in entries:
             self._waiting.append(entry)
-        # Setting an event takes a lock, and every request would queue for that.
-        if len(self._waiting) >= self._wanted and not self._enough.is_set():
-            self._enough.set()
+        self._gathering.came()
         if entries and not self._work.is_set():
             self._work.set()
         self.loop.ensure()
@@ -175,8 +167,7 @@ class Committer:
         self._waiting: deque[_Entry] = deque()
         self._work = threading.Event()
         self._ended: SimpleQueue[list[_Entry]] = SimpleQueue()
-        self._wanted = 1
-        self._enough = threading.Event()
+        self._gathering = Gathering(lambda: len(self._waiting))
         self._placing = threading.Lock()
         self.busy_since = None
 
@@ -198,14 +189,9 @@ class Committer:
         if not self._waiting:  # They wait already when the step before this one failed.
             self._work.wait()
         self._work.clear()
-        self._wanted = 1
         while self._waiting:
-            if self._wanted >= BUSY_GROUP:
-                self._enough.clear()
-                if len(self._waiting) < self._wanted:
-                    self._enough.wait(GATHER_S)
+            self._gathering.wait()
             group = self._gather()
-            self._wanted = len(group)
             queues: set[int] = set()
             # The doorbell tells it to the worker.
             bind_contextvars(**{logs.REQUEST_ID: group[0].submission.request_id})
@@ -224,7 +210,9 @@ class Committer:
                     for entry in group:
                         if not entry.answers:
                             entry.ended()
-                    if later := [entry for entry in group if entry.answers]:
+                    later = [entry for entry in group if entry.answers]
+                    self._gathering.served(len(later))
+                    if later:
                         self._ended.put(later)
                 self._ring(queues)
 

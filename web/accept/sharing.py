@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 from core.base.db import reading
 from core.base.errors import TransientError
 from core.base.threads import Loop
+from web.accept.gathering import Gathering
 
 PATIENCE_S = 15.0
 """A request waits for its read for at most so long. A use of the database ends earlier, with an error."""
@@ -92,6 +93,7 @@ class Shared(Generic[Row]):
         """
         ask.ended = ended
         self._waiting.append(ask)
+        self._gathering.came()
         try:
             self._lead(rounds)
         finally:
@@ -102,6 +104,7 @@ class Shared(Generic[Row]):
     def _forked(self) -> None:
         """Begin without work. What waited when the process forked is the parent's."""
         self._waiting: deque[Ask[Row]] = deque()
+        self._gathering = Gathering(lambda: len(self._waiting))
         self._leads = threading.Lock()
         self._work = threading.Event()
 
@@ -125,7 +128,8 @@ class Shared(Generic[Row]):
                 self._leads.release()
 
     def _serve(self) -> None:
-        """Read once, for those that wait now."""
+        """Read once, for those that wait now or are about to come."""
+        self._gathering.wait()
         group: list[Ask[Row]] = []
         keys: dict[str, None] = {}
         while self._waiting and len(keys) < self._most:
@@ -138,6 +142,7 @@ class Shared(Generic[Row]):
                 ask.error = _unknown(error)
             raise
         finally:
+            self._gathering.served(len(group))
             for ask in group:
                 ended, ask.ended = ask.ended, _nothing  # The request knows this object too.
                 try:
