@@ -26,7 +26,7 @@ from core.ledger.rules.model import Draft, RejectReason, Status
 from core.ledger.rules.requests import BulkCommitRequest, BulkSettlement, BulkVoidRequest, SettleRequest
 from core.ledger.rules.validation import REPEATABLE, is_partial
 from core.ledger.store import transactions as transaction_store
-from core.ledger.store.transactions import TransactionRow
+from core.ledger.store.transaction_rows import TransactionRow
 from web.http import parameters, retries, wire
 from web.http.operations import operation
 from web.outcomes import (

@@ -14,8 +14,8 @@ from core.ledger.append import Submission
 from core.ledger.explain import CODES, blnk_text
 from core.ledger.rules.model import Kind, RejectReason
 from core.ledger.rules.requests import TransactionRequest
-from core.ledger.store import transactions as transaction_store
-from core.ledger.store.transactions import TransactionRow
+from core.ledger.store import families as family_store
+from core.ledger.store.transaction_rows import TransactionRow, decided_row
 from web.accept.sharing import Ask, Shared
 from web.http import later, wire
 from web.http.errors import error_response
@@ -48,7 +48,7 @@ def places_of(ledger: Service, row: TransactionRow) -> dict[int, int]:
     if row.queue is not None:
         return {row.queue: row.seq}
     with reading(ledger.engine) as conn:
-        legs = transaction_store.legs_of(conn, row.transaction_id) if row.seq else []
+        legs = family_store.legs_of(conn, row.transaction_id) if row.seq else []
     return {leg.queue: leg.seq for leg in legs if leg.queue is not None}
 
 
@@ -93,7 +93,7 @@ def answer_at_once(ledger: Service, submission: Submission, asked: TransactionRe
         actor=submission.asker_of(draft),
         part=str(submission.actor.part),
     )
-    decided = transaction_store.decided_row(row, (source, destination), outcome, immediate.decision.decided_at)
+    decided = decided_row(row, (source, destination), outcome, immediate.decision.decided_at)
     return wire.answer(_repeating(transaction_of(decided), echo_of(asked)), 201)
 
 
@@ -128,7 +128,7 @@ def _failure(ledger: Service, row: TransactionRow) -> Response | None:
     if row.kind != Kind.SPLIT:
         return rejected(row) if row.rejection is not None else None
     with reading(ledger.engine) as conn:
-        legs = transaction_store.legs_of(conn, row.transaction_id)
+        legs = family_store.legs_of(conn, row.transaction_id)
     number, first = first_rejected(legs)
     if first is None:
         return None

@@ -35,7 +35,7 @@ from core.ledger.drain import Announce
 from core.ledger.pressure import Limits
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store import whole_balances
-from core.ledger.store.transactions import TransactionRow
+from core.ledger.store.transaction_rows import TransactionRow
 from core.migrations.fitness import Unfit, refuse_unfit
 from core.webhooks.endpoints import Book
 from core.webhooks.operator import operator_of, safe_of

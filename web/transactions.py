@@ -35,9 +35,10 @@ from core.ledger.explain import CODES, blnk_text
 from core.ledger.intake import Batch
 from core.ledger.rules.model import BATCH_PREFIX, Status
 from core.ledger.rules.requests import BulkRequest, TransactionRequest
+from core.ledger.store import families as family_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.transaction_list import TRANSACTIONS, find_transactions
-from core.ledger.store.transactions import TransactionRow
+from core.ledger.store.transaction_rows import TransactionRow
 from core.lists.requests import FilterRequest
 from web.http import later, parameters, retries, wire
 from web.http import pages as lists
@@ -256,7 +257,7 @@ def _read_batch(ledger: Service, batch_id: str, wait_s: float) -> Response:
     batch = lookup.batch(ledger.engine, batch_id)
     if wait_s and batch.counts[Status.QUEUED]:
         with reading(ledger.engine) as conn:
-            places = transaction_store.last_positions(conn, batch_id)
+            places = family_store.last_positions(conn, batch_id)
         wait_all(ledger, places, wait_s)
         batch = lookup.batch(ledger.engine, batch_id)
     return wire.answer(batch)

@@ -26,7 +26,7 @@ from core.journal.event_types import BATCH, EventType
 from core.journal.facts import DECIDED, QUEUED
 from core.ledger.answers import transaction_of
 from core.ledger.rules.model import Status
-from core.ledger.store.transactions import TransactionRow
+from core.ledger.store.transaction_rows import TransactionRow
 
 EVENT_PREFIX = "evt_"
 

@@ -11,7 +11,7 @@ from core.base.db import driver
 from core.events.answers import Position
 from core.ledger.rules.model import STATUS_NUMBERS, STATUS_OF_NUMBER, Status
 from core.ledger.store.queues import WAITING
-from core.ledger.store.transactions import TransactionRow
+from core.ledger.store.transaction_rows import TransactionRow
 
 
 class Edge(NamedTuple):

@@ -50,7 +50,7 @@ from core.ledger.answers import rejection_of
 from core.ledger.balances import Balance
 from core.ledger.explain import WIRE_NAMES, sum_text
 from core.ledger.rules.model import RUN_PREFIX
-from core.ledger.store.transactions import TransactionRow
+from core.ledger.store.transaction_rows import TransactionRow
 
 FORECAST_S = 2.0
 """The seconds that a forecast may take. The forecast of a rule reads every balance that the rule names."""

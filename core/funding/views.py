@@ -12,7 +12,7 @@ from core.funding.posting_store import RowState, Tally
 from core.funding.run_store import Result, RunRow
 from core.ledger.rules.model import RUN_PREFIX, RejectReason
 from core.ledger.store import transactions as transaction_store
-from core.ledger.store.transactions import TransactionRow
+from core.ledger.store.transaction_rows import TransactionRow
 
 JOB_STATUSES = ("ACTIVE", "PAUSED", "CANCELLED", "FINISHED", "WAITING_APPROVAL")
 

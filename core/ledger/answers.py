@@ -20,9 +20,10 @@ from core.ledger.explain import WIRE_NAMES, RejectionName, blnk_text, sum_text, 
 from core.ledger.rules.model import Accepted, Draft, Kind, Status
 from core.ledger.rules.requests import Leg, RefundRequest, SettleRequest, TransactionRequest, terms_of
 from core.ledger.rules.validation import REPEATABLE, is_partial, warnings_of
-from core.ledger.store import transactions as transaction_store
+from core.ledger.store import families as family_store
 from core.ledger.store.queues import QueueState
-from core.ledger.store.transactions import Line, TransactionRow
+from core.ledger.store.transaction_rows import TransactionRow
+from core.ledger.store.transactions import Line
 
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 
@@ -410,7 +411,7 @@ def with_line(transaction: Transaction, line: Line) -> Transaction:
     return msgspec.structs.replace(transaction, queue=place)
 
 
-def batch_of(batch_id: str, batch: transaction_store.Batch, now: datetime) -> Batch:
+def batch_of(batch_id: str, batch: family_store.Batch, now: datetime) -> Batch:
     """Make the answer of a batch: its transactions by status, progress and rate."""
     waiting = batch.by_status.get(Status.QUEUED, 0) + batch.by_status.get(Status.SCHEDULED, 0)
     decided = batch.transactions - waiting

@@ -10,9 +10,10 @@ from core.ledger.rules.model import BATCH_PREFIXES, Kind
 from core.ledger.rules.pricing import minor_of
 from core.ledger.rules.requests import RefundRequest, SettleRequest
 from core.ledger.rules.validation import whole
+from core.ledger.store import families as family_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.reach import reaches_transactions
-from core.ledger.store.transactions import TRANSACTION_PREFIX, TransactionRow
+from core.ledger.store.transaction_rows import TRANSACTION_PREFIX, TransactionRow
 
 MAX_SETTLED = 10_000
 """The largest number of transactions that one request settles or refunds. A batch that was sent together has no more."""
@@ -49,10 +50,10 @@ def _members(
     known = row is not None
     if row is None and is_batch(transaction_id):
         known = True
-        _check_size(transaction_store.count_members(conn, transaction_id))
-    legs = transaction_store.legs_of(conn, transaction_id) if known else []
+        _check_size(family_store.count_members(conn, transaction_id))
+    legs = family_store.legs_of(conn, transaction_id) if known else []
     # All transactions of a batch may still wait for their dates.
-    if not legs and not (known and transaction_store.batch(conn, transaction_id)):
+    if not legs and not (known and family_store.batch(conn, transaction_id)):
         raise _not_found(transaction_id, missing)
     return row, legs
 

@@ -24,7 +24,7 @@ from core.ledger.rules.model import Draft, Kind
 from core.ledger.rules.requests import terms_of
 from core.ledger.store import due as due_store
 from core.ledger.store.reach import reaches_transactions
-from core.ledger.store.transactions import TRANSACTION_PREFIX
+from core.ledger.store.transaction_rows import TRANSACTION_PREFIX
 
 logger = structlog.get_logger()
 

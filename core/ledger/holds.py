@@ -22,9 +22,9 @@ from core.ledger.rules.requests import SettleRequest
 from core.ledger.rules.routing import route_of
 from core.ledger.rules.splits import proportional
 from core.ledger.rules.validation import reference_refusal, settlement_problems
+from core.ledger.store import families as family_store
 from core.ledger.store import log as log_store
-from core.ledger.store import transactions as transaction_store
-from core.ledger.store.transactions import TransactionRow
+from core.ledger.store.transaction_rows import TransactionRow
 
 _EXPIRED = "expired"
 """The end of the reference of a void that the ledger makes when the date of a hold has come."""
@@ -62,7 +62,7 @@ def draft_settlements(
     if wrong := reference_refusal(request.reference):
         raise wrong
     _check_settleable(conn, holds, amount, commit=commit)
-    if not request.skip_queue and transaction_store.undecided_settlements(conn, [hold.seq for hold in holds]):
+    if not request.skip_queue and family_store.undecided_settlements(conn, [hold.seq for hold in holds]):
         raise Conflict(ErrorCode.GEN_CONFLICT, "a commit or void is already queued for this transaction")
     # The legs of an atomic split are settled together. Other legs, and those of a batch, are independent.
     together = row is not None and row.kind == Kind.SPLIT and row.group_first is not None
@@ -154,7 +154,7 @@ def _left(hold: TransactionRow) -> int:
 
 def _has_expired(conn: Connection, hold: TransactionRow) -> bool:
     expired = f"{hold.transaction_id}_{_EXPIRED}"
-    return any(each.reference == expired for each in transaction_store.settlements_of(conn, hold.seq))
+    return any(each.reference == expired for each in family_store.settlements_of(conn, hold.seq))
 
 
 def _check_settleable(conn: Connection, holds: Sequence[TransactionRow], amount: int, *, commit: bool) -> None:

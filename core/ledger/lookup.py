@@ -9,9 +9,10 @@ from core.base.errors import Conflict, ErrorCode, NotFound, ReferenceConflict
 from core.base.ids import uuid_of
 from core.ledger.answers import Batch, Transaction, batch_of, transaction_of, with_legs, with_line
 from core.ledger.rules.model import Kind, Status
+from core.ledger.store import families as family_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.reach import reaches_transactions
-from core.ledger.store.transactions import TRANSACTION_PREFIX, TransactionRow
+from core.ledger.store.transaction_rows import TRANSACTION_PREFIX, TransactionRow
 
 
 def find(engine: Engine, transaction_id: str) -> TransactionRow:
@@ -65,7 +66,7 @@ def whole(engine: Engine, row: TransactionRow) -> Transaction:
     answer = transaction_of(row)
     if row.kind == Kind.SPLIT and row.seq:
         with reading(engine) as conn:
-            return with_legs(answer, transaction_store.legs_of(conn, row.transaction_id))
+            return with_legs(answer, family_store.legs_of(conn, row.transaction_id))
     if row.status is Status.QUEUED:
         with reading(engine) as conn:
             return with_line(answer, transaction_store.line_of(conn, row))
@@ -79,7 +80,7 @@ def batch(engine: Engine, batch_id: str) -> Batch:
         NotFound: there is no such batch.
     """
     with reading(engine) as conn:
-        found, now = transaction_store.batch(conn, batch_id), clock.now(conn)
+        found, now = family_store.batch(conn, batch_id), clock.now(conn)
         if found is not None and not reaches_transactions(conn, parent=batch_id):
             found = None
     if found is None:

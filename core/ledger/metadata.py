@@ -17,7 +17,7 @@ from core.ledger.store import transactions as transaction_store
 from core.ledger.store.balances import BALANCE_PREFIX
 from core.ledger.store.metadata import Change
 from core.ledger.store.reach import reaches_transactions
-from core.ledger.store.transactions import TRANSACTION_PREFIX
+from core.ledger.store.transaction_rows import TRANSACTION_PREFIX
 
 LEDGER_PREFIX = "ldg_"
 MAX_WRITTEN = 64_000_000

@@ -24,9 +24,10 @@ from core.ledger.rules.requests import RefundRequest, Terms
 from core.ledger.rules.routing import route_of
 from core.ledger.rules.splits import proportional
 from core.ledger.rules.validation import reference_refusal, refund_problems
+from core.ledger.store import families as family_store
 from core.ledger.store import log as log_store
 from core.ledger.store import transactions as transaction_store
-from core.ledger.store.transactions import TransactionRow
+from core.ledger.store.transaction_rows import TransactionRow
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -133,7 +134,7 @@ def _movements(conn: Connection, row: TransactionRow) -> list[TransactionRow]:
         return []
     if row.kind != Kind.HOLD:
         return [row]
-    return [each for each in transaction_store.settlements_of(conn, row.seq) if each.kind == Kind.COMMIT_INFLIGHT]
+    return [each for each in family_store.settlements_of(conn, row.seq) if each.kind == Kind.COMMIT_INFLIGHT]
 
 
 def _check_refundable(

@@ -13,7 +13,7 @@ from core.journal.facts import Fact, tell_all, tell_behind
 from core.ledger.answers import transaction_of
 from core.ledger.rules.model import Draft
 from core.ledger.store import transactions as transaction_store
-from core.ledger.store.transactions import TRANSACTION_PREFIX, TransactionRow
+from core.ledger.store.transaction_rows import TRANSACTION_PREFIX, TransactionRow
 
 
 class BatchFact(Struct, frozen=True):

@@ -6,7 +6,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from core.base.answers import Major, Members, Time, major, members
 from core.ledger.balances import Balance
-from core.ledger.store.transactions import TRANSACTION_PREFIX
+from core.ledger.store.transaction_rows import TRANSACTION_PREFIX
 from core.monitors.store import EVENT_PREFIX, FiringRow, MonitorRow
 
 

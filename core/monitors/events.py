@@ -12,7 +12,7 @@ from core.journal.facts import Fact, OfPosting
 from core.ledger.balances import balance_of
 from core.ledger.store import balances as balance_store
 from core.ledger.store.balances import BalanceRow
-from core.ledger.store.transactions import TRANSACTION_PREFIX
+from core.ledger.store.transaction_rows import TRANSACTION_PREFIX
 from core.monitors.answers import Crossed, event_of
 from core.monitors.rules import State, Sums
 from core.monitors.store import Firing, MonitorRow

@@ -27,7 +27,7 @@ from core.ledger.store import balances as balance_store
 from core.ledger.store import queues as queue_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store.balances import BalanceRow
-from core.ledger.store.transactions import TransactionRow
+from core.ledger.store.transaction_rows import TransactionRow
 
 _references = itertools.count(1)
 

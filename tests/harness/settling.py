@@ -6,8 +6,8 @@ from core.base.db import reading
 from core.base.ids import new_id
 from core.ledger.rules.model import BATCH_PREFIX, Accepted, RejectReason, Status
 from core.ledger.rules.requests import TransactionRequest
-from core.ledger.store import transactions as transaction_store
-from core.ledger.store.transactions import TransactionRow
+from core.ledger.store import families as family_store
+from core.ledger.store.transaction_rows import TransactionRow
 from tests.harness.factories import Ledger, shares
 
 
@@ -33,7 +33,7 @@ def batch_of(ledger: Ledger, *requests: TransactionRequest) -> str:
 
 def legs_of(ledger: Ledger, transaction_id: str) -> list[TransactionRow]:
     with reading(ledger.engine) as conn:
-        return transaction_store.legs_of(conn, transaction_id)
+        return family_store.legs_of(conn, transaction_id)
 
 
 def sums_of(ledger: Ledger, *names: str) -> list[int]:

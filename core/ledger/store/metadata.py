@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from core.base.db import driver
 from core.base.ids import uuid_of
 from core.ledger.store.balances import BALANCE_PREFIX
-from core.ledger.store.transactions import TRANSACTION_PREFIX
+from core.ledger.store.transaction_rows import TRANSACTION_PREFIX
 
 # The row is locked before it is changed, so that what was before is what this statement replaces.
 _MERGE_LEDGER = """

@@ -10,33 +10,33 @@ from sqlalchemy import (
     Connection,
     FromClause,
     Numeric,
-    SmallInteger,
-    Uuid,
     and_,
-    any_,
     case,
     cast,
     exists,
-    false,
     func,
     literal_column,
-    not_,
     select,
-    true,
     type_coerce,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from core.base.db import driver
-from core.base.ids import uuid_of
-from core.base.tables import annotations, balances, holds, log, outcomes, scheduled
+from core.base.tables import annotations, log, outcomes
 from core.ledger.rules.model import Status
-from core.ledger.store import queues as queue_store
 from core.ledger.store import times
 from core.ledger.store import transactions as transaction_store
-from core.ledger.store.balances import BALANCE_PREFIX
 from core.ledger.store.reach import transactions_in_reach
-from core.ledger.store.transactions import LEGS, TRANSACTION_PREFIX, TransactionRow
+from core.ledger.store.transaction_relations import LAST, LOG_ROWS, SCHEDULED_ROWS
+from core.ledger.store.transaction_rows import TRANSACTION_PREFIX, TransactionRow
+from core.ledger.store.transaction_sides import (
+    destination_conditions,
+    either_side_conditions,
+    indicator_conditions,
+    keys_of_ids,
+    keys_of_indicators,
+    source_conditions,
+)
+from core.ledger.store.transaction_status import status_conditions, statuses_and_lines
 from core.lists import query
 from core.lists.conditions import compared, intervals, texts, time_condition
 from core.lists.fields import (
@@ -55,20 +55,6 @@ from core.lists.fields import (
 )
 from core.lists.shape import ArraySlot, Slot, bound
 
-_LAST = 2**63 - 1
-"""The sequence of scheduled transactions in lists. They come after all of the log, as they will be accepted later."""
-
-LOG_ROWS = Relation(log, log, log.c.seq, log.c.id)
-_WAITING = select(
-    scheduled.c.id,
-    literal_column(str(_LAST), BigInteger()).label("seq"),
-    *(scheduled.c[name] for name in ("reference", "source", "destination", "amount", "currency", "precision")),
-    *(scheduled.c[name] for name in ("description", "parent", "effective_date", "meta_data", "actor", "cancelled_at")),
-    *(scheduled.c[name] for name in ("kind", "legs")),
-    scheduled.c.scheduled_at.label("accepted_at"),
-).subquery("log")
-SCHEDULED_ROWS = Relation(_WAITING, _WAITING, _WAITING.c.seq, _WAITING.c.id, position_is_unique=False)
-
 
 def find_transactions(conn: Connection, listing: Listing) -> tuple[list[TransactionRow], Extent]:
     """Find a page of transactions in reach, and count all that match if the listing wants it.
@@ -79,10 +65,10 @@ def find_transactions(conn: Connection, listing: Listing) -> tuple[list[Transact
     asks = any(Status.SCHEDULED in each.values and each.operator in ("eq", "in") for each in listing.filters)
     relations = [LOG_ROWS, SCHEDULED_ROWS] if asks else [LOG_ROWS]
     found, extent = query.find(conn, transactions_in_reach(conn, listing), relations)
-    rows = {row.seq: row for row in transaction_store.find_seqs(conn, [seq for seq, _ in found if seq != _LAST])}
-    names = [name for seq, name in found if seq == _LAST]
+    rows = {row.seq: row for row in transaction_store.find_seqs(conn, [seq for seq, _ in found if seq != LAST])}
+    names = [name for seq, name in found if seq == LAST]
     waiting = {row.id: row for row in transaction_store.find_scheduled(conn, names)} if names else {}
-    return [waiting[name] if seq == _LAST else rows[seq] for seq, name in found], extent
+    return [waiting[name] if seq == LAST else rows[seq] for seq, name in found], extent
 
 
 # Columns
@@ -166,240 +152,6 @@ def _parent_conditions(asked: Filter, relation: Relation) -> Sequence[Condition 
     return [Sought(parent == each, in_blocks=True) for each in texts(asked)]
 
 
-# Sides
-
-
-def _source_conditions(asked: Filter, relation: Relation) -> Sequence[Condition | Sought]:
-    return _balance_conditions(asked, [relation.table.c.source])
-
-
-def _destination_conditions(asked: Filter, relation: Relation) -> Sequence[Condition | Sought]:
-    return _balance_conditions(asked, [relation.table.c.destination])
-
-
-def _either_side_conditions(asked: Filter, relation: Relation) -> Sequence[Condition | Sought]:
-    return _balance_conditions(asked, [relation.table.c.source, relation.table.c.destination])
-
-
-def _balance_conditions(asked: Filter, sides: Sequence[ColumnElement[Any]]) -> Sequence[Condition | Sought]:
-    """Compare the balances of one side, or of either. For either, ``ne`` and ``isnull`` negate the other operators."""
-    if asked.operator in NULL:
-        tests = [compared(side, asked.operator, []) for side in sides]
-        return [and_(*tests)] if asked.operator == "isnull" else tests
-    return _among(asked, sides)
-
-
-def _indicator_conditions(asked: Filter, relation: Relation) -> Sequence[Condition | Sought]:
-    """Compare the ``@Names`` of the balances of both sides. One of them must match."""
-    sides = [relation.table.c.source, relation.table.c.destination]
-    if asked.operator in _NAMING:
-        return _among(asked, sides)
-    if asked.operator == "isnull":
-        has_name = balances.c.indicator.is_not(None)
-        return [and_(*(not_(exists().where(balances.c.id == side, has_name)) for side in sides))]
-    named = compared(balances.c.indicator, asked.operator, texts(asked))
-    return [side.in_(select(balances.c.id).where(named)) for side in sides]
-
-
-def _among(asked: Filter, sides: Sequence[ColumnElement[Any]]) -> Sequence[Condition | Sought]:
-    """Compare sides with keys of balances, which are one array, or a slot each where they are few.
-
-    An index finds the rows of one balance in order, but not those of many.
-    """
-    if asked.operator == "ne":
-        (keys,) = asked.values
-        others = [(side == any_(bound(keys, ARRAY(BigInteger())))).is_not(true()) for side in sides]
-        return [and_(*others, *(side.is_not(None) for side in sides if len(sides) == 1))]
-    if any(isinstance(slot, ArraySlot) for slot in asked.values):
-        (keys,) = asked.values
-        return [Sought(None, side == any_(bound(keys, ARRAY(BigInteger())))) for side in sides]
-    return [side == bound(slot, BigInteger()) for side in sides for slot in asked.values]
-
-
-_NAMING = ("eq", "ne", "in")
-
-_KEYS_OF_IDS = """
-    SELECT id
-    FROM balances
-    WHERE balance_id = ANY(%s)
-    ORDER BY id
-"""
-
-_KEYS_OF_INDICATORS = """
-    SELECT id
-    FROM balances
-    WHERE indicator = ANY(%s)
-    ORDER BY id
-"""
-
-
-def _keys_of_ids(conn: Connection, asked: Filter) -> Sequence[Any]:
-    if asked.operator in NULL:
-        return ()
-    ids = [key for value in asked.values if (key := uuid_of(value, BALANCE_PREFIX)) is not None]
-    return _keys(conn, _KEYS_OF_IDS, ids, asked.operator)
-
-
-def _keys_indicator_conditionss(conn: Connection, asked: Filter) -> Sequence[Any]:
-    if asked.operator not in _NAMING:
-        return asked.values
-    return _keys(conn, _KEYS_OF_INDICATORS, list(asked.values), asked.operator)
-
-
-def _keys(conn: Connection, sql: str, named: list[Any], operator: str) -> Sequence[Any]:
-    """Look up the keys of the named balances, as ``_among`` takes them. An unknown balance has none."""
-    found = [key for (key,) in driver(conn).execute(sql, (named,))] if named else []
-    return [found] if operator == "ne" or len(found) > query.MAX_BRANCHES // 2 else found
-
-
-# Status
-
-
-_is_split = log.c.kind == literal_column("5")
-_leg = log.alias("leg")
-_split_status = literal_column(f"(SELECT l.status FROM (SELECT) AS one {LEGS})", SmallInteger())
-
-
-def _number(status: int) -> ColumnElement[Any]:
-    """Write the number of a status as a literal, so that partial indexes are recognized."""
-    return literal_column(str(status), SmallInteger())
-
-
-def _has_outcome(status: int) -> Condition:
-    return exists().where(outcomes.c.seq == log.c.seq, outcomes.c.status == _number(status))
-
-
-def _has_hold(condition: Condition) -> Condition:
-    return exists().where(holds.c.seq == log.c.seq, condition)
-
-
-_held = case(
-    (holds.c.settled_at.is_(None), _number(2)),
-    (type_coerce(holds.c.committed, Numeric()) > literal_column("0"), _number(1)),
-    else_=_number(3),
-)
-_status = case(
-    (_is_split, _split_status),
-    else_=func.coalesce(
-        select(_held).where(holds.c.seq == log.c.seq).correlate(log).scalar_subquery(),
-        select(outcomes.c.status).where(outcomes.c.seq == log.c.seq).correlate(log).scalar_subquery(),
-    ),
-)
-"""The number of the status of one row. It is null while the row is undecided."""
-
-_OF_STATUS: dict[Status, tuple[Sought, ...]] = {
-    Status.APPLIED: (
-        # Nearly every row is APPLIED, so the rows are walked.
-        Sought(None, _status == _number(1)),
-    ),
-    Status.INFLIGHT: (
-        Sought(_has_hold(holds.c.settled_at.is_(None)), test=_status == _number(2)),
-        Sought(
-            and_(
-                _is_split,
-                log.c.id.in_(
-                    select(
-                        case(
-                            (
-                                _leg.c.parent.like(literal_column("'txn%'")),
-                                cast(func.substr(_leg.c.parent, literal_column("5")), Uuid()),
-                            )
-                        )
-                    )
-                    .select_from(holds.join(_leg, _leg.c.seq == holds.c.seq))
-                    .where(holds.c.settled_at.is_(None))
-                ),
-            ),
-            _split_status == _number(2),
-            test=false(),
-        ),
-    ),
-    Status.VOID: (
-        Sought(_has_outcome(3), test=_status == _number(3)),
-        Sought(
-            _has_hold(type_coerce(holds.c.voided, Numeric()) == type_coerce(holds.c.amount, Numeric())), test=false()
-        ),
-        Sought(_is_split, _split_status == _number(3), test=false()),
-    ),
-    Status.REJECTED: (
-        Sought(_has_outcome(4), test=_status == _number(4)),
-        Sought(
-            _is_split,
-            # The first leg of a split is the row after it, and all legs were rejected.
-            and_(
-                exists().where(outcomes.c.seq == log.c.seq + literal_column("1"), outcomes.c.status == _number(4)),
-                _split_status == _number(4),
-            ),
-            test=false(),
-        ),
-    ),
-}
-"""The ways to find each status in the log. Together they mean the same as ``transactions.STATUS``.
-
-The row in ``holds`` decides whether a hold reads INFLIGHT, APPLIED or VOID, and a rejected hold has no such row. At one row,
-the first way tests for all ways.
-"""
-
-
-def _status_conditions(asked: Filter, relation: Relation) -> Sequence[Condition | Sought]:
-    """Compare the status, with conditions that indexes answer but for APPLIED."""
-    wanted = {value for value in asked.values if isinstance(value, Status)}
-    if relation is SCHEDULED_ROWS:
-        cancelled_at = relation.table.c.cancelled_at
-        tests = {Status.SCHEDULED: cancelled_at.is_(None), Status.VOID: cancelled_at.is_not(None)}
-        return [Sought(test) for status, test in tests.items() if status in wanted]
-    if wanted >= {*_OF_STATUS, Status.QUEUED}:
-        return [Sought(None)]
-    found = [condition for status, each in _OF_STATUS.items() if status in wanted for condition in each]
-    return found + _undecided([value for value in asked.values if isinstance(value, Slot)])
-
-
-def _undecided(slots: Sequence[Slot]) -> list[Sought]:
-    """List the conditions of undecided transactions: those after the cursors of their queues, and their splits.
-
-    A split is before its legs in the log, so it may be before the first leg that waits.
-    """
-    if not slots:
-        return []
-    *lines, split = slots
-    waiting = [
-        Sought(and_(log.c.queue == bound(number, SmallInteger()), log.c.seq > bound(cursor, BigInteger())))
-        for number, cursor in zip(lines[::2], lines[1::2], strict=True)
-    ]
-    return [*waiting, Sought(and_(_is_split, log.c.seq >= bound(split, BigInteger())), _split_status.is_(None))]
-
-
-_LAST_SPLIT_BEFORE = """
-    SELECT coalesce(max(seq), 0)
-    FROM log
-    WHERE kind = 5 AND seq < %s
-"""
-
-
-def _statuses_and_lines(conn: Connection, asked: Filter) -> Sequence[Any]:
-    """List the statuses that match.
-
-    With QUEUED, a number and a cursor follow for each queue in which something waits, and the last split before all of it.
-    """
-    wanted = [status for status in Status if status in _statuses(asked)]
-    lines = queue_store.lines(conn) if Status.QUEUED in wanted else []
-    if not lines:
-        return wanted
-    ((split,),) = driver(conn).execute(_LAST_SPLIT_BEFORE, (min(line.first for line in lines),))
-    return [*wanted, *(value for line in lines for value in (line.number, line.cursor)), split]
-
-
-def _statuses(asked: Filter) -> set[Any]:
-    match asked.operator:
-        case "ne":
-            return set(Status) - set(asked.values)
-        case "isnull":
-            return set()
-        case "isnotnull":
-            return set(Status)
-    return set(asked.values)
-
-
 # Fields
 
 
@@ -440,32 +192,32 @@ TRANSACTIONS = resource(
         Type.LINK,
         "The balance id of the source.",
         indexed=True,
-        resolve=_keys_of_ids,
-        find=_source_conditions,
+        resolve=keys_of_ids,
+        find=source_conditions,
     ),
     Field(
         "destination",
         Type.LINK,
         "The balance id of the destination.",
         indexed=True,
-        resolve=_keys_of_ids,
-        find=_destination_conditions,
+        resolve=keys_of_ids,
+        find=destination_conditions,
     ),
     Field(
         "balance_id",
         Type.LINK,
         "The balance id of either side.",
         indexed=True,
-        resolve=_keys_of_ids,
-        find=_either_side_conditions,
+        resolve=keys_of_ids,
+        find=either_side_conditions,
     ),
     Field(
         "indicator",
         Type.NAME,
         "The @Name of either side.",
         indexed=True,
-        resolve=_keys_indicator_conditionss,
-        find=_indicator_conditions,
+        resolve=keys_of_indicators,
+        find=indicator_conditions,
     ),
     Field("reference", Type.TEXT, "The client's reference.", indexed=True, ordered=True),
     Field(
@@ -474,8 +226,8 @@ TRANSACTIONS = resource(
         "The status that it has now.",
         indexed=True,
         choices=Status,
-        resolve=_statuses_and_lines,
-        find=_status_conditions,
+        resolve=statuses_and_lines,
+        find=status_conditions,
     ),
     Field("description", Type.TEXT, "The text that the client wrote."),
     Field(

@@ -1,8 +1,6 @@
 """Transactions as they are read: a row of the log, with its outcome if it has one."""
 
-import json
 from collections.abc import Collection
-from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -10,182 +8,10 @@ from sqlalchemy import Connection
 
 from core.base.db import driver
 from core.base.ids import uuid_of
-from core.ledger.rules.log_row import LogRow
-from core.ledger.rules.model import (
-    STATUS_NUMBERS,
-    STATUS_OF_NUMBER,
-    BalanceRef,
-    Hold,
-    Kind,
-    Outcome,
-    Rejection,
-    RejectReason,
-    Status,
-)
-from core.ledger.rules.requests import terms_of
-from core.ledger.store.balances import BALANCE_PREFIX
+from core.ledger.rules.model import Kind
 from core.ledger.store.log import queues_that_may_credit
 from core.ledger.store.queues import COUNTED, WAITING, first_waiting
-
-TRANSACTION_PREFIX = "txn_"
-
-
-class TransactionRow(NamedTuple):
-    """A transaction as it is now. Amounts are minor units."""
-
-    seq: int
-    """0 where it waits for its date, or was cancelled before that (``settled_at``)."""
-    id: UUID
-    reference: str
-    kind: int
-    queue: int | None
-    """None for a split."""
-    source_key: int | None
-    """None where a split has several."""
-    source: UUID | None
-    source_indicator: str | None
-    destination_key: int | None
-    destination: UUID | None
-    requested: int
-    """The amount as accepted. In a commit_inflight, void_inflight or refund, 0 stands for all that is left."""
-    currency: str
-    precision: int
-    description: str
-    allow_overdraft: bool
-    overdraft_limit: int | None
-    parent: str | None
-    group_first: int | None
-    effective_date: datetime | None
-    meta_data: str | None
-    """JSON text of an object, with what was added later."""
-    terms: str | None
-    """JSON text of ``Terms``."""
-    digest: bytes | None
-    accepted_at: datetime
-    actor: str | None
-    """The ID of the key that asked for it. None in rows from before there were keys."""
-    part: str | None
-    """The part of the service that accepted it; None as well where it waits for its date."""
-    outcome: int | None
-    """Number of the outcome's status; None while undecided."""
-    decided_amount: int | None
-    reason: int | None
-    rejection_json: str | None
-    decided_at: datetime | None
-    hold_amount: int | None
-    committed: int | None
-    voided: int | None
-    settled_at: datetime | None
-    legs_status: int | None = None
-    """The number of a split's status as its legs make it; None while one of them is undecided."""
-    legs_settled_at: datetime | None = None
-    left: int | None = None
-    """The amount that a commit_inflight, void_inflight or refund of all that is left would come to now; None once decided."""
-
-    @property
-    def transaction_id(self) -> str:
-        return f"{TRANSACTION_PREFIX}{self.id}"
-
-    @property
-    def hold(self) -> Hold | None:
-        """How far a decided hold is settled; None for anything else."""
-        if self.hold_amount is None or self.committed is None or self.voided is None:
-            return None
-        return Hold(self.seq, self.hold_amount, self.committed, self.voided)
-
-    @property
-    def status(self) -> Status:
-        if self.seq == 0:
-            return Status.SCHEDULED if self.settled_at is None else Status.VOID
-        if self.kind == Kind.SPLIT:
-            return STATUS_OF_NUMBER[self.legs_status] if self.legs_status is not None else Status.QUEUED
-        if self.outcome is None:
-            return Status.QUEUED
-        hold = self.hold
-        return hold.status if hold is not None else STATUS_OF_NUMBER[self.outcome]
-
-    @property
-    def amount(self) -> int:
-        """The amount. For a settlement or refund of all that is left it is what it came to, or would come to now."""
-        return self.requested or self.decided_amount or self.left or 0
-
-    @property
-    def is_pending(self) -> bool:
-        """True when the amount is what is left now, and the engine has yet to say what it comes to."""
-        return self.left is not None
-
-    @property
-    def inflight(self) -> bool:
-        return self.kind == Kind.HOLD
-
-    @property
-    def timeline(self) -> list[tuple[Status, datetime]]:
-        """The statuses it had, and since when."""
-        terms = terms_of(self.terms)
-        if self.seq == 0:
-            line = [(Status.SCHEDULED, self.accepted_at)]
-            return line if self.settled_at is None else [*line, (Status.VOID, self.settled_at)]
-        line = [(Status.SCHEDULED, terms.scheduled_at)] if terms.scheduled_at else []
-        line.append((Status.QUEUED, self.accepted_at))
-        if self.status is Status.QUEUED or self.decided_at is None:
-            return line
-        held = self.hold is not None or (terms.inflight and self.status is not Status.REJECTED)
-        line.append((Status.INFLIGHT if held else self.status, self.decided_at))
-        settled_at = self.settled_at or self.legs_settled_at
-        if settled_at is not None and self.status is not Status.INFLIGHT:
-            line.append((self.status, settled_at))
-        return line
-
-    @property
-    def rejection(self) -> Rejection | None:
-        if self.reason is None:
-            return None
-        return Rejection(RejectReason(self.reason), **json.loads(self.rejection_json or "{}"))
-
-
-def decided_row(
-    row: LogRow, sides: tuple[BalanceRef, BalanceRef], outcome: Outcome, decided_at: datetime
-) -> TransactionRow:
-    """Make the row of a transfer or hold that was decided just now, as ``find`` would read it."""
-    source, destination = sides
-    hold = outcome.hold
-    assert row.accepted_at is not None and outcome.rejection is None
-    return TransactionRow(
-        seq=row.seq,
-        id=UUID(row.id),
-        reference=row.reference,
-        kind=row.kind,
-        queue=row.queue,
-        source_key=source.key,
-        source=uuid_of(source.balance_id, BALANCE_PREFIX),
-        source_indicator=source.indicator,
-        destination_key=destination.key,
-        destination=uuid_of(destination.balance_id, BALANCE_PREFIX),
-        requested=row.amount,
-        currency=row.currency,
-        precision=row.precision,
-        description=row.description,
-        allow_overdraft=row.allow_overdraft,
-        overdraft_limit=row.overdraft_limit,
-        parent=row.parent,
-        group_first=row.group_first,
-        effective_date=row.effective_date,
-        meta_data=row.meta_data,
-        terms=row.terms,
-        digest=row.digest,
-        accepted_at=row.accepted_at,
-        actor=row.actor,
-        part=row.part,
-        outcome=STATUS_NUMBERS[outcome.status],
-        decided_amount=outcome.amount,
-        reason=None,
-        rejection_json=None,
-        decided_at=decided_at,
-        hold_amount=None if hold is None else hold.amount,
-        committed=None if hold is None else hold.committed,
-        voided=None if hold is None else hold.voided,
-        settled_at=None,
-    )
+from core.ledger.store.transaction_rows import TRANSACTION_PREFIX, TransactionRow
 
 
 class Line(NamedTuple):
@@ -240,7 +66,7 @@ _LEFT = """
        END
 """
 
-_FROM = f"""
+FROM = f"""
 FROM log
 LEFT JOIN balances AS s ON s.id = log.source
 LEFT JOIN balances AS d ON d.id = log.destination
@@ -250,7 +76,7 @@ LEFT JOIN annotations AS a ON a.id = log.id
 {LEGS}
 """
 
-_SELECT = f"""
+SELECT = f"""
 SELECT log.seq, log.id, reference, kind, queue,
        log.source, s.balance_id, s.indicator, log.destination, d.balance_id,
        log.amount, log.currency, log.precision, description, allow_overdraft, overdraft_limit,
@@ -263,7 +89,7 @@ SELECT log.seq, log.id, reference, kind, queue,
        o.status, o.amount, o.reason, o.rejection, coalesce(o.decided_at, l.decided_at),
        h.amount, h.committed, h.voided, h.settled_at, l.status, l.settled_at,
        {_LEFT}
-{_FROM}
+{FROM}
 """
 
 # The same columns; seq 0 says that it is not in the log.
@@ -314,43 +140,10 @@ _SIZES = {size: _FIND_ANY.format(ids=", ".join(["%s::uuid"] * size)) for size in
 MOST = max(_SIZES)
 """The largest number of transactions that ``find_many`` finds at once."""
 
-_FIND = f"{_SELECT} WHERE log.id = %(value)s"
+_FIND = f"{SELECT} WHERE log.id = %(value)s"
 _FIND_SCHEDULED = f"{_SELECT_SCHEDULED} WHERE w.id = %(value)s"
-_FIND_REFERENCE = f"{_SELECT} WHERE reference = %(value)s"
+_FIND_REFERENCE = f"{SELECT} WHERE reference = %(value)s"
 _FIND_SCHEDULED_REFERENCE = f"{_SELECT_SCHEDULED} WHERE reference = %(value)s"
-
-_LEGS_OF_SPLIT = f"""{_SELECT}
-WHERE parent = %(id)s
-  AND kind IN (1, 2, 6)
-ORDER BY log.seq
-"""
-
-_LEGS_OF_BATCH = f"""{_SELECT}
-WHERE kind IN (1, 2)
-  AND (
-      parent = %(id)s
-      OR parent IN (
-          SELECT 'txn_' || id
-          FROM log AS split
-          WHERE split.parent = %(id)s
-            AND split.kind = 5
-      )
-  )
-ORDER BY log.seq
-"""
-
-_COUNT_MEMBERS = """
-SELECT count(*)
-FROM log
-WHERE parent = %(id)s
-  AND kind IN (1, 2)
-"""
-
-_SETTLEMENTS = f"""{_SELECT}
-WHERE hold_seq = %(hold_seq)s
-  AND o.status <> 4
-ORDER BY log.seq
-"""
 
 _UNREFUNDED = """
 SELECT o.seq, o.amount - coalesce(refunded, 0)
@@ -360,22 +153,12 @@ WHERE o.seq = ANY(%(seqs)s)
   AND o.status = 1
 """
 
-_FIND_SEQS = f"""{_SELECT}
+_FIND_SEQS = f"""{SELECT}
 WHERE log.seq = ANY(%(seqs)s)
 ORDER BY log.seq
 """
 
 _FIND_SCHEDULED_KEYS = f"{_SELECT_SCHEDULED} WHERE w.id = ANY(%(keys)s)"
-
-_UNDECIDED_SETTLEMENTS = """
-SELECT EXISTS (
-    SELECT
-    FROM log
-    JOIN queues ON queues.number = log.queue
-    WHERE hold_seq = ANY(%(hold_seqs)s)
-      AND log.seq > queues.cursor
-)
-"""
 
 # The count stops at a limit, so a line of millions is not read. The first of a line is its oldest, as times never fall.
 _LINE = f"""
@@ -404,46 +187,6 @@ SELECT
     )::float
 FROM queues
 WHERE number = %(queue)s
-"""
-
-# A row without a status waits; 0 and 3 are scheduled and cancelled before its date.
-_BATCH = f"""
-SELECT CASE
-           WHEN log.kind = 5 THEN l.status
-           WHEN h.seq IS NULL THEN o.status
-           WHEN h.settled_at IS NULL THEN 2
-           WHEN h.committed > 0 THEN 1
-           ELSE 3
-       END AS number,
-       count(*), bool_or(kind = 2 OR log.terms->>'inflight' = 'true'),
-       min(accepted_at), max(coalesce(o.decided_at, l.decided_at))
-{_FROM}
-WHERE parent = %(id)s
-  AND kind IN (1, 2, 5)
-  AND log.terms->>'refund' IS NULL
-GROUP BY number
-
-UNION ALL
-SELECT CASE WHEN cancelled_at IS NULL THEN 0 ELSE 3 END, count(*), bool_or(kind = 2), min(scheduled_at), NULL
-FROM scheduled
-WHERE parent = %(id)s
-GROUP BY 1
-"""
-
-_LAST_POSITIONS = """
-SELECT queue, max(seq)
-FROM log
-WHERE queue IS NOT NULL
-  AND (
-      parent = %(id)s
-      OR parent IN (
-          SELECT 'txn_' || id
-          FROM log AS split
-          WHERE split.parent = %(id)s
-            AND split.kind = 5
-      )
-  )
-GROUP BY queue
 """
 
 
@@ -490,23 +233,6 @@ def _one(conn: Connection, sql: str, value: object) -> TransactionRow | None:
     return TransactionRow(*row) if row is not None else None
 
 
-def legs_of(conn: Connection, transaction_id: str) -> list[TransactionRow]:
-    """Read the postings of a split or batch, in order of acceptance. Those of a batch include those of the splits in it."""
-    sql = _LEGS_OF_SPLIT if transaction_id.startswith(TRANSACTION_PREFIX) else _LEGS_OF_BATCH
-    return [TransactionRow(*row) for row in driver(conn).execute(sql, {"id": transaction_id})]
-
-
-def count_members(conn: Connection, batch_id: str) -> int:
-    """Count the transfers and holds of a batch; the legs of splits in it do not count."""
-    (count,) = driver(conn).execute(_COUNT_MEMBERS, {"id": batch_id}).fetchone()  # type: ignore[misc]
-    return int(count)
-
-
-def settlements_of(conn: Connection, hold_seq: int) -> list[TransactionRow]:
-    """Read the commits and voids of a hold that were not rejected, in order of acceptance."""
-    return [TransactionRow(*row) for row in driver(conn).execute(_SETTLEMENTS, {"hold_seq": hold_seq})]
-
-
 def unrefunded(conn: Connection, seqs: list[int]) -> dict[int, int]:
     """Read what is not yet given back of what these postings moved, in minor units."""
     return dict(driver(conn).execute(_UNREFUNDED, {"seqs": seqs}).fetchall())
@@ -522,13 +248,6 @@ def find_scheduled(conn: Connection, keys: list[UUID]) -> list[TransactionRow]:
     return [TransactionRow(*row) for row in driver(conn).execute(_FIND_SCHEDULED_KEYS, {"keys": keys})]
 
 
-def undecided_settlements(conn: Connection, hold_seqs: list[int]) -> bool:
-    """Whether a commit or void of one of these holds waits in its queue."""
-    row = driver(conn).execute(_UNDECIDED_SETTLEMENTS, {"hold_seqs": hold_seqs}).fetchone()
-    assert row is not None
-    return bool(row[0])
-
-
 def line_of(conn: Connection, row: TransactionRow) -> Line:
     """Say where an undecided transaction, not a split, stands in line, and which queues have money on the way to its source."""
     assert row.queue is not None and row.source_key is not None
@@ -538,37 +257,3 @@ def line_of(conn: Connection, row: TransactionRow) -> Line:
     waiting = first_waiting(conn, but=[row.queue])
     waits_for = queues_that_may_credit(conn, row.source_key, before=row.seq, waiting=waiting)
     return Line(row.queue, ahead, oldest_age_s, sorted(waits_for))
-
-
-class Batch(NamedTuple):
-    """The transactions of a batch, counted by status. Times are those of the first and last of them."""
-
-    transactions: int
-    by_status: dict[Status, int]
-    inflight: bool
-    """Whether one of them is a hold."""
-    accepted_at: datetime
-    decided_at: datetime | None
-
-
-def batch(conn: Connection, batch_id: str) -> Batch | None:
-    """Count the transactions of a bulk by status. None when there is no such batch."""
-    rows = driver(conn).execute(_BATCH, {"id": batch_id}).fetchall()
-    if not rows:
-        return None
-    by_status: dict[Status, int] = {}
-    for number, count, *_ in rows:
-        status = Status.QUEUED if number is None else Status.SCHEDULED if number == 0 else STATUS_OF_NUMBER[number]
-        by_status[status] = by_status.get(status, 0) + count
-    return Batch(
-        sum(by_status.values()),
-        by_status,
-        any(row[2] for row in rows),
-        min(row[3] for row in rows),
-        max((row[4] for row in rows if row[4] is not None), default=None),
-    )
-
-
-def last_positions(conn: Connection, batch_id: str) -> dict[int, int]:
-    """Read the queues that a batch is in, and the seq of its last posting in each. Those of splits in it come as well."""
-    return dict(driver(conn).execute(_LAST_POSITIONS, {"id": batch_id}).fetchall())

@@ -19,10 +19,11 @@ from core.ledger import append, due, intake
 from core.ledger.append import Submission
 from core.ledger.rules.model import Accepted, Status
 from core.ledger.store import due as due_store
+from core.ledger.store import families as family_store
 from core.ledger.store import log as log_store
 from core.ledger.store import queues as queue_store
 from core.ledger.store import transactions as transaction_store
-from core.ledger.store.transactions import TransactionRow
+from core.ledger.store.transaction_rows import TransactionRow
 from core.verification.verify import verify_all
 from tests.harness.factories import Ledger, shares, start_until_blocked, transaction
 
@@ -348,7 +349,7 @@ def _scheduled_split(ledger: Ledger, reference: str, at: datetime = SOON, /, **f
 
 def _legs(ledger: Ledger, split: Accepted) -> list[TransactionRow]:
     with reading(ledger.engine) as conn:
-        return transaction_store.legs_of(conn, split.transaction_id)
+        return family_store.legs_of(conn, split.transaction_id)
 
 
 @pytest.mark.parametrize("atomic", [False, True])
@@ -411,7 +412,7 @@ def test_a_scheduled_member_of_a_batch_is_of_the_batch_before_and_after(ledger: 
     ):
         _pass(ledger, now)
         with reading(ledger.engine) as conn:
-            batch = transaction_store.batch(conn, "bulk_1")
+            batch = family_store.batch(conn, "bulk_1")
         assert batch is not None and batch.by_status == expected
 
 

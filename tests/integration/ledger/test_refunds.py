@@ -12,7 +12,7 @@ from core.base.errors import Conflict, InvalidRequest, NotFound, ReferenceConfli
 from core.base.ids import new_id
 from core.ledger import drain
 from core.ledger.rules.model import Accepted, RejectReason, Status
-from core.ledger.store import transactions as transaction_store
+from core.ledger.store import families as family_store
 from tests.harness.factories import Ledger, shares, transaction
 from tests.harness.settling import applied, batch_of, held_of, legs_of, split_of, statuses_of, sums_of
 
@@ -284,13 +284,13 @@ def test_a_refund_of_a_batch_gives_all_of_it_back_and_is_not_of_the_batch(ledger
         transaction(source="@Poor", allow_overdraft=False),
     )
     with reading(ledger.engine) as conn:
-        before = transaction_store.batch(conn, batch)
+        before = family_store.batch(conn, batch)
     refund = ledger.refund(batch)
     assert statuses_of(ledger, refund) == [Status.APPLIED]
     assert ledger.transaction(refund.transaction_id).amount == 110
     assert sums_of(ledger, "@World", "@A", "@B") == [0, 0, 0]
     with reading(ledger.engine) as conn:
-        assert transaction_store.batch(conn, batch) == before
+        assert family_store.batch(conn, batch) == before
 
 
 def test_a_refund_by_a_repeated_reference_is_answered_with_the_first(ledger: Ledger) -> None:

@@ -57,7 +57,7 @@ from core.ledger.store import log as log_store
 from core.ledger.store import outcomes as outcome_store
 from core.ledger.store import queues as queue_store
 from core.ledger.store import transactions as transaction_store
-from core.ledger.store.transactions import TransactionRow
+from core.ledger.store.transaction_rows import TransactionRow
 from core.verification.verify import verify_all
 from tests import strategies
 from tests.harness.searching import search

@@ -18,7 +18,7 @@ from core.ledger.rules.model import Kind, Status
 from core.ledger.store import balances as balance_store
 from core.ledger.store import transactions as transaction_store
 from core.ledger.store import whole_balances
-from core.ledger.store.transactions import TransactionRow
+from core.ledger.store.transaction_rows import TransactionRow
 from tests.harness.api import Api, ok
 from tests.harness.processes import wait_until
 from tests.harness.searching import search

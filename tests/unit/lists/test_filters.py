@@ -10,7 +10,8 @@ from core.base.errors import InvalidRequest
 from core.ledger.rules.model import Status
 from core.ledger.store.balance_list import BALANCE_ROWS, BALANCES
 from core.ledger.store.ledger_list import LEDGER_ROWS, LEDGERS
-from core.ledger.store.transaction_list import LOG_ROWS, SCHEDULED_ROWS, TRANSACTIONS
+from core.ledger.store.transaction_list import TRANSACTIONS
+from core.ledger.store.transaction_relations import LOG_ROWS, SCHEDULED_ROWS
 from core.lists import filters
 from core.lists.fields import OPERATORS, Filter, Listing, Member, Relation, Resource, Span, Type
 from core.lists.requests import FilterClause, FilterRequest

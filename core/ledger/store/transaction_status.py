@@ -1,0 +1,175 @@
+"""Finds transactions by their status, with conditions that indexes answer but for APPLIED."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Numeric,
+    SmallInteger,
+    Uuid,
+    and_,
+    case,
+    cast,
+    exists,
+    false,
+    func,
+    literal_column,
+    select,
+    type_coerce,
+)
+
+from core.base.db import driver
+from core.base.tables import holds, log, outcomes
+from core.ledger.rules.model import Status
+from core.ledger.store import queues as queue_store
+from core.ledger.store.transaction_relations import SCHEDULED_ROWS
+from core.ledger.store.transactions import LEGS
+from core.lists.fields import Condition, Filter, Relation, Sought
+from core.lists.shape import Slot, bound
+
+_is_split = log.c.kind == literal_column("5")
+_leg = log.alias("leg")
+_split_status = literal_column(f"(SELECT l.status FROM (SELECT) AS one {LEGS})", SmallInteger())
+
+
+def _number(status: int) -> ColumnElement[Any]:
+    """Write the number of a status as a literal, so that partial indexes are recognized."""
+    return literal_column(str(status), SmallInteger())
+
+
+def _has_outcome(status: int) -> Condition:
+    return exists().where(outcomes.c.seq == log.c.seq, outcomes.c.status == _number(status))
+
+
+def _has_hold(condition: Condition) -> Condition:
+    return exists().where(holds.c.seq == log.c.seq, condition)
+
+
+_held = case(
+    (holds.c.settled_at.is_(None), _number(2)),
+    (type_coerce(holds.c.committed, Numeric()) > literal_column("0"), _number(1)),
+    else_=_number(3),
+)
+_status = case(
+    (_is_split, _split_status),
+    else_=func.coalesce(
+        select(_held).where(holds.c.seq == log.c.seq).correlate(log).scalar_subquery(),
+        select(outcomes.c.status).where(outcomes.c.seq == log.c.seq).correlate(log).scalar_subquery(),
+    ),
+)
+"""The number of the status of one row. It is null while the row is undecided."""
+
+_OF_STATUS: dict[Status, tuple[Sought, ...]] = {
+    Status.APPLIED: (
+        # Nearly every row is APPLIED, so the rows are walked.
+        Sought(None, _status == _number(1)),
+    ),
+    Status.INFLIGHT: (
+        Sought(_has_hold(holds.c.settled_at.is_(None)), test=_status == _number(2)),
+        Sought(
+            and_(
+                _is_split,
+                log.c.id.in_(
+                    select(
+                        case(
+                            (
+                                _leg.c.parent.like(literal_column("'txn%'")),
+                                cast(func.substr(_leg.c.parent, literal_column("5")), Uuid()),
+                            )
+                        )
+                    )
+                    .select_from(holds.join(_leg, _leg.c.seq == holds.c.seq))
+                    .where(holds.c.settled_at.is_(None))
+                ),
+            ),
+            _split_status == _number(2),
+            test=false(),
+        ),
+    ),
+    Status.VOID: (
+        Sought(_has_outcome(3), test=_status == _number(3)),
+        Sought(
+            _has_hold(type_coerce(holds.c.voided, Numeric()) == type_coerce(holds.c.amount, Numeric())), test=false()
+        ),
+        Sought(_is_split, _split_status == _number(3), test=false()),
+    ),
+    Status.REJECTED: (
+        Sought(_has_outcome(4), test=_status == _number(4)),
+        Sought(
+            _is_split,
+            # The first leg of a split is the row after it, and all legs were rejected.
+            and_(
+                exists().where(outcomes.c.seq == log.c.seq + literal_column("1"), outcomes.c.status == _number(4)),
+                _split_status == _number(4),
+            ),
+            test=false(),
+        ),
+    ),
+}
+"""The ways to find each status in the log. Together they mean the same as ``transactions.STATUS``.
+
+The row in ``holds`` decides whether a hold reads INFLIGHT, APPLIED or VOID, and a rejected hold has no such row. At one row,
+the first way tests for all ways.
+"""
+
+
+def status_conditions(asked: Filter, relation: Relation) -> Sequence[Condition | Sought]:
+    """Compare the status, with conditions that indexes answer but for APPLIED."""
+    wanted = {value for value in asked.values if isinstance(value, Status)}
+    if relation is SCHEDULED_ROWS:
+        cancelled_at = relation.table.c.cancelled_at
+        tests = {Status.SCHEDULED: cancelled_at.is_(None), Status.VOID: cancelled_at.is_not(None)}
+        return [Sought(test) for status, test in tests.items() if status in wanted]
+    if wanted >= {*_OF_STATUS, Status.QUEUED}:
+        return [Sought(None)]
+    found = [condition for status, each in _OF_STATUS.items() if status in wanted for condition in each]
+    return found + _undecided([value for value in asked.values if isinstance(value, Slot)])
+
+
+def _undecided(slots: Sequence[Slot]) -> list[Sought]:
+    """List the conditions of undecided transactions: those after the cursors of their queues, and their splits.
+
+    A split is before its legs in the log, so it may be before the first leg that waits.
+    """
+    if not slots:
+        return []
+    *lines, split = slots
+    waiting = [
+        Sought(and_(log.c.queue == bound(number, SmallInteger()), log.c.seq > bound(cursor, BigInteger())))
+        for number, cursor in zip(lines[::2], lines[1::2], strict=True)
+    ]
+    return [*waiting, Sought(and_(_is_split, log.c.seq >= bound(split, BigInteger())), _split_status.is_(None))]
+
+
+_LAST_SPLIT_BEFORE = """
+    SELECT coalesce(max(seq), 0)
+    FROM log
+    WHERE kind = 5 AND seq < %s
+"""
+
+
+def statuses_and_lines(conn: Connection, asked: Filter) -> Sequence[Any]:
+    """List the statuses that match.
+
+    With QUEUED, a number and a cursor follow for each queue in which something waits, and the last split before all of it.
+    """
+    wanted = [status for status in Status if status in _statuses(asked)]
+    lines = queue_store.lines(conn) if Status.QUEUED in wanted else []
+    if not lines:
+        return wanted
+    ((split,),) = driver(conn).execute(_LAST_SPLIT_BEFORE, (min(line.first for line in lines),))
+    return [*wanted, *(value for line in lines for value in (line.number, line.cursor)), split]
+
+
+def _statuses(asked: Filter) -> set[Any]:
+    match asked.operator:
+        case "ne":
+            return set(Status) - set(asked.values)
+        case "isnull":
+            return set()
+        case "isnotnull":
+            return set(Status)
+    return set(asked.values)
