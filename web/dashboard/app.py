@@ -12,6 +12,7 @@ from core.base.errors import TransientError
 from web.dashboard import formats, nav
 from web.dashboard.asking import Refused, Wsgi
 from web.dashboard.pages import (
+    activity,
     approvals,
     audit,
     balances,
@@ -55,8 +56,8 @@ def create(api: Wsgi, ledger: Service) -> Flask:
     app.jinja_env.globals["may"] = lambda right: actor().may(Right(right))
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     for module in (
-        signing_in, overview, map, balances, transactions, funding, approvals, queues, events, webhooks, monitors, identities,
-        keys, audit, health, try_it,
+        signing_in, overview, map, activity, balances, transactions, funding, approvals, queues, events, webhooks, monitors,
+        identities, keys, audit, health, try_it,
     ):  # fmt: skip
         app.register_blueprint(module.blueprint)
     app.add_url_rule("/dashboard/static/<path:name>", "asset", _asset)

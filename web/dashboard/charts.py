@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from markupsafe import Markup
+from msgspec import Struct
 
 _GAP = 4.0
 _LABELLED = 30
@@ -18,9 +19,9 @@ def sparkline(values: Sequence[float], title: str, *, width: int = 240, height: 
     points = [(_GAP + n * step, _y(value, 0.0, largest, height)) for n, value in enumerate(values)]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     area = f"{_GAP:.1f},{height - _GAP:.1f} {line} {points[-1][0]:.1f},{height - _GAP:.1f}"
+    # The dot is a line without a length, which stays round however the picture is stretched.
     body = Markup(
-        '<polygon class="area" points="{}"/><polyline class="line" points="{}"/><circle class="dot" cx="{:.1f}" cy="{:.1f}" '
-        'r="2.5"/>'
+        '<polygon class="area" points="{}"/><polyline class="line" points="{}"/><path class="dot" d="M{:.1f},{:.1f}h0"/>'
     ).format(area, line, *points[-1])
     return _svg(width, height, title, body)
 
@@ -47,7 +48,66 @@ def bars(heights: Sequence[tuple[str, float, str]], title: str, *, width: int = 
         body += bar.format(name, text, middle - thick / 2, bottom - tall, thick, tall)
         if slot >= _LABELLED:
             body += label.format(middle, height - 6, name) + label.format(middle, bottom - tall - 5, text)
-    return _svg(width, height, title, body)
+    return _svg(width, height, title, body, " tall")
+
+
+class Stack(Struct, frozen=True):
+    """One bar of several parts that stand on each other. ``says`` is told under the pointer, and ``href`` may lead on."""
+
+    parts: Sequence[int]
+    says: str
+    href: str = ""
+
+
+def stacks(bars: Sequence[Stack], classes: Sequence[str], title: str, labels: Sequence[str]) -> Markup:
+    """Draw bars beside each other, as high as the sums of their parts, with classes by part from the lowest up.
+
+    ``labels`` stand under the bars at even distances. The picture is stretched to its place, and the texts beside it are not.
+    """
+    if not bars:
+        return Markup('<p class="quiet">No figures yet.</p>')
+    step, lines = _round_up(max(sum(bar.parts) for bar in bars))
+    top = step * lines
+    slot = 1000 / len(bars)
+    thick = slot * (0.8 if slot > 8 else 0.92)
+    paths = ["" for _ in classes]
+    over = Markup()
+    for number, bar in enumerate(bars):
+        left, y = slot * number + (slot - thick) / 2, 200.0
+        for kind, value in enumerate(bar.parts):
+            if value:
+                height = value / top * 200
+                paths[kind] += f"M{left:.2f},{y:.2f}h{thick:.2f}v{-height:.2f}h{-thick:.2f}z"
+                y -= height
+        rect = Markup(
+            '<rect class="step" x="{:.2f}" width="{:.2f}" y="0" height="200"><title>{}</title></rect>'
+        ).format(slot * number, slot, bar.says)
+        over += Markup('<a href="{}" aria-label="{}">{}</a>').format(bar.href, bar.says, rect) if bar.href else rect
+    grid = Markup().join(
+        Markup('<line class="{}" x1="0" x2="1000" y1="{y:.1f}" y2="{y:.1f}"/>').format(
+            "grid" if number else "zero", y=200 - 200 * number / lines
+        )
+        for number in range(lines + 1)
+    )
+    drawn = Markup().join(
+        Markup('<path class="part {}" d="{}"/>').format(name, path) for name, path in zip(classes, paths, strict=True)
+    )
+    values = Markup().join(Markup("<span>{:,}</span>").format(step * number) for number in range(lines, -1, -1))
+    under = Markup().join(Markup("<span>{}</span>").format(label) for label in labels)
+    role = "group" if any(bar.href for bar in bars) else "img"
+    return Markup(
+        '<figure class="plot" role="{}" aria-label="{}"><div class="plot-values" aria-hidden="true">{}</div>'
+        '<svg viewBox="0 0 1000 200" preserveAspectRatio="none">{}{}{}</svg>'
+        '<div class="plot-times" aria-hidden="true">{}</div></figure>'
+    ).format(role, title, values, grid, drawn, over, under)
+
+
+def _round_up(most: int) -> tuple[int, int]:
+    """Find a round step, 1, 2 or 5 with zeros, and how many of them, four at most, reach over a value."""
+    step = 1
+    while step * 4 < most:
+        step = step * 5 // 2 if str(step)[0] == "2" else step * 2
+    return step, max(-(-most // step), 1)
 
 
 def _y(value: float, low: float, high: float, height: int) -> float:
@@ -55,8 +115,8 @@ def _y(value: float, low: float, high: float, height: int) -> float:
     return _GAP + (high - value) / span * (height - 2 * _GAP)
 
 
-def _svg(width: int, height: int, title: str, body: Markup) -> Markup:
+def _svg(width: int, height: int, title: str, body: Markup, more: str = "") -> Markup:
     return Markup(
-        '<svg class="chart" viewBox="0 0 {0} {1}" width="{0}" height="{1}" role="img" aria-label="{2}" '
+        '<svg class="chart{4}" viewBox="0 0 {0} {1}" width="{0}" height="{1}" role="img" aria-label="{2}" '
         'preserveAspectRatio="none">{3}</svg>'
-    ).format(width, height, title, body)
+    ).format(width, height, title, body, more)

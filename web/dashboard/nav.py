@@ -22,6 +22,7 @@ class Page(Struct, frozen=True):
 PAGES = (
     Page("Overview", "/dashboard", ""),
     Page("Money map", "/dashboard/map", "Money", (Right.BALANCES_READ,)),
+    Page("Activity", "/dashboard/activity", "Money", (Right.TRANSACTIONS_READ,)),
     Page("Balances", "/dashboard/balances", "Money", (Right.BALANCES_READ,)),
     Page("Transactions", "/dashboard/transactions", "Money", (Right.TRANSACTIONS_READ,)),
     Page("Funding", "/dashboard/funding", "Money", (Right.FUNDING_READ,)),

@@ -46,7 +46,7 @@ class _Frame(Struct, frozen=True):
     has_margins: bool
 
 
-_WIDE = _Frame("wide", 1040.0, 24, 5, True)
+_WIDE = _Frame("wide", 920.0, 24, 6, True)
 _NARROW = _Frame("narrow", 360.0, 20, 2, False)
 _LETTER = 7.6
 """A letter of a name is about so wide."""
@@ -142,7 +142,10 @@ def _box(
     x = left - 8 if ends else left + _BAR + 8
     middle = box.y + box.height / 2
     is_again = box.is_again and frame.columns > 2
-    name, amount = _shown(node.name, frame.letters) + (" \u21a9" if is_again else ""), texts.amount(box.value)
+    letters = frame.letters
+    if frame.has_margins and not at_left and not at_right:
+        letters = min(letters, int((lefts[1] - lefts[0] - _BAR - 8) / _LETTER) - 2)
+    name, amount = _shown(node.name, letters) + (" \u21a9" if is_again else ""), texts.amount(box.value)
     label = Markup('<text class="name" x="{:.1f}" y="{:.1f}" text-anchor="{anchor}">{}</text>').format(
         x, middle - 3 if roomy else middle + 4.5, name, anchor="end" if ends else "start"
     )

@@ -1,8 +1,10 @@
 """Charts are SVG that says what it shows, whatever texts are in it."""
 
+import re
 from itertools import pairwise
 from xml.etree import ElementTree
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,3 +39,24 @@ def test_bars_stand_beside_each_other_within_their_frame(heights: list[tuple[str
     assert ends[0][0] >= 0 and ends[-1][1] <= 720
     assert all(float(bar["y"]) >= 0 and float(bar["y"]) + float(bar["height"]) <= 160 for bar in drawn)
     assert max(float(bar["height"]) for bar in drawn) == (122.0 if any(value for _, value in heights) else 1.0)
+
+
+@search(50)
+@given(parts=st.lists(st.lists(st.integers(0, 10**9), min_size=3, max_size=3), min_size=1, max_size=60), text=SVG)
+def test_stacks_stay_within_their_frame(parts: list[list[int]], text: str) -> None:
+    bars = [charts.Stack(each, text, text) for each in parts]
+    chart = ElementTree.fromstring(charts.stacks(bars, ["a", "b", "c"], text, [text]))
+    heights = []
+    for path in chart.iter("path"):
+        for bottom, height in re.findall(r"M[\d.]+,([\d.]+)h[\d.]+v-([\d.]+)h", path.attrib["d"]):
+            assert float(bottom) - float(height) >= -0.02 and float(bottom) <= 200.02
+            heights.append(height)
+    assert len(heights) == sum(value > 0 for each in parts for value in each)
+    assert len(list(chart.iter("rect"))) == len(parts)
+
+
+@pytest.mark.parametrize(
+    ("most", "found"), [(0, (1, 1)), (3, (1, 3)), (9, (5, 2)), (100, (50, 2)), (123456, (50000, 3))]
+)
+def test_lines_stand_at_round_values(most: int, found: tuple[int, int]) -> None:
+    assert charts._round_up(most) == found

@@ -1,22 +1,22 @@
 """The money map: where money moved within a time, as a picture and as a table, and what is behind a node."""
 
 from collections import defaultdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from flask import Blueprint, render_template, request
-from msgspec import Struct
 
-from web.dashboard import formats, ribbons
+from web.dashboard import formats, ribbons, spans
 from web.dashboard.asking import Refused, ask
 from web.dashboard.now import now
 from web.dashboard.ribbons import Named, Texts
 from web.dashboard.sankey import Link
+from web.dashboard.spans import Span
 
 blueprint = Blueprint("map", __name__)
 
-PERIODS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=30)}
+PERIODS = ("hour", "day", "week", "month")
 SIZES = (12, 25, 50)
 """So many nodes can be shown by themselves. The others are gathered."""
 RIBBONS = 400
@@ -27,31 +27,13 @@ LATE_S = 10
 """The sums may be behind by so much before the page says so."""
 
 
-class Chosen(Struct, frozen=True):
-    """What the query of a page chooses."""
-
-    period: str
-    """A name of ``PERIODS``, or own."""
-    first: str
-    end: str
-    """Times as the API takes them. The end is empty for now."""
-    currency: str
-    size: int
-
-    def query(self, **more: object) -> str:
-        """Make the query of a page with the same choice, but for what ``more`` says."""
-        given = {"period": self.period, "currency": self.currency, "nodes": self.size}
-        given |= {"from": self.first, "to": self.end} if self.period == "own" else {}
-        return urlencode({name: value for name, value in (given | more).items() if value not in (None, "")})
-
-
 @blueprint.get("/dashboard/map")
 def page() -> Any:
     """Show where money moved within a time."""
-    chosen, problem = _chosen()
-    found: Any = None
+    span, wanted, size = _chosen()
+    problem, found = span.problem, None
     try:
-        found = ask("GET", "/flows", {"from": chosen.first, "to": chosen.end, "limit": chosen.size}).json
+        found = ask("GET", "/flows", {**span.times(), "limit": size}).json
     except Refused as error:
         if error.status == 403:
             raise
@@ -59,7 +41,7 @@ def page() -> Any:
     counts: dict[str, int] = defaultdict(int)
     for flow in found["flows"] if found else ():
         counts[flow["currency"]] += flow["count"]
-    currency = chosen.currency or max(sorted(counts), key=lambda name: counts[name], default="")
+    currency = wanted or max(sorted(counts), key=lambda name: counts[name], default="")
     flows = sorted(
         (flow for flow in (found["flows"] if found else ()) if flow["currency"] == currency),
         key=lambda flow: -flow["precise_amount"],
@@ -67,7 +49,8 @@ def page() -> Any:
     nodes = {node["id"]: node for node in found["nodes"]} if found else {}
     return render_template(
         "map.html",
-        chosen=chosen,
+        span=span,
+        size=size,
         periods=PERIODS,
         sizes=SIZES,
         currency=currency,
@@ -78,7 +61,7 @@ def page() -> Any:
         left=flows[RIBBONS:],
         nodes=nodes,
         gathered=next((each["nodes"] for each in found["others"] if each["currency"] == currency), 0) if found else 0,
-        picture=_picture(flows[:RIBBONS], nodes, chosen, currency),
+        picture=_picture(flows[:RIBBONS], nodes, span, currency),
         problem=problem,
     )
 
@@ -86,20 +69,20 @@ def page() -> Any:
 @blueprint.get("/dashboard/map/<path:node_id>")
 def one(node_id: str) -> Any:
     """Show what went into and out of one node, and the balances that are behind it."""
-    chosen, problem = _chosen()
-    query = {"from": chosen.first, "to": chosen.end, "limit": chosen.size}
-    found = ask("GET", f"/flows/{quote(node_id, safe='')}", query).json
+    span, wanted, size = _chosen()
+    found = ask("GET", f"/flows/{quote(node_id, safe='')}", {**span.times(), "limit": size}).json
     sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for side in found["counterparties"]:
         sums[side["currency"]][0] += side["precise_amount_in"]
         sums[side["currency"]][1] += side["precise_amount_out"]
         sums[side["currency"]][2] += side["count_in"] + side["count_out"]
-    currency = chosen.currency or max(sorted(sums), key=lambda name: sums[name][2], default="")
+    currency = wanted or max(sorted(sums), key=lambda name: sums[name][2], default="")
     sides = [side for side in found["counterparties"] if side["currency"] == currency]
     came, went, count = sums[currency]
     return render_template(
         "map_node.html",
-        chosen=chosen,
+        span=span,
+        size=size,
         periods=PERIODS,
         sizes=SIZES,
         currency=currency,
@@ -113,37 +96,16 @@ def one(node_id: str) -> Any:
         came=came,
         went=went,
         count=count,
-        picture=_picture_of_node(found["node"], sides, chosen, currency),
-        problem=problem,
+        picture=_picture_of_node(found["node"], sides, span, currency),
+        problem=span.problem,
     )
 
 
-def _chosen() -> tuple[Chosen, str | None]:
-    """Read what the query chooses, and what is wrong with it."""
-    args, problem = request.args, None
-    period = args.get("period", "day")
-    first, end = "", ""
-    if period == "own":
-        try:
-            first, end = (_instant(args.get(name, "")) for name in ("from", "to"))
-        except ValueError:
-            problem = "Give both times as dates, such as 2026-11-01T06:00."
-        if not first:
-            first = (now() - PERIODS["day"]).isoformat()
-    else:
-        period = period if period in PERIODS else "day"
-        first = (now() - PERIODS[period]).isoformat()
-    size = args.get("nodes", "")
-    chosen = int(size) if size in map(str, SIZES) else SIZES[1]
-    return Chosen(period, first, end, args.get("currency", "").strip(), chosen), problem
-
-
-def _instant(text: str) -> str:
-    """Read a time of a form, which is in UTC where it names no zone."""
-    if not text.strip():
-        return ""
-    at = datetime.fromisoformat(text.strip())
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).isoformat()
+def _chosen() -> tuple[Span, str, int]:
+    """Read what the query chooses: the time, the currency if it names one, and how many nodes are shown."""
+    currency, given = request.args.get("currency", "").strip(), request.args.get("nodes", "")
+    size = int(given) if given in map(str, SIZES) else SIZES[1]
+    return spans.read(PERIODS, "day", currency=currency, nodes=size), currency, size
 
 
 def _late(found: Any) -> str | None:
@@ -152,7 +114,7 @@ def _late(found: Any) -> str | None:
     return found["complete_to"] if complete < end and (now() - complete).total_seconds() > LATE_S else None
 
 
-def _picture(flows: list[Any], nodes: dict[str, Any], chosen: Chosen, currency: str) -> Any:
+def _picture(flows: list[Any], nodes: dict[str, Any], span: Span, currency: str) -> Any:
     if not flows:
         return None
     precision = flows[0]["precision"]
@@ -168,17 +130,17 @@ def _picture(flows: list[Any], nodes: dict[str, Any], chosen: Chosen, currency: 
         f"The largest: {largest}. The table below has all of them.",
         lambda value: f"{formats.money(value, precision)} {currency}",
     )
-    named = {id: _named(node, chosen.query(currency=currency)) for id, node in nodes.items()}
+    named = {id: _named(node, span.query(currency=currency)) for id, node in nodes.items()}
     links = [Link(flow["source"], flow["destination"], flow["precise_amount"]) for flow in flows]
     return ribbons.draw(links, named, texts)
 
 
-def _picture_of_node(node: Any, sides: list[Any], chosen: Chosen, currency: str) -> Any:
+def _picture_of_node(node: Any, sides: list[Any], span: Span, currency: str) -> Any:
     """Draw what came in at the left of a node, and what went out at its right."""
     if not sides:
         return None
     precision = sides[0]["precision"]
-    query = chosen.query(currency=currency)
+    query = span.query(currency=currency)
     named, links = {"node": Named(_name(node), kind=node["kind"])}, []
     for side in sides:
         for end, way in (("in", "precise_amount_in"), ("out", "precise_amount_out")):

@@ -19,6 +19,8 @@ _RUNS = 5
 """So many runs are shown with their progress."""
 _LINES = 12
 """So many balances and ledgers of a currency are shown, those with the most first."""
+_CURRENCIES = 4
+"""The lines of so many currencies are shown, those with the most balances."""
 _HOUR = 60
 _KINDS = (("accepted", "Accepted"), ("applied", "Applied"), ("rejected", "Rejected"))
 
@@ -36,7 +38,10 @@ def page() -> Any:
     if part in (None, "runs"):
         shown |= {"runs": _runs()}
     if part in (None, "books"):
-        shown |= {"books": _books(), "parts": if_may(Right.METRICS_READ, "/parts"), "shown_lines": _LINES}
+        books = _books()
+        most = sorted(books or [], key=lambda currency: -currency["balances"])[:_CURRENCIES]
+        shown |= {"books": books, "detailed": most, "shown_lines": _LINES}
+        shown |= {"parts": if_may(Right.METRICS_READ, "/parts")}
     return render_template("overview.html", **shown)
 
 

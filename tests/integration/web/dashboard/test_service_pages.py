@@ -40,7 +40,7 @@ def test_the_overview_says_whether_the_books_balance(browser: Browser) -> None:
 def test_what_waits_is_counted(browser: Browser) -> None:
     for number in range(3):
         _post(browser, f"r{number}")
-    assert re.search(r"In line</h2>\s*<p class=\"figure \">3</p>", browser.get("/dashboard"))
+    assert re.search(r"In line</a></h2>\s*<p class=\"figure \">3</p>", browser.get("/dashboard"))
     text = browser.get("/dashboard/queues")
     assert "3 transactions wait in 8 queues" in text and text.count('class="bar"') == 8
 
