@@ -55,7 +55,8 @@ def recover() -> Response:
     """Decide what waits too long.
 
     The request decides at once what waits for longer than ``?threshold=``, which is two minutes or more, and accepts what is
-    due. ``recovered`` counts the transactions that waited for so long and are now decided.
+    due. ``recovered`` counts the transactions that waited for so long and are now decided. Of a queue in which more wait, the
+    first 10,000 are decided, and workers go on.
     """
     text = request.args.get("threshold") or f"{RECOVER_AFTER_S}s"
     try:

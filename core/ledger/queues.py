@@ -66,7 +66,8 @@ def resize(engine: Engine, count: int, *, announce: Announce = lambda cursors: N
 def recover(engine: Engine, *, older_than_s: float, announce: Announce) -> tuple[int, set[int]]:
     """Accept what is due, and drain the queues in which a posting has waited for longer than ``older_than_s``.
 
-    An operator uses it when workers or beat are gone, or when a doorbell and the sweep failed.
+    An operator uses it when workers or beat are gone, or when a doorbell and the sweep failed. It drains at most
+    ``queue_store.COUNTED`` postings of each queue, so that a request has an end.
 
     Returns how many postings had waited so long, all of which are decided now, and the queues in which more postings may
     wait. The caller rings the doorbells of these queues.
@@ -79,8 +80,10 @@ def recover(engine: Engine, *, older_than_s: float, announce: Announce) -> tuple
     touched = due.accept_due(engine)
     for queue in touched:
         touched = touched | drain(engine, queue, announce=announce)
-    for queue, (last, _) in overdue.items():
+    for queue, (last, count) in overdue.items():
         touched |= drain_until(engine, queue, last, announce=announce)
+        if count == queue_store.COUNTED:
+            touched.add(queue)
     recovered = sum(count for _, count in overdue.values())
     more = {"recovered": recovered, "older_than_s": older_than_s, "queues": sorted(overdue)}
     with begin(engine) as conn:

@@ -10,6 +10,7 @@ from msgspec import UNSET, Struct, UnsetType
 from sqlalchemy import Connection, Engine
 
 from core.base.db import driver, reading_within
+from core.ledger.store import versions
 from core.notary import seal_store
 from core.notary.receipts import PartyOf, Prover, Receipt, Signed, keys_of
 
@@ -24,21 +25,23 @@ _NOT_YET = "the notary signs the newest entries within about ten seconds of its 
 _MORE = "there are more entries: ask again with after={}, and check both"
 
 # Entries are booked in the order of their versions. The indexes of outcomes by balance and version serve this.
-_ENTRIES = """
-SELECT version, seq
-FROM (
-    SELECT source_version AS version, seq, decided_at
-    FROM outcomes
-    WHERE source = %(key)s AND source_version > %(after)s
-    UNION ALL
-    SELECT destination_version, seq, decided_at
-    FROM outcomes
-    WHERE destination = %(key)s AND destination_version > %(after)s
-) AS entries
-WHERE (%(since)s::timestamptz IS NULL OR decided_at >= %(since)s)
-  AND (%(until)s::timestamptz IS NULL OR decided_at < %(until)s)
-ORDER BY version
-LIMIT %(limit)s
+_SIDE = """(
+        SELECT {side}_version AS version, seq
+        FROM outcomes
+        WHERE {side} = %(key)s
+          AND {side}_version > %(after)s
+          AND {side}_version < %(end)s
+          AND (%(since)s::timestamptz IS NULL OR decided_at >= %(since)s)
+          AND (%(until)s::timestamptz IS NULL OR decided_at < %(until)s)
+        ORDER BY {side}_version
+        LIMIT %(limit)s
+    )""".strip()
+
+_ENTRIES = f"""
+    SELECT version, seq
+    FROM ({_SIDE.format(side="source")} UNION ALL {_SIDE.format(side="destination")}) AS entries
+    ORDER BY version
+    LIMIT %(limit)s
 """
 
 
@@ -71,8 +74,12 @@ def statement_receipt(
     """
     since, until = between
     with reading_within(engine, _WITHIN_S) as conn:
-        given = {"key": key, "after": after, "since": since, "until": until, "limit": limit + 1}
-        found = driver(conn).execute(_ENTRIES, given).fetchall()
+        found: list[tuple[int, int]] = []
+        for within in versions.ranges(conn, key, between):
+            given = {"key": key, "after": max(after, within.above), "end": within.end, "since": since, "until": until}
+            found += driver(conn).execute(_ENTRIES, {**given, "limit": limit + 1 - len(found)}).fetchall()
+            if len(found) > limit:
+                break
         prover, entries = Prover(conn), []
         for _, seq in found[:limit]:
             (row,) = seal_store.rows(conn, seq, seq)

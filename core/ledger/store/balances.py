@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from core.base.actors import reach_of_request
 from core.base.db import driver
-from core.base.errors import Conflict, ErrorCode, NotFound
+from core.base.errors import Conflict, ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_key, uuid_of
 from core.ledger.rules.model import GENERAL_LEDGER, BalanceRef
 from core.ledger.rules.routing import route_of
@@ -18,6 +18,9 @@ from core.ledger.store import versions
 from core.ledger.store.queues import WAITING
 
 BALANCE_PREFIX = "bln_"
+
+QUEUED = 50_000
+"""The largest number of waiting debits, or credits, that are added up for an answer."""
 
 
 class BalanceRow(NamedTuple):
@@ -184,21 +187,31 @@ _PUBLIC_IDS = """
     WHERE id = ANY(%(keys)s)
 """
 
-_QUEUED_SUMS = text(
-    f"""
-    SELECT
-        coalesce(sum(amount) FILTER (WHERE source = :key), 0),
-        coalesce(sum(amount) FILTER (WHERE destination = :key), 0)
-    FROM queues
-    CROSS JOIN LATERAL (
-        SELECT source, destination, amount, kind
+# What waits is not before the first that waits in any queue. log_source_seq_idx and its twin serve the two sides.
+_QUEUED = f"""
+    SELECT coalesce(sum(amount) FILTER (WHERE line.seq > cursor AND kind IN (1, 2)), 0), count(*)
+    FROM (
+        SELECT seq, queue, amount, kind
         FROM log
-        WHERE {WAITING}
-        ORDER BY queue, seq
+        WHERE {{side}} = %(key)s
+          AND seq >= (
+              SELECT min(first)
+              FROM queues
+              CROSS JOIN LATERAL (
+                  SELECT seq AS first
+                  FROM log
+                  WHERE {WAITING}
+                  ORDER BY queue, seq
+                  LIMIT 1
+              ) AS line
+          )
+        ORDER BY seq
+        LIMIT %(limit)s
     ) AS line
-    WHERE (source = :key OR destination = :key) AND kind IN (1, 2)
-    """
-)
+    JOIN queues ON number = queue
+"""
+
+_QUEUED_SIDES = [_QUEUED.format(side=side) for side in ("source", "destination")]
 
 _SIDE = """
         SELECT
@@ -401,9 +414,20 @@ def public_ids(conn: Connection, keys: Collection[int]) -> dict[int, UUID]:
 
 
 def queued_sums(conn: Connection, key: int) -> tuple[int, int]:
-    """Sum the undecided debits and credits of a balance, in minor units. Settlements and refunds are left out."""
-    row = conn.execute(_QUEUED_SUMS, {"key": key}).one()
-    return int(row[0]), int(row[1])
+    """Sum the undecided debits and credits of a balance, in minor units. Settlements and refunds are left out.
+
+    Raises:
+        InvalidRequest: too many wait to be added up.
+    """
+    found = []
+    for sql in _QUEUED_SIDES:
+        row = driver(conn).execute(sql, {"key": key, "limit": QUEUED + 1}).fetchone()
+        assert row is not None
+        if row[1] > QUEUED:
+            problem = f"is for at most {QUEUED:,} transactions, and more may wait; leave it out, and see GET /queues"
+            raise InvalidRequest([("with_queued", problem)], ErrorCode.GEN_VALIDATION_ERROR)
+        found.append(int(row[0]))
+    return found[0], found[1]
 
 
 def entries(
@@ -413,14 +437,18 @@ def entries(
 
     ``between`` is the first time of their decision, and the first time after it. None does not limit them.
     """
-    first, end = versions.bounds(conn, key, between)
     since, until = between
-    given = {
-        "key": key,
-        "after": max(after or 0, first - 1),
-        "end": end,
-        "since": since,
-        "until": until,
-        "limit": limit,
-    }
-    return [Entry(*row) for row in conn.execute(_ENTRIES, given)]
+    found: list[Entry] = []
+    for within in versions.ranges(conn, key, between):
+        given = {
+            "key": key,
+            "after": max(after or 0, within.above),
+            "end": within.end,
+            "since": since,
+            "until": until,
+            "limit": limit - len(found),
+        }
+        found += [Entry(*row) for row in conn.execute(_ENTRIES, given)]
+        if len(found) == limit:
+            break
+    return found

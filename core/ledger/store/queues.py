@@ -219,6 +219,7 @@ _OVERDUE = f"""
         FROM log
         WHERE {WAITING}
         ORDER BY queue, seq
+        LIMIT %(limit)s
     ) AS line
     WHERE accepted_at <= clock_timestamp() - make_interval(secs => %(age)s)
     GROUP BY number
@@ -423,8 +424,11 @@ def last_waiting(conn: Connection, *, parents: str = "%") -> dict[int, int]:
 
 
 def overdue(conn: Connection, older_than_s: float) -> dict[int, tuple[int, int]]:
-    """Find the queues in which postings have waited for too long: the last seq of these, and how many they are."""
-    rows = driver(conn).execute(_OVERDUE, {"age": older_than_s})
+    """Find the queues in which postings have waited for too long: the last seq of these, and how many they are.
+
+    It looks at the first ``COUNTED`` of each queue.
+    """
+    rows = driver(conn).execute(_OVERDUE, {"age": older_than_s, "limit": COUNTED})
     return {number: (last, count) for number, last, count in rows.fetchall()}
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from core.base.db import begin
+from core.ledger.store import queues as queue_store
 from tests.harness.acceptance import case
 from tests.harness.api import Api, ok, refused
 from tests.harness.processes import wait_until
@@ -135,6 +136,20 @@ def age(api: Api, interval: str) -> None:
     with begin(api.app.extensions["pacioli"].engine) as conn:
         conn.execute(text("SET LOCAL session_replication_role = replica"))  # Else history refuses.
         conn.execute(text("UPDATE log SET accepted_at = accepted_at - CAST(:by AS interval)"), {"by": interval})
+
+
+def test_a_recovery_leaves_the_rest_of_a_long_line_to_workers(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_store, "COUNTED", 2)
+    rung: list[int] = []
+    monkeypatch.setattr(api.app.extensions["pacioli"].doorbell, "ring", rung.extend)
+    ids = [ok(api.post(), 201)["transaction_id"] for _ in range(5)]
+    age(api, "9 minutes")
+    rung.clear()
+    answer = ok(api.client.post("/transactions/recover"), 200)
+    assert answer["recovered"] == 2
+    assert api.transaction(ids[1])["status"] == "APPLIED"
+    if api.transaction(ids[4])["status"] == "QUEUED":
+        assert len(rung) == 1
 
 
 @case(90)

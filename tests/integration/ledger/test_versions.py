@@ -3,18 +3,23 @@
 import random
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from sqlalchemy import Engine, text
 
 from core.base.db import begin, reading
+from core.ledger import history
 from core.ledger.store import balances as balance_store
-from core.ledger.store import versions
+from core.ledger.store import spans, versions
 from tests.harness.factories import Ledger
 from tests.harness.history import NO_TRIGGERS
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def test_the_entries_within_a_time_are_those_that_were_decided_then(ledger: Ledger, owner: Engine) -> None:
+@pytest.mark.parametrize("has_spans", [False, True])
+def test_the_entries_within_a_time_are_those_that_were_decided_then(
+    ledger: Ledger, owner: Engine, monkeypatch: pytest.MonkeyPatch, has_spans: bool
+) -> None:
     rng = random.Random(3)
     for number in range(24):
         sides = ("@Pool", f"@{number}") if number % 3 else (f"@{number}", "@Pool")
@@ -33,6 +38,9 @@ def test_the_entries_within_a_time_are_those_that_were_decided_then(ledger: Ledg
                     text(f"UPDATE outcomes SET decided_at = :at WHERE {side} = :key AND {side}_version = :version"),
                     {"at": _START + timedelta(hours=hour), "key": key, "version": version},
                 )
+    if has_spans:
+        monkeypatch.setattr(spans, "SIZE", 4)
+        assert history.write_spans(ledger.engine) == 6
     with reading(owner) as conn:
         for _ in range(60):
             since, until = sorted(rng.choices([each / 2 for each in range(-4, 90)], k=2))
@@ -44,3 +52,6 @@ def test_the_entries_within_a_time_are_those_that_were_decided_then(ledger: Ledg
                 assert [entry.version for entry in found] == expected
         first, end = versions.bounds(conn, key, (_START + timedelta(hours=now - 2), _START + timedelta(hours=now - 1)))
         assert 2 < first <= end <= 26
+        within = versions.ranges(conn, key, (_START + timedelta(hours=now - 2), _START + timedelta(hours=now - 1)))
+        assert all(each.above >= first - 1 for each in within)
+        assert sum(each.end - each.above - 1 for each in within) <= (12 if has_spans else end - first)

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from core.ledger.store import balances as balance_store
 from tests.harness.api import ZERO_TIME, Api, ok, refused
 
 # Reading transactions
@@ -170,6 +171,17 @@ def test_what_is_queued_counts_where_it_is_asked_for(api: Api) -> None:
 
 
 @pytest.mark.smoke
+def test_too_many_that_wait_are_not_added_up(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(balance_store, "QUEUED", 2)
+    for waiting in (0, 1, 2):
+        if waiting:
+            assert api.balance("@A", with_queued="true")["queued_debit_balance"] == waiting
+        ok(api.post(source="@A", destination="@B"), 201)
+    refused(api.client.get("/balances/indicator/@A/currency/USD?with_queued=true"), 400, "GEN_VALIDATION_ERROR")
+    api.drain()
+    assert api.balance("@A", with_queued="true")["queued_debit_balance"] == 0
+
+
 def test_a_statement_adds_up_entry_by_entry(api: Api) -> None:
     api.done(precise_amount=100, reference="in", description="first")
     ok(api.spend(precise_amount=30, reference="out"), 201)
