@@ -1,7 +1,7 @@
 """Writes the sums of flows and activity, and reads how far they go."""
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -128,6 +128,32 @@ _FOLD = """
         count = excluded.count
 """
 
+# Days are kept for ever, and so nothing is lost but how finely it was cut. While older transactions are being added, nothing is
+# removed. The times are at the start of a day, so that hours begin where minutes end.
+_REMOVE_OLD = """
+    WITH kept AS (
+        UPDATE rollups
+        SET minutes_from = greatest(minutes_from, date_bin('1 day', at - %(minutes)s, 'epoch')),
+            hours_from = greatest(hours_from, date_bin('1 day', at - %(hours)s, 'epoch'))
+        WHERE NOT EXISTS (SELECT FROM log WHERE log.seq > rollups.seq + %(behind)s)
+        RETURNING minutes_from, hours_from
+    )
+    DELETE FROM flows
+    USING kept
+    WHERE length_s = 60 AND flows.at < minutes_from OR length_s = 3600 AND flows.at < hours_from
+"""
+
+_CLEAR = """
+    WITH no_flows AS (
+        DELETE FROM flows
+    ),
+    no_activity AS (
+        DELETE FROM activity
+    )
+    UPDATE rollups
+    SET seq = 0, at = 'epoch', minutes_from = 'epoch', hours_from = 'epoch'
+"""
+
 # log_pkey serves both.
 _COMPLETE_TO = """
     SELECT coalesce(next.accepted_at, clock_timestamp()), clock_timestamp(), at, minutes_from, hours_from
@@ -140,6 +166,33 @@ _COMPLETE_TO = """
         LIMIT 1
     ) AS next ON true
 """
+
+
+# Probes of log_pkey and ticks_pkey.
+_LAG = """
+    SELECT
+        greatest((SELECT max(seq) FROM log) - rollups.seq, 0),
+        coalesce(extract(epoch FROM clock_timestamp() - next.accepted_at)::float, 0),
+        (SELECT extract(epoch FROM clock_timestamp() - ended_at)::float FROM ticks WHERE name = 'flows')
+    FROM rollups
+    LEFT JOIN LATERAL (
+        SELECT accepted_at
+        FROM log
+        WHERE log.seq > rollups.seq
+        ORDER BY log.seq
+        LIMIT 1
+    ) AS next ON true
+"""
+
+
+class Lag(NamedTuple):
+    """How far the sums are behind the log."""
+
+    rows: int
+    age_s: float
+    """The age of the first row that is not added; 0 when there is none."""
+    ended_s: float | None
+    """The time since somebody last added all that there was, or as much as there was time for."""
 
 
 class Complete(NamedTuple):
@@ -184,6 +237,23 @@ def _fold(conn: Connection, times: Collection[datetime], latest: datetime) -> No
         if not over:
             return
         driver(conn).execute(_FOLD, {"shorter": shorter, "length": length_s, "periods": sorted(over)})
+
+
+def remove_old(conn: Connection, *, minutes: timedelta, hours: timedelta, behind: int) -> int:
+    """Remove minutes and hours that are older, unless there are more rows to add than ``behind``. Returns their number."""
+    given = {"minutes": minutes, "hours": hours, "behind": behind}
+    return driver(conn).execute(_REMOVE_OLD, given).rowcount
+
+
+def clear(conn: Connection) -> None:
+    """Remove all sums, to be derived anew."""
+    driver(conn).execute(_CLEAR)
+
+
+def lag(conn: Connection) -> Lag:
+    """Read how far the sums are behind the log."""
+    rows, age_s, ended_s = driver(conn).execute(_LAG).fetchone() or (0, 0.0, None)
+    return Lag(rows or 0, age_s, ended_s)
 
 
 def complete(conn: Connection) -> Complete:

@@ -19,6 +19,7 @@ itself. Activity counts postings by what was decided about each: a void is accep
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 from sqlalchemy import Engine
 
@@ -27,6 +28,10 @@ from core.flows import rollup_store
 
 CHUNK = 5_000
 """One commit adds up to so many rows of the log, which takes some hundredths of a second."""
+
+
+MINUTES_KEPT, HOURS_KEPT = timedelta(days=8), timedelta(days=100)
+"""Minutes and hours of flows are removed when they are older. Days stay, and so does activity, which has a row for each."""
 
 
 def add_new(
@@ -46,3 +51,26 @@ def add_new(
         added += rows
         if rows < chunk or clock() >= deadline:
             return added
+
+
+def remove_old(engine: Engine) -> int:
+    """Remove the minutes and hours of flows that are no longer kept, and return how many rows that were.
+
+    Raises:
+        TransientError: the database was busy or gone.
+    """
+    with begin(engine) as conn:
+        return rollup_store.remove_old(conn, minutes=MINUTES_KEPT, hours=HOURS_KEPT, behind=CHUNK)
+
+
+def rebuild(engine: Engine) -> int:
+    """Derive all sums anew from the log, and return the number of its rows. Answers are incomplete until it ends.
+
+    When it is killed, the tick goes on.
+
+    Raises:
+        TransientError: the database was busy or gone. Earlier commits stay.
+    """
+    with begin(engine) as conn:
+        rollup_store.clear(conn)
+    return add_new(engine, for_s=float("inf"))

@@ -29,7 +29,7 @@ class Tick(StrEnum):
     VERIFY = "verify"
     """Verifies what is new since the last checkpoint, and writes the next one."""
     FORGET = "forget"
-    """Removes old idempotency keys and events."""
+    """Removes old idempotency keys, events and sums of flows."""
     SPANS = "spans"
     """Adds up each thousand entries of a balance."""
     SNAPSHOT = "snapshot"

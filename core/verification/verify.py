@@ -19,6 +19,7 @@ from core.verification.agreement import compare_checkpoints
 from core.verification.audit import NEWEST, check_audit
 from core.verification.checkpoints import NOTHING, Checkpoint
 from core.verification.continuation import Continuation
+from core.verification.flows import check_flows
 from core.verification.kept import Keeper
 from core.verification.old_names import warn_of_old_names
 from core.verification.pending import check_pending
@@ -85,6 +86,7 @@ def verify_all(
         if not follows:
             compare.check_statements(conn, report, progress)
         check_audit(conn, report, progress)
+        check_flows(conn, report)
         warn_of_old_names(conn, report)
         keeper.forget()
     return report

@@ -10,11 +10,12 @@ import msgspec
 from pacioli_client.answers.service import Verification
 
 from core.base.answers import fields_of
+from core.flows import rollups
 from core.verification import checkpoints, results
 from core.verification.answers import verification_of
 from core.verification.verify import Effort, verify_all, verify_since_checkpoint
 from ops.cli.show import bars
-from ops.cli.show.text import console, print_json
+from ops.cli.show.text import console, count, print_json
 from ops.cli.show.verification import print_report, print_results
 from ops.server.instance import As, chain_key_of, database, known_of, reads_ledger
 
@@ -31,10 +32,21 @@ from ops.server.instance import As, chain_key_of, database, known_of, reads_ledg
     type=click.IntRange(1, 256),
     help="Verify the whole ledger in so many processes. The default is one for each core.",
 )
+@click.option(
+    "--rebuild-flows",
+    is_flag=True,
+    help="Derive the sums that `pacioli flows` shows anew from the log, and verify nothing.",
+)
 @click.option("--last", is_flag=True, help="Show the results of the last verifications. Verifies nothing.")
 @reads_ledger
 def verify(
-    since_checkpoint: bool, against: Path | None, jobs: int | None, last: bool, data: Path, as_json: bool
+    since_checkpoint: bool,
+    against: Path | None,
+    jobs: int | None,
+    rebuild_flows: bool,
+    last: bool,
+    data: Path,
+    as_json: bool,
 ) -> None:
     """Recompute the whole ledger from its history, and report what does not follow from it. Repairs nothing.
 
@@ -59,11 +71,15 @@ def verify(
       pacioli verify --since-checkpoint
       pacioli verify --against seals.jsonl
       pacioli verify --jobs 1
+      pacioli verify --rebuild-flows
       pacioli verify --last
       pacioli verify --json | jq .problems[0]
     """
     if last:
         _show_last(data, as_json=as_json)
+        return
+    if rebuild_flows:
+        _rebuild_flows(data, as_json=as_json)
         return
     effort = Effort(jobs or _cores(), _progress_file(data))
     found = _verify(data, against, None if since_checkpoint else effort)
@@ -73,6 +89,15 @@ def verify(
         print_report(console(), found)
     if not found.ok:
         raise click.exceptions.Exit(1)
+
+
+def _rebuild_flows(data: Path, *, as_json: bool) -> None:
+    with database(data) as engine:
+        rows = rollups.rebuild(engine)
+    if as_json:
+        print_json({"transactions": rows})
+    else:
+        console().print(f"the flows of {count(rows, 'transaction')} are derived anew")
 
 
 SHOWN_LAST = 10

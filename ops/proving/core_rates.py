@@ -12,6 +12,7 @@ from core import migrations
 from core.base import clock
 from core.base.db import begin, connect, driver, reading
 from core.base.ids import new_id, new_key
+from core.flows import rollups
 from core.ledger import append, drain
 from core.ledger.append import Submission
 from core.ledger.rules import chain
@@ -64,6 +65,8 @@ class CoreRates:
         self.say(f"drain on {history:,} rows of history")
         cost = self._drained(rows, history=history)
         yield Row.costing(f"drain after {history:,} rows", rows, cost, at_random, "≥ 0.90")
+        self.say(f"flows of {rows:,} rows")
+        yield Row.costing("flows: adding decided rows to their sums", rows, self._added_up(rows), at_random)
 
     def _drained(self, rows: int, *, hot: bool = False, history: int = 0) -> Cost:
         with self._database() as (engine, refs):
@@ -75,6 +78,18 @@ class CoreRates:
             with self._metered() as cost:
                 for queue in queues:
                     drain.drain(engine, queue)
+        return cost
+
+    def _added_up(self, rows: int) -> Cost:
+        """Add rows that are drained to the sums of flows, as the tick does beside a drain."""
+        with self._database() as (engine, refs):
+            append_all(engine, drafts(self.random, refs, rows))
+            with reading(engine) as conn:
+                queues = list(queue_store.cursors(conn))
+            for queue in queues:
+                drain.drain(engine, queue)
+            with self._metered() as cost:
+                rollups.add_new(engine, for_s=600)
         return cost
 
     def _metered(self) -> AbstractContextManager[Cost]:

@@ -22,6 +22,7 @@ from core.base.errors import TransientError
 from core.base.faults import driver_error_of
 from core.base.locks import AdvisoryLock
 from core.doors.identity import Identity
+from core.flows import rollup_store
 from core.ledger.store import queues as queue_store
 from core.upkeep import heartbeats, probes
 from core.upkeep.heartbeats import State
@@ -114,6 +115,7 @@ class Probe:
                     webhooks=deliveries.health(conn),
                     refused=probes.refused(conn),
                     losing=probes.losing(conn),
+                    flows=rollup_store.lag(conn),
                 )
                 if folder := probes.data_folder(conn):
                     self._folders.add(folder)

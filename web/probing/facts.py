@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from core.flows.rollup_store import Lag
 from core.upkeep.heartbeats import Heartbeat
 from core.upkeep.probes import Sealed, Ticked, Verified
 from core.upkeep.ticks import RATES, Tick
@@ -36,6 +37,9 @@ _SHOWN = 5
 SEAL_LATE_S = 60
 """The time after which a row that is not sealed is a trouble. The notary seals every ten seconds."""
 
+FLOWS_LATE_S = 120
+"""The time after which sums of flows that nobody adds to are a trouble. A tick adds to them each second."""
+
 VERIFY_LATE_S = 3 * RATES[Tick.SLICE].every_s + TICK_LATE_S
 """The age of the last verification at which two were missed. A slice is verified each minute."""
 
@@ -54,6 +58,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     """How endpoints of webhooks and hooks do."""
     losing: list[str] = []
     """The settings of the server with which a crash of its host loses transactions."""
+    flows: Lag | None = None
 
     def workers_alive(self) -> list[str]:
         """List the workers that gave a sign of life lately."""
@@ -72,6 +77,7 @@ def judge(facts: Facts, known_for_s: float) -> Iterator[Trouble]:
     yield from _refused(facts.refused)
     yield from _webhooks(facts)
     yield from _durability(facts.losing)
+    yield from _flows(facts)
 
 
 def _degraded(part: str, what: str, advice: str, **more: Any) -> Trouble:
@@ -244,4 +250,21 @@ def _verification(verified: Verified | None, known_for_s: float) -> Iterator[Tro
             f"the ledger was not verified for {age_s:.0f} s",
             "a worker verifies on a tick: see that workers and ticks are alive, and what the workers log",
             since=None if verified is None else verified.at,
+        )
+
+
+def _flows(facts: Facts) -> Iterator[Trouble]:
+    """Find that the tick which adds up flows fails. One with much to do ends all the same, and ``_ticks`` finds a missing one."""
+    lag = facts.flows
+    if (
+        lag is not None
+        and lag.rows
+        and lag.ended_s is not None
+        and lag.ended_s > FLOWS_LATE_S
+        and facts.workers_alive()
+    ):
+        yield _degraded(
+            "flows",
+            f"the sums of flows and activity are {lag.rows:,} transactions behind, and were not added to for {lag.ended_s:.0f} s",
+            "see the workers' log for the tick flows, and why it fails; nothing else depends on these sums",
         )

@@ -18,6 +18,8 @@ from sqlalchemy import Engine
 
 from core.base.db import reading_within
 from core.doors import metrics
+from core.flows import rollup_store
+from core.flows.rollup_store import Lag
 from core.upkeep import figures, heartbeats, probes
 from core.upkeep.figures import Figures
 from core.upkeep.heartbeats import Heartbeat
@@ -97,11 +99,17 @@ class LedgerCollector:
         with reading_within(self._engine, STATEMENT_S) as conn:
             found = figures.read(conn)
             ticks, verified, beats = probes.ticks(conn), probes.verified(conn), heartbeats.every(conn)
-            sealed, webhooks = probes.sealed(conn), deliveries.health(conn)
+            sealed, webhooks, lag = probes.sealed(conn), deliveries.health(conn), rollup_store.lag(conn)
             unverified_s = probes.ledger_age_s(conn) if verified is None else verified.age_s
         self._add_up_beside()
         sums = None if self._sums_at is None else (self._sums, time.monotonic() - self._sums_at)
-        parts = *_parts(ticks, beats), *_verification(verified, unverified_s), *_seal(sealed), *_webhooks(webhooks)
+        parts = (
+            *_parts(ticks, beats),
+            *_verification(verified, unverified_s),
+            *_seal(sealed),
+            *_webhooks(webhooks),
+            *_flows(lag),
+        )
         return [*_figures(found), *parts, *_sums(sums)]
 
     def _add_up_beside(self) -> None:
@@ -167,6 +175,13 @@ def _seal(sealed: Sealed | None) -> Iterator[Metric]:
         yield _gauge("pacioli_seal_age_seconds", "Time since the notary's newest signature.", (), [([], sealed.age_s)])
         rows = float(sealed.unsealed)
         yield _gauge("pacioli_unsealed_rows", "Rows of the log that the notary has not signed.", (), [([], rows)])
+
+
+def _flows(lag: Lag) -> Iterator[Metric]:
+    yield _gauge(
+        "pacioli_flows_behind", "Rows of the log that are not in the sums of flows.", (), [([], float(lag.rows))]
+    )
+    yield _gauge("pacioli_flows_behind_seconds", "Age of the first of them.", (), [([], lag.age_s)])
 
 
 def _webhooks(found: list[Health]) -> Iterator[Metric]:

@@ -10,14 +10,17 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from core.base.db import begin
-from core.flows import rollups
+from core.base.db import begin, reading
+from core.flows import rollup_store, rollups
+from core.flows.rollup_store import Lag
+from core.upkeep.heartbeats import Heartbeat
 from tests.harness.api import Api, ok, refused
 from tests.harness.bounds import Two
 from tests.harness.factories import Ledger, name_in
 from tests.harness.key_ring import Keys
 from tests.harness.keys import KEY
 from web.app import create_app
+from web.probing.facts import FLOWS_LATE_S, Facts, judge
 
 
 def add(api: Api) -> None:
@@ -297,3 +300,31 @@ def test_a_bound_key_sees_the_flows_whose_both_ends_it_reaches(two: Two) -> None
     }
     assert 0 < len(own["flows"]) < len(every["flows"])
     assert {node["id"] for node in own["nodes"]} <= reached
+
+
+def test_health_says_when_nobody_adds_to_the_sums(api: Api, ledger: Ledger) -> None:
+    def lag() -> Lag:
+        with reading(ledger.engine) as conn:
+            return rollup_store.lag(conn)
+
+    def troubles(found: Lag, part: str = "worker") -> list[str]:
+        beat = Heartbeat("w", part, "h", 1.0, 0.0, None)
+        facts = Facts(heartbeats=[beat], ticks=[], oldest_age_s=None, verified=None, flows=found)
+        return [each.what for each in judge(facts, known_for_s=1.0) if each.part == "flows"]
+
+    assert lag() == Lag(0, 0.0, None)
+    api.done()
+    assert (lag().rows, lag().age_s > 0) == (1, True)
+    found = Lag(rows=1_000, age_s=5_000.0, ended_s=FLOWS_LATE_S + 1)
+    assert troubles(found) == [
+        f"the sums of flows and activity are 1,000 transactions behind, and were not added to for {FLOWS_LATE_S + 1} s"
+    ]
+    assert troubles(found._replace(ended_s=2.0)) == troubles(found._replace(rows=0)) == troubles(found, "web") == []
+    add(api)
+    assert lag().rows == 0
+
+
+def test_metrics_say_how_far_behind_the_sums_are(api: Api) -> None:
+    api.done()
+    text = api.client.get("/metrics").text
+    assert "pacioli_flows_behind 1.0" in text and "pacioli_flows_behind_seconds " in text
