@@ -9,6 +9,7 @@ from web.dashboard import charts, spans
 from web.dashboard.asking import Refused, ask
 from web.dashboard.charts import Stack
 from web.dashboard.now import now
+from web.dashboard.precisions import precisions
 from web.dashboard.spans import OWN, Span
 
 blueprint = Blueprint("activity", __name__)
@@ -52,6 +53,7 @@ def page() -> Any:
         chart=_chart(rows, step, span, sums) if sums["accepted"] else None,
         found=found,
         queries={row["at"]: _closer(row["at"], step, span) for row in done[:LISTED]},
+        is_new=not precisions(),
         problem=problem,
     )
 

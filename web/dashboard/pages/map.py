@@ -10,6 +10,7 @@ from flask import Blueprint, render_template, request
 from web.dashboard import formats, ribbons, spans
 from web.dashboard.asking import Refused, ask
 from web.dashboard.now import now
+from web.dashboard.precisions import precisions
 from web.dashboard.ribbons import Named, Texts
 from web.dashboard.sankey import Link
 from web.dashboard.spans import Span
@@ -62,6 +63,7 @@ def page() -> Any:
         nodes=nodes,
         gathered=next((each["nodes"] for each in found["others"] if each["currency"] == currency), 0) if found else 0,
         picture=_picture(flows[:RIBBONS], nodes, span, currency),
+        is_new=not precisions(),
         problem=problem,
     )
 

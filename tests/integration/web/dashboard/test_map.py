@@ -98,12 +98,19 @@ def test_a_ledger_shows_the_balances_that_are_behind_it(browser: Browser, moved:
     assert all(f"/dashboard/balances/{id}" in text for id in ids) and "within it" in text
 
 
-@pytest.mark.parametrize(
-    "query", ["", "period=hour", "period=month", "currency=XXX", "nodes=7", "period=own", "period=x"]
-)
-def test_nothing_that_moved_is_said_with_what_to_do(browser: Browser, query: str) -> None:
+QUERIES = ["", "period=hour", "period=month", "currency=XXX", "nodes=7", "period=own", "period=x"]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_new_ledger_invites_to_move_money(browser: Browser, query: str) -> None:
     text = browser.get(f"/dashboard/map?{query}")
-    assert "moved in this time" in text and ("the last month" in text or "pacioli demo" in text)
+    assert "moved in this time" in text and "pacioli demo" in text and "/dashboard/funding/new" in text
+
+
+def test_a_time_in_which_nothing_moved_says_where_to_look(browser: Browser, moved: Any) -> None:
+    moved(("@World", "@Pool", "100"))
+    assert "the last month" in browser.get("/dashboard/map?currency=XXX")
+    assert "Choose a time of your own" in browser.get("/dashboard/map?currency=XXX&period=month")
 
 
 def test_a_time_of_ones_own_is_chosen(browser: Browser, moved: Any) -> None:

@@ -47,7 +47,15 @@ def test_what_waits_is_counted(browser: Browser) -> None:
 
 def test_nothing_in_line_needs_no_picture(browser: Browser) -> None:
     text = browser.get("/dashboard/queues")
-    assert "Nothing waits." in text and "<svg" not in text
+    assert "Nothing waits." in text and "<svg" not in text and "pacioli demo" in text
+
+
+def test_what_moves_is_drawn_by_queue(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"depth": 0, "oldest_age_s": None, "cursor": 9, "last_drained_at": None, "decided": 9}
+    rows = [{"number": number, "rate_per_s": 2.5 * number, **row} for number in range(4)]
+    monkeypatch.setattr(queues, "ask", lambda *asked: _Answer(rows))
+    text = browser.get("/dashboard/queues")
+    assert "15 are decided a second, the most in queue 3: 7.5" in text and "What waits, by queue" not in text
 
 
 def test_a_full_count_says_that_there_may_be_more(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,6 +126,13 @@ def test_verifying_shows_what_was_read_and_every_fault(browser: Browser, monkeyp
     monkeypatch.setattr("web.dashboard.pages.health.ask", lambda *asked: _Unsound())
     text = browser.post("/dashboard/health/verify", 200).text
     assert "The ledger was altered" in text and "log 7" in text and "&lt;b&gt;12" in text and "of 240" in text
+
+
+class _Answer:
+    """An answer of the API."""
+
+    def __init__(self, json: Any) -> None:
+        self.json = json
 
 
 class _Unsound:
