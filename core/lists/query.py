@@ -11,7 +11,7 @@ look goes on from there. So no request reads a long history at once.
 SQLAlchemy composes a statement once for each shape of a list. Its text is kept, and goes to the driver with the values.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import product
 from math import prod
@@ -41,6 +41,8 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList
 from sqlalchemy.sql.visitors import replacement_traverse
 
 from core.base.db import driver
@@ -276,10 +278,28 @@ def _branches(shape: Shape, relation: Relation, driver: int | None) -> Sequence[
     if len(ways) * prod(map(len, ranges)) > MAX_BRANCHES:
         ranges = [[or_(*one)] for one in ranges]
     return [
-        _Branch(relation, _all(way.by, *within), _all(way.rest, *checked), way.in_blocks)
+        _Branch(
+            relation,
+            _all(way.by, *within, *(_blocks_within(within, relation) if way.in_blocks else ())),
+            _all(way.rest, *checked),
+            way.in_blocks,
+        )
         for way in ways
         for within in product(*ranges)
     ]
+
+
+def _blocks_within(ranges: Sequence[Condition], relation: Relation) -> Iterator[Condition]:
+    """Yield the bounds of blocks that follow from the bounds of positions, for an index that has only the blocks."""
+    for condition in ranges:
+        is_all = isinstance(condition, BooleanClauseList) and condition.operator is operators.and_
+        for part in condition.get_children() if is_all else [condition]:
+            if not isinstance(part, BinaryExpression) or part.left is not relation.position:
+                continue
+            if part.operator in (operators.ge, operators.gt):
+                yield block_of(relation.position) >= block_of(part.right)
+            elif part.operator in (operators.le, operators.lt):
+                yield block_of(relation.position) <= block_of(part.right)
 
 
 def _any_of(relation: Relation, ways: Sequence[Sought]) -> Sequence[_Branch]:

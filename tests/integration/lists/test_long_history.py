@@ -106,7 +106,8 @@ def test_a_look_at_many_rows_ends_early_and_says_so(long_ago: Engine, reads: lis
         extent = _find(long_ago, asked, order)
         assert extent.truncated
         assert (extent.ended_at is None) == ("sort_by" in asked)
-    assert max(reads) <= 4 * LOOKED_AT, reads
+    # A quarter of the rows are of the pool, and the planner may read the others between them.
+    assert max(reads) <= 5 * LOOKED_AT, reads
 
 
 @pytest.mark.parametrize("asked", IS_WHOLE, ids=str)
@@ -134,8 +135,16 @@ def test_a_page_of_a_run_of_thousands_reads_a_few_blocks(long_ago: Engine, reads
         conn.execute(text("ANALYZE log"))
         members = list(conn.execute(text("SELECT seq FROM log WHERE parent = 'run_1' ORDER BY seq")).scalars())
     assert len(members) > 2_000
-    for asked in ({}, {"currency": "USD"}, {"parent_transaction_in": "run_1,bulk_none"}):
-        for order, expected in (("asc", members), ("desc", members[::-1])):
+    few = members[1000:1300]
+    ranges = {"sequence_gte": str(few[0]), "sequence_lte": str(few[-1])}
+    for asked, all_of_them in (
+        ({}, members),
+        ({"currency": "USD"}, members),
+        ({"parent_transaction_in": "run_1,bulk_none"}, members),
+        (ranges, few),
+        (ranges | {"currency": "USD"}, few),
+    ):
+        for order, expected in (("asc", all_of_them), ("desc", all_of_them[::-1])):
             found: list[int] = []
             after: str | None = None
             while True:
