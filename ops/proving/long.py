@@ -3,7 +3,7 @@
 import os
 import random
 from collections.abc import Callable, Iterator, Mapping
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -24,7 +24,7 @@ from ops.proving.cpu import Cost, metered
 from ops.proving.past import Shape
 from ops.proving.reads import Answer, Timing
 from ops.proving.rows import BALANCES, Row
-from ops.server.embedded import Postgres
+from ops.server.embedded import POSTGRES_SETTINGS, Postgres
 from ops.server.temporary import running
 
 Progress = Callable[[str, int, int], None]
@@ -51,7 +51,7 @@ def measure(folder: Path, rows: int, *, quick: bool, progress: Progress) -> Foun
         click.ClickException: the ledger that was filled is not right.
     """
     shape = Shape(rows, customers=min(100_000, max(1_000, rows // 20)))
-    with Postgres(folder / "data") as server:
+    with _Postgres(folder / "data") as server:
         assert server.process is not None
         engine = connect(server.url)
         migrations.upgrade(engine)
@@ -65,7 +65,8 @@ def measure(folder: Path, rows: int, *, quick: bool, progress: Progress) -> Foun
     with running(folder) as service:
         client = _Client(service.url, service.headers)
         found: list[Timing] = []
-        for timing in reads.timed(places, client.get, times, lambda name: progress(name, len(found), names)):
+        pids = service.state["pids"]
+        for timing in reads.timed(places, client.get, times, lambda name: progress(name, len(found), names), pids):
             found.append(timing)
     return Found(rows, work, disk, found)
 
@@ -99,18 +100,29 @@ def _work(engine: Engine, shape: Shape, pids: Mapping[str, int], more: int, prog
     yield Row.costing("verify, on all cores", shape.rows + more, cost)
 
 
+class _Postgres(Postgres):
+    """The server while the ledger is filled. It keeps less of a journal, because the past takes the disk."""
+
+    settings = POSTGRES_SETTINGS | {"max_wal_size": "1GB"}
+
+
 class _Client:
     """One connection that stays open."""
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         address = urlsplit(url)
-        self._connection = HTTPConnection(address.hostname or "", address.port, timeout=120)
+        self._connection = HTTPConnection(address.hostname or "", address.port, timeout=60)
         self._headers = dict(headers)
 
     def get(self, path: str) -> Answer:
-        self._connection.request("GET", path, headers=self._headers)
-        response = self._connection.getresponse()
-        body = response.read()
+        """Ask for a path. No answer within a minute has the status 0."""
+        try:
+            self._connection.request("GET", path, headers=self._headers)
+            response = self._connection.getresponse()
+            body = response.read()
+        except (OSError, HTTPException):
+            self._connection.close()  # The next request opens it again.
+            return Answer(0, False)
         return Answer(response.status, response.headers.get("Truncated") == "true" or b'"truncated":true' in body)
 
 

@@ -41,7 +41,7 @@ def tables(found: Found) -> Iterator[Table]:
     yield table
     table = Table(title=f"reads over {found.rows:,} rows")
     table.add_column("")
-    for column in ("p50 ms", "p99 ms", "asked", "truncated"):
+    for column in ("p50 ms", "p99 ms", "CPU ms", "asked", "truncated"):
         table.add_column(column, justify="right")
     table.add_column("")
     for timing in found.reads:
@@ -49,6 +49,7 @@ def tables(found: Found) -> Iterator[Table]:
             timing.name,
             f"{timing.p50_ms:.1f}",
             f"{timing.p99_ms:.1f}",
+            "" if timing.cpu_ms is None else f"{timing.cpu_ms:.1f}",
             str(timing.asked),
             f"{timing.truncated:.0%}" if timing.truncated else "",
             verdict(timing),

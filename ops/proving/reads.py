@@ -5,12 +5,14 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
 from sqlalchemy import Connection
 
 from core.base.db import driver
+from ops.proving.cpu import metered
 from ops.proving.past import MERCHANTS, POOL, Shape
 
 ASKED, ASKED_QUICKLY = 100, 3
@@ -38,6 +40,8 @@ class Timing(NamedTuple):
     asked: int
     p50_ms: float
     p99_ms: float
+    cpu_ms: float | None
+    """The CPU time of one answer, of all parts of the service. It holds on a busy machine, where the others do not."""
     truncated: float
     """The fraction of the answers that say they ended early."""
     statuses: dict[int, int]
@@ -178,7 +182,6 @@ def asked(of: Places) -> dict[str, Callable[[random.Random], str]]:
         "queues": lambda rng: "/queues",
         "health": lambda rng: "/health",
         "metrics": lambda rng: "/metrics",
-        "verify, from the last checkpoint": lambda rng: "/verify",
         "events: from the beginning": lambda rng: "/events?limit=100",
         "flows of a month": lambda rng: _path("/flows", month),
         "activity of a month": lambda rng: _path("/activity", month),
@@ -209,24 +212,28 @@ def asked(of: Places) -> dict[str, Callable[[random.Random], str]]:
     return found
 
 
-def timed(of: Places, get: Get, times: int, say: Callable[[str], None]) -> Iterator[Timing]:
-    """Ask for each read, so many times, one after the other."""
+def timed(
+    of: Places, get: Get, times: int, say: Callable[[str], None], pids: Mapping[str, int] = MappingProxyType({})
+) -> Iterator[Timing]:
+    """Ask for each read, so many times, one after the other. ``pids`` are the processes whose CPU time counts."""
     for name, path in asked(of).items():
         say(name)
         rng = random.Random(name)
         waits_ms, truncated, statuses = list[float](), 0, dict[int, int]()
         get(path(rng))  # The first is not counted: it has the statement planned.
         ends = time.monotonic() + ENOUGH_S
-        while len(waits_ms) < times and (time.monotonic() < ends or not waits_ms):
-            started = time.perf_counter()
-            answer = get(path(rng))
-            waits_ms.append((time.perf_counter() - started) * 1000)
-            truncated += answer.truncated
-            statuses[answer.status] = statuses.get(answer.status, 0) + 1
+        with metered(pids) as cost:
+            while len(waits_ms) < times and (time.monotonic() < ends or not waits_ms):
+                started = time.perf_counter()
+                answer = get(path(rng))
+                waits_ms.append((time.perf_counter() - started) * 1000)
+                truncated += answer.truncated
+                statuses[answer.status] = statuses.get(answer.status, 0) + 1
         waits_ms.sort()
         p99 = waits_ms[min(len(waits_ms) - 1, int(len(waits_ms) * 0.99))]
         share = truncated / len(waits_ms)
-        yield Timing(name, len(waits_ms), statistics.median(waits_ms), p99, share, statuses)
+        cpu_ms = cost.us_a_row(len(waits_ms)) / 1000 if pids else None
+        yield Timing(name, len(waits_ms), statistics.median(waits_ms), p99, cpu_ms, share, statuses)
 
 
 def _path(path: str, query: Mapping[str, str]) -> str:
