@@ -20,9 +20,9 @@ from sqlalchemy import Engine
 
 from core.base.db import connect, driver, reading
 from core.flows.rollups import add_new
+from ops.proving.past import Shape, write
 from tests.harness.databases import QuickPostgres, new_database
 from tests.harness.keys import HEADERS, KEY
-from tests.harness.long_history import Shape, write
 from web.app import create_app
 from web.dashboard.nav import PAGES
 
@@ -82,26 +82,28 @@ class Took(NamedTuple):
     size: int
 
 
-def measure(database_url: str) -> list[Took]:
-    """Measure each page. The CPU time of Postgres is 0 if it is not on this machine."""
+def measure(database_url: str, *, times: int = TIMES, warm: int = WARM) -> list[Took]:
+    """Measure each page, after it was asked for ``warm`` times.
+
+    The CPU time of Postgres is 0 if it is not on this machine.
+    """
     app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY})
     client = app.test_client()
     client.post("/dashboard/sign-in", data={"key": KEY})
     engine = app.extensions["pacioli"].engine
-    time.sleep(3)  # The probes look around.
     found = []
     for name, path, headers in pages(client):
-        for _ in range(WARM):
-            response = client.get(path, headers=headers)
-            assert response.status_code == 200, (name, path, response.status_code)
+        for _ in range(warm):
+            client.get(path, headers=headers)
         began_own, began_postgres = time.thread_time(), _backends_s(engine)
         took = []
-        for _ in range(TIMES):
+        for _ in range(times):
             began = time.perf_counter()
             response = client.get(path, headers=headers)
             took.append((time.perf_counter() - began) * 1000)
+            assert response.status_code == 200, (name, path, response.status_code)
         own, postgres = time.thread_time() - began_own, max(_backends_s(engine) - began_postgres, 0.0)
-        each_ms = 1000 / TIMES
+        each_ms = 1000 / times
         found.append(Took(name, median(took), max(took), own * each_ms, postgres * each_ms, len(response.data)))
     engine.dispose()
     return found
@@ -126,11 +128,11 @@ _SESSIONS = """
 """
 
 
-def fill(database_url: str, rows: int) -> None:
+def fill(database_url: str, rows: int, *, customers: int = 100_000) -> None:
     """Write a past that ends now, and add it to the sums of flows."""
     engine = connect(database_url)
     now = datetime.now(UTC)
-    write(engine, Shape(rows, first=now - timedelta(days=730), last=now), bare=True)
+    write(engine, Shape(rows, customers, first=now - timedelta(days=730), last=now), bare=True)
     while add_new(engine, for_s=60.0):
         pass
     engine.dispose()

@@ -59,7 +59,7 @@ def _moving(rows: list[dict[str, Any]]) -> Any:
     total = rate(sum(row["rate_per_s"] for row in rows))
     title = f"{total} are decided a second, the most in queue {quickest['number']}: {rate(quickest['rate_per_s'])}"
     return charts.bars(
-        [(str(row["number"]), row["rate_per_s"], rate(row["rate_per_s"])) for row in rows], title, width=480
+        [(str(row["number"]), float(row["rate_per_s"]), rate(row["rate_per_s"])) for row in rows], title, width=480
     )
 
 

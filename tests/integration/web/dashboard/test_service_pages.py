@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -52,7 +53,7 @@ def test_nothing_in_line_needs_no_picture(browser: Browser) -> None:
 
 def test_what_moves_is_drawn_by_queue(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     row = {"depth": 0, "oldest_age_s": None, "cursor": 9, "last_drained_at": None, "decided": 9}
-    rows = [{"number": number, "rate_per_s": 2.5 * number, **row} for number in range(4)]
+    rows = [{"number": number, "rate_per_s": Decimal("2.5") * number, **row} for number in range(4)]
     monkeypatch.setattr(queues, "ask", lambda *asked: _Answer(rows))
     text = browser.get("/dashboard/queues")
     assert "15 are decided a second, the most in queue 3: 7.5" in text and "What waits, by queue" not in text
