@@ -1,10 +1,13 @@
 """The past that ``pacioli bench --long`` makes is a right ledger, and its reads are all that are documented."""
 
+import json
 import random
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, text
@@ -14,6 +17,7 @@ from core.ledger import drain
 from core.ledger.rules.routing import route_of
 from core.ledger.store import sizes
 from core.verification.verify import verify_all
+from ops.cli.main import main
 from ops.proving import core_rates, past, reads
 from ops.proving.long import Found
 from ops.proving.long_tables import as_json, tables, verdict
@@ -118,3 +122,10 @@ def test_the_result_says_what_is_slow_and_what_each_relation_takes(filled: tuple
     assert 600 < found["disk"]["bytes_each"] < 1_200
     assert {"log", "outcomes", "log_parent_block_idx"} <= {each["relation"] for each in found["disk"]["relations"]}
     assert len(list(tables(Found(SHAPE.rows, [], disk, timings)))) == 2
+
+
+def test_the_doctor_says_how_many_bytes_a_transaction_takes(filled: tuple[str, Engine], tmp_path: Path) -> None:
+    env = {"DATABASE_URL": filled[0], "PACIOLI_CHAIN_KEY": "ab" * 32, "BROKER_URL": "amqp://nowhere", "REDIS_URL": ""}
+    result = CliRunner().invoke(main, ["doctor", "--json", "--data", str(tmp_path)], env=env)
+    (found,) = [each["what"] for each in json.loads(result.stdout)["findings"] if each["part"] == "disk"]
+    assert re.match(r"12,0[0-9]{2} transactions take [0-9]{3} bytes each: [0-9]{3} in the log, ", found)
