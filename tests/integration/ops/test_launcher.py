@@ -75,10 +75,15 @@ def test_named_tests_run_alone_and_all_others_behind_the_checks(
     install(checkout, "test")
     for name in ("ruff", "mypy", "lint-imports"):
         script(checkout / ".venv" / "bin" / name, 'echo "$(basename "$0") $*"')
-    script(checkout / ".venv" / "bin" / "python", 'echo "$PWD $*"')
+    script(checkout / ".venv" / "bin" / "python", 'echo "$PWD $*${PYTHONDONTWRITEBYTECODE+ without compiling}"')
     command = [str(checkout / "ops" / "pacioli"), "test", *given.split()]
     found = subprocess.run(
-        command, cwd=tmp_path, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True
+        command,
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     *checks, tests = [line.strip() for line in found.stdout.splitlines()]
     assert [*checks, tests.removeprefix(f"{checkout} ")] == runs
