@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -19,7 +20,7 @@ from core.ledger.store import queues as queue_store
 from core.ledger.store import sizes
 from core.ledger.store.sizes import Disk
 from core.verification.verify import Effort, verify_all
-from ops.proving import core_rates, past, reads
+from ops.proving import core_rates, cpu, past, reads
 from ops.proving.cpu import Cost, metered
 from ops.proving.past import Shape
 from ops.proving.reads import Answer, Timing
@@ -29,6 +30,9 @@ from ops.server.temporary import running
 
 Progress = Callable[[str, int, int], None]
 """A function that shows what is going on, how much of it is done, and how much there is."""
+
+_CATCHING_UP_S, _LOOK_S, _IDLE = 1_200.0, 2.0, 0.25
+"""The longest time to wait for the service, how often to look, and the share of a core that an idle service takes."""
 
 _MORE = 100_000
 """So many rows are appended on top of the past, and drained."""
@@ -66,6 +70,8 @@ def measure(folder: Path, rows: int, *, quick: bool, progress: Progress) -> Foun
         client = _Client(service.url, service.headers)
         found: list[Timing] = []
         pids = service.state["pids"]
+        if not quick:
+            _wait_until_idle(pids, progress)
         for timing in reads.timed(places, client.get, times, lambda name: progress(name, len(found), names), pids):
             found.append(timing)
     return Found(rows, work, disk, found)
@@ -98,6 +104,17 @@ def _work(engine: Engine, shape: Shape, pids: Mapping[str, int], more: int, prog
     if report.problems:
         raise click.ClickException(f"the ledger that was filled is not right: {report.problems[0]}")
     yield Row.costing("verify, on all cores", shape.rows + more, cost)
+
+
+def _wait_until_idle(pids: Mapping[str, int], progress: Progress) -> None:
+    """Wait until the service has sealed and summed up the past, which it does once in the background."""
+    before, quiet, ends = sum(cpu.read(pids).values()), 0, time.monotonic() + _CATCHING_UP_S
+    while quiet < 3 and time.monotonic() < ends:
+        progress("the service catches up", 0, 0)
+        time.sleep(_LOOK_S)
+        spent = sum(cpu.read(pids).values())
+        quiet = quiet + 1 if spent - before < _LOOK_S * _IDLE else 0
+        before = spent
 
 
 class _Postgres(Postgres):
