@@ -2,6 +2,8 @@
 
 Drains publish their new cursors over Redis. Such a message is only a reason to look at the cursors in Postgres: it may be
 lost, late or forged, and Redis may be away. The cursors are also read every half second while a request waits.
+
+Where nobody waits, nobody listens: each message costs some CPU time, and a busy ledger sends a hundred a second.
 """
 
 import math
@@ -30,6 +32,9 @@ from core.ledger.rules.routing import MAX_QUEUES
 from core.ledger.store import queues as queue_store
 
 POLL_S = 0.5
+
+LISTEN_S = 10.0
+"""The thread listens for so long after a request has begun to wait, because another may come."""
 
 _SUBSCRIBE_AGAIN_S = 3.0
 """The pause before another subscription, after one has failed. Redis may stand still, and each try costs a timeout."""
@@ -60,14 +65,14 @@ class Waiting:
         self._identity = identity
         self._capacity = places
         self._forked()
-        self.loop = Loop("waiting", self._step, after_fork=self._forked)
+        self.loop = Loop("waiting", self._step, after_fork=self._forked, wake=lambda: self._begun.set())
 
     def wait(self, queue: int, seq: int, timeout_s: float) -> None:
         """Return when the queue is decided up to ``seq`` or the time is over. Returns at once if all places are taken."""
         about_to_wait()
         if timeout_s <= 0 or not self._places.acquire(blocking=False):
             return
-        self.loop.ensure()
+        self._begin()
         waiter = (queue, seq, threading.Event())
         try:
             with self._lock:
@@ -104,7 +109,7 @@ class Waiting:
         about_to_wait()
         if timeout_s <= 0 or not self._places.acquire(blocking=False):
             return False
-        self.loop.ensure()
+        self._begin()
         reader = (position, types, threading.Event())
         try:
             with self._lock:
@@ -136,10 +141,29 @@ class Waiting:
         self._subscribe_at = 0.0
         self._identified_at = -math.inf
         self._looked_at = 0.0
+        self._waited_at = -math.inf
+        """The monotonic time at which a request began to wait last."""
+        self._begun = threading.Event()
+
+    def _begin(self) -> None:
+        """Let the thread listen, for a request begins to wait."""
+        self._waited_at = time.monotonic()
+        if not self._begun.is_set():
+            self._begun.set()
+        self.loop.ensure()
+
+    def _is_wanted(self) -> bool:
+        return bool(self._waiters or self._readers) or time.monotonic() - self._waited_at < LISTEN_S
 
     def _step(self) -> None:
         """Listen for a moment, and look if a request waits and a message or the time is a reason to."""
         names = self._names()
+        if not self._is_wanted():
+            self._unsubscribe()
+            self._begun.clear()
+            if not self._is_wanted():  # A request may have begun to wait in between.
+                self._begun.wait(POLL_S if names is None else LOOK_S)
+            return
         has_news = self._listen(names)
         since_s = time.monotonic() - self._looked_at
         if (self._waiters or self._readers) and (has_news or since_s > POLL_S):
@@ -163,12 +187,14 @@ class Waiting:
         if self._redis is None or names is None or time.monotonic() < self._subscribe_at:
             time.sleep(POLL_S / 5)
             return False
+        is_new = self._subscription is None or self._subscription[0] != names
         try:
-            if self._subscription is None or self._subscription[0] != names:
+            if is_new:
                 self._unsubscribe()
                 subscription = self._redis.pubsub(ignore_subscribe_messages=True)
                 subscription.subscribe(names.decided)
                 self._subscription = names, subscription
+            assert self._subscription is not None
             subscription = self._subscription[1]
             message = subscription.get_message(timeout=POLL_S / 5)
             if subscription.health_check_response_counter >= _UNANSWERED:
@@ -180,7 +206,8 @@ class Waiting:
         except BaseException:
             self._subscription = None
             raise
-        return message is not None and self._concerns(message["data"])
+        # What was published before the subscription began, which its first message says, was not heard.
+        return (message is not None and self._concerns(message["data"])) or is_new
 
     def _unsubscribe(self) -> None:
         if self._subscription is not None:

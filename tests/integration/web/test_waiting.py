@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from core.base import threads
 from core.ledger.rules.model import Accepted
 from tests.harness.factories import Ledger, identified
+from tests.harness.processes import wait_until
 from web.accept import waiting as waiting_module
 from web.accept.waiting import Waiting
 
@@ -65,6 +66,7 @@ def deaf(engine: Engine, channel: Channel, monkeypatch: pytest.MonkeyPatch) -> W
     monkeypatch.setattr(waiting_module, "POLL_S", 600.0)
     waiting = Waiting(engine, cast("Redis", channel), identified(engine), 8)
     waiting._looked_at = time.monotonic()
+    waiting._begin()
     return waiting
 
 
@@ -154,6 +156,23 @@ def test_a_message_that_comes_before_the_request_waits_is_not_lost(
     while not deaf._heard:
         pause.wait(0.01)
     pool.submit(deaf.wait, posted.queue, posted.seq, 600.0).result(WITHIN_S)
+
+
+def test_a_thread_listens_when_a_request_waits_and_not_when_none_does(
+    ledger: Ledger, engine: Engine, channel: Channel, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting_module, "POLL_S", 0.05)
+    monkeypatch.setattr(waiting_module, "LISTEN_S", 0.0)
+    monkeypatch.setattr(waiting_module, "LOOK_S", 600.0)
+    waiting = Waiting(engine, cast("Redis", channel), identified(engine), 8)
+    for _ in range(2):
+        assert waiting._subscription is None
+        posted = ledger.post()
+        done = _wait(waiting, posted, pool)
+        wait_until(lambda: waiting._subscription is not None)
+        ledger.drain()
+        done.result(WITHIN_S)
+        wait_until(lambda: waiting._subscription is None)
 
 
 def _wait(waiting: Waiting, posted: Accepted, pool: ThreadPoolExecutor) -> Any:
