@@ -39,7 +39,7 @@ DEFAULT_LIMIT, MAX_LIMIT = 50, 500
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 
-LOOKED_AT = 20_000
+LOOKED_AT = 5_000
 """The latest transactions of the time that are looked at for the balances of a ledger."""
 
 MAX_POINTS = 5_000
