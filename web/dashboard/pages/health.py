@@ -33,14 +33,18 @@ KINDS = {
 }
 TICKS = {
     "due": "Scheduled transactions and holds that come due",
-    "fund": "Funding runs",
-    "sweep": "Queues that nobody woke a worker for",
-    "slice": "Verifies a slice of the history",
-    "verify": "Verifies what is new, and makes a checkpoint",
-    "snapshot": "Keeps balances of the day",
+    "flows": "Adds up where money moved",
     "forget": "Forgets what need not be kept",
+    "fund": "Funding runs",
+    "slice": "Verifies a slice of the history",
+    "snapshot": "Keeps balances of the day",
+    "spans": "Adds up each thousand entries of a balance",
+    "sweep": "Queues that nobody woke a worker for",
+    "verify": "Verifies what is new, and makes a checkpoint",
 }
-"""What each tick does, of those that have a text here."""
+"""What each tick does."""
+GONE_S = 600
+"""A process that was silent for so long has ended, and is only counted."""
 
 
 @blueprint.get("/dashboard/health")
@@ -61,13 +65,17 @@ def verify() -> Any:
 def _show(**more: Any) -> str:
     found = health()
     given = found.get("checks") or {}
+    parts = if_may(Right.METRICS_READ, "/parts")
+    processes = [each for each in parts["processes"] if each["heard_s"] <= GONE_S] if parts else []
     return render_template(
         "health.html",
         health=found,
         checks=[(name, text, given[name]) for name, text in CHECKS.items() if name in given],
         kinds=KINDS,
         tick_texts=TICKS,
-        parts=if_may(Right.METRICS_READ, "/parts"),
+        parts=parts,
+        processes=processes,
+        gone=len(parts["processes"]) - len(processes) if parts else 0,
         may_verify=actor().may(Right.VERIFY_READ),
         **more,
     )

@@ -6,12 +6,15 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from flask import Flask
-from msgspec.structs import replace
+from msgspec.structs import fields, replace
 
+from core.upkeep.heartbeats import Heartbeat
+from core.upkeep.ticks import Tick
 from tests.harness.keys import HEADERS
 from tests.integration.web.dashboard.conftest import Browser
-from web.dashboard.pages import overview, queues
+from web.dashboard.pages import health, overview, queues
+from web.health import Checks, Part
+from web.probing.checks import Probe
 from web.probing.facts import Facts
 from web.probing.prober import Prober, Severity, Trouble
 
@@ -66,11 +69,10 @@ def test_a_full_count_says_that_there_may_be_more(browser: Browser, monkeypatch:
     assert "3+" in browser.get("/dashboard/queues")
 
 
-def test_without_workers_it_says_how_to_start_one(browser: Browser, locked: Flask) -> None:
-    probe = locked.extensions["pacioli"].probe
-    probe.facts = None
+def test_without_workers_it_says_how_to_start_one(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    _know(monkeypatch, None)
     assert "No worker" not in browser.get("/dashboard/queues")
-    probe.facts = Facts(heartbeats=[], ticks=[], oldest_age_s=None, verified=None)
+    _know(monkeypatch, Facts(heartbeats=[], ticks=[], oldest_age_s=None, verified=None))
     assert "No worker has been heard of" in browser.get("/dashboard/queues")
 
 
@@ -119,6 +121,29 @@ def test_a_run_that_goes_on_is_shown_with_its_progress(browser: Browser) -> None
     assert made.status_code == 201, made.text
     text = browser.get("/dashboard")
     assert "Funding that goes on" in text and "&lt;i&gt;Pay" in text and "of 2" in text
+
+
+def test_every_check_and_every_tick_is_explained() -> None:
+    checks = {each.name for each in fields(Checks) if each.type == Part}
+    assert set(health.CHECKS) == checks
+    assert set(health.TICKS) == set(Tick)
+
+
+def test_a_process_that_is_long_gone_is_only_counted(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    beats = [_beat("web@here:1", 2.0), _beat("web@here:2", 20.0), _beat("web@here:3", 9000.0)]
+    _know(monkeypatch, Facts(heartbeats=beats, ticks=[], oldest_age_s=None, verified=None))
+    text = browser.get("/dashboard/health")
+    assert "web@here:1" in text and "web@here:2" in text and "web@here:3" not in text
+    assert "1 more has not been heard of" in text
+
+
+def _know(monkeypatch: pytest.MonkeyPatch, facts: Facts | None) -> None:
+    """Let the service know these facts, whatever it finds out meanwhile."""
+    monkeypatch.setattr(Probe, "facts", property(lambda self: facts, lambda self, found: None), raising=False)
+
+
+def _beat(name: str, age_s: float) -> Heartbeat:
+    return Heartbeat(name=name, part="web", host="here", age_s=age_s, clock_off_s=0.0, state=None)
 
 
 def test_verifying_shows_what_was_read_and_every_fault(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
