@@ -55,6 +55,14 @@ def always(conn: Connection) -> Always:
     return Always(limit_store.find_all(conn), frozenset(history_store.refunded_seqs(conn)))
 
 
+_APPLIED = STATUS_NUMBERS[Status.APPLIED]
+
+
+def _is_plain(posting: Posting) -> bool:
+    """Tell whether a posting is a transfer for itself, which settles and refunds nothing."""
+    return posting.kind == Kind.TRANSFER and posting.group_first is posting.hold_seq is posting.refund_of is None
+
+
 class Pile:
     """A judge that tallies the outcomes of a piece, and keeps its groups for a replay."""
 
@@ -62,6 +70,8 @@ class Pile:
         self.tally = Tally()
         self.groups: list[Sequence[HistoryRow]] = []
         self._refunded, self._salt = known.refunded, salt
+        self._needed: list[Posting] = []
+        """The postings that need more than the balances that the tally has."""
 
     def begin(self, queues: dict[int, Queue]) -> None:
         """Do nothing: an empty tally needs no check."""
@@ -78,15 +88,20 @@ class Pile:
                 if posting is not None and posting.kind != Kind.SPLIT:
                     is_decided = True
                     self.tally.add(posting, recorded, self._refunded)
+                    if not _is_plain(posting) or recorded.status != _APPLIED:
+                        self._needed.append(posting)
         if is_decided:
             self.groups.append(group)
+            if len(group) > 1:
+                self._needed += [row.posting for row in group if row.posting is not None]
 
     def needs(self) -> Needs:
         """List what the decisions need from before the piece."""
-        postings = [row.posting for group in self.groups for row in group if row.posting is not None]
+        postings = self._needed
         balances = {key for posting in postings for key in (posting.source, posting.destination) if key is not None}
         holds = {posting.hold_seq for posting in postings if posting.hold_seq is not None}
         refunds = {posting.refund_of for posting in postings if posting.refund_of is not None}
+        balances |= self.tally.sums.keys() - {None}
         return Needs(list(balances), list(holds), list(refunds))
 
 
@@ -103,6 +118,8 @@ class Replay:
 
     def judge(self, group: Sequence[HistoryRow]) -> None:
         """Decide the postings over the book, and compare the outcomes with the recorded ones."""
+        if len(group) == 1 and self._agrees(group[0]):
+            return
         rows = [row for row in group if row.posting is not None and row.posting.kind != Kind.SPLIT]
         postings = [row.posting for row in rows if row.posting is not None]
         if not postings:
@@ -121,6 +138,28 @@ class Replay:
         for outcome, posting, row in zip(outcomes, postings, rows, strict=True):
             if row.recorded is not None:
                 self._compare(outcome, posting, row.recorded)
+
+    def _agrees(self, row: HistoryRow) -> bool:
+        """Decide a plain transfer, and return whether its outcome is the recorded one. If not, nothing has changed."""
+        posting, recorded = row.posting, row.recorded
+        if posting is None or recorded is None or not _is_plain(posting) or posting.seq in self._refunded:
+            return False
+        try:
+            outcome = decide(posting, self._book)
+        except (AssertionError, KeyError):
+            return False
+        if (
+            outcome.rejection is None
+            and recorded.reason is None
+            and recorded.rejection_json is None
+            and recorded.status == STATUS_NUMBERS[outcome.status]
+            and recorded.amount == outcome.amount
+            and recorded.source == posting.source
+            and recorded.destination == posting.destination
+        ):
+            self._book.write(outcome)
+            return True
+        return False
 
     def _decide(self, postings: Sequence[Posting], group: Sequence[Posting]) -> list[Outcome]:
         """Decide one posting, or the postings of an atomic group, and write it to the book."""

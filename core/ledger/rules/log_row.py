@@ -126,12 +126,18 @@ def text_of_new(row: LogRow) -> bytes:
     return _encode(row)[: -len(_UNSEALED)] + b"]"
 
 
+_SEALED = len(_encode(["", bytes(32), DIGEST_VERSION])) - len(_encode([""])) + 1
+"""The length of the end of the JSON of a row that has a digest."""
+
+
 def leaf_of(row: LogRow) -> bytes:
     """Compute the leaf of a row.
 
     Raises:
         KeyError: there is no such version of the digest.
     """
+    if row.digest_version == DIGEST_VERSION and row.digest is not None and len(row.digest) == len(chain.START):
+        return chain.leaf_of_text(DIGEST_VERSION, _encode(row)[:-_SEALED] + b"]")
     return chain.leaf(row.digest_version, _covered[row.digest_version](row))
 
 

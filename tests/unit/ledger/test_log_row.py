@@ -4,6 +4,7 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from sqlalchemy import JSON, BigInteger, Boolean, DateTime, LargeBinary, SmallInteger, Text, Uuid
 
 from core.base.tables import MinorUnits, log, scheduled
@@ -73,3 +74,5 @@ def test_every_column_but_the_digest_and_its_version_is_covered() -> None:
 )
 def test_the_text_of_a_new_row_is_what_its_digest_covers(row: LogRow) -> None:
     assert chain.leaf_of_text(DIGEST_VERSION, text_of_new(row)) == leaf_of(row)
+    assert leaf_of(structs.replace(row, digest=bytes(range(32)))) == leaf_of(row)
+    assert leaf_of(structs.replace(row, digest=b"short")) == leaf_of(row)
