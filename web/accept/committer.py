@@ -249,6 +249,8 @@ class Committer:
         except Exception as error:
             failure = error
         if failure is not None:  # Outside of the handler, so that the errors of halves are not chained to each other.
+            for submission in submissions:
+                submission.error = None  # A conflict may be with a row of this commit, which nobody will ever see.
             self._halve(group, failure, time.monotonic() - started)
             return
         rows = sum(map(_rows, submissions))

@@ -142,6 +142,33 @@ def test_a_bug_costs_only_the_submission_that_has_it(
         future.result(WITHIN_S)
 
 
+def test_what_a_lost_commit_had_in_it_is_no_conflict(
+    ledger: Ledger, committer: Committer, gate: Gate, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other transaction of the reference was in the same commit, and may never be stored."""
+
+    def lose(conn: Any, submissions: list[Submission]) -> None:
+        core_append.append(conn, submissions)
+        if len(submissions) > 1:
+            raise TransientError("away")
+
+    submissions = [
+        Submission(intake.draft_all([transaction(reference="same", precise_amount=amount)], ledger.directory))
+        for amount in (1, 2)
+    ]
+    gate.open.clear()
+    first = pool.submit(committer.submit, Submission([]))
+    assert gate.reached.wait(WITHIN_S)
+    monkeypatch.setattr(gate, "append", lose)
+    futures = [pool.submit(committer.submit, each) for each in submissions]
+    wait_until(lambda: committer.waiting == len(submissions))
+    gate.open.set()
+    first.result(WITHIN_S)
+    for future in futures:
+        with pytest.raises(TransientError):
+            future.result(WITHIN_S)
+
+
 def test_a_database_that_is_away_is_not_asked_again_by_halves(
     ledger: Ledger, committer: Committer, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
