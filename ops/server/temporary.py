@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import psutil
 
 from core.base.settings import names
 from ops.server.keys import API_KEY_FILE
@@ -38,6 +39,17 @@ class Running:
         """The state file of ``pacioli up``: its URLs, and the ids of its processes."""
         state: dict[str, Any] = json.loads((self.data / "state.json").read_text())
         return state
+
+    def main(self, part: str) -> psutil.Process:
+        """Find the main process of a part.
+
+        Raises:
+            psutil.NoSuchProcess, OSError, KeyError, ValueError: it is being started just now.
+        """
+        found = psutil.Process(self.state["pids"][part])
+        if found.ppid() != self.process.pid:  # Its number belongs to somebody else by now.
+            raise psutil.NoSuchProcess(found.pid)
+        return found
 
     @property
     def key(self) -> str | None:

@@ -14,7 +14,7 @@ WITHIN_S = 60
 def kill(service: Running, part: str) -> None:
     """Kill a part, with all its children."""
     with suppress(psutil.NoSuchProcess):  # It is being started again just now.
-        process = psutil.Process(service.state["pids"][part])
+        process = service.main(part)
         for each in [process, *process.children(recursive=True)]:
             with suppress(psutil.NoSuchProcess):
                 each.kill()

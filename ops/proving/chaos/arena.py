@@ -209,7 +209,7 @@ class Arena:
         Raises:
             psutil.NoSuchProcess, OSError, KeyError, ValueError: it is being started just now.
         """
-        return psutil.Process(self.service.state["pids"][part])
+        return self.service.main(part)
 
     def children(self, part: str) -> list[psutil.Process]:
         """Find the processes that the main process of a part has started. It raises what ``main`` does."""

@@ -1,12 +1,16 @@
 """`pacioli torture` notices what is lost, doubled, late or refused, and says which fault it followed."""
 
+import json
+import os
 import random
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace as Fake
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from pacioli_client import Client
 from pacioli_client.errors import Unreachable
@@ -18,6 +22,7 @@ from ops.proving.chaos.echoes import Echoes
 from ops.proving.chaos.readers import Reader
 from ops.proving.chaos.receiver import Receiver
 from ops.proving.chaos.stopwatch import Stopwatch, Struck, suffered
+from ops.server.temporary import Running
 from web.service import USE_S
 
 
@@ -189,6 +194,15 @@ def test_what_follows_a_blow_until_the_next_one_is_its_own() -> None:
     assert (found["freeze"].longest_without_201_s, found["freeze"].longest_read_s) == (1.0, 0.5)
     assert stopwatch.longest_read_s == 2.0
     assert (found["freeze"].blows, found["freeze"].missed) == (2, 1)
+
+
+def test_a_process_that_has_the_number_of_a_dead_part_is_not_hit(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text(json.dumps({"pids": {"web": os.getpid()}}))
+    supervisors: list[Any] = [Fake(pid=os.getppid()), Fake(pid=os.getpid())]
+    ours, another = (Running("", tmp_path, supervisor) for supervisor in supervisors)
+    assert ours.main("web").pid == os.getpid()
+    with pytest.raises(psutil.NoSuchProcess):
+        another.main("web")
 
 
 def test_each_fault_comes_once_before_any_comes_again() -> None:
