@@ -84,6 +84,7 @@ _INDEX = """<!doctype html>
 <body>
 <h1>Pacioli is running</h1>
 <ul>
+<li><a href="/dashboard">The dashboard</a>: balances, transactions, funding, and whether all is well.</li>
 <li><a href="/docs">The HTTP API</a>: every endpoint, to read and to call.</li>
 <li><a href="/openapi.json">openapi.json</a>: the same for programs.</li>
 <li><a href="/health">Health</a>: the database, the broker, and the oldest line.</li>

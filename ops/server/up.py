@@ -209,6 +209,7 @@ def _supervise(supervisor: Supervisor, options: Options, parts: Parts, migrate: 
             ("Postgres", env[role_urls.APP]),
             ("Redis" if env.get("REDIS_URL") else "broker", env.get("REDIS_URL") or env["BROKER_URL"]),
             ("web", options.web_url),
+            ("browser", f"{options.web_url}/dashboard"),
             ("API", f"{options.web_url}/docs"),
             ("key", _how_to_send_key(options)),
             ("log", "the lines of this terminal"),

@@ -19,8 +19,8 @@ Kept = dict[str, tuple[float, Mapping[str, int]]]
 def precisions() -> Mapping[str, int]:
     """Return the precision of each currency, as far as the key may read it."""
     kept: Kept = current_app.extensions["precisions"]
-    asked_at, known = kept.get(actor().key_id, (0.0, {}))
-    return known if known and monotonic() < asked_at + KEPT_S else _ask(kept)
+    entry = kept.get(actor().key_id)
+    return entry[1] if entry is not None and monotonic() < entry[0] + KEPT_S else _ask(kept)
 
 
 def precision_of(currency: str) -> int | None:

@@ -258,6 +258,7 @@ def test_up_is_ready_and_starts_again_what_died(start: Start) -> None:
     up = start().wait_ready()
     assert f"ready {up.state()['web_url']}" in up.lines
     assert any(f"`pacioli demo --data {up.data}`" in line for line in up.lines)
+    assert f"browser  {up.state()['web_url']}/dashboard" in up.lines
     assert f"API      {up.state()['web_url']}/docs" in up.lines
     remember(up.state()["owner_url"])
     family = up.processes()

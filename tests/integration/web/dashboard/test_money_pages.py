@@ -220,3 +220,14 @@ def test_what_cannot_be_done_says_why(browser: Browser) -> None:
 
 def _balance(browser: Browser) -> int:
     return int(browser.client.get("/balances/indicator/@Shop/currency/USD", headers=HEADERS).json["balance"])
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["balances?q=%00", "balances?currency=%00", "transactions?q=%00", "transactions?meta=%00=%00", "transactions?balance=%00",
+     "transactions?least=%00", "audit?actor=%00", "identities?first_name=%00", "funding?source=%00", "transactions/txn_%00",
+     "balances/bln_%00", "funding/fund_%00", "monitors/mon_%00", "webhooks/whk_%00", "identities/idt_%00"],
+)  # fmt: skip
+def test_a_nul_is_refused_in_words(browser: Browser, path: str) -> None:
+    response = browser.client.get(f"/dashboard/{path}")
+    assert response.status_code == (400 if "?" in path else 404) and "NUL character" in response.text

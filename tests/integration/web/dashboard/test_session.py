@@ -1,9 +1,10 @@
 """Who sees the dashboard, and whose writes count."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, request
 from flask.testing import FlaskClient
 
 from tests.harness.keys import HEADERS, KEY
@@ -11,6 +12,7 @@ from tests.integration.web.dashboard.conftest import Browser
 from web.dashboard import session
 from web.dashboard.app import POLICY
 from web.dashboard.nav import PAGES
+from web.dashboard.now import now
 from web.dashboard.pages import try_it
 
 
@@ -75,9 +77,32 @@ def test_a_session_ends(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> No
     assert browser.client.get("/dashboard").status_code == 303
 
 
-def test_who_signs_out_is_out(browser: Browser) -> None:
-    browser.post("/dashboard/sign-out")
+def test_a_session_lasts_eight_hours_and_then_leads_to_the_sign_in_and_back(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, token = now(), browser.token()
+    for seconds, status in ((8 * 3600 - 60, 200), (8 * 3600 + 60, 303)):
+        monkeypatch.setattr(session, "now", lambda after=seconds: began + timedelta(seconds=after))
+        assert browser.client.get("/dashboard/balances?q=x").status_code == status
+    live = browser.client.get("/dashboard/balances?q=x", headers={"HX-Request": "true"})
+    where = "/dashboard/sign-in?next=/dashboard/balances?q%3Dx"
+    assert (live.status_code, live.headers["HX-Redirect"]) == (204, where)
+    again = browser.sign_in(next="/dashboard/balances?q=x")
+    assert again.headers["Location"] == "/dashboard/balances?q=x"
+    assert browser.token() != token  # A page of the session before cannot write in this one.
+    assert browser.client.post("/dashboard/sign-out", data={"csrf": token}).status_code == 403
+
+
+def test_who_signs_out_is_out_and_leaves_no_page_in_the_browser(browser: Browser) -> None:
+    assert browser.client.get("/dashboard/balances").headers["Cache-Control"] == "no-store"
+    cookie = browser.post("/dashboard/sign-out").headers["Set-Cookie"]
+    assert "pacioli_session=;" in cookie and "Max-Age=0" in cookie and "Path=/dashboard" in cookie
     assert browser.client.get("/dashboard").status_code == 303
+    assert (
+        browser.client.post("/dashboard/sign-out", data={"csrf": "x"})
+        .headers["Location"]
+        .startswith("/dashboard/sign-in")
+    )
 
 
 def test_a_key_that_is_revoked_is_signed_out(browser: Browser, locked: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +149,21 @@ def test_every_page_has_a_strict_policy_and_no_script_of_its_own(browser: Browse
         response = browser.client.get(page.path)
         assert response.headers["Content-Security-Policy"] == (try_it.POLICY if page.title == "Try it" else POLICY)
         assert "<script>" not in response.text and " style=" not in response.text and " onclick" not in response.text
+
+
+def test_precisions_are_asked_once_for_many_pages_and_at_once_for_a_new_currency(browser: Browser) -> None:
+    asked = []
+    places = browser.client.application
+    browser.get("/dashboard/balances")
+    places.before_request_funcs.setdefault(None, []).append(lambda: asked.append(request.path))
+    for _ in range(3):
+        browser.get("/dashboard/balances")
+    assert asked.count("/currencies") == 0
+    browser.client.put("/currencies/NEW", json={"precision": 1000}, headers=HEADERS)
+    ledger = browser.client.post("/ledgers", json={"name": "L"}, headers=HEADERS).json["ledger_id"]
+    browser.client.post("/balances", json={"ledger_id": ledger, "currency": "NEW"}, headers=HEADERS)
+    assert "0.000" in browser.get("/dashboard/balances")
+    assert asked.count("/currencies") == 1
 
 
 def test_without_a_key_it_is_there_on_this_machine_alone(client: FlaskClient) -> None:
