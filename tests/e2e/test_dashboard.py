@@ -245,8 +245,8 @@ def test_the_viewer_calls_with_the_key_of_the_session_and_has_curl_to_copy(signe
 
 
 SHOTS = (
-    "overview", "map", "balances", "balance", "transactions", "rejection", "refund", "funding", "file", "run", "approvals",
-    "identities", "queues", "health", "events", "webhooks", "monitors", "keys", "audit", "try",
+    "overview", "map", "activity", "balances", "balance", "transactions", "rejection", "refund", "funding", "file", "run",
+    "approvals", "identities", "queues", "health", "events", "webhooks", "monitors", "keys", "audit", "try",
 )  # fmt: skip
 LARGEST_PICTURE = 60_000
 

@@ -8,8 +8,8 @@ from core.base.money import to_text
 from web.dashboard.now import now
 from web.dashboard.precisions import precision_of
 
-_ROOM = 60
-"""The characters of a text in a row of a table."""
+_ROOM, _END = 40, 14
+"""The characters of a text in a row of a table, and those of its end."""
 
 
 def money(minor: int | None, precision: int | None = None, currency: str | None = None) -> str:
@@ -89,7 +89,7 @@ def short(id: str) -> str:
 
 def cut(text: str) -> str:
     """Shorten a text to what a row of a table has room for. References keep their end, which tells them apart."""
-    return text if len(text) <= _ROOM else f"{text[: _ROOM - 21]}…{text[-20:]}"
+    return text if len(text) <= _ROOM else f"{text[: _ROOM - _END - 1]}…{text[-_END:]}"
 
 
 def _time(text: str | None) -> datetime | None:
