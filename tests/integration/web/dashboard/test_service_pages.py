@@ -112,6 +112,12 @@ def test_a_live_part_looks_up_itself_alone(browser: Browser, monkeypatch: pytest
     assert 'id="books"' not in shown["now"]
 
 
+@pytest.mark.parametrize("part", ["queues", "health"])
+def test_a_page_that_is_open_is_renewed_without_its_frame(browser: Browser, part: str) -> None:
+    text = browser.client.get(f"/dashboard/{part}", headers={"HX-Request": "true", "HX-Target": part}).text
+    assert f'id="{part}"' in text and "<nav" not in text
+
+
 def test_a_run_that_goes_on_is_shown_with_its_progress(browser: Browser) -> None:
     job = {
         "name": "<i>Pay", "source": "@Pool", "currency": "USD", "precision": 100, "allow_overdraft": True,
