@@ -1,9 +1,6 @@
 """Finds the positions of the rows of a page, from the filters of a list.
 
-A filter is met in one or more ways, and each way says whether an index finds its rows. One filter whose rows an index finds
-drives the look: a page is the first rows of a few branches, each of which is in order already, and the other filters are
-checked at each row. A search for one name among millions of rows, on either of two sides, takes two short walks along two
-indexes.
+``plans.py`` says in which branches the rows of a page are looked for.
 
 A look ends after ``LOOKED_AT`` rows of a branch, whether the page is full or not. It says where it ended, so that the next
 look goes on from there. So no request reads a long history at once.
@@ -11,10 +8,8 @@ look goes on from there. So no request reads a long history at once.
 SQLAlchemy composes a statement once for each shape of a list. Its text is kept, and goes to the driver with the values.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, partial
-from itertools import product
-from math import prod
 from typing import Any
 from uuid import UUID
 
@@ -27,7 +22,6 @@ from sqlalchemy import (
     Select,
     Text,
     Uuid,
-    and_,
     bindparam,
     cast,
     false,
@@ -41,53 +35,19 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-from sqlalchemy.sql import operators
-from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList
 from sqlalchemy.sql.visitors import replacement_traverse
 
 from core.base.db import driver
 from core.base.ids import uuid_of
-from core.lists.conditions import alternatives, whole
-from core.lists.fields import Condition, Extent, Listing, Relation, Sought, Type, block_of
+from core.lists.fields import Condition, Extent, Listing, Relation, block_of
+from core.lists.plans import KEPT, Branch, Plan, plans_of
 from core.lists.shape import Shape, Values, bound, shape_of
-
-MAX_BRANCHES = 24
-"""The largest number of branches that a page is put together from."""
 
 LOOKED_AT = 10_000
 """The largest number of rows of a branch that are looked at for one page, or for one count."""
 
-_KEPT = 256
-"""The number of statements of each kind that are kept. One with many values may take a hundred kilobytes."""
-
 Position = tuple[int, UUID]
 """The position and the name of a row in its relation."""
-
-
-class _Branch(Struct, frozen=True, eq=False):
-    """Rows of one relation: an index finds those that meet ``by``, and ``rest`` is checked at each."""
-
-    relation: Relation
-    by: Condition | None
-    rest: Condition | None
-    in_blocks: bool = False
-    """Whether that index has the rows in the order of the blocks of their positions."""
-
-    @property
-    def condition(self) -> Condition:
-        return whole(Sought(self.by, self.rest))
-
-
-class _Plan(Struct, frozen=True, eq=False):
-    """One way to find the rows of a list."""
-
-    branches: tuple[_Branch, ...]
-    in_order: bool
-    """Whether each branch is in the order of the page before its rows are looked at."""
-
-    @property
-    def checks_rows(self) -> bool:
-        return any(branch.rest is not None for branch in self.branches)
 
 
 class Statement(Struct, frozen=True):
@@ -118,7 +78,7 @@ def find(conn: Connection, listing: Listing, relations: Sequence[Relation]) -> t
     busy balance is wrong for a quiet one.
     """
     shape, values = shape_of(conn, listing, relations)
-    plans = _plans(shape)
+    plans = plans_of(shape)
     if not plans[0].branches:
         return [], Extent(0 if listing.include_count else None)
     count, counted_all = _counted(conn, shape, values) if listing.include_count else (None, True)
@@ -147,7 +107,7 @@ def _look(conn: Connection, shape: Shape, number: int, values: Values) -> tuple[
 
     Returns the rows, whether there may be others that belong to the page, and where the look ended if another can go on there.
     """
-    plan = _plans(shape)[number]
+    plan = plans_of(shape)[number]
     has_bookmark = "after_key" in values
     is_free = not plan.checks_rows and plan.in_order and values["first"] <= LOOKED_AT
     # A client must not learn of the row at which a look ended, if it may not see it. A position tells nothing.
@@ -177,7 +137,7 @@ def _counted(conn: Connection, shape: Shape, values: Values) -> tuple[int, bool]
         ((count,),) = run(conn, _extent(shape), {})
         return count, True
     most = 0
-    for number in range(len(_plans(shape))):
+    for number in range(len(plans_of(shape))):
         window = values | {"looked_at": LOOKED_AT - 1}
         ends = run(conn, _ends(shape, number, False, True), window)
         if ends:
@@ -193,7 +153,7 @@ def _counted(conn: Connection, shape: Shape, values: Values) -> tuple[int, bool]
 def condition(conn: Connection, listing: Listing, relation: Relation) -> Condition:
     """Make the condition that all rows of a list meet, on any page. The values are in it."""
     shape, values = shape_of(conn, listing, [relation])
-    found = or_(false(), *(each.condition for each in _plans(shape)[-1].branches))
+    found = or_(false(), *(each.condition for each in plans_of(shape)[-1].branches))
     return replacement_traverse(found, {}, partial(_filled, values))
 
 
@@ -207,117 +167,6 @@ def _filled(values: Values, part: Any, **_: Any) -> BindParameter[Any] | None:
 def run(conn: Connection, statement: Statement, values: Values) -> list[Any]:
     """Run a statement and return its rows."""
     return driver(conn).execute(statement.sql, statement.constants | values).fetchall()
-
-
-# Conditions
-
-
-@lru_cache(_KEPT)
-def _plans(shape: Shape) -> Sequence[_Plan]:
-    """List the ways to find the rows of a list, the most promising first. One without branches finds no row."""
-    ordered = shape.resource.fields[shape.sort_by].ordered
-    ranged = shape.resource.fields[shape.sort_by].ranges
-    plans = []
-    for number in _drivers(shape):
-        branches = [each for relation in shape.relations for each in _branches(shape, relation, number)]
-        in_order = ranged or (ordered and all(each.by is None for each in branches))
-        plans.append(_Plan(tuple(branches), in_order))
-    return plans
-
-
-_SEEN = -1
-"""The number of what the client may see, among the filters that drive a look."""
-
-
-def _drivers(shape: Shape) -> Sequence[int | None]:
-    """List the filters whose rows an index finds, or None where all rows must be walked.
-
-    What a client may see is tried last, because an index finds it in no order.
-    """
-    seen = [_SEEN] if shape.within is not None and shape.within_is_served else []
-    if shape.any_of:
-        return [None]
-    found = []
-    for number, asked in enumerate(shape.filters):
-        ways = alternatives(asked, shape.relations[0])
-        if not asked.field.ranges and ways and _are_served(ways):
-            found.append(number)
-    if any(shape.filters[number].type is not Type.CHOICE for number in found):
-        # The rows of a status are found by a join, which the planner turns around where another filter is checked.
-        found = [number for number in found if shape.filters[number].type is not Type.CHOICE]
-    found.sort(key=lambda number: not shape.filters[number].field.ordered)  # IDs and references are unique.
-    return found or [None, *seen]
-
-
-def _are_served(ways: Sequence[Sought]) -> bool:
-    return len(ways) <= MAX_BRANCHES and all(way.by is not None for way in ways)
-
-
-def _branches(shape: Shape, relation: Relation, driver: int | None) -> Sequence[_Branch]:
-    """List the branches in which rows are looked for. An empty list matches no row."""
-    each = [alternatives(one, relation) for one in shape.filters]
-    seen = [] if shape.within is None else [or_(*shape.within(relation))]
-    if shape.any_of and each:
-        found = _any_of(relation, [way for ways in each for way in ways])
-        return [_Branch(relation, branch.by, _all(branch.rest, *seen), branch.in_blocks) for branch in found]
-    if not all(each):
-        return []
-    ways: Sequence[Sought] = [Sought(None)]
-    ranges: list[Sequence[Condition]] = []
-    checked: list[Condition] = seen
-    if driver == _SEEN and shape.within is not None:
-        ways, checked = [Sought(one) for one in shape.within(relation)], []
-    for number, alternative in enumerate(each):
-        bys = [way.by for way in alternative if way.by is not None and way.rest is None]
-        if number == driver and _are_served(alternative):
-            ways = alternative
-        elif shape.filters[number].field.ranges and len(bys) == len(alternative):
-            ranges.append(bys)
-        elif not any(way.by is None and way.rest is None for way in alternative):  # It is met by every row otherwise.
-            checked.append(or_(*map(whole, alternative)))
-    if len(ways) * prod(map(len, ranges)) > MAX_BRANCHES:
-        ranges = [[or_(*one)] for one in ranges]
-    return [
-        _Branch(
-            relation,
-            _all(way.by, *within, *(_blocks_within(within, relation) if way.in_blocks else ())),
-            _all(way.rest, *checked),
-            way.in_blocks,
-        )
-        for way in ways
-        for within in product(*ranges)
-    ]
-
-
-def _blocks_within(ranges: Sequence[Condition], relation: Relation) -> Iterator[Condition]:
-    """Yield the bounds of blocks that follow from the bounds of positions, for an index that has only the blocks."""
-    for condition in ranges:
-        is_all = isinstance(condition, BooleanClauseList) and condition.operator is operators.and_
-        for part in condition.get_children() if is_all else [condition]:
-            if not isinstance(part, BinaryExpression) or part.left is not relation.position:
-                continue
-            if part.operator in (operators.ge, operators.gt):
-                yield block_of(relation.position) >= block_of(part.right)
-            elif part.operator in (operators.le, operators.lt):
-                yield block_of(relation.position) <= block_of(part.right)
-
-
-def _any_of(relation: Relation, ways: Sequence[Sought]) -> Sequence[_Branch]:
-    """List the branches for rows that meet one filter. All that no index finds is looked for in one walk."""
-    served = [way for way in ways if way.by is not None]
-    if len(served) > MAX_BRANCHES:
-        served = []
-    walked = [way for way in ways if way not in served]
-    found = [_Branch(relation, way.by, way.rest, way.in_blocks) for way in served]
-    if any(way.by is None and way.rest is None for way in walked):
-        return [_Branch(relation, None, None)]
-    return [*found, _Branch(relation, None, or_(*map(whole, walked)))] if walked else found
-
-
-def _all(*conditions: Condition | None) -> Condition | None:
-    """Combine conditions, of which None is met by every row."""
-    given = [each for each in conditions if each is not None]
-    return and_(*given) if given else None
 
 
 _FAR = 1_000
@@ -338,10 +187,10 @@ def _is_whole_log(shape: Shape) -> bool:
 # Statements
 
 
-@lru_cache(_KEPT)
+@lru_cache(KEPT)
 def _page(shape: Shape, plan: int, has_offset: bool, has_bookmark: bool, has_end: bool) -> Statement:
     """Make the statement that finds a page: the first rows of all branches, in order, up to the end of the look."""
-    of, branches = _plans(shape)[plan], _plans(shape)[plan].branches
+    of, branches = plans_of(shape)[plan], plans_of(shape)[plan].branches
     if len(branches) == 1:
         (branch,) = branches
         rows = select(branch.relation.position, branch.relation.name)
@@ -357,13 +206,13 @@ def _page(shape: Shape, plan: int, has_offset: bool, has_bookmark: bool, has_end
     return compiled(_cut(select(found.c.position, found.c.name).order_by(*order), has_offset))
 
 
-@lru_cache(_KEPT)
+@lru_cache(KEPT)
 def _ends(shape: Shape, plan: int, has_bookmark: bool, every: bool) -> Statement:
     """Make the statement that finds where a look ends: the nearest of the rows at which one branch has been looked at.
 
     A branch in order whose rows need no check has no end, unless ``every`` branch has one.
     """
-    of = _plans(shape)[plan]
+    of = plans_of(shape)[plan]
     lasts = []
     for branch in of.branches:
         if branch.rest is None and not every:
@@ -387,10 +236,10 @@ def _ends(shape: Shape, plan: int, has_bookmark: bool, every: bool) -> Statement
     return compiled(nearest.order_by(*(_directed(key, shape) for key in keys)).limit(literal_column("1")))
 
 
-@lru_cache(_KEPT)
+@lru_cache(KEPT)
 def _count(shape: Shape, plan: int, has_end: bool) -> Statement:
     """Make the statement that counts the rows of all branches. A row in several branches counts once."""
-    of = _plans(shape)[plan]
+    of = plans_of(shape)[plan]
     parts = []
     for branch in of.branches:
         each = branch.relation
@@ -401,7 +250,7 @@ def _count(shape: Shape, plan: int, has_end: bool) -> Statement:
     return compiled(select(func.count()).select_from(found))
 
 
-@lru_cache(_KEPT)
+@lru_cache(KEPT)
 def _extent(shape: Shape) -> Statement:
     """Make the statement that counts the rows of a whole log by its first and last position."""
     (relation,) = shape.relations
@@ -410,7 +259,7 @@ def _extent(shape: Shape) -> Statement:
     return compiled(select(size).select_from(relation.source))
 
 
-@lru_cache(_KEPT)
+@lru_cache(KEPT)
 def _head(shape: Shape) -> Statement:
     """Make the statement that reads the position of the first row of a whole log, in the order of the page."""
     (relation,) = shape.relations
@@ -424,7 +273,7 @@ def _keyed(shape: Shape, relation: Relation) -> Select[Any]:
     return select(key.label("key"), relation.position.label("position"), relation.name.label("name"))
 
 
-def _in_order(rows: Select[Any], shape: Shape, branch: _Branch, has_bookmark: bool) -> Select[Any]:
+def _in_order(rows: Select[Any], shape: Shape, branch: Branch, has_bookmark: bool) -> Select[Any]:
     """Sort the rows of one branch, from the end of the page before."""
     relation = branch.relation
     key = _sort_key(shape, relation)
@@ -442,12 +291,12 @@ def _in_order(rows: Select[Any], shape: Shape, branch: _Branch, has_bookmark: bo
     return rows.order_by(*(_directed(column, shape) for column in order))
 
 
-def _blocks(branch: _Branch, position: ColumnElement[int]) -> list[ColumnElement[Any]]:
+def _blocks(branch: Branch, position: ColumnElement[int]) -> list[ColumnElement[Any]]:
     """List what comes ahead of the position in its own order, so that an index in blocks has the rows in that order."""
     return [block_of(position)] if branch.in_blocks else []
 
 
-def _from_block(rows: Select[Any], shape: Shape, branch: _Branch, of: str, *, up_to: bool = False) -> Select[Any]:
+def _from_block(rows: Select[Any], shape: Shape, branch: Branch, of: str, *, up_to: bool = False) -> Select[Any]:
     """Leave out the blocks before that of a row, or with ``up_to`` those after it. The row's bounds say the rest."""
     for ours in _blocks(branch, branch.relation.position):
         theirs = block_of(bound(f"{of}_position", BigInteger()))
@@ -455,7 +304,7 @@ def _from_block(rows: Select[Any], shape: Shape, branch: _Branch, of: str, *, up
     return rows
 
 
-def _up_to(rows: Select[Any], shape: Shape, plan: _Plan, branch: _Branch) -> Select[Any]:
+def _up_to(rows: Select[Any], shape: Shape, plan: Plan, branch: Branch) -> Select[Any]:
     """Leave out the rows of one branch that are after the end of a look."""
     relation = branch.relation
     key = _sort_key(shape, relation)
@@ -545,7 +394,7 @@ def _bookmark_at(conn: Connection, shape: Shape, offset: int) -> _Bookmark:
     return _Bookmark(str(position), position, None)
 
 
-@lru_cache(_KEPT)
+@lru_cache(KEPT)
 def _id_at(shape: Shape) -> Statement:
     """Make the statement that reads the ID by which ``after`` names the row at a position."""
     relation = shape.relations[0]
@@ -553,12 +402,12 @@ def _id_at(shape: Shape) -> Statement:
     return compiled(select(id).select_from(relation.source).where(relation.position == bound("at", BigInteger())))
 
 
-@lru_cache(_KEPT)
+@lru_cache(KEPT)
 def _at_position(shape: Shape, relation: Relation) -> Statement:
     return compiled(_where(shape, relation, relation.position == bound("after", BigInteger())))
 
 
-@lru_cache(_KEPT)
+@lru_cache(KEPT)
 def _at_id(shape: Shape, relation: Relation) -> Statement:
     field = shape.resource.fields[shape.resource.id]
     column = field.key(relation.table) if field.key is not None else field.column_of(relation)

@@ -53,6 +53,7 @@ from core.lists.fields import (
     id_field,
     resource,
 )
+from core.lists.plans import MAX_BRANCHES
 from core.lists.shape import ArraySlot, Slot, bound
 
 
@@ -96,7 +97,7 @@ def _spans_and_ranges(conn: Connection, asked: Filter) -> Sequence[Any]:
     if asked.operator in NULL:
         return ()
     found = times.ranges(conn, intervals(asked))
-    if len(found) > query.MAX_BRANCHES // 2:
+    if len(found) > MAX_BRANCHES // 2:
         return [*asked.values, [each.first for each in found], [each.end for each in found]]
     return [*asked.values, *(position for each in found for position in each)]
 
@@ -147,7 +148,7 @@ def _with_spans_alone(asked: Filter) -> Filter:
 def _parent_conditions(asked: Filter, relation: Relation) -> Sequence[Condition | Sought]:
     """Compare the parent. The index has the members of each parent in blocks, because many of them are neighbours."""
     parent = relation.table.c.parent
-    if relation is not LOG_ROWS or asked.operator not in ("eq", "in") or len(asked.values) > query.MAX_BRANCHES:
+    if relation is not LOG_ROWS or asked.operator not in ("eq", "in") or len(asked.values) > MAX_BRANCHES:
         return [compared(parent, asked.operator, texts(asked))]
     return [Sought(parent == each, in_blocks=True) for each in texts(asked)]
 

@@ -10,9 +10,9 @@ from core.base.db import driver
 from core.base.ids import uuid_of
 from core.base.tables import balances
 from core.ledger.store.balances import BALANCE_PREFIX
-from core.lists import query
 from core.lists.conditions import compared, texts
 from core.lists.fields import NULL, Condition, Filter, Relation, Sought
+from core.lists.plans import MAX_BRANCHES
 from core.lists.shape import ArraySlot, bound
 
 
@@ -96,4 +96,4 @@ def keys_of_indicators(conn: Connection, asked: Filter) -> Sequence[Any]:
 def _keys(conn: Connection, sql: str, named: list[Any], operator: str) -> Sequence[Any]:
     """Look up the keys of the named balances, as ``_among`` takes them. An unknown balance has none."""
     found = [key for (key,) in driver(conn).execute(sql, (named,))] if named else []
-    return [found] if operator == "ne" or len(found) > query.MAX_BRANCHES // 2 else found
+    return [found] if operator == "ne" or len(found) > MAX_BRANCHES // 2 else found
