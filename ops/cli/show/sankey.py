@@ -14,7 +14,10 @@ from rich.text import Text
 from ops.cli.show.text import QUIET
 
 LINES = 18
-"""All ribbons together have about so many lines. The thinnest has one."""
+"""All ribbons together have about so many lines, when they are not few. The thinnest has one."""
+
+_LINES_EACH = 6
+"""Few ribbons have so many lines each on average. More would only make the picture taller."""
 
 WIDEST = 64
 """The largest width of the ribbons. Longer ones are no easier to follow."""
@@ -67,8 +70,7 @@ def sankey(
     The largest node of each side comes first, and the ribbons of a node in the order of the other side, so few of them cross.
     It is None when the labels leave no room.
     """
-    total = sum(ribbon.amount for ribbon in ribbons)
-    lines = {ribbon: max(1, round(ribbon.amount * LINES / total)) if total else 1 for ribbon in ribbons}
+    lines = lines_of(ribbons)
     left, right = (_sums(ribbons, side) for side in (0, 1))
     sides = [_column(ribbons, lines, sums, side) for side, sums in enumerate((left, right))]
     height = max(side.height for side in sides)
@@ -81,6 +83,12 @@ def sankey(
     drawn = _placed(ribbons, lines, sides)
     cells = _cells(drawn, height, room)
     return _text(cells, labels, sides, widths, height)
+
+
+def lines_of(ribbons: Sequence[Ribbon]) -> dict[Ribbon, int]:
+    """Return how many lines each ribbon has."""
+    total, lines = sum(ribbon.amount for ribbon in ribbons), min(LINES, _LINES_EACH * len(ribbons))
+    return {ribbon: max(1, round(ribbon.amount * lines / total)) if total else 1 for ribbon in ribbons}
 
 
 def _sums(ribbons: Sequence[Ribbon], side: int) -> dict[str, int]:

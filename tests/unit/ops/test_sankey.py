@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.cli.show.sankey import LINES, NARROWEST, Ribbon, sankey
+from ops.cli.show.sankey import LINES, NARROWEST, Ribbon, lines_of, sankey
 
 NODES = st.sampled_from(["@World", "@Sales", "Customers", "@Tax", "a ledger with a name that is far too long for it"])
 WIDE = st.just("日本")
@@ -40,11 +40,16 @@ def test_any_flows_fit(ribbons: list[Ribbon], width: int) -> None:
 @given(ribbons=ribbons_of(NODES))
 def test_as_many_lines_come_in_as_go_out_as_the_amounts_say(ribbons: list[Ribbon]) -> None:
     lines = [[(column, each) for column, each in enumerate(line) if each in "━┃┏┓┗┛╋"] for line in drawn(ribbons, 200)]
-    total = sum(each.amount for each in ribbons)
-    wanted = sum(max(1, round(each.amount * LINES / total)) for each in ribbons)
+    wanted = sum(lines_of(ribbons).values())
     edges = [place(column for line in lines for column, _ in line) for place in (min, max)]
     for edge in edges:
         assert sum(edge in dict(line) for line in lines) == wanted
+
+
+def test_a_ribbon_is_as_wide_as_its_amount() -> None:
+    large, small, tiny = Ribbon("@A", "@X", 900), Ribbon("@A", "@Y", 300), Ribbon("@B", "@Y", 1)
+    assert lines_of([large, small, tiny]) == {large: 13, small: 4, tiny: 1}
+    assert lines_of([large]) == {large: 6}
 
 
 def test_two_flows_that_cross_can_be_followed() -> None:
@@ -53,7 +58,7 @@ def test_two_flows_that_cross_can_be_followed() -> None:
 
 def test_a_flow_within_a_node_is_straight() -> None:
     lines = drawn([Ribbon("Customers", "Customers", 5)], 80)
-    assert len(lines) == LINES
+    assert len(lines) == 6
     assert lines[0] == f"Customers {'━' * 60} Customers"
     assert lines[1] == f"        5 {'━' * 60} 5"
 
