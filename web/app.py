@@ -137,7 +137,7 @@ def _is_quick(environ: dict[str, Any]) -> bool:
     return method == "GET" and (path.startswith(_QUICK_READS) or path in ("/", "/health"))
 
 
-_QUICK_READS = ("/transactions/txn_", "/balances/bln_")
+_QUICK_READS = ("/transactions/txn_", "/balances/bln_", "/balances/indicator/")
 
 
 def _beside(api: Wsgi, pages: Callable[[], Wsgi]) -> Wsgi:

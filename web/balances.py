@@ -32,7 +32,7 @@ from web.http import operations, parameters, retries, wire
 from web.http import pages as lists
 from web.http.operations import operation
 from web.outcomes import answer_shared
-from web.service import service
+from web.service import Service, service
 
 blueprint = Blueprint("balances", __name__)
 
@@ -77,17 +77,8 @@ def read(balance_id: str) -> Response:
     With ``from_source=true`` the sums and the version are recomputed from all decisions.
     """
     ledger = service()
-    if not wire.environ().get("QUERY_STRING") and not reach_of_request().bounds_balances:
-
-        def quick(found: WholeRow | None) -> Response | None:
-            return None if found is not None and found.jobs else slow(found)
-
-        def slow(found: WholeRow | None) -> Response:
-            row = balances.there(None if found is None else found.balance, balance_id)
-            assert found is not None
-            return wire.answer(funded(ledger.engine, balance_of(row, None, limits.of_row(found.limits)), found.jobs))
-
-        return answer_shared(ledger.balances, balance_id, quick, slow)
+    if _is_plain():
+        return _answer_whole(ledger, balance_id)
     with reading(ledger.engine) as conn:
         row = balances.found(conn, balance_id)
         queued = _queued(conn, row)
@@ -111,12 +102,34 @@ def read_indicator(indicator: str, currency: str) -> Response:
 
     The name is an indicator such as ``@World``. Reading does not create the balance.
     """
-    with reading(service().engine) as conn:
+    ledger, name = service(), (indicator, currency)
+    if _is_plain() and (known := ledger.directory.know([name])):
+        return _answer_whole(ledger, known[name].balance_id)
+    with reading(ledger.engine) as conn:
         row = balances.found_indicator(conn, indicator, currency)
         queued = _queued(conn, row)
         jobs = job_store.active_jobs_of(conn, row.key, 1)
         limited = limits.of_balance(conn, row.key)
-    return wire.answer(funded(service().engine, balance_of(row, queued, limited), jobs))
+    return wire.answer(funded(ledger.engine, balance_of(row, queued, limited), jobs))
+
+
+def _is_plain() -> bool:
+    """Tell whether the request asks for nothing but the balance, by a key that reaches all of them."""
+    return not wire.environ().get("QUERY_STRING") and not reach_of_request().bounds_balances
+
+
+def _answer_whole(ledger: Service, balance_id: str) -> Response:
+    """Answer with a balance that is read together with those that other requests ask for."""
+
+    def quick(found: WholeRow | None) -> Response | None:
+        return None if found is not None and found.jobs else slow(found)
+
+    def slow(found: WholeRow | None) -> Response:
+        row = balances.there(None if found is None else found.balance, balance_id)
+        assert found is not None
+        return wire.answer(funded(ledger.engine, balance_of(row, None, limits.of_row(found.limits)), found.jobs))
+
+    return answer_shared(ledger.balances, balance_id, quick, slow)
 
 
 @blueprint.get("/balances")

@@ -94,3 +94,14 @@ class _Silent:
     def response_bytes(self, *_: object) -> None: ...
 
     def response_str(self, *_: object) -> None: ...
+
+
+def test_a_balance_is_the_same_by_its_name_and_by_its_id(door: Door, app: Flask) -> None:
+    assert ask(door, "GET", "/balances/indicator/@A/currency/USD").status == 404
+    assert ask(door, "POST", "/transactions", item("first", skip_queue=True)).status == 201
+    for _ in range(2):  # The name is looked up once.
+        named = ask(door, "GET", "/balances/indicator/@A/currency/USD")
+        found = ask(door, "GET", f"/balances/{named.json['balance_id']}")
+        whole = ask(door, "GET", "/balances/indicator/@A/currency/USD?with_queued=false")
+        assert (named.status, named.body, named.body) == (200, found.body, whole.body)
+        assert named.json["balance"] == 100
