@@ -86,7 +86,9 @@ def drain(
     size = _Size()
     while True:
         with reading(engine) as conn:
-            waiting = set(queue_store.with_work(conn, numbers=None if together else [queue])) - stuck.keys()
+            waiting = set(queue_store.with_work(conn)) - stuck.keys()
+        if not together:
+            waiting &= {queue}
         held, decided = set[int](), 0
         if waiting:
             try:

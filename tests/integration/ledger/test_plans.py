@@ -42,7 +42,6 @@ def one_sided(engine: Engine) -> Engine:
 
 LOOKS: dict[str, Callable[[Connection], Any]] = {
     "with_work": lambda conn: queue_store.with_work(conn),
-    "with_work of one": lambda conn: queue_store.with_work(conn, numbers=[3]),
     "with_work that is old": lambda conn: queue_store.with_work(conn, older_than_s=1.0),
     "first_waiting": lambda conn: queue_store.first_waiting(conn, but=[]),
     "last_waiting": queue_store.last_waiting,
