@@ -110,8 +110,20 @@ class Line:
 
     def decide_until_one_needs_more(self, postings: Sequence[Posting]) -> set[int]:
         """Decide postings until the end, or until one needs queues that are not locked. Returns these."""
-        for group in groups(postings):
-            if needs := self._decide(group):
+        if any(posting.group_last is not None for posting in postings):
+            for group in groups(postings):
+                if needs := self._decide(group):
+                    return set(needs)
+            return set()
+        # The same without a group: most postings are applied, and this loop is most of the Python of a drain.
+        book, decided, outcomes = self._book, self.postings, self.outcomes
+        for posting in postings:
+            outcome = decide(posting, book)
+            if outcome.rejection is None:
+                book.write(outcome)
+                decided.append(posting)
+                outcomes.append(outcome)
+            elif needs := self._decide((posting,)):
                 return set(needs)
         return set()
 

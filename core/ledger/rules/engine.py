@@ -147,7 +147,8 @@ def _transfer(posting: Posting, book: Book) -> Outcome:
             d_version + 1,
             last,
         )
-        return Outcome(seq, Status.APPLIED, amount, _new(Balance, debited), _new(Balance, credited))
+        moved = (_new(Balance, debited), _new(Balance, credited))
+        return _new(Outcome, (seq, Status.APPLIED, amount, *moved, None, None, None))
     return Outcome(
         seq,
         Status.INFLIGHT,
