@@ -26,6 +26,7 @@ from core.verification.pending import check_pending
 from core.verification.pieces import Course, Done
 from core.verification.report import Report, TellProgress, silent
 from core.verification.sealed import Known, check_seals
+from core.verification.spans import check_spans
 from core.verification.standing import check_standing
 from core.verification.tally import is_followed, new_salt
 from core.verification.walk import Walk
@@ -87,6 +88,7 @@ def verify_all(
             compare.check_statements(conn, report, progress)
         check_audit(conn, report, progress)
         check_flows(conn, report)
+        check_spans(conn, report)
         warn_of_old_names(conn, report)
         keeper.forget()
     return report

@@ -76,7 +76,7 @@ class Known(NamedTuple):
 
 
 class Lag(NamedTuple):
-    """A balance whose spans do not reach its version."""
+    """A balance, and how far its spans go."""
 
     key: int
     version: int
@@ -252,8 +252,8 @@ _LAGGING = """
 """
 
 # Every span has a part 0, even if it is empty: it ends before any time.
-_WRITE = f"""
-    WITH entries AS (
+_PARTS = f"""
+    entries AS (
         SELECT
             (version + %(size)s::bigint - 1) / %(size)s::bigint * %(size)s::bigint AS last,
             effective_date IS NOT NULL AS is_dated,
@@ -282,25 +282,65 @@ _WRITE = f"""
             FROM entries
             GROUP BY last
         ) AS decided USING (last)
+    ),
+    summed AS (
+        SELECT
+            %(key)s::bigint AS balance,
+            last,
+            part,
+            coalesce(min(at), '-infinity') AS first_at,
+            coalesce(max(at), '-infinity') AS last_at,
+            coalesce(min(first_decided_at), '-infinity') AS first_decided_at,
+            coalesce(max(last_decided_at), '-infinity') AS last_decided_at,
+            coalesce(sum(signed) FILTER (WHERE signed > 0), 0) AS credit,
+            coalesce(-sum(signed) FILTER (WHERE signed < 0), 0) AS debit,
+            sum(entries) AS entries
+        FROM parts
+        GROUP BY last, part
     )
-    INSERT INTO spans (
-        balance, last, part, first_at, last_at, first_decided_at, last_decided_at, credit, debit, entries
-    )
-    SELECT
-        %(key)s,
-        last,
-        part,
-        coalesce(min(at), '-infinity'),
-        coalesce(max(at), '-infinity'),
-        coalesce(min(first_decided_at), '-infinity'),
-        coalesce(max(last_decided_at), '-infinity'),
-        coalesce(sum(signed) FILTER (WHERE signed > 0), 0),
-        coalesce(-sum(signed) FILTER (WHERE signed < 0), 0),
-        sum(entries)
-    FROM parts
-    GROUP BY last, part
+"""
+
+_COLUMNS = "balance, last, part, first_at, last_at, first_decided_at, last_decided_at, credit, debit, entries"
+
+_WRITE = f"""
+    WITH {_PARTS}
+    INSERT INTO spans ({_COLUMNS})
+    SELECT {_COLUMNS}
+    FROM summed
     ORDER BY last, part
     ON CONFLICT DO NOTHING
+"""
+
+# The same sums again, beside those that were written.
+_WRONG = f"""
+    WITH {_PARTS}
+    SELECT
+        last,
+        part,
+        format('%%s in, %%s out, %%s entries', summed.credit, summed.debit, summed.entries),
+        format('%%s in, %%s out, %%s entries', written.credit, written.debit, written.entries)
+    FROM summed
+    FULL JOIN (
+        SELECT *
+        FROM spans
+        WHERE balance = %(key)s
+          AND last > %(after)s
+          AND last <= %(upto)s
+    ) AS written USING ({_COLUMNS.partition(", first_at")[0]})
+    WHERE (summed.first_at, summed.last_at, summed.first_decided_at, summed.last_decided_at,
+           summed.credit, summed.debit, summed.entries)
+        IS DISTINCT FROM
+          (written.first_at, written.last_at, written.first_decided_at, written.last_decided_at,
+           written.credit, written.debit, written.entries)
+    ORDER BY last, part
+"""
+
+_WRITTEN = """
+    SELECT spans.balance, coalesce(balances.version, 0), max(spans.last)
+    FROM spans
+    LEFT JOIN balances ON balances.id = spans.balance
+    GROUP BY 1, 2
+    ORDER BY 1
 """
 
 
@@ -338,6 +378,26 @@ def write(conn: Connection, key: int, *, after: int, upto: int) -> None:
     """Write the spans of a balance between two multiples of ``SIZE``. Two callers at once write the same, once."""
     driver(conn).execute("SET LOCAL statement_timeout = 0")
     driver(conn).execute(_WRITE, {"key": key, "after": after, "upto": upto, "size": SIZE, "dated": DATED})
+
+
+class Wrong(NamedTuple):
+    """A part of a span that is not what its entries come to."""
+
+    last: int
+    part: int
+    expected: str
+    found: str
+
+
+def written(conn: Connection) -> list[Lag]:
+    """List the balances that have spans, with their versions and how far their spans go."""
+    return [Lag(*row) for row in driver(conn).execute(_WRITTEN)]
+
+
+def wrong(conn: Connection, key: int, *, after: int, upto: int) -> list[Wrong]:
+    """Add up the spans of a balance between two multiples of ``SIZE`` again, and list those that differ."""
+    values = {"key": key, "after": after, "upto": upto, "size": SIZE, "dated": DATED}
+    return [Wrong(*row) for row in driver(conn).execute(_WRONG, values)]
 
 
 def _values(bounds: Sequence[Bound]) -> dict[str, object]:
