@@ -119,7 +119,14 @@ class Threads:
                 self.count += 1
                 seat = _Seat()
                 seat.take(work)  # As an argument, the thread would keep it.
-                threading.Thread(target=self._run, args=(seat,), name=self._name, daemon=True).start()
+                try:
+                    threading.Thread(target=self._run, args=(seat,), name=self._name, daemon=True).start()
+                except (
+                    RuntimeError
+                ):  # The process may have no more threads now. The next one that is free does the work.
+                    self.count -= 1
+                    self._left.append(work)
+                    logger.exception("a thread could not be started", thread=self._name)
             else:
                 self._left.append(work)
 

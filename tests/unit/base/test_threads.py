@@ -150,3 +150,19 @@ def test_threads_that_have_nothing_to_do_end_and_work_that_fails_ends_none() -> 
     done.clear()
     threads.run(done.set)
     assert done.wait(WITHIN_S)
+
+
+def test_work_for_which_no_thread_can_be_started_is_done_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, done = Threads("a test", 2), list[int]()
+
+    def refuses(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuses)
+        for number in range(3):
+            threads.run(partial(done.append, number))
+    assert threads.count == 0
+    threads.run(partial(done.append, 3))
+    wait_until(lambda: len(done) == 4)
+    assert sorted(done) == [0, 1, 2, 3]
