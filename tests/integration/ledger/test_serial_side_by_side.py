@@ -42,7 +42,7 @@ class Race:
         self.accounts: list[Account] = [("@World", "USD"), *((f"@{number}", "USD") for number in range(9))]
         self.run = Run(engine, {each: self.random.randrange(MAX_QUEUES) for each in self.accounts})
         self.outcomes: dict[int, Outcome] = {}
-        """What the commits that accepted them have answered, by seq."""
+        """The answers of the commits that accepted them, by seq."""
         self.limits: list[tuple[int, Account, int | None, str | None]] = []
         """Each with the seq after which it counts."""
         self.holds: list[int] = []
@@ -198,11 +198,11 @@ def _operation(row: LogRow, names: dict[int, Account], first: int) -> Operation:
 
 @pytest.fixture(autouse=True)
 def _some_decisions_fail(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Let some commits fail when a part of what they have decided is written."""
+    """Let the first decision fail when a part of it is written, and some of the others."""
     dice, failed, plain = Random(SEED), list[int](), immediate.write
 
     def write(conn: Connection, opened: Opened, decision: Decision, **named: Any) -> None:
-        if dice.random() < 0.05:
+        if not failed or dice.random() < 0.05:
             hashes = {queue: head.hash for queue, head in named["heads"].items()}
             outcome_store.write(conn, decision.outcomes, decision.postings, decision.decided_at, hashes)
             failed.append(decision.outcomes[0].seq)
@@ -219,5 +219,5 @@ def test_web_processes_beside_workers_end_as_the_serial_run_does(engine: Engine)
     race = Race(engine, SEED)
     race.go()
     race.compare()
-    assert len(race.outcomes) > 50
+    assert race.outcomes, "nothing was decided in the commit that accepted it"
     assert verify_all(engine).problems == []
