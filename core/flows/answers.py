@@ -9,7 +9,7 @@ from core.base.answers import Major, Time
 
 
 class NodeKind(StrEnum):
-    """What a node stands for."""
+    """The kinds of things that a node stands for."""
 
     BALANCE = "balance"
     """One internal balance, which has an @Name."""
@@ -74,7 +74,7 @@ class Flows(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
 
 
 class NodeSides(Struct, frozen=True, kw_only=True):
-    """What came into and went out of a balance, or of a counterparty, within the time, in one currency."""
+    """The sums that came into and went out of a balance, or of a counterparty, within the time, in one currency."""
 
     id: str
     kind: NodeKind
@@ -93,7 +93,7 @@ class NodeSides(Struct, frozen=True, kw_only=True):
 
 
 class FlowsOfNode(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """What is inside a node, and what it exchanged with others within a time."""
+    """The inside of a node, and what it exchanged with others within a time."""
 
     from_: Time
     to: Time
@@ -118,7 +118,7 @@ class ActivityStep(StrEnum):
 
 
 class ActivityMinute(Struct, frozen=True, kw_only=True):
-    """What became of the transactions that were accepted within one step."""
+    """The fate of the transactions that were accepted within one step."""
 
     at: Time
     """The start of the step."""

@@ -17,7 +17,7 @@ OTHERS_KEY = 0
 
 
 class FlowRow(NamedTuple):
-    """What moved from one node to another in one currency, in minor units."""
+    """The sum that moved from one node to another in one currency, in minor units."""
 
     currency: str
     precision: int
@@ -30,7 +30,7 @@ class FlowRow(NamedTuple):
 
 
 class SidesRow(NamedTuple):
-    """What came in and went out, in minor units, of the thing that a key names."""
+    """The sums that came in and went out, in minor units, of the thing that a key names."""
 
     key: int
     currency: str
@@ -51,7 +51,7 @@ class NodeRow(NamedTuple):
 
 
 class ActivityRow(NamedTuple):
-    """What was done within one period."""
+    """The counts of one period."""
 
     at: datetime
     accepted: int

@@ -55,7 +55,7 @@ _YEARS = range(1970, 9_999)
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
-    """What a request asks for. A time that is not given has a default."""
+    """The time, currency and size that a request asks for. A time that is not given has a default."""
 
     first: datetime | None = None
     end: datetime | None = None

@@ -30,7 +30,7 @@ ROWS, TIMES, WARM = 1_000_000, 20, 3
 LIMIT_MS = 200.0
 
 Row = tuple[str, str, dict[str, str]]
-"""What a page is called here, its path, and the headers of the request."""
+"""The name of each page here, its path, and the headers of the request."""
 
 
 def pages(client: Any) -> Iterator[Row]:
@@ -72,7 +72,7 @@ def pages(client: Any) -> Iterator[Row]:
 
 
 class Took(NamedTuple):
-    """What a page took: the median and the slowest request, and the CPU time of this process and of Postgres for each."""
+    """The times of a page: the median and the slowest request, and the CPU time of this process and of Postgres for each."""
 
     page: str
     p50_ms: float

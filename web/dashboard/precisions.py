@@ -13,7 +13,7 @@ KEPT_S = 5.0
 _KEPT_KEYS = 256
 
 Kept = dict[str, tuple[float, Mapping[str, int]]]
-"""What was told to a key, and when, by the ID of the key."""
+"""The precisions that a key was told, and when, by the ID of the key."""
 
 
 def precisions() -> Mapping[str, int]:

@@ -46,7 +46,7 @@ class Box(Struct, frozen=True):
     height: float
     is_again: bool
     value: int
-    """What comes in or what goes out here, the larger of the two."""
+    """The sum that comes in or that goes out here, the larger of the two."""
 
 
 class Ribbon(Struct, frozen=True):

@@ -28,7 +28,7 @@ class Span(Struct, frozen=True):
     end: datetime | None
     """None is now."""
     problem: str | None
-    """What is wrong with the times that were given. The last day is shown then."""
+    """The fault of the times that were given. The last day is shown then."""
     more: dict[str, object] = {}
 
     def times(self) -> dict[str, object]:

@@ -20,7 +20,7 @@ _NAMED = 250
 
 
 class Frame(Struct, frozen=True):
-    """What a chart shows: the time from ``start`` to ``end``, and how it writes a value."""
+    """The frame of a chart: the time from ``start`` to ``end``, and how it writes a value."""
 
     start: datetime
     end: datetime

@@ -93,7 +93,7 @@ def expected(engine: Engine) -> tuple[Sums, Sums]:
 
 
 def sides(engine: Engine) -> tuple[Sums, Sums]:
-    """What came in and went out of each node by the flows of all minutes, and what its balances say."""
+    """The sums of each node by the flows of all minutes, and by its balances."""
     by_flows = """
         SELECT node, currency, sum(came), sum(went)
         FROM (

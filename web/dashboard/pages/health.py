@@ -25,7 +25,7 @@ CHECKS = {
     "threads": "This process moves.",
     "disk": "There is room for more.",
 }
-"""What each check looks at."""
+"""The words for what each check looks at."""
 KINDS = {
     "slice": "a slice of the history",
     "checkpoint": "what is new since the last checkpoint",
@@ -42,7 +42,7 @@ TICKS = {
     "sweep": "Queues that nobody woke a worker for",
     "verify": "Verifies what is new, and makes a checkpoint",
 }
-"""What each tick does."""
+"""The words for what each tick does."""
 GONE_S = 600
 """A process that was silent for so long has ended, and is only counted."""
 

@@ -13,7 +13,7 @@ from web.dashboard.pages.overview import if_may
 blueprint = Blueprint("queues", __name__)
 
 COUNTED = 10_000
-"""What waits in a queue is counted so far."""
+"""The postings that wait in a queue are counted up to this number."""
 _STILL = 0.05
 """A queue that decides fewer a second stands still."""
 

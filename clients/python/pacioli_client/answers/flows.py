@@ -47,7 +47,7 @@ class Flows(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
 
 
 class NodeSides(Struct, frozen=True, kw_only=True):
-    """What came in and went out, of a balance or from and to a counterparty, in one currency."""
+    """The sums that came in and went out, of a balance or from and to a counterparty, in one currency."""
 
     id: str
     kind: Literal["balance", "ledger", "others"]
@@ -64,7 +64,7 @@ class NodeSides(Struct, frozen=True, kw_only=True):
 
 
 class FlowsOfNode(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """What is inside a node, and what it exchanged with others within a time."""
+    """The inside of a node, and what it exchanged with others within a time."""
 
     from_: datetime
     to: datetime
@@ -77,7 +77,7 @@ class FlowsOfNode(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
 
 
 class ActivityMinute(Struct, frozen=True, kw_only=True):
-    """What became of the transactions that were accepted within one step."""
+    """The fate of the transactions that were accepted within one step."""
 
     at: datetime
     accepted: int
