@@ -14,6 +14,7 @@ import requests
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.harness.key_ring import later
 from tests.harness.keys import HEADERS, KEY
 from tests.harness.pages import ROOT
 from tests.harness.programs import needs_program
@@ -136,6 +137,41 @@ def test_a_rejection_explains_itself(signed_in: Open, post: Callable[..., Any], 
     expect(page.locator("dl.sum .total.bad")).to_have_text("25.00")
 
 
+def test_a_job_rests_and_goes_on_but_not_for_a_forged_page_or_a_lesser_key(
+    signed_in: Open, chromium: Browser, service: str
+) -> None:
+    def made(path: str, **body: Any) -> Any:
+        answer = requests.post(f"{service}{path}", json=body, headers=HEADERS, timeout=60)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    job = made("/funding-jobs", name="Rests", source="@DashPool", currency="DSH", precision=100, allow_overdraft=True,
+               recipients=[{"destination": "@DashRests", "amount": 1}], cron="0 6 1 1 *")["job_id"]  # fmt: skip
+    page = signed_in(f"/funding/{job}")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("#job .figure")).to_have_text("paused", timeout=SLOW_MS)
+    page.locator("form[action$='/resume'] [name=csrf]").evaluate("it => { it.value = 'forged'; }")
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("heading", name="This request did not come from this page")).to_be_visible()
+    page.go_back()
+    page.reload()
+    expect(page.locator("#job .figure")).to_have_text("paused")
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator("#job .figure")).to_have_text("active", timeout=SLOW_MS)
+
+    reads = made("/api-keys", name="Reader", owner="dash", scopes=["funding:read"], expires_at=later(days=90))
+    context = chromium.new_context()
+    other = context.new_page()
+    for key, refused in (("not a key", True), (reads["key"], False)):
+        other.goto(f"{service}/dashboard/sign-in?next=/dashboard/funding/{job}")
+        other.get_by_label("Key").fill(key)
+        other.get_by_role("button", name="Sign in").click()
+        expect(other.get_by_role("alert")).to_have_count(1 if refused else 0)
+    expect(other.locator("#job .figure")).to_have_text("active")
+    expect(other.get_by_role("button", name="Pause")).to_have_count(0)
+    context.close()
+
+
 def test_what_waits_is_renewed_without_a_reload(signed_in: Open, post: Callable[..., Any]) -> None:
     made = post("dash-hold", inflight=True)
     page = signed_in(f"/transactions/{made['transaction_id']}")
@@ -194,7 +230,7 @@ def hostile(service: str) -> Iterator[list[str]]:
         name=HOSTILE,
         owner=HOSTILE,
         scopes=["balances:read"],
-        expires_at="2027-01-01T00:00:00Z",
+        expires_at=later(days=90),
     )
     yield [
         f"/balances/{balance}", f"/transactions/{paid}", f"/transactions/{paid}?try=refund", f"/transactions/{rejected}",
@@ -306,7 +342,7 @@ def _furnish(service: str) -> dict[str, str]:
         name="Till 4",
         owner="shop",
         scopes=["transactions:post"],
-        expires_at="2027-06-01T00:00:00Z",
+        expires_at=later(days=90),
     )
     return {
         "overview": "", "balance": f"/balances/{ada}", "file": "/funding/new",
