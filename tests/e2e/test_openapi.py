@@ -28,6 +28,7 @@ from schemathesis.specs.openapi.checks import (
 from core.funding import runs
 from core.funding.progress import Progress
 from core.keys.secret import is_well_formed
+from tests.harness.key_ring import later
 from tests.harness.keys import HEADERS, KEY
 from tests.harness.searching import search
 from web.accept.doorbell import Doorbell
@@ -312,7 +313,7 @@ def _large_job() -> dict[str, Any]:
 
 
 def _new_key(app: Flask, owner: str) -> dict[str, Any]:
-    asked = {"name": owner, "owner": owner, "scopes": ["*:*"], "expires_at": "2027-01-01T00:00:00Z"}
+    asked = {"name": owner, "owner": owner, "scopes": ["*:*"], "expires_at": later(days=90)}
     response = app.test_client().post("/api-keys", json=asked)
     assert response.status_code == 201, response.text
     made: dict[str, Any] = response.get_json()

@@ -12,6 +12,7 @@ from core.upkeep.heartbeats import State
 from core.webhooks import deliveries
 from core.webhooks.deliveries import Health
 from tests.harness.api import Api, ok, refused
+from tests.harness.key_ring import later
 from tests.harness.receiver import receiving, status
 from web.app import create_app
 from web.probing.facts import Facts, judge
@@ -99,7 +100,7 @@ def test_without_a_key_nothing_can_be_kept_so_no_endpoint_is_made(database_url: 
 
 
 def test_a_key_needs_the_right_and_one_that_is_bound_to_ledgers_has_none(api: Api) -> None:
-    asked = {"name": "k", "owner": "o", "expires_at": "2027-01-01T00:00:00Z"}
+    asked = {"name": "k", "owner": "o", "expires_at": later(days=90)}
 
     def get(**fields: Any) -> int:
         key = ok(api.client.post("/api-keys", json={**asked, **fields}), 201)["key"]

@@ -11,6 +11,7 @@ import pytest
 from core.webhooks import store, veto
 from core.webhooks.veto import REMEMBERED_S
 from tests.harness.api import ZERO_TIME, Api, ok, refused
+from tests.harness.key_ring import later
 from tests.harness.keys import KEY
 from tests.harness.processes import wait_until
 from tests.harness.receiver import Answer, Got, Handler, Receiver, receiving, status
@@ -61,7 +62,7 @@ def test_a_wrong_hook_is_refused(api: Api, wrong: dict[str, Any]) -> None:
 
 
 def test_only_the_master_key_manages_hooks(api: Api) -> None:
-    asked = {"name": "k", "owner": "o", "scopes": ["*:*"], "expires_at": "2027-01-01T00:00:00Z"}
+    asked = {"name": "k", "owner": "o", "scopes": ["*:*"], "expires_at": later(days=90)}
     key = ok(api.client.post("/api-keys", json=asked), 201)["key"]
     for method, path in (("GET", "/hooks"), ("POST", "/hooks"), ("DELETE", "/hooks/x"), ("PUT", "/hooks/x")):
         answer = api.client.open(path, method=method, headers={"X-Blnk-Key": key}, json={})

@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from tests.harness.key_ring import later
 from tests.harness.keys import HEADERS, KEY
 from web.accept.doorbell import Doorbell
 from web.app import create_app
@@ -52,7 +53,7 @@ class Browser:
 
     def stored_key(self, *scopes: str, **reach: Any) -> str:
         """Make a key with these scopes, and return it."""
-        body = {"name": "test", "owner": "ada", "scopes": list(scopes), "expires_at": "2027-01-01T00:00:00Z", **reach}
+        body = {"name": "test", "owner": "ada", "scopes": list(scopes), "expires_at": later(days=90), **reach}
         made = self.client.post("/api-keys", json=body, headers=HEADERS)
         assert made.status_code == 201, made.text
         return str(made.json["key"])

@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 
 from tests.harness.api import Api
+from tests.harness.key_ring import later
 from tests.harness.keys import HEADERS
 from tests.integration.web.dashboard.conftest import Browser
 
@@ -134,7 +135,12 @@ def test_what_waits_is_approved_by_somebody_else(
 
 
 def test_a_key_is_shown_once_and_revoked(browser: Browser) -> None:
-    form = {"name": "Till", "owner": "ada", "scopes": "transactions:read, balances:read", "expires": "2027-06-01"}
+    form = {
+        "name": "Till",
+        "owner": "ada",
+        "scopes": "transactions:read, balances:read",
+        "expires": later(days=90)[:10],
+    }
     text = browser.post("/dashboard/keys", 201, **form).text
     key = re.search(r"<code>([^<]+)</code>", text)
     assert key is not None and browser.client.get("/balances", headers={"X-Blnk-Key": key[1]}).status_code == 200
@@ -146,7 +152,7 @@ def test_a_key_is_shown_once_and_revoked(browser: Browser) -> None:
 
 
 def test_a_key_with_a_wrong_scope_is_refused_with_the_right_one(browser: Browser) -> None:
-    form = {"name": "Till", "owner": "ada", "scopes": "transaction:read", "expires": "2027-06-01"}
+    form = {"name": "Till", "owner": "ada", "scopes": "transaction:read", "expires": later(days=90)[:10]}
     assert "transactions:read" in browser.post("/dashboard/keys", 400, **form).text
 
 

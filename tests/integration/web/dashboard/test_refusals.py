@@ -10,6 +10,7 @@ from flask import Flask
 
 from core.base.actors import Right
 from tests.harness.api import Api
+from tests.harness.key_ring import later
 from tests.harness.keys import HEADERS
 from tests.integration.web.dashboard.conftest import Browser
 from web.dashboard.app import create
@@ -56,7 +57,7 @@ WRITES: dict[str, tuple[str, ...]] = {
 
 FORM = {
     "amount": "1", "field": "balance", "operator": "<", "value": "1", "name": "n", "owner": "o", "scopes": "balances:read",
-    "expires": "2027-01-01", "url": "https://receiver.example/", "events": "transaction.*", "first_name": "Ada",
+    "expires": later(days=90)[:10], "url": "https://receiver.example/", "events": "transaction.*", "first_name": "Ada",
     "identity_type": "individual", "digest": "d", "reason": "r", "from": "0.0",
 }  # fmt: skip
 """One form that has the fields of all."""
@@ -91,9 +92,7 @@ def ids(browser: Browser, locked: Flask) -> dict[str, str]:
     monitor = made("/balance-monitors", "monitor_id", balance_id=balance,
                    condition={"field": "balance", "operator": "<", "value": 3})  # fmt: skip
     webhook = made("/webhooks", "webhook_id", url="https://receiver.example/", events=["transaction.*"])
-    key = made(
-        "/api-keys", "api_key_id", name="k", owner="ada", scopes=["balances:read"], expires_at="2027-01-01T00:00:00Z"
-    )
+    key = made("/api-keys", "api_key_id", name="k", owner="ada", scopes=["balances:read"], expires_at=later(days=90))
     return {
         "balance_id": balance, "transaction_id": hold, "job_id": job, "run_id": run, "identity_id": who,
         "monitor_id": monitor, "webhook_id": webhook, "key_id": key, "path:path": "ledgers",
