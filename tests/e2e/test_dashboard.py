@@ -6,6 +6,7 @@ import subprocess
 import sys
 from base64 import b64decode
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -275,8 +276,12 @@ def test_the_viewer_calls_with_the_key_of_the_session_and_has_curl_to_copy(signe
     expect(page.locator("#api")).to_contain_text(re.compile("transactions"), timeout=SLOW_MS)
     page.goto(f"{service}/dashboard/try#tag/ledgers/POST/ledgers")
     expect(page.get_by_text(f"curl {service}/ledgers").first).to_be_visible(timeout=SLOW_MS)
-    page.get_by_role("button", name="Test Request (post /ledgers)").click()
-    page.get_by_role("button", name="Send").first.click()
+    send = page.get_by_role("button", name="Send").first
+    while not send.is_visible():  # The viewer draws the button before it listens to it.
+        page.get_by_role("button", name="Test Request (post /ledgers)").click()
+        with suppress(AssertionError):
+            expect(send).to_be_visible()
+    send.click()
     expect(page.get_by_text("201 Created").first).to_be_visible(timeout=SLOW_MS)
 
 
