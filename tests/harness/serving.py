@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, RemoteDisconnected
 from pathlib import Path
 from types import MappingProxyType
 
@@ -89,15 +89,23 @@ class Served:
 
 
 @contextmanager
-def load(served: Served, clients: int = 6) -> Iterator[Counter[str]]:
-    """Send GETs from many clients, each over a new connection, while the block runs, and count the outcomes."""
+def load(served: Served, clients: int = 6, *, repeats: bool = False) -> Iterator[Counter[str]]:
+    """Send GETs from many clients, each over a new connection, while the block runs, and count the outcomes.
+
+    With ``repeats``, a GET whose connection was closed before any answer is sent again, as RFC 9110, 9.2.2 allows.
+    """
     outcomes: Counter[str] = Counter()
     is_over = threading.Event()
 
     def send() -> None:
         while not is_over.is_set():
             try:
-                served.get("/pid")
+                try:
+                    served.get("/pid")
+                except RemoteDisconnected:
+                    if not repeats:
+                        raise
+                    served.get("/pid")
                 outcomes["answered"] += 1
             except (OSError, HTTPException) as error:
                 outcomes[type(error).__name__] += 1
