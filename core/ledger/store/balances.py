@@ -166,14 +166,6 @@ _HAS_CURRENCY = text(
     """
 )
 
-_FIND_ALL_OF_INDICATOR = text(
-    f"""
-    {_SELECT.strip()}
-    WHERE indicator = :indicator
-    ORDER BY currency
-    """
-)
-
 _FIND_KEYS = text(
     f"""
     {_SELECT.strip()}
@@ -396,11 +388,6 @@ def find_indicator(conn: Connection, indicator: str, currency: str) -> BalanceRo
 def has_currency(conn: Connection, currency: str) -> bool:
     """Tell whether there is a balance in a currency."""
     return bool(conn.execute(_HAS_CURRENCY, {"currency": currency}).scalar_one())
-
-
-def find_all_of_indicator(conn: Connection, indicator: str) -> list[BalanceRow]:
-    """Find the balances of an ``@Name``, one for each currency."""
-    return [BalanceRow(*row) for row in conn.execute(_FIND_ALL_OF_INDICATOR, {"indicator": indicator})]
 
 
 def find_keys(conn: Connection, keys: list[int]) -> dict[int, BalanceRow]:
