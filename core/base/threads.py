@@ -121,9 +121,7 @@ class Threads:
                 seat.take(work)  # As an argument, the thread would keep it.
                 try:
                     threading.Thread(target=self._run, args=(seat,), name=self._name, daemon=True).start()
-                except (
-                    RuntimeError
-                ):  # The process may have no more threads now. The next one that is free does the work.
+                except RuntimeError:  # The process may have no more threads. The next one does the work.
                     self.count -= 1
                     self._left.append(work)
                     logger.exception("a thread could not be started", thread=self._name)

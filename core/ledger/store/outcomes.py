@@ -287,19 +287,17 @@ def line_of_row(columns: Sequence[Any]) -> str:
         [
             *("\\N" if number is None else str(number) for number in numbers),
             "\\N" if rejection is None else _as_written(json.loads(rejection)),
-            decided_at.isoformat(),
+            _written(decided_at),
         ]
     )
 
 
 def recorded(rows: Iterable[Sequence[Any]]) -> list[Recorded]:
     """Make outcomes from rows that were selected by ``LINE``."""
-    found, last, at = [], None, ""
+    found = []
     for seq, numbers, rejection, decided_at, hash in rows:
-        if decided_at != last:  # A drain decides thousands at one time.
-            last, at = decided_at, decided_at.isoformat()
         why = "\\N" if rejection is None else _as_written(json.loads(rejection))
-        found.append(_new(Recorded, (seq, f"{numbers}\t{why}\t{at}", hash)))
+        found.append(_new(Recorded, (seq, f"{numbers}\t{why}\t{_written(decided_at)}", hash)))
     return found
 
 
