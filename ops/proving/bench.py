@@ -69,6 +69,12 @@ from ops.server.temporary import Running, running
     metavar="ROWS",
     help="Fill a ledger with a past of so many rows, and measure every read, append, drain and verify on it.",
 )
+@click.option(
+    "--long-folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Keep that ledger there. When it is there already, it is measured again.",
+)
 def bench(
     quick: bool,
     only: str | None,
@@ -79,6 +85,7 @@ def bench(
     vs_pids: tuple[str, ...],
     profile: Path | None,
     rows: int | None,
+    long_folder: Path | None,
 ) -> None:
     """Measure the hot paths: floors, append, drain, single and bulk POSTs, funding, time to applied.
 
@@ -92,13 +99,15 @@ def bench(
       pacioli bench --checkout ../pacioli-before --json
       pacioli bench --vs http://127.0.0.1:5001 --vs-key-file key --vs-pid postgres=4711
       pacioli bench --only http --profile profiles
-      pacioli bench --long 2000000
+      pacioli bench --long 2000000 --long-folder past
     """
     if rows is not None:
         if only or checkout or vs or profile:
-            raise click.UsageError("--long goes with --quick and --json alone")
-        _bench_long(rows, quick=quick, as_json=as_json)
+            raise click.UsageError("--long goes with --long-folder, --quick and --json alone")
+        _bench_long(rows, long_folder, quick=quick, as_json=as_json)
         return
+    if long_folder is not None:
+        raise click.UsageError("--long-folder belongs to --long ROWS")
     if checkout is not None and only == "core":
         raise click.UsageError("another checkout is measured over HTTP only")
     if vs is not None and only == "core":
@@ -138,10 +147,12 @@ def bench(
     shown.print(_table(found_rows, machine) if theirs is None else _pairs_table(pairs, theirs, machine))
 
 
-def _bench_long(rows: int, *, quick: bool, as_json: bool) -> None:
+def _bench_long(rows: int, kept: Path | None, *, quick: bool, as_json: bool) -> None:
     gc.set_threshold(100_000, 20, 20)  # As the workers have it.
+    if kept is not None:
+        kept.mkdir(parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(prefix="pacioli-bench-") as folder,
+        tempfile.TemporaryDirectory(prefix="pacioli-bench-") if kept is None else nullcontext(kept) as folder,
         shown.Progress(console=Console(stderr=True), transient=True) as bar,
     ):
         task = bar.add_task("", total=None)

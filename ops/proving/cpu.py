@@ -47,17 +47,21 @@ def read(pids: Mapping[str, int]) -> dict[str, float]:
 
     ``pacioli`` and ``bench`` start the other parts, so only their own time counts.
     """
-    return {name: _time(pid, whole=name not in ("pacioli", "bench")) for name, pid in pids.items()}
+    children: dict[int, list[psutil.Process]] = {}
+    for process in psutil.process_iter(["ppid"]):
+        children.setdefault(process.info["ppid"], []).append(process)
+    return {name: _time(pid, children if name not in ("pacioli", "bench") else {}) for name, pid in pids.items()}
 
 
-def _time(pid: int, *, whole: bool) -> float:
+def _time(pid: int, children: Mapping[int, list[psutil.Process]]) -> float:
+    """Return the CPU seconds of a process, and of its descendants if it has any in ``children``."""
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         spent = process.cpu_times()
         own = float(spent.user + spent.system)
-        if not whole:
+        if not children:
             return own
         # The children that have ended are in the times of the parent that waited for them.
         ended = float(spent.children_user + spent.children_system)
-        return own + ended + sum(_time(child.pid, whole=True) for child in process.children())
+        return own + ended + sum(_time(child.pid, children) for child in children.get(pid, ()))
     return 0.0

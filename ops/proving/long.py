@@ -3,8 +3,8 @@
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
-from http.client import HTTPConnection, HTTPException
+from collections.abc import Iterator, Mapping
+from http.client import HTTPConnection, HTTPException, HTTPResponse, RemoteDisconnected
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -14,28 +14,32 @@ from sqlalchemy import Engine, text
 
 from core import migrations
 from core.base.db import connect, reading
+from core.base.setting_values import chain_key
 from core.ledger import drain
 from core.ledger.rules.routing import route_of
 from core.ledger.store import queues as queue_store
 from core.ledger.store import sizes
 from core.ledger.store.sizes import Disk
+from core.verification import checkpoints
 from core.verification.verify import Effort, verify_all
 from ops.proving import core_rates, cpu, past, reads
-from ops.proving.cpu import Cost, metered
+from ops.proving.catching_up import Progress, caught_up
+from ops.proving.cpu import metered
 from ops.proving.past import Shape
 from ops.proving.reads import Answer, Timing
 from ops.proving.rows import BALANCES, Row
 from ops.server.embedded import POSTGRES_SETTINGS, Postgres
+from ops.server.keys import CHAIN_KEY_FILE, kept, new_chain_key
 from ops.server.temporary import running
 
-Progress = Callable[[str, int, int], None]
-"""A function that shows what is going on, how much of it is done, and how much there is."""
-
-_CATCHING_UP_S, _LOOK_S, _IDLE = 1_200.0, 2.0, 0.25
-"""The longest time to wait for the service, how often to look, and the share of a core that an idle service takes."""
+_LOOK_S, _IDLE = 2.0, 0.25
+"""How often to look whether the service is idle, and the share of a core that it takes then."""
 
 _MORE = 100_000
 """So many rows are appended on top of the past, and drained."""
+
+_FILLED = "filled"
+"""This file in the folder says how many rows the ledger there was filled with."""
 
 
 class Found(NamedTuple):
@@ -51,16 +55,24 @@ class Found(NamedTuple):
 def measure(folder: Path, rows: int, *, quick: bool, progress: Progress) -> Found:
     """Fill a ledger in an empty folder, and measure it: first its database alone, then the whole service on it.
 
+    A ledger that was filled there before is measured again.
+
     Raises:
-        click.ClickException: the ledger that was filled is not right.
+        click.ClickException: the ledger that was filled is not right, or it has another number of rows.
     """
+    if (folder / "data").exists() and _filled(folder) != rows:
+        raise click.ClickException(f"{folder} has no ledger with a past of {rows:,} rows: remove it, or name another")
     shape = Shape(rows, customers=min(100_000, max(1_000, rows // 20)))
     with _Postgres(folder / "data") as server:
         assert server.process is not None
         engine = connect(server.url)
         migrations.upgrade(engine)
         pids = {"bench": os.getpid(), "postgres": server.process.pid}
-        work = list(_work(engine, shape, pids, 1_000 if quick else _MORE, progress))
+        work = [] if _filled(folder) else [_fill(engine, shape, pids, progress)]
+        (folder / _FILLED).write_text(f"{rows}\n")
+        work += _work(engine, shape, pids, 1_000 if quick else _MORE, progress)
+        work += _verified(engine, folder / "data", pids["postgres"], progress)
+        work += caught_up(engine, folder / "data", pids, progress)
         with reading(engine) as conn:
             disk, places = sizes.disk(conn), reads.places(conn, shape)
         engine.dispose()
@@ -77,10 +89,19 @@ def measure(folder: Path, rows: int, *, quick: bool, progress: Progress) -> Foun
     return Found(rows, work, disk, found)
 
 
-def _work(engine: Engine, shape: Shape, pids: Mapping[str, int], more: int, progress: Progress) -> Iterator[Row]:
+def _filled(folder: Path) -> int:
+    """Return the number of rows that the ledger in a folder was filled with; 0 when it was not, or not whole."""
+    file = folder / _FILLED
+    return int(file.read_text()) if file.exists() else 0
+
+
+def _fill(engine: Engine, shape: Shape, pids: Mapping[str, int], progress: Progress) -> Row:
     with metered(pids) as cost:
         past.write(engine, shape, bare=True, say=lambda done, of: progress("filling, then its indexes", done, of))
-    yield Row.costing(f"filling {shape.rows:,} rows", shape.rows, cost)
+    return Row.costing(f"filling {shape.rows:,} rows", shape.rows, cost)
+
+
+def _work(engine: Engine, shape: Shape, pids: Mapping[str, int], more: int, progress: Progress) -> Iterator[Row]:
     with reading(engine) as conn:
         keys = conn.execute(text(_CUSTOMERS), {"first": past.MERCHANTS.stop, "most": BALANCES}).all()
         queues = list(queue_store.cursors(conn))
@@ -93,9 +114,12 @@ def _work(engine: Engine, shape: Shape, pids: Mapping[str, int], more: int, prog
         for queue in queues:
             drain.drain(engine, queue)
     yield Row.costing("drain on top of it", more, cost)
-    cost = Cost()
+
+
+def _verified(engine: Engine, data: Path, postgres: int, progress: Progress) -> Iterator[Row]:
+    """Verify the ledger, and say so in a checkpoint, so that the service does not verify it again."""
     before = os.times()
-    with metered({"postgres": pids["postgres"]}) as cost:
+    with metered({"postgres": postgres}) as cost:
         report = verify_all(
             engine, effort=Effort(jobs=os.cpu_count() or 1), progress=lambda part, n, of: progress(part, n, of)
         )
@@ -103,14 +127,15 @@ def _work(engine: Engine, shape: Shape, pids: Mapping[str, int], more: int, prog
     cost.by_part["bench"] = sum(after[:4]) - sum(before[:4])  # With the processes that verified and have ended.
     if report.problems:
         raise click.ClickException(f"the ledger that was filled is not right: {report.problems[0]}")
-    yield Row.costing("verify, on all cores", shape.rows + more, cost)
+    checkpoints.write(engine, report.reached, chain_key(kept(data / CHAIN_KEY_FILE, new_chain_key)))
+    yield Row.costing("verify, on all cores", report.transactions, cost)
 
 
 def _wait_until_idle(pids: Mapping[str, int], progress: Progress) -> None:
-    """Wait until the service has sealed and summed up the past, which it does once in the background."""
-    before, quiet, ends = sum(cpu.read(pids).values()), 0, time.monotonic() + _CATCHING_UP_S
-    while quiet < 3 and time.monotonic() < ends:
-        progress("the service catches up", 0, 0)
+    """Wait until the service has done what it does once, in the background. It takes as long as it takes."""
+    before, quiet = sum(cpu.read(pids).values()), 0
+    while quiet < 3:
+        progress("the service does its work in the background", 0, 0)
         time.sleep(_LOOK_S)
         spent = sum(cpu.read(pids).values())
         quiet = quiet + 1 if spent - before < _LOOK_S * _IDLE else 0
@@ -134,13 +159,19 @@ class _Client:
     def get(self, path: str) -> Answer:
         """Ask for a path. No answer within a minute has the status 0."""
         try:
-            self._connection.request("GET", path, headers=self._headers)
-            response = self._connection.getresponse()
-            body = response.read()
+            try:
+                response, body = self._ask(path)
+            except RemoteDisconnected:  # The connection was idle for too long.
+                response, body = self._ask(path)
         except (OSError, HTTPException):
             self._connection.close()  # The next request opens it again.
             return Answer(0, False)
         return Answer(response.status, response.headers.get("Truncated") == "true" or b'"truncated":true' in body)
+
+    def _ask(self, path: str) -> tuple[HTTPResponse, bytes]:
+        self._connection.request("GET", path, headers=self._headers)
+        response = self._connection.getresponse()
+        return response, response.read()
 
 
 _CUSTOMERS = """

@@ -19,6 +19,7 @@ from core.ledger.store import sizes
 from core.verification.verify import verify_all
 from ops.cli.main import main
 from ops.proving import core_rates, past, reads
+from ops.proving.catching_up import caught_up
 from ops.proving.long import Found
 from ops.proving.long_tables import as_json, tables, verdict
 from ops.proving.past import Shape
@@ -85,6 +86,28 @@ def test_a_past_can_be_verified_and_goes_on(filled: tuple[str, Engine]) -> None:
         drain.drain(engine, queue)
     report = verify_all(engine)
     assert (report.problems, report.undecided, report.transactions) == ([], 0, SHAPE.rows + 40)
+
+
+def test_a_past_is_caught_up_once(filled: tuple[str, Engine], tmp_path: Path) -> None:
+    said: list[tuple[str, int, int]] = []
+    rows = list(caught_up(filled[1], tmp_path, {}, lambda *progress: said.append(progress)))
+    names = ["flows of the past", "spans of the past", "seals of the past"]
+    assert [row.name for row in rows] == names
+    assert {name for name, _, _ in said} == set(names)
+    assert all(done < most for _, done, most in said)
+    assert list(caught_up(filled[1], tmp_path, {}, lambda *progress: None)) == []
+    assert verify_all(filled[1]).problems == []
+
+
+def test_a_folder_with_another_past_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    arguments = ["bench", "--long", "2000", "--long-folder", str(tmp_path)]
+    for filled_with in (None, "3000\n"):
+        if filled_with:
+            (tmp_path / "filled").write_text(filled_with)
+        result = CliRunner().invoke(main, arguments)
+        assert (result.exit_code, "no ledger with a past of 2,000 rows" in result.output) == (1, True)
+    assert list((tmp_path / "data").iterdir()) == []
 
 
 def test_every_documented_read_is_asked_for(filled: tuple[str, Engine], app: Flask) -> None:
