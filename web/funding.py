@@ -270,11 +270,14 @@ def refuse(job_id: str) -> Response:
 def run(job_id: str) -> Response:
     """Run a funding job now.
 
-    The run comes beside the job's schedule. Requests with the same ``reference`` make one run.
+    The run comes beside the job's schedule, and pays all rows. Requests with the same ``reference`` make one run. The status
+    is 409 (FND_REPEATED) while another run is not over, and when the last run left rows unpaid, which a retry pays alone, or
+    was retried. ``again``, or a ``reference``, pays all rows once more all the same.
     """
     asked = wire.body(RunRequest, optional=True)
     reference = retries.reference() if asked.reference is None else asked.reference
-    found, replayed = funding_jobs.run_now(service().engine, job_id, reference, clock.now_of(service().engine))
+    engine, again = service().engine, asked.reference is not None if asked.again is None else asked.again
+    found, replayed = funding_jobs.run_now(engine, job_id, reference, clock.now_of(engine), again=again)
     return _started(job_id, found, replayed)
 
 
@@ -350,11 +353,13 @@ def retry(job_id: str, run_id: str) -> Response:
 
     The rows that the run and its tries rejected or did not post are posted, as a run of their own. Over all tries of a run
     each row is paid at most once. ``only`` limits them to the ``rejected`` or the ``unposted`` rows. A cancelled job becomes
-    active for the try, and its schedule stays over. The status is 200 with the newest try when no row is left.
+    active for the try, and its schedule stays over. The status is 200 with the newest try when no row is left. It is 409
+    (FND_REPEATED) when the job was run by hand since, unless ``again`` says that the rows are paid all the same.
     """
     asked = wire.body(RetryRequest, optional=True)
     ledger = service()
-    found, replayed = tries.retry(ledger.engine, job_id, run_id, clock.now_of(ledger.engine), asked.only)
+    now, again = clock.now_of(ledger.engine), bool(asked.again)
+    found, replayed = tries.retry(ledger.engine, job_id, run_id, now, asked.only, again=again)
     return _started(job_id, found, replayed)
 
 

@@ -10,7 +10,7 @@ from core.base.db import begin
 from core.base.errors import Conflict, ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_key
 from core.base.sizes import MAX_META_DATA, size_problem
-from core.funding import approval_store, job_store, missed, reach, run_store, told
+from core.funding import approval_store, job_store, missed, reach, run_store, told, twice
 from core.funding.job_store import JobRow
 from core.funding.missed import Missed
 from core.funding.run_store import NewRun, RunRow
@@ -94,12 +94,16 @@ def cancel(engine: Engine, job_id: str, now: datetime) -> JobRow:
         return _update_job(conn, job, cancelled, Action.JOB_CANCELLED)
 
 
-def run_now(engine: Engine, job_id: str, reference: str | None, now: datetime) -> tuple[RunRow, bool]:
+def run_now(
+    engine: Engine, job_id: str, reference: str | None, now: datetime, *, again: bool = False
+) -> tuple[RunRow, bool]:
     """Run a job once, beside its schedule. Returns the run, and whether an earlier request made it.
+
+    ``again`` means that the rows are paid once more, whatever another run does with them.
 
     Raises:
         NotFound: there is no such job.
-        Conflict: it is cancelled or paused.
+        Conflict: it is cancelled or paused, or another run has paid the rows or may yet pay them (FND_REPEATED).
         InvalidRequest: the reference is not valid.
     """
     if reference is not None and (problems := text_problems("reference", reference, MAX_REFERENCE // 2)):
@@ -115,6 +119,8 @@ def run_now(engine: Engine, job_id: str, reference: str | None, now: datetime) -
         _check_active(job)
         if approval_store.find(conn, job.id) is not None:
             raise _conflict(job, "is approved for the runs of its schedule alone; make a new one, and have it approved")
+        if not again:
+            twice.check_run(conn, job)
         run = insert_run_now(conn, job, now, occurrence)
         record(conn, Event(action=Action.JOB_RUN, subject=job.job_id, more={"run_id": run.run_id}))
         return run, False

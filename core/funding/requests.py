@@ -162,6 +162,9 @@ class RunRequest(Struct, forbid_unknown_fields=True):
 
     reference: str | None = None
     """A reference of your own. A repeated request with it gets the first run and makes no other."""
+    again: bool | None = None
+    """True pays all rows once more, even while another run is not over, has left rows to a retry, or was retried. The default
+    is false without a reference, and true with one."""
 
 
 class ApproveRequest(Struct, forbid_unknown_fields=True):
@@ -183,3 +186,5 @@ class RetryRequest(Struct, forbid_unknown_fields=True):
 
     only: str | None = None
     """The rows to post: rejected, or unposted. The default is both."""
+    again: bool | None = None
+    """True pays the rows even if the job was run by hand since, which may have paid them."""

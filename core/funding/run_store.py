@@ -192,6 +192,29 @@ WHERE job = %(job)s
 RETURNING id
 """
 
+_OPEN = f"""{_SELECT}
+WHERE r.job = %(job)s
+  AND r.status IN ('PENDING', 'POSTING', 'POSTED')
+ORDER BY r.id
+LIMIT 1
+"""
+
+_NEWEST = f"""{_SELECT}
+WHERE r.job = %(job)s
+  AND r.retry_of IS NULL
+ORDER BY r.id DESC
+LIMIT 1
+"""
+
+_BY_HAND_SINCE = f"""{_SELECT}
+WHERE r.job = %(job)s
+  AND r.id > %(run)s
+  AND r.occurrence LIKE 'run\\_%%'
+  AND (r.posted > 0 OR r.status IN ('PENDING', 'POSTING', 'POSTED'))
+ORDER BY r.id
+LIMIT 1
+"""
+
 _UNPOSTED_AMOUNT = """
 SELECT coalesce(sum(
     CASE
@@ -282,6 +305,21 @@ def tries_of(conn: Connection, run: UUID) -> int:
     row = driver(conn).execute(_TRIES_OF, {"run": run}).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def open_run(conn: Connection, job: UUID) -> RunRow | None:
+    """Find the oldest run of a job that is not over."""
+    return _one(conn, _OPEN, {"job": job})
+
+
+def newest_run(conn: Connection, job: UUID) -> RunRow | None:
+    """Find the newest run of a job that retries no other."""
+    return _one(conn, _NEWEST, {"job": job})
+
+
+def run_by_hand_since(conn: Connection, run: RunRow) -> RunRow | None:
+    """Find the first run by hand that came after a run of the same job, and posted something or still may."""
+    return _one(conn, _BY_HAND_SINCE, {"job": run.job, "run": run.id})
 
 
 def cancel_runs(conn: Connection, job: UUID, now: datetime) -> list[UUID]:

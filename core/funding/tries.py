@@ -9,7 +9,7 @@ from core.base import actors
 from core.base.db import begin
 from core.base.errors import Conflict, ErrorCode, InvalidRequest
 from core.base.ids import new_key
-from core.funding import approvals, job_store, posting_store, reach, run_store, try_store
+from core.funding import approvals, job_store, posting_store, reach, run_store, try_store, twice
 from core.funding.jobs import INVALID, get_run, lock_job
 from core.funding.run_store import NewRun, RunRow
 from core.journal.actions import Action, Event
@@ -23,16 +23,19 @@ WITHIN_S = 120.0
 """The rows of a run of a million are looked up in so long, even on a busy machine."""
 
 
-def retry(engine: Engine, job_id: str, run_id: str, now: datetime, only: str | None = None) -> tuple[RunRow, bool]:
+def retry(
+    engine: Engine, job_id: str, run_id: str, now: datetime, only: str | None = None, *, again: bool = False
+) -> tuple[RunRow, bool]:
     """Post the rejected and unposted rows of a run, and of its earlier tries, in a new run under new references.
 
     Returns the new run, and whether an earlier request made it. ``only`` limits the rows to one kind. A cancelled job
-    becomes active for the try, and its schedule stays over.
+    becomes active for the try, and its schedule stays over. ``again`` means that the rows are paid even if a run by hand may
+    have paid them since.
 
     Raises:
         InvalidRequest: ``only`` is not one of ``ONLY``.
         NotFound: there is no such job, or it has no such run.
-        Conflict: the run is not decided yet, no row is left, or the job is paused.
+        Conflict: the run is not decided yet, no row is left, the job is paused, or it was run by hand since.
     """
     if only is not None and only not in ONLY:
         raise InvalidRequest([("only", f"must be {' or '.join(ONLY)}")], INVALID)
@@ -61,6 +64,8 @@ def retry(engine: Engine, job_id: str, run_id: str, now: datetime, only: str | N
             raise Conflict(ErrorCode.GEN_CONFLICT, text, {})
         if job.status == "PAUSED":
             raise Conflict(ErrorCode.GEN_CONFLICT, "the job is paused; resume it", {"status": job.status})
+        if not again:
+            twice.check_retry(conn, job, run)
         if job.status == "CANCELLED":
             job_store.update_job(conn, job._replace(status="ACTIVE"))
         made = _read(conn, f"{RUN_PREFIX}{id}")

@@ -192,16 +192,20 @@ def refuse_job(name: str, reason: str | None, where: Where, as_json: bool) -> No
 @funding.command("run")
 @click.argument("name", metavar="JOB")
 @click.option("--reference", help="A repeated command with the same reference does nothing twice.")
+@click.option("--again", is_flag=True, help="Pay all rows once more, whatever another run does with them.")
 @asks_service
-def run_job(name: str, reference: str | None, where: Where, as_json: bool) -> None:
-    """Run JOB once more, now, beside its schedule.
+def run_job(name: str, reference: str | None, again: bool, where: Where, as_json: bool) -> None:
+    """Run JOB once more, now, beside its schedule. It pays all rows.
+
+    Without --again or --reference it is refused while another run is not over, and after a run that left rows unpaid or was
+    retried. What a run left is paid by `retry`.
 
     \b
     Example:
       pacioli funding run salaries-2026 --reference extra-december
     """
     with service(where) as client:
-        started = client.funding.run(_job_id(client, name), reference)
+        started = client.funding.run(_job_id(client, name), reference, again=again or None)
     _print_new_run(started, "was there before" if started.replayed else "is to come", as_json)
 
 
@@ -211,8 +215,9 @@ def run_job(name: str, reference: str | None, where: Where, as_json: bool) -> No
 @click.option(
     "--only", type=click.Choice(["rejected", "unposted"]), help="Post only the rows of one kind. [default: both]"
 )
+@click.option("--again", is_flag=True, help="Pay them even if JOB was run by hand since.")
 @asks_service
-def retry_run(name: str, run_id: str | None, only: str | None, where: Where, as_json: bool) -> None:
+def retry_run(name: str, run_id: str | None, only: str | None, again: bool, where: Where, as_json: bool) -> None:
     """Post what a RUN of JOB did not pay, or its last run: the rows that were rejected, and those that were not posted.
 
     That works after a limit, a refusal and a cancel. Over all tries of a run each row is paid at most once. `show` has the
@@ -226,7 +231,7 @@ def retry_run(name: str, run_id: str | None, only: str | None, where: Where, as_
     with service(where) as client:
         job_id = _job_id(client, name)
         run_id = run_id or _its_last_run(client, job_id, first_try=True)
-        started = client.funding.retry(job_id, run_id, only=only)
+        started = client.funding.retry(job_id, run_id, only=only, again=again)
     what = f"posts {f'the {only} rows' if only else 'the rest'} of {run_id}"
     _print_new_run(started, f"already {what}" if started.replayed else what, as_json)
 

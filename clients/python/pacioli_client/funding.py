@@ -150,18 +150,26 @@ class Funding(Resource[W]):
         return ask(Job, Request("POST", _path(job_id, "refuse"), {} if reason is None else {"reason": reason}))
 
     @call
-    def run(self, job_id: str, reference: str | None = None) -> Plan[StartedRun]:
-        """Run a job now, beside its schedule."""
-        body = {"reference": reference or new_reference()}
+    def run(self, job_id: str, reference: str | None = None, *, again: bool | None = None) -> Plan[StartedRun]:
+        """Run a job now, beside its schedule.
+
+        ``again`` pays all rows once more, whatever another run does with them. The default is true with a reference of your
+        own.
+
+        Raises:
+            Conflict: another run is not over, left rows to a retry, or was retried (FND_REPEATED).
+        """
+        body: dict[str, Any] = {"reference": reference or new_reference()}
+        body["again"] = reference is not None if again is None else again
         return _started(Request("POST", _path(job_id, "run"), body))
 
     @call
-    def retry(self, job_id: str, run_id: str, *, only: str | None = None) -> Plan[StartedRun]:
+    def retry(self, job_id: str, run_id: str, *, only: str | None = None, again: bool = False) -> Plan[StartedRun]:
         """Start a run that posts what another run and its tries rejected or did not post, each row at most once.
 
-        ``only`` is ``rejected`` or ``unposted``.
+        ``only`` is ``rejected`` or ``unposted``. ``again`` pays them even if the job was run by hand since.
         """
-        body = {} if only is None else {"only": only}
+        body = ({} if only is None else {"only": only}) | ({"again": True} if again else {})
         return _started(Request("POST", _path(job_id, "runs", run_id, "retry"), body))
 
     @listing

@@ -113,13 +113,13 @@ def act(job_id: str, action: str) -> Any:
     elif action == "refuse":
         body = {"reason": form.get("reason") or None}
     elif action == "run":
-        body, headers = {}, {"Idempotency-Key": form.get("once") or str(uuid4())}
+        body, headers = _again(), {"Idempotency-Key": form.get("once") or str(uuid4())}
     elif action not in _ACTIONS:
         return _show_job(job_id, problem="There is no such action."), 404
     try:
         ask("POST", f"/funding-jobs/{job_id}/{action}", body=body, headers=headers)
     except Refused as error:
-        return _show_job(job_id, problem=error.message), error.status
+        return _show_job(job_id, problem=error.message, repeated=error.code == "FND_REPEATED"), error.status
     if run_id := form.get("run", ""):
         return redirect(url_for("funding.run", job_id=job_id, run_id=run_id), 303)
     if form.get("back") == "approvals":
@@ -138,10 +138,15 @@ def retry(job_id: str, run_id: str) -> Any:
     """Post the rest of a run again."""
     headers = {"Idempotency-Key": request.form.get("once") or str(uuid4())}
     try:
-        answer = ask("POST", f"/funding-jobs/{job_id}/runs/{run_id}/retry", body={}, headers=headers).json
+        answer = ask("POST", f"/funding-jobs/{job_id}/runs/{run_id}/retry", body=_again(), headers=headers).json
     except Refused as error:
-        return _show_run(job_id, run_id, problem=error.message), error.status
+        return _show_run(job_id, run_id, problem=error.message, repeated=error.code == "FND_REPEATED"), error.status
     return redirect(url_for("funding.run", job_id=job_id, run_id=answer["run_id"]), 303)
+
+
+def _again() -> dict[str, Any]:
+    """Return the body of a run or a retry. The form has ``again`` only on the page that said why it may pay twice."""
+    return {"again": True} if request.form.get("again") else {}
 
 
 def _show_job(job_id: str, **more: Any) -> str:
