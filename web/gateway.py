@@ -64,6 +64,8 @@ class Gateway:
         self.reading = 0
         """The number of threads that read a large body."""
         self._quick_since: float | None = None
+        self.quiet_since: float | None = None
+        """When the last request came, once clients are asked to leave. Each answer then ends its connection."""
         self.threads = Threads("requests", THREADS_MAX)
         self._late = ThreadPoolExecutor(_LATE_THREADS, thread_name_prefix="late")
         self._watch = Loop("bodies", self._look)
@@ -74,11 +76,17 @@ class Gateway:
         since = self._quick_since
         return since is None or time.monotonic() - since < STUCK_S
 
+    def part(self) -> None:
+        """Ask clients to leave from now on: each learns with its next answer that the connection ends there."""
+        self.quiet_since = time.monotonic()
+
     def scheduler(self) -> CallbackScheduler:
         """Return what granian calls in a thread for each request."""
         return _Scheduler(self._begin)
 
     def _begin(self, watcher: Any) -> None:
+        if self.quiet_since is not None:
+            self.quiet_since = time.monotonic()
         proto = watcher.proto
         environ = environ_of(watcher.scope)
         environ[OFFERED] = True
@@ -173,6 +181,8 @@ class _Exchange:
         self._send(parts)
 
     def _start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
+        if self._gateway.quiet_since is not None:
+            headers = [*headers, ("Connection", "close")]
         self._status, self._headers = status, headers
 
     def _head(self) -> tuple[int, list[tuple[str, str]]]:

@@ -46,6 +46,11 @@ FROZEN_S = 4
 GRACE_S = 8
 """A web process that is asked to stop gets so long to answer what it has begun. ``pacioli up`` waits longer than this."""
 
+QUIET_S = 0.2
+"""A web process that is to stop has asked its busy clients to leave when no request has come for so long."""
+LEAVE_S = 3.0
+"""It waits so long for that, at most."""
+
 ORPHAN_S = 15
 """Web processes whose main process has died go on for so long, when the socket is not its own: until there is another."""
 
@@ -186,7 +191,8 @@ class GranianWorker(Worker):  # type: ignore[misc]
         stopping.add_cb(stopped.set)
         # The holder closes its descriptor at the end, so it gets one of its own.
         hold: Any = SocketHolder  # As RSGIWorker below: its types leave out some of its arguments.
-        holder = hold(os.dup(self.sockets[0].fileno()), False, BACKLOG)
+        listening = os.dup(self.sockets[0].fileno())
+        holder = hold(listening, False, BACKLOG)
         make: Any = RSGIWorker
         certificate: Certificate | None = self.app.certificate
         granian = make(
@@ -215,10 +221,28 @@ class GranianWorker(Worker):  # type: ignore[misc]
         ledger = getattr(self.wsgi, "extensions", {}).get("pacioli")
         if ledger is not None:
             ledger.prober.stop()  # Who asks over an open connection is told that this process is not ready any more.
-        stopping.set()
         deadline = time.monotonic() + GRACE_S
+        self._see_off(gateway, listening)
+        stopping.set()
         while not stopped.wait(0.05) and time.monotonic() < deadline:
             self.notify()
+
+    def _see_off(self, gateway: Gateway, listening: int) -> None:
+        """Take no new connection, and let the clients of the open ones leave by themselves.
+
+        When granian stops, it closes each connection whose next request it has not read, though that may be on its way or
+        even there. Its client sees a reset, and cannot know whether the request counts.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as silent:  # Nobody knows its port.
+            silent.setblocking(False)
+            os.dup2(silent.fileno(), listening, inheritable=False)
+        for each in self.sockets:  # The last process that has the socket refuses connections by closing it.
+            each.close()
+        gateway.part()
+        until = time.monotonic() + LEAVE_S
+        while (now := time.monotonic()) < until and now < (gateway.quiet_since or now) + QUIET_S:
+            self.notify()
+            time.sleep(0.05)
 
     def _has_time(self) -> bool:
         """Tell whether to go on. Without a main process, the port is needed by the next one unless it inherits the socket."""

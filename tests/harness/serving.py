@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from http.client import HTTPConnection, HTTPException, RemoteDisconnected
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import MappingProxyType
 
@@ -89,26 +89,29 @@ class Served:
 
 
 @contextmanager
-def load(served: Served, clients: int = 6, *, repeats: bool = False) -> Iterator[Counter[str]]:
+def load(served: Served, clients: int = 6, *, posts: bool = False) -> Iterator[Counter[str]]:
     """Send GETs from many clients, each over a new connection, while the block runs, and count the outcomes.
 
-    With ``repeats``, a GET whose connection was closed before any answer is sent again, as RFC 9110, 9.2.2 allows.
+    With ``posts`` each client sends POSTs over one connection, until an answer says that it ends.
     """
     outcomes: Counter[str] = Counter()
     is_over = threading.Event()
 
     def send() -> None:
+        connection = HTTPConnection("127.0.0.1", served.port, timeout=WITHIN_S)
         while not is_over.is_set():
             try:
-                try:
-                    served.get("/pid")
-                except RemoteDisconnected:
-                    if not repeats:
-                        raise
+                if posts:
+                    connection.request("POST", "/body", b"a body")
+                    assert connection.getresponse().read() == b"6"
+                else:
                     served.get("/pid")
                 outcomes["answered"] += 1
             except (OSError, HTTPException) as error:
                 outcomes[type(error).__name__] += 1
+                connection.close()
+                is_over.wait(0.01)
+        connection.close()
 
     threads = [threading.Thread(target=send) for _ in range(clients)]
     for thread in threads:

@@ -182,17 +182,22 @@ def test_an_answer_is_streamed(served: Served) -> None:
     assert served.get("/stream") == b"data: 0\n\ndata: 1\n\ndata: 2\n\n"
 
 
-def test_sighup_replaces_the_web_processes_and_loses_no_request(served: Served) -> None:
+def reload(served: Served) -> None:
+    """Replace all web processes, and wait until that is done."""
     before = {each.pid for each in served.workers()}
-    # Granian closes a connection that it has accepted and not read yet, so nothing of its request was begun.
-    with load(served, clients=2, repeats=True) as outcomes:
-        served.process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + WITHIN_S
-        while before & {each.pid for each in served.workers()}:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        served.wait_until_both_answer()
-    assert set(outcomes) == {"answered"}, outcomes
+    served.process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + WITHIN_S
+    while before & {each.pid for each in served.workers()}:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    served.wait_until_both_answer()
+
+
+def test_sighup_replaces_the_web_processes_and_cuts_no_request(served: Served) -> None:
+    with load(served, clients=4) as outcomes, load(served, clients=8, posts=True) as kept_open:
+        for _ in range(5):
+            reload(served)
+    assert set(outcomes) == set(kept_open) == {"answered"}, (outcomes, kept_open)
 
 
 @pytest.fixture
@@ -216,6 +221,15 @@ def test_what_was_begun_is_answered_before_the_server_stops(own: Served, signum:
         assert [each.result() for each in begun] == [b"slept"] * 8
     assert own.process.wait(WITHIN_S) == 0
     assert not any(each.is_running() for each in workers)
+
+
+def test_an_orderly_stop_cuts_no_connection_either(own: Served) -> None:
+    own.listener.close()  # As `pacioli up` does before it stops the web processes.
+    with load(own, clients=8, posts=True) as outcomes:
+        time.sleep(0.5)
+        assert own.stop() == 0
+    refused = outcomes.pop("ConnectionRefusedError", 0)
+    assert refused and set(outcomes) == {"answered"}, outcomes
 
 
 def test_a_killed_main_process_costs_nothing_when_another_has_its_socket(own: Served) -> None:
