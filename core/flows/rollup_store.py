@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from core.base.db import driver
+from core.base.db import driver, plan_for_values
 from core.flows.periods import DAY_S, HOUR_S, LENGTHS_S, MINUTE_S, rounded_down
 from core.ledger.store.queues import WAITING
 
@@ -15,34 +15,49 @@ ACTIVITY_LENGTHS_S = (MINUTE_S, HOUR_S, DAY_S)
 """The lengths of the periods that have sums of activity. There is one row for each, so all of them are written at once."""
 
 # The cursor is locked, so that one process adds at a time. log_pkey and log_queue_seq_idx serve the rest, with one probe for
-# each queue. Head and line are read in one snapshot: what is accepted later is beyond the head.
+# each queue. Head and line are read in one snapshot: what is accepted later is beyond the head. Times of acceptance fall only
+# where clock_falls says so, so a chunk that begins and ends in one minute is all of it.
 _NEXT = f"""
-    SELECT rollups.seq, least(rollups.seq + %(limit)s, head.seq, line.first - 1), at, minutes_from
-    FROM rollups
-    CROSS JOIN (SELECT coalesce(max(seq), 0) AS seq FROM log) AS head
-    LEFT JOIN LATERAL (
-        SELECT min(first) AS first
-        FROM queues
-        CROSS JOIN LATERAL (
-            SELECT seq AS first
+    SELECT
+        next.*,
+        (
+            SELECT min(date_bin('1 minute', accepted_at, 'epoch'))
             FROM log
-            WHERE {WAITING}
-            ORDER BY queue, seq
-            LIMIT 1
-        ) AS oldest
-    ) AS line ON true
-    FOR NO KEY UPDATE OF rollups SKIP LOCKED
+            WHERE seq IN (after + 1, last)
+            HAVING min(date_bin('1 minute', accepted_at, 'epoch')) = max(date_bin('1 minute', accepted_at, 'epoch'))
+               AND NOT EXISTS (SELECT FROM clock_falls WHERE seq > after AND seq <= last)
+        )
+    FROM (
+        SELECT rollups.seq AS after, least(rollups.seq + %(limit)s, head.seq, line.first - 1) AS last, at, minutes_from
+        FROM rollups
+        CROSS JOIN (SELECT coalesce(max(seq), 0) AS seq FROM log) AS head
+        LEFT JOIN LATERAL (
+            SELECT min(first) AS first
+            FROM queues
+            CROSS JOIN LATERAL (
+                SELECT seq AS first
+                FROM log
+                WHERE {WAITING}
+                ORDER BY queue, seq
+                LIMIT 1
+            ) AS oldest
+        ) AS line ON true
+        FOR NO KEY UPDATE OF rollups SKIP LOCKED
+    ) AS next
 """
 
-# log_pkey and outcomes_pkey are walked side by side. A split (5) has no outcome, and so it is in neither. Balances are looked
-# up by their keys. An internal balance is the node of its own key, and a ledger that of its key below zero. A minute whose row
-# is removed already is added to the first that is kept, which only a clock that was set back can make happen.
-_ADD = """
-    WITH decided AS MATERIALIZED (
+# A range of outcomes_pkey.
+_OF_ONE_MINUTE = """
+        SELECT seq, %(minute)s::timestamptz AS minute, status, amount, source, destination
+        FROM outcomes
+        WHERE seq BETWEEN %(first)s AND %(last)s
+"""
+
+# log_pkey and outcomes_pkey are walked side by side.
+_OF_SOME_MINUTES = """
         SELECT
+            outcomes.seq,
             greatest(date_bin('1 minute', log.accepted_at, 'epoch'), %(minutes_from)s) AS minute,
-            log.currency,
-            log.precision,
             outcomes.status,
             outcomes.amount,
             outcomes.source,
@@ -51,6 +66,15 @@ _ADD = """
         JOIN outcomes ON outcomes.seq = log.seq
         WHERE log.seq BETWEEN %(first)s AND %(last)s
           AND outcomes.seq BETWEEN %(first)s AND %(last)s
+"""
+
+# A split (5) has no outcome, and so it is in neither. Balances are looked up by their keys. An internal balance is the node of
+# its own key, and a ledger that of its key below zero. A minute whose row is removed already is added to the first that is kept,
+# which only a clock that was set back can make happen. Both balances have the currency of the posting, and all postings in a
+# currency have its precision, so one row of the log tells it.
+_ADD = """
+    WITH decided AS MATERIALIZED (
+        {decided}
     ),
     minutes AS MATERIALIZED (
         SELECT
@@ -67,11 +91,11 @@ _ADD = """
         SELECT
             60,
             minute,
-            decided.currency,
+            s.currency,
             CASE WHEN s.indicator IS NULL THEN -s.ledger ELSE s.id END,
             CASE WHEN d.indicator IS NULL THEN -d.ledger ELSE d.id END,
             sum(amount),
-            max(precision),
+            (SELECT precision FROM log WHERE log.seq = min(decided.seq)),
             count(*)
         FROM decided
         JOIN balances AS s ON s.id = decided.source
@@ -108,6 +132,9 @@ _ADD = """
         at = greatest(at, (SELECT max(minute) FROM minutes))
     RETURNING at, (SELECT array_agg(DISTINCT date_bin('1 hour', minute, 'epoch')) FROM minutes)
 """
+
+_ADD_ONE_MINUTE = _ADD.format(decided=_OF_ONE_MINUTE.strip())
+_ADD_SOME_MINUTES = _ADD.format(decided=_OF_SOME_MINUTES.strip())
 
 # A range of flows_pkey for each period. OFFSET keeps the planner from reading them all at once, which would be all of the table.
 _FOLD = """
@@ -217,11 +244,15 @@ def add_chunk(conn: Connection, limit: int) -> int:
     row = driver(conn).execute(_NEXT, {"limit": limit}).fetchone()
     if row is None:
         return 0
-    after, last, before, minutes_from = row
+    after, last, before, minutes_from, minute = row
     if last <= after:
         return 0
     given = {"first": after + 1, "last": last, "minutes_from": minutes_from, "lengths": list(ACTIVITY_LENGTHS_S)}
-    ((latest, hours),) = driver(conn).execute(_ADD, given)
+    plan_for_values(conn)  # A few rows look up their balances, and many are joined with all of them.
+    if minute is None:
+        ((latest, hours),) = driver(conn).execute(_ADD_SOME_MINUTES, given)
+    else:
+        ((latest, hours),) = driver(conn).execute(_ADD_ONE_MINUTE, given | {"minute": max(minute, minutes_from)})
     _fold(conn, {*(hours or ()), before}, latest)
     return int(last - after)
 

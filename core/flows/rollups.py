@@ -26,7 +26,7 @@ from sqlalchemy import Engine
 from core.base.db import begin
 from core.flows import rollup_store
 
-CHUNK = 5_000
+CHUNK = 10_000
 """One commit adds up to so many rows of the log, which takes some hundredths of a second."""
 
 

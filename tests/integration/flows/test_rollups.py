@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, text
 
@@ -51,8 +52,10 @@ def spread(ledger: Ledger) -> None:
 
 def flows(engine: Engine) -> Sums:
     with reading(engine) as conn:
-        rows = conn.execute(text("SELECT length_s, at, currency, source, destination, amount, count FROM flows"))
-        return {tuple(row[:5]): (int(row[5]), row[6]) for row in rows}
+        rows = conn.execute(
+            text("SELECT length_s, at, currency, source, destination, amount, count, precision FROM flows")
+        )
+        return {tuple(row[:5]): (int(row[5]), *row[6:]) for row in rows}
 
 
 def activity(engine: Engine) -> Sums:
@@ -66,7 +69,8 @@ def expected(engine: Engine) -> tuple[Sums, Sums]:
     with reading(engine) as conn:
         rows = conn.execute(
             text(
-                "SELECT accepted_at, log.currency, status, outcomes.amount, s.id, s.ledger, s.indicator, d.id, d.ledger, "
+                "SELECT accepted_at, log.precision, log.currency, status, outcomes.amount, "
+                "s.id, s.ledger, s.indicator, d.id, d.ledger, "
                 "d.indicator FROM log JOIN outcomes USING (seq) "
                 "JOIN balances AS s ON s.id = log.source JOIN balances AS d ON d.id = log.destination"
             )
@@ -74,8 +78,9 @@ def expected(engine: Engine) -> tuple[Sums, Sums]:
     latest = max(at for at, *_ in rows)
     moved: Counter[tuple[Any, ...]] = Counter()
     count: Counter[tuple[Any, ...]] = Counter()
+    precisions: dict[tuple[Any, ...], int] = {}
     done: Counter[tuple[Any, ...]] = Counter()
-    for at, currency, status, amount, *sides in rows:
+    for at, precision, currency, status, amount, *sides in rows:
         source, destination = (id if name else -of for id, of, name in (sides[:3], sides[3:]))
         for length_s in LENGTHS_S:
             period = (length_s, rounded_down(at.astimezone(UTC), length_s))
@@ -85,9 +90,10 @@ def expected(engine: Engine) -> tuple[Sums, Sums]:
             if status == 1 and (length_s == 60 or period[1] < rounded_down(latest, length_s)):
                 moved[(*period, currency, source, destination)] += int(amount)
                 count[(*period, currency, source, destination)] += 1
+                precisions[(*period, currency, source, destination)] = precision
     periods = {key[:2] for key in done}
     return (
-        {key: (amount, count[key]) for key, amount in moved.items()},
+        {key: (amount, count[key], precisions[key]) for key, amount in moved.items()},
         {period: tuple(done[(*period, status)] for status in (0, 1, 2, 4)) for period in periods},
     )
 
@@ -141,6 +147,41 @@ def test_what_comes_into_a_node_less_what_goes_out_is_what_its_balances_say(ledg
     ledger.drain()
     rollups.add_new(ledger.engine, chunk=rng.randint(1, 30))
     assert len({key[0] for key in flows(ledger.engine)}) == 4
+    agree(ledger.engine)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_chunk_of_one_minute_needs_no_look_at_the_time_of_each_row(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    rng = random.Random(seed)
+    whole, other = rollup_store._ADD_ONE_MINUTE, rollup_store._ADD_SOME_MINUTES
+    used: Counter[str] = Counter()
+    execute = psycopg.Connection.execute
+
+    def count(self: Any, query: Any, *rest: Any, **options: Any) -> Any:
+        used[query] += 1
+        return execute(self, query, *rest, **options)
+
+    monkeypatch.setattr(psycopg.Connection, "execute", count)
+    for _ in range(4):
+        mix(ledger, rng, steps=25)
+        ledger.drain()
+    step_s = rng.choice((5, 10))
+    tamper(
+        ledger,
+        f"UPDATE log SET accepted_at = '2026-01-01T00:00:00Z'::timestamptz + make_interval(secs => seq * {step_s})",
+    )
+    # An older release let times fall, in the middle of a minute too.
+    for fall in sorted(rng.sample(range(10, 90), 12)):
+        tamper(
+            ledger,
+            f"UPDATE log SET accepted_at = accepted_at - interval '{rng.choice((25, 50))} seconds' WHERE seq >= {fall}",
+        )
+        tamper(ledger, f"INSERT INTO clock_falls VALUES ({fall})")
+    while rollups.add_new(ledger.engine, chunk=rng.randint(1, 6), for_s=0):
+        pass
+    assert used[whole] > 2 and used[other] > 2
     agree(ledger.engine)
 
 
