@@ -665,6 +665,13 @@ Index("audit_actor_idx", audit.c.actor, audit.c.id)
 Index("audit_subject_idx", audit.c.subject, audit.c.id)
 Index("audit_cuts_idx", audit.c.id, postgresql_where=text("action = 'audit.cut'"))
 
+ended_sessions = Table(
+    "ended_sessions",
+    metadata,
+    Column("id", Uuid, primary_key=True, comment="of a session of the dashboard that was signed out"),
+    Column("until", Timestamp, nullable=False, comment="its cookie is too old from then on"),
+)
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,

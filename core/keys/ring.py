@@ -19,7 +19,7 @@ from core.base.errors import TransientError
 from core.base.quick import WouldWait
 from core.base.rate import rate
 from core.base.threads import Loop
-from core.keys import secret, store
+from core.keys import secret, session_store, store
 from core.keys.store import KeyRow
 
 REMEMBERED_S = 0.9
@@ -83,6 +83,18 @@ class KeyRing:
         elif not secret.is_well_formed(text):
             return Unusable.UNKNOWN
         return self._look(hash, now)
+
+    def is_open(self, session: UUID, text: str | None) -> bool:
+        """Tell whether a session of the dashboard is open. It ends at once when its key is revoked or rotated.
+
+        ``text`` is the secret of its key; None for the master key.
+
+        Raises:
+            TransientError: the database was busy or gone.
+        """
+        hash = None if text is None else secret.hash_of(self._pepper, text)
+        with reading(self._engine) as conn:
+            return session_store.is_open(conn, session, hash)
 
     def flush(self) -> None:
         """Write the uses that are not written yet."""

@@ -152,6 +152,7 @@ APP: Mapping[str, Rights] = {
         delete=True,
     ),
     "events_kept": Rights(insert=("seq", "n"), update=("seq", "n")),
+    "ended_sessions": Rights(insert=True, delete=True),
     "idempotency_keys": Rights(insert=True, update=("claim", "claimed_at", "status", "headers", "body"), delete=True),
     "webhooks": Rights(
         insert=(

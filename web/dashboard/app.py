@@ -31,7 +31,7 @@ from web.dashboard.pages import (
     webhooks,
 )
 from web.dashboard.session import Session, Sessions, is_own
-from web.dashboard.who import actor, actor_of, sessions
+from web.dashboard.who import actor, actor_of, is_open, sessions
 from web.http import walls
 from web.service import Service
 
@@ -108,7 +108,7 @@ def _enter(ledger: Service) -> Any:
     if found is None and not needs_key:
         found = g.new_session = sessions().begin(None)
     who = None if found is None or (needs_key and not found.key) else actor_of(ledger, found.key)
-    if found is None or who is None:
+    if found is None or who is None or not is_open(ledger, found, who):
         return _to_sign_in()
     g.session, g.actor = found, who
     if request.method not in _READS and not is_own(found, request):

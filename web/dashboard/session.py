@@ -1,13 +1,15 @@
 """The session of the dashboard: a cookie that holds the key, which only this service can read.
 
-The key itself is in it, encrypted, and is asked of the key ring with each request: a key that is revoked is signed out within a
-second, and no table of sessions can leak. Whoever has the cookie has the key's rights until it ends.
+The key itself is in it, encrypted, and is asked of the key ring with each request, so no table of sessions can leak. Whoever has
+the cookie has the key's rights until the session ends: after eight hours, by a sign-out, which the database remembers, or with a
+key that is revoked or rotated.
 """
 
 import base64
 import hmac
 import json
 import os
+from uuid import UUID, uuid4
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -22,6 +24,8 @@ from web.dashboard.now import now
 COOKIE = "pacioli_session"
 LASTS_S = 8 * 3600
 """A session ends so long after it was signed in."""
+ENDED_S = 2 * LASTS_S
+"""A session that was signed out is remembered for longer than its cookie lasts, because the clocks of hosts may differ."""
 _NONCE = 12
 
 
@@ -32,6 +36,7 @@ class Session(Struct, frozen=True):
     csrf: str
     """The token that each write must repeat, which no page of another site knows."""
     since: int
+    id: UUID
 
 
 class Sessions:
@@ -43,16 +48,16 @@ class Sessions:
 
     def begin(self, key: str | None) -> Session:
         """Begin a session."""
-        return Session(key, base64.urlsafe_b64encode(os.urandom(24)).decode(), int(now().timestamp()))
+        return Session(key, base64.urlsafe_b64encode(os.urandom(24)).decode(), int(now().timestamp()), uuid4())
 
     def read(self, request: Request) -> Session | None:
         """Return the session of a request, or None if it has none that is valid."""
         try:
             packed = base64.urlsafe_b64decode(request.cookies.get(COOKIE, "").encode())
             told = json.loads(self._box.decrypt(packed[:_NONCE], packed[_NONCE:], COOKIE.encode()))
-        except (ValueError, InvalidTag):
+            found = Session(told["key"], told["csrf"], told["since"], UUID(told["id"]))
+        except (ValueError, InvalidTag, KeyError):  # The cookies of older releases have no ID.
             return None
-        found = Session(told["key"], told["csrf"], told["since"])
         return found if now().timestamp() < found.since + LASTS_S else None
 
     def write(self, session: Session, response: Response, request: Request) -> None:
@@ -62,8 +67,9 @@ class Sessions:
         """
         secure = request.is_secure or request.headers.get("X-Forwarded-Proto") == "https"
         nonce = os.urandom(_NONCE)
-        told = json.dumps({"key": session.key, "csrf": session.csrf, "since": session.since}).encode()
-        value = base64.urlsafe_b64encode(nonce + self._box.encrypt(nonce, told, COOKIE.encode())).decode()
+        told = {"key": session.key, "csrf": session.csrf, "since": session.since, "id": str(session.id)}
+        packed = self._box.encrypt(nonce, json.dumps(told).encode(), COOKIE.encode())
+        value = base64.urlsafe_b64encode(nonce + packed).decode()
         response.set_cookie(
             COOKIE, value, max_age=LASTS_S, path="/dashboard", httponly=True, samesite="Strict", secure=secure
         )

@@ -3,7 +3,7 @@
 from flask import current_app, g, request
 
 from core.base.actors import ANONYMOUS, MASTER, NOBODY, Actor
-from web.dashboard.session import Sessions
+from web.dashboard.session import Session, Sessions
 from web.http import proxies
 from web.http.master import MasterKey
 from web.service import Service
@@ -25,6 +25,15 @@ def actor_of(ledger: Service, key: str | None) -> Actor | None:
         return MASTER
     found = ledger.ring.find(key)
     return found if isinstance(found, Actor) else None
+
+
+def is_open(ledger: Service, session: Session, who: Actor) -> bool:
+    """Tell whether a session was not signed out, and its key is neither revoked nor rotated.
+
+    Raises:
+        TransientError: the database is away, so nobody knows.
+    """
+    return ledger.ring is None or ledger.ring.is_open(session.id, None if who is MASTER else session.key)
 
 
 def sessions() -> Sessions:

@@ -2,10 +2,13 @@
 
 from typing import Any
 
-from flask import Blueprint, current_app, redirect, render_template, request
+from flask import Blueprint, current_app, g, redirect, render_template, request
 
+from core.base.db import begin
+from core.keys import session_store
 from web.dashboard.asking import Refused, ask
-from web.dashboard.who import actor_of, sessions
+from web.dashboard.session import ENDED_S
+from web.dashboard.who import actor_of, is_open, sessions
 
 blueprint = Blueprint("signing_in", __name__)
 
@@ -26,14 +29,21 @@ def sign_in() -> Any:
             ask("GET", "/currencies", key=key or "-")  # The API counts those who guess.
         except Refused as error:
             return render_template("sign_in.html", next=back, problem=error.message), error.status
+    session = sessions().begin(key)
+    who = actor_of(ledger, key)
+    if who is not None and not is_open(ledger, session, who):
+        problem = "This key was rotated. Sign in with its new secret."
+        return render_template("sign_in.html", next=back, problem=problem), 401
     response = redirect(back, 303)
-    sessions().write(sessions().begin(key), response, request)
+    sessions().write(session, response, request)
     return response
 
 
 @blueprint.post("/dashboard/sign-out")
 def sign_out() -> Any:
-    """End the session."""
+    """End the session, for whoever has a copy of its cookie too."""
+    with begin(current_app.extensions["service"].engine) as conn:
+        session_store.end(conn, g.session.id, for_s=ENDED_S)
     response = redirect("/dashboard/sign-in", 303)
     sessions().end(response)
     return response

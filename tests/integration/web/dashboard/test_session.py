@@ -1,19 +1,23 @@
 """Who sees the dashboard, and whose writes count."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask import Flask, request
 from flask.testing import FlaskClient
+from sqlalchemy import text
 
+from core.base.db import reading
 from tests.harness.keys import HEADERS, KEY
 from tests.integration.web.dashboard.conftest import Browser
+from web.app import create_app
 from web.dashboard import session
 from web.dashboard.app import POLICY
 from web.dashboard.nav import PAGES
 from web.dashboard.now import now
-from web.dashboard.pages import try_it
+from web.dashboard.pages import signing_in, try_it
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.title)
@@ -105,16 +109,76 @@ def test_who_signs_out_is_out_and_leaves_no_page_in_the_browser(browser: Browser
     )
 
 
-def test_a_key_that_is_revoked_is_signed_out(browser: Browser, locked: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    key = browser.stored_key("balances:read")
+def test_a_copy_of_the_cookie_is_worth_nothing_after_the_sign_out(
+    browser: Browser, locked: Flask, database_url: str
+) -> None:
+    cookie = browser.client.get_cookie(session.COOKIE, path="/dashboard")
+    assert cookie is not None
+    beside = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY})
+    copies = [Browser(locked), Browser(beside)]
+    for copy in copies:
+        copy.client.set_cookie(session.COOKIE, cookie.value, path="/dashboard")
+        copy.get("/dashboard")
     other = Browser(locked)
-    other.sign_in(key)
+    other.sign_in()
+    token = copies[0].token()
+    browser.post("/dashboard/sign-out")
+    for copy in copies:
+        assert copy.client.get("/dashboard").status_code == 303
+        assert copy.client.post("/dashboard/sign-out", data={"csrf": token}).status_code == 303
+    other.get("/dashboard")  # The same key, in a session of its own.
+    beside.extensions["pacioli"].engine.dispose()
+
+
+def test_sessions_that_ended_are_forgotten_when_their_cookie_would_be_too_old(
+    browser: Browser, locked: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signing_in, "ENDED_S", 0.0)
+    browser.post("/dashboard/sign-out")
+    browser.sign_in()
+    monkeypatch.undo()
+    browser.post("/dashboard/sign-out")
+    with reading(locked.extensions["pacioli"].engine) as conn:
+        lasts = conn.execute(text("SELECT until - now() FROM ended_sessions")).scalars().all()
+    assert [timedelta(hours=8) < each < timedelta(hours=17) for each in lasts] == [True]
+
+
+def test_a_cookie_of_an_older_release_leads_to_the_sign_in(
+    browser: Browser, locked: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = json.dumps
+    monkeypatch.setattr(session.json, "dumps", lambda told: encode({k: v for k, v in told.items() if k != "id"}))
+    browser.sign_in()
+    monkeypatch.undo()
+    assert browser.client.get("/dashboard").status_code == 303
+
+
+def stored_key_id(browser: Browser) -> str:
+    return str(browser.client.get("/api-keys?owner=ada", headers=HEADERS).json[0]["api_key_id"])
+
+
+def test_a_key_that_is_revoked_is_signed_out_at_once(browser: Browser, locked: Flask) -> None:
+    other = Browser(locked)
+    other.sign_in(browser.stored_key("balances:read"))
     assert "Balances" in other.get("/dashboard")
-    id = browser.client.get("/api-keys?owner=ada", headers=HEADERS).json[0]["api_key_id"]
-    browser.client.delete(f"/api-keys/{id}?owner=ada", headers=HEADERS)
-    monkeypatch.setattr("core.keys.ring.REMEMBERED_S", 0)
-    locked.extensions["pacioli"].ring._entries.clear()
+    revoked = browser.client.delete(f"/api-keys/{stored_key_id(browser)}?owner=ada", headers=HEADERS)
+    assert revoked.status_code == 204
     assert other.client.get("/dashboard").status_code == 303
+
+
+def test_a_key_that_is_rotated_is_signed_out_at_once_though_its_old_secret_works_for_a_while(
+    browser: Browser, locked: Flask
+) -> None:
+    other, key = Browser(locked), browser.stored_key("balances:read")
+    other.sign_in(key)
+    rotated = browser.client.post(f"/api-keys/{stored_key_id(browser)}/rotate", json={}, headers=HEADERS)
+    assert browser.client.get("/balances", headers={"X-Blnk-Key": key}).status_code == 200
+    assert other.client.get("/dashboard").status_code == 303
+    again = other.sign_in(key)
+    assert (again.status_code, "This key was rotated" in again.text) == (401, True)
+    assert "Set-Cookie" not in again.headers
+    other.sign_in(rotated.json["key"])
+    other.get("/dashboard")
 
 
 def test_the_menu_shows_what_a_key_may_see(browser: Browser, locked: Flask) -> None:
