@@ -282,8 +282,10 @@ def _bulk_requests(asked: BulkRequest, unread: Sequence[Unread]) -> list[Transac
 
 def _bulk_failure(ledger: Service, submission: Submission, batch_id: str) -> Response | None:
     """Answer with the first rejection of a drained bulk, in Blnk's words."""
+    if not (doubtful := submission.may_have_failed()):
+        return None
     with reading(ledger.engine) as conn:
-        rows = transaction_store.find_seqs(conn, [one.seq for one in submission.postings()])
+        rows = transaction_store.find_seqs(conn, [one.seq for one in doubtful])
     _, row = first_rejected(rows)
     if row is None or row.rejection is None:
         return None

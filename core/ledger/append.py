@@ -70,6 +70,17 @@ class Submission:
             return self.postings()
         return [one for one in self.postings() if one.seq not in self.immediate.outcomes]
 
+    def may_have_failed(self) -> list[Accepted]:
+        """List the postings that were rejected in the commit that accepted them, or not decided in it."""
+        if self.immediate is None:
+            return self.postings()
+        outcomes = self.immediate.outcomes
+        return [
+            one
+            for one in self.postings()
+            if (outcome := outcomes.get(one.seq)) is None or outcome.rejection is not None
+        ]
+
 
 def append(conn: Connection, submissions: Sequence[Submission]) -> None:
     """Append the drafts of all submissions to the log, and record in each submission what became of it.

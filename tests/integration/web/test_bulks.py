@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from core.ledger.store import transactions as transaction_store
 from tests.harness.api import Api, ok, refused
 
 
@@ -83,6 +84,22 @@ def test_a_bulk_that_is_not_atomic_keeps_what_went_well(api: Api) -> None:  # [6
     assert response.get_json()["batch_id"] == detail["details"]["batch_id"]
     assert detail["details"]["rejected"] == 1
     assert api.balance("@A")["balance"] == 6
+
+
+def test_a_bulk_that_is_applied_at_once_is_not_read_back(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: Any) -> None:
+        raise AssertionError("the transactions were read")
+
+    monkeypatch.setattr(transaction_store, "find_seqs", fail)
+    assert ok(api.bulk({}, {}, skip_queue=True), 201)["status"] == "applied"
+
+
+def test_a_bulk_tells_of_a_rejection_before_it(api: Api) -> None:
+    poor = {"source": "@Poor", "destination": "@B", "allow_overdraft": False, "reference": "short"}
+    refused(api.post(**poor, skip_queue=True), 400, "TXN_INSUFFICIENT_FUNDS")
+    detail = refused(api.bulk({}, poor, skip_queue=True), 400, "TXN_INSUFFICIENT_FUNDS")
+    assert "transaction 2 (Reference: short" in detail["message"]
+    assert detail["details"]["rejected"] == 1
 
 
 @pytest.mark.smoke
