@@ -22,6 +22,8 @@ from core.ledger.store import queues as queue_store
 logger = structlog.get_logger()
 
 _as_posting = attrgetter(*Posting._fields)
+_new = tuple.__new__
+"""Makes a named tuple from all its values, in half the time of its own constructor."""
 
 
 @dataclass
@@ -35,25 +37,31 @@ class Immediate:
     """The new cursor of each queue in which something was decided."""
 
 
-def decide_now(conn: Connection, rows: Sequence[LogRow], queues: Collection[int]) -> Immediate | None:
-    """Decide the new rows of these queues as far as that can be done at once. Returns None when nothing could be decided.
+def posting_of(row: LogRow) -> Posting:
+    """Make a posting of a row of the log, as the engine needs it."""
+    return _new(Posting, _as_posting(row))
 
-    ``rows`` are all rows of the append, in their order. They are written to the log, and the append lock is held.
+
+def decide_now(conn: Connection, postings: Sequence[Posting], queues: Collection[int]) -> Immediate | None:
+    """Decide the new postings of these queues as far as that can be done at once. Returns None when nothing could be decided.
+
+    ``postings`` are all that the append puts into queues, in their order. They are written to the log, and the append lock
+    is held.
 
     Raises:
         TransientError: the connection is lost.
     """
     try:
-        return _decide(conn, rows, queues)
+        return _decide(conn, postings, queues)
     except Exception as error:
         queue_store.undo_deciding(conn)
-        logger.warning("postings were not decided at once, and a drain will", rows=len(rows), error=repr(error))
+        logger.warning("postings were not decided at once, and a drain will", rows=len(postings), error=repr(error))
         return None
 
 
-def _decide(conn: Connection, rows: Sequence[LogRow], queues: Collection[int]) -> Immediate | None:
-    heads, now = queue_store.lock_idle_heads(conn, queues, first=rows[0].seq)
-    postings = [Posting._make(_as_posting(row)) for row in rows if row.queue in heads]
+def _decide(conn: Connection, appended: Sequence[Posting], queues: Collection[int]) -> Immediate | None:
+    heads, now = queue_store.lock_idle_heads(conn, queues, first=appended[0].seq)
+    postings = [posting for posting in appended if posting.queue in heads]
     if not postings or now is None:
         return None
     opened = open_book(conn, postings, wait=False)
@@ -62,7 +70,7 @@ def _decide(conn: Connection, rows: Sequence[LogRow], queues: Collection[int]) -
     decision = Decision(line.postings, line.outcomes, now)
     if not line.outcomes:
         return None
-    last = rows[-1].seq
+    last = appended[-1].seq
     cursors = {queue: line.stopped[queue] - 1 if queue in line.stopped else last for queue in heads}
     write(conn, opened, decision, heads=heads, cursors=cursors)
     outcomes = {outcome.seq: outcome for outcome in line.outcomes}
