@@ -72,6 +72,19 @@ WHERE funding_postings.run = %(run)s
   AND log.seq > queues.cursor
 """
 
+# A completed run is decided whole, and any other up to its last piece. So there is one probe for each run, and none of the line.
+_UNDECIDED = """
+SELECT log.queue, max(log.seq)
+FROM funding_runs
+JOIN funding_postings ON funding_postings.run = funding_runs.id AND funding_postings.row = funding_runs.posted_row
+JOIN log USING (seq)
+JOIN queues ON queues.number = log.queue
+WHERE funding_runs.status NOT IN ('PENDING', 'COMPLETED')
+  AND log.seq > queues.cursor
+GROUP BY log.queue
+ORDER BY log.queue
+"""
+
 _TALLY = """
 SELECT o.status, o.reason, count(*), coalesce(sum(o.amount), 0), max(o.decided_at)
 FROM funding_postings AS p
@@ -193,6 +206,11 @@ def last_posted(conn: Connection, run: UUID) -> dict[int, int]:
 def undecided_piece(conn: Connection, run: RunRow) -> dict[int, int]:
     """Return the last seq of the last posted piece by its queue, if the piece is undecided. Otherwise it is empty."""
     return dict(driver(conn).execute(_UNDECIDED_PIECE, {"run": run.id, "row": run.posted_row}).fetchall())
+
+
+def undecided(conn: Connection) -> dict[int, int]:
+    """Return the last seq that any run has posted in each queue, where it is undecided."""
+    return dict(driver(conn).execute(_UNDECIDED).fetchall())
 
 
 def tally(conn: Connection, run: UUID, *, after: int = 0, up_to: int = 2**63 - 1) -> list[Tally]:

@@ -38,7 +38,6 @@ from core.journal.facts import tell_all
 from core.journal.record import record
 from core.ledger import drain, trail
 from core.ledger.drain import Announce
-from core.ledger.rules.model import RUN_PREFIX
 from core.ledger.store import queues as queue_store
 
 logger = structlog.get_logger()
@@ -154,7 +153,8 @@ def _advance_run(conn: Connection, job: JobRow, run: RunRow, now: datetime, prog
         # Everything accepted before a run starts is decided first, because a rule, a top-up and the limit of the pool
         # depend on it. The second time, only rows of other runs are waited for, because a busy queue has no end.
         if _depends_on_balances(terms):
-            waiting = queue_store.last_waiting(conn, parents=_OF_RUNS if run.id in progress.settled else "%")
+            is_second = run.id in progress.settled
+            waiting = posting_store.undecided(conn) if is_second else queue_store.last_waiting(conn)
             progress.settled.add(run.id)
             if waiting:
                 progress.settling = True
@@ -179,10 +179,6 @@ def _advance_run(conn: Connection, job: JobRow, run: RunRow, now: datetime, prog
     tell_all(conn, told.of_runs(conn, EventType.FUNDING_RUN_COMPLETED, job, [run.id]))
     progress.ended.append(run._replace(status="COMPLETED", ended_at=now))
     return {}
-
-
-_OF_RUNS = RUN_PREFIX.replace("_", r"\_") + "%"
-"""The LIKE pattern that matches the parents of all postings of runs."""
 
 
 def _depends_on_balances(terms: FundingTerms) -> bool:

@@ -214,7 +214,7 @@ _LAST_WAITING = f"""
     CROSS JOIN LATERAL (
         SELECT seq
         FROM log
-        WHERE {WAITING} AND coalesce(parent, '') LIKE %(parents)s
+        WHERE {WAITING}
         ORDER BY queue DESC, seq DESC
         LIMIT 1
     ) AS last
@@ -428,9 +428,9 @@ def depths(conn: Connection, limit: int) -> dict[int, int]:
     return dict(driver(conn).execute(_DEPTHS, {"limit": limit}).fetchall())
 
 
-def last_waiting(conn: Connection, *, parents: str = "%") -> dict[int, int]:
-    """Read the last undecided seq of each queue that has one. Only postings whose parent is LIKE ``parents`` count."""
-    return dict(driver(conn).execute(_LAST_WAITING, {"parents": parents}).fetchall())
+def last_waiting(conn: Connection) -> dict[int, int]:
+    """Read the last undecided seq of each queue that has one."""
+    return dict(driver(conn).execute(_LAST_WAITING).fetchall())
 
 
 def overdue(conn: Connection, older_than_s: float) -> dict[int, tuple[int, int]]:

@@ -5,9 +5,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from core.base.db import begin
-from core.funding import dry_run, run_store, runs, tries
+from core.funding import dry_run, posting_store, run_store, runs, tries
 from core.funding import jobs as funding_jobs
 from core.funding.progress import Progress
 from core.funding.requests import FundingRule
@@ -151,6 +152,28 @@ def test_what_another_job_has_yet_to_post_is_not_topped_up_once_more(
         funding_jobs.resume(ledger.engine, first.job_id, NOW)
         advance_all(ledger)
     assert sorted(paid_pairs(ledger, first) + paid_pairs(ledger, second)) == sorted((name, 10) for name in names)
+
+
+@pytest.mark.parametrize("then", ["go on", "cancel"])
+def test_what_runs_have_posted_and_nobody_has_decided_is_found(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    set_piece(monkeypatch, 2)
+    job = create_job(ledger, *many_rows(5, 10))
+    take_steps(ledger, 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(drain, "drain_until", lambda *arguments, **named: set())
+        take_steps(ledger, 1)
+    if then == "cancel":
+        funding_jobs.cancel(ledger.engine, job.job_id, NOW)
+    ledger.post(precise_amount=4)
+    with begin(ledger.engine) as conn:
+        found = posting_store.undecided(conn)
+        all_of_them = "SELECT queue, seq FROM log WHERE parent LIKE 'run%' AND seq NOT IN (SELECT seq FROM outcomes)"
+        assert found == dict(conn.execute(text(f"{all_of_them} ORDER BY seq")).all()) != {}  # type: ignore[arg-type]
+    ledger.drain()
+    with begin(ledger.engine) as conn:
+        assert posting_store.undecided(conn) == {}
 
 
 def test_a_retry_tops_up_no_more_than_is_missing_by_then(ledger: Ledger) -> None:
