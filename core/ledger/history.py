@@ -25,7 +25,7 @@ from core.base.answers import Time
 from core.base.db import begin, reading
 from core.base.errors import InvalidRequest
 from core.ledger.store import history as history_store
-from core.ledger.store import spans
+from core.ledger.store import new_spans, spans
 from core.ledger.store.balances import BalanceRow
 from core.ledger.store.history import Snapshot
 from core.ledger.store.spans import LAST, Basis, Bound, Sums
@@ -198,7 +198,7 @@ def write_spans(engine: Engine, *, for_s: float | None = None) -> int:
             while end < last:
                 upto = min(end + WRITTEN * spans.SIZE, last)
                 with begin(engine, within_s=WRITTEN_WITHIN_S) as conn:
-                    spans.write(conn, lag.key, after=end, upto=upto)
+                    new_spans.write(conn, lag.key, after=end, upto=upto)
                 total, end = total + (upto - end) // spans.SIZE, upto
                 if deadline is not None and time.monotonic() >= deadline:
                     return total

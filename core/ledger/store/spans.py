@@ -251,7 +251,7 @@ _LAGGING = """
     LIMIT %(limit)s
 """
 
-# Every span has a part 0, even if it is empty: it ends before any time.
+# This reads the log for each entry. Every span has a part 0, even if it is empty: it ends before any time.
 _PARTS = f"""
     entries AS (
         SELECT
@@ -300,16 +300,7 @@ _PARTS = f"""
     )
 """
 
-_COLUMNS = "balance, last, part, first_at, last_at, first_decided_at, last_decided_at, credit, debit, entries"
-
-_WRITE = f"""
-    WITH {_PARTS}
-    INSERT INTO spans ({_COLUMNS})
-    SELECT {_COLUMNS}
-    FROM summed
-    ORDER BY last, part
-    ON CONFLICT DO NOTHING
-"""
+COLUMNS = "balance, last, part, first_at, last_at, first_decided_at, last_decided_at, credit, debit, entries"
 
 # The same sums again, beside those that were written.
 _WRONG = f"""
@@ -326,7 +317,7 @@ _WRONG = f"""
         WHERE balance = %(key)s
           AND last > %(after)s
           AND last <= %(upto)s
-    ) AS written USING ({_COLUMNS.partition(", first_at")[0]})
+    ) AS written USING ({COLUMNS.partition(", first_at")[0]})
     WHERE (summed.first_at, summed.last_at, summed.first_decided_at, summed.last_decided_at,
            summed.credit, summed.debit, summed.entries)
         IS DISTINCT FROM
@@ -372,12 +363,6 @@ def rest(conn: Connection, key: int, basis: Basis, within: tuple[int, int], boun
 def lagging(conn: Connection, *, after: int, limit: int) -> list[Lag]:
     """Find the next balances beyond the key ``after`` that have a whole span to write. It reads every balance."""
     return [Lag(*row) for row in driver(conn).execute(_LAGGING, {"after": after, "limit": limit, "size": SIZE})]
-
-
-def write(conn: Connection, key: int, *, after: int, upto: int) -> None:
-    """Write the spans of a balance between two multiples of ``SIZE``. Two callers at once write the same, once."""
-    driver(conn).execute("SET LOCAL statement_timeout = 0")
-    driver(conn).execute(_WRITE, {"key": key, "after": after, "upto": upto, "size": SIZE, "dated": DATED})
 
 
 class Wrong(NamedTuple):

@@ -14,6 +14,7 @@ from core.ledger import history
 from core.ledger.store import spans
 from core.ledger.store.spans import LAST, Basis, Bound
 from tests.harness.factories import Ledger, transaction
+from tests.harness.history import tamper
 from tests.integration.ledger.test_statement import all_pages
 from worker import tasks
 
@@ -68,6 +69,27 @@ def test_spans_change_no_answer(client: FlaskClient, ledger: Ledger, seed: int) 
     assert history.write_spans(ledger.engine) > 6
     assert history.write_spans(ledger.engine) == 0
     assert answers(client, balance, times) == before
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.usefixtures("short")
+def test_spans_are_what_a_look_at_each_row_of_the_log_makes_of_them(ledger: Ledger, seed: int) -> None:
+    """Some spans have dates and some have none, and the clock of an older release fell."""
+    dice = random.Random(seed)
+    for _ in range(4):
+        post_some(ledger, dice, 6)
+        for _ in range(12):
+            ledger.post(source="@World", destination="@B", precise_amount=dice.randrange(1, 99))
+        ledger.drain()
+    with reading(ledger.engine) as conn:
+        last = conn.execute(text("SELECT max(seq) FROM log")).scalar_one()
+    for fall in dice.sample(range(5, last), 6):
+        tamper(ledger, f"UPDATE log SET accepted_at = accepted_at - interval '1 minute' WHERE seq >= {fall}")
+        tamper(ledger, f"INSERT INTO clock_falls VALUES ({fall})")
+    assert history.write_spans(ledger.engine) > 20
+    with reading(ledger.engine) as conn:
+        for each in spans.written(conn):
+            assert spans.wrong(conn, each.key, after=0, upto=each.end) == []
 
 
 @pytest.mark.usefixtures("short")
