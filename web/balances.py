@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict, replace
 from sqlalchemy import Connection
@@ -232,7 +232,7 @@ def read_entries(balance_id: str) -> Response:
 
 def _included(conn: Connection, row: BalanceRow) -> dict[str, Ledger | Identity | None]:
     """Read what ``include`` asks for, by the name of its field."""
-    wanted = set(request.args.getlist("include"))
+    wanted = parameters.words(_INCLUDE)
     found: dict[str, Ledger | Identity | None] = {}
     if "ledger" in wanted:
         found["ledger"] = ledgers.read(conn, row.ledger_id)

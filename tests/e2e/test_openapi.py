@@ -3,6 +3,7 @@
 import copy
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -285,6 +286,32 @@ def _acceptable_case(operation: Any, there: dict[str, str]) -> "Case[Any]":
     return operation.Case(  # type: ignore[no-any-return]
         path_parameters=_known(operation, there), query=query, body=body, media_type=JSON, headers=HEADERS
     )
+
+
+AS_BLNK = ("limit", "offset", "page")
+"""Numbers that Blnk's lists replace by their default when they cannot be read, which its clients rely on."""
+
+
+def test_a_wrong_value_of_a_parameter_is_refused_by_its_name(app: Flask, there: dict[str, str]) -> None:
+    client, document = app.test_client(), app.test_client().get("/openapi.json").get_json()
+    checked = set()
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            names = {**there, **({"id": there[name]} if (name := operation["operationId"]) in there else {})}
+            for one in (each for each in operation["parameters"] if each["in"] == "query"):
+                schema = one["schema"].get("items", one["schema"])
+                is_text = not schema.keys() & {"enum", "format", "pattern"} and schema["type"] == "string"
+                if is_text or "contentMediaType" in schema or one["name"] in AS_BLNK:
+                    continue
+                at = re.sub("{([^}]*)}", lambda part, names=names: names.get("id", names.get(part[1], "x")), path)
+                for wrong in ("no_such", "true,false"):
+                    query = {one["name"]: wrong} | ({"owner": "shop"} if path == "/api-keys" else {})
+                    answer = client.open(at, method=method.upper(), query_string=query)
+                    assert answer.status_code == 400, (method, at, query, answer.text)
+                    if method in ("get", "delete"):  # A body may be wrong too, and is read first.
+                        assert one["name"] in answer.get_json()["error_detail"]["message"], (method, at, answer.text)
+                checked.add(one["name"])
+    assert {"include", "with_queued", "wait", "from", "status", "step", "sort_by", "basis"} <= checked
 
 
 _LEFT_OUT = (

@@ -288,6 +288,19 @@ def flag(name: str) -> bool:
     return text.lower() in ("true", "1")
 
 
+def words(parameter: Parameter) -> set[str]:
+    """Read a parameter that takes some of a few words, each in a parameter of its own.
+
+    Raises:
+        InvalidRequest: a word is none of them.
+    """
+    known, given = parameter.schema["enum"], request.args.getlist(parameter.name)
+    if not set(given) <= {*known, ""}:
+        text = f"must be {' or '.join(known)}; give it once for each"
+        raise InvalidRequest([(parameter.name, text)], ErrorCode.GEN_BAD_REQUEST)
+    return set(given)
+
+
 def time_arg(name: str, code: ErrorCode = ErrorCode.GEN_VALIDATION_ERROR) -> datetime | None:
     """Read a parameter that is an RFC 3339 time.
 
