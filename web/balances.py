@@ -74,7 +74,8 @@ def create() -> Response:
 def read(balance_id: str) -> Response:
     """Read a balance.
 
-    With ``from_source=true`` the sums and the version are recomputed from all decisions.
+    With ``from_source=true`` the sums and the version are recomputed from all decisions. Where they are more than a million,
+    the sums of each thousand stand for all but the newest.
     """
     ledger = service()
     if _is_plain():

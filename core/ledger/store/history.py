@@ -99,6 +99,24 @@ FROM (
 ) AS entries
 """)
 
+# holds_inflight_idx has the holds that are open, and the two indexes by version have the last version of a balance.
+_HELD = text("""
+SELECT coalesce(sum(rest) FILTER (WHERE destination = :key), 0),
+       coalesce(sum(rest) FILTER (WHERE source = :key), 0),
+       greatest(
+           1,
+           (SELECT max(destination_version) FROM outcomes WHERE destination = :key),
+           (SELECT max(source_version) FROM outcomes WHERE source = :key)
+       )
+FROM (
+    SELECT o.source, o.destination, h.amount - h.committed - h.voided AS rest
+    FROM holds AS h
+    JOIN outcomes AS o ON o.seq = h.seq
+    WHERE h.settled_at IS NULL
+      AND :key IN (o.source, o.destination)
+) AS open
+""")
+
 _LAST_OF_BATCH = text("""
 SELECT max(id)
 FROM (
@@ -176,6 +194,15 @@ def recomputed(conn: Connection, key: int) -> Balance:
     """
     credit, debit, inflight_credit, inflight_debit, version = conn.execute(_RECOMPUTED, {"key": key}).one()
     return Balance(key, credit, debit, inflight_credit, inflight_debit, version, 0)
+
+
+def held(conn: Connection, key: int) -> Balance:
+    """Make what a balance holds, and its version, from its open holds and its outcomes. The other sums are 0.
+
+    One statement, so it sees all that one commit wrote, or nothing of it.
+    """
+    inflight_credit, inflight_debit, version = conn.execute(_HELD, {"key": key}).one()
+    return Balance(key, 0, 0, inflight_credit, inflight_debit, version, 0)
 
 
 def last_of_batch(conn: Connection, after: int, size: int) -> int | None:

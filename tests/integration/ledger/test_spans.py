@@ -166,6 +166,29 @@ def test_what_is_in_no_span_is_added_up_to_a_limit(
         assert client.get(f"/balances/{balance}/{path}").status_code == 200
 
 
+@pytest.mark.usefixtures("short")
+def test_spans_stand_for_the_source_where_the_entries_are_too_many(
+    client: FlaskClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post_some(ledger, random.Random(1), 12)
+    hold = ledger.post(source="@A", destination="@B", inflight=True, precise_amount=9)
+    ledger.drain()
+    ledger.settle(hold.transaction_id, "commit", precise_amount=2)
+    ledger.post(source="@B", destination="@A", inflight=True, precise_amount=5)
+    ledger.drain()
+    history.write_spans(ledger.engine)
+    balance = ledger.balance("@A").balance_id
+    times = ["2020-01-01T00:00:00Z", *(f"2030-01-0{day}T00:00:00Z" for day in range(1, 3))]
+    paths = [f"/balances/{balance}/at?timestamp={at}&from_source=true" for at in times]
+    paths += [f"/balances/{balance}?from_source=true"]
+    one_by_one = [client.get(path).get_json() for path in paths]
+    monkeypatch.setattr(history, "MAX_SUMMED", 20)
+    assert ledger.balance("@A").version > 20
+    assert [client.get(path).get_json() for path in paths] == one_by_one
+    assert one_by_one[-1]["inflight_debit_balance"] > 0
+    assert client.get(f"/balances/{ledger.balance('@B').balance_id}?from_source=true").status_code == 200
+
+
 def test_spans_cannot_be_changed(ledger: Ledger) -> None:
     for sql in ("UPDATE spans SET credit = 5", "DELETE FROM spans", "TRUNCATE spans"):
         with pytest.raises(Exception, match="append-only"), begin(ledger.engine) as conn:
