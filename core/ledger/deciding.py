@@ -30,6 +30,8 @@ class Opened:
 
     book: Book
     before: dict[int, Balance]
+    at: datetime
+    """The time by the database's clock when all balances were locked."""
     watched: Sequence[int] = ()
     """The balances that somebody watches."""
 
@@ -46,7 +48,7 @@ def open_book(conn: Connection, postings: Sequence[Posting], *, wait: bool = Tru
     touched = {*sources, *destinations}
     if len(touched) >= _MANY:
         plan_for_values(conn)
-    balances, limits, watched = outcome_store.lock_balances(conn, touched, wait=wait)
+    balances, limits, watched, at = outcome_store.lock_balances(conn, touched, wait=wait)
     holds, refunds = set(holds_of) - {None}, set(refunds_of) - {None}
     first_limited: dict[int, int] = {}
     for seq, source, may_overdraw, cap, hold in zip(seqs, sources, overdrafts, caps, holds_of, strict=True):
@@ -60,7 +62,7 @@ def open_book(conn: Connection, postings: Sequence[Posting], *, wait: bool = Tru
         outcome_store.find_refunds(conn, refunds) if refunds else {},
         limits,
     )
-    return Opened(book, dict(balances), watched)
+    return Opened(book, dict(balances), at, watched)
 
 
 @dataclass

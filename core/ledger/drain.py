@@ -23,7 +23,6 @@ from functools import partial
 import structlog
 from sqlalchemy import Connection, Engine
 
-from core.base import clock
 from core.base.db import reading
 from core.base.faults import Fault, fault_of
 from core.base.fence import in_transaction, look_now_and_then, stands_still
@@ -33,6 +32,7 @@ from core.ledger.rules.engine import Book
 from core.ledger.rules.model import Outcome, Posting
 from core.ledger.store import log as log_store
 from core.ledger.store import queues as queue_store
+from core.ledger.store import taking
 
 BATCH = 5000
 """The number of postings decided in one commit. More gains little and holds the balances' locks for longer."""
@@ -84,29 +84,30 @@ def drain(
     touched: set[int] = set()
     stuck: dict[int, Exception] = {}
     size = _Size()
+    waiting = None if together else {queue}
     while True:
+        held, decided, tried = set[int](), 0, waiting
+        try:
+            held, decided = _drain_once(engine, waiting, announce, size.within(together or batch), wait=False)
+        except _Undecidable as failure:
+            stuck |= dict.fromkeys(failure.queues if failure.queue in stuck else [failure.queue], failure.error)
+            size, tried = _Size(), None
+        touched |= held
+        if decided >= together:
+            together = 0  # The queue has enough for commits of its own. The other queues are for other workers.
+
+        # Nothing is locked now. Whoever was turned away meanwhile counts on this look.
         with reading(engine) as conn:
             waiting = set(queue_store.with_work(conn)) - stuck.keys()
         if not together:
             waiting &= {queue}
-        held, decided = set[int](), 0
-        if waiting:
-            try:
-                held, decided = _drain_once(engine, waiting, announce, size.within(together or batch), wait=False)
-            except _Undecidable as failure:
-                stuck |= dict.fromkeys(waiting if failure.queue in stuck else [failure.queue], failure.error)
-                size = _Size()
-                continue
-        if waiting - held and look_now_and_then(engine):
+        ended = look_now_and_then(engine) if waiting - held else 0
+        if waiting and (held or ended or tried is None or waiting - tried):
             continue
-        if not held:
-            for error in stuck.values():
-                raise error
-            # With ``together``, it has looked again at every queue itself.
-            return set() if together else touched - {queue}
-        touched |= held
-        if decided >= together:
-            together = 0  # The queue has enough for commits of its own. The other queues are for other workers.
+        for error in stuck.values():
+            raise error
+        # With ``together``, it has looked again at every queue itself.
+        return set() if together else touched - {queue}
 
 
 def drain_until(
@@ -167,14 +168,14 @@ class _Size:
 class _Undecidable(Exception):
     """The first waiting posting of a queue cannot be decided, not even alone."""
 
-    def __init__(self, queue: int, error: Exception) -> None:
-        self.queue, self.error = queue, error
+    def __init__(self, queue: int, queues: set[int], error: Exception) -> None:
+        self.queue, self.queues, self.error = queue, queues, error
 
 
 def _drain_once(
-    engine: Engine, queues: set[int], announce: Announce, size: _Size, *, wait: bool
+    engine: Engine, queues: set[int] | None, announce: Announce, size: _Size, *, wait: bool
 ) -> tuple[set[int], int]:
-    """Drain the free ones of these queues once, with as many other queues as that takes.
+    """Drain the free ones of these queues once, with as many other queues as that takes. None stands for all with work.
 
     Returns the queues that were locked, and how many postings were decided.
 
@@ -190,10 +191,13 @@ def _drain_once(
         except Exception as error:
             if fault_of(error) is Fault.NOT_NOW:
                 if stands_still(error, time.perf_counter() - started):
-                    logger.warning("this process stood still in a drain, and lost its queues", queues=sorted(queues))
+                    logger.warning(
+                        "this process stood still in a drain, and lost its queues", queues=sorted(queues or ())
+                    )
                 raise
             with reading(engine) as conn:
                 depths = queue_store.depths(conn, size.rows)
+            queues = set(depths) if queues is None else queues
             if not size.shrink(sum(depths.get(queue, 0) for queue in queues)):
                 raise _undecidable(engine, queues, error) from error
             logger.warning("a batch failed, and is halved", queues=sorted(queues), rows=size.rows, error=repr(error))
@@ -217,32 +221,33 @@ def _undecidable(engine: Engine, queues: set[int], error: Exception) -> _Undecid
     logger.error(
         "a posting cannot be decided, and its queue stands still", queue=queue, seq=first.get(queue), exc_info=error
     )
-    return _Undecidable(queue, error)
+    return _Undecidable(queue, queues, error)
 
 
-def drain_batch(conn: Connection, queues: set[int], *, limit: int, wait: bool) -> Batch:
-    """Decide the next postings of these queues, in the transaction of ``conn``.
+def drain_batch(conn: Connection, queues: set[int] | None, *, limit: int, wait: bool) -> Batch:
+    """Decide the next postings of these queues, in the transaction of ``conn``. None stands for all with work.
 
     It locks their cursors, and then the balances. Without ``wait``, queues that another drain holds are left out.
     """
-    heads = queue_store.lock_heads(conn, queues, wait=wait)
-    queues, cursors = set(heads), {queue: head.cursor for queue, head in heads.items()}
-    postings = log_store.read_batch(conn, cursors, limit) if queues else []
+    if queues is None:
+        heads, postings = taking.take_all_free(conn, limit)
+    else:
+        heads, postings = taking.take(conn, queues, limit, wait=wait)
+    queues = set(heads)
     if not postings:
         return Batch(queues)
     if postings[-1].group_last is not None and postings[-1].group_last > postings[-1].seq:
         postings += log_store.read_range(conn, queues, first=postings[-1].seq + 1, last=postings[-1].group_last)
 
     opened = open_book(conn, postings)
-    decided_at = clock.now(conn)
     outcomes, needs = _decide_all(conn, postings, opened.book, queues)
     if not outcomes:
         return Batch(queues, needs=needs)
 
     decided = postings[: len(outcomes)]
     last = outcomes[-1].seq
-    reached = {queue: max(last, cursor) for queue, cursor in cursors.items()}
-    write(conn, opened, Decision(decided, outcomes, decided_at), heads=heads, cursors=reached)
+    reached = {queue: max(last, head.cursor) for queue, head in heads.items()}
+    write(conn, opened, Decision(decided, outcomes, opened.at), heads=heads, cursors=reached)
     return Batch(queues, reached, decided, outcomes, needs)
 
 

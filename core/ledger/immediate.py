@@ -60,14 +60,14 @@ def decide_now(conn: Connection, postings: Sequence[Posting], queues: Collection
 
 
 def _decide(conn: Connection, appended: Sequence[Posting], queues: Collection[int]) -> Immediate | None:
-    heads, now = queue_store.lock_idle_heads(conn, queues, first=appended[0].seq)
+    heads = queue_store.lock_idle_heads(conn, queues, first=appended[0].seq)
     postings = [posting for posting in appended if posting.queue in heads]
-    if not postings or now is None:
+    if not postings:
         return None
     opened = open_book(conn, postings, wait=False)
     line = Line(conn, opened.book, heads)
     line.decide_what_needs_no_more(postings)
-    decision = Decision(line.postings, line.outcomes, now)
+    decision = Decision(line.postings, line.outcomes, opened.at)
     if not line.outcomes:
         return None
     last = appended[-1].seq

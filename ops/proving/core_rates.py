@@ -20,9 +20,9 @@ from core.ledger.rules.engine import Book, decide
 from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import Balance, Draft, Kind, Outcome, Posting
 from core.ledger.rules.routing import route_of
-from core.ledger.store import log as log_store
 from core.ledger.store import outcomes as outcome_store
 from core.ledger.store import queues as queue_store
+from core.ledger.store import taking
 from ops.proving.cpu import Cost, metered
 from ops.proving.rows import BALANCES, BULK, Row, Say
 
@@ -180,7 +180,7 @@ def _write_decided(engine: Engine, batches: list[Batch]) -> None:
 
 def _decide_in_memory(engine: Engine) -> list[Batch]:
     with reading(engine) as conn:
-        waiting = {queue: log_store.read_batch(conn, {queue: 0}, 10**9) for queue in queue_store.cursors(conn)}
+        waiting = {queue: taking.take(conn, [queue], 10**9, wait=True).postings for queue in queue_store.cursors(conn)}
         touched = {id for postings in waiting.values() for p in postings for id in (p.source, p.destination)}
     with begin(engine) as conn:
         book = Book(outcome_store.lock_balances(conn, touched)[0], {})

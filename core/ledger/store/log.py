@@ -9,13 +9,12 @@ from typing import NamedTuple
 
 from sqlalchemy import JSON, Connection, Uuid
 
-from core.base.db import array, copy_json, driver, text_array
+from core.base.db import copy_json, driver, text_array
 from core.base.locks import TAKE_FOR_APPEND, AdvisoryLock
 from core.base.tables import log, scheduled
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import COLUMNS, DIGEST_VERSION, LogRow, row_of
 from core.ledger.rules.model import Posting
-from core.ledger.store.queues import WAITING
 
 _COLUMNS = ", ".join(COLUMNS)
 
@@ -58,34 +57,11 @@ _READ_HEAD = """
     ) AS last ON true
 """
 
-_POSTING = ", ".join("id::text AS id" if name == "id" else name for name in Posting._fields)
-
-# The condition is a position in log_queue_seq_idx, as in ``WAITING``.
-_READ_QUEUE = f"""
-    SELECT {_POSTING}
-    FROM log
-    WHERE (queue, seq) > (%(queue)s, %(cursor)s) AND queue <= %(queue)s
-    ORDER BY queue, seq
-    LIMIT %(limit)s
-"""
-
-# Each queue has an index scan that stops at the limit, so that not everything that waits is sorted.
-_READ_QUEUES = f"""
-    SELECT next.*
-    FROM unnest(%(queues)s::int[], %(cursors)s::bigint[]) AS held (number, cursor)
-    CROSS JOIN LATERAL (
-        SELECT {_POSTING}
-        FROM log
-        WHERE {WAITING}
-        ORDER BY queue, seq
-        LIMIT %(limit)s
-    ) AS next
-    ORDER BY seq
-    LIMIT %(limit)s
-"""
+POSTING = ", ".join("id::text AS id" if name == "id" else name for name in Posting._fields)
+"""The columns of a ``Posting``, as ``log`` has them."""
 
 _READ_RANGE = f"""
-    SELECT {_POSTING}
+    SELECT {POSTING}
     FROM log
     WHERE seq BETWEEN %(first)s AND %(last)s AND queue = ANY(%(queues)s)
     ORDER BY seq
@@ -177,17 +153,6 @@ def _unescaped(escape: re.Match[bytes]) -> bytes:
     found = escape.group()
     text: str = json.loads(b'"%b"' % found)
     return found if text in ('"', "\\") else text.encode()
-
-
-def read_batch(conn: Connection, cursors: dict[int, int], limit: int) -> list[Posting]:
-    """Read the next postings of these queues after their cursors, in seq order, at most ``limit``."""
-    if len(cursors) == 1:
-        ((queue, cursor),) = cursors.items()
-        rows = driver(conn).execute(_READ_QUEUE, {"queue": queue, "cursor": cursor, "limit": limit})
-    else:
-        parameters = {"queues": array(cursors), "cursors": array(cursors.values()), "limit": limit}
-        rows = driver(conn).execute(_READ_QUEUES, parameters)
-    return list(map(Posting._make, rows.fetchall()))
 
 
 def read_range(conn: Connection, queues: Collection[int], *, first: int, last: int) -> list[Posting]:

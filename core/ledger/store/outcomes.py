@@ -58,15 +58,19 @@ _READ_BALANCES = """
     ORDER BY id
 """
 
+# The clock is read after the last row was locked, for the branches of a UNION ALL run one after the other.
 _LOCK_BALANCES = f"""
-    {_READ_BALANCES.strip()}
-    FOR NO KEY UPDATE OF balances
+    SELECT locked.*, NULL::timestamptz
+    FROM (
+        {_READ_BALANCES.strip()}
+        FOR NO KEY UPDATE OF balances {{how}}
+    ) AS locked
+    UNION ALL
+    SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, clock_timestamp()
 """
 
-_LOCK_FREE_BALANCES = f"""
-    {_LOCK_BALANCES.strip()}
-    SKIP LOCKED
-"""
+_LOCK_ALL_BALANCES = _LOCK_BALANCES.format(how="")
+_LOCK_FREE_BALANCES = _LOCK_BALANCES.format(how="SKIP LOCKED")
 
 # log_destination_seq_idx serves this. Only a posting (1), a commit_inflight (3) and a refund (6) credit a balance.
 _LATER_CREDITS = """
@@ -145,6 +149,8 @@ class Locked(NamedTuple):
     """The limits of those that ever had any."""
     watched: list[int]
     """Those that somebody watches."""
+    at: datetime
+    """The time by the database's clock when all were locked."""
 
 
 def lock_balances(conn: Connection, ids: Collection[int], *, wait: bool = True) -> Locked:
@@ -158,7 +164,10 @@ def lock_balances(conn: Connection, ids: Collection[int], *, wait: bool = True) 
     Raises:
         TransientError: a lock was not had in time (55P03), or a deadlock (40P01).
     """
-    return _balances(conn, _LOCK_BALANCES if wait else _LOCK_FREE_BALANCES, ids)
+    statement = _LOCK_ALL_BALANCES if wait else _LOCK_FREE_BALANCES
+    *rows, last = driver(conn).execute(statement, {"ids": array(ids)}).fetchall()
+    assert last[0] is None, "the clock is read last"
+    return Locked(*_with_limits(conn, rows), [row[0] for row in rows if row[8]], last[9])
 
 
 def read_balances(conn: Connection, ids: Collection[int]) -> dict[int, Balance]:
@@ -168,17 +177,13 @@ def read_balances(conn: Connection, ids: Collection[int]) -> dict[int, Balance]:
 
 def read_with_limits(conn: Connection, ids: Collection[int]) -> tuple[dict[int, Balance], dict[int, list[Limit]]]:
     """Read balances and their limits without locking them."""
-    return _balances(conn, _READ_BALANCES, ids)[:2]
+    return _with_limits(conn, driver(conn).execute(_READ_BALANCES, {"ids": array(ids)}).fetchall())
 
 
-def _balances(conn: Connection, statement: str, ids: Collection[int]) -> Locked:
-    rows = driver(conn).execute(statement, {"ids": array(ids)}).fetchall()
+def _with_limits(conn: Connection, rows: Sequence[Sequence[Any]]) -> tuple[dict[int, Balance], dict[int, list[Limit]]]:
     limited = [row[0] for row in rows if row[7]]
-    return Locked(
-        {row[0]: Balance._make(row[:7]) for row in rows},
-        limit_store.find(conn, limited) if limited else {},
-        [row[0] for row in rows if row[8]],
-    )
+    balances = {row[0]: Balance._make(row[:7]) for row in rows}
+    return balances, limit_store.find(conn, limited) if limited else {}
 
 
 def later_credits(conn: Connection, after: dict[int, int]) -> dict[int, list[tuple[int, int]]]:

@@ -101,7 +101,7 @@ _ADVANCE = f"""
 
 # Both bounds are positions in log_queue_seq_idx.
 _WITHOUT_BACKLOG = """
-    SELECT number, clock_timestamp()
+    SELECT number
     FROM queues
     WHERE number = ANY(%(numbers)s::int[])
       AND NOT EXISTS (
@@ -110,7 +110,7 @@ _WITHOUT_BACKLOG = """
       )
 """
 
-# Every drain asks it twice. Of EXISTS, the planner might make a join with all of the log.
+# Every drain asks it after its commits. Of EXISTS, the planner might make a join with all of the log.
 _WITH_WORK = f"""
     SELECT number
     FROM queues
@@ -344,7 +344,7 @@ _MOVE_CURSORS_TO_THE_END = text(
 
 
 def lock_heads(conn: Connection, numbers: Collection[int], *, wait: bool) -> dict[int, QueueHead]:
-    """Lock these queues until the transaction ends, and read their heads. The lock makes a drain exclusive.
+    """Lock these queues until the transaction ends, and read their heads. ``taking.py`` does so for a drain.
 
     Rows are locked in order of number, so two drains cannot deadlock. Without ``wait``, a locked row is left out.
 
@@ -355,21 +355,18 @@ def lock_heads(conn: Connection, numbers: Collection[int], *, wait: bool) -> dic
     return {number: QueueHead(cursor, hash) for number, cursor, hash in rows.fetchall()}
 
 
-def lock_idle_heads(
-    conn: Connection, numbers: Collection[int], *, first: int
-) -> tuple[dict[int, QueueHead], datetime | None]:
-    """Lock those of these queues that nobody drains and in which nothing waits before ``first``. Read the clock as well.
+def lock_idle_heads(conn: Connection, numbers: Collection[int], *, first: int) -> dict[int, QueueHead]:
+    """Lock those of these queues that nobody drains and in which nothing waits before ``first``.
 
     It never waits. The caller holds the append lock, so that nothing more gets in line. A savepoint ``before_deciding`` is
-    set first. There is no time where there is no such queue.
+    set first.
     """
     connection, named = driver(conn), array(numbers)
     connection.execute("SAVEPOINT before_deciding")
     locked = connection.execute(_LOCK_FREE_HEADS, {"numbers": named}).fetchall()
     # This snapshot is taken under the locks, so it sees how far the queues were decided.
-    idle = dict(connection.execute(_WITHOUT_BACKLOG, {"numbers": named, "first": first}).fetchall())
-    heads = {number: QueueHead(cursor, hash) for number, cursor, hash in locked if number in idle}
-    return heads, max(idle.values(), default=None)
+    idle = {number for (number,) in connection.execute(_WITHOUT_BACKLOG, {"numbers": named, "first": first}).fetchall()}
+    return {number: QueueHead(cursor, hash) for number, cursor, hash in locked if number in idle}
 
 
 def undo_deciding(conn: Connection) -> None:

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, Engine, text
 
 from core.base.db import begin, reading
 from core.ledger.store import balances as balance_store
-from core.ledger.store import log as log_store
 from core.ledger.store import queues as queue_store
+from core.ledger.store import taking
 
 HISTORY = 20_000
 BUSY = 7
@@ -48,8 +48,9 @@ LOOKS: dict[str, Callable[[Connection], Any]] = {
     "overdue": lambda conn: queue_store.overdue(conn, 60.0),
     "states": lambda conn: [state.number for state in queue_store.states(conn) if state.depth],
     "oldest_age_s": queue_store.oldest_age_s,
-    "read_batch": lambda conn: log_store.read_batch(conn, {3: 0}, 5_000),
-    "read_batch of two": lambda conn: log_store.read_batch(conn, {3: 0, 4: 0}, 5_000),
+    "take": lambda conn: taking.take(conn, [3], 5_000, wait=True).postings,
+    "take two": lambda conn: taking.take(conn, [3, BUSY], 5_000, wait=False).postings,
+    "take_all_free": lambda conn: taking.take_all_free(conn, 5_000).postings,
     "queued_sums": lambda conn: any(balance_store.queued_sums(conn, 1)),
 }
 
