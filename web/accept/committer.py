@@ -30,6 +30,7 @@ from core.ledger.append import Submission
 from core.ledger.drain import Announce
 from web.accept.gathering import Gathering
 from web.accept.pressure import Gauge
+from web.accept.sharing import again
 
 GROUP_ROWS = 2_000
 """The number of rows at which a commit leaves the rest to the next one. A bulk is never split."""
@@ -322,4 +323,4 @@ def _fail(group: Sequence[_Entry], error: BaseException) -> None:
     for entry in group:
         entry.submission.accepted = []
         if not isinstance(entry.submission.error, LedgerError):
-            entry.submission.error = error
+            entry.submission.error = again(error) if isinstance(error, TransientError) else error

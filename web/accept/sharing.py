@@ -158,7 +158,7 @@ class Shared(Generic[Row]):
                 found = self._read(conn, keys)
         except TransientError as error:
             for ask in group:
-                ask.error = _again(error)
+                ask.error = again(error)
             return
         except Exception as error:
             if len(keys) == 1:
@@ -176,8 +176,8 @@ class Shared(Generic[Row]):
 def _nothing() -> None: ...
 
 
-def _again(error: TransientError) -> TransientError:
-    """Copy an error, because each request raises its own."""
+def again(error: TransientError) -> TransientError:
+    """Copy an error, because each request raises its own, and may add to its details."""
     copy = TransientError(error.message)
     copy.__cause__ = error.__cause__
     return copy

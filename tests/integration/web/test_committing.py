@@ -180,6 +180,18 @@ def test_a_database_that_is_away_is_not_asked_again_by_halves(
     assert gate.sizes == [2]
 
 
+def test_each_request_of_a_group_that_fails_has_an_error_of_its_own(
+    ledger: Ledger, committer: Committer, gate: Gate, pool: ThreadPoolExecutor
+) -> None:
+    """A view adds to the details, such as the ID of its batch, and another request must not be answered with that."""
+    gate.largest[1] = psycopg.errors.AdminShutdown("terminating connection")
+    errors = [each.exception(WITHIN_S) for each in together(gate, committer, pool, submissions_of(ledger, *"abc"))]
+    assert {type(each) for each in errors} == {TransientError}
+    assert len({id(each) for each in errors}) == 3
+    assert {str(each) for each in errors} == {str(errors[0])}
+    assert all(each is not None and each.__cause__ is not None for each in errors)
+
+
 @pytest.mark.parametrize("error", [SystemExit(), KeyboardInterrupt(), GeneratorExit()])
 def test_the_committer_goes_on_after_what_should_end_it(
     ledger: Ledger, committer: Committer, gate: Gate, error: BaseException
