@@ -30,6 +30,7 @@ from ops.proving.chaos.fault import NOT_THERE, Blow, Fault
 from ops.proving.chaos.readers import Reader
 from ops.proving.chaos.receiver import Receiver
 from ops.proving.chaos.stopwatch import Stopwatch, Struck, Suffered, suffered
+from ops.proving.ending import watch_over
 
 POSTERS, READERS = 8, 4
 """So many that requests meet in one commit, and in one read."""
@@ -100,6 +101,7 @@ def torture(seconds: int, seed: int | None, as_json: bool) -> None:
     seed = random.randrange(2**32) if seed is None else seed
     console = Console(stderr=True)
     console.print(f"seed {seed}")
+    watch_over(lambda text: console.print(f"the torture with seed {seed}: {text}", highlight=False))
     with tempfile.TemporaryDirectory(prefix="pacioli-torture-") as folder, arena(Path(folder)) as ours:
         faults = repertoire.shuffled(random.Random(seed), seconds)
         result = run(ours, faults, seed=seed, say=lambda text: console.print(text, highlight=False))

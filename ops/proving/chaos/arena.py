@@ -100,8 +100,11 @@ class Keeper(threading.Thread):
         return self
 
     def __exit__(self, *_: object) -> None:
+        was_running = self.is_alive()
         self._stopping.set()
         self.join()
+        if self._error or not was_running:
+            raise StartError(f"the servers were not kept up to the end: {self._error!r}") from self._error
 
     @contextmanager
     def holding(self, server: Child) -> Iterator[None]:
