@@ -4,6 +4,7 @@ A row of the log names its balances by keys of the database. Its sealed leaf als
 names and currencies. So a seal shows too when somebody gives a balance the name or the ID of another.
 """
 
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -17,6 +18,10 @@ NO_PARTY = bytes(32)
 _PARTY, _SEALED, _OUTCOME = b"\x00pacioli party 1\n", b"\x00pacioli sealed 1\n", b"\x00pacioli outcome 1\n"
 
 _encode = msgspec.json.Encoder().encode
+
+
+Sides = tuple[int | None, int | None]
+"""The keys of a row's source and destination."""
 
 
 class Party(NamedTuple):
@@ -38,9 +43,26 @@ def sealed_leaf(leaf: bytes, source: bytes, destination: bytes) -> bytes:
     return sha256(_SEALED + leaf + source + destination).digest()
 
 
+def sealed_leaves(leaves: Iterable[bytes], sides: Iterable[Sides], parties: Mapping[int | None, bytes]) -> list[bytes]:
+    """Compute the sealed leaves of rows, from their leaves and the keys of their balances, whose hashes are in ``parties``.
+
+    Raises:
+        KeyError: ``parties`` lacks one.
+    """
+    return [
+        sha256(_SEALED + leaf + parties[source] + parties[destination]).digest()
+        for leaf, (source, destination) in zip(leaves, sides, strict=True)
+    ]
+
+
 def outcome_leaf(line: str) -> bytes:
     """Compute the leaf of an outcome from its row as COPY text, over which its hash is computed too."""
     return sha256(_OUTCOME + line.encode()).digest()
+
+
+def outcome_leaves(lines: Iterable[bytes]) -> list[bytes]:
+    """Compute the leaves of outcomes, as ``outcome_leaf`` does one by one."""
+    return [sha256(_OUTCOME + line).digest() for line in lines]
 
 
 def sealed_leaf_of(row: LogRow, parties: dict[int, bytes]) -> bytes:

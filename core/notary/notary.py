@@ -4,35 +4,20 @@ Nothing is decided again, so a queue that stands still stops no seal. What does 
 signed. The notary remembers its last seal outside the database, so nobody can make it start again from an older one.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Engine
 
 from core.base.db import begin, snapshot
-from core.base.errors import InvariantBroken
 from core.ledger.rules import chain
-from core.ledger.rules.log_row import COLUMNS, DIGEST_VERSION, LogRow, digest_of, leaf_of, row_of
 from core.ledger.rules.pledges import START, Of, Pledge, link
 from core.ledger.store import pledges
 from core.notary import attestations, merkle, seal_store
 from core.notary.attestations import Attestation, VerifiedUpTo
-from core.notary.leaves import NO_PARTY, outcome_leaf, party_leaf, sealed_leaf
+from core.notary.following import ROWS, Altered, Following, Parties
+from core.notary.leaves import NO_PARTY
 from core.notary.seals import FORM, Keypair, Line, Seal, Statement, read, sign
-
-ROWS = 10_000
-"""One seal covers at most so many rows of the log, and so many outcomes of each queue."""
-
-_PIECE = 500
-"""So many rows are read at once. Their values are still in the processor's cache when they are hashed."""
-
-_SOURCE, _DESTINATION = map(list(COLUMNS).index, ("source", "destination"))
-"""Their positions in the values of a row."""
-
-
-class Altered(InvariantBroken):
-    """The database does not follow from the last seal. The message says where."""
 
 
 class _Heads(msgspec.Struct):
@@ -58,7 +43,7 @@ class Notary:
         self._engine, self._key, self._next = engine, key, next_key
         self.last = last
         self._statement = read(last) if last is not None else None
-        self._parties: dict[int | None, bytes] = {}
+        self._parties: Parties = {None: NO_PARTY}
 
     def catch_up(self) -> list[Seal]:
         """Read the seals that are in the database beyond the last that is known. Return them, oldest first.
@@ -178,15 +163,13 @@ class Notary:
     def _state(self, conn: Connection) -> Statement:
         """Compute what the next seal states."""
         last, state = self._statement, seal_store.state(conn)
-        sealed, digest = (last.last_seq, bytes.fromhex(last.digest)) if last is not None else (0, chain.START)
+        sealed = last.last_seq if last is not None else 0
         if state.last_seq < sealed:
             raise Altered(f"the log ends at {state.last_seq}, and rows up to {sealed} were sealed")
         up_to = min(state.last_seq, sealed + ROWS)
-        versions = dict(last.versions) if last is not None else {}
-        leaves: list[bytes] = []
-        for first in range(sealed + 1, up_to + 1, _PIECE):
-            digest = self._accepted(conn, range(first, min(first + _PIECE, up_to + 1)), digest, versions, leaves)
-        queues, outcomes = self._decided(conn, up_to)
+        following = Following(conn, self._parties, last)
+        following.follow(sealed + 1, up_to)
+        outcomes = following.outcomes
         if last is not None:
             self._check_heads(conn, last)
         return Statement(
@@ -198,10 +181,10 @@ class Notary:
             at=state.now,
             first_seq=sealed + 1,
             last_seq=up_to,
-            digest=digest.hex(),
-            root=merkle.root(leaves).hex(),
-            versions=versions,
-            queues=queues,
+            digest=following.digest.hex(),
+            root=merkle.root(following.leaves).hex(),
+            versions=following.versions,
+            queues=following.queues,
             decided=len(outcomes),
             decided_root=merkle.root(outcomes).hex(),
             verified=seal_store.newest_checkpoint(conn),
@@ -209,54 +192,6 @@ class Notary:
             pledges=_pledged(conn, last),
             next_key=self._next.public if self._next is not None else None,
         )
-
-    def _accepted(
-        self, conn: Connection, seqs: range, digest: bytes, versions: dict[int, int], leaves: list[bytes]
-    ) -> bytes:
-        """Follow the chain of the log through some rows. Return the last digest, and add the leaves and the versions."""
-        rows = seal_store.values(conn, seqs.start, seqs.stop - 1)
-        self._look_up(conn, rows)
-        sides = self._parties
-        for seq, values in zip(seqs, rows, strict=False):
-            before, version = digest, values[-1]
-            leaf = chain.leaf(version, values[:-2]) if version == DIGEST_VERSION else b""
-            digest = chain.digest(before, leaf)
-            if digest != values[-2] or values[0] != seq or not leaf:  # It is older, or something is wrong.
-                row = row_of(values)
-                leaf = leaf_of(row) if version in chain.LEAVES else b""
-                digest = _digest_of(row, seq, before, leaf)
-            versions[version] = seq
-            source, destination = values[_SOURCE], values[_DESTINATION]
-            leaves.append(sealed_leaf(leaf, sides.get(source, NO_PARTY), sides.get(destination, NO_PARTY)))
-        if len(rows) != len(seqs):
-            raise Altered(f"the log has no row {seqs.start + len(rows)}")
-        return digest
-
-    def _look_up(self, conn: Connection, rows: Sequence[Sequence[Any]]) -> None:
-        """Learn the hashes of the balances that rows name."""
-        keys = {row[_SOURCE] for row in rows} | {row[_DESTINATION] for row in rows}
-        keys.discard(None)
-        if unknown := keys - self._parties.keys():
-            self._parties |= {key: party_leaf(party) for key, party in seal_store.parties(conn, unknown).items()}
-
-    def _decided(self, conn: Connection, up_to: int) -> tuple[dict[int, tuple[int, str]], list[bytes]]:
-        """Follow the chains of outcomes from their heads in the last seal, and return the new heads and the new leaves."""
-        heads = dict(self._statement.queues) if self._statement is not None else {}
-        leaves: list[bytes] = []
-        for queue, cursor in seal_store.cursors(conn).items():
-            sealed, hash = heads.get(queue, (0, chain.START.hex()))
-            if cursor <= sealed:
-                continue
-            before, seq = bytes.fromhex(hash), sealed
-            for seq, line, stored in seal_store.decided(conn, queue, after=sealed, last=min(cursor, up_to), limit=ROWS):
-                if stored is not None or before != chain.START:  # An outcome from before the chain has no hash.
-                    before = chain.link(before, line)
-                    if stored != before:
-                        raise Altered(f"the outcome of seq {seq} in queue {queue} does not have the hash of its row")
-                leaves.append(outcome_leaf(line))
-            if seq > sealed:
-                heads[queue] = seq, before.hex()
-        return heads, leaves
 
     def _check_heads(self, conn: Connection, last: Statement) -> None:
         """Check that what the last seal covers has not been cut off at its end."""
@@ -286,17 +221,3 @@ def _pledged(conn: Connection, last: Statement | None) -> tuple[int, str] | None
 def _digest(statement: Statement) -> bytes | None:
     digest = bytes.fromhex(statement.digest)
     return None if digest == chain.START else digest
-
-
-def _digest_of(row: LogRow, seq: int, before: bytes, leaf: bytes) -> bytes:
-    """Compute the digest of a row, and compare it with the stored one. Rows from before the chain have none."""
-    if row.seq != seq:
-        raise Altered(f"the log has no row {seq}")
-    if row.digest is None and before == chain.START:
-        return before
-    if row.digest_version not in chain.LEAVES:
-        raise Altered(f"row {seq} has a version of the digest that there is not")
-    digest = digest_of(row, before) if row.digest_version == 1 else chain.digest(before, leaf)
-    if digest != row.digest:
-        raise Altered(f"row {seq} of the log does not have the digest of its columns and the row before it")
-    return digest

@@ -1,13 +1,15 @@
 """SQL of seals, and of what they cover. Seals are added, and never changed or removed."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from psycopg import Cursor
 from sqlalchemy import Connection
 
 from core.base.db import array, driver
-from core.ledger.rules.log_row import LogRow, row_of
-from core.ledger.store.log import SELECTED
+from core.ledger.rules.log_row import COLUMNS, LogRow, row_of
+from core.ledger.store.log import SELECTED, selected
 from core.ledger.store.outcomes import LINE, Recorded, recorded
 from core.notary.attestations import Attestation
 from core.notary.leaves import Party
@@ -68,6 +70,19 @@ WHERE seq BETWEEN %(first)s AND %(last)s
 ORDER BY seq
 """
 
+# Numbers come as integers that the driver reads without Python. One that is too large comes as NULL, so the row does not have
+# its digest, and is read again by the statement above.
+_QUICK = {
+    name: f"CASE WHEN {name} < 9223372036854775808 THEN {name}::bigint END" for name in ("amount", "overdraft_limit")
+}
+
+_QUICK_ROWS = f"""
+SELECT {", ".join(_QUICK.get(name, selected(name)) for name in COLUMNS)}
+FROM log
+WHERE seq BETWEEN %(first)s AND %(last)s
+ORDER BY seq
+"""
+
 _PARTIES = """
 SELECT b.id, 'bln_' || b.balance_id, l.ledger_id, b.indicator, b.currency
 FROM balances AS b
@@ -83,6 +98,13 @@ JOIN outcomes AS o USING (seq)
 WHERE queue = %(queue)s AND seq > %(after)s AND seq <= %(last)s
 ORDER BY queue, seq
 LIMIT %(limit)s
+"""
+
+_DECIDED_BETWEEN = f"""
+SELECT {LINE}
+FROM outcomes AS o
+WHERE seq BETWEEN %(first)s AND %(last)s
+ORDER BY seq
 """
 
 _NEWEST_CHECKPOINT = """
@@ -212,14 +234,9 @@ def state(conn: Connection) -> State:
     return State(*row)
 
 
-def values(conn: Connection, first: int, last: int) -> list[tuple[Any, ...]]:
-    """Read rows of the log, both ends included, as the values of a ``LogRow``. To make that costs as much as to read them."""
-    return driver(conn).execute(_ROWS, {"first": first, "last": last}).fetchall()
-
-
 def rows(conn: Connection, first: int, last: int) -> list[LogRow]:
     """Read rows of the log, both ends included."""
-    return list(map(row_of, values(conn, first, last)))
+    return list(map(row_of, driver(conn).execute(_ROWS, {"first": first, "last": last}).fetchall()))
 
 
 def parties(conn: Connection, keys: Collection[int]) -> dict[int, Party]:
@@ -232,6 +249,27 @@ def decided(conn: Connection, queue: int, *, after: int, last: int, limit: int) 
     """Read outcomes of a queue beyond the seq ``after``, up to ``last``, in seq order."""
     values = {"queue": queue, "after": after, "last": last, "limit": limit}
     return recorded(driver(conn).execute(_DECIDED, values).fetchall())
+
+
+class Piece(NamedTuple):
+    """Some rows of the log, and their outcomes."""
+
+    rows: list[tuple[Any, ...]]
+    """The values of a ``LogRow`` each. Amounts beyond 63 bits are None."""
+    outcomes: list[Recorded]
+
+
+@contextmanager
+def pieces(conn: Connection, seqs: Iterable[range]) -> Iterator[Iterator[Piece]]:
+    """Read rows of the log piece by piece. All are asked for at once, so the database reads the next piece meanwhile."""
+    connection = driver(conn)
+
+    def ask(statement: str, piece: range) -> Cursor[Any]:
+        return connection.cursor(binary=True).execute(statement, {"first": piece.start, "last": piece[-1]})
+
+    with connection.pipeline():
+        asked = [(ask(_QUICK_ROWS, piece), ask(_DECIDED_BETWEEN, piece)) for piece in seqs]
+        yield (Piece(rows.fetchall(), recorded(outcomes.fetchall())) for rows, outcomes in asked)
 
 
 def cursors(conn: Connection) -> dict[int, int]:

@@ -19,7 +19,8 @@ from core.base.setting_values import notary_key
 from core.base.settings import Settings
 from core.notary import attestations
 from core.notary.attestations import Attestation
-from core.notary.notary import ROWS, Altered, Notary
+from core.notary.following import ROWS, Altered
+from core.notary.notary import Notary
 from core.notary.publish import Publish, Refused, SealFile, Stamps, to_syslog, to_webhook
 from core.notary.seals import Keypair, Seal, keypair, read
 from core.upkeep import heartbeats

@@ -15,7 +15,7 @@ Each kind of hash begins with bytes of its own, so that no hash can stand for on
 """
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -58,9 +58,25 @@ def leaf_of_text(version: int, text: bytes) -> bytes:
     return sha256(LEAVES[version] + text).digest()
 
 
+def leaves_of(version: int, rows: Iterable[Sequence[Any]]) -> list[bytes]:
+    """Compute the leaves of rows of the log, as ``leaf`` does one by one."""
+    start = LEAVES[version]
+    return [sha256(start + _encode(row)).digest() for row in rows]
+
+
+def digests_of(before: bytes, leaves: Iterable[bytes]) -> list[bytes]:
+    """Compute the digests of rows that follow each other, as ``digest`` does one by one."""
+    return [before := sha256(LINK + before + leaf).digest() for leaf in leaves]
+
+
 def link(before: bytes, line: str) -> bytes:
     """Compute the hash of an outcome. ``line`` is its row as COPY text, and ``before`` has a fixed length."""
     return sha256(before + line.encode()).digest()
+
+
+def links_of(before: bytes, lines: Iterable[bytes]) -> list[bytes]:
+    """Compute the hashes of outcomes that follow each other in a queue, as ``link`` does one by one."""
+    return [before := sha256(before + line).digest() for line in lines]
 
 
 def signature(key: bytes | None, heads: str, at: datetime, before: str) -> str:

@@ -34,7 +34,7 @@ LINE = r"""
             coalesce(o.destination_version::text, '\N'), coalesce(o.destination_balance::text, '\N'), o.reason
         )
     END,
-    o.rejection,
+    o.rejection::text,
     o.decided_at,
     o.hash
 """.strip()

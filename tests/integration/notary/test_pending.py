@@ -7,7 +7,8 @@ from sqlalchemy import text
 
 from core.base.db import begin, reading
 from core.ledger import due
-from core.notary.notary import Altered, Notary
+from core.notary.following import Altered
+from core.notary.notary import Notary
 from core.notary.seals import keypair
 from core.upkeep import probes
 from core.verification.verify import verify_all, verify_since_checkpoint

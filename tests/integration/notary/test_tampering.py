@@ -12,7 +12,8 @@ from core.base.db import begin, driver, reading
 from core.journal.actions import Action, Event
 from core.journal.record import record
 from core.notary import seal_store
-from core.notary.notary import Altered, Notary
+from core.notary.following import Altered
+from core.notary.notary import Notary
 from core.notary.published import Published
 from core.notary.seals import Seal, keypair, read, sign
 from core.verification.report import Report
