@@ -271,8 +271,8 @@ def run(job_id: str) -> Response:
     """Run a funding job now.
 
     The run comes beside the job's schedule, and pays all rows. Requests with the same ``reference`` make one run. The status
-    is 409 (FND_REPEATED) while another run is not over, and when the last run left rows unpaid, which a retry pays alone, or
-    was retried. ``again``, or a ``reference``, pays all rows once more all the same.
+    is 409 (FND_REPEATED) when the last run paid a part of its rows, for a retry pays the rest alone, and when it was retried.
+    ``again``, or a ``reference``, pays all rows once more all the same.
     """
     asked = wire.body(RunRequest, optional=True)
     reference = retries.reference() if asked.reference is None else asked.reference

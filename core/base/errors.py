@@ -136,8 +136,8 @@ class ErrorCode(StrEnum):
     FND_DUPLICATE_REFERENCE = "FND_DUPLICATE_REFERENCE"
     """The reference names another funding job."""
     FND_REPEATED = "FND_REPEATED"
-    """A funding job with the same pool, rows and terms was created lately, or is not over. Or another run of the job has paid
-    the rows, or may yet pay them. ``again`` pays them once more."""
+    """A funding job with the same pool, rows and terms was created lately, or is not over. Or the last run of the
+    job paid a part of the rows or was retried, or the job was run by hand since. ``again`` pays them once more."""
     WEBHOOK_NOT_FOUND = "WEBHOOK_NOT_FOUND"
     """There is no endpoint of that ID."""
     WEBHOOK_DISABLED = "WEBHOOK_DISABLED"

@@ -99,11 +99,11 @@ def run_now(
 ) -> tuple[RunRow, bool]:
     """Run a job once, beside its schedule. Returns the run, and whether an earlier request made it.
 
-    ``again`` means that the rows are paid once more, whatever another run does with them.
+    ``again`` means that the rows are paid once more, whatever another run has paid.
 
     Raises:
         NotFound: there is no such job.
-        Conflict: it is cancelled or paused, or another run has paid the rows or may yet pay them (FND_REPEATED).
+        Conflict: it is cancelled or paused, or its last run paid a part of the rows or was retried (FND_REPEATED).
         InvalidRequest: the reference is not valid.
     """
     if reference is not None and (problems := text_problems("reference", reference, MAX_REFERENCE // 2)):

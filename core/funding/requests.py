@@ -163,8 +163,8 @@ class RunRequest(Struct, forbid_unknown_fields=True):
     reference: str | None = None
     """A reference of your own. A repeated request with it gets the first run and makes no other."""
     again: bool | None = None
-    """True pays all rows once more, even while another run is not over, has left rows to a retry, or was retried. The default
-    is false without a reference, and true with one."""
+    """True pays all rows once more, even if the last run paid a part of them or was retried. The default is false without a
+    reference, and true with one."""
 
 
 class ApproveRequest(Struct, forbid_unknown_fields=True):

@@ -192,13 +192,6 @@ WHERE job = %(job)s
 RETURNING id
 """
 
-_OPEN = f"""{_SELECT}
-WHERE r.job = %(job)s
-  AND r.status IN ('PENDING', 'POSTING', 'POSTED')
-ORDER BY r.id
-LIMIT 1
-"""
-
 _NEWEST = f"""{_SELECT}
 WHERE r.job = %(job)s
   AND r.retry_of IS NULL
@@ -305,11 +298,6 @@ def tries_of(conn: Connection, run: UUID) -> int:
     row = driver(conn).execute(_TRIES_OF, {"run": run}).fetchone()
     assert row is not None
     return int(row[0])
-
-
-def open_run(conn: Connection, job: UUID) -> RunRow | None:
-    """Find the oldest run of a job that is not over."""
-    return _one(conn, _OPEN, {"job": job})
 
 
 def newest_run(conn: Connection, job: UUID) -> RunRow | None:

@@ -1,6 +1,6 @@
-"""Refuses a run that would pay rows which another run of the same job has paid, or may yet pay.
+"""Refuses a run by hand that pays what a retry has paid, and the other way round.
 
-Somebody who runs a job by hand after a refused run wants its rows paid, and not paid twice because a retry has paid them
+Somebody who runs a job by hand after a run that failed wants its rows paid, and not paid twice because a retry has paid them
 already. Such a request says ``again``, or gets a conflict that says what would be right. A top-up is never refused, because
 it pays no more than is missing.
 """
@@ -15,31 +15,25 @@ from core.funding.terms import job_terms
 
 
 def check_run(conn: Connection, job: JobRow) -> None:
-    """Refuse a run by hand beside rows that are under way, left over, or paid by a retry. The caller has locked the job.
+    """Refuse a run by hand after a run that paid a part of the rows, or was retried. The caller has locked the job.
+
+    A run that paid nothing and was not retried may be followed by another: that pays each row once. So may one that paid
+    all, for another can only mean once more.
 
     Raises:
-        Conflict: the last run is not over, left rows or was retried, or the only run of the job is still to come
-            (FND_REPEATED).
+        Conflict: the last run left a part of its rows, or was retried (FND_REPEATED).
     """
-    terms = job_terms(job)
-    if terms.top_up_to is not None:
-        return
-    if (under_way := run_store.open_run(conn, job.id)) is not None:
-        text = f"{under_way.run_id} is not over, and pays the rows"
-        raise _repeated(under_way, f"{text}; again: true pays all of them once more after it")
-    if terms.at is not None and job.next_due is not None:
-        text = f"the job is to run at {job.next_due:%Y-%m-%d %H:%M:%S} UTC; again: true pays all rows now, and once more then"
-        raise Conflict(ErrorCode.FND_REPEATED, text, {"next_run_at": job.next_due})
-    newest = run_store.newest_run(conn, job.id)
+    newest = None if job_terms(job).top_up_to is not None else run_store.newest_run(conn, job.id)
     if newest is None:
         return
     tries = views.tries_of(conn, job, newest)
-    if left := sum(each.left for each in tries):
-        text = f"{newest.run_id} left {left} rows unpaid, and a retry of it pays them alone"
-        raise _repeated(newest, f"{text}; again: true pays all rows once more")
+    left = sum(each.left for each in tries)
     if len(tries) > 1:
-        text = f"{newest.run_id} was retried, and all of its rows are paid"
-        raise _repeated(newest, f"{text}; again: true pays all of them once more")
+        text = f"{newest.run_id} was retried, as {tries[-1].run.run_id}"
+        raise _repeated(newest, f"{text}, which pays its rows; again: true pays all of them once more")
+    if left and any(each.result.applied for each in tries):
+        text = f"{newest.run_id} left {left} of its rows unpaid, and a retry of it pays them alone"
+        raise _repeated(newest, f"{text}; again: true pays all rows once more")
 
 
 def check_retry(conn: Connection, job: JobRow, run: RunRow) -> None:

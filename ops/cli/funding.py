@@ -192,13 +192,13 @@ def refuse_job(name: str, reason: str | None, where: Where, as_json: bool) -> No
 @funding.command("run")
 @click.argument("name", metavar="JOB")
 @click.option("--reference", help="A repeated command with the same reference does nothing twice.")
-@click.option("--again", is_flag=True, help="Pay all rows once more, whatever another run does with them.")
+@click.option("--again", is_flag=True, help="Pay all rows once more, whatever another run has paid.")
 @asks_service
 def run_job(name: str, reference: str | None, again: bool, where: Where, as_json: bool) -> None:
     """Run JOB once more, now, beside its schedule. It pays all rows.
 
-    Without --again or --reference it is refused while another run is not over, and after a run that left rows unpaid or was
-    retried. What a run left is paid by `retry`.
+    Without --again or --reference it is refused after a run that paid a part of its rows or was retried. What a run left is
+    paid by `retry`.
 
     \b
     Example:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import click
 import requests
@@ -106,7 +106,7 @@ class HttpRates:
         lines = "".join(f"{ids[row % len(ids)]},1.00\n" for row in range(rows))
         job = {"name": "bench", "source": "@FundingPool", "currency": "USD", "allow_overdraft": True}
         parts = {
-            "job": (None, json.dumps({**job, "allow_duplicates": True, "cron": "0 0 1 1 *"}), "application/json"),
+            "job": (None, json.dumps({**job, "allow_duplicates": True, "at": _in(20)}), "application/json"),
             "recipients": ("recipients.csv", f"destination,amount\n{lines}", "text/csv"),
         }
         created = requests.post(f"{self.url}/funding-jobs", files=parts, headers=self.headers, timeout=600)
@@ -222,6 +222,10 @@ def _with(body: str, at_once: bool) -> str:
 
 def _p99(waits_ms: list[float]) -> float:
     return waits_ms[int(len(waits_ms) * 0.99)]
+
+
+def _in(minutes: int) -> str:
+    return (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
 
 
 def _expect(load: Load, status: int, count: int, path: str) -> None:

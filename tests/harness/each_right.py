@@ -99,7 +99,7 @@ def _approve(world: World) -> tuple[str, dict[str, Any] | None]:
 
 
 def _run(world: World) -> tuple[str, dict[str, Any] | None]:
-    return f"POST /funding-jobs/{world.made('POST /funding-jobs', **world.job())['job_id']}/run", {"again": True}
+    return f"POST /funding-jobs/{world.made('POST /funding-jobs', **world.job())['job_id']}/run", None
 
 
 def _tokenized(world: World) -> tuple[str, dict[str, Any] | None]:

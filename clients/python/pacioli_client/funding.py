@@ -153,11 +153,11 @@ class Funding(Resource[W]):
     def run(self, job_id: str, reference: str | None = None, *, again: bool | None = None) -> Plan[StartedRun]:
         """Run a job now, beside its schedule.
 
-        ``again`` pays all rows once more, whatever another run does with them. The default is true with a reference of your
+        ``again`` pays all rows once more, whatever another run has paid. The default is true with a reference of your
         own.
 
         Raises:
-            Conflict: another run is not over, left rows to a retry, or was retried (FND_REPEATED).
+            Conflict: the last run paid a part of the rows, or was retried (FND_REPEATED).
         """
         body: dict[str, Any] = {"reference": reference or new_reference()}
         body["again"] = reference is not None if again is None else again

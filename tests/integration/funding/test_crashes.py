@@ -163,7 +163,7 @@ def test_any_changes_of_jobs_while_runs_go_on_and_transactions_are_lost_leave_ea
                 case 2 | 3:
                     attempt(partial(funding_jobs.resume, ledger.engine, job.job_id, NOW))
                 case 4:
-                    attempt(partial(funding_jobs.run_now, ledger.engine, job.job_id, f"r{number}", NOW, again=True))
+                    attempt(partial(funding_jobs.run_now, ledger.engine, job.job_id, f"r{number}", NOW))
                 case 5 if number > 40:
                     attempt(partial(funding_jobs.cancel, ledger.engine, job.job_id, NOW))
                 case _:
@@ -184,7 +184,7 @@ def test_any_changes_of_jobs_while_runs_go_on_and_transactions_are_lost_leave_ea
         for run in read_runs(ledger, job):
             if run.status == "COMPLETED" and (rejected := read_counts(ledger, job, run).rejected):
                 assert set(rejected) == {RejectReason.INSUFFICIENT_FUNDS}
-                attempt(partial(tries.retry, ledger.engine, job.job_id, run.run_id, NOW, again=True))
+                attempt(partial(tries.retry, ledger.engine, job.job_id, run.run_id, NOW))
     advance_all(ledger, NOW + timedelta(hours=4))
 
 

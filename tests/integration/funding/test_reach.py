@@ -199,7 +199,7 @@ def test_a_run_is_compared_with_the_reach_of_its_job(two: Two, app: Flask) -> No
             ),
             moved,
         )
-    ok(two.master.ask(f"POST /funding-jobs/{job['job_id']}/run", json={"again": True}), 201)
+    ok(two.master.ask(f"POST /funding-jobs/{job['job_id']}/run"), 201)
     advance(app)
     run = last_run(two.master, job)
     assert (run["status"], run["refusal"]["reason"]) == ("REFUSED", "OUT_OF_REACH")

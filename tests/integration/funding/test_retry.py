@@ -151,7 +151,7 @@ def test_a_job_is_run_once_more_beside_its_schedule_and_once_for_each_reference(
     answers = [future.result() for future in asked]
     assert sorted(replayed for _, replayed in answers) == [False, True, True, True]
     assert len({run.id for run, _ in answers}) == 1
-    assert not funding_jobs.run_now(ledger.engine, job.job_id, None, NOW, again=True)[1]
+    assert not funding_jobs.run_now(ledger.engine, job.job_id, None, NOW)[1]
     advance_all(ledger, SOON)
     assert run_statuses(ledger, job) == ["COMPLETED"] * 3
     assert (read_job(ledger, job).runs_made, balance_of(ledger, "@A")) == (1, 3)

@@ -132,7 +132,7 @@ def test_the_runs_of_a_job_follow_each_other(ledger: Ledger, monkeypatch: pytest
     set_piece(monkeypatch, 2)
     job = create_job(ledger, *many_rows(5), cron=HOURLY, missed="all")
     assert runs.claim(ledger.engine, NOW + timedelta(hours=3), Progress())
-    funding_jobs.run_now(ledger.engine, job.job_id, None, NOW + timedelta(hours=3, minutes=1), again=True)
+    funding_jobs.run_now(ledger.engine, job.job_id, None, NOW + timedelta(hours=3, minutes=1))
     open_ = ("PENDING", "COMPLETED")
     progress = Progress()
     while runs.step(ledger.engine, LATER, progress):
