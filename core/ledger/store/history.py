@@ -128,7 +128,8 @@ FROM (
 ) AS batch
 """)
 
-# The latest time of the log is that of its last row, or of a row before the clock was set back.
+# The latest time of the log is that of its last row, or of a row before the clock was set back. A balance with spans needs no
+# snapshot, and might have millions of entries with an effective date, which would all be added up.
 _TAKE_SNAPSHOTS = text("""
 INSERT INTO snapshots (balance, version, credit, debit, taken_at)
 SELECT b.id,
@@ -162,6 +163,7 @@ WHERE b.id > :after
   AND b.id <= :last
   AND b.version > 1
   AND NOT EXISTS (SELECT FROM snapshots AS s WHERE s.balance = b.id AND s.version = b.version)
+  AND NOT EXISTS (SELECT FROM spans WHERE spans.balance = b.id)
 ORDER BY b.id
 ON CONFLICT DO NOTHING
 """)

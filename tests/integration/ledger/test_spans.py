@@ -167,6 +167,17 @@ def test_what_is_in_no_span_is_added_up_to_a_limit(
 
 
 @pytest.mark.usefixtures("short")
+def test_a_balance_with_spans_gets_no_snapshot(ledger: Ledger) -> None:
+    ledger.bulk(*(transaction(source="@World", destination="@A") for _ in range(9)))
+    ledger.post(source="@World", destination="@B")
+    ledger.drain()
+    history.write_spans(ledger.engine)
+    assert history.take_all(ledger.engine) == 1
+    with reading(ledger.engine) as conn:
+        assert conn.execute(text("SELECT balance FROM snapshots")).scalars().all() == [ledger.balance("@B").key]
+
+
+@pytest.mark.usefixtures("short")
 def test_spans_stand_for_the_source_where_the_entries_are_too_many(
     client: FlaskClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
