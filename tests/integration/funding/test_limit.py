@@ -74,7 +74,7 @@ def test_a_run_beyond_the_limit_is_refused_before_its_first_row_with_the_sum(led
     }
     give(ledger, Pool=1)
     tries.retry(ledger.engine, job.job_id, run.run_id, NOW)
-    funding_jobs.run_now(ledger.engine, job.job_id, None, SOON)
+    funding_jobs.run_now(ledger.engine, job.job_id, None, SOON, again=True)
     advance_all(ledger, SOON)
     assert run_statuses(ledger, job) == ["REFUSED", "COMPLETED", "REFUSED"]
 
