@@ -26,7 +26,6 @@ DUE = "pacioli.due"
 FUND = "pacioli.fund"
 SNAPSHOT = "pacioli.snapshot"
 VERIFY = "pacioli.verify"
-DELIVER = "pacioli.deliver"
 
 TICK_INTERVAL_S = 1.0
 """A due date is answered at most so late while nothing is wrong. It may be one of a funding job."""
@@ -87,10 +86,10 @@ def settings_of(names: Names) -> dict[str, Any]:
     def route(
         name: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any, task: Any = None, **_: Any
     ) -> Any:
-        """Route doorbells of drains to that of their postings, those of webhooks and ticks to theirs, all else to maintenance."""
+        """Route doorbells of drains to that of their postings, ticks to theirs, and all else to maintenance."""
         if name == DRAIN:
             return {"queue": names.postings(args[0])}
-        return {"queue": {TICK: names.ticks, DELIVER: names.deliveries}.get(name, names.maintenance)}
+        return {"queue": names.ticks if name == TICK else names.maintenance}
 
     return {
         "task_queues": [

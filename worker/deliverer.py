@@ -1,7 +1,7 @@
 """The deliverer: a worker of a kind of its own, which sends webhooks and hooks, and decides nothing.
 
-It is a Celery node with a queue of its own, ``celery -A worker.app worker --deliver``. A message only wakes it, as the messages
-of drains on Redis do, which cost the drains nothing more. Without either, its threads look every second.
+It is a Celery node with a queue of its own, ``celery -A worker.app worker --deliver``, to which nothing is sent: a node consumes
+one. The messages of drains on Redis wake it, which cost the drains nothing more. Without Redis, its threads look every second.
 """
 
 import os
@@ -37,14 +37,6 @@ CONNECTIONS = 8
 AGAIN_S = 3.0
 """Redis is left alone for so long after a failure."""
 
-_dispatcher: Dispatcher | None = None
-
-
-def ring() -> None:
-    """Wake the threads that deliver."""
-    if _dispatcher is not None:
-        _dispatcher.ring()
-
 
 class Deliverer(bootsteps.StartStopStep):  # type: ignore[misc]
     """Starts the threads that deliver before the node reaches the broker, and stops them at the end."""
@@ -57,10 +49,10 @@ class Deliverer(bootsteps.StartStopStep):  # type: ignore[misc]
         self._threads: list[Watch] = []
         self._heart: Watch | None = None
         self._engine: Engine | None = None
+        self._dispatcher: Dispatcher | None = None
 
     def start(self, parent: Any) -> None:
         """Start the threads."""
-        global _dispatcher
         safe = safe_of(SETTINGS)
         self._heart = heart.start(PART, self._describe)
         self._threads = [Watch("identity", naming.end_when_renamed)]
@@ -70,18 +62,17 @@ class Deliverer(bootsteps.StartStopStep):  # type: ignore[misc]
         assert SETTINGS.database_url is not None
         self._engine = connect(SETTINGS.database_url.reveal(), connections=CONNECTIONS, pooler=SETTINGS.pooler)
         by = heartbeats.name_of(PART)
-        _dispatcher = Dispatcher(Means(engine=self._engine, by=by, safe=safe, operator=operator_of(SETTINGS)))
-        _dispatcher.observe = _count
-        self._threads += [Watch("leases", partial(_acting, _dispatcher)), Watch("news", News(_dispatcher).listen)]
+        dispatcher = Dispatcher(Means(engine=self._engine, by=by, safe=safe, operator=operator_of(SETTINGS)))
+        dispatcher.observe = _count
+        self._threads += [Watch("leases", partial(_acting, dispatcher)), Watch("news", News(dispatcher).listen)]
+        self._dispatcher = dispatcher
 
     def stop(self, parent: Any) -> None:
         """Stop the threads, give the leases back, and forget this process."""
-        global _dispatcher
         for thread in self._threads:
             thread.stop()
-        if _dispatcher is not None:
-            _dispatcher.stop()
-            _dispatcher = None
+        if self._dispatcher is not None:
+            self._dispatcher.stop()
         heart.stop(self._heart, PART)
 
     terminate = stop

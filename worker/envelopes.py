@@ -76,7 +76,6 @@ _BOUNDS: dict[str, tuple[range, ...]] = {
     celeryconfig.DUE: (),
     celeryconfig.FUND: (),
     celeryconfig.VERIFY: (),
-    celeryconfig.DELIVER: (),
     celeryconfig.SNAPSHOT: (range(1, MAX_BATCH + 1), range(KEY_MAX)),
 }
 """The tasks, and the numbers that the arguments of each may be. ``SNAPSHOT`` has defaults for both of its own."""

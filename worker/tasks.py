@@ -22,7 +22,7 @@ from core.upkeep.ticks import Tick
 from core.verification import checkpoints, results, slices
 from core.verification.report import Report
 from core.verification.verify import verify_since_checkpoint
-from worker import deliverer, ticking
+from worker import ticking
 from worker.app import announce, answer, app, chain_key, engine, known, notary
 from worker.bells import send, send_alone
 
@@ -129,12 +129,6 @@ def verify() -> None:
                 send(app, celeryconfig.VERIFY)
                 return
     ticking.end(Tick.VERIFY)
-
-
-@app.task(name=celeryconfig.DELIVER, cut_short="deliveries were cut short")
-def deliver() -> None:
-    """Answer the doorbell of webhooks: wake the threads that deliver."""
-    deliverer.ring()
 
 
 def add_to_flows() -> None:

@@ -33,7 +33,6 @@ class WebhookRow(NamedTuple):
     timeout_ms: int
     retries: int
     on_error: str | None
-    funding: bool
     after_seq: int
     after_n: int
     replay_seq: int | None

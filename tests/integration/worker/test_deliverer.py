@@ -1,4 +1,4 @@
-"""The deliverer consumes the doorbell of webhooks alone, decides nothing, and no other worker consumes it."""
+"""The deliverer consumes a queue of its own alone, decides nothing, and no other worker consumes it."""
 
 from types import SimpleNamespace
 
@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine
 
 from core.doors.identity import Identity
-from worker import deliverer, naming, tasks
+from worker import naming
 from worker.app import app
 from worker.deliverer import Deliverer
 from worker.keeper import Keeper
@@ -38,11 +38,3 @@ def test_a_node_has_a_keeper_or_delivers(deliver: bool) -> None:
     worker = SimpleNamespace()
     assert Keeper(worker, deliver=deliver).enabled is not deliver
     assert Deliverer(worker, deliver=deliver).enabled is deliver
-
-
-def test_the_doorbell_wakes_the_threads_that_deliver(monkeypatch: pytest.MonkeyPatch) -> None:
-    rung: list[int] = []
-    tasks.deliver()  # Nobody delivers here.
-    monkeypatch.setattr(deliverer, "_dispatcher", SimpleNamespace(ring=lambda: rung.append(1)))
-    tasks.deliver()
-    assert rung == [1]

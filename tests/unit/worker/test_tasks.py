@@ -59,6 +59,6 @@ def test_a_line_of_a_message_names_its_queue_and_id(monkeypatch: pytest.MonkeyPa
 def test_every_task_of_ours_shares_the_rule() -> None:
     app.loader.import_default_modules()
     ours = [task for name, task in app.tasks.items() if name.startswith("pacioli.")]
-    assert len(ours) == 8
+    assert len(ours) == 7
     texts = {task.cut_short for task in ours}
-    assert len(texts) == 8
+    assert len(texts) == 7
