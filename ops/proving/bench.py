@@ -21,6 +21,8 @@ from rich import progress as shown
 from rich.console import Console
 from rich.table import Table
 
+from core.base.db import connect, reading
+from core.ledger.store import sizes
 from ops.proving import long, long_tables
 from ops.proving.core_rates import CoreRates
 from ops.proving.http_rates import HttpRates
@@ -181,6 +183,10 @@ def _rows(service: Running, scale: float, say: Say, *, halves: Sequence[str]) ->
         yield from CoreRates(owner, state["pids"].get("postgres"), scale, say).measure()
     if "http" in halves:
         yield from HttpRates(service, scale, say).measure()
+        engine = connect(state.get("owner_url") or state["database_url"])
+        with reading(engine) as conn:
+            yield Row("disk of a transaction, indexes and all", sizes.disk(conn).bytes_each)
+        engine.dispose()
 
 
 def _other(url: str, key_file: Path | None, named: tuple[str, ...]) -> Server:
@@ -248,7 +254,8 @@ def _table(rows: list[Row], machine: str) -> Table:
         table.add_column(column)
     for row in rows:
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        unit = f"{row.rate:.1f} ms" if row.name.startswith("time") else f"{row.rate:,.0f}"
+        units = {"time": f"{row.rate:.1f} ms", "disk": f"{row.rate:,.0f} bytes"}
+        unit = units.get(row.name.partition(" ")[0], f"{row.rate:,.0f}")
         cpu = "" if row.cpu_us is None else f"{row.cpu_us:,.0f}"
         shares = ", ".join(f"{part} {share:.0%}" for part, share in (row.shares or {}).items())
         table.add_row(row.name, unit, ratio, row.against, cpu, shares, row.aim)

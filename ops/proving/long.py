@@ -71,7 +71,7 @@ def measure(folder: Path, rows: int, *, quick: bool, progress: Progress) -> Foun
         work = [] if _filled(folder) else [_fill(engine, shape, pids, progress)]
         (folder / _FILLED).write_text(f"{rows}\n")
         work += _work(engine, shape, pids, 1_000 if quick else _MORE, progress)
-        work += _verified(engine, folder / "data", pids["postgres"], progress)
+        work += _verified(engine, folder, pids["postgres"], progress)
         work += caught_up(engine, folder / "data", pids, progress)
         with reading(engine) as conn:
             disk, places = sizes.disk(conn), reads.places(conn, shape)
@@ -116,19 +116,21 @@ def _work(engine: Engine, shape: Shape, pids: Mapping[str, int], more: int, prog
     yield Row.costing("drain on top of it", more, cost)
 
 
-def _verified(engine: Engine, data: Path, postgres: int, progress: Progress) -> Iterator[Row]:
-    """Verify the ledger, and say so in a checkpoint, so that the service does not verify it again."""
+def _verified(engine: Engine, folder: Path, postgres: int, progress: Progress) -> Iterator[Row]:
+    """Verify the ledger, and say so in a checkpoint, so that the service does not verify it again.
+
+    It goes on where a run before it was killed.
+    """
+    effort = Effort(jobs=os.cpu_count() or 1, keep=folder / "verifying")
     before = os.times()
     with metered({"postgres": postgres}) as cost:
-        report = verify_all(
-            engine, effort=Effort(jobs=os.cpu_count() or 1), progress=lambda part, n, of: progress(part, n, of)
-        )
+        report = verify_all(engine, effort=effort, progress=lambda part, n, of: progress(part, n, of))
     after = os.times()
     cost.by_part["bench"] = sum(after[:4]) - sum(before[:4])  # With the processes that verified and have ended.
     if report.problems:
         raise click.ClickException(f"the ledger that was filled is not right: {report.problems[0]}")
-    checkpoints.write(engine, report.reached, chain_key(kept(data / CHAIN_KEY_FILE, new_chain_key)))
-    yield Row.costing("verify, on all cores", report.transactions, cost)
+    checkpoints.write(engine, report.reached, chain_key(kept(folder / "data" / CHAIN_KEY_FILE, new_chain_key)))
+    yield Row.costing("verify, on all cores", report.transactions - (report.went_on_after or 0), cost)
 
 
 def _wait_until_idle(pids: Mapping[str, int], progress: Progress) -> None:

@@ -15,7 +15,7 @@ Say = Callable[[str], None]
 
 
 class Row(NamedTuple):
-    """One line of the result. Rates are postings a second, times are milliseconds."""
+    """One line of the result. Rates are postings a second, times are milliseconds, and disk is in bytes."""
 
     name: str
     rate: float

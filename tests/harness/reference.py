@@ -82,7 +82,8 @@ def _bench_row(row: Json) -> str:
     ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
     cpu = "" if row["cpu_us"] is None else f"{row['cpu_us']:,.0f}"
     shares = ", ".join(f"{part} {share:.0%}" for part, share in (row["shares"] or {}).items() if share >= 0.02)
-    rate = f"{row['rate']:.1f} ms" if row["name"].startswith("time") else f"{row['rate']:,.0f}"
+    units = {"time": f"{row['rate']:.1f} ms", "disk": f"{row['rate']:,.0f} bytes"}
+    rate = units.get(row["name"].partition(" ")[0], f"{row['rate']:,.0f}")
     return f"| {row['name']} | {ratio} | {row['against']} | {cpu} | {shares} | {rate} |"
 
 
