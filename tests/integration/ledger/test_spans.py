@@ -193,6 +193,7 @@ def test_spans_stand_for_the_source_where_the_entries_are_too_many(
     paths = [f"/balances/{balance}/at?timestamp={at}&from_source=true" for at in times]
     paths += [f"/balances/{balance}?from_source=true"]
     one_by_one = [client.get(path).get_json() for path in paths]
+    monkeypatch.setattr(history, "MAX_FROM_SOURCE", 20)
     monkeypatch.setattr(history, "MAX_SUMMED", 20)
     assert ledger.balance("@A").version > 20
     assert [client.get(path).get_json() for path in paths] == one_by_one
