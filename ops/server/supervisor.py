@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +13,7 @@ from types import FrameType
 
 import psutil
 
+from ops.server.descendants import descendants as all_descendants
 from ops.server.embedded import Child
 from ops.server.private import StartError
 
@@ -21,6 +24,10 @@ _READY_TIMEOUT_S = 120.0
 _LOOK_S = 2.0
 """The pause between two looks for processes that stand still. One that two looks in a row find stopped is frozen."""
 
+_WAIT_S = 1.0
+"""The pause between two looks for parts that have died. The end of one wakes us before."""
+_SHORT_WAIT_S = 0.1
+"""The pause while one is to be started again, or is not ready yet."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -49,6 +56,10 @@ class Supervisor:
         self._still: set[psutil.Process] = set()
         self._looked_at = 0.0
         self._signals = 0
+        self._woken, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda signum, frame: None)  # One that is ignored wakes nobody.
         for signum in _SIGNALS:
             # nohup makes a process ignore SIGHUP, and that stays so.
             if not (signum == signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN):
@@ -67,7 +78,7 @@ class Supervisor:
             self._launch(child)
         deadline = time.monotonic() + _READY_TIMEOUT_S
         while waiting := [child.name for child in group if not child.ready()]:
-            self.tick()
+            self.tick(_SHORT_WAIT_S)
             for name, deaths in self._early_deaths.items():
                 if deaths >= _EARLY_DEATHS_MAX:
                     raise StartError(f"{name} ended {deaths} times in a row: see its lines above")
@@ -98,8 +109,8 @@ class Supervisor:
         if self._signals:
             raise Stopped
 
-    def tick(self) -> None:
-        """Start again what has died, replace what stands still, and wait a moment.
+    def tick(self, wait_s: float = _WAIT_S) -> None:
+        """Start again what has died, replace what stands still, and wait a moment, or until a signal or the end of a child.
 
         Raises:
             Stopped: a signal arrived.
@@ -108,11 +119,13 @@ class Supervisor:
         for child in self._children():
             if not child.running:
                 self._revive(child)
-        if time.monotonic() - self._looked_at > _LOOK_S:
+        if time.monotonic() - self._looked_at >= _LOOK_S:
             self._look()
             self._looked_at = time.monotonic()
+        until_look_s = max(0.0, self._looked_at + _LOOK_S - time.monotonic())
         # Not the wait of an Event, for setting it in a signal handler can deadlock.
-        time.sleep(0.1)
+        if select.select([self._woken], [], [], min(until_look_s, _SHORT_WAIT_S if self._due_at else wait_s))[0]:
+            self._woken.recv(4096)
 
     def stop(self) -> None:
         """Stop the last group first, each in its own order."""
@@ -124,6 +137,9 @@ class Supervisor:
         """Ignore signals from now on, for the process ends. One that repeats the stop must not change its status."""
         for signum in _SIGNALS:
             signal.signal(signum, signal.SIG_IGN)
+        signal.set_wakeup_fd(-1)
+        for end in (self._woken, self._waker):
+            end.close()
 
     def _children(self) -> Iterator[Child]:
         return (child for group in self._groups for child in group)
@@ -162,16 +178,16 @@ class Supervisor:
             child.name: [] for child in parts.values() if child.is_replaced_when_frozen
         }
         still = set()
-        # Parents come before their children.
-        for process in psutil.Process().children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                part = parts.get(process.pid) or part_of.get(process.ppid())
-                if part is None:
-                    continue
-                part_of[process.pid] = part
-                if process.pid not in parts and part.name in descendants:
-                    descendants[part.name].append(process.pid)
-                if process.status() == psutil.STATUS_STOPPED:
+        for each in all_descendants():
+            part = parts.get(each.pid) or part_of.get(each.parent)
+            if part is None:
+                continue
+            part_of[each.pid] = part
+            if each.pid not in parts and part.name in descendants:
+                descendants[part.name].append(each.pid)
+            if each.is_stopped:
+                with suppress(psutil.NoSuchProcess):
+                    process = psutil.Process(each.pid)
                     if process not in self._still:
                         self._say_still(part, process)
                     elif part.is_replaced_when_frozen:
