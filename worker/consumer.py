@@ -14,7 +14,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
     """Connects again after any error, and pauses first. Workers have nothing to say to each other, so none asks."""
 
     def __init__(self, *arguments: Any, worker_options: dict[str, Any] | None = None, **options: Any) -> None:
-        silent = {"without_mingle": True, "without_gossip": True}
+        silent = {"without_mingle": True, "without_gossip": True, "without_heartbeat": True}
         super().__init__(*arguments, worker_options={**(worker_options or {}), **silent}, **options)
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
