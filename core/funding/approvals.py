@@ -28,7 +28,7 @@ from core.funding.jobs import INVALID, get_job, going_on, lock_job
 from core.funding.plan import rule_of
 from core.funding.pledged import ALTERED
 from core.funding.row_store import fill_by_rule
-from core.funding.run_store import Plan, RunRow
+from core.funding.run_store import FOR_GOOD, Plan, RunRow
 from core.funding.terms import job_terms
 from core.journal.actions import Action, Event, text_of
 from core.journal.event_types import EventType
@@ -155,9 +155,12 @@ def check_may_pay(conn: Connection, job: JobRow) -> None:
 
 
 def compared(conn: Connection, job: JobRow, run: RunRow, plan: Plan) -> Plan:
-    """Compare the plan of a run with what was approved, and refuse it if it differs. A retry posts rows of an approved run."""
+    """Compare the plan of a run with what was approved, and refuse it if it differs. A retry posts rows of an approved run.
+
+    A plan that is refused for another reason is compared too, because a retry of it is not.
+    """
     row = approval_store.find(conn, job.id)
-    if row is None or plan.refusal is not None:
+    if row is None or (plan.refusal is not None and plan.refusal["reason"] in FOR_GOOD):
         return plan
     if row.status != APPROVED:
         return _refused(plan, "NOT_APPROVED", "nobody has approved the job")

@@ -40,10 +40,11 @@ def plan_of(conn: Connection, job: JobRow, run: UUID, *, list: UUID | None = Non
     known = (job.row_count, job.amount) if list is None else row_store.totals(conn, list)
     list = list or job.id
     rows, amount = (part or 0 for part in known)
-    if (beyond := reach.refusal_of(conn, job, list)) is not None:
-        return Plan(list, rows, amount, None, beyond)
+    # First, because a retry of a run that is refused for another reason is not compared with what is expected.
     if is_new and (unexpected := _unexpected(job, terms, rows, amount)) is not None:
         return Plan(list, rows, amount, None, unexpected)
+    if (beyond := reach.refusal_of(conn, job, list)) is not None:
+        return Plan(list, rows, amount, None, beyond)
     if terms.atomic and rows > MAX_ATOMIC:
         text = f"{rows} rows cannot be decided as one; {MAX_ATOMIC} can"
         return Plan(list, rows, amount, None, {"reason": "TOO_MANY_ROWS", "message": text})

@@ -1,5 +1,6 @@
 """SQL of the table of runs: each is one time that a job came due, or that somebody ran it."""
 
+import json
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -12,6 +13,9 @@ from core.base.db import driver
 from core.base.ids import uuid_of
 from core.funding.job_store import JobRow, find_job_by_key
 from core.ledger.rules.model import RUN_PREFIX
+
+FOR_GOOD = frozenset({"UNEXPECTED", "NOT_AS_APPROVED", "ALTERED"})
+"""The reasons of a refusal because of what the rows are. No try posts them, because it would not compare them any more."""
 
 
 class RunRow(NamedTuple):
@@ -54,6 +58,12 @@ class RunRow(NamedTuple):
     def is_open(self) -> bool:
         """True until the run posts nothing more and all of it is decided."""
         return self.status in ("PENDING", "POSTING", "POSTED")
+
+    @property
+    def refused_for_good(self) -> str | None:
+        """The message of a refusal after which nothing of the run is tried again; None when there is none."""
+        found = json.loads(self.refusal) if self.refusal else {}
+        return str(found.get("message")) if found.get("reason") in FOR_GOOD else None
 
     @property
     def run_id(self) -> str:

@@ -58,6 +58,9 @@ def retry(
             if each.is_open or posting_store.undecided_piece(conn, each):
                 text = f"{each.run_id} is not decided yet; retry it when it is"
                 raise Conflict(ErrorCode.GEN_CONFLICT, text, {"run_id": each.run_id, "status": each.status})
+        if not rows and (why := run.refused_for_good) is not None:
+            text = f"the run was refused, and is not tried again: {why}; make a new job"
+            raise Conflict(ErrorCode.GEN_CONFLICT, text, {"run_id": run.run_id, "status": run.status})
         if not rows:
             what = "rejected or left out" if only is None else only
             text = f"no row of the run was {what}; there is nothing to retry"

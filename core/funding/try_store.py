@@ -2,6 +2,8 @@
 
 A row is taken from a run once, which a unique key makes sure of. A run that rejected it, or that ended without it, can never
 post it any more. So over all tries of a run a row is posted without a rejection at most once.
+
+A run that was refused because its rows are not those that somebody expects, approved or sent leaves nothing to a try.
 """
 
 from typing import NamedTuple
@@ -10,17 +12,22 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.base.db import driver
+from core.funding.run_store import FOR_GOOD
 
 REJECTED, UNPOSTED = "rejected", "unposted"
 
 # The list of a run that was cancelled before it started is not written in its row.
 _FAMILY = """
 WITH RECURSIVE family AS (
-    SELECT id, status, coalesce(list, CASE WHEN retry_of IS NULL THEN job ELSE id END) AS list
+    SELECT
+        id,
+        status,
+        coalesce(list, CASE WHEN retry_of IS NULL THEN job ELSE id END) AS list,
+        coalesce(refusal ->> 'reason', '') AS refused
     FROM funding_runs
     WHERE id = %(run)s
     UNION ALL
-    SELECT r.id, r.status, coalesce(r.list, r.id)
+    SELECT r.id, r.status, coalesce(r.list, r.id), coalesce(r.refusal ->> 'reason', '')
     FROM funding_runs AS r
     JOIN family ON r.retry_of = family.id
 )
@@ -49,6 +56,7 @@ taken AS (
         LIMIT 1
     ) AS before ON true
     WHERE family.status IN ('COMPLETED', 'REFUSED', 'CANCELLED')
+      AND family.refused <> ALL(%(for_good)s)
       AND before.retry IS NULL
       AND (%(rejected)s AND o.status = 4 OR %(unposted)s AND p.seq IS NULL)
     RETURNING row, run
@@ -96,7 +104,9 @@ def take_rows(conn: Connection, retry: UUID, run: UUID, only: str | None) -> int
     A row is left if the run that had it last is over, and rejected it or did not post it. ``only`` is ``rejected`` or
     ``unposted``. The rows keep their numbers. The caller has locked the job.
     """
-    return driver(conn).execute(_TAKE, {"retry": retry, "run": run, **_kinds(only)}).rowcount
+    return (
+        driver(conn).execute(_TAKE, {"retry": retry, "run": run, "for_good": list(FOR_GOOD), **_kinds(only)}).rowcount
+    )
 
 
 def last_try(conn: Connection, run: UUID, only: str | None) -> UUID | None:

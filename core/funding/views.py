@@ -84,7 +84,8 @@ class Try(NamedTuple):
     run: RunRow
     result: Result
     left: int
-    """The number of rows that it had last, and that it rejected or did not post. It is 0 until the run is over."""
+    """The number of rows that it had last, and that it rejected or did not post. It is 0 until the run is over, and when none of
+    it may be tried again."""
 
 
 def tries_of(conn: Connection, job: JobRow, run: RunRow) -> list[Try]:
@@ -101,7 +102,7 @@ def _try(conn: Connection, job: JobRow, run: RunRow) -> Try:
         result = Result(run.applied, run.applied_amount, run.rejected)
     else:
         result = posting_store.result_of(posting_store.tally(conn, run.id))
-    if run.is_open:
+    if run.is_open or run.refused_for_good is not None:
         return Try(run, result, 0)
     taken = try_store.taken(conn, run.id)
     given = job.row_count or 0 if run.retry_of is None else taken.of_others

@@ -14,6 +14,7 @@ from core.funding import approvals, create, job_store, jobs, tries
 from core.funding.approvals import Approval
 from core.funding.job_store import JobRow
 from core.funding.requests import FundingRule
+from core.lists.requests import FilterClause
 from tests.harness.databases import as_owner
 from tests.harness.factories import Ledger
 from tests.harness.funding import (
@@ -222,7 +223,26 @@ def test_a_rule_that_finds_others_than_were_seen_is_refused_unless_it_runs_by_cr
     advance_all(ledger, SOON)
     assert run_statuses(ledger, once) == ["REFUSED"]
     assert "NOT_AS_APPROVED" in str(read_run(ledger, once).refusal)
+    with pytest.raises(Conflict, match=r"something else than was approved.*make a new job"):
+        tries.retry(ledger.engine, once.job_id, read_run(ledger, once).run_id, LATER)
+    advance_all(ledger, SOON)
+    assert paid_pairs(ledger, once) == []
     assert run_statuses(ledger, hourly) == ["COMPLETED"]
+
+
+@pytest.mark.usefixtures("sound")
+def test_rows_that_nobody_approved_are_not_paid_by_a_retry_after_a_want_of_money(ledger: Ledger) -> None:
+    give(ledger, A=1)
+    rule = FundingRule(filters=[FilterClause("indicator", "in", values=["@A", "@New"])], precise_amount=10_001)
+    job = ask(ledger, rule=rule, at=SOON, allow_overdraft=False)
+    approve(ledger, job)
+    give(ledger, New=1)
+    advance_all(ledger, SOON)
+    give(ledger, Pool=100_000)
+    with pytest.raises(Conflict, match="something else than was approved"):
+        tries.retry(ledger.engine, job.job_id, read_run(ledger, job).run_id, LATER)
+    advance_all(ledger, LATER)
+    assert paid_pairs(ledger, job) == []
 
 
 def test_a_page_of_jobs_shows_those_that_wait(ledger: Ledger) -> None:

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from core.base.errors import InvalidRequest
-from core.funding import dry_run
+from core.base.errors import Conflict, InvalidRequest
+from core.funding import dry_run, jobs, tries
 from core.funding.requests import FundingRule
 from core.lists.requests import FilterClause
 from tests.harness.cli import Run, failed, ok
 from tests.harness.factories import Ledger
 from tests.harness.funding import (
     NOW,
+    SOON,
     advance_all,
     create_job,
     funding_request,
@@ -21,6 +22,7 @@ from tests.harness.funding import (
     make_job,
     many_rows,
     read_run,
+    read_runs,
 )
 
 ROWS = [("@Ana", 100), ("@Ben", 250)]
@@ -58,6 +60,11 @@ def test_a_run_of_a_rule_that_is_not_as_expected_is_refused(ledger: Ledger, fiel
         "REFUSED",
         True,
     )
+    with pytest.raises(Conflict, match=r"the job expects .*; make a new job"):
+        tries.retry(ledger.engine, job.job_id, read_run(ledger, job).run_id, NOW)
+    jobs.run_now(ledger.engine, job.job_id, None, SOON)  # Which looks the rows up anew, and compares them.
+    advance_all(ledger, SOON)
+    assert [each.status for each in read_runs(ledger, job)] == ["REFUSED", "REFUSED"]
     good = create_job(ledger, rule=rule, expect_rows=2, expect_amount=Decimal("0.10"))
     advance_all(ledger)
     assert read_run(ledger, good).status == "COMPLETED"

@@ -1,12 +1,14 @@
 """A funding job pays what was accepted, or nothing, and its alteration is named."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import text
 
 from core.base.db import begin, reading
-from core.funding import pledged, posting, runs
+from core.base.errors import Conflict
+from core.funding import pledged, posting, runs, tries
 from core.ledger.rules.pledges import Of
 from core.upkeep import probes
 from core.verification.verify import verify_all
@@ -65,6 +67,11 @@ def test_rows_that_are_altered_while_the_run_goes_on_are_not_paid(
     tamper(ledger, "UPDATE funding_rows SET amount = 999 WHERE row = 5")
     runs.advance(ledger.engine, for_s=60)
     assert (_paid(ledger), run_of(ledger, run.run_id).status) == (paid, "REFUSED")
+    # A retry would take the rows as they are now, and vouch for them.
+    with pytest.raises(Conflict, match="somebody changed them in the database; make a new job"):
+        tries.retry(ledger.engine, f"fund_{run.job}", run.run_id, datetime.now(UTC))
+    runs.advance(ledger.engine, for_s=60)
+    assert _paid(ledger) == paid
 
 
 def test_a_job_of_the_release_before_is_paid_without_a_pledge(ledger: Ledger) -> None:
