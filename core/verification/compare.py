@@ -3,12 +3,12 @@
 from sqlalchemy import Connection
 
 from core.base.names import currency_problem, escaped
-from core.ledger.rules.model import Hold, Refunded
+from core.ledger.rules.model import Balance, Hold, Refunded
 from core.ledger.store import balances as balance_store
 from core.ledger.store.balances import BALANCE_PREFIX
 from core.verification import state_store
 from core.verification.report import LISTED, Report, TellProgress, seq_key
-from core.verification.tally import Settled, Sums
+from core.verification.tally import Settled, Sums, balance_of
 
 _TOLD_EVERY = 5_000
 """The number of rows after which progress is reported."""
@@ -23,20 +23,8 @@ def compare_balances(conn: Connection, report: Report, sums: dict[int, Sums], pr
     for name, currency, balance, stored in state_store.balances(conn):
         report.balances += 1
         expected = sums.pop(stored.id, None) or Sums()
-        report.compare(
-            "balances",
-            name,
-            "by its outcomes",
-            (
-                ("credit_balance", expected.credit, stored.credit),
-                ("debit_balance", expected.debit, stored.debit),
-                ("balance", expected.credit - expected.debit, balance),
-                ("inflight_credit_balance", expected.inflight_credit, stored.inflight_credit),
-                ("inflight_debit_balance", expected.inflight_debit, stored.inflight_debit),
-                ("version", expected.version, stored.version),
-                ("last_credit_seq", expected.last_credit_seq, stored.last_credit_seq),
-            ),
-        )
+        if stored != balance_of(stored.id, expected) or balance != expected.credit - expected.debit:
+            _compare_balance(report, name, expected, stored, balance)
         total = totals.setdefault(currency, [0, 0])
         total[0] += balance
         total[1] += stored.inflight_credit - stored.inflight_debit
@@ -47,6 +35,19 @@ def compare_balances(conn: Connection, report: Report, sums: dict[int, Sums], pr
     for currency, (balance, inflight) in totals.items():
         _check_total(report, currency, balance=balance, inflight=inflight)
     progress("balances", report.balances, report.balances)
+
+
+def _compare_balance(report: Report, name: str, expected: Sums, stored: Balance, balance: int) -> None:
+    values = (
+        ("credit_balance", expected.credit, stored.credit),
+        ("debit_balance", expected.debit, stored.debit),
+        ("balance", expected.credit - expected.debit, balance),
+        ("inflight_credit_balance", expected.inflight_credit, stored.inflight_credit),
+        ("inflight_debit_balance", expected.inflight_debit, stored.inflight_debit),
+        ("version", expected.version, stored.version),
+        ("last_credit_seq", expected.last_credit_seq, stored.last_credit_seq),
+    )
+    report.compare("balances", name, "by its outcomes", values)
 
 
 def check_totals(conn: Connection, report: Report) -> None:

@@ -32,10 +32,10 @@ def run(engine: Engine, conn: Connection, course: Course, jobs: int, after_each:
         TransientError: the database went away, or a process ended.
     """
     url = source_of(engine)
-    if jobs > 1 and url is not None:
-        return _side_by_side(url, conn, course, jobs, after_each)
-    reader = Reader(conn, course.salt)
     with _without_collector():
+        if jobs > 1 and url is not None:
+            return _side_by_side(url, conn, course, jobs, after_each)
+        reader = Reader(conn, course.salt)
         while True:
             piece = next_piece(conn, course.ended, course.position)
             done = reader.decide(course.begin(*reader.read(piece)))

@@ -28,7 +28,7 @@ from core.ledger.store import limits as limit_store
 from core.verification import history_store
 from core.verification.history_store import HistoryRow, Queue, Recorded
 from core.verification.report import Report, reason_text, seq_key, status_text
-from core.verification.tally import Moved, Needs, Salt, Settled, Start, Tally
+from core.verification.tally import Moved, Needs, Salt, Settled, Start, Tally, balance_of
 
 
 class _EmptyBalances(dict[int, Balance]):
@@ -112,7 +112,7 @@ class Replay:
         self._report, self._refunded = report, known.refunded
         self._holds, self._moved = start.holds, start.moved
         holds = {seq: Hold(seq, hold.amount, hold.committed, hold.voided) for seq, hold in start.holds.items()}
-        balances = _EmptyBalances({balance.id: balance for balance in start.balances})
+        balances = _EmptyBalances({key: balance_of(key, sums) for key, sums in start.sums.items()})
         refunds = {seq: Refunded(seq, moved.amount, 0) for seq, moved in start.moved.items()} | start.refunds
         self._book = Book(balances, holds, refunds=refunds, limits=known.limits)
 

@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from core.ledger.rules.model import STATUS_OF_NUMBER, Balance, Kind, Posting, Refunded, Status
@@ -64,6 +65,36 @@ class Sums(Struct, array_like=True, gc=False):
     last_credit_seq: int = 0
 
 
+class SumsByKey(dict[int, Sums]):
+    """The sums of balances by their keys. Between processes they go as JSON, which takes a fifth of the time of a pickle."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if None in self:  # It stands for the missing side of a damaged row, and is no key in JSON.
+            return SumsByKey, (dict(self),)
+        return _sums_of, (_encode(dict(self)),)
+
+
+def balance_of(key: int, sums: Sums) -> Balance:
+    """Make a balance from its sums."""
+    return Balance(
+        key,
+        sums.credit,
+        sums.debit,
+        sums.inflight_credit,
+        sums.inflight_debit,
+        sums.version,
+        sums.last_credit_seq,
+    )
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[int, Sums]).decode
+
+
+def _sums_of(text: bytes) -> SumsByKey:
+    return SumsByKey(_decode(text))
+
+
 class Settled(Struct, array_like=True, gc=False):
     """The sums of the outcomes of a hold and its settlements."""
 
@@ -96,7 +127,7 @@ class Moved(NamedTuple):
 class Tally:
     """The sums of the outcomes of one piece, and what changes in holds and refunds."""
 
-    sums: dict[int, Sums] = field(default_factory=dict)
+    sums: SumsByKey = field(default_factory=SumsByKey)
     """Their versions begin with 0 here."""
     holds: dict[int, Settled] = field(default_factory=dict)
     settlements: list[Settlement] = field(default_factory=list)
@@ -203,13 +234,10 @@ class Needs(NamedTuple):
 class Start(NamedTuple):
     """The part of the standing of the ledger that a piece begins with."""
 
-    balances: list[Balance]
+    sums: SumsByKey
     holds: dict[int, Settled]
     moved: dict[int, Moved]
     refunds: dict[int, Refunded]
-
-
-NOTHING = Start([], {}, {}, {})
 
 
 @dataclass(slots=True)
@@ -225,20 +253,8 @@ class Standing:
         """Return what the next piece needs."""
         sums = self.sums
         return Start(
-            [
-                Balance(
-                    key,
-                    one.credit,
-                    one.debit,
-                    one.inflight_credit,
-                    one.inflight_debit,
-                    one.version,
-                    one.last_credit_seq,
-                )
-                for key in needs.balances
-                if (one := sums.get(key)) is not None
-            ],
             # Copies, because adding the piece changes them.
+            SumsByKey((key, copy(one)) for key in needs.balances if (one := sums.get(key)) is not None),
             {key: copy(hold) for key, hold in _of(self.holds, needs.holds).items()},
             _of(self.moved, needs.refunds),
             _of(self.refunds, needs.refunds),

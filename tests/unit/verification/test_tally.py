@@ -1,12 +1,14 @@
 """A tally multiplies the states of balances, the same whether their numbers are small or beyond what it can shorten."""
 
+import pickle
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.verification.history_store import Recorded
-from core.verification.tally import PRIME, Salt, Tally, new_salt
+from core.verification.tally import PRIME, Salt, Sums, SumsByKey, Tally, new_salt
 
 SALT = new_salt()
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -32,3 +34,11 @@ def test_a_step_is_from_one_state_to_the_next(amount: int, left: int, to_left: i
     tally = Tally()
     tally.note(recorded, SALT)
     assert (tally.after, tally.before) == _by_states(recorded, SALT)
+
+
+@pytest.mark.parametrize("key", [1, 2**63, None])
+def test_sums_pass_from_one_process_to_another(key: int | None) -> None:
+    sums = SumsByKey({key: Sums(10**40, -3, 2**64, 0, 7, 2**62), 5: Sums()})  # type: ignore[dict-item]
+    found = pickle.loads(pickle.dumps(Tally(sums=sums, rejected=2)))
+    assert (found.sums, found.rejected) == (sums, 2)
+    assert all(type(one) is Sums for one in found.sums.values())
