@@ -169,12 +169,13 @@ def _key_check(
     guesses, buckets = rates.Guesses(), rates.Buckets(PROCESSES)
 
     def check() -> Response | None:
-        if request.path in open_paths:
+        asked = wire.current()
+        if asked.path in open_paths:
             return None
-        key = request.environ.get("HTTP_X_BLNK_KEY")
-        if not key and request.path == "/metrics":
+        key = asked.environ.get("HTTP_X_BLNK_KEY")
+        if not key and asked.path == "/metrics":
             # Prometheus can send one in this way.
-            key = request.environ.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
+            key = asked.environ.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
         if not key:
             return errors.error_response(
                 ErrorCode.AUTH_MISSING_API_KEY, "Authentication required. Use X-Blnk-Key header"

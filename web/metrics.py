@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Blueprint, Flask, Response, request
+from flask import Blueprint, Flask, Response
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -38,12 +38,12 @@ def install(app: Flask) -> None:
 
     @app.before_request
     def begin() -> None:
-        request.environ["pacioli.began"] = time.perf_counter()
+        wire.environ()["pacioli.began"] = time.perf_counter()
 
     @app.after_request
     def end(response: Response) -> Response:
         # Children are kept here, because finding one by its labels costs more than counting.
-        asked = request._get_current_object()  # type: ignore[attr-defined]
+        asked = wire.current()
         rule = asked.url_rule.rule if asked.url_rule is not None else "none"
         key = (rule, asked.method, response.status_code)
         counter = requests.get(key)

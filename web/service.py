@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 
 import structlog
-from flask import current_app
+from flask import Flask, current_app
 from redis import Redis
 from sqlalchemy import Engine
 
@@ -196,5 +196,6 @@ def _mint(settings: Settings) -> Mint | None:
 
 def service() -> Service:
     """Return the service of the application that answers the current request."""
-    found: Service = current_app.extensions["pacioli"]
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # As ``wire.current``.
+    found: Service = app.extensions["pacioli"]
     return found

@@ -16,6 +16,7 @@ from msgspec import Struct
 from core.base.errors import ErrorCode, InvalidRequest
 from core.base.ids import uuid_of
 from core.lists.fields import Field, Resource, Type
+from web.http import wire
 
 Json = dict[str, Any]
 View = TypeVar("View", bound=Callable[..., Any])
@@ -147,7 +148,7 @@ def check() -> None:
     Raises:
         InvalidRequest: a parameter is unknown or given twice. The error names all such parameters, with the nearest known names.
     """
-    if not request.environ.get("QUERY_STRING") or request.endpoint is None:
+    if not wire.environ().get("QUERY_STRING") or request.endpoint is None:
         return
     declared = of_view(current_app.view_functions[request.endpoint])
     own = declared.by_name
@@ -264,7 +265,7 @@ def wait_s() -> float:
     Raises:
         InvalidRequest: the text is none of these.
     """
-    if not request.environ.get("QUERY_STRING"):
+    if not wire.environ().get("QUERY_STRING"):
         return 0.0
     text = request.args.get("wait")
     if text is None:

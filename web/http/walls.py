@@ -13,7 +13,7 @@ from flask import Flask, Response, request
 
 from core.base.errors import ErrorCode
 from core.doors.loopback import is_loopback_address
-from web.http import errors, operations
+from web.http import errors, operations, wire
 
 _OUR_SITES = (None, "same-origin", "none")
 """The answers of a browser about the page that asks, when it is ours or there is none. Another port is another page of the
@@ -38,7 +38,7 @@ def wall(app: Flask, allowed: Collection[str], *, every_page: bool = False) -> C
         )
 
     def check() -> Response | None:
-        environ = request.environ
+        environ = wire.environ()
         if (twice := _read_in_two_ways(environ)) is not None:
             text = f"{twice} is there twice, or with an underscore in its name; send it once"
             return errors.error_response(ErrorCode.GEN_BAD_REQUEST, text)
