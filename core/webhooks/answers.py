@@ -100,7 +100,8 @@ class Hook(Struct, frozen=True, kw_only=True):
     """The seconds that an answer may take."""
     retry_count: int
     mode: str | UnsetType = UNSET
-    """``veto`` for a hook that is asked before a transaction is accepted. Others have no mode."""
+    """``veto`` for a hook that is asked before a transaction or batch is accepted. It is not asked about refunds, commits, voids
+    and rows of funding jobs. Others have no mode."""
     timeout_ms: int | UnsetType = UNSET
     """The milliseconds that a veto may take."""
     on_error: str | UnsetType = UNSET

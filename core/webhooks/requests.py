@@ -67,7 +67,9 @@ class HookRequest(Struct, forbid_unknown_fields=True):
         Annotated[
             str,
             Meta(
-                description="veto asks a PRE_TRANSACTION hook before acceptance. notify, the default, tells it after."
+                description="veto asks a PRE_TRANSACTION hook before POST /transactions and POST /transactions/bulk accept "
+                "anything, and about nothing else: no refund, commit or void, and no row of a funding job. notify, the default, "
+                "tells it after."
             ),
         ]
         | None
