@@ -66,6 +66,8 @@ class Kept(Generic[T]):
         found = read()
         took_s = time.monotonic() - began
         with self._lock:
+            if (kept := self._answers.get(key)) is not None and kept.read_at > began:
+                return found  # Whoever asks next must not get an older answer than somebody had before.
             self._answers.pop(key, None)
             if self._is_costly(found):
                 if len(self._answers) >= _MOST:

@@ -47,6 +47,24 @@ def test_who_gets_an_old_answer_does_not_wait_for_the_next_and_one_thread_reads_
     wait_until(lambda: answers.get("a", read)[0] == 2)
 
 
+def test_a_slow_read_does_not_take_the_place_of_one_that_began_after_it() -> None:
+    began, goes_on = threading.Event(), threading.Event()
+    answers = Kept[int](lambda _: True)
+
+    def slow() -> int:
+        began.set()
+        goes_on.wait(30)
+        return 1
+
+    first = threading.Thread(target=lambda: answers.get("a", slow))
+    first.start()
+    assert began.wait(30)
+    assert answers.get("a", lambda: 2)[0] == 2
+    goes_on.set()
+    first.join(30)
+    assert answers.get("a", lambda: 3)[0] == 2
+
+
 def test_an_old_answer_is_given_while_reading_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "_RENEWED_AFTER", 0)
     answers, failed = Kept[int](lambda _: True), threading.Event()
