@@ -5,7 +5,7 @@ with one that is a whole step of the path. Where another rule could take the sam
 werkzeug decides: its refusals, and all that is rare, are its own.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from werkzeug.routing import Map, Rule, UnicodeConverter
 
@@ -20,25 +20,26 @@ class Table:
 
     def __init__(self, routes: Map) -> None:
         routes.update()
-        rules = list(routes.iter_rules())
+        paths = [_path_of(rule) for rule in routes.iter_rules()]
+        searched = [path for path in paths if path.rule.arguments]  # werkzeug looks the others up whole.
         self._whole: dict[tuple[str, str], Rule] = {}
         self._last: dict[tuple[str, str], tuple[Rule, str]] = {}
         self._last_but_one: dict[_Key, tuple[Rule, str]] = {}
-        for rule in rules:
-            steps = rule.rule.split("/")
+        for path in paths:
+            rule, steps = path.rule, path.steps
             if not _is_plain(rule) or steps[0] != "":
                 continue
             if not rule.arguments:
-                for method in _methods(rule):
+                for method in path.methods:
                     self._whole.setdefault((method, rule.rule), rule)
                 continue
-            if len(rule.arguments) != 1 or any(_may_be_before(other, rule) for other in rules if other is not rule):
+            if len(rule.arguments) != 1 or any(_may_be_before(other, path) for other in searched if other is not path):
                 continue
             (name,) = rule.arguments
             converter = rule._converters[name]
             if type(converter) is not UnicodeConverter or f"<{name}>" not in steps:
                 continue
-            for method in _methods(rule):
+            for method in path.methods:
                 if steps[-1] == f"<{name}>":
                     self._last[method, "/".join(steps[:-1])] = rule, name
                 elif steps[-2] == f"<{name}>":
@@ -58,9 +59,20 @@ class Table:
         return (found[0], {found[1]: name}) if found is not None and name else None
 
 
-def _methods(rule: Rule) -> set[str]:
-    """Return the methods that the table knows. Flask answers OPTIONS with what werkzeug says."""
-    return (rule.methods or set()) - {"OPTIONS"}
+class _Path(NamedTuple):
+    """What the table asks of a rule many times."""
+
+    rule: Rule
+    steps: list[str]
+    methods: set[str]
+    """The methods that the table knows. Flask answers OPTIONS with what werkzeug says."""
+    takes_more: bool
+    """Whether a parameter may be several steps."""
+
+
+def _path_of(rule: Rule) -> _Path:
+    takes_more = any(not converter.part_isolating for converter in rule._converters.values())
+    return _Path(rule, rule.rule.split("/"), (rule.methods or set()) - {"OPTIONS"}, takes_more)
 
 
 def _is_plain(rule: Rule) -> bool:
@@ -71,17 +83,15 @@ def _is_plain(rule: Rule) -> bool:
     )  # fmt: skip
 
 
-def _may_be_before(other: Rule, one: Rule) -> bool:
+def _may_be_before(other: _Path, one: _Path) -> bool:
     """Tell whether werkzeug may take another rule for a path that this one matches.
 
-    It goes step by step, and tries a step that is spelled out first. Rules without a parameter are looked up whole.
+    It goes step by step, and tries a step that is spelled out first.
     """
-    shared = _methods(one) & _methods(other) if other.methods is not None else _methods(one)
-    if not other.arguments or not shared:
+    mine, theirs = one.steps, other.steps
+    if len(theirs) > len(mine) or (len(theirs) < len(mine) and not other.takes_more):
         return False
-    mine, theirs = one.rule.split("/"), other.rule.split("/")
-    takes_more = any(not converter.part_isolating for converter in other._converters.values())
-    if len(theirs) > len(mine) or (len(theirs) < len(mine) and not takes_more):
+    if one.methods.isdisjoint(other.methods) and other.rule.methods is not None:
         return False
     for here, there in zip(mine, theirs, strict=False):
         if here != there:
