@@ -6,12 +6,11 @@ hosts, ``?host=a:5432&host=b:5432``, is understood as well.
 """
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote, unquote_plus
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import URL
+if TYPE_CHECKING:
+    from sqlalchemy import URL  # All that reads the settings loads this module, also where there is no database.
 
 EXAMPLE = "postgresql://user:password@host/database"
 
@@ -37,6 +36,9 @@ def parameters(url: str) -> dict[str, str]:
         ValueError: the URL is none, or names a driver that is not ours. The text ends a sentence that begins with the
             name of the setting, and has no secret in it.
     """
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
     if not (scheme := _SCHEME.match(url)):
         named = _DRIVER.match(url)
         if named is None:
@@ -77,12 +79,16 @@ def environment_options() -> str:
 
 
 def _default(name: str) -> str:
+    import psycopg
+
     values = (option.val for option in psycopg.pq.Conninfo.get_defaults() if option.keyword == name.encode())
     return (next(values, None) or b"").decode()
 
 
-def engine_url(of: dict[str, str]) -> URL:
+def engine_url(of: dict[str, str]) -> "URL":
     """Write parameters as SQLAlchemy's URL, for engines and those who copy them. Several hosts are in its query."""
+    from sqlalchemy import URL
+
     rest = {name: value for name, value in of.items() if name not in ("user", "password", "dbname", "sslpassword")}
     host, port = rest.get("host", ""), rest.get("port", "")
     plain = "," not in host + port and not host.startswith(("/", "@")) and port.isdigit()

@@ -12,7 +12,8 @@ from core.journal.cut import cut
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show.audit import print_audit
 from ops.cli.show.text import console, print_json
-from ops.server.instance import As, database, finds_database, settings
+from ops.server.instance import As, finds_database, settings
+from ops.server.opened import database
 
 PAGE = 1_000
 """One request fetches up to so many rows."""

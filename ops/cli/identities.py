@@ -8,8 +8,9 @@ from core.base.setting_values import secrets
 from core.identities.tokenization import rotate
 from core.identities.tokens import keyring_of
 from ops.cli.show.text import print_json
-from ops.server.instance import As, Unavailable, database, finds_database, settings
+from ops.server.instance import As, Unavailable, finds_database, settings
 from ops.server.keys import TOKENIZATION_FILE
+from ops.server.opened import database
 
 
 @click.group(short_help="Rotate the keys of tokenized fields.")

@@ -11,7 +11,8 @@ from core.journal.record import record
 from core.ledger.store import identity as identity_store
 from core.ledger.store.identity import Identity
 from ops.cli.show.text import print_json
-from ops.server.instance import As, database, finds_database, reads_ledger
+from ops.server.instance import As, finds_database, reads_ledger
+from ops.server.opened import database
 
 
 @click.group(invoke_without_command=True, short_help="Show the ledger's identity, or give a copy another one.")

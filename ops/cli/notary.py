@@ -14,9 +14,10 @@ from core.base.setting_values import notary_key
 from core.notary import seal_store
 from core.notary.seals import keypair, read
 from ops.cli.show.text import print_json
-from ops.server.instance import As, Unavailable, database, finds_database, reads_ledger, settings, url_of
+from ops.server.instance import As, Unavailable, finds_database, reads_ledger, settings, url_of
 from ops.server.keys import NOTARY_KEY_FILE, new_notary_key
 from ops.server.notary import KeyFile, service_of
+from ops.server.opened import database
 
 KEY_FILE = "PACIOLI_NOTARY_KEY_FILE"
 

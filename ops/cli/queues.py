@@ -9,7 +9,8 @@ from core.ledger.rules.routing import MAX_QUEUES
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show import books
 from ops.cli.show.text import console, print_json
-from ops.server.instance import As, database, finds_database
+from ops.server.instance import As, finds_database
+from ops.server.opened import database
 
 
 @click.group(invoke_without_command=True, short_help="Show the queues, or change their number.")

@@ -10,7 +10,8 @@ from core.ledger import history
 from core.migrations import roles
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show.text import print_json
-from ops.server.instance import As, database, finds_database, url_of
+from ops.server.instance import As, finds_database, url_of
+from ops.server.opened import database
 
 
 @click.command()

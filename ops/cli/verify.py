@@ -17,7 +17,8 @@ from core.verification.verify import Effort, verify_all, verify_since_checkpoint
 from ops.cli.show import bars
 from ops.cli.show.text import console, count, print_json
 from ops.cli.show.verification import print_report, print_results
-from ops.server.instance import As, chain_key_of, database, known_of, reads_ledger
+from ops.server.instance import As, chain_key_of, reads_ledger
+from ops.server.opened import database, known_of
 
 
 @click.command(short_help="Recompute the whole ledger from its history.")
