@@ -2,17 +2,16 @@
 
 import re
 from functools import cache
+from pathlib import Path
 
 import psycopg
 import structlog
-from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from core.base.db import driver, reading
 from core.base.errors import TransientError
 from core.base.tables import metadata
-from core.migrations import config
 
 OLDEST = 15
 """The oldest major release of Postgres that will do."""
@@ -107,9 +106,12 @@ def _compare(revision: str) -> None:
 
 @cache
 def _revisions() -> tuple[str, frozenset[str]]:
-    """Return the newest revision of this release, and all."""
-    scripts = ScriptDirectory.from_config(config())
-    return str(scripts.get_current_head()), frozenset(script.revision for script in scripts.walk_revisions())
+    """Return the newest revision of this release, and all. The name of a migration's file begins with its revision.
+
+    Alembic would say the same after 0.2 s of CPU, and each process that starts asks this.
+    """
+    known = {file.name[:4] for file in (Path(__file__).parent / "versions").glob("[0-9]*.py")}
+    return max(known), frozenset(known)
 
 
 def _no_rights(user: str, tables: str) -> str:

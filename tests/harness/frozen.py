@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from alembic import command
 from sqlalchemy import Engine
 
 from core import migrations
@@ -97,7 +98,7 @@ PLACES: dict[str, tuple[Callable[[], None], Callable[[Engine], object]]] = {
         lambda engine: runs.advance(engine, for_s=60),
     ),
     "resize": (lambda: before(queue_store, "resize"), lambda engine: queues.resize(engine, 3)),
-    "migrate": (lambda: before(migrations.command, "upgrade"), migrations.upgrade),
+    "migrate": (lambda: before(command, "upgrade"), migrations.upgrade),
     "checkpoint": (lambda: after(checkpoint_store, "lock"), write_checkpoint),
 }
 
