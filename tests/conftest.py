@@ -14,7 +14,7 @@ from core.base.db import connect
 from core.base.threads import loops
 from core.doors import watches
 from core.ledger.directory import Directory
-from tests.harness import programs, searching
+from tests.harness import programs, searching, warm_sessions
 from tests.harness.databases import QuickPostgres, empty, new_database
 from tests.harness.factories import Ledger
 from web.probing.prober import Prober
@@ -88,7 +88,9 @@ def _shared(postgres: str) -> Iterator[tuple[str, Engine]]:
     """The URL of a database that tests use one after the other, and an engine that empties it in between."""
     url = new_database(postgres)
     engine = create_engine(url, pool_pre_ping=True)
+    warm_sessions.keep(engine.url.database or "")
     yield url, engine
+    warm_sessions.forget()
     engine.dispose()
 
 

@@ -13,6 +13,7 @@ from core.base.db import connect
 from core.base.tables import metadata
 from core.migrations import grants, roles
 from ops.server.embedded import POSTGRES_SETTINGS, Postgres
+from tests.harness import warm_sessions
 
 SEED = "".join(
     importlib.import_module(f"core.migrations.versions.{name}").SEED
@@ -104,7 +105,7 @@ def empty(engine: Engine) -> None:
     DELETE, because TRUNCATE makes new files for each table and index, which takes ten times as long.
     """
     with engine.begin() as conn:
-        conn.execute(text(_DISCONNECT_OTHERS))
+        conn.execute(_DISCONNECT_OTHERS, {"kept": warm_sessions.process_ids()})
         conn.execute(text("SET LOCAL session_replication_role = replica"))  # Else history refuses.
         sequences = conn.execute(text(_SEQUENCES)).scalars().all()
         statements = [f"DELETE FROM {table.name}" for table in metadata.sorted_tables]
@@ -114,11 +115,11 @@ def empty(engine: Engine) -> None:
         conn.execute(text(SEED))
 
 
-_DISCONNECT_OTHERS = """
+_DISCONNECT_OTHERS = text("""
     SELECT pg_terminate_backend(pid)
     FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid()
-"""
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND pid <> ALL(CAST(:kept AS int[]))
+""")
 
 _SEQUENCES = """
     SELECT quote_ident(schemaname) || '.' || quote_ident(sequencename)
