@@ -213,7 +213,7 @@ def test_two_migrations_at_once_do_no_harm(empty_url: str) -> None:
     failures: list[BaseException] = []
 
     def migrate() -> None:
-        engine = connect(empty_url)
+        engine = connect(empty_url, lock_timeout_s=120)  # The second waits for the whole first.
         try:
             barrier.wait()
             migrations.upgrade(engine)

@@ -8,7 +8,7 @@ import psutil
 
 from ops.server.temporary import Running
 
-WITHIN_S = 60
+WITHIN_S = 120
 
 
 def kill(service: Running, part: str) -> None:
