@@ -1,6 +1,5 @@
 """Nobody is paid twice who was not meant to be: a run by hand and a retry of another run know of each other."""
 
-import os
 from collections import Counter
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -36,8 +35,7 @@ from tests.harness.funding import (
     run_short_of_money,
     set_piece,
 )
-
-EXAMPLES = int(os.environ.get("PACIOLI_EXAMPLES", "100"))
+from tests.harness.searching import search
 
 pytestmark = pytest.mark.usefixtures("sound")
 
@@ -269,6 +267,4 @@ class Changes(RuleBasedStateMachine):
 def test_no_order_of_changes_pays_a_row_of_an_occurrence_twice(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     set_piece(monkeypatch, 2)
     Changes.ledger, Changes.patched = ledger, monkeypatch
-    run_state_machine_as_test(
-        Changes, settings=settings(max_examples=max(1, EXAMPLES // 25), stateful_step_count=25, deadline=None)
-    )
+    run_state_machine_as_test(Changes, settings=settings(search(4), stateful_step_count=25))
