@@ -140,6 +140,17 @@ class Watched(psycopg.Connection[Any]):
             self._lifeline = Lifeline(self)
         WATCH.start(self._lifeline.handle, deadline)
 
+    def run_first(self, cursor: psycopg.Cursor[Any], message: bytes) -> None:
+        """Run statements without parameters. BEGIN goes out with them, if the transaction has not begun yet."""
+        if self._autocommit or _is_in_transaction(self):
+            cursor.execute(message, prepare=False)
+            return
+        self._autocommit = True  # Otherwise the driver sends BEGIN alone, and waits for the answer.
+        try:
+            cursor.execute(self._get_tx_start_command() + b"; " + message, prepare=False)
+        finally:
+            self._autocommit = False
+
     @property
     def is_watched(self) -> bool:
         """Whether a use is under way that has a deadline."""

@@ -11,6 +11,7 @@ from sqlalchemy import JSON, Connection, Uuid
 
 from core.base.db import copy_json, driver, text_array
 from core.base.locks import TAKE_FOR_APPEND, AdvisoryLock
+from core.base.messages import Statement, run_together
 from core.base.tables import log, scheduled
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import COLUMNS, DIGEST_VERSION, LogRow, row_of
@@ -113,14 +114,15 @@ def lock_head(conn: Connection, references: Collection[str] = ()) -> tuple[LogHe
     Raises:
         TransientError: the lock was not had in time.
     """
-    connection = driver(conn)
-    with connection.pipeline():
-        connection.execute(TAKE_FOR_APPEND, {"lock": AdvisoryLock.APPEND})
-        head = connection.execute(_READ_HEAD, {"start": chain.START})
-        prior = connection.execute(_FIND_REFERENCES, {"references": text_array(references)})
-    row = head.fetchone()
-    assert row is not None
-    return LogHead(*row), {found.reference: found for found in map(row_of, prior.fetchall())}
+    _, (row,), prior = run_together(
+        conn,
+        [
+            Statement(TAKE_FOR_APPEND, {"lock": int(AdvisoryLock.APPEND)}),
+            Statement(_READ_HEAD, {"start": chain.START}),
+            Statement(_FIND_REFERENCES, {"references": text_array(references)}),
+        ],
+    )
+    return LogHead(*row), {found.reference: found for found in map(row_of, prior)}
 
 
 def find_references(conn: Connection, references: Collection[str | None]) -> dict[str, LogRow]:
