@@ -74,7 +74,7 @@ def create() -> Response:
 def read(balance_id: str) -> Response:
     """Read a balance.
 
-    With ``from_source=true`` the sums and the version are recomputed from all decisions. Where they are more than 20,000,
+    With ``from_source=true`` the sums and the version are recomputed from all decisions. Where they are more than 2,000,
     the sums of each thousand stand for all but the newest.
     """
     ledger = service()

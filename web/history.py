@@ -40,7 +40,7 @@ def read_at(balance_id: str) -> Response:
     """Read a balance at a time.
 
     Entries count by their effective dates. With ``from_source=true`` the balance is recomputed from all entries, up to
-    20,000. Otherwise it is computed from the sums of each thousand entries, or from the newest snapshot. All come to the same.
+    2,000. Otherwise it is computed from the sums of each thousand entries, or from the newest snapshot. All come to the same.
     """
     at = parameters.time_arg("timestamp", code=ErrorCode.BAL_INVALID_TIMESTAMP)
     from_source = parameters.flag("from_source")

@@ -47,8 +47,11 @@ LAGGING = 100
 MAX_SUMMED = 1_000_000
 """The largest number of entries that one request adds up, which takes one to two seconds."""
 
-MAX_FROM_SOURCE = 20_000
-"""Spans stand for the entries of a balance that has more, if it is to be added up from them. It takes about 50 ms."""
+MAX_FROM_SOURCE = 2_000
+"""Spans stand for the entries of a balance that has more, if it is to be added up from them.
+
+Entries that lie far apart take 13 to 25 microseconds each.
+"""
 
 _NOTHING = Snapshot(0, 0, 0)
 
