@@ -62,10 +62,12 @@ class WarmSession(db.Watched):
                 session.finish()
 
 
+db.Watched = WarmSession  # type: ignore[misc]  # Before any connection is opened, for a pool may outlive many tests.
+
+
 def keep(database: str) -> None:
     """Keep the sessions of this database from now on."""
     _databases.add(database)
-    db.Watched = WarmSession  # type: ignore[misc]
 
 
 def process_ids() -> list[int]:

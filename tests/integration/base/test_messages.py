@@ -4,7 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine
@@ -15,6 +15,7 @@ from core.base.errors import TransientError
 from core.base.faults import is_lock_timeout
 from core.base.locks import TAKE_FOR_APPEND, AdvisoryLock
 from core.base.messages import Rows, Statement, run_together
+from tests.harness.searching import search
 
 _OFTEN = 8
 """The driver prepares what it has run more than five times."""
@@ -61,7 +62,7 @@ def prepared(engine: Engine) -> Engine:
 texts = st.lists(st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20), max_size=5)
 
 
-@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@search(50)
 @given(given=texts, digest=st.binary(max_size=40), number=st.integers(-(2**15), 2**15 - 1))
 def test_whatever_the_values_are_they_come_back(prepared: Engine, given: list[str], digest: bytes, number: int) -> None:
     with begin(prepared) as conn:

@@ -5,7 +5,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -346,7 +346,8 @@ def frozen(pid: int) -> Iterator[None]:
         yield
     finally:
         for each in stopped:
-            each.send_signal(signal.SIGCONT)
+            with suppress(psutil.NoSuchProcess):  # A process of Postgres that was ending has ended.
+                each.send_signal(signal.SIGCONT)
 
 
 def test_a_postgres_that_stands_still_is_down_and_answered(tmp_path: Path) -> None:

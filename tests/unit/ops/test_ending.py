@@ -26,17 +26,24 @@ def start(work: str) -> "tuple[subprocess.Popen[str], int]":
     return process, int(process.stdout.readline())
 
 
+def rest_of(process: "subprocess.Popen[str]") -> str:
+    """Read what it says until its end, with what came in one piece with its first line."""
+    assert process.stdout is not None
+    with process:
+        return process.stdout.read()
+
+
 @pytest.mark.parametrize("status", [0, 1])
 def test_one_that_ends_by_itself_has_its_status_and_nothing_more_to_say(status: int) -> None:
     process, child = start(f"sys.exit({status})")
-    assert (process.communicate(timeout=30)[0], process.returncode) == ("stopped in order\n", status)
+    assert (rest_of(process), process.returncode) == ("stopped in order\n", status)
     assert child != process.pid
 
 
 def test_a_kill_is_told_with_what_may_have_done_it() -> None:
     process, child = start("time.sleep(60)")
     os.kill(child, signal.SIGKILL)
-    said, _ = process.communicate(timeout=30)
+    said = rest_of(process)
     assert "said: it was ended by SIGKILL" in said and "too little memory" in said
     assert process.returncode == 128 + signal.SIGKILL
 
@@ -45,7 +52,7 @@ def test_a_kill_is_told_with_what_may_have_done_it() -> None:
 def test_a_command_that_is_ended_stops_what_it_started_and_says_so(number: signal.Signals) -> None:
     process, child = start("time.sleep(60)")
     process.send_signal(number)
-    said, _ = process.communicate(timeout=30)
+    said = rest_of(process)
     assert said == f"stopped in order\nsaid: it ended before its end, with status {128 + number}\n"
     assert process.returncode == 128 + number
     with pytest.raises(ProcessLookupError):
@@ -54,4 +61,4 @@ def test_a_command_that_is_ended_stops_what_it_started_and_says_so(number: signa
 
 def test_an_error_has_its_trace_and_its_status() -> None:
     process, _ = start("1 / 0")
-    assert (process.communicate(timeout=30)[0], process.returncode) == ("stopped in order\n", 1)
+    assert (rest_of(process), process.returncode) == ("stopped in order\n", 1)
