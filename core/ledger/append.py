@@ -175,7 +175,7 @@ class _Writer:
     lines: list[bytes] = field(default_factory=list)
     """The rows as ``log_store.append`` takes them."""
     postings: list[Posting] = field(default_factory=list)
-    """What is in queues, in its order, if it is kept."""
+    """The rows that go into queues, in their order, if they are kept."""
     scheduled: list[Draft] = field(default_factory=list)
     settle_at: list[tuple[str, int, datetime]] = field(default_factory=list)
 

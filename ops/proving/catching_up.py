@@ -28,7 +28,7 @@ _FOR_S = 2.0
 
 
 class _Part(NamedTuple):
-    """What is done once for each row of a past, in the background."""
+    """The work that is done once for each row of a past, in the background."""
 
     name: str
     left: Callable[[], int]

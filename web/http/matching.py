@@ -60,7 +60,7 @@ class Table:
 
 
 class _Path(NamedTuple):
-    """What the table asks of a rule many times."""
+    """The facts of a rule that the table asks for many times."""
 
     rule: Rule
     steps: list[str]

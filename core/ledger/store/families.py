@@ -16,9 +16,8 @@ WHERE parent = %(id)s
 ORDER BY log.seq
 """
 
-_LEGS_OF_BATCH = f"""{SELECT}
-WHERE kind IN (1, 2)
-  AND (
+_IN_BATCH = """
+  (
       parent = %(id)s
       OR parent IN (
           SELECT 'txn_' || id
@@ -27,6 +26,11 @@ WHERE kind IN (1, 2)
             AND split.kind = 5
       )
   )
+""".strip()
+
+_LEGS_OF_BATCH = f"""{SELECT}
+WHERE kind IN (1, 2)
+  AND {_IN_BATCH}
 ORDER BY log.seq
 """
 
@@ -77,19 +81,11 @@ WHERE parent = %(id)s
 GROUP BY 1
 """
 
-_LAST_POSITIONS = """
+_LAST_POSITIONS = f"""
 SELECT queue, max(seq)
 FROM log
 WHERE queue IS NOT NULL
-  AND (
-      parent = %(id)s
-      OR parent IN (
-          SELECT 'txn_' || id
-          FROM log AS split
-          WHERE split.parent = %(id)s
-            AND split.kind = 5
-      )
-  )
+  AND {_IN_BATCH}
 GROUP BY queue
 """
 

@@ -110,17 +110,22 @@ _WITHOUT_BACKLOG = """
       )
 """
 
-# Every drain asks it after its commits. Of EXISTS, the planner might make a join with all of the log.
-_WITH_WORK = f"""
-    SELECT number
-    FROM queues
-    WHERE (
+HAS_WORK = f"""
+    (
         SELECT seq
         FROM log
         WHERE {WAITING}
         ORDER BY queue, seq
         LIMIT 1
     ) IS NOT NULL
+""".strip()
+"""The condition that something waits in a row of ``queues``. Of EXISTS, the planner might make a join with all of the log."""
+
+# Every drain asks it after its commits.
+_WITH_WORK = f"""
+    SELECT number
+    FROM queues
+    WHERE {HAS_WORK}
     ORDER BY number
 """
 

@@ -9,7 +9,7 @@ from core.base.db import array, driver
 from core.base.locks import HOT
 from core.ledger.rules.model import Posting
 from core.ledger.store.log import POSTING
-from core.ledger.store.queues import WAITING, QueueHead
+from core.ledger.store.queues import HAS_WORK, WAITING, QueueHead
 
 _HEAD = 0
 """The kind of a row that is the head of a queue, and no posting."""
@@ -53,21 +53,11 @@ _TAKE = f"""
 
 _NAMED = "number = ANY((SELECT %(numbers)s::int[])::int[])"
 
-# Of EXISTS, the planner might make a join with all of the log. The row of a queue that somebody has just drained is read
-# again, so it is not taken for what he has decided.
-_WITH_WORK = f"""
-        (
-            SELECT seq
-            FROM log
-            WHERE {WAITING}
-            ORDER BY queue, seq
-            LIMIT 1
-        ) IS NOT NULL
-""".strip()
-
 _TAKE_NAMED = _TAKE.format(which=_NAMED, how="")
 _TAKE_FREE = _TAKE.format(which=_NAMED, how="SKIP LOCKED")
-_TAKE_FREE_WITH_WORK = _TAKE.format(which=_WITH_WORK, how="SKIP LOCKED")
+
+# The row of a queue that somebody has just drained is read again, so it is not taken for what he has decided.
+_TAKE_FREE_WITH_WORK = _TAKE.format(which=HAS_WORK, how="SKIP LOCKED")
 
 
 class Taken(NamedTuple):
