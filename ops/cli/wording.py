@@ -19,6 +19,7 @@ _FIELDS = frozenset(
 )
 _SNAKE = re.compile(r"(?<![\w@.-])[a-z]+(?:_[a-z]+)+(?![\w@])")
 _FIRST = re.compile(r"[a-z_]+(?=: )")
+_TRUE = re.compile(r"\b([a-z_]+): true\b")
 
 
 def of_command(message: str) -> str:
@@ -37,4 +38,9 @@ def of_command(message: str) -> str:
             return name.replace("_", " ")
         return parameter.opts[0] if isinstance(parameter, click.Option) else str(parameter.name).upper()
 
-    return _SNAKE.sub(word, _FIRST.sub(word, message, count=1))
+    def flag(found: re.Match[str]) -> str:
+        parameter = known.get(found[1])
+        is_flag = isinstance(parameter, click.Option) and parameter.is_flag
+        return parameter.opts[0] if parameter is not None and is_flag else found[0]
+
+    return _SNAKE.sub(word, _FIRST.sub(word, _TRUE.sub(flag, message), count=1))

@@ -65,6 +65,8 @@ def test_the_version_is_said() -> None:
         ("source: cannot be blank.", "--from: cannot be blank."),
         ("precise_amount: is required; precision says its unit", "AMOUNT: is required; precision says its unit"),
         ("needs allow_overdraft or overdraft_limit", "needs --allow-overdraft or overdraft limit"),
+        ("it was retried; allow_overdraft: true does so", "it was retried; --allow-overdraft does so"),
+        ("it was retried; again: true pays once more", "it was retried; again: true pays once more"),
         ("balance general_ledger_id of some_thing", "balance general_ledger_id of some_thing"),
         ("reference client_a_b is taken", "reference client_a_b is taken"),
     ],
