@@ -24,13 +24,12 @@ def sign_in() -> Any:
     """Begin a session with a key that is right. A page of another site cannot send this: the walls ask where it comes from."""
     ledger = current_app.extensions["service"]
     key, back = request.form.get("key", "").strip(), _back(request.form.get("next"))
-    if actor_of(ledger, key) is None:
+    if (who := actor_of(ledger, key)) is None:
         try:
             ask("GET", "/currencies", key=key or "-")  # The API counts those who guess.
         except Refused as error:
             return render_template("sign_in.html", next=back, problem=error.message), error.status
     session = sessions().begin(key)
-    who = actor_of(ledger, key)
     if who is not None and not is_open(ledger, session, who):
         problem = "This key was rotated. Sign in with its new secret."
         return render_template("sign_in.html", next=back, problem=problem), 401
