@@ -91,7 +91,7 @@ def settle(transaction_id: str) -> Response:
         if failure := _failure(ledger, submission):
             return failure
     elif wait_s:
-        wait_all(ledger, last_of_each_queue([submission]), wait_s)
+        wait_all(ledger, last_of_each_queue(ledger, [submission]), wait_s)
     return _settled(ledger, transaction_id, submission, asked)
 
 

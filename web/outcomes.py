@@ -27,12 +27,7 @@ Row = TypeVar("Row")
 
 def drain_all(ledger: Service, submissions: Sequence[Submission]) -> None:
     """Drain what the commit of these submissions has not decided, in this thread. They do not jump the line."""
-    places = last_of_each_queue(submissions)
-    for one in (one for each in submissions for one in each.accepted if one.replayed and one.seq and one.queue < 0):
-        # The legs of a replayed split were not looked up when it was submitted.
-        for queue, seq in places_of(ledger, lookup.find(ledger.engine, one.transaction_id)).items():
-            places[queue] = max(seq, places.get(queue, 0))
-    for queue, seq in places.items():
+    for queue, seq in last_of_each_queue(ledger, submissions).items():
         ledger.doorbell.ring(drain.drain_until(ledger.engine, queue, seq, announce=ledger.announce))
 
 
@@ -52,6 +47,16 @@ def places_of(ledger: Service, row: TransactionRow) -> dict[int, int]:
     return {leg.queue: leg.seq for leg in legs if leg.queue is not None}
 
 
+def legs_of_replayed(ledger: Service, submissions: Sequence[Submission]) -> list[TransactionRow]:
+    """Read the legs of the splits that were accepted before. They were not looked up when the splits were submitted."""
+    accepted = (one for each in submissions for one in each.accepted)
+    splits = [one.transaction_id for one in accepted if one.replayed and one.seq and one.queue < 0]
+    if not splits:
+        return []
+    with reading(ledger.engine) as conn:
+        return [leg for split in splits for leg in family_store.legs_of(conn, split)]
+
+
 def answer_outcome(
     ledger: Service, submission: Submission, echo: Echo, *, wait_s: float, created: int = 201
 ) -> Response:
@@ -60,7 +65,7 @@ def answer_outcome(
     if echo.skip_queue:
         drain_all(ledger, [submission])
     elif wait_s:
-        wait_all(ledger, last_of_each_queue([submission]), wait_s)
+        wait_all(ledger, last_of_each_queue(ledger, [submission]), wait_s)
     row = lookup.find(ledger.engine, accepted.transaction_id)
     if accepted.replayed:
         response = wire.answer(_repeating(lookup.whole(ledger.engine, row), echo))
@@ -159,10 +164,11 @@ def rejected(row: TransactionRow, *, end: str = "", details: dict[str, Any] | No
     return error_response(CODES[row.rejection.reason], text, details=details)
 
 
-def last_of_each_queue(submissions: Sequence[Submission]) -> dict[int, int]:
-    """Find the last undecided seq of these submissions in each queue that they were accepted into."""
+def last_of_each_queue(ledger: Service, submissions: Sequence[Submission]) -> dict[int, int]:
+    """Find the last undecided seq of these submissions in each queue that they were accepted into, now or before."""
     last: dict[int, int] = {}
-    for submission in submissions:
-        for one in submission.undecided():
-            last[one.queue] = max(one.seq, last.get(one.queue, 0))
+    undecided = [(one.queue, one.seq) for submission in submissions for one in submission.undecided()]
+    legs = [(leg.queue, leg.seq) for leg in legs_of_replayed(ledger, submissions) if leg.queue is not None]
+    for queue, seq in undecided + legs:
+        last[queue] = max(seq, last.get(queue, 0))
     return last

@@ -45,7 +45,16 @@ from web.http import pages as lists
 from web.http.errors import error_response
 from web.http.later import Later, Work
 from web.http.operations import operation
-from web.outcomes import answer_at_once, answer_outcome, answer_shared, drain_all, first_rejected, places_of, wait_all
+from web.outcomes import (
+    answer_at_once,
+    answer_outcome,
+    answer_shared,
+    drain_all,
+    first_rejected,
+    legs_of_replayed,
+    places_of,
+    wait_all,
+)
 from web.service import Service, service
 
 blueprint = Blueprint("transactions", __name__)
@@ -282,15 +291,18 @@ def _bulk_requests(asked: BulkRequest, unread: Sequence[Unread]) -> list[Transac
 
 def _bulk_failure(ledger: Service, submission: Submission, batch_id: str) -> Response | None:
     """Answer with the first rejection of a drained bulk, in Blnk's words."""
-    if not (doubtful := submission.may_have_failed()):
+    doubtful, legs = submission.may_have_failed(), legs_of_replayed(ledger, [submission])
+    if not doubtful and not legs:
         return None
     with reading(ledger.engine) as conn:
-        rows = transaction_store.find_seqs(conn, [one.seq for one in doubtful])
+        rows = transaction_store.find_seqs(conn, [one.seq for one in doubtful]) + legs
     _, row = first_rejected(rows)
     if row is None or row.rejection is None:
         return None
     number = next(
-        i for i, one in enumerate(submission.accepted, 1) if row.seq in {one.seq, *(leg.seq for leg in one.legs)}
+        i
+        for i, one in enumerate(submission.accepted, 1)
+        if row.seq in {one.seq, *(leg.seq for leg in one.legs)} or row.parent == one.transaction_id
     )
     end = (
         "No transaction of this batch was applied."

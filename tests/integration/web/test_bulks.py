@@ -102,6 +102,24 @@ def test_a_bulk_tells_of_a_rejection_before_it(api: Api) -> None:
     assert detail["details"]["rejected"] == 1
 
 
+def test_a_bulk_tells_of_a_leg_that_was_rejected_before_it(api: Api) -> None:
+    legs = [{"identifier": "@B", "distribution": "1"}, {"identifier": "@C", "distribution": "left"}]
+    split = {
+        "source": "@Poor",
+        "destination": None,
+        "destinations": legs,
+        "allow_overdraft": False,
+        "reference": "legs",
+    }
+    split |= {"precise_amount": None, "amount": 2}
+    api.done(source="@World", destination="@Poor", precise_amount=150)
+    refused(api.post(**split, skip_queue=True), 400, "TXN_INSUFFICIENT_FUNDS")
+    for items, number in (([split], 1), ([{}, split], 2)):
+        detail = refused(api.bulk(*items, skip_queue=True), 400, "TXN_INSUFFICIENT_FUNDS")
+        assert f"transaction {number} (Reference: legs_2" in detail["message"]
+        assert detail["details"]["rejected"] == 1
+
+
 @pytest.mark.smoke
 @pytest.mark.parametrize("inflight", [False, True])
 def test_an_atomic_bulk_is_one_decision(api: Api, inflight: bool) -> None:  # [67] [68]

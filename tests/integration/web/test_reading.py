@@ -48,6 +48,17 @@ def test_a_wait_ends_with_the_status_there_is(api: Api) -> None:
     assert detail["message"] == "wait: must be a duration such as 500ms, 10s or 1m."
 
 
+def test_a_repeated_split_is_waited_for(api: Api) -> None:
+    legs = [{"identifier": "@A", "distribution": "left"}, {"identifier": "@B", "distribution": "50%"}]
+    body = json.loads(_body()) | {"precise_amount": 2, "destinations": legs}
+    del body["destination"]
+    assert ok(api.client.post("/transactions", json=body), 201)["status"] == "QUEUED"
+    waiting = threading.Timer(0.2, api.drain)
+    waiting.start()
+    assert ok(api.client.post("/transactions?wait=30s", json=body), 200)["status"] == "APPLIED"
+    waiting.join()
+
+
 def _body() -> str:
     return json.dumps(
         {
