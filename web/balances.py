@@ -224,10 +224,10 @@ def read_entries(balance_id: str) -> Response:
     """
     limit, _ = parameters.limit_offset(default=100, largest=10_000, what="invalid")
     after = parameters.after_number("version of an entry")
-    since, until = parameters.time_arg("from"), parameters.time_arg("to")
+    between = parameters.period()
     with reading(service().engine) as conn:
         row = balances.found(conn, balance_id)
-        entries = seen(conn, balance_store.entries(conn, row.key, limit=limit, after=after, between=(since, until)))
+        entries = seen(conn, balance_store.entries(conn, row.key, limit=limit, after=after, between=between))
     return lists.listed(entries, limit, entry_of, lambda entry: entry.version, Entry)
 
 

@@ -94,7 +94,7 @@ def read_statement(balance_id: str) -> Response:
     """
     limit, _ = parameters.limit_offset(default=1_000, largest=MAX_ENTRIES, what="invalid")
     after = statement.cursor_of(request.args.get("after"))
-    between = parameters.time_arg("from"), parameters.time_arg("to")
+    between = parameters.period()
     basis = _basis()
     try:
         with reading_within(service().engine, TIMEOUT_S) as conn:

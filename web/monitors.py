@@ -60,7 +60,11 @@ def read_page() -> Response:
     The newest monitor comes first. Each ``field_operator=value`` is a filter, such as ``mode_eq=level``.
     """
     return lists.answer(
-        lists.in_query(parameters.of_view(read_page), default=20), find_monitors, monitor_of, _id_of, MonitorPage
+        lists.in_query(parameters.of_view(read_page), default=20, what="invalid"),
+        find_monitors,
+        monitor_of,
+        _id_of,
+        MonitorPage,
     )
 
 

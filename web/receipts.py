@@ -44,7 +44,7 @@ def read_statement(balance_id: str) -> Response:
     """
     limit, _ = parameters.limit_offset(default=100, largest=MAX_ENTRIES, what="invalid")
     after = parameters.after_number("the version of the balance") or 0
-    between = parameters.time_arg("from"), parameters.time_arg("to")
+    between = parameters.period()
     engine = service().engine
     with reading(engine) as conn:
         row = balances.found(conn, balance_id)

@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from core.base.errors import ErrorCode, InvalidRequest
+from core.base.ids import uuid_of
 from core.lists import values
 from core.lists.fields import (
     ALIASES,
@@ -145,10 +146,18 @@ def _problems_of(resource: Resource, page: _Page, order: _Order) -> Iterable[tup
         yield "sort_order", "must be asc or desc"
     if order.sort_by and order.sort_by not in resource.sortable:
         yield "sort_by", f"must be one of {', '.join(resource.sortable)}"
-    if page.after and resource.numbered and not _POSITION_OR_ID.fullmatch(page.after):
-        yield "after", f"must be the sequence of a {resource.name.removesuffix('s')}, or its id"
+    if page.after and (wanted := _wanted_after(resource, page.after)):
+        yield "after", f"must be the {wanted} of the row that ended the page before, as its Link header has it"
     if order.include_count not in (None, True, False, "", "true", "1", "false", "0"):
         yield "include_count", "must be true or false"
+
+
+def _wanted_after(resource: Resource, after: str) -> str | None:
+    """Say what ``after`` must be. Returns None if it has that form, or if only the rows can tell."""
+    id = resource.fields[resource.id]
+    if resource.numbered:
+        return None if _POSITION_OR_ID.fullmatch(after) else f"sequence or {id.name}" if id.prefix else "sequence"
+    return id.name if id.prefix and uuid_of(after, id.prefix) is None else None
 
 
 def _invalid_filters(wrong: Sequence[_Wrong], problems: Sequence[tuple[str, str]]) -> InvalidRequest:

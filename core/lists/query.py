@@ -38,6 +38,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.sql.visitors import replacement_traverse
 
 from core.base.db import driver
+from core.base.errors import ErrorCode, InvalidRequest
 from core.base.ids import uuid_of
 from core.lists.fields import Condition, Extent, Listing, Relation, block_of
 from core.lists.plans import KEPT, Branch, Plan, plans_of
@@ -67,24 +68,21 @@ class _Bookmark(Struct, frozen=True):
     name: UUID | None
 
 
-_NOWHERE = _Bookmark("", -1, None)
-"""The bookmark of a row that does not exist."""
-
-
 def find(conn: Connection, listing: Listing, relations: Sequence[Relation]) -> tuple[list[Position], Extent]:
     """Find the positions and names of a page's rows, and count all matching rows if the listing wants it.
 
     The connection must plan statements for their values, as in ``reading_within``, because a plan that is right for a
     busy balance is wrong for a quiet one.
+
+    Raises:
+        InvalidRequest: the page before ended at no row that the client may see.
     """
     shape, values = shape_of(conn, listing, relations)
     plans = plans_of(shape)
     if not plans[0].branches:
         return [], Extent(0 if listing.include_count else None)
-    count, counted_all = _counted(conn, shape, values) if listing.include_count else (None, True)
     bookmark = _bookmark(conn, shape, listing)
-    if bookmark is _NOWHERE:
-        return [], Extent(count, truncated=not counted_all)
+    count, counted_all = _counted(conn, shape, values) if listing.include_count else (None, True)
     values |= {"limit": listing.limit, "offset": listing.offset}
     if listing.offset >= _FAR and _is_whole_log(shape):
         bookmark, values["offset"] = _bookmark_at(conn, shape, listing.offset), 0
@@ -361,7 +359,8 @@ _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 def _bookmark(conn: Connection, shape: Shape, listing: Listing) -> _Bookmark | None:
     """Find the row that ``after`` names by its ID, or by its position where rows are numbered.
 
-    An unknown row ends the list, and so does one that the client may not see.
+    Raises:
+        InvalidRequest: there is no such row, or the client may not see it. Both have one answer.
     """
     after = listing.after
     if after is None:
@@ -371,20 +370,27 @@ def _bookmark(conn: Connection, shape: Shape, listing: Listing) -> _Bookmark | N
     if shape.resource.numbered and after.isascii() and after.isdigit():
         if _sort_key(shape, first) is first.position:  # Then a position needs no row.
             return _Bookmark(after, int(after), None)
-        return _bookmark_of(conn, _at_position(shape, first), values | {"after": int(after)})
+        if (found := _bookmark_of(conn, _at_position(shape, first), values | {"after": int(after)})) is None:
+            raise _nowhere(shape)
+        return found
     field = shape.resource.fields[shape.resource.id]
     value = uuid_of(after, field.prefix) if field.key is not None else after
     for relation in shape.relations:
         found = _bookmark_of(conn, _at_id(shape, relation), values | {"after": value})
-        if found is not _NOWHERE:
+        if found is not None:
             return found
-    return _NOWHERE
+    raise _nowhere(shape)
 
 
-def _bookmark_of(conn: Connection, statement: Statement, values: Values) -> _Bookmark:
+def _bookmark_of(conn: Connection, statement: Statement, values: Values) -> _Bookmark | None:
     """Find the bookmark of a row."""
     rows = run(conn, statement, values)
-    return _Bookmark(*rows[0]) if rows else _NOWHERE
+    return _Bookmark(*rows[0]) if rows else None
+
+
+def _nowhere(shape: Shape) -> InvalidRequest:
+    text = f"must be a row of the {shape.resource.name} that you may list, as the Link header of the page before has it"
+    return InvalidRequest([("after", text)], ErrorCode.GEN_VALIDATION_ERROR, [{"Param": "after", "Message": text}])
 
 
 def _bookmark_at(conn: Connection, shape: Shape, offset: int) -> _Bookmark:

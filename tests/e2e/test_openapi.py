@@ -13,6 +13,7 @@ import jsonschema_rs
 import pytest
 import schemathesis
 from flask import Flask
+from flask.testing import FlaskClient
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
@@ -312,6 +313,55 @@ def test_a_wrong_value_of_a_parameter_is_refused_by_its_name(app: Flask, there: 
                         assert one["name"] in answer.get_json()["error_detail"]["message"], (method, at, answer.text)
                 checked.add(one["name"])
     assert {"include", "with_queued", "wait", "from", "status", "step", "sort_by", "basis"} <= checked
+
+
+_WRONG_PLACES = {
+    "after": ("nonsense", "x_1", "-1", "1e3", "bln_nonsense", "0x10"),
+    "limit": ("0", "-1", "1.5", "x"),
+    "offset": ("-1", "1.5", "x"),
+}
+_REPLACED = ("/transactions", "/identities")
+"""Lists whose limit and offset Blnk replaces when they cannot be read, which its clients rely on."""
+
+
+@pytest.mark.parametrize("name", _WRONG_PLACES)
+def test_no_list_takes_a_wrong_place_for_its_end(app: Flask, there: dict[str, str], name: str) -> None:
+    client, tried = app.test_client(), 0
+    for path, at in _reads_that_take(client, there, {name}):
+        if name != "after" and path in _REPLACED:
+            continue
+        for wrong in _WRONG_PLACES[name]:
+            answer = client.get(at, query_string=_owned(path) | {name: wrong})
+            assert answer.status_code == 400, (at, wrong, answer.text)
+            detail = answer.get_json()["error_detail"]
+            assert name in detail["message"], (at, wrong, answer.text)
+            assert "must be" in f"{detail['message']}{detail.get('details')}", (at, wrong, answer.text)
+        tried += 1
+    assert tried >= (5 if name == "offset" else 14)
+
+
+def test_no_read_takes_a_period_that_ends_before_it_begins(app: Flask, there: dict[str, str]) -> None:
+    client, tried = app.test_client(), 0
+    for path, at in _reads_that_take(client, there, {"from", "to"}):
+        reversed_times = {"from": "2026-02-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}
+        answer = client.get(at, query_string=_owned(path) | reversed_times)
+        assert answer.status_code == 400, (at, answer.text)
+        assert "before" in answer.get_json()["error_detail"]["message"], (at, answer.text)
+        tried += 1
+    assert tried >= 6
+
+
+def _reads_that_take(client: FlaskClient, there: dict[str, str], names: set[str]) -> Iterator[tuple[str, str]]:
+    """Yield the path of each GET that takes these parameters, and an address of something that is there."""
+    for path, methods in client.get("/openapi.json").get_json()["paths"].items():
+        operation = methods.get("get")
+        if operation is not None and names <= {each["name"] for each in operation["parameters"]}:
+            known = {**there, **({"id": there[id]} if (id := operation["operationId"]) in there else {})}
+            yield path, re.sub("{([^}]*)}", lambda part, known=known: known.get("id", known.get(part[1], "x")), path)
+
+
+def _owned(path: str) -> dict[str, str]:
+    return {"owner": "shop"} if path == "/api-keys" else {}
 
 
 _LEFT_OUT = (

@@ -220,7 +220,9 @@ def _number(given: Mapping[str, str], name: str, least: int, default: int, what:
     if re.fullmatch(r"[0-9]{1,15}", text) and int(text) >= least:
         return int(text)
     if what:
-        raise InvalidRequest([("", f"{what} {name} value")], ErrorCode.GEN_VALIDATION_ERROR)
+        problem = {"field": name, "message": f"must be a whole number, {least} or more"}
+        details = {"field": name, "problems": [problem]}
+        raise InvalidRequest([("", f"{what} {name} value")], ErrorCode.GEN_VALIDATION_ERROR, details)
     return default
 
 
@@ -300,6 +302,18 @@ def words(parameter: Parameter) -> set[str]:
         text = f"must be {' or '.join(known)}; give it once for each"
         raise InvalidRequest([(parameter.name, text)], ErrorCode.GEN_BAD_REQUEST)
     return set(given)
+
+
+def period() -> tuple[datetime | None, datetime | None]:
+    """Read ``from`` and ``to``. One that is not given does not limit the period.
+
+    Raises:
+        InvalidRequest: a text is no RFC 3339 time, or the period ends before it begins.
+    """
+    since, until = time_arg("from"), time_arg("to")
+    if since is not None and until is not None and until < since:
+        raise InvalidRequest([("to", "is before from")], ErrorCode.GEN_VALIDATION_ERROR)
+    return since, until
 
 
 def time_arg(name: str, code: ErrorCode = ErrorCode.GEN_VALIDATION_ERROR) -> datetime | None:

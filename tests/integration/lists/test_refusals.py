@@ -193,6 +193,25 @@ def test_a_list_that_takes_too_long_is_cut_short(app: Flask, monkeypatch: pytest
     assert client.get("/balances").status_code == 200
 
 
+@pytest.mark.parametrize("resource", ["transactions", "balances", "ledgers", "identities", "balance-monitors"])
+def test_a_row_that_is_not_in_the_list_does_not_end_it(client: FlaskClient, resource: str) -> None:
+    prefix = {"transactions": "txn", "balances": "bln", "identities": "idt", "balance-monitors": "mon"}.get(
+        resource, "ldg"
+    )
+    unknown = f"{prefix}_00000000-0000-7000-8000-000000000000"
+    for query in (f"after={unknown}", f"after={unknown}&include_count=true", f"after={unknown}&meta_data.a=1"):
+        body = ok(client.get(f"/{resource}?{query}"), 400)
+        assert body["error_detail"]["code"] == "GEN_VALIDATION_ERROR"
+        assert body["errors"][0]["Param"] == "after"
+        assert "Link header" in body["error"]
+
+
+def test_the_position_of_no_row_does_not_end_a_sorted_list(client: FlaskClient) -> None:
+    for sort_by in ("amount", "effective_date", "reference"):
+        body = ok(client.get(f"/transactions?sort_by={sort_by}&after=999999999"), 400)
+        assert body["errors"][0]["Param"] == "after"
+
+
 @pytest.mark.parametrize("after", ["\u0000", "a\u0000", "ldg_\u0000", "0\u0000"])
 @pytest.mark.parametrize("resource", ["transactions", "balances", "ledgers"])
 def test_nul_in_the_end_of_the_page_before_is_refused(client: FlaskClient, resource: str, after: str) -> None:
