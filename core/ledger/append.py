@@ -269,4 +269,9 @@ def _compare_terms(ours: LogRow, first: LogRow) -> None:
 
 
 def _parsed(meta_data: str | None) -> Any:
-    return json.loads(meta_data, parse_float=Decimal) if meta_data else None
+    """Read metadata for a comparison of values: 1.0 is 1, and true is not."""
+    return json.loads(meta_data, parse_float=_number, parse_int=_number) if meta_data else None
+
+
+def _number(text: str) -> tuple[Decimal]:
+    return (Decimal(text),)

@@ -1,5 +1,6 @@
 """References, and the names of internal balances. Numbers in brackets are Blnk's acceptance cases."""
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -51,6 +52,31 @@ def test_a_reference_with_other_content_is_409_and_names_it(  # [38]
     )
     assert detail["details"] == {"reference": "R", "field": named, "transaction_id": first["transaction_id"]}
     assert len(api.get("/transactions")) == 1
+
+
+@pytest.mark.parametrize(
+    ("again", "is_same"),
+    [
+        ('{"b": "x", "a": [1, {"c": true}]}', True),
+        ('{"a":[1.0,{"c":true}],"b":"x"}', True),
+        ('{"a": [10e-1, {"c": true}], "b": "x"}', True),
+        ('{"a": [true, {"c": true}], "b": "x"}', False),
+        ('{"a": [1, {"c": 1}], "b": "x"}', False),
+        ('{"a": ["1", {"c": true}], "b": "x"}', False),
+        ('{"a": [1.0000000000000000000001, {"c": true}], "b": "x"}', False),
+    ],
+)
+def test_metadata_may_be_written_in_another_way_and_must_have_the_same_values(
+    api: Api, again: str, is_same: bool
+) -> None:
+    ok(api.post(reference="R", meta_data={"a": [1, {"c": True}], "b": "x"}), 201)
+    body = {"precise_amount": 1, "precision": 100, "currency": "USD", "reference": "R", "source": "@World"}
+    body |= {"destination": "@A", "description": "a test", "allow_overdraft": True}
+    text = f'{json.dumps(body)[:-1]}, "meta_data": {again}}}'
+    response = api.client.post("/transactions", data=text, content_type="application/json")
+    assert (response.status_code, "Idempotent-Replayed" in response.headers) == (
+        (200, True) if is_same else (409, False)
+    )
 
 
 def test_a_reference_that_ends_like_blnks_queue_copies_is_its_own(api: Api) -> None:  # [102]
