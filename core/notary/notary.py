@@ -9,7 +9,8 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy import Connection, Engine
 
-from core.base.db import begin, snapshot
+from core.base.db import begin, reading, snapshot
+from core.base.garbage import without_collector
 from core.ledger.rules import chain
 from core.ledger.rules.pledges import START, Of, Pledge, link
 from core.ledger.store import pledges
@@ -17,6 +18,7 @@ from core.notary import attestations, merkle, seal_store
 from core.notary.attestations import Attestation, VerifiedUpTo
 from core.notary.following import ROWS, Altered, Following, Parties
 from core.notary.leaves import NO_PARTY
+from core.notary.look import Look, look, vanished
 from core.notary.seals import FORM, Keypair, Line, Seal, Statement, read, sign
 
 
@@ -29,10 +31,15 @@ class _Heads(msgspec.Struct):
 
 
 class News(NamedTuple):
-    """The rows that a new seal would cover."""
+    """What is new since the last seal."""
 
-    rows: int
+    last_seq: int
+    """The last row of the log."""
+    decided_to: int
+    """All rows of the log up to here are decided."""
     anything: bool
+    verified: bool
+    """Whether the verifier has come further than the newest attestation says."""
 
 
 class Notary:
@@ -44,6 +51,13 @@ class Notary:
         self.last = last
         self._statement = read(last) if last is not None else None
         self._parties: Parties = {None: NO_PARTY}
+        self._seen: Look | None = None
+        """What was there at the last look."""
+
+    @property
+    def sealed_to(self) -> int:
+        """The last row of the log that is sealed."""
+        return self._statement.last_seq if self._statement is not None else 0
 
     def catch_up(self) -> list[Seal]:
         """Read the seals that are in the database beyond the last that is known. Return them, oldest first.
@@ -71,34 +85,41 @@ class Notary:
         return found
 
     def news(self) -> News:
-        """Tell what is new since the last seal."""
-        with snapshot(self._engine) as conn:
-            last = self._statement
-            state = seal_store.state(conn)
-            if last is None:
-                return News(state.last_seq, True)
-            cursors = seal_store.cursors(conn)
-            checkpoint = seal_store.newest_checkpoint(conn)
-            anything = (
-                state.last_seq != last.last_seq
-                or any(cursor > last.queues.get(queue, (0, ""))[0] for queue, cursor in cursors.items())
-                or (checkpoint is not None and checkpoint != last.verified)
-                or seal_store.audit_head(conn) != last.audit
-                or pledges.head(conn)[0] != (last.pledges or (0,))[0]
-                or self._next is not None
-                or last.next_key is not None  # The new key shows at once that it is there.
-            )
-            return News(max(0, state.last_seq - last.last_seq), anything)
+        """Tell what is new since the last seal. What was there when this was last asked must still be there.
 
-    def seal(self) -> Seal | None:
+        Raises:
+            Altered: a row or an outcome has vanished, or is another, which no seal covers yet.
+            TransientError: the database was busy or gone.
+        """
+        with reading(self._engine) as conn:
+            now = look(conn)
+            if self._seen is not None and (gone := vanished(conn, self._seen, now)) is not None:
+                raise Altered(f"{gone} was there, and is gone or another now")
+        self._seen, last = now, self._statement
+        anything = (
+            last is None
+            or now.last_seq != last.last_seq
+            or any(seq > last.queues.get(queue, (0, ""))[0] for queue, (seq, _) in now.queues.items())
+            or (now.checkpoint is not None and now.checkpoint != last.verified)
+            or now.audit != last.audit
+            or now.pledges != (last.pledges or (0,))[0]
+            or self._next is not None
+            or last.next_key is not None  # The new key shows at once that it is there.
+        )
+        verified = now.checkpoint is not None and now.checkpoint.id > now.attested
+        return News(now.last_seq, now.decided_to, anything, verified)
+
+    def seal(self, up_to: int | None = None) -> Seal | None:
         """Add the next seal. Returns None when another notary was quicker.
+
+        It covers as many rows of the log as one seal may, and none beyond ``up_to``.
 
         Raises:
             Altered: what is in the database does not follow from the last seal. Nothing is signed.
             TransientError: the database was busy or gone.
         """
-        with snapshot(self._engine) as conn:
-            statement = self._state(conn)
+        with snapshot(self._engine) as conn, without_collector():
+            statement = self._state(conn, up_to)
         seal = sign(statement, self._key)
         with begin(self._engine) as conn:
             if not seal_store.add(conn, statement, seal):
@@ -160,13 +181,15 @@ class Notary:
                 f"{self._key.public}"
             )
 
-    def _state(self, conn: Connection) -> Statement:
+    def _state(self, conn: Connection, most: int | None) -> Statement:
         """Compute what the next seal states."""
         last, state = self._statement, seal_store.state(conn)
         sealed = last.last_seq if last is not None else 0
         if state.last_seq < sealed:
             raise Altered(f"the log ends at {state.last_seq}, and rows up to {sealed} were sealed")
         up_to = min(state.last_seq, sealed + ROWS)
+        if most is not None:
+            up_to = max(sealed, min(up_to, most))
         following = Following(conn, self._parties, last)
         following.follow(sealed + 1, up_to)
         outcomes = following.outcomes

@@ -107,9 +107,9 @@ WHERE seq BETWEEN %(first)s AND %(last)s
 ORDER BY seq
 """
 
-_NEWEST_CHECKPOINT = """
-SELECT id, (heads ->> 'sequence')::bigint,
-       to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), signature
+NEWEST_CHECKPOINT = """
+SELECT id, (heads ->> 'sequence')::bigint AS sequence,
+       to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at, signature
 FROM checkpoints
 ORDER BY id DESC
 LIMIT 1
@@ -145,13 +145,12 @@ ORDER BY checkpoint DESC
 LIMIT 1
 """
 
-_AUDIT_HEAD = """
-SELECT id, encode(hash, 'hex')
+AUDIT_HEAD = """
+SELECT id, encode(hash, 'hex') AS hash
 FROM audit
 ORDER BY id DESC
 LIMIT 1
 """
-
 
 _IS_CUT_OFF = """
 SELECT EXISTS (
@@ -279,7 +278,7 @@ def cursors(conn: Connection) -> dict[int, int]:
 
 def newest_checkpoint(conn: Connection) -> Verified | None:
     """Read the newest checkpoint of the verifier."""
-    row = driver(conn).execute(_NEWEST_CHECKPOINT).fetchone()
+    row = driver(conn).execute(NEWEST_CHECKPOINT).fetchone()
     return None if row is None else Verified(id=row[0], sequence=row[1], at=row[2], signature=row[3])
 
 
@@ -315,7 +314,7 @@ def newest_attestation(conn: Connection) -> tuple[int, Attestation] | None:
 
 def audit_head(conn: Connection) -> tuple[int, str] | None:
     """Read position and hash of the last row of the audit log."""
-    row = driver(conn).execute(_AUDIT_HEAD).fetchone()
+    row = driver(conn).execute(AUDIT_HEAD).fetchone()
     return None if row is None else (row[0], row[1])
 
 

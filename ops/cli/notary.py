@@ -30,7 +30,7 @@ def notary() -> None:
 @notary.command()
 @finds_database
 def run(data: Path) -> None:
-    """Sign what is new every ten seconds, or every ten thousand rows, until a signal ends it.
+    """Sign what is new every ten seconds, or ten thousand rows once they are decided, until a signal ends it.
 
     It needs PACIOLI_NOTARY_KEY, which no other process may have, and connects with PACIOLI_NOTARY_URL. `pacioli up` runs it.
 

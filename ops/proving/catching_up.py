@@ -44,7 +44,7 @@ def caught_up(engine: Engine, data: Path, pids: Mapping[str, int], progress: Pro
     for part in (
         _Part("flows", lambda: _flows_left(engine), lambda: rollups.add_new(engine, for_s=_FOR_S)),
         _Part("spans", lambda: _spans_left(engine), lambda: history.write_spans(engine, for_s=_FOR_S)),
-        _Part("seals", lambda: notary.news().rows, notary.seal),
+        _Part("seals", lambda: notary.news().last_seq - notary.sealed_to, notary.seal),
     ):
         left = most = part.left()
         if not most:

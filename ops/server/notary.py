@@ -20,7 +20,7 @@ from core.base.settings import Settings
 from core.notary import attestations
 from core.notary.attestations import Attestation
 from core.notary.following import ROWS, Altered
-from core.notary.notary import Notary
+from core.notary.notary import News, Notary
 from core.notary.publish import Publish, Refused, SealFile, Stamps, to_syslog, to_webhook
 from core.notary.seals import Keypair, Seal, keypair, read
 from core.upkeep import heartbeats
@@ -29,7 +29,10 @@ from core.upkeep.heartbeats import State
 logger = structlog.get_logger()
 
 EVERY_S = 10.0
-"""New rows are signed after so long, or when they are as many as one seal covers."""
+"""New rows are signed after so long, or when as many as one seal covers are decided.
+
+An outcome that comes after the seal of its row takes three times as long to follow.
+"""
 
 LOOK_EVERY_S = 1.0
 
@@ -70,6 +73,9 @@ class NotaryService:
         self._engine, self._key, self._keys, self._file, self._publish = engine, key, keys, file, publish
         self._notary: Notary | None = None
         self._sealed_at = time.monotonic() - EVERY_S
+        """The last time when all that was there was to be signed."""
+        self._target = 0
+        """The last row of the log that was there then."""
         self._unpublished: list[Seal | Attestation] = []
         self.problem: str | None = None
         """Why nothing more is signed, or what could not be published."""
@@ -94,8 +100,13 @@ class NotaryService:
         """Sign what is new if it is time, and publish what was not published yet. Return the pause until the next step."""
         problem, more = None, False
         try:
-            more = self._seal()
-            self._attest()
+            notary = self._open()
+            if (next_key := self._keys.next()) is not None:
+                notary.hand_over(next_key)
+            news = notary.news()
+            more = self._seal(notary, news, next_key)
+            if news.verified:
+                self._attest()
         except TransientError as error:
             logger.warning("the notary cannot reach the database", error=repr(error.__cause__ or error))
         except Altered as error:
@@ -110,26 +121,28 @@ class NotaryService:
         self.problem = problem
         return 0.0 if more else LOOK_EVERY_S
 
-    def _seal(self) -> bool:
-        """Sign what is new, if it is time. Return whether more is new than one seal covers."""
-        notary = self._open()
-        if (next_key := self._keys.next()) is not None:
-            notary.hand_over(next_key)
-        news = notary.news()
-        is_due = time.monotonic() - self._sealed_at >= EVERY_S
-        if not news.anything or not (is_due or news.rows >= ROWS):
+    def _seal(self, notary: Notary, news: News, next_key: Keypair | None) -> bool:
+        """Sign what is new, if it is time. Return whether there is more to sign at once."""
+        now = time.monotonic()
+        is_due = news.anything and now - self._sealed_at >= EVERY_S
+        if is_due:
+            self._sealed_at, self._target = now, news.last_seq
+        if not is_due and not self._has_more(notary, news):
             return False
-        seal = notary.seal()
+        seal = notary.seal(max(self._target, news.decided_to))
         if seal is None:
             self._notary = None  # Another notary was quicker. Its seals are read before the next one is made.
             return False
-        self._sealed_at = time.monotonic()
         self._keep(seal)
         if next_key is not None:
             self._keys.take_over()
             self._key = next_key
             logger.info("the notary has another key", public_key=next_key.public)
-        return news.rows > ROWS
+        return self._has_more(notary, news)
+
+    def _has_more(self, notary: Notary, news: News) -> bool:
+        """Tell whether rows are left that were there when all was to be signed, or as many decided ones as a seal covers."""
+        return notary.sealed_to < self._target or news.decided_to - notary.sealed_to >= ROWS
 
     def _attest(self) -> None:
         """Say how far the ledger was verified, if the verifier has come further."""

@@ -17,6 +17,8 @@ import pytest
 from rfc3161_client import TimestampRequestBuilder
 
 from core.base.db import connect, reading
+from core.ledger import drain
+from core.ledger.store import queues as queue_store
 from core.notary import seal_store
 from core.notary.publish import SealFile, Stamps, to_syslog, to_webhook
 from core.notary.published import read_lines
@@ -83,7 +85,86 @@ def test_it_waits_for_ten_seconds_or_ten_thousand_rows(
     monkeypatch.setattr(notary, "ROWS", 2)
     ledger.post()
     one.step()
-    assert len(seals(ledger)) == 2
+    assert len(seals(ledger)) == 1  # They are accepted, and not decided.
+    ledger.drain()
+    one.step()
+    statements = [statement for seal in seals(ledger) if (statement := read(seal))]
+    assert [(each.last_seq, each.decided) for each in statements] == [(1, 0), (3, 3)]
+
+
+def test_a_queue_that_stands_still_holds_up_no_row_for_longer(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, file: SealFile
+) -> None:
+    for module in ("core.notary.notary", "ops.server.notary"):
+        monkeypatch.setattr(f"{module}.ROWS", 2)
+    for number in range(5):
+        ledger.post(source=f"@{number}")
+    one = service(ledger, file)
+    assert one.step() == 0.0  # There is more than one seal covers.
+    monkeypatch.setattr(notary, "EVERY_S", 1e9)
+    ledger.post()
+    assert [one.step(), one.step()] == [0.0, notary.LOOK_EVERY_S]
+    statements = [statement for seal in seals(ledger) if (statement := read(seal))]
+    assert [(each.last_seq, each.decided) for each in statements] == [(2, 0), (4, 0), (5, 0)]  # The sixth came later.
+
+
+def test_queues_that_were_decided_together_are_signed_once(ledger: Ledger) -> None:
+    for number in range(8):
+        ledger.post(source=f"@{number}")
+    with reading(ledger.engine) as conn:
+        (queue, *others) = queue_store.with_work(conn)
+    assert others
+    drain.drain(ledger.engine, queue, together=100)
+    one = service(ledger)
+    for _ in range(3):
+        one.step()
+    assert len(seals(ledger)) == 1
+
+
+@pytest.mark.parametrize(
+    ("alter", "gone"),
+    [
+        ("DELETE FROM outcomes WHERE seq = 3", "the outcome of seq 3"),
+        ("UPDATE outcomes SET hash = sha256('') WHERE seq = 3", "the outcome of seq 3"),
+        ("DELETE FROM log WHERE seq = 4", "row 4 of the log"),
+        ("UPDATE log SET digest = sha256('') WHERE seq = 4", "row 4 of the log"),
+    ],
+)
+def test_what_vanishes_before_it_is_sealed_is_noticed(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, file: SealFile, alter: str, gone: str
+) -> None:
+    ledger.post()
+    one = service(ledger, file)
+    one.step()
+    monkeypatch.setattr(notary, "EVERY_S", 1e9)
+    ledger.post(source="@1")
+    ledger.post(source="@2")
+    ledger.drain()
+    ledger.post(source="@3")
+    one.step()
+    assert one.problem is None
+    tamper(
+        ledger,
+        alter,
+        "UPDATE queues SET cursor = 2 WHERE cursor > 2 AND NOT EXISTS (SELECT FROM outcomes WHERE seq = 3)",
+    )
+    for _ in range(2):
+        one.step()
+        assert one.problem == f"{gone} was there, and is gone or another now; nothing more is signed"
+    assert len(seals(ledger)) == 1
+
+
+def test_what_goes_on_after_a_look_is_no_problem(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = service(ledger)
+    one.step()
+    monkeypatch.setattr(notary, "EVERY_S", 1e9)
+    for _ in range(3):
+        for source in "@1", "@2", "@3":
+            ledger.post(source=source)
+        one.step()
+        ledger.drain()
+        one.step()
+        assert one.problem is None
 
 
 def test_one_that_starts_again_goes_on_and_publishes_what_was_not(ledger: Ledger, file: SealFile) -> None:
