@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
+from itertools import repeat
 from typing import Any
 
 from msgspec.structs import replace
@@ -17,6 +19,7 @@ from core.base.tracing import traceparent
 from core.ledger import told
 from core.ledger.immediate import Immediate, decide_now, posting_of
 from core.ledger.rules import chain
+from core.ledger.rules.columns import DraftColumns
 from core.ledger.rules.log_row import DIGEST_VERSION, REPEATED, LogRow, text_of_new
 from core.ledger.rules.model import Accepted, Draft, Kind, Posting
 from core.ledger.rules.requests import Terms, terms_of
@@ -36,7 +39,7 @@ _new = tuple.__new__
 class Submission:
     """Drafts that are accepted together or not at all. If ``atomic``, they are also decided together."""
 
-    drafts: list[Draft]
+    drafts: Sequence[Draft]
     atomic: bool = False
     decide_now: bool = False
     """Whether to decide the drafts in the commit that accepts them, as far as that takes no waiting."""
@@ -54,6 +57,19 @@ class Submission:
     """The key that asked for it, when the actor does what somebody asked for before. A draft may name its own."""
     trace: str | None = field(default_factory=traceparent)
     """The trace of the request, if there is one."""
+
+    def size(self) -> int:
+        """Count the rows, with the legs of splits."""
+        if isinstance(self.drafts, DraftColumns):
+            return len(self.drafts)
+        return len(self.drafts) + sum(len(draft.legs) for draft in self.drafts)
+
+    def references(self) -> Sequence[str]:
+        """List the references of all rows."""
+        if isinstance(self.drafts, DraftColumns):
+            return self.drafts.references
+        found = [draft.row.reference for draft in self.drafts]
+        return found + [leg.row.reference for draft in self.drafts if draft.legs for leg in draft.legs]
 
     def asker_of(self, draft: Draft) -> str:
         """Return the ID of the key that asked for a draft."""
@@ -95,8 +111,7 @@ def append(conn: Connection, submissions: Sequence[Submission]) -> None:
     Raises:
         TransientError: the lock was not had in time.
     """
-    references = [draft.row.reference for s in submissions for draft in s.drafts]
-    references += [leg.row.reference for s in submissions for draft in s.drafts if draft.legs for leg in draft.legs]
+    references = [reference for each in submissions for reference in each.references()]
     head, prior = log_store.lock_head(conn, references)
     writer = _Writer(
         head,
@@ -109,7 +124,10 @@ def append(conn: Connection, submissions: Sequence[Submission]) -> None:
         submission.accepted, submission.error, submission.immediate = [], None, None
         try:
             known = _known(submission, prior) if prior else {}
-            splits = [draft for draft in submission.drafts if draft.legs and draft.row.reference not in known]
+            if isinstance(submission.drafts, DraftColumns):
+                splits = []
+            else:
+                splits = [draft for draft in submission.drafts if draft.legs and draft.row.reference not in known]
             for leg in (leg for draft in splits for leg in draft.legs):
                 if taken := prior.get(leg.row.reference):
                     raise ReferenceConflict(leg.row.reference, "split", taken.transaction_id)
@@ -184,6 +202,8 @@ class _Writer:
 
     def add(self, drafts: Sequence[Draft], group: tuple[int, int] | None, of: Submission) -> list[Accepted]:
         """Add drafts whose references are new, each with its legs."""
+        if isinstance(drafts, DraftColumns) and not self.keeps_rows:
+            return self._write_columns(drafts, group, of)
         if any(draft.due_at is not None or draft.legs or draft.settle_at for draft in drafts):
             return [self._add(draft, group, of) for draft in drafts]
         return self._write(drafts, group, of)
@@ -235,6 +255,35 @@ class _Writer:
             accepted.append(_new(Accepted, ("txn_" + row.id, seq, place, now, row.parent, False, digest, ())))
         self.seq, self.digest = seq, digest
         return accepted
+
+    def _write_columns(self, drafts: DraftColumns, group: tuple[int, int] | None, of: Submission) -> list[Accepted]:
+        """Do what ``_write`` does, column by column."""
+        first, last = group or (None, None)
+        now = self.head.now
+        placed = [
+            replace(
+                row,
+                group_first=first,
+                group_last=last,
+                accepted_at=now,
+                request_id=of.request_id,
+                actor=of.asked_by or of.actor.key_id,
+                part=of.actor.part,
+            )
+            for row in drafts.shared
+        ]
+        seqs = range(self.seq + 1, self.seq + 1 + len(drafts))
+        queues = [queue_of(route, self.head.queues) for route in drafts.routes]
+        texts = drafts.texts(seqs, queues, placed)
+        digests = chain.digests_of(self.digest, chain.leaves_of_texts(DIGEST_VERSION, texts))
+        self.lines += log_store.lines_of(texts, digests)
+        if self.keeps_postings:
+            self.postings += drafts.postings(seqs, queues, placed[0])
+        self.seq, self.digest = seqs[-1], digests[-1]
+        ids = ["txn_" + id for id in drafts.ids]
+        parents = [template.parent for template in drafts.templates]
+        columns = zip(ids, seqs, queues, repeat(now), parents, repeat(False), digests, repeat(()), strict=False)
+        return list(map(partial(_new, Accepted), columns))
 
 
 def _accepted(row: LogRow, at: datetime, *, replayed: bool = False) -> Accepted:

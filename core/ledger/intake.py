@@ -54,7 +54,7 @@ def draft_all(
     *,
     batch: Batch | None = None,
     unread: Sequence[Unread] = (),
-) -> list[Draft]:
+) -> Sequence[Draft]:
     """Draft requests, in their order. New internal balances are created only when nothing is wrong.
 
     ``unread`` has the fields of the body that could not be read, with their paths in it. A batch may have None in place of
@@ -67,7 +67,7 @@ def draft_all(
         Forbidden: nothing is wrong, but the key has not the right to an overdraft or a new balance.
     """
     if not unread and (drafts := draft_plain(requests, directory, batch.id if batch is not None else None)) is not None:
-        return drafts
+        return drafts if batch is not None else list(drafts)
     return draft_in_steps(requests, directory, batch=batch, unread=unread)
 
 

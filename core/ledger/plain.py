@@ -6,7 +6,8 @@ do not pass all of them go through the steps, which say what is wrong, if anythi
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from operator import itemgetter
+from itertools import repeat
+from operator import eq, itemgetter
 from typing import Any
 
 from msgspec.structs import astuple
@@ -18,28 +19,27 @@ from core.base.money import InexactAmount, to_minor
 from core.base.names import unclear
 from core.base.sizes import description_problem
 from core.ledger.directory import Names
+from core.ledger.rules.columns import DraftColumns
 from core.ledger.rules.log_row import LogRow
-from core.ledger.rules.model import Draft, Kind
+from core.ledger.rules.model import Kind
 from core.ledger.rules.requests import TransactionRequest
 from core.ledger.rules.validation import MAX_REFERENCE, indicator_problems, used_currency_problems, whole
 
 _TRANSFER, _HOLD = int(Kind.TRANSFER), int(Kind.HOLD)
 """Kinds as plain integers, because access to a member of an enum costs several times as much."""
 
-_READ = (
-    "amount",
-    "precise_amount",
-    "precision",
+_SHARED = (
     "currency",
-    "reference",
+    "precision",
     "description",
-    "source",
-    "destination",
     "allow_overdraft",
     "apply_overdraft",
     "inflight",
     "meta_data",
 )
+"""The fields in which many transfers of a bulk agree."""
+
+_READ = ("amount", "precise_amount", "reference", "source", "destination", *_SHARED)
 """The fields that a plain transfer may have."""
 
 _WITHOUT_EFFECT = ("skip_queue", "atomic", "dry_run", "balance_id")
@@ -51,102 +51,117 @@ _read = itemgetter(*map(_FIELDS.index, _READ))
 _rest = itemgetter(*map(_FIELDS.index, _others))
 _ABSENT = (None,) * len(_others)
 
-_CURRENCY, _REFERENCE, _SOURCE, _DESTINATION = map(_READ.index, ("currency", "reference", "source", "destination"))
-
 _Row = tuple[Any, ...]
 """The fields of ``_READ``."""
+_Column = tuple[Any, ...]
 
 
 def draft_plain(
     requests: Sequence[TransactionRequest | None], directory: Names, parent: str | None
-) -> list[Draft] | None:
+) -> DraftColumns | None:
     """Draft requests, in their order. Returns None if one of them may be anything else than plain, right and allowed.
 
     ``parent`` is the batch that they belong to.
     """
-    reach, may_overdraft = reach_of_request(), current().may(Right.TRANSACTIONS_POST_OVERDRAFT)
-    if not directory.check_precision or reach.bounds_balances or reach.bounds_money:
+    reach = reach_of_request()
+    if not requests or not directory.check_precision or reach.bounds_balances or reach.bounds_money:
         return None
     rows: list[_Row] = []
     for request in requests:
         if request is None or _rest(values := astuple(request)) != _ABSENT:
             return None
         rows.append(_read(values))
-    precisions = _precisions({row[_CURRENCY] for row in rows}, directory)
-    if precisions is None or not _are_clear([row[_REFERENCE] for row in rows]) or not _are_named(rows):
+    amounts, minors, references, sources, destinations, *others = zip(*rows, strict=True)
+    templates = _templates(others, directory, parent)
+    if templates is None or not _are_clear(references) or not _are_named({*sources, *destinations}):
         return None
-    known = directory.know(
-        [
-            (name, row[_CURRENCY]) if name[0] == "@" else name
-            for row in rows
-            for name in (row[_SOURCE], row[_DESTINATION])
-        ]
+    balances = _balances(sources, destinations, [template.currency for template in templates], directory)
+    units = _minor_units(amounts, minors, templates)
+    if balances is None or units is None:
+        return None
+    ids = [new_id("") for _ in rows]
+    return DraftColumns(ids, references, balances=balances, amounts=units, templates=templates)
+
+
+def _templates(others: Sequence[_Column], directory: Names, parent: str | None) -> list[LogRow] | None:
+    """Make the row that each request shares with those that agree with it in all fields of ``_SHARED``."""
+    *texts, datas = others
+    columns = *texts, [bytes(data) if data else b"" for data in datas] if any(datas) else repeat(b"")
+    may_overdraft = current().may(Right.TRANSACTIONS_POST_OVERDRAFT)
+    found: dict[tuple[Any, ...], LogRow] = {}
+    try:
+        distinct = set(zip(*columns, strict=False))
+    except TypeError:  # A signaling NaN has no hash.
+        return None
+    for shared in distinct:
+        template = _template(shared, directory, parent)
+        if template is None or (template.allow_overdraft and not may_overdraft):
+            return None
+        found[shared] = template
+    if len(distinct) == 1:
+        return [*found.values()] * len(datas)
+    return list(map(found.__getitem__, zip(*columns, strict=False)))
+
+
+def _template(shared: tuple[Any, ...], directory: Names, parent: str | None) -> LogRow | None:
+    currency, precision, description, allow, apply, hold, data = shared
+    fixed = None if currency is None or used_currency_problems(currency) else directory.precision(currency)
+    if fixed is None or (precision is not None and not (precision.is_finite() and precision == fixed)):
+        return None
+    if not description or description_problem(description) is not None or (data and meta_data_problems(data)):
+        return None
+    return LogRow(
+        id="",
+        reference="",
+        kind=_HOLD if hold else _TRANSFER,
+        source=None,
+        destination=None,
+        amount=0,
+        currency=currency,
+        precision=fixed,
+        description=description,
+        allow_overdraft=bool(allow or apply),
+        parent=parent,
+        meta_data=meta_data_text(data) if data else None,
     )
-    drafts = []
-    for (
-        amount,
-        minor,
-        precision,
-        currency,
-        reference,
-        description,
-        source,
-        destination,
-        allow,
-        apply,
-        hold,
-        data,
-    ) in rows:
-        debited = known.get((source, currency) if source[0] == "@" else source)
-        credited = known.get((destination, currency) if destination[0] == "@" else destination)
-        if debited is None or credited is None or debited.key == credited.key:
-            return None
-        if debited.currency != currency or credited.currency != currency:
-            return None
-        fixed = precisions[currency]
-        if precision is not None and not (precision.is_finite() and precision == fixed):
-            return None
+
+
+def _balances(
+    sources: _Column, destinations: _Column, currencies: Sequence[str], directory: Names
+) -> tuple[Sequence[int], Sequence[int], Sequence[int]] | None:
+    """Find the keys of the sources and destinations, and the routes of the sources."""
+    names = {*sources, *destinations}
+    if any(name[0] == "@" for name in names):
+        sources, destinations = (
+            tuple((name, currency) if name[0] == "@" else name for name, currency in zip(side, currencies, strict=True))
+            for side in (sources, destinations)
+        )
+        names = {*sources, *destinations}
+    known = directory.know(names)
+    if len(known) < len(names):
+        return None
+    debited, _, debited_in, _, routes, *_ = zip(*map(known.__getitem__, sources), strict=True)
+    credited, _, credited_in, *_ = zip(*map(known.__getitem__, destinations), strict=True)
+    if [*debited_in] != currencies or [*credited_in] != currencies or any(map(eq, debited, credited)):
+        return None
+    return debited, credited, routes
+
+
+def _minor_units(amounts: _Column, minors: _Column, templates: Sequence[LogRow]) -> Sequence[int] | None:
+    """Return the amounts in minor units, or None if one of them may be wrong."""
+    if set(map(type, minors)) == {int} and not any(amounts) and min(minors) > 0 and max(minors) < 1 << 63:
+        return minors
+    found = []
+    for amount, minor, template in zip(amounts, minors, templates, strict=True):
         if minor is None:
-            minor = _minor_of(amount, fixed)
+            minor = _minor_of(amount, template.precision)
         elif amount:
             return None
-        elif type(minor) is not int or minor >= 1 << 63:
+        else:
             minor = whole(minor)
-        if minor is None or minor <= 0 or not description or description_problem(description) is not None:
+        if minor is None or minor <= 0:
             return None
-        overdraft = bool(allow or apply)
-        if overdraft and not may_overdraft:
-            return None
-        if data:
-            data = bytes(data)
-            if meta_data_problems(data):
-                return None
-        row = LogRow(
-            id=new_id(""),
-            reference=reference,
-            kind=_HOLD if hold else _TRANSFER,
-            source=debited.key,
-            destination=credited.key,
-            amount=minor,
-            currency=currency,
-            precision=fixed,
-            description=description,
-            allow_overdraft=overdraft,
-            parent=parent,
-            meta_data=meta_data_text(data) if data else None,
-        )
-        drafts.append(Draft(row, debited.route))
-    return drafts
-
-
-def _precisions(currencies: Iterable[str | None], directory: Names) -> dict[str, int] | None:
-    """Return the precision of each currency, or None if one has none yet or may be wrong."""
-    found = {}
-    for currency in currencies:
-        fixed = None if currency is None or used_currency_problems(currency) else directory.precision(currency)
-        if currency is None or fixed is None:
-            return None
-        found[currency] = fixed
+        found.append(minor)
     return found
 
 
@@ -162,9 +177,8 @@ def _are_clear(references: Sequence[str | None]) -> bool:
     )
 
 
-def _are_named(rows: Iterable[_Row]) -> bool:
+def _are_named(names: Iterable[str | None]) -> bool:
     """Tell whether all sides have a name that a balance may have."""
-    names = {name for row in rows for name in (row[_SOURCE], row[_DESTINATION])}
     return all(name and (name[0] != "@" or not indicator_problems("", name)) for name in names)
 
 

@@ -231,7 +231,7 @@ class Committer:
         rows = 0
         while self._waiting and rows < self._group_rows:
             group.append(self._waiting.popleft())
-            rows += _rows(group[-1].submission)
+            rows += group[-1].submission.size()
         return group
 
     def _append(self, group: Sequence[_Entry]) -> None:
@@ -254,7 +254,7 @@ class Committer:
                 submission.error = None  # A conflict may be with a row of this commit, which nobody will ever see.
             self._halve(group, failure, time.monotonic() - started)
             return
-        rows = sum(map(_rows, submissions))
+        rows = sum(each.size() for each in submissions)
         self.groups += 1
         self.rows += rows
         if self._group_rows < GROUP_ROWS and rows >= self._group_rows:
@@ -278,12 +278,12 @@ class Committer:
             self._refuse(group, error)
             return
         if len(group) == 1:
-            logger.error("a submission cannot be appended", rows=_rows(group[0].submission), exc_info=error)
+            logger.error("a submission cannot be appended", rows=group[0].submission.size(), exc_info=error)
             self._refuse(group, _explained(error, fault))
             return
         logger.warning("a group could not be appended, and is halved", submissions=len(group), error=repr(error))
         if fault is not Fault.OTHER:
-            self._group_rows = max(1, sum(_rows(entry.submission) for entry in group) // 2)
+            self._group_rows = max(1, sum(entry.submission.size() for entry in group) // 2)
         # Until their turn comes, requests may withdraw them.
         for entry in group:
             entry.place = _Place.WAITING
@@ -297,10 +297,6 @@ class Committer:
 
 
 def _nothing() -> None: ...
-
-
-def _rows(submission: Submission) -> int:
-    return sum(1 + len(draft.legs) for draft in submission.drafts)
 
 
 def _explained(error: Exception, fault: Fault) -> Exception:

@@ -62,7 +62,7 @@ class Gauge:
         if len(submissions) != 1:
             return 0
         (submission,) = submissions
-        rows = len(submission.drafts) + sum(len(draft.legs) for draft in submission.drafts)
+        rows = submission.size()
         if rows < _BULK:
             return 0
         with self._counting:

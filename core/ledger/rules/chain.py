@@ -64,6 +64,12 @@ def leaves_of(version: int, rows: Iterable[Sequence[Any]]) -> list[bytes]:
     return [sha256(start + _encode(row)).digest() for row in rows]
 
 
+def leaves_of_texts(version: int, texts: Iterable[bytes]) -> list[bytes]:
+    """Compute the leaves of rows of the log, as ``leaf_of_text`` does one by one."""
+    start = LEAVES[version]
+    return [sha256(start + text).digest() for text in texts]
+
+
 def digests_of(before: bytes, leaves: Iterable[bytes]) -> list[bytes]:
     """Compute the digests of rows that follow each other, as ``digest`` does one by one."""
     return [before := sha256(LINK + before + leaf).digest() for leaf in leaves]

@@ -3,8 +3,9 @@
 import json
 import re
 from binascii import hexlify
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import repeat
 from typing import NamedTuple
 
 from sqlalchemy import JSON, Connection, Uuid
@@ -141,8 +142,18 @@ def line_of(text: bytes, digest: bytes) -> bytes:
     """Write a new row for ``append``. ``text`` is the JSON of the columns that its digest covers."""
     if b"\\" in text and _OTHER_ESCAPE.search(text):
         text = _ESCAPE.sub(_unescaped, text)
-    return b"%b,\\x%b,%d\n" % (text[1:-1], hexlify(digest), DIGEST_VERSION)
+    return b"%b,\\x%b%b" % (text[1:-1], hexlify(digest), _END)
 
+
+def lines_of(texts: Sequence[bytes], digests: Sequence[bytes]) -> list[bytes]:
+    """Write new rows for ``append``, as ``line_of`` does one by one."""
+    if b"\\" in b"".join(texts):
+        return list(map(line_of, texts, digests))
+    inner = [text[1:-1] for text in texts]
+    return list(map(b"".join, zip(inner, repeat(b",\\x"), map(hexlify, digests), repeat(_END))))
+
+
+_END = b",%d\n" % DIGEST_VERSION
 
 _OTHER_ESCAPE = re.compile(rb'\\[^"\\]')
 """The sign of an escape that COPY does not read. It may also find the second half of an escaped backslash, and what follows."""

@@ -27,7 +27,7 @@ ODD: dict[str, list[Any]] = {
     "currency": [None, "EUR", "XXX", "", " ", "usd", "L" * 33, "OLD MONEY"],
     "reference": [None, "", " ", "r", "r ", " r", "a b", "a\x00b", "e\u0301", "\u0301", "\u00a0", "\u200b", "x" * 512, "x" * 513],
     "description": [None, "", " ", "d" * 1025, "\u00e9" * 2049, "d" * 4096],
-    "source": [None, "", "@", "@A", "bln_1", "bln_2", "bln_9", "@New", "@ A", "nobody", "@Long" + "g" * 255],
+    "source": [None, "", "@", "@A", "bln_1", "bln_2", "bln_3", "bln_9", "@New", "@ A", "nobody", "@Long" + "g" * 255],
     "destination": [None, "@World", "bln_1", "bln_3", "@New", "\x00"],
     "allow_overdraft": [None, False],
     "apply_overdraft": [True, False],
