@@ -86,13 +86,17 @@ def drain(
     size = _Size()
     waiting = None if together else {queue}
     while True:
-        held, decided, tried = set[int](), 0, waiting
+        decided = 0
         try:
             held, decided = _drain_once(engine, waiting, announce, size.within(together or batch), wait=False)
         except _Undecidable as failure:
             stuck |= dict.fromkeys(failure.queues if failure.queue in stuck else [failure.queue], failure.error)
-            size, tried = _Size(), None
-        touched |= held
+            size = _Size()
+        else:
+            # Whoever holds the queues looks again after he lets go.
+            if not held and not look_now_and_then(engine):
+                break
+            touched |= held
         if decided >= together:
             together = 0  # The queue has enough for commits of its own. The other queues are for other workers.
 
@@ -101,13 +105,12 @@ def drain(
             waiting = set(queue_store.with_work(conn)) - stuck.keys()
         if not together:
             waiting &= {queue}
-        ended = look_now_and_then(engine) if waiting - held else 0
-        if waiting and (held or ended or tried is None or waiting - tried):
-            continue
-        for error in stuck.values():
-            raise error
-        # With ``together``, it has looked again at every queue itself.
-        return set() if together else touched - {queue}
+        if not waiting:
+            break
+    for error in stuck.values():
+        raise error
+    # With ``together``, it has looked again at every queue itself.
+    return set() if together else touched - {queue}
 
 
 def drain_until(

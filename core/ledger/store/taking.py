@@ -56,8 +56,9 @@ _NAMED = "number = ANY((SELECT %(numbers)s::int[])::int[])"
 _TAKE_NAMED = _TAKE.format(which=_NAMED, how="")
 _TAKE_FREE = _TAKE.format(which=_NAMED, how="SKIP LOCKED")
 
-# The row of a queue that somebody has just drained is read again, so it is not taken for what he has decided.
-_TAKE_FREE_WITH_WORK = _TAKE.format(which=HAS_WORK, how="SKIP LOCKED")
+# Queues are chosen before the first row is locked, so each locked row is returned. One that was drained in between has no work.
+_HAVE_WORK = f"number = ANY(ARRAY(SELECT number FROM queues WHERE {HAS_WORK}))"
+_TAKE_FREE_WITH_WORK = _TAKE.format(which=_HAVE_WORK, how="SKIP LOCKED")
 
 
 class Taken(NamedTuple):
@@ -81,7 +82,10 @@ def take(conn: Connection, numbers: Collection[int], limit: int, *, wait: bool) 
 
 
 def take_all_free(conn: Connection, limit: int) -> Taken:
-    """Do so for each queue that has work and that nobody has locked."""
+    """Do so for each queue that has work and that nobody has locked.
+
+    What it does not return is not locked. So if it returns none, each queue with work is locked by somebody else.
+    """
     return _taken(conn, _TAKE_FREE_WITH_WORK, {"limit": limit})
 
 

@@ -18,6 +18,7 @@ from core.ledger.rules.model import Accepted, RejectReason, Status
 from core.ledger.store import log as log_store
 from core.ledger.store import outcomes as outcome_store
 from core.ledger.store import queues as queue_store
+from core.ledger.store import taking
 from tests.harness.factories import Ledger, name_in, start_until_blocked, transaction
 
 QUEUES = 3
@@ -531,3 +532,47 @@ def test_a_queue_that_another_drain_holds_is_left_and_the_free_ones_are_decided(
         assert _status(ledger, free) is Status.APPLIED
         assert _status(ledger, meanwhile[0]) is Status.APPLIED  # Whose bell may have found the queue held.
         assert _status(ledger, held) is Status.QUEUED
+
+
+def test_a_bell_that_finds_all_queues_held_takes_one_look(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger.post(source=name_in(ledger, 0))
+    looks: list[str] = []
+    for module, name in ((taking, "take_all_free"), (taking, "take"), (queue_store, "with_work")):
+        look = getattr(module, name)
+        monkeypatch.setattr(
+            module, name, lambda *a, _name=name, _look=look, **k: (looks.append(_name), _look(*a, **k))[1]
+        )
+    with begin(ledger.engine) as conn:
+        queue_store.lock_heads(conn, range(QUEUES), wait=True)
+        assert drain.drain(ledger.engine, 0, together=500) == set()
+    assert looks == ["take_all_free"]
+
+
+def test_each_queue_that_is_locked_for_a_look_is_returned(
+    ledger: Ledger, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a drain would leave without another look at a queue that it has kept from others."""
+    slow = f"pg_advisory_xact_lock_shared({SLOW}) IS NOT NULL AND seq IS NOT NULL"
+    statement = taking._TAKE_FREE_WITH_WORK.replace(
+        "LIMIT 1\n    ) IS NOT NULL", f"LIMIT 1) > 0 AND (SELECT {slow} FROM log LIMIT 1)"
+    )
+    assert slow in statement
+    monkeypatch.setattr(taking, "_TAKE_FREE_WITH_WORK", statement)
+    posted = ledger.post(source=name_in(ledger, 0))
+    with begin(ledger.engine) as conn:
+        conn.execute(text(f"SELECT pg_advisory_xact_lock({SLOW})"))
+        found = start_until_blocked(ledger.engine, threads, lambda: _taken_and_left(ledger.engine))
+        drain.drain(ledger.engine, 0)
+    assert _status(ledger, posted) is Status.APPLIED
+    assert found.result() == ({0: posted.seq}, 0)
+
+
+SLOW = 99
+"""The key of a lock for which a look waits between its choice of queues and their locks."""
+
+
+def _taken_and_left(engine: Engine) -> tuple[dict[int, int], int]:
+    """Take all queues with work. Returns their cursors, and the number of postings that wait."""
+    with begin(engine) as conn:
+        heads, postings = taking.take_all_free(conn, 500)
+    return {number: head.cursor for number, head in heads.items()}, len(postings)
