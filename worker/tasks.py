@@ -42,8 +42,11 @@ A backlog of some bulks over eight queues takes one commit in place of eleven, w
 
 
 SNAPSHOT_FOR_S = 5.0
-SPANS_FOR_S = 1.0
 """One task takes snapshots for so long."""
+
+SPANS_FOR_S = 1.0
+NEW_SPANS_FOR_S = 0.2
+"""Spans are written for so long: all that are found, and those of balances that are told to have new ones."""
 
 
 @app.task(name=celeryconfig.DRAIN, cut_short="a drain was cut short")
@@ -132,8 +135,11 @@ def verify() -> None:
 
 
 def add_to_flows() -> None:
-    """Add what is decided to the sums of flows. It is a tick alone, and no task, because it ends within a second."""
-    rollups.add_new(engine())
+    """Add what is decided to the sums of flows. It is a tick alone, and no task, because it ends within a second.
+
+    The spans that are whole now are written at once, so nothing has to look for them among all balances.
+    """
+    rollups.add_new(engine(), tell_full=lambda keys: history.write_spans_of(engine(), keys, for_s=NEW_SPANS_FOR_S))
 
 
 def verify_slice() -> None:
@@ -152,9 +158,15 @@ def forget() -> None:
 
 
 def write_spans() -> None:
-    """Write the spans of balances for a second at most, so it is a tick alone. The next one goes on."""
+    """Write the spans that nobody has written, for a second at most, so it is a tick alone.
+
+    A run that leaves some does not end, so the next one goes on after its lease.
+    """
+    began = time.monotonic()
     if written := history.write_spans(engine(), for_s=SPANS_FOR_S):
         logger.info("spans of balances", written=written)
+    if time.monotonic() - began < SPANS_FOR_S:
+        ticking.end(Tick.SPANS)
 
 
 def _tell_damage(report: Report) -> None:

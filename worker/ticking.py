@@ -18,8 +18,8 @@ logger = structlog.get_logger()
 RUNS: dict[Tick, Callable[[], object]] = {}
 """The function of each tick. ``tasks.py`` adds them."""
 
-ENDS_ITSELF = {Tick.VERIFY, Tick.SNAPSHOT}
-"""The ticks whose functions leave the rest to a message, and record the end of the run themselves."""
+ENDS_ITSELF = {Tick.VERIFY, Tick.SNAPSHOT, Tick.SPANS}
+"""The ticks whose functions leave the rest to a message or to the next run, and record the end of the run themselves."""
 
 
 def run_due(*, late_s: float = 0.0) -> list[Tick]:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from core.base.db import driver, plan_for_values
 from core.flows.periods import DAY_S, HOUR_S, LENGTHS_S, MINUTE_S, rounded_down
+from core.ledger.store import spans
 from core.ledger.store.queues import WAITING
 
 ACTIVITY_LENGTHS_S = (MINUTE_S, HOUR_S, DAY_S)
@@ -47,43 +48,49 @@ _NEXT = f"""
 """
 
 # A range of outcomes_pkey.
-_OF_ONE_MINUTE = """
-        SELECT seq, %(minute)s::timestamptz AS minute, status, amount, source, destination
-        FROM outcomes
-        WHERE seq BETWEEN %(first)s AND %(last)s
-"""
+_ROWS_OF_ONE_MINUTE = "outcomes AS o"
 
 # log_pkey and outcomes_pkey are walked side by side.
-_OF_SOME_MINUTES = """
-        SELECT
-            outcomes.seq,
-            greatest(date_bin('1 minute', log.accepted_at, 'epoch'), %(minutes_from)s) AS minute,
-            outcomes.status,
-            outcomes.amount,
-            outcomes.source,
-            outcomes.destination
-        FROM log
-        JOIN outcomes ON outcomes.seq = log.seq
-        WHERE log.seq BETWEEN %(first)s AND %(last)s
-          AND outcomes.seq BETWEEN %(first)s AND %(last)s
-"""
+_ROWS_OF_SOME_MINUTES = """
+        log
+        JOIN outcomes AS o ON o.seq = log.seq AND log.seq BETWEEN %(first)s AND %(last)s
+""".strip()
 
-# A split (5) has no outcome, and so it is in neither. Balances are looked up by their keys. An internal balance is the node of
-# its own key, and a ledger that of its key below zero. A minute whose row is removed already is added to the first that is kept,
-# which only a clock that was set back can make happen. Both balances have the currency of the posting, and all postings in a
-# currency have its precision, so one row of the log tells it.
+_MINUTE = "%(minute)s::timestamptz"
+_MINUTE_OF_ROW = "greatest(date_bin('1 minute', log.accepted_at, 'epoch'), %(minutes_from)s)"
+
+# All rows are added up in one pass, so that no more than some sums are sorted, kept and counted again. A split (5) has no
+# outcome, and so it is in none. Balances are looked up by their keys. An internal balance is the node of its own key, and a
+# ledger that of its key below zero. A minute whose row is removed already is added to the first that is kept, which only a
+# clock that was set back can make happen. Both balances have the currency of the posting, and all postings in a currency have
+# its precision, so one row of the log tells it. Whoever writes spans is told the balances whose next span is whole now.
 _ADD = """
-    WITH decided AS MATERIALIZED (
-        {decided}
+    WITH sums AS MATERIALIZED (
+        SELECT
+            {minute} AS minute,
+            o.status,
+            s.currency,
+            CASE WHEN s.indicator IS NULL THEN -s.ledger ELSE s.id END AS source,
+            CASE WHEN d.indicator IS NULL THEN -d.ledger ELSE d.id END AS destination,
+            sum(o.amount) AS amount,
+            count(*) AS count,
+            min(o.seq) AS first,
+            array_agg(o.source) FILTER (WHERE o.source_version %% %(span)s = 0) AS full_sources,
+            array_agg(o.destination) FILTER (WHERE o.destination_version %% %(span)s = 0) AS full_destinations
+        FROM {rows}
+        LEFT JOIN balances AS s ON s.id = o.source
+        LEFT JOIN balances AS d ON d.id = o.destination
+        WHERE o.seq BETWEEN %(first)s AND %(last)s
+        GROUP BY 1, 2, 3, 4, 5
     ),
     minutes AS MATERIALIZED (
         SELECT
             minute,
-            count(*) AS accepted,
-            count(*) FILTER (WHERE status = 1) AS applied,
-            count(*) FILTER (WHERE status = 2) AS inflight,
-            count(*) FILTER (WHERE status = 4) AS rejected
-        FROM decided
+            sum(count) AS accepted,
+            coalesce(sum(count) FILTER (WHERE status = 1), 0) AS applied,
+            coalesce(sum(count) FILTER (WHERE status = 2), 0) AS inflight,
+            coalesce(sum(count) FILTER (WHERE status = 4), 0) AS rejected
+        FROM sums
         GROUP BY minute
     ),
     new_flows AS (
@@ -91,17 +98,14 @@ _ADD = """
         SELECT
             60,
             minute,
-            s.currency,
-            CASE WHEN s.indicator IS NULL THEN -s.ledger ELSE s.id END,
-            CASE WHEN d.indicator IS NULL THEN -d.ledger ELSE d.id END,
-            sum(amount),
-            (SELECT precision FROM log WHERE log.seq = min(decided.seq)),
-            count(*)
-        FROM decided
-        JOIN balances AS s ON s.id = decided.source
-        JOIN balances AS d ON d.id = decided.destination
-        WHERE status = 1
-        GROUP BY 2, 3, 4, 5
+            currency,
+            source,
+            destination,
+            amount,
+            (SELECT precision FROM log WHERE log.seq = sums.first),
+            count
+        FROM sums
+        WHERE status = 1 AND source IS NOT NULL AND destination IS NOT NULL
         ORDER BY 2, 3, 4, 5
         ON CONFLICT (length_s, at, currency, source, destination) DO UPDATE
         SET amount = old.amount + excluded.amount,
@@ -130,11 +134,14 @@ _ADD = """
     UPDATE rollups
     SET seq = %(last)s,
         at = greatest(at, (SELECT max(minute) FROM minutes))
-    RETURNING at, (SELECT array_agg(DISTINCT date_bin('1 hour', minute, 'epoch')) FROM minutes)
+    RETURNING
+        at,
+        (SELECT array_agg(DISTINCT date_bin('1 hour', minute, 'epoch')) FROM minutes),
+        (SELECT array_agg(DISTINCT key) FROM sums CROSS JOIN unnest(full_sources || full_destinations) AS each (key))
 """
 
-_ADD_ONE_MINUTE = _ADD.format(decided=_OF_ONE_MINUTE.strip())
-_ADD_SOME_MINUTES = _ADD.format(decided=_OF_SOME_MINUTES.strip())
+_ADD_ONE_MINUTE = _ADD.format(minute=_MINUTE, rows=_ROWS_OF_ONE_MINUTE)
+_ADD_SOME_MINUTES = _ADD.format(minute=_MINUTE_OF_ROW, rows=_ROWS_OF_SOME_MINUTES)
 
 # A range of flows_pkey for each period. OFFSET keeps the planner from reading them all at once, which would be all of the table.
 _FOLD = """
@@ -236,25 +243,42 @@ class Complete(NamedTuple):
     """The time before which hours are removed."""
 
 
-def add_chunk(conn: Connection, limit: int) -> int:
-    """Add the next rows of the log, at most ``limit``, if all before them are decided. Returns their number.
+class Added(NamedTuple):
+    """The rows of the log that were added."""
+
+    rows: int
+    full: list[int]
+    """The keys of the balances whose versions came to a multiple of ``spans.SIZE`` with them."""
+
+
+NOTHING = Added(0, [])
+
+
+def add_chunk(conn: Connection, limit: int) -> Added:
+    """Add the next rows of the log, at most ``limit``, if all before them are decided.
 
     The caller commits. It adds nothing while another process does.
     """
     row = driver(conn).execute(_NEXT, {"limit": limit}).fetchone()
     if row is None:
-        return 0
+        return NOTHING
     after, last, before, minutes_from, minute = row
     if last <= after:
-        return 0
-    given = {"first": after + 1, "last": last, "minutes_from": minutes_from, "lengths": list(ACTIVITY_LENGTHS_S)}
+        return NOTHING
+    given = {
+        "first": after + 1,
+        "last": last,
+        "minutes_from": minutes_from,
+        "lengths": list(ACTIVITY_LENGTHS_S),
+        "span": spans.SIZE,
+    }
     plan_for_values(conn)  # A few rows look up their balances, and many are joined with all of them.
     if minute is None:
-        ((latest, hours),) = driver(conn).execute(_ADD_SOME_MINUTES, given)
+        ((latest, hours, full),) = driver(conn).execute(_ADD_SOME_MINUTES, given)
     else:
-        ((latest, hours),) = driver(conn).execute(_ADD_ONE_MINUTE, given | {"minute": max(minute, minutes_from)})
+        ((latest, hours, full),) = driver(conn).execute(_ADD_ONE_MINUTE, given | {"minute": max(minute, minutes_from)})
     _fold(conn, {*(hours or ()), before}, latest)
-    return int(last - after)
+    return Added(last - after, full or [])
 
 
 def _fold(conn: Connection, times: Collection[datetime], latest: datetime) -> None:

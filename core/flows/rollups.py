@@ -18,7 +18,7 @@ itself. Activity counts postings by what was decided about each: a void is accep
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 from sqlalchemy import Engine
@@ -26,8 +26,8 @@ from sqlalchemy import Engine
 from core.base.db import begin
 from core.flows import rollup_store
 
-CHUNK = 10_000
-"""One commit adds up to so many rows of the log, which takes some hundredths of a second."""
+CHUNK = 50_000
+"""One commit adds up to so many rows of the log, which takes a twentieth of a second. They share a look at all balances."""
 
 
 MINUTES_KEPT, HOURS_KEPT = timedelta(days=8), timedelta(days=100)
@@ -35,11 +35,16 @@ MINUTES_KEPT, HOURS_KEPT = timedelta(days=8), timedelta(days=100)
 
 
 def add_new(
-    engine: Engine, *, for_s: float = 0.5, chunk: int = CHUNK, clock: Callable[[], float] = time.monotonic
+    engine: Engine,
+    *,
+    for_s: float = 0.5,
+    chunk: int = CHUNK,
+    tell_full: Callable[[Collection[int]], object] = lambda keys: None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> int:
     """Add what is decided and not added yet, for about ``for_s`` seconds. Returns the number of rows of the log.
 
-    It adds nothing while another process does.
+    It adds nothing while another process does. ``tell_full`` gets the balances that have a new span to write, after each commit.
 
     Raises:
         TransientError: the database was busy or gone. Earlier commits stay.
@@ -47,8 +52,10 @@ def add_new(
     deadline, added = clock() + for_s, 0
     while True:
         with begin(engine) as conn:
-            rows = rollup_store.add_chunk(conn, chunk)
+            rows, full = rollup_store.add_chunk(conn, chunk)
         added += rows
+        if full:
+            tell_full(full)
         if rows < chunk or clock() >= deadline:
             return added
 

@@ -13,7 +13,7 @@ No posting, however late or backdated, can make a snapshot wrong. A balance with
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ from core.ledger.store import history as history_store
 from core.ledger.store import new_spans, spans
 from core.ledger.store.balances import BalanceRow
 from core.ledger.store.history import Snapshot
-from core.ledger.store.spans import LAST, Basis, Bound, Sums
+from core.ledger.store.spans import LAST, Basis, Bound, Lag, Sums
 
 BATCH = 1_000
 """The default number of balances that one commit takes snapshots of."""
@@ -203,6 +203,8 @@ def take_all(engine: Engine, *, size: int = BATCH) -> int:
 def write_spans(engine: Engine, *, for_s: float | None = None) -> int:
     """Write the spans of all balances that have whole ones without, for some seconds at most. Returns how many were written.
 
+    It reads every balance. ``write_spans_of`` writes those that are told to be whole.
+
     Raises:
         TransientError: the database was busy or gone. Earlier commits stay.
     """
@@ -211,15 +213,33 @@ def write_spans(engine: Engine, *, for_s: float | None = None) -> int:
     while True:
         with reading(engine) as conn:
             found = spans.lagging(conn, after=after, limit=LAGGING)
-        for lag in found:
-            end, last = lag.end, lag.version // spans.SIZE * spans.SIZE
-            while end < last:
-                upto = min(end + WRITTEN * spans.SIZE, last)
-                with begin(engine, within_s=WRITTEN_WITHIN_S) as conn:
-                    new_spans.write(conn, lag.key, after=end, upto=upto)
-                total, end = total + (upto - end) // spans.SIZE, upto
-                if deadline is not None and time.monotonic() >= deadline:
-                    return total
-        if len(found) < LAGGING:
+        total += _write_spans(engine, found, deadline)
+        if len(found) < LAGGING or (deadline is not None and time.monotonic() >= deadline):
             return total
         after = found[-1].key
+
+
+def write_spans_of(engine: Engine, keys: Collection[int], *, for_s: float) -> int:
+    """Write the spans of some balances, as ``write_spans`` does. What is left after ``for_s`` seconds is left to it.
+
+    Raises:
+        TransientError: as ``write_spans``.
+    """
+    deadline = time.monotonic() + for_s
+    with reading(engine) as conn:
+        found = spans.lagging(conn, after=0, limit=None, of=keys)
+    return _write_spans(engine, found, deadline)
+
+
+def _write_spans(engine: Engine, lagging: Sequence[Lag], deadline: float | None) -> int:
+    total = 0
+    for lag in lagging:
+        end, last = lag.end, lag.version // spans.SIZE * spans.SIZE
+        while end < last:
+            upto = min(end + WRITTEN * spans.SIZE, last)
+            with begin(engine, within_s=WRITTEN_WITHIN_S) as conn:
+                new_spans.write(conn, lag.key, after=end, upto=upto)
+            total, end = total + (upto - end) // spans.SIZE, upto
+            if deadline is not None and time.monotonic() >= deadline:
+                return total
+    return total

@@ -31,7 +31,7 @@ class Tick(StrEnum):
     FORGET = "forget"
     """Removes old idempotency keys, events and sums of flows."""
     SPANS = "spans"
-    """Adds up each thousand entries of a balance."""
+    """Adds up each thousand entries of a balance where ``FLOWS`` has left any."""
     SNAPSHOT = "snapshot"
     """Takes snapshots of the balances that changed."""
 
@@ -58,7 +58,7 @@ RATES: dict[Tick, Rate] = {
     Tick.SLICE: Rate(60, lease_s=60),
     Tick.VERIFY: Rate(3600, lease_s=60),
     Tick.FORGET: Rate(3600, lease_s=60),
-    Tick.SPANS: Rate(15, lease_s=60),
+    Tick.SPANS: Rate(3600, lease_s=15),
     Tick.SNAPSHOT: Rate(86_400, lease_s=60, daily_at_s=300.0),
 }
 """The rate of each tick. An altered row that is new is found within an hour, because ``VERIFY`` runs so often."""

@@ -12,14 +12,14 @@ their dates. Each part knows its first and its last time, and what it comes to:
 Entries at one moment follow each other by their versions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from core.base.db import driver
+from core.base.db import array, driver
 
 SIZE = 1_000
 """The number of versions of a span."""
@@ -251,6 +251,8 @@ _LAGGING = """
     LIMIT %(limit)s
 """
 
+_LAGGING_OF = _LAGGING.replace("WHERE balances.id >", "WHERE balances.id = ANY(%(keys)s::bigint[]) AND balances.id >")
+
 # This reads the log for each entry. Every span has a part 0, even if it is empty: it ends before any time.
 _PARTS = f"""
     entries AS (
@@ -360,9 +362,11 @@ def rest(conn: Connection, key: int, basis: Basis, within: tuple[int, int], boun
     return [found.get(ordinal, NOTHING) for ordinal in range(1, len(bounds) + 1)]
 
 
-def lagging(conn: Connection, *, after: int, limit: int) -> list[Lag]:
-    """Find the next balances beyond the key ``after`` that have a whole span to write. It reads every balance."""
-    return [Lag(*row) for row in driver(conn).execute(_LAGGING, {"after": after, "limit": limit, "size": SIZE})]
+def lagging(conn: Connection, *, after: int, limit: int | None, of: Collection[int] | None = None) -> list[Lag]:
+    """Find the next balances beyond the key ``after`` that have a whole span to write: all, or those of some keys."""
+    statement = _LAGGING if of is None else _LAGGING_OF
+    given = {"after": after, "limit": limit, "size": SIZE, "keys": array(of or ())}
+    return [Lag(*row) for row in driver(conn).execute(statement, given)]
 
 
 class Wrong(NamedTuple):

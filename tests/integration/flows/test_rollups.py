@@ -210,7 +210,7 @@ def test_one_process_adds_at_a_time(ledger: Ledger) -> None:
         ledger.post()
     ledger.drain()
     with begin(ledger.engine) as conn:
-        assert rollup_store.add_chunk(conn, 2) == 2
+        assert rollup_store.add_chunk(conn, 2) == (2, [])
         assert rollups.add_new(ledger.engine) == 0
     assert rollups.add_new(ledger.engine) == 1
     agree(ledger.engine)

@@ -1,22 +1,26 @@
 """Spans are the sums of many entries of a balance. They make answers quick, and change none of them."""
 
 import random
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from core.base.db import begin, reading
+from core.flows import rollups
 from core.ledger import history
 from core.ledger.store import spans
 from core.ledger.store.spans import LAST, Basis, Bound
+from core.upkeep.ticks import Tick
 from tests.harness.factories import Ledger, transaction
-from tests.harness.history import tamper
+from tests.harness.history import mix, tamper
 from tests.integration.ledger.test_statement import all_pages
-from worker import tasks
+from worker import tasks, ticking
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -149,6 +153,44 @@ def test_a_worker_writes_spans_for_a_while(ledger: Ledger, monkeypatch: pytest.M
             written.append(conn.execute(text("SELECT count(*) FROM spans WHERE part = 0")).scalar_one())
     assert written[:2] == [2, 4]
     assert history.write_spans(ledger.engine) == 0
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("seed", range(2))
+def test_the_tick_of_flows_writes_the_spans_that_are_whole(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(tasks, "engine", lambda: ledger.engine)
+    monkeypatch.setattr(rollups, "add_new", partial(rollups.add_new, chunk=7))
+    rng, told = random.Random(seed), set[int]()
+    write = history.write_spans_of
+
+    def note(engine: Engine, keys: Collection[int], *, for_s: float) -> int:
+        told.update(keys)
+        return write(engine, keys, for_s=60.0)
+
+    monkeypatch.setattr(history, "write_spans_of", note)
+    for _ in range(3):
+        mix(ledger, rng, steps=30)
+        ledger.drain()
+        tasks.add_to_flows()
+        assert history.write_spans(ledger.engine) == 0
+    with reading(ledger.engine) as conn:
+        versions = conn.execute(text("SELECT id, version FROM balances")).all()
+        spanned = set(conn.execute(text("SELECT DISTINCT balance FROM spans")).scalars())
+    assert told == spanned == {key for key, version in versions if version >= spans.SIZE} != set()
+
+
+@pytest.mark.parametrize(("for_s", "ends"), [(0.0, []), (60.0, [Tick.SPANS])])
+def test_a_run_that_leaves_spans_does_not_end(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, for_s: float, ends: list[Tick]
+) -> None:
+    monkeypatch.setattr(tasks, "engine", lambda: ledger.engine)
+    monkeypatch.setattr(tasks, "SPANS_FOR_S", for_s)
+    ended: list[Tick] = []
+    monkeypatch.setattr(ticking, "end", ended.append)
+    ticking.run(Tick.SPANS)
+    assert ended == ends
 
 
 @pytest.mark.usefixtures("short")
