@@ -52,7 +52,6 @@ _ITEM_CODES = {
     ErrorCode.TXN_INVALID_AMOUNT: "INVALID_AMOUNT",
     ErrorCode.GEN_BAD_REQUEST: "INVALID_AMOUNT",
     ErrorCode.TXN_VALIDATION_ERROR: "INVALID_AMOUNT",
-    ErrorCode.GEN_CONFLICT: "ALREADY_QUEUED",
 }
 """The codes that Blnk gives the items of a bulk commit or void."""
 
@@ -176,14 +175,20 @@ class _Item:
         try:
             with reading(ledger.engine) as conn:
                 return holds.draft_settlements(conn, self.asked.transaction_id, asked)
+        except holds.AlreadyQueued as error:
+            self.fail_as_waiting(error.message, does_it=error.does_it)
+            return []
         except LedgerError as error:
             if error.code not in _ITEM_CODES:
                 raise
             self.fail(_ITEM_CODES[error.code], error.message)
             return []
 
+    def fail_as_waiting(self, message: str, *, does_it: bool) -> None:
+        """Fail because another settlement of the hold waits. One that does the same serves as well, and counts as a success."""
+        self.fail("ALREADY_QUEUED" if does_it else "LOCKED", message)
+
     def fail(self, code: str, message: str) -> None:
-        # Another settlement that waits already serves as well, so Blnk counts this one as a success.
         self.result = SettledItem(
             transaction_id=self.asked.transaction_id,
             status="queued" if code == "ALREADY_QUEUED" else "failed",
@@ -212,14 +217,14 @@ def _settle_bulk(items: Sequence[_Item], asked: BulkCommitRequest | BulkVoidRequ
     ledger, skip_queue = service(), bool(asked.skip_queue)
     if asked.dry_run:
         return wire.answer(dry_run_answers.settlements(ledger.engine, [(item.asked, item.status) for item in items]))
-    seen: set[str] = set()
+    seen: dict[str, BulkSettlement] = {}
     common = retries.reference()
     for number, item in enumerate(items, 1):
-        if item.asked.transaction_id in seen:
-            code = "LOCKED" if skip_queue else "ALREADY_QUEUED"
-            item.fail(code, "the transaction appears more than once in this request")
+        if (first := seen.get(item.asked.transaction_id)) is not None:
+            does_it = not (skip_queue or is_partial(first) or is_partial(item.asked))
+            item.fail_as_waiting("the transaction appears more than once in this request", does_it=does_it)
         elif drafts := item.draft(ledger, skip_queue, common and f"{common}_{number}"):
-            seen.add(item.asked.transaction_id)
+            seen[item.asked.transaction_id] = item.asked
             item.submission = Submission(drafts, atomic=drafts[0].atomic, decide_now=skip_queue)
             item.succeed(queued=True)
     submissions = [item.submission for item in items if item.submission is not None]

@@ -30,6 +30,14 @@ _EXPIRED = "expired"
 """The end of the reference of a void that the ledger makes when the date of a hold has come."""
 
 
+class AlreadyQueued(Conflict):
+    """Another settlement waits for the hold. ``does_it`` says whether it does all that was asked for."""
+
+    def __init__(self, *, does_it: bool) -> None:
+        super().__init__(ErrorCode.GEN_CONFLICT, "a commit or void is already queued for this transaction")
+        self.does_it = does_it
+
+
 def draft_settlements(
     conn: Connection, transaction_id: str, request: SettleRequest, unread: Sequence[Unread] = ()
 ) -> list[Draft]:
@@ -62,8 +70,8 @@ def draft_settlements(
     if wrong := reference_refusal(request.reference):
         raise wrong
     _check_settleable(conn, holds, amount, commit=commit)
-    if not request.skip_queue and family_store.undecided_settlements(conn, [hold.seq for hold in holds]):
-        raise Conflict(ErrorCode.GEN_CONFLICT, "a commit or void is already queued for this transaction")
+    if not request.skip_queue and (waiting := family_store.undecided_settlements(conn, [hold.seq for hold in holds])):
+        raise AlreadyQueued(does_it=not amount and waiting == {(kind, 0)})
     # The legs of an atomic split are settled together. Other legs, and those of a batch, are independent.
     together = row is not None and row.kind == Kind.SPLIT and row.group_first is not None
     settled = [

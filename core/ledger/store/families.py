@@ -48,13 +48,11 @@ ORDER BY log.seq
 """
 
 _UNDECIDED_SETTLEMENTS = """
-SELECT EXISTS (
-    SELECT
-    FROM log
-    JOIN queues ON queues.number = log.queue
-    WHERE hold_seq = ANY(%(hold_seqs)s)
-      AND log.seq > queues.cursor
-)
+SELECT DISTINCT kind, amount
+FROM log
+JOIN queues ON queues.number = log.queue
+WHERE hold_seq = ANY(%(hold_seqs)s)
+  AND log.seq > queues.cursor
 """
 
 # A row without a status waits; 0 and 3 are scheduled and cancelled before its date.
@@ -107,11 +105,9 @@ def settlements_of(conn: Connection, hold_seq: int) -> list[TransactionRow]:
     return [TransactionRow(*row) for row in driver(conn).execute(_SETTLEMENTS, {"hold_seq": hold_seq})]
 
 
-def undecided_settlements(conn: Connection, hold_seqs: list[int]) -> bool:
-    """Whether a commit or void of one of these holds waits in its queue."""
-    row = driver(conn).execute(_UNDECIDED_SETTLEMENTS, {"hold_seqs": hold_seqs}).fetchone()
-    assert row is not None
-    return bool(row[0])
+def undecided_settlements(conn: Connection, hold_seqs: list[int]) -> set[tuple[int, int]]:
+    """Read the kinds and amounts of the commits and voids of these holds that wait in their queues."""
+    return set(driver(conn).execute(_UNDECIDED_SETTLEMENTS, {"hold_seqs": hold_seqs}).fetchall())
 
 
 class Batch(NamedTuple):

@@ -1,6 +1,7 @@
 """Holds, their commits and voids. Numbers in brackets are Blnk's acceptance cases."""
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -151,3 +152,51 @@ def test_a_commit_may_stand_in_line_behind_its_hold(api: Api) -> None:
     api.drain()
     assert api.transaction(hold)["inflight_amounts"] == {"committed": 4, "voided": 0, "remaining": 6}
     assert api.sums("@A") == (4, 6, 6, 0)
+
+
+@pytest.mark.parametrize(
+    ("waits", "asked", "code"),
+    [
+        ({"status": "commit"}, {"status": "commit"}, "ALREADY_QUEUED"),
+        ({"status": "void"}, {"status": "void"}, "ALREADY_QUEUED"),
+        ({"status": "void"}, {"status": "commit"}, "LOCKED"),
+        ({"status": "commit"}, {"status": "void"}, "LOCKED"),
+        ({"status": "commit", "precise_amount": 3}, {"status": "commit"}, "LOCKED"),
+        ({"status": "commit"}, {"status": "commit", "precise_amount": 3}, "LOCKED"),
+        ({"status": "commit", "precise_amount": 3}, {"status": "commit", "precise_amount": 3}, "LOCKED"),
+    ],
+)
+def test_a_bulk_counts_what_waits_only_where_that_does_what_was_asked_for(
+    api: Api, waits: dict[str, Any], asked: dict[str, Any], code: str
+) -> None:
+    hold = api.done(precise_amount=10, inflight=True)["transaction_id"]
+    ok(api.client.put(f"/transactions/inflight/{hold}", json=waits), 200)
+    answer = _settle_in_bulk(api, [{"transaction_id": hold, **asked}])
+    (item,) = answer["results"]
+    does_it = code == "ALREADY_QUEUED"
+    assert (item["status"], item["code"]) == ("queued" if does_it else "failed", code)
+    assert (answer["succeeded"], answer["failed"]) == ((1, 0) if does_it else (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("amounts", "code"), [([None, None], "ALREADY_QUEUED"), ([3, 7], "LOCKED"), ([3, 3], "LOCKED")]
+)
+def test_two_parts_of_one_hold_in_a_bulk_are_not_both_a_success(api: Api, amounts: list[int | None], code: str) -> None:
+    hold = api.done(precise_amount=10, inflight=True)["transaction_id"]
+    items = [{"transaction_id": hold, "status": "commit", "precise_amount": amount} for amount in amounts]
+    answer = _settle_in_bulk(api, items)
+    assert [item["code"] for item in answer["results"]] == ["QUEUED", code]
+    assert answer["failed"] == (code == "LOCKED")
+    api.drain()
+    assert api.transaction(hold)["inflight_amounts"]["committed"] == (amounts[0] or 10)
+
+
+def _settle_in_bulk(api: Api, items: list[dict[str, Any]]) -> Any:
+    status = items[0]["status"]
+    holds = [{name: value for name, value in item.items() if name != "status"} for item in items]
+    body = (
+        {"transactions": holds}
+        if status == "commit"
+        else {"transaction_ids": [each["transaction_id"] for each in holds]}
+    )
+    return ok(api.client.post(f"/transactions/inflight/bulk/{status}", json=body), 200)
