@@ -461,6 +461,18 @@ seals = Table(
     Column("made_at", Timestamp, nullable=False, server_default=text("clock_timestamp()")),
 )
 Index("seals_last_seq_idx", seals.c.last_seq, seals.c.number)
+Index("seals_hand_over_idx", seals.c.number, postgresql_where=text("""statement LIKE '%"next_key":"%'"""))
+
+seal_nodes = Table(
+    "seal_nodes",
+    metadata,
+    Column("seal", BigInteger, primary_key=True, autoincrement=False),
+    Column(
+        "rows", LargeBinary, nullable=False, comment="a level of the tree over the rows: hashes, one after the other"
+    ),
+    Column("outcomes", LargeBinary, nullable=False, comment="the same of the tree over the outcomes"),
+    Column("starts", Text, nullable=False, comment="JSON of queue and seq of the first outcome under each hash"),
+)
 
 attestations = Table(
     "attestations",

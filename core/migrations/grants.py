@@ -81,6 +81,7 @@ APP: Mapping[str, Rights] = {
     "api_keys": Rights(insert=True, update=("last_used_at", "revoked_at")),
     "api_key_secrets": Rights(insert=True, update=("ends_at",)),
     "seals": Rights(),
+    "seal_nodes": Rights(),
     "attestations": Rights(),
     "pledges": Rights(insert=True),
     "funding_jobs": Rights(insert=True, update=("status", "next_due", "runs_made", "skipped")),
@@ -220,6 +221,7 @@ APP: Mapping[str, Rights] = {
 NOTARY: Mapping[str, Rights] = {
     "checkpoints": Rights(insert=("heads", "signature", "at")),
     "seals": Rights(insert=("number", "first_seq", "last_seq", "statement", "signature")),
+    "seal_nodes": Rights(insert=True),
     "attestations": Rights(insert=("checkpoint", "statement", "signature")),
     "heartbeats": Rights(insert=True, update=("at", "part", "host", "clock_off_s", "state"), delete=True),
     "log": Rights(),

@@ -45,6 +45,8 @@ class _Queue:
     seq: int
     hash: bytes
     leaves: list[bytes] = field(default_factory=list)
+    seqs: list[int] = field(default_factory=list)
+    """The seqs of the outcomes whose leaves there are."""
 
 
 class Following:
@@ -84,6 +86,12 @@ class Following:
     def outcomes(self) -> list[bytes]:
         """The leaves of the outcomes, by queue and then by seq."""
         return [leaf for each in self._queues.values() for leaf in each.leaves]
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Queue and seq of each outcome, as ``outcomes`` has them."""
+        queues = ((number, each) for number, each in self._queues.items() if number is not None)
+        return [(number, seq) for number, each in queues for seq in each.seqs]
 
     def _follow_late(self, sealed: int) -> None:
         """Follow the outcomes of rows that an earlier seal covers."""
@@ -164,6 +172,7 @@ def _link(number: int | None, queue: _Queue, outcomes: Sequence[Recorded]) -> No
     else:
         _link_each(number, queue, outcomes)
     queue.seq = outcomes[-1].seq
+    queue.seqs += [outcome[0] for outcome in outcomes]
     queue.leaves += outcome_leaves(lines)
 
 

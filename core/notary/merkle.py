@@ -30,6 +30,15 @@ def levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
     return found
 
 
+def level(leaves: Sequence[bytes], height: int) -> list[bytes]:
+    """Compute the nodes so many levels above the leaves. Each is the root over its own leaves."""
+    found = list(leaves)
+    for _ in range(height):
+        if len(found) > 1:
+            found = _above(found)
+    return found
+
+
 def path_in(levels: Sequence[Sequence[bytes]], index: int) -> list[bytes]:
     """Return the hashes that lead from a leaf to the root: the neighbour on each level, from the leaves up."""
     found = []

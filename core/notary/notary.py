@@ -14,11 +14,12 @@ from core.base.garbage import without_collector
 from core.ledger.rules import chain
 from core.ledger.rules.pledges import START, Of, Pledge, link
 from core.ledger.store import pledges
-from core.notary import attestations, merkle, seal_store
+from core.notary import attestations, merkle, seal_nodes, seal_store
 from core.notary.attestations import Attestation, VerifiedUpTo
 from core.notary.following import ROWS, Altered, Following, Parties
 from core.notary.leaves import NO_PARTY
 from core.notary.look import Look, look, vanished
+from core.notary.seal_nodes import Nodes
 from core.notary.seals import FORM, Keypair, Line, Seal, Statement, read, sign
 
 
@@ -119,11 +120,12 @@ class Notary:
             TransientError: the database was busy or gone.
         """
         with snapshot(self._engine) as conn, without_collector():
-            statement = self._state(conn, up_to)
+            statement, nodes = self._state(conn, up_to)
         seal = sign(statement, self._key)
         with begin(self._engine) as conn:
             if not seal_store.add(conn, statement, seal):
                 return None
+            seal_nodes.add(conn, statement.number, nodes)
         self.last, self._statement = seal, statement
         if self._next is not None:
             self._key, self._next = self._next, None
@@ -181,8 +183,8 @@ class Notary:
                 f"{self._key.public}"
             )
 
-    def _state(self, conn: Connection, most: int | None) -> Statement:
-        """Compute what the next seal states."""
+    def _state(self, conn: Connection, most: int | None) -> tuple[Statement, Nodes]:
+        """Compute what the next seal states, and the nodes of its trees."""
         last, state = self._statement, seal_store.state(conn)
         sealed = last.last_seq if last is not None else 0
         if state.last_seq < sealed:
@@ -195,7 +197,8 @@ class Notary:
         outcomes = following.outcomes
         if last is not None:
             self._check_heads(conn, last)
-        return Statement(
+        nodes = seal_nodes.nodes_of(following.leaves, outcomes, following.places)
+        statement = Statement(
             form=FORM,
             ledger=state.ledger,
             number=last.number + 1 if last is not None else 1,
@@ -205,16 +208,17 @@ class Notary:
             first_seq=sealed + 1,
             last_seq=up_to,
             digest=following.digest.hex(),
-            root=merkle.root(following.leaves).hex(),
+            root=merkle.root(nodes.rows).hex(),
             versions=following.versions,
             queues=following.queues,
             decided=len(outcomes),
-            decided_root=merkle.root(outcomes).hex(),
+            decided_root=merkle.root(nodes.outcomes).hex(),
             verified=seal_store.newest_checkpoint(conn),
             audit=seal_store.audit_head(conn),
             pledges=_pledged(conn, last),
             next_key=self._next.public if self._next is not None else None,
         )
+        return statement, nodes
 
     def _check_heads(self, conn: Connection, last: Statement) -> None:
         """Check that what the last seal covers has not been cut off at its end."""

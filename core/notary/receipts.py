@@ -4,9 +4,6 @@ A receipt has the row of the transaction, and of all others only hashes. ``recei
 of the notary alone.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 from sqlalchemy import Connection, Engine
@@ -15,9 +12,8 @@ from core.base.db import reading_within
 from core.ledger.rules.log_row import LogRow, covered_by, values_of
 from core.ledger.rules.model import Kind
 from core.ledger.store.outcomes import OUTCOME
-from core.notary import merkle, seal_store
-from core.notary.leaves import Party, outcome_leaf, party_leaf, sealed_leaf_of
-from core.notary.seals import Seal, Statement, read
+from core.notary import seal_store
+from core.notary.trees import Trees, Way
 
 FORM = "pacioli receipt 1"
 
@@ -128,28 +124,12 @@ def keys_of(conn: Connection) -> list[Signed]:
     return list(dict.fromkeys(found))
 
 
-class _Tree(NamedTuple):
-    """A Merkle tree under a seal."""
-
-    levels: list[list[bytes]]
-    size: int
-    seal: Seal
-
-    def proof(self, index: int) -> Proof:
-        path = [each.hex() for each in merkle.path_in(self.levels, index)]
-        return Proof(index=index, size=self.size, path=path, seal=Signed(self.seal.statement, self.seal.signature))
-
-
 class Prover:
-    """Makes receipts in one transaction, and computes the trees of each seal once."""
+    """Makes receipts in one transaction."""
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
-        self._parties: dict[int, Party] = {}
-        self._accepted_in: dict[int, tuple[int, int, _Tree]] = {}
-        """First seq, last seq and tree of the rows, by the number of the seal."""
-        self._decided_in: dict[int, tuple[dict[int, int], _Tree]] = {}
-        """Positions of the outcomes by their seqs, and their tree, by the number of the seal."""
+        self._trees = Trees(conn)
 
     def receipt(self, row: LogRow) -> Receipt:
         """Make the receipt of a row of the log, without the keys."""
@@ -168,18 +148,11 @@ class Prover:
         """Return who a balance is."""
         if key is None:
             return None
-        self._look_up({key})
-        party = self._parties.get(key)
+        self._trees.look_up({key})
+        party = self._trees.parties.get(key)
         return None if party is None else PartyOf(*party)
 
-    def _look_up(self, keys: set[int]) -> None:
-        if unknown := keys - self._parties.keys():
-            self._parties |= seal_store.parties(self._conn, unknown)
-
     def _accepted(self, row: LogRow) -> Accepted:
-        found = next((each for each in self._accepted_in.values() if each[0] <= row.seq <= each[1]), None)
-        if found is None:
-            found = self._tree_of_rows(row.seq)
         return Accepted(
             sequence=row.seq,
             version=row.digest_version,
@@ -187,72 +160,19 @@ class Prover:
             row=msgspec.json.encode(values_of(row)).decode(),
             source=self.party(row.source),
             destination=self.party(row.destination),
-            proof=None if found is None else found[2].proof(row.seq - found[0]),
+            proof=_proof(self._trees.of_row(row.seq)),
         )
-
-    def _tree_of_rows(self, seq: int) -> tuple[int, int, _Tree] | None:
-        """Compute the tree of the seal that covers a row; None when none does yet."""
-        covering = seal_store.covering(self._conn, seq)
-        statement = read(covering[1]) if covering is not None else None
-        if covering is None or statement is None:
-            return None
-        rows = seal_store.rows(self._conn, statement.first_seq, statement.last_seq)
-        self._look_up({key for each in rows for key in (each.source, each.destination) if key is not None})
-        hashes = {key: party_leaf(party) for key, party in self._parties.items()}
-        leaves = [sealed_leaf_of(each, hashes) for each in rows]
-        tree = _Tree(merkle.levels(leaves), len(leaves), covering[1])
-        found = self._accepted_in[covering[0]] = statement.first_seq, statement.last_seq, tree
-        return found
 
     def _decided(self, row: LogRow) -> Decided | None:
         queue, seq = row.queue, row.seq
         found = [] if queue is None else seal_store.decided(self._conn, queue, after=seq - 1, last=seq, limit=1)
         if not found or queue is None:
             return None
-        return Decided(columns=OUTCOME_COLUMNS, row=found[0].line, proof=self._proof_of_outcome(queue, seq))
-
-    def _proof_of_outcome(self, queue: int, seq: int) -> Proof | None:
-        """Make the proof of an outcome: over all outcomes that its seal has and the seal before has not."""
-        found = next((each for each in self._decided_in.values() if seq in each[0]), None)
-        if found is None:
-            number = _first_with(self._conn, lambda statement: statement.queues.get(queue, (0, ""))[0] >= seq)
-            found = self._tree_of_outcomes(number) if number is not None else None
-        return None if found is None else found[1].proof(found[0].get(seq, 0))
-
-    def _tree_of_outcomes(self, number: int) -> tuple[dict[int, int], _Tree] | None:
-        seal, before = seal_store.find(self._conn, number), seal_store.find(self._conn, number - 1)
-        statement, earlier = read(seal) if seal is not None else None, read(before) if before is not None else None
-        if seal is None or statement is None:
-            return None
-        leaves: list[bytes] = []
-        positions: dict[int, int] = {}
-        for each, (head, _) in sorted(statement.queues.items()):
-            after = earlier.queues.get(each, (0, ""))[0] if earlier is not None else 0
-            if head <= after:
-                continue
-            for outcome in seal_store.decided(self._conn, each, after=after, last=head, limit=_ALL):
-                positions[outcome.seq] = len(leaves)
-                leaves.append(outcome_leaf(outcome.line))
-        found = self._decided_in[number] = positions, _Tree(merkle.levels(leaves), len(leaves), seal)
-        return found
+        return Decided(columns=OUTCOME_COLUMNS, row=found[0].line, proof=_proof(self._trees.of_outcome(queue, seq)))
 
 
-_ALL = 2**31
-
-
-def _first_with(conn: Connection, has_it: Callable[[Statement], bool]) -> int | None:
-    """Find the first seal that has something which all later ones have too. It reads a seal for each halving."""
-    newest = seal_store.newest(conn)
-    low, high = 1, 0 if newest is None else newest[0]
-    found = None
-    while low <= high:
-        middle = (low + high) // 2
-        seal = seal_store.find(conn, middle)
-        statement = read(seal) if seal is not None else None
-        if statement is None:
-            return None
-        if has_it(statement):
-            found, high = middle, middle - 1
-        else:
-            low = middle + 1
-    return found
+def _proof(way: Way | None) -> Proof | None:
+    if way is None:
+        return None
+    path, seal = [each.hex() for each in way.path], Signed(way.seal.statement, way.seal.signature)
+    return Proof(index=way.index, size=way.size, path=path, seal=seal)

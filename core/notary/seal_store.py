@@ -39,7 +39,7 @@ ORDER BY number
 LIMIT %(limit)s
 """
 
-# It reads every seal, so it is asked only where the key of the newest one is not known.
+# Served by seals_hand_over_idx.
 _HAND_OVERS = f"""{_SELECT}
 WHERE statement LIKE '%%"next_key":"%%'
 ORDER BY number

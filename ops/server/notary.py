@@ -23,6 +23,7 @@ from core.notary.following import ROWS, Altered
 from core.notary.notary import News, Notary
 from core.notary.publish import Publish, Refused, SealFile, Stamps, to_syslog, to_webhook
 from core.notary.seals import Keypair, Seal, keypair, read
+from core.notary.trees import write_nodes
 from core.upkeep import heartbeats
 from core.upkeep.heartbeats import State
 
@@ -81,6 +82,8 @@ class NotaryService:
         """Why nothing more is signed, or what could not be published."""
         self._began = time.monotonic()
         self._name = heartbeats.name_of("notary")
+        self._without_nodes: int | None = 0
+        """The nodes of seals up to this one are there, or of all if it is None."""
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -114,6 +117,8 @@ class NotaryService:
         except (OSError, ValueError) as error:
             problem = f"the notary cannot use its files: {error}"
         problem = self._send() or problem
+        if problem is None and not more:
+            self._write_nodes()
         if problem != self.problem and problem is not None:
             logger.error(
                 "the notary signs nothing more" if "signed" in problem else "a seal was not published", error=problem
@@ -143,6 +148,15 @@ class NotaryService:
     def _has_more(self, notary: Notary, news: News) -> bool:
         """Tell whether rows are left that were there when all was to be signed, or as many decided ones as a seal covers."""
         return notary.sealed_to < self._target or news.decided_to - notary.sealed_to >= ROWS
+
+    def _write_nodes(self) -> None:
+        """Write the nodes of a seal of a release that wrote none, while there is time."""
+        if self._without_nodes is None:
+            return
+        try:
+            self._without_nodes = write_nodes(self._engine, after=self._without_nodes)
+        except TransientError as error:
+            logger.warning("the nodes of old seals must wait", error=repr(error.__cause__ or error))
 
     def _attest(self) -> None:
         """Say how far the ledger was verified, if the verifier has come further."""

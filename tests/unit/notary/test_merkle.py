@@ -26,6 +26,19 @@ def test_a_root_is_that_of_the_rfc(size: int) -> None:
     assert merkle.root(LEAVES[:size]) == of_rfc(LEAVES[:size])
 
 
+@pytest.mark.parametrize("size", range(40))
+@pytest.mark.parametrize("height", [1, 2, 3])
+def test_the_nodes_of_a_level_are_roots_and_have_the_root(size: int, height: int) -> None:
+    leaves, block = LEAVES[:size], 1 << height
+    nodes = merkle.level(leaves, height)
+    assert nodes == [of_rfc(leaves[start : start + block]) for start in range(0, size, block)]
+    assert merkle.root(nodes) == of_rfc(leaves)
+    for index in range(size):
+        start = index // block * block
+        joined = merkle.path(leaves[start : start + block], index % block) + merkle.path(nodes, index // block)
+        assert joined == merkle.path(leaves, index)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 8, 9, 31, 33])
 def test_a_path_leads_from_its_leaf_to_the_root_and_from_no_other(size: int) -> None:
     leaves = LEAVES[:size]

@@ -1,0 +1,110 @@
+"""Keeps one level of the trees under a large seal, so that a proof needs the leaves of one block only.
+
+The nodes of a level stand for ``BLOCK`` leaves each. They are computed with the seal, and nobody needs to believe them: a
+path over them either leads to the root that is signed, or it is not used.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import Connection
+
+from core.base.db import driver
+from core.notary import merkle
+
+HEIGHT = 5
+
+BLOCK = 1 << HEIGHT
+"""So many leaves are under one node. A seal with no more has no nodes."""
+
+_HASH = 32
+
+Start = tuple[int, int]
+"""Queue and seq of an outcome."""
+
+
+class Nodes(NamedTuple):
+    """One level of the trees under a seal."""
+
+    rows: list[bytes]
+    outcomes: list[bytes]
+    starts: list[Start]
+    """The first outcome under each node. Outcomes are sorted by queue, and then by seq."""
+
+
+_ADD = """
+INSERT INTO seal_nodes (seal, rows, outcomes, starts)
+VALUES (%(seal)s, %(rows)s, %(outcomes)s, %(starts)s)
+ON CONFLICT DO NOTHING
+"""
+
+_FIND = """
+SELECT rows, outcomes, starts
+FROM seal_nodes
+WHERE seal = %(seal)s
+"""
+
+# It reads the seals beyond ``after``, one after the other.
+_WITHOUT = """
+SELECT number
+FROM seals
+WHERE number > %(after)s
+  AND last_seq - first_seq >= %(block)s
+  AND NOT EXISTS (SELECT FROM seal_nodes WHERE seal = number)
+ORDER BY number
+LIMIT 1
+"""
+
+_starts = msgspec.json.Decoder(list[Start]).decode
+
+
+def nodes_of(rows: Sequence[bytes], outcomes: Sequence[bytes], places: Sequence[Start]) -> Nodes:
+    """Compute the nodes over the leaves of a seal. ``places`` has queue and seq of each outcome."""
+    return Nodes(merkle.level(rows, HEIGHT), merkle.level(outcomes, HEIGHT), list(places[::BLOCK]))
+
+
+def add(conn: Connection, seal: int, nodes: Nodes) -> None:
+    """Add the nodes of a seal, if it is large. The second to add them does nothing."""
+    if max(len(nodes.rows), len(nodes.outcomes)) > 1:
+        values = {"rows": b"".join(nodes.rows), "outcomes": b"".join(nodes.outcomes)}
+        driver(conn).execute(_ADD, {"seal": seal, "starts": msgspec.json.encode(nodes.starts).decode(), **values})
+
+
+def find(conn: Connection, seal: int) -> Nodes | None:
+    """Find the nodes of a seal."""
+    row = driver(conn).execute(_FIND, {"seal": seal}).fetchone()
+    if row is None:
+        return None
+    try:
+        return Nodes(_hashes(row[0]), _hashes(row[1]), _starts(row[2]))
+    except msgspec.MsgspecError:
+        return None
+
+
+def next_without(conn: Connection, *, after: int) -> int | None:
+    """Find the next large seal that has no nodes."""
+    row = driver(conn).execute(_WITHOUT, {"after": after, "block": BLOCK}).fetchone()
+    return None if row is None else row[0]
+
+
+def path_of(
+    leaves: Sequence[bytes], levels: Sequence[Sequence[bytes]], place: tuple[int, int], root: str
+) -> list[bytes] | None:
+    """Make the path of a leaf from the leaves of its block, and the levels of the tree over the nodes.
+
+    ``place`` has the position of the leaf, and the size of the tree.
+
+    Returns None when the path does not lead to the root.
+    """
+    index, size = place
+    within, block = index % BLOCK, index // BLOCK
+    if within >= len(leaves):
+        return None
+    path = merkle.path(leaves, within) + merkle.path_in(levels, block)
+    found = merkle.root_of(leaves[within], index, size, path)
+    return path if found is not None and found.hex() == root else None
+
+
+def _hashes(joined: bytes) -> list[bytes]:
+    return [joined[start : start + _HASH] for start in range(0, len(joined), _HASH)]

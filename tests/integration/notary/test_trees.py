@@ -1,0 +1,117 @@
+"""A way in a large tree is found from the leaves of one block, and it is the way that all leaves make."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+from sqlalchemy import Engine, text
+
+from core.base.db import begin, connect, snapshot
+from core.ledger.drain import drain
+from core.ledger.store import queues
+from core.notary import seal_nodes, seal_store
+from core.notary.notary import Notary
+from core.notary.seals import keypair
+from core.notary.trees import Trees, Way, write_nodes
+from ops.proving.past import Shape, write
+from tests.harness.databases import new_database
+
+ROWS, LATE = 1_500, 700
+"""Of these rows, so many are decided after they were sealed."""
+
+
+class Sealed(NamedTuple):
+    engine: Engine
+    queues: dict[int, int]
+    """The queue of each row."""
+    ways: dict[int, tuple[Way | None, Way | None]]
+    """The ways of each row and its outcome, from all leaves."""
+
+
+@pytest.fixture(scope="module")
+def sealed(postgres: str) -> Iterator[Sealed]:
+    """A ledger with two seals: one with all rows and some outcomes, and one with the other outcomes."""
+    engine = connect(new_database(postgres))
+    write(engine, Shape(ROWS, customers=40, undecided=LATE))
+    notary = Notary(engine, keypair(bytes(32)))
+    assert notary.seal() is not None
+    with snapshot(engine) as conn:
+        numbers = list(queues.cursors(conn))
+    for number in numbers:
+        drain(engine, number)
+    assert notary.seal() is not None
+    with snapshot(engine) as conn:
+        of_rows = {row.seq: row.queue for row in seal_store.rows(conn, 1, ROWS) if row.queue is not None}
+        plain = _Plain(conn)
+        ways = {seq: (plain.of_row(seq), plain.of_outcome(queue, seq)) for seq, queue in of_rows.items()}
+    yield Sealed(engine, of_rows, ways)
+    engine.dispose()
+
+
+class _Plain(Trees):
+    """Trees without stored nodes."""
+
+    def _nodes_of(self, *_: object) -> None:
+        return None
+
+
+def test_every_way_over_nodes_is_that_over_all_leaves(sealed: Sealed) -> None:
+    assert len(sealed.ways) == ROWS
+    with snapshot(sealed.engine) as conn:
+        assert {number for number in (1, 2) if seal_nodes.find(conn, number)} == {1, 2}
+        trees = Trees(conn)
+        for seq, (row, outcome) in sealed.ways.items():
+            assert row is not None and outcome is not None
+            assert (trees.of_row(seq), trees.of_outcome(sealed.queues[seq], seq)) == (row, outcome)
+        assert (1, -1) not in trees._outcomes and (2, -1) not in trees._outcomes
+        assert (1, ROWS) not in trees._rows
+
+
+def test_a_way_reads_one_block(sealed: Sealed, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    rows, decided = seal_store.rows, seal_store.decided
+    monkeypatch.setattr(seal_store, "rows", lambda *given: read.append(len(found := rows(*given))) or found)
+    monkeypatch.setattr(
+        seal_store, "decided", lambda *given, **named: read.append(len(found := decided(*given, **named))) or found
+    )
+    for seq in (1, ROWS // 3, ROWS - LATE, ROWS):
+        with snapshot(sealed.engine) as conn:
+            trees = Trees(conn)
+            read.clear()
+            assert (trees.of_row(seq), trees.of_outcome(sealed.queues[seq], seq)) == sealed.ways[seq]
+            assert sum(read) <= 2 * seal_nodes.BLOCK
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "rows = overlay(rows placing sha256('x') from 33)",
+        "outcomes = overlay(outcomes placing sha256('x') from 33)",
+        "rows = ''",
+        "outcomes = substr(outcomes, 1, 40)",
+        "starts = '[]'",
+        "starts = 'nonsense'",
+        "starts = '[[0,1],[9,9]]'",
+    ],
+)
+def test_altered_nodes_are_not_believed(sealed: Sealed, change: str) -> None:
+    with begin(sealed.engine) as conn:
+        conn.execute(text("ALTER TABLE seal_nodes DISABLE TRIGGER USER"))
+        conn.execute(text(f"UPDATE seal_nodes SET {change}"))
+        trees = Trees(conn)
+        for seq in (1, 200, ROWS - LATE, ROWS - 5):
+            assert (trees.of_row(seq), trees.of_outcome(sealed.queues[seq], seq)) == sealed.ways[seq]
+        conn.rollback()
+
+
+def test_the_nodes_of_old_seals_are_written_later_and_are_the_same(sealed: Sealed) -> None:
+    with begin(sealed.engine) as conn:
+        made = seal_nodes.find(conn, 1)
+        conn.execute(text("ALTER TABLE seal_nodes DISABLE TRIGGER USER"))
+        conn.execute(text("DELETE FROM seal_nodes WHERE seal = 1"))
+        conn.execute(text("ALTER TABLE seal_nodes ENABLE TRIGGER USER"))
+    assert write_nodes(sealed.engine, after=0) == 1
+    assert write_nodes(sealed.engine, after=1) is None
+    assert write_nodes(sealed.engine, after=0) is None
+    with snapshot(sealed.engine) as conn:
+        assert seal_nodes.find(conn, 1) == made
