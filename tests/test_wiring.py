@@ -389,6 +389,8 @@ def test_every_route_takes_the_parameters_that_are_described(app: Flask, client:
                     url += "&owner=shop"
                 response = client.open(url, method=method.upper(), headers={"X-Blnk-Key": KEY})
                 detail = (response.get_json() or {}).get("error_detail", {}) if response.status_code >= 400 else {}
+                if one["name"] == "after" and "must be a row of" in detail.get("message", ""):
+                    continue  # Its form is right, and there is no such row.
                 assert one["name"] not in detail.get("message", ""), (method, url, detail)
                 if method == "get" and "{" not in path:
                     assert response.status_code == 200, (url, detail)
