@@ -296,6 +296,7 @@ def _error(status: int) -> Json:
 # Answers
 
 
+@cache
 def _schema(kind: Any) -> Json:
     schemas, _ = msgspec.json.schema_components(_options(kind), ref_template=_REFERENCE)
     return schemas[0] if len(schemas) == 1 else {"anyOf": list(schemas)}
