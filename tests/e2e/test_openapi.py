@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -94,6 +95,7 @@ def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
         return inner({**environ, "REMOTE_ADDR": "127.0.0.1"}, start)
 
     app.wsgi_app = known  # type: ignore[method-assign]
+    _ROUTES.wsgi_app = known  # type: ignore[method-assign]
     yield app
     app.extensions["pacioli"].engine.dispose()
 
@@ -198,14 +200,28 @@ OPERATIONS = sorted({rule.endpoint for rule in _ROUTES.url_map.iter_rules()} - {
 TAKE_A_BODY = [name for name in OPERATIONS if operations.of_view(_ROUTES.view_functions[name]).body is not None]
 
 
+@cache
+def _operations() -> dict[str, Any]:
+    """Return all operations of the document by their names, for the tests of this process.
+
+    The document of one application is that of all. Schemathesis takes values from the code of the views, so it gets an
+    application that has them, and hands each request to that of the test that runs.
+    """
+    document = schemathesis.openapi.from_wsgi("/openapi.json", _ROUTES)
+    found = [result.ok() for result in document.get_all_operations()]
+    named = [(operation.definition.raw["operationId"], operation) for operation in found]  # type: ignore[union-attr]
+    assert len(dict(named)) == len(named)
+    return dict(named)
+
+
 def test_every_operation_is_looked_at(app: Flask) -> None:
-    assert {name for name, _ in _all_operations(app)} == set(OPERATIONS)
+    assert _operations().keys() == set(OPERATIONS)
     assert len(TAKE_A_BODY) > 10
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_what_is_well_formed_is_answered_as_described(app: Flask, there: dict[str, str], name: str) -> None:
-    operation = _operation(app, name)
+    operation = _operations()[name]
     good = _good_statuses(operation)
     # An operation without a good answer has nothing yet that it could succeed with.
     if good:
@@ -226,7 +242,7 @@ def test_what_is_well_formed_is_answered_as_described(app: Flask, there: dict[st
 # An operation without a body takes any text for an id, and Blnk's default for a limit that is none.
 @pytest.mark.parametrize("name", TAKE_A_BODY)
 def test_what_is_malformed_is_refused_as_described(app: Flask, there: dict[str, str], name: str) -> None:
-    operation = _operation(app, name)
+    operation = _operations()[name]
     refuses = operation.path not in ONE_BY_ONE
     checks = [*AS_DESCRIBED, negative_data_rejection] if refuses else AS_DESCRIBED
 
@@ -243,17 +259,6 @@ def test_what_is_malformed_is_refused_as_described(app: Flask, there: dict[str, 
         assert not (refuses and has_bad_body and status in _good_statuses(operation))
 
     run()
-
-
-def _all_operations(app: Flask) -> list[tuple[str, Any]]:
-    document = schemathesis.openapi.from_wsgi("/openapi.json", app)
-    found = [result.ok() for result in document.get_all_operations()]
-    return [(operation.definition.raw["operationId"], operation) for operation in found]  # type: ignore[union-attr]
-
-
-def _operation(app: Flask, name: str) -> Any:
-    [operation] = [operation for own_name, operation in _all_operations(app) if own_name == name]
-    return operation
 
 
 def _good_statuses(operation: Any) -> set[int]:
