@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any
 
 import psycopg
@@ -145,7 +146,7 @@ def test_what_comes_into_a_node_less_what_goes_out_is_what_its_balances_say(ledg
         spread(ledger)
         rollups.add_new(ledger.engine, chunk=rng.randint(1, 30))
     ledger.drain()
-    rollups.add_new(ledger.engine, chunk=rng.randint(1, 30))
+    rollups.add_new(ledger.engine, for_s=inf, chunk=rng.randint(1, 30))
     assert len({key[0] for key in flows(ledger.engine)}) == 4
     agree(ledger.engine)
 
@@ -224,7 +225,7 @@ def test_a_ledger_of_an_older_release_is_caught_up(postgres: str) -> None:
     assert 0 < rollups.add_new(engine, chunk=7) < ROWS  # Something waits in it.
     ledger = Ledger(engine, Directory(engine))
     ledger.drain()
-    rollups.add_new(engine, chunk=7)
+    rollups.add_new(engine, for_s=inf, chunk=7)
     agree(engine)
     engine.dispose()
 
@@ -270,7 +271,7 @@ def test_old_minutes_and_hours_go_and_the_sums_stay(ledger: Ledger) -> None:
         ledger,
         "UPDATE log SET accepted_at = '2026-01-01T00:00:30Z'::timestamptz + seq * interval '13 hours 7 minutes'",
     )
-    rollups.add_new(ledger.engine, chunk=90)
+    rollups.add_new(ledger.engine, for_s=inf, chunk=90)
     days = total(ledger, None, None)
     assert rollups.remove_old(ledger.engine) > 300
     assert not problems(ledger) and rollups.remove_old(ledger.engine) == 0
