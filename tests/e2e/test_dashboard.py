@@ -8,18 +8,19 @@ from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.harness.key_ring import later
 from tests.harness.keys import HEADERS, KEY
 from tests.harness.pages import ROOT
 from tests.harness.programs import needs_program
 from web.dashboard.nav import PAGES
+
+if TYPE_CHECKING:  # Each process of the tests collects this file, and one of them starts a browser.
+    from playwright.sync_api import Browser, Page
 
 PHONE = {"width": 390, "height": 800}
 HOSTILE = "<img src=x onerror=document.title='taken'> \u05e9\u05dc\u05d5\u05dd"
@@ -36,7 +37,9 @@ OWN_STYLES = "Try it"
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
+def chromium() -> Iterator["Browser"]:
+    from playwright.sync_api import sync_playwright
+
     path = needs_program("chromium")
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
@@ -44,15 +47,22 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-Open = Callable[..., Page]
+def expect(shown: Any) -> Any:
+    """Return what waits until an element is as it says."""
+    from playwright import sync_api
+
+    return sync_api.expect(shown)
+
+
+Open = Callable[..., "Page"]
 
 
 @pytest.fixture
-def signed_in(chromium: Browser, service: str) -> Iterator[Open]:
+def signed_in(chromium: "Browser", service: str) -> Iterator[Open]:
     """Opens a page of the dashboard for somebody who has signed in. Errors of its scripts and refused loads fail the test."""
     contexts, wrong = [], []
 
-    def page_of(path: str = "", **options: Any) -> Page:
+    def page_of(path: str = "", **options: Any) -> "Page":
         context = chromium.new_context(**options)
         contexts.append(context)
         page = context.new_page()
@@ -108,7 +118,7 @@ def test_a_newcomer_funds_from_a_file_with_two_bad_rows(signed_in: Open, tmp_pat
     expect(page.locator("#run")).to_contain_text("50 of 50 rows applied", timeout=SLOW_MS)
 
 
-def _drop(page: Page, path: Path) -> None:
+def _drop(page: "Page", path: Path) -> None:
     """Drop a file on the form, as a hand does."""
     given = page.evaluate_handle(
         "([name, text]) => { const it = new DataTransfer(); it.items.add(new File([text], name)); return it; }",
@@ -139,7 +149,7 @@ def test_a_rejection_explains_itself(signed_in: Open, post: Callable[..., Any], 
 
 
 def test_a_job_rests_and_goes_on_but_not_for_a_forged_page_or_a_lesser_key(
-    signed_in: Open, chromium: Browser, service: str
+    signed_in: Open, chromium: "Browser", service: str
 ) -> None:
     def made(path: str, **body: Any) -> Any:
         answer = requests.post(f"{service}{path}", json=body, headers=HEADERS, timeout=60)
@@ -245,6 +255,8 @@ def hostile(service: str) -> Iterator[list[str]]:
 def test_every_page_can_be_used_by_everybody_at_any_width_whatever_its_texts_are(
     signed_in: Open, service: str, hostile: list[str]
 ) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
     page = signed_in("", viewport=PHONE, color_scheme="light", bypass_csp=True)
     dialogs: list[str] = []
     page.on("dialog", lambda dialog: (dialogs.append(page.url), dialog.dismiss()))
@@ -357,7 +369,7 @@ def _furnish(service: str) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _try_a_file(page: Page) -> None:
+def _try_a_file(page: "Page") -> None:
     rows = [f"@Wallet{number},{number}.50,Starting balance" for number in range(1, 51)]
     rows[10], rows[30] = "@Wallet11,ten,Starting balance", "Wallet31,31.50,Starting balance"
     text = "destination,amount,description\n" + "\n".join(rows)
