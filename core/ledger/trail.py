@@ -6,7 +6,7 @@ decided, after its commit. Both name the requests. So a search for the ID of a t
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import structlog
 
@@ -14,8 +14,9 @@ from core.base.ids import new_id
 from core.ledger.append import Submission
 from core.ledger.rules.model import Accepted, Outcome, Posting, Status
 
-IDS_MAX = 40
-"""A line has up to so many transactions. It stays below 4096 bytes, which a pipe takes in one piece from several processes."""
+IDS_MAX = 80
+"""A line names up to so many transactions and requests. It stays below 4096 bytes, which a pipe takes in one piece from
+several processes."""
 
 _Found = list[tuple[str | None, Accepted]]
 
@@ -35,8 +36,9 @@ def accepted(submissions: Iterable[Submission]) -> None:
                 found.append((submission.request_id, one))
                 found += [(submission.request_id, leg) for leg in one.legs]
     for event, found in (("accepted", new), ("accepted before", known)):
-        for first in range(0, len(found), IDS_MAX):
-            part = found[first : first + IDS_MAX]
+        size = _size({request for request, _ in found})
+        for first in range(0, len(found), size):
+            part = found[first : first + size]
             logger.info(
                 event,
                 requests=_distinct(request for request, _ in part),
@@ -53,8 +55,9 @@ def decided(postings: Sequence[Posting], outcomes: Sequence[Outcome], took_s: fl
         return
     batch = new_id("drain_")
     counts = Counter(outcome.status for outcome in outcomes)
-    for first in range(0, len(outcomes), IDS_MAX):
-        part = postings[first : min(first + IDS_MAX, len(outcomes))]
+    size = IDS_MAX // 2 if counts[Status.REJECTED] else _size({posting.request_id for posting in postings})
+    for first in range(0, len(outcomes), size):
+        part = postings[first : min(first + size, len(outcomes))]
         rejected = _rejected(part, outcomes[first:]) if counts[Status.REJECTED] else {}
         logger.info(
             "decided",
@@ -66,6 +69,11 @@ def decided(postings: Sequence[Posting], outcomes: Sequence[Outcome], took_s: fl
             took_ms=round(took_s * 1000, 1),
             **({"rejected": rejected} if rejected else {}),
         )
+
+
+def _size(requests: Collection[str | None]) -> int:
+    """Return the number of transactions of a line. Those of a bulk have one request, and others may have one each."""
+    return IDS_MAX - 1 if len(requests) <= 1 else IDS_MAX // 2
 
 
 def _rejected(postings: Sequence[Posting], outcomes: Sequence[Outcome]) -> dict[str, str]:
