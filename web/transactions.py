@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from flask import Blueprint, Response
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from core.base.actors import reach_of_request
@@ -20,6 +20,7 @@ from core.ledger.answers import (
     Lineage,
     Transaction,
     TransactionPage,
+    Warning,
     accepted_of,
     balance_id,
     echo_of,
@@ -33,7 +34,8 @@ from core.ledger.dry_run import Imagined
 from core.ledger.dry_run_answers import BulkDryRun, DryRunAnswer
 from core.ledger.explain import CODES, blnk_text
 from core.ledger.intake import Batch
-from core.ledger.rules.model import BATCH_PREFIX, Status
+from core.ledger.plain import PlainBulk, PlainTransfer, draft_bulk, read_plain
+from core.ledger.rules.model import BATCH_PREFIX, Draft, Status
 from core.ledger.rules.requests import BulkRequest, TransactionRequest
 from core.ledger.store import families as family_store
 from core.ledger.store import transactions as transaction_store
@@ -113,29 +115,33 @@ def create_bulk() -> Response:
 
     Up to 10,000 transactions are accepted in one commit. If one of them is wrong, none is accepted.
     """
-    asked, unread = wire.read(BulkRequest)
-    requests = _bulk_requests(asked, unread)
-    if common := retries.reference():
-        for number, request in enumerate(requests, 1):
-            if request is not None and request.reference is None:
-                request.reference = f"{common}_{number}"
-    ledger = service()
-    atomic = bool(asked.atomic)
-    batch = Batch(new_id(BATCH_PREFIX), atomic or bool(asked.skip_queue))
-    if asked.dry_run:
-        imagined = Imagined(ledger.directory)
-        drafts = intake.draft_all(requests, imagined, batch=batch, unread=unread)
+    data = wire.json_body()
+    ledger, batch_id = service(), new_id(BATCH_PREFIX)
+    asked: PlainBulk | BulkRequest
+    drafts: Sequence[Draft]
+    warnings: list[Warning] | UnsetType = UNSET
+    if plain := _plain_bulk(ledger, data, batch_id):
+        asked, drafts = plain
+    else:
+        bulk, unread = wire.decoded(BulkRequest, data)
+        asked, requests = bulk, _bulk_requests(bulk, unread)
+        _name(requests)
+        atomic = bool(bulk.atomic)
+        batch = Batch(batch_id, atomic or bool(bulk.skip_queue))
+        warnings = warnings_of_batch(requests)
+        if bulk.dry_run:
+            imagined = Imagined(ledger.directory)
+            drafts = intake.draft_all(requests, imagined, batch=batch, unread=unread)
+            if ledger.vetoes.wanted():
+                ledger.vetoes.ask(drafts, requests, dry_run=True)
+            tried = dry_run_answers.bulk(ledger.engine, drafts, imagined, atomic=atomic)
+            return wire.answer(replace(tried, warnings=warnings))
         if ledger.vetoes.wanted():
-            ledger.vetoes.ask(drafts, requests, dry_run=True)
-        tried = dry_run_answers.bulk(ledger.engine, drafts, imagined, atomic=atomic)
-        return wire.answer(replace(tried, warnings=warnings_of_batch(requests)))
-    if ledger.vetoes.wanted():
-        imagined = Imagined(ledger.directory)
-        ledger.vetoes.ask(intake.draft_all(requests, imagined, batch=batch, unread=unread), requests)
-    drafts = intake.draft_all(requests, ledger.directory, batch=batch, unread=unread)
-    batch_id = batch.id
+            imagined = Imagined(ledger.directory)
+            ledger.vetoes.ask(intake.draft_all(requests, imagined, batch=batch, unread=unread), requests)
+        drafts = intake.draft_all(requests, ledger.directory, batch=batch, unread=unread)
     decide_now = bool(asked.skip_queue and not asked.run_async)
-    submission = Submission(drafts, atomic=atomic, decide_now=decide_now, batch_id=batch_id)
+    submission = Submission(drafts, atomic=bool(asked.atomic), decide_now=decide_now, batch_id=batch_id)
     try:
         ledger.committer.submit(submission)
     except LedgerError as error:
@@ -157,7 +163,7 @@ def create_bulk() -> Response:
         else "queued",
         transaction_count=len(drafts),
         message="Bulk transaction processing started" if asked.run_async else UNSET,
-        warnings=warnings_of_batch(requests),
+        warnings=warnings,
     )
     response = wire.answer(answer, 200 if replayed else 202 if asked.run_async else 201)
     if replayed:
@@ -272,6 +278,16 @@ def _read_batch(ledger: Service, batch_id: str, wait_s: float) -> Response:
     return wire.answer(batch)
 
 
+def _plain_bulk(ledger: Service, data: bytes, batch_id: str) -> tuple[PlainBulk, Sequence[Draft]] | None:
+    """Read and draft a bulk of plain transfers. Returns None for any other, and where something may be wrong."""
+    bulk = read_plain(data)
+    if bulk is None or len(bulk.transactions) > intake.MAX_BULK or ledger.vetoes.wanted():
+        return None
+    _name(bulk.transactions)
+    drafts = draft_bulk(bulk, ledger.directory, batch_id)
+    return None if drafts is None else (bulk, drafts)
+
+
 def _bulk_requests(asked: BulkRequest, unread: Sequence[Unread]) -> list[TransactionRequest | None]:
     """Return the requests of a bulk. ``inflight`` of the bulk, if given, applies to each of them."""
     if unread and not asked.transactions:
@@ -287,6 +303,14 @@ def _bulk_requests(asked: BulkRequest, unread: Sequence[Unread]) -> list[Transac
             if request is not None:
                 request.inflight = asked.inflight
     return asked.transactions
+
+
+def _name(requests: Sequence[TransactionRequest | PlainTransfer | None]) -> None:
+    """Give references to those that have none, if the request has a key that does."""
+    if common := retries.reference():
+        for number, request in enumerate(requests, 1):
+            if request is not None and request.reference is None:
+                request.reference = f"{common}_{number}"
 
 
 def _bulk_failure(ledger: Service, submission: Submission, batch_id: str) -> Response | None:

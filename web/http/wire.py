@@ -115,13 +115,18 @@ def read(kind: type[T], *, optional: bool = False, or_else: str = "") -> Decoded
     Raises:
         InvalidRequest: the body is not JSON.
     """
+    data = json_body(or_else=or_else)
+    return Decoded(kind(), []) if not data and optional else decoded(kind, data)
+
+
+def json_body(*, or_else: str = "") -> bytes:
+    """Read the body, which must be called JSON."""
     asked = environ()
     content_type = asked.get("CONTENT_TYPE") or "application/json"
     if content_type.partition(";")[0].strip().lower() != "application/json":
         text = f"Content-Type must be application/json{or_else}, not {content_type}"
         raise Malformed(text, code=ErrorCode.GEN_UNSUPPORTED_MEDIA_TYPE)
-    data = read_whole(asked)
-    return Decoded(kind(), []) if not data and optional else decoded(kind, data)
+    return read_whole(asked)
 
 
 def decoded(kind: type[T], data: bytes) -> Decoded[T]:

@@ -1,21 +1,24 @@
 """The one pass over plain transfers makes the drafts that the steps make, and leaves to them what they would refuse."""
 
+import json
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 from msgspec.structs import replace
 
+from core.base import decoding
 from core.base.actors import ALL_SCOPES, Actor, Reach, acting_for, rights_of
 from core.base.errors import LedgerError
 from core.ledger import intake, plain
 from core.ledger.intake import Batch
 from core.ledger.rules.model import BalanceRef, Draft
-from core.ledger.rules.requests import TransactionRequest
+from core.ledger.rules.requests import BulkRequest, TransactionRequest
 from tests.harness.factories import transaction
 from tests.harness.searching import search
 from tests.unit.ledger.test_intake import LATER, NOW, Known
@@ -169,3 +172,85 @@ def test_a_plain_transfer_takes_one_pass(fields: dict[str, Any]) -> None:
     assert plain.draft_plain(requests, _directory(), "bulk_1") is not None
     both = (_made(draft, list(requests), Batch("bulk_1")) for draft in (intake.draft_all, intake.draft_in_steps))
     assert next(both) == next(both)
+
+
+WRITTEN: dict[str, list[str]] = {
+    "amount": ["1", "1.00", "0.001", "0", "-1", "1e2", '"1.5"', '"NaN"', '"sNaN"', "null"],
+    "precise_amount": ["0", "1.0", "1e2", "9223372036854775808", "18446744073709551616", '"12"', "true", "null"],
+    "precision": ["10", "100.0", "1E+2", '"100"', "0", "null", "9223372036854775808"],
+    "currency": ['"EUR"', '""', '"\\ud800"', '"\\u0000"', "1"],
+    "reference": ['""', '"r"', '" r"', '"a\\nb"', '"\\u200b"', "null"],
+    "description": ['""', '"\\u0000"', '"a \\" b"', "null"],
+    "source": ['"bln_1"', '"bln_3"', '"@New"', '""'],
+    "allow_overdraft": ["false", '"true"', "null"],
+    "inflight": ["true", "null"],
+    "meta_data": ['{"a": "\\u0000"}', '{"a": 1}', "null", "[]", '{"BLNK_GENERATED_BY": 1}'],
+    "skip_queue": ["true"],
+    "unknown": ["1"],
+    "rate": ["2"],
+}
+"""The JSON of values that a field of an item may have instead of a plain one."""
+
+_BULKS = msgspec.json.Decoder(BulkRequest)
+
+_written = st.one_of(*(st.tuples(st.just(name), st.sampled_from(values)) for name, values in WRITTEN.items()))
+_around = st.sampled_from(
+    ["", ', "inflight": true', ', "inflight": false', ', "atomic": true', ', "odd": 1', ', "inflight": 1']
+)
+
+
+@search(150)
+@given(
+    st.lists(st.lists(_written, max_size=2).map(dict), min_size=1, max_size=3), _around, st.sampled_from(_ACTORS[:3])
+)
+def test_a_bulk_that_is_read_plainly_is_the_one_that_is_read_in_full(
+    items: list[dict[str, str]], around: str, actor: Actor
+) -> None:
+    texts = (_item(number, each) for number, each in enumerate(items))
+    body = f'{{"transactions": [{", ".join(texts)}]{around}}}'.encode()
+    bulk = plain.read_plain(body)
+    if bulk is None:
+        return
+    asked, unread = decoding.read(_BULKS, body)
+    assert not unread and asked.transactions is not None
+    assert (asked.inflight, asked.atomic) == (bulk.inflight, bulk.atomic)
+    for request in asked.transactions:
+        if request is not None and asked.inflight is not None:
+            request.inflight = asked.inflight
+    with acting_for(actor):
+        drafts = plain.draft_bulk(bulk, _directory(), "bulk_1")
+        if drafts is not None:
+            made = [replace(each, row=replace(each.row, id="")) for each in drafts]
+            assert (made, []) == _made(intake.draft_in_steps, asked.transactions, Batch("bulk_1"))
+
+
+def _item(number: int, fields: dict[str, str]) -> str:
+    plain_ones = {
+        "precise_amount": "1",
+        "precision": "100",
+        "currency": '"USD"',
+        "reference": f'"ref-{number}"',
+        "description": '"a test"',
+        "source": '"@World"',
+        "destination": '"@A"',
+        "allow_overdraft": "true",
+    }
+    if "amount" in fields:
+        del plain_ones["precise_amount"]
+    return f"{{{', '.join(f'{json.dumps(name)}: {value}' for name, value in (plain_ones | fields).items())}}}"
+
+
+def test_plain_bulks_are_read_plainly() -> None:
+    body = (
+        f'{{"transactions": [{_item(1, {})}, {_item(2, {"amount": "1.50", "meta_data": "{}"})}], "skip_queue": true}}'
+    )
+    bulk = plain.read_plain(body.encode())
+    assert bulk is not None
+    assert plain.draft_bulk(bulk, _directory(), "bulk_1") is not None
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[", b"{}", b'{"transactions": null}', b'{"transactions": [null]}', b"\xff", b'{"dry_run": true}']
+)
+def test_other_bodies_are_not_read_plainly(body: bytes) -> None:
+    assert plain.read_plain(body) is None
