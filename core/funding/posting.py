@@ -50,7 +50,8 @@ def post_piece(conn: Connection, job: JobRow, run: RunRow, now: datetime, progre
         raise RowsAltered(wrong)
     if run.last_row is not None:
         rows = [row for row in rows if row.row <= run.last_row]
-    if len(rows) <= size:
+    is_last = len(rows) <= size
+    if is_last:
         # The run is POSTED in the commit of its last row, so that nobody can cancel a run without unposted rows.
         run_store.end_run(conn, run.id, status="POSTED")
     rows = rows[:size]
@@ -71,6 +72,7 @@ def post_piece(conn: Connection, job: JobRow, run: RunRow, now: datetime, progre
     progress.submitted = [submission]
     if progress.last_seq is not None and seqs[0] != progress.last_seq + 1:
         progress.company_at = time.monotonic()
+    progress.ahead = progress.last_seq is not None and alone and not is_last
     progress.last_seq = max(seqs)
     return {accepted[0].queue: max(seqs)}
 

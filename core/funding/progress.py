@@ -1,6 +1,7 @@
 """The progress of one call that advances runs. Its steps share this value."""
 
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -39,3 +40,10 @@ class Progress:
     """True when another process was at a step."""
     more: bool = False
     """True when there is more to do at once."""
+    ahead: bool = False
+    """True when the next piece of the run may be posted while the newest is being decided.
+
+    The pieces before it are decided, more follow, and nobody else posts.
+    """
+    deciding: tuple[RunRow, Future[set[int]]] | None = None
+    """The piece that is being decided meanwhile: its run, and the queues that were locked for it."""

@@ -245,3 +245,27 @@ def test_a_run_whose_queue_stands_still_posts_no_more_than_one_piece(
         assert conn.execute(text("SELECT count(*) FROM log")).scalar_one() == 3
     advance_all(ledger, SOON)
     assert run_statuses(ledger, job) == ["COMPLETED"]
+
+
+def test_a_run_whose_queue_comes_to_stand_still_posts_one_piece_more(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_piece(monkeypatch, 3)
+    job = create_job(ledger, *many_rows(30), at=SOON)
+    decide = drain.drain_until
+
+    def stand_still(engine: Engine, queue: int, seq: int, **fields: Any) -> set[int]:
+        if seq > 3:
+            raise ZeroDivisionError
+        return decide(engine, queue, seq, **fields)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(drain, "drain_until", stand_still)
+        for _ in range(4):
+            with pytest.raises(ZeroDivisionError):
+                runs.advance(ledger.engine, now=SOON)
+    with begin(ledger.engine) as conn:
+        assert conn.execute(text("SELECT count(*) FROM log")).scalar_one() == 9
+    advance_all(ledger, SOON)
+    assert run_statuses(ledger, job) == ["COMPLETED"]
+    assert paid_pairs(ledger, job) == many_rows(30)

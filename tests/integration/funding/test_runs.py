@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import time
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any
@@ -10,7 +11,7 @@ from unittest.mock import ANY
 import psycopg
 import pytest
 from msgspec import Raw
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from core.base.db import begin, reading
 from core.funding import create, job_store, posting, posting_store, row_store, runs
@@ -249,6 +250,39 @@ def test_pieces_are_small_while_others_post_and_large_when_nobody_else_has_for_a
         sql = text("SELECT count(*) FROM log WHERE parent = :run GROUP BY accepted_at ORDER BY accepted_at")
         sizes = conn.execute(sql, {"run": read_run(ledger, job).run_id}).scalars().all()
     assert sizes == [10, 2, 2, 10, 10, 2]
+
+
+def test_a_piece_is_posted_while_the_one_before_it_is_being_decided_if_nobody_else_posts(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_piece(monkeypatch, 3)
+    create_job(ledger, *many_rows(14))
+    decide, seen = drain.drain_until, []
+
+    def once_the_next_is_there(engine: Engine, queue: int, seq: int, **fields: Any) -> set[int]:
+        for _ in range(3000 if seq in (6, 9, 12) else 20):
+            if (last := _last_seq(engine)) > seq:
+                break
+            time.sleep(0.01)
+        seen.append((seq, last))
+        return decide(engine, queue, seq, **fields)
+
+    monkeypatch.setattr(drain, "drain_until", once_the_next_is_there)
+    advance_all(ledger)
+    assert seen == [(3, 3), (6, 9), (9, 12), (12, 14), (14, 14)]
+
+    create_job(ledger, *many_rows(9))
+    seen.clear()
+    monkeypatch.setattr(posting, "ALONE_AFTER_S", 1e6)
+    ledger.post()
+    advance_all(ledger)
+    assert seen == [(18, 18), (21, 21), (24, 24)]
+
+
+def _last_seq(engine: Engine) -> int:
+    with reading(engine) as conn:
+        last: int = conn.execute(text("SELECT max(seq) FROM log")).scalar_one()
+    return last
 
 
 def test_nothing_is_asked_for_twice_where_nothing_is_to_do(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
