@@ -57,9 +57,9 @@ def connect(
 ) -> Engine:
     """Make an engine for the ledger's database, which opens at most so many ``connections``, on demand.
 
-    A third of them is for ``begin``, so that slow reads never hold up what writes; the others are for ``reading``. A use
-    of a connection that takes longer than ``within_s`` is cut. With ``pooler``, a session may belong to somebody else after
-    each transaction, as it does behind PgBouncer. ``core/base/database_url.py`` says which URLs there are.
+    A third of them, and two of three, is for ``begin``, so that slow reads never hold up what writes; the others are for
+    ``reading``. A use of a connection that takes longer than ``within_s`` is cut. With ``pooler``, a session may belong to
+    somebody else after each transaction, as it does behind PgBouncer. ``core/base/database_url.py`` says which URLs there are.
 
     Raises:
         ValueError: the URL cannot be used.
@@ -108,7 +108,7 @@ def connect(
         event.listen(made, "begin", _refuse_unused)
         return made
 
-    writers = max(1, connections // 3)
+    writers = max(1, min(2, connections - 1), connections // 3)
     engine = make(writers)
     reader = make(connections - writers) if connections > 1 else engine
     _pools[engine] = _Pools(reader, within_s, local, url)
