@@ -10,16 +10,14 @@ from core.base.db import reading
 from core.base.errors import ErrorCode, InvalidRequest, LedgerError
 from core.ledger import batches, dry_run_answers, holds, lookup
 from core.ledger.answers import (
-    Batch,
     Echo,
-    SettledItem,
-    Settlements,
     Transaction,
     Warning,
     transaction_of,
     warnings_of_part,
 )
 from core.ledger.append import Submission
+from core.ledger.batch_answers import Batch, SettledItem, Settlements
 from core.ledger.dry_run_answers import BulkDryRun, DryRunAnswer
 from core.ledger.explain import CODES, blnk_text
 from core.ledger.rules.model import Draft, RejectReason, Status

@@ -14,9 +14,8 @@ from core.base.errors import Conflict, ErrorCode, InvalidRequest, LedgerError
 from core.base.ids import new_id
 from core.base.money import to_text
 from core.base.problems import refusal
-from core.ledger import answers, dry_run_answers, due, intake, lookup
+from core.ledger import batch_answers, dry_run_answers, due, intake, lookup
 from core.ledger.answers import (
-    BatchAccepted,
     Lineage,
     Transaction,
     TransactionPage,
@@ -26,9 +25,9 @@ from core.ledger.answers import (
     echo_of,
     rejection_of,
     transaction_of,
-    warnings_of_batch,
 )
 from core.ledger.append import Submission
+from core.ledger.batch_answers import BatchAccepted, warnings_of_batch
 from core.ledger.batches import is_batch
 from core.ledger.dry_run import Imagined
 from core.ledger.dry_run_answers import BulkDryRun, DryRunAnswer
@@ -172,7 +171,7 @@ def create_bulk() -> Response:
 
 
 @blueprint.get("/transactions/<transaction_id>")
-@operation({200: Transaction | answers.Batch}, 404)
+@operation({200: Transaction | batch_answers.Batch}, 404)
 @parameters.takes(parameters.WAIT)
 def read(transaction_id: str) -> Response:
     """Read a transaction.

@@ -16,8 +16,6 @@ from core.ledger.store.transaction_rows import TransactionRow
 
 JOB_STATUSES = ("ACTIVE", "PAUSED", "CANCELLED", "FINISHED", "WAITING_APPROVAL")
 
-RUN_STATUSES = ("PENDING", "RUNNING", "PAUSED", "COMPLETED", "REFUSED", "CANCELLED")
-
 
 def job_status(job: JobRow) -> str:
     """Return the status of a job as clients see it: the stored one, or FINISHED when no run is due or under way."""

@@ -1,12 +1,11 @@
-"""Makes the answers about transactions, batches and queues. Amounts are minor units, unless a field says otherwise.
+"""Makes the answers about transactions and queues. Amounts are minor units, unless a field says otherwise.
 
 Read ``Transaction`` first. Each answer is made from a row that a store has read, so nothing here reads the database.
+``batch_answers.py`` has the answers about many transactions at once.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
-from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -15,12 +14,10 @@ from core.base.actors import current
 from core.base.answers import NO_TIME, Major, Members, Time, encode, major
 from core.base.metadata import stamped
 from core.base.money import to_text
-from core.base.problems import MAX_LISTED
 from core.ledger.explain import WIRE_NAMES, RejectionName, blnk_text, sum_text, waiting_text
 from core.ledger.rules.model import Accepted, Draft, Kind, Status
 from core.ledger.rules.requests import Leg, RefundRequest, SettleRequest, TransactionRequest, terms_of
 from core.ledger.rules.validation import REPEATABLE, is_partial, warnings_of
-from core.ledger.store import families as family_store
 from core.ledger.store.queues import QueueState
 from core.ledger.store.transaction_rows import TransactionRow
 from core.ledger.store.transactions import Line
@@ -102,17 +99,6 @@ def echo_of(asked: TransactionRequest) -> Echo:
     return Echo(bool(asked.skip_queue), [Warning(*each) for each in warnings_of(asked)] or UNSET)
 
 
-def warnings_of_batch(asked: Sequence[TransactionRequest | None]) -> list[Warning] | UnsetType:
-    """List the warnings of a batch, at most a hundred."""
-    every = (
-        Warning(f"transactions[{index}].{field}", message)
-        for index, each in enumerate(asked)
-        if each is not None
-        for field, message in warnings_of(each)
-    )
-    return list(islice(every, MAX_LISTED)) or UNSET
-
-
 def warnings_of_part(asked: SettleRequest | RefundRequest) -> list[Warning] | UnsetType:
     """Warn of a part of a hold or of a refund that is moved again when its request is sent again."""
     if (
@@ -191,50 +177,6 @@ class Transaction(Struct, frozen=True, kw_only=True):
     """The fields of the request that had no effect. Only the answer to the request has them."""
 
 
-class Batch(Struct, frozen=True, kw_only=True):
-    """The transactions that were sent together, or that belong to one run of a funding job, as they are now."""
-
-    batch_id: str
-    transaction_id: str
-    """The ID of the batch again, for clients that read a transaction here."""
-    status: Status
-    """The first status of QUEUED, SCHEDULED, INFLIGHT, APPLIED, VOID and REJECTED that one of its transactions has."""
-    inflight: bool
-    """Whether one of them is a hold."""
-    transaction_count: int
-    counts: dict[Status, int]
-    """The number of its transactions with each status."""
-    decided: int
-    progress: float
-    """The part that is decided, from 0 to 1."""
-    rate: float
-    """The number of transactions that are decided in a second."""
-    created_at: Time
-    decided_at: Time | None
-    """The time when the last transaction was decided. It is null before that."""
-    queued: bool | UnsetType = UNSET
-    """Whether settlements are in line."""
-    child_transaction: str | UnsetType = UNSET
-    """The ID of the first settlement."""
-    child_transactions: list[str] | UnsetType = UNSET
-    warnings: list[Warning] | UnsetType = UNSET
-
-
-BulkStatus = Literal["queued", "applied", "inflight", "processing"]
-
-
-class BatchAccepted(Struct, frozen=True, kw_only=True):
-    """A batch that was accepted."""
-
-    batch_id: str
-    status: BulkStatus
-    """The status: queued, applied or inflight with skip_queue, or processing with run_async."""
-    transaction_count: int
-    message: str | UnsetType = UNSET
-    warnings: list[Warning] | UnsetType = UNSET
-    """The fields of the request that had no effect, a hundred at most."""
-
-
 class TransactionPage(Struct, frozen=True):
     """A page of transactions, and how many there are in all."""
 
@@ -242,27 +184,6 @@ class TransactionPage(Struct, frozen=True):
     total_count: int
     truncated: bool | UnsetType = UNSET
     """true when the look or the counting ended early. The count is then too low, and the Link header goes on."""
-
-
-class SettledItem(Struct, frozen=True, kw_only=True):
-    """The result for one hold of a commit or void of a batch."""
-
-    transaction_id: str
-    status: Literal["succeeded", "queued", "failed"]
-    code: str | UnsetType = UNSET
-    """Blnk's code: QUEUED, or the reason why it failed."""
-    message: str | UnsetType = UNSET
-
-
-class Settlements(Struct, frozen=True, kw_only=True):
-    """The results of a commit or void of a batch."""
-
-    succeeded: int
-    """The number of holds that were settled, or wait in line for it."""
-    failed: int
-    results: list[SettledItem]
-    """The results in the order of the request."""
-    warnings: list[Warning] | UnsetType = UNSET
 
 
 class Lineage(Struct, frozen=True, kw_only=True):
@@ -409,31 +330,6 @@ def with_line(transaction: Transaction, line: Line) -> Transaction:
         waiting_for=waiting_text(line),
     )
     return msgspec.structs.replace(transaction, queue=place)
-
-
-def batch_of(batch_id: str, batch: family_store.Batch, now: datetime) -> Batch:
-    """Make the answer of a batch: its transactions by status, progress and rate."""
-    waiting = batch.by_status.get(Status.QUEUED, 0) + batch.by_status.get(Status.SCHEDULED, 0)
-    decided = batch.transactions - waiting
-    until = batch.decided_at if not waiting and batch.decided_at is not None else now
-    seconds = max((until - batch.accepted_at).total_seconds(), 0.001)
-    return Batch(
-        batch_id=batch_id,
-        transaction_id=batch_id,
-        status=next(status for status in _BATCH_STATUS if batch.by_status.get(status)),
-        inflight=batch.inflight,
-        transaction_count=batch.transactions,
-        counts={status: batch.by_status.get(status, 0) for status in Status},
-        decided=decided,
-        progress=round(decided / batch.transactions, 4),
-        rate=round(decided / seconds, 1),
-        created_at=batch.accepted_at,
-        decided_at=batch.decided_at if not waiting else None,
-    )
-
-
-_BATCH_STATUS = (Status.QUEUED, Status.SCHEDULED, Status.INFLIGHT, Status.APPLIED, Status.VOID, Status.REJECTED)
-"""The order of statuses for that of a batch: first those that are to come, and then those that moved money."""
 
 
 def queue_of(state: QueueState) -> Queue:

@@ -7,7 +7,8 @@ from core.base.actors import reach_of_request
 from core.base.db import reading
 from core.base.errors import Conflict, ErrorCode, NotFound, ReferenceConflict
 from core.base.ids import uuid_of
-from core.ledger.answers import Batch, Transaction, batch_of, transaction_of, with_legs, with_line
+from core.ledger.answers import Transaction, transaction_of, with_legs, with_line
+from core.ledger.batch_answers import Batch, batch_of
 from core.ledger.rules.model import Kind, Status
 from core.ledger.store import families as family_store
 from core.ledger.store import transactions as transaction_store

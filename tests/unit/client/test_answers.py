@@ -24,6 +24,7 @@ from core.identities.answers import Identity
 from core.journal.answers import AuditEntry
 from core.keys import answers as keys
 from core.ledger import answers as ledger
+from core.ledger import batch_answers as batches
 from core.ledger import books, currencies, statement
 from core.ledger.balances import Balance, Entry, Limits
 from core.ledger.ledgers import Ledger
@@ -40,8 +41,8 @@ PAIRS: list[tuple[type[Struct], type[Struct]]] = [
     (ledger.Settled, transactions.HoldAmounts),
     (ledger.SplitLeg, transactions.SplitLeg),
     (ledger.Transaction, transactions.Transaction),
-    (ledger.Batch, transactions.Batch),
-    (ledger.BatchAccepted, transactions.BatchAccepted),
+    (batches.Batch, transactions.Batch),
+    (batches.BatchAccepted, transactions.BatchAccepted),
     (ledger.Queue, service.Queue),
     (Balance, balances.Balance),
     (funding.FundedBalance, balances.Balance),
