@@ -395,6 +395,20 @@ spans = Table(
     PrimaryKeyConstraint("balance", "last", "part", name="spans_pkey"),
 )
 
+dated_spans = Table(
+    "dated_spans",
+    metadata,
+    Column("balance", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False, comment="version of the run"),
+    Column("part", Integer, nullable=False, comment="0 is empty, the others have entries with an effective date"),
+    Column("first_at", Timestamp, nullable=False, comment="the first of their dates"),
+    Column("last_at", Timestamp, nullable=False),
+    Column("credit", MinorUnits, nullable=False),
+    Column("debit", MinorUnits, nullable=False),
+    Column("entries", Integer, nullable=False),
+    PrimaryKeyConstraint("balance", "last", "part", name="dated_spans_pkey"),
+)
+
 checkpoints = Table(
     "checkpoints",
     metadata,

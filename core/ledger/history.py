@@ -26,7 +26,7 @@ from core.base.db import begin, reading
 from core.base.errors import InvalidRequest
 from core.ledger.rules.model import Balance
 from core.ledger.store import history as history_store
-from core.ledger.store import new_spans, spans
+from core.ledger.store import new_spans, runs, spans
 from core.ledger.store.balances import BalanceRow
 from core.ledger.store.history import Snapshot
 from core.ledger.store.spans import LAST, Basis, Bound, Lag, Sums
@@ -158,7 +158,7 @@ def sums_until(conn: Connection, key: int, basis: Basis, upto: int, bounds: Sequ
     _require_few(known.left)
     if not known.left:
         return known.sums
-    rest = spans.rest(conn, key, basis, (known.end, upto), bounds)
+    rest = spans.rest(conn, key, basis, known, upto, bounds)
     return [sums.plus(more) for sums, more in zip(known.sums, rest, strict=True)]
 
 
@@ -215,8 +215,10 @@ def write_spans(engine: Engine, *, for_s: float | None = None) -> int:
             found = spans.lagging(conn, after=after, limit=LAGGING)
         total += _write_spans(engine, found, deadline)
         if len(found) < LAGGING or (deadline is not None and time.monotonic() >= deadline):
-            return total
+            break
         after = found[-1].key
+    _write_runs(engine, deadline)
+    return total
 
 
 def write_spans_of(engine: Engine, keys: Collection[int], *, for_s: float) -> int:
@@ -243,3 +245,15 @@ def _write_spans(engine: Engine, lagging: Sequence[Lag], deadline: float | None)
             if deadline is not None and time.monotonic() >= deadline:
                 return total
     return total
+
+
+def _write_runs(engine: Engine, deadline: float | None) -> None:
+    """Write the runs of all balances that have whole ones without, one in each commit."""
+    after, size = 0, spans.RUN * spans.SIZE
+    while deadline is None or time.monotonic() < deadline:
+        with begin(engine, within_s=WRITTEN_WITHIN_S) as conn:
+            lag = runs.lagging(conn, after=after)
+            if lag is None:
+                return
+            runs.write(conn, lag.key, after=lag.end, upto=lag.end + size)
+        after = lag.key - 1

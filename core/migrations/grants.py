@@ -77,6 +77,7 @@ APP: Mapping[str, Rights] = {
     "annotations": Rights(insert=True, update=("meta_data",)),
     "snapshots": Rights(insert=True),
     "spans": Rights(insert=True),
+    "dated_spans": Rights(insert=True),
     "checkpoints": Rights(),
     "api_keys": Rights(insert=True, update=("last_used_at", "revoked_at")),
     "api_key_secrets": Rights(insert=True, update=("ends_at",)),

@@ -2,7 +2,7 @@
 
 Nearly all that a span says is in the outcomes of its entries. The log is read for the entries with an effective date, if any is
 between the first and the last of them, and for the times of acceptance of the first and the last of the others.
-``spans.wrong`` reads the log for each entry, and so it judges what is written here.
+``span_check.py`` reads the log for each entry, and so it judges what is written here.
 """
 
 from sqlalchemy import Connection

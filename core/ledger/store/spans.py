@@ -10,6 +10,9 @@ their dates. Each part knows its first and its last time, and what it comes to:
                          + the entries beyond the last span
 
 Entries at one moment follow each other by their versions.
+
+Dates may be spread over weeks, and then a time is within the dates of hundreds of spans. So a *run* of ``RUN`` spans has the
+entries with an effective date once more, sorted over all its versions, in ``dated_spans``. It stands for the parts of its spans.
 """
 
 from collections.abc import Collection, Sequence
@@ -20,12 +23,19 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from core.base.db import array, driver
+from core.ledger.store import times
 
 SIZE = 1_000
 """The number of versions of a span."""
 
 DATED = 250
 """So many entries with an effective date are in one part, and more only if they have one date."""
+
+RUN = 100
+"""The number of spans of a run."""
+
+RUN_DATED = 50
+"""So many entries are in one part of a run, and more only if they have one date."""
 
 LAST = 2**62
 """A version after all others."""
@@ -73,6 +83,8 @@ class Known(NamedTuple):
     """The last version that is in a span."""
     left: int
     """The number of entries that are read to add up the rest."""
+    run: int
+    """The last version that is in a run. The rest is what these spans and runs leave out, though others were written since."""
 
 
 class Lag(NamedTuple):
@@ -86,27 +98,56 @@ class Lag(NamedTuple):
 FIRST_OF = {Basis.BOOKED: "first_decided_at", Basis.EFFECTIVE: "first_at"}
 LAST_OF = {Basis.BOOKED: "last_decided_at", Basis.EFFECTIVE: "last_at"}
 
-_BOUNDS = "unnest(%(ats)s::timestamptz[], %(versions)s::bigint[]) WITH ORDINALITY AS bound (at, version, ordinal)"
+_BOUNDS = """unnest(%(ats)s::timestamptz[], %(versions)s::bigint[], %(lows)s::bigint[], %(highs)s::bigint[])
+            WITH ORDINALITY AS bound (at, version, low, high, ordinal)"""
+
+
+def _parts(basis: Basis, *, upto: str, run: str) -> str:
+    """Make the parts of spans and runs up to a version. ``run`` is the last version that is in a run."""
+    spans = f"""
+        SELECT last, part, %(size)s::bigint AS size, {FIRST_OF[basis]} AS first_at, {LAST_OF[basis]} AS last_at,
+            credit, debit, entries
+        FROM spans
+        WHERE balance = %(key)s
+          AND last <= {upto}
+    """
+    if basis is Basis.BOOKED:
+        return spans
+    return f"""
+        {spans}
+          AND (part = 0 OR last > {run})
+        UNION ALL
+        SELECT last, part, %(run_size)s::bigint, first_at, last_at, credit, debit, entries
+        FROM dated_spans
+        WHERE balance = %(key)s
+          AND last <= {run}
+          AND part > 0
+    """
 
 
 def _known(basis: Basis) -> str:
-    """Make the statement that adds up whole parts. It is served by the primary key of spans."""
+    """Make the statement that adds up whole parts. It is served by the primary keys of spans and dated_spans."""
     return f"""
+        WITH run AS MATERIALIZED (
+            SELECT coalesce(max(last), 0) AS last
+            FROM dated_spans
+            WHERE balance = %(key)s
+              AND last <= %(upto)s
+        )
         SELECT
             coalesce(sum(credit) FILTER (WHERE is_whole), 0),
             coalesce(sum(debit) FILTER (WHERE is_whole), 0),
             coalesce(sum(entries) FILTER (WHERE is_whole), 0),
             coalesce(sum(entries) FILTER (WHERE begins AND NOT is_whole), 0),
-            max(last)
+            max(last),
+            (SELECT last FROM run)
         FROM {_BOUNDS}
         LEFT JOIN LATERAL (
             SELECT
                 *,
-                ({LAST_OF[basis]}, last) <= (bound.at, bound.version) AS is_whole,
-                ({FIRST_OF[basis]}, last - %(size)s::bigint + 1) <= (bound.at, bound.version) AS begins
-            FROM spans
-            WHERE balance = %(key)s
-              AND last <= %(upto)s
+                (last_at, last) <= (bound.at, bound.version) AS is_whole,
+                (first_at, last - size + 1) <= (bound.at, bound.version) AS begins
+            FROM ({_parts(basis, upto="%(upto)s", run="(SELECT last FROM run)")}) AS parts
         ) AS span ON true
         GROUP BY ordinal
         ORDER BY ordinal
@@ -151,18 +192,18 @@ UNDATED = "AND log.effective_date IS NULL"
 def _rest(basis: Basis) -> str:
     """Make the statement that adds up what whole parts leave out."""
     is_booked = basis is Basis.BOOKED
-    within = both(basis, above="cut.last - %(size)s::bigint", upto="cut.last", where="" if is_booked else UNDATED)
+    within = both(Basis.BOOKED, above="cut.last - %(size)s::bigint", upto="cut.last", where="" if is_booked else _NEAR)
     return f"""
         WITH bound AS (
             SELECT *
             FROM {_BOUNDS}
         ),
         cut AS MATERIALIZED (
-            SELECT ordinal, at, version, last, part, {FIRST_OF[basis]} AS first_at, {LAST_OF[basis]} AS last_at
+            SELECT ordinal, at, version, low, high, last, part, size, first_at, last_at
             FROM bound
-            JOIN spans ON balance = %(key)s AND last <= %(end)s
-            WHERE ({LAST_OF[basis]}, last) > (at, version)
-              AND ({FIRST_OF[basis]}, last - %(size)s::bigint + 1) <= (at, version)
+            JOIN ({_parts(basis, upto="%(end)s", run="%(run)s")}) AS parts
+                ON (last_at, last) > (at, version)
+                AND (first_at, last - size + 1) <= (at, version)
         ),
         beyond AS MATERIALIZED (
             {both(basis, above="%(end)s", upto="%(upto)s")}
@@ -171,7 +212,7 @@ def _rest(basis: Basis) -> str:
             SELECT ordinal, signed
             FROM cut
             CROSS JOIN LATERAL ({within}) AS e
-            WHERE part = 0 AND (e.at, e.version) <= (cut.at, cut.version)
+            WHERE part = 0 AND {"(e.at, e.version) <= (cut.at, cut.version)" if is_booked else _IS_UP_TO}
             UNION ALL
             SELECT ordinal, signed
             FROM beyond
@@ -187,6 +228,15 @@ def _rest(basis: Basis) -> str:
         GROUP BY ordinal
     """
 
+
+# Times of acceptance do not fall along the log, so the position tells nearly always which of two came first.
+_NEAR = "AND o.seq < cut.high"
+
+_IS_UP_TO = """(SELECT count(*) FROM log WHERE seq = e.seq AND effective_date IS NOT NULL) = 0
+                AND CASE
+                    WHEN e.seq < cut.low THEN true
+                    ELSE ((SELECT accepted_at FROM log WHERE seq = e.seq), e.version) <= (cut.at, cut.version)
+                END"""
 
 # Entries with an effective date are found by it, and a part has those of its span with the dates between its own.
 _DATED = """
@@ -215,12 +265,15 @@ _DATED = """
                   AND o.status = 1
                   AND o.destination_version <= %(end)s
             ) AS dated
+            CROSS JOIN (VALUES (%(size)s::bigint), (%(run_size)s::bigint)) AS sized (size)
             JOIN cut ON part > 0
                 AND cut.ordinal = dated.ordinal
-                AND cut.last = (dated.version + %(size)s::bigint - 1) / %(size)s::bigint * %(size)s::bigint
+                AND cut.size = sized.size
+                AND cut.last = (dated.version + sized.size - 1) / sized.size * sized.size
                 AND dated.at BETWEEN cut.first_at AND cut.last_at
             WHERE (dated.at, dated.version) <= (range.at, range.version)
 """.strip()
+
 
 _KNOWN = {basis: _known(basis) for basis in Basis}
 _REST = {basis: _rest(basis) for basis in Basis}
@@ -253,95 +306,15 @@ _LAGGING = """
 
 _LAGGING_OF = _LAGGING.replace("WHERE balances.id >", "WHERE balances.id = ANY(%(keys)s::bigint[]) AND balances.id >")
 
-# This reads the log for each entry. Every span has a part 0, even if it is empty: it ends before any time.
-_PARTS = f"""
-    entries AS (
-        SELECT
-            (version + %(size)s::bigint - 1) / %(size)s::bigint * %(size)s::bigint AS last,
-            effective_date IS NOT NULL AS is_dated,
-            coalesce(effective_date, accepted_at) AS at,
-            e.decided_at,
-            e.signed
-        FROM ({both(Basis.BOOKED, above="%(after)s", upto="%(upto)s")}) AS e
-        JOIN log ON log.seq = e.seq
-    ),
-    parts AS (
-        SELECT
-            last,
-            CASE WHEN is_dated THEN 1 + (rank() OVER (PARTITION BY last, is_dated ORDER BY at) - 1) / %(dated)s::bigint ELSE 0 END
-                AS part,
-            at,
-            min(decided_at) OVER (PARTITION BY last) AS first_decided_at,
-            max(decided_at) OVER (PARTITION BY last) AS last_decided_at,
-            signed,
-            1 AS entries
-        FROM entries
-        UNION ALL
-        SELECT last, 0, NULL, first_decided_at, last_decided_at, 0, 0
-        FROM generate_series(%(after)s::bigint + %(size)s::bigint, %(upto)s::bigint, %(size)s::bigint) AS span (last)
-        LEFT JOIN (
-            SELECT last, min(decided_at) AS first_decided_at, max(decided_at) AS last_decided_at
-            FROM entries
-            GROUP BY last
-        ) AS decided USING (last)
-    ),
-    summed AS (
-        SELECT
-            %(key)s::bigint AS balance,
-            last,
-            part,
-            coalesce(min(at), '-infinity') AS first_at,
-            coalesce(max(at), '-infinity') AS last_at,
-            coalesce(min(first_decided_at), '-infinity') AS first_decided_at,
-            coalesce(max(last_decided_at), '-infinity') AS last_decided_at,
-            coalesce(sum(signed) FILTER (WHERE signed > 0), 0) AS credit,
-            coalesce(-sum(signed) FILTER (WHERE signed < 0), 0) AS debit,
-            sum(entries) AS entries
-        FROM parts
-        GROUP BY last, part
-    )
-"""
-
 COLUMNS = "balance, last, part, first_at, last_at, first_decided_at, last_decided_at, credit, debit, entries"
-
-# The same sums again, beside those that were written.
-_WRONG = f"""
-    WITH {_PARTS}
-    SELECT
-        last,
-        part,
-        format('%%s in, %%s out, %%s entries', summed.credit, summed.debit, summed.entries),
-        format('%%s in, %%s out, %%s entries', written.credit, written.debit, written.entries)
-    FROM summed
-    FULL JOIN (
-        SELECT *
-        FROM spans
-        WHERE balance = %(key)s
-          AND last > %(after)s
-          AND last <= %(upto)s
-    ) AS written USING ({COLUMNS.partition(", first_at")[0]})
-    WHERE (summed.first_at, summed.last_at, summed.first_decided_at, summed.last_decided_at,
-           summed.credit, summed.debit, summed.entries)
-        IS DISTINCT FROM
-          (written.first_at, written.last_at, written.first_decided_at, written.last_decided_at,
-           written.credit, written.debit, written.entries)
-    ORDER BY last, part
-"""
-
-_WRITTEN = """
-    SELECT spans.balance, coalesce(balances.version, 0), max(spans.last)
-    FROM spans
-    LEFT JOIN balances ON balances.id = spans.balance
-    GROUP BY 1, 2
-    ORDER BY 1
-"""
 
 
 def known(conn: Connection, key: int, basis: Basis, upto: int, bounds: Sequence[Bound]) -> Known:
     """Add up the whole parts of spans up to each bound. ``upto`` is the version up to which the caller looks."""
     rows = driver(conn).execute(_KNOWN[basis], {**_values(bounds), "key": key, "upto": upto}).fetchall()
     end = rows[0][4] or 0
-    return Known([Sums(*map(int, row[:3])) for row in rows], end, sum(int(row[3]) for row in rows) + upto - end)
+    left = sum(int(row[3]) for row in rows) + upto - end
+    return Known([Sums(*map(int, row[:3])) for row in rows], end, left, rows[0][5])
 
 
 def end_of(conn: Connection, key: int) -> int:
@@ -350,13 +323,12 @@ def end_of(conn: Connection, key: int) -> int:
     return 0 if row is None else int(row[0])
 
 
-def rest(conn: Connection, key: int, basis: Basis, within: tuple[int, int], bounds: Sequence[Bound]) -> list[Sums]:
-    """Add up, for each bound, the entries that are in no whole part.
-
-    ``within`` has the last version that is in a span, and the version up to which the caller looks.
-    """
-    end, upto = within
-    values = {**_values(bounds), "key": key, "end": end, "upto": upto}
+def rest(conn: Connection, key: int, basis: Basis, known: Known, upto: int, bounds: Sequence[Bound]) -> list[Sums]:
+    """Add up, for each bound, the entries that are in no whole part. ``upto`` is as in ``known``."""
+    values = {**_values(bounds), "key": key, "end": known.end, "run": known.run, "upto": upto}
+    if basis is Basis.EFFECTIVE:
+        near = times.around(conn, [bound.at for bound in bounds])
+        values |= {"lows": [each.first for each in near], "highs": [each.end for each in near]}
     rows = driver(conn).execute(_REST[basis], values).fetchall()
     found = {ordinal: Sums(int(credits), int(debits), entries) for ordinal, credits, debits, entries in rows}
     return [found.get(ordinal, NOTHING) for ordinal in range(1, len(bounds) + 1)]
@@ -369,29 +341,12 @@ def lagging(conn: Connection, *, after: int, limit: int | None, of: Collection[i
     return [Lag(*row) for row in driver(conn).execute(statement, given)]
 
 
-class Wrong(NamedTuple):
-    """A part of a span that is not what its entries come to."""
-
-    last: int
-    part: int
-    expected: str
-    found: str
-
-
-def written(conn: Connection) -> list[Lag]:
-    """List the balances that have spans, with their versions and how far their spans go."""
-    return [Lag(*row) for row in driver(conn).execute(_WRITTEN)]
-
-
-def wrong(conn: Connection, key: int, *, after: int, upto: int) -> list[Wrong]:
-    """Add up the spans of a balance between two multiples of ``SIZE`` again, and list those that differ."""
-    values = {"key": key, "after": after, "upto": upto, "size": SIZE, "dated": DATED}
-    return [Wrong(*row) for row in driver(conn).execute(_WRONG, values)]
-
-
 def _values(bounds: Sequence[Bound]) -> dict[str, object]:
     return {
         "ats": ["infinity" if bound.at is None else bound.at.isoformat() for bound in bounds],
         "versions": [bound.version for bound in bounds],
+        "lows": [0 for _ in bounds],
+        "highs": [LAST for _ in bounds],
         "size": SIZE,
+        "run_size": RUN * SIZE,
     }

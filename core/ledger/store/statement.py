@@ -12,9 +12,9 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from core.base.db import driver
-from core.ledger.store import spans
+from core.ledger.store import spans, times
 from core.ledger.store.balances import Entry
-from core.ledger.store.spans import FIRST_OF, LAST_OF, UNDATED, Basis, Bound, both, side
+from core.ledger.store.spans import FIRST_OF, LAST, LAST_OF, UNDATED, Basis, Bound, both, side
 
 
 class Period(NamedTuple):
@@ -39,7 +39,7 @@ _AFTER = "(at, version) > (%(begin)s::timestamptz, %(begin_version)s::bigint)"
 
 def _first(basis: Basis, name: str, sign: str) -> str:
     """Make the first entries of one side after a place, in the order of their versions."""
-    where = UNDATED if basis is Basis.EFFECTIVE else ""
+    where = f"{UNDATED} AND o.seq >= %(low)s" if basis is Basis.EFFECTIVE else ""
     entries = side(basis, name, sign, above="(SELECT version FROM start)", upto="%(upto)s", where=where)
     return f"""(
         SELECT at, version
@@ -109,7 +109,7 @@ _DATED = """
 
 def _page(basis: Basis) -> str:
     is_effective = basis is Basis.EFFECTIVE
-    undated = UNDATED if is_effective else ""
+    undated = f"{UNDATED} AND o.seq >= %(low)s AND o.seq < %(high)s" if is_effective else ""
     debits = _DATED.format(side="source", other="destination", sign="-") if is_effective else ""
     credits = _DATED.format(side="destination", other="source", sign="") if is_effective else ""
     return f"""
@@ -189,6 +189,10 @@ def page(
         "limit": limit,
         "size": spans.SIZE,
     }
+    near = times.around(conn, [None if begin is None else begin.at]) if basis is Basis.EFFECTIVE else []
+    values |= {"low": near[0].first if near else 0}
     end, stop, stop_version = driver(conn).execute(_STOP[basis], values).fetchall()[0]
+    near = times.around(conn, [stop or period.until]) if basis is Basis.EFFECTIVE else []
+    values |= {"high": near[0].end if near else LAST}
     values |= {"end": end, "stop": stop or "infinity", "stop_version": stop_version or 0, "before": before}
     return [Entry(*row) for row in driver(conn).execute(_PAGE[basis], values)]

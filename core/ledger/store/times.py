@@ -7,7 +7,7 @@ each fall, and each stretch between them is searched for itself.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -73,6 +73,34 @@ def ranges(conn: Connection, intervals: Sequence[tuple[datetime, datetime]]) -> 
         positions = [low for _, _, low in rows[start : start + len(times)]]
         found += [Range(*pair) for pair in zip(positions[::2], positions[1::2], strict=True) if pair[0] < pair[1]]
     return found
+
+
+def around(conn: Connection, ats: Sequence[datetime | None]) -> list[Range]:
+    """Find, for each time, the positions outside of which no row needs a look to be compared with it.
+
+    Rows before ``first`` were accepted earlier, and rows from ``end`` on later. If the clock was set back in the past, or
+    for None, nothing is known, and the range has all rows.
+    """
+    times = [_within(at) for at in ats if at is not None]
+    rows = driver(conn).execute(_POSITIONS, {"times": [*times, *(at + _MOMENT for at in times)]}).fetchall()
+    if len(rows) > 2 * len(times):
+        return [_EVERYWHERE for _ in ats]
+    lows = [int(low) for _, _, low in rows]
+    found = map(Range, lows[: len(times)], lows[len(times) :])
+    return [_EVERYWHERE if at is None else next(found) for at in ats]
+
+
+def _within(at: datetime) -> datetime:
+    """Move a time to one that the database can add a moment to."""
+    return max(min(at, _LATEST), _EARLIEST)
+
+
+_MOMENT = timedelta(microseconds=1)
+_EARLIEST, _LATEST = (
+    datetime.min.replace(tzinfo=UTC) + timedelta(days=2),
+    datetime.max.replace(tzinfo=UTC) - timedelta(days=2),
+)
+_EVERYWHERE = Range(0, 2**62)
 
 
 def first_since(conn: Connection, at: datetime) -> int:

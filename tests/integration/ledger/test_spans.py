@@ -14,9 +14,13 @@ from sqlalchemy import Engine, text
 from core.base.db import begin, reading
 from core.flows import rollups
 from core.ledger import history
-from core.ledger.store import spans
+from core.ledger.store import runs, span_check, spans
+from core.ledger.store import times as positions
 from core.ledger.store.spans import LAST, Basis, Bound
+from core.ledger.store.times import Range
 from core.upkeep.ticks import Tick
+from core.verification.report import Report
+from core.verification.spans import check_spans
 from tests.harness.factories import Ledger, transaction
 from tests.harness.history import mix, tamper
 from tests.integration.ledger.test_statement import all_pages
@@ -27,9 +31,11 @@ START = datetime(2026, 5, 1, tzinfo=UTC)
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a span have six versions, and a part of it two entries."""
+    """Let a span have six versions, and a part of it two entries, and a run three spans."""
     monkeypatch.setattr(spans, "SIZE", 6)
     monkeypatch.setattr(spans, "DATED", 2)
+    monkeypatch.setattr(spans, "RUN", 3)
+    monkeypatch.setattr(spans, "RUN_DATED", 2)
 
 
 def post_some(ledger: Ledger, dice: random.Random, count: int) -> None:
@@ -62,17 +68,30 @@ def answers(client: FlaskClient, balance: str, times: list[str]) -> list[Any]:
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.usefixtures("short")
-def test_spans_change_no_answer(client: FlaskClient, ledger: Ledger, seed: int) -> None:
+def test_spans_change_no_answer(
+    client: FlaskClient, ledger: Ledger, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dice = random.Random(seed)
     post_some(ledger, dice, 30)
     balance = str(ledger.balance("@A").balance_id)
     entries = client.get(f"/balances/{balance}/statement").get_json()["entries"]
     moments = {entry[name] for entry in entries for name in ("at", "effective_date") if entry[name]}
     times = sorted(dice.sample(sorted(moments), 5))
-    before = answers(client, balance, times)
+    with monkeypatch.context() as plain:
+        plain.setattr(positions, "around", lambda conn, ats: [Range(0, LAST)] * len(ats))
+        before = answers(client, balance, times)
+    assert answers(client, balance, times) == before
     assert history.write_spans(ledger.engine) > 6
     assert history.write_spans(ledger.engine) == 0
+    with reading(ledger.engine) as conn:
+        ((_, end), *_) = (each for each in runs.written(conn) if each[0] == ledger.balance("@A").key)
+    assert end >= 18
     assert answers(client, balance, times) == before
+    if seed == 1:
+        with reading(ledger.engine) as conn:
+            last = conn.execute(text("SELECT max(seq) FROM log")).scalar_one()
+        tamper(ledger, f"INSERT INTO clock_falls VALUES ({last // 2})")  # Then positions tell nothing of times.
+        assert answers(client, balance, times) == before
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -92,8 +111,43 @@ def test_spans_are_what_a_look_at_each_row_of_the_log_makes_of_them(ledger: Ledg
         tamper(ledger, f"INSERT INTO clock_falls VALUES ({fall})")
     assert history.write_spans(ledger.engine) > 20
     with reading(ledger.engine) as conn:
-        for each in spans.written(conn):
-            assert spans.wrong(conn, each.key, after=0, upto=each.end) == []
+        for each in span_check.written(conn):
+            assert span_check.wrong(conn, each.key, after=0, upto=each.end) == []
+        written = runs.written(conn)
+        assert len(written) >= 2
+        for key, end in written:
+            assert runs.wrong(conn, key, after=0, upto=end) == []
+            dated = conn.execute(
+                text("SELECT sum(entries) FROM spans WHERE balance = :key AND part > 0 AND last <= :end"),
+                {"key": key, "end": end},
+            ).scalar_one()
+            found = conn.execute(
+                text("SELECT sum(entries), max(entries) FROM dated_spans WHERE balance = :key"), {"key": key}
+            ).one()
+            assert found[0] == (dated or 0) and found[1] <= 6
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE dated_spans SET credit = credit + 1 WHERE part = 1",
+        "UPDATE dated_spans SET last_at = last_at + interval '1 second' WHERE part = 1",
+        "DELETE FROM dated_spans WHERE part = 2",
+        "INSERT INTO dated_spans SELECT balance, last, 99, first_at, last_at, 1, 1, 1 FROM dated_spans WHERE part = 1",
+    ],
+)
+def test_a_run_that_was_altered_is_found_by_verify(ledger: Ledger, change: str) -> None:
+    post_some(ledger, random.Random(3), 25)
+    history.write_spans(ledger.engine)
+    sound, altered = Report(), Report()
+    with reading(ledger.engine) as conn:
+        check_spans(conn, sound)
+    assert sound.problems == []
+    tamper(ledger, change)
+    with reading(ledger.engine) as conn:
+        check_spans(conn, altered)
+    assert "run up to" in str(altered.problems[0])
 
 
 @pytest.mark.usefixtures("short")
@@ -244,6 +298,7 @@ def test_spans_stand_for_the_source_where_the_entries_are_too_many(
 
 
 def test_spans_cannot_be_changed(ledger: Ledger) -> None:
-    for sql in ("UPDATE spans SET credit = 5", "DELETE FROM spans", "TRUNCATE spans"):
-        with pytest.raises(Exception, match="append-only"), begin(ledger.engine) as conn:
-            conn.execute(text(sql))
+    for table in ("spans", "dated_spans"):
+        for sql in (f"UPDATE {table} SET credit = 5", f"DELETE FROM {table}", f"TRUNCATE {table}"):
+            with pytest.raises(Exception, match="append-only"), begin(ledger.engine) as conn:
+                conn.execute(text(sql))
