@@ -132,6 +132,12 @@ class Line:
     def decide_what_needs_no_more(self, postings: Sequence[Posting]) -> None:
         """Decide postings, and stop each queue at the first that needs another queue, or a balance that is not locked."""
         balances = self._book.balances
+        _, _, _, sources, destinations, *_ = zip(*postings, strict=True)
+        if balances.keys() >= {*sources, *destinations} and all(posting.group_last is None for posting in postings):
+            before = len(self.postings)
+            if not self.decide_until_one_needs_more(postings):
+                return
+            postings = postings[len(self.postings) - before :]
         for group in groups(postings):
             is_left = False
             for posting in group:
