@@ -122,7 +122,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
     watches.hand_in()
     # A request makes hundreds of objects and no cycles. The search for cycles would hold the GIL for nothing.
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(200_000, 20, 20)
     assert settings.database_url is not None
     budget = settings.web_connections
     # The checks have connections of their own, so that they see the database when requests have taken all others.
