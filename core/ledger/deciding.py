@@ -11,7 +11,6 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from core.base.db import plan_for_values
 from core.ledger.rules.engine import Book, decide, decide_group
 from core.ledger.rules.model import SHORT_OF_MONEY, Balance, Outcome, Posting
 from core.ledger.store import log as log_store
@@ -19,9 +18,6 @@ from core.ledger.store import outcomes as outcome_store
 from core.ledger.store import queues as queue_store
 from core.ledger.store.queues import QueueHead
 from core.ledger.watch import Watched, tell
-
-_MANY = 1_000
-"""So many balances are worth a plan of their own, which may read all of the table instead of searching an index for each."""
 
 
 @dataclass
@@ -46,8 +42,6 @@ def open_book(conn: Connection, postings: Sequence[Posting], *, wait: bool = Tru
     """
     seqs, _, _, sources, destinations, _, overdrafts, caps, holds_of, _, _, refunds_of, *_ = zip(*postings, strict=True)
     touched = {*sources, *destinations}
-    if len(touched) >= _MANY:
-        plan_for_values(conn)
     balances, limits, watched, at = outcome_store.lock_balances(conn, touched, wait=wait)
     holds, refunds = set(holds_of) - {None}, set(refunds_of) - {None}
     first_limited: dict[int, int] = {}

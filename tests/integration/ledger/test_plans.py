@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from core.base.db import begin, reading
+from core.ledger import drain
 from core.ledger.store import balances as balance_store
 from core.ledger.store import queues as queue_store
 from core.ledger.store import taking
@@ -72,3 +73,28 @@ def test_what_waits_is_found_without_a_walk_through_the_history(one_sided: Engin
             read = conn.execute(_READ).scalar_one() - before
         assert found
         assert read < 100
+
+
+def test_a_large_drain_uses_the_plans_that_it_has(engine: Engine) -> None:
+    pairs = 600
+    with begin(engine) as conn:
+        conn.execute(
+            text(
+                "INSERT INTO balances (balance_id, ledger, currency) "
+                "SELECT gen_random_uuid(), 1, 'USD' FROM generate_series(1, :balances)"
+            ),
+            {"balances": 2 * pairs},
+        )
+        conn.execute(
+            text(
+                "INSERT INTO log (seq, id, reference, kind, queue, source, destination, amount, currency, precision, "
+                "description, allow_overdraft, accepted_at) SELECT n, gen_random_uuid(), 'r' || n, 1, 0, "
+                "n, :pairs + n, 1, 'USD', 100, 'd', true, now() FROM generate_series(1, :pairs) AS n"
+            ),
+            {"pairs": pairs},
+        )
+    with begin(engine) as conn:
+        done = drain.drain_batch(conn, None, limit=5_000, wait=False)
+        mode = conn.execute(text("SHOW plan_cache_mode")).scalar_one()
+    assert len(done.outcomes) == pairs
+    assert mode == "force_generic_plan"
