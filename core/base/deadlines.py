@@ -4,6 +4,7 @@ A server that stands still answers nothing and closes nothing, so whoever waits 
 here shuts the connection down at its deadline. Whoever waits then gets the driver's error for a lost connection.
 """
 
+import math
 import os
 import socket
 import threading
@@ -15,7 +16,10 @@ import psycopg
 import structlog
 
 _LOOK_EVERY_S = 0.2
-"""A use ends at most so long after its deadline."""
+"""A use ends at most so long after its deadline, if that is more than ``_LOOK_AFTER_S`` from its beginning."""
+
+_LOOK_AFTER_S = 1.0
+"""The longest pause. Uses may begin in it, and nearly all have longer, so an idle process is not woken five times a second."""
 
 logger = structlog.get_logger()
 
@@ -70,12 +74,17 @@ class Watch:
 
     def _run(self) -> None:
         while True:
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(self._pause_s())
             try:
                 self._cut_overdue()
             except Exception:  # The thread must live, whatever happens.
                 with suppress(Exception):
                     logger.exception("deadlines could not be checked")
+
+    def _pause_s(self) -> float:
+        """Return the time until the first deadline, within bounds."""
+        left_s = min(self._deadlines.copy().values(), default=math.inf) - time.monotonic()
+        return min(max(left_s, _LOOK_EVERY_S), _LOOK_AFTER_S)
 
     def _cut_overdue(self) -> None:
         now = time.monotonic()
