@@ -34,6 +34,9 @@ logger = structlog.get_logger()
 CONNECTIONS = 8
 """The connections to Postgres. A thread has one while it reads what to send, and while it writes how that went."""
 
+WAIT_S = 2.0
+"""A wait for a message ends after so long, to look whether the ledger has another name."""
+
 AGAIN_S = 3.0
 """Redis is left alone for so long after a failure."""
 
@@ -105,7 +108,7 @@ class News:
                 subscription = self._redis.pubsub(ignore_subscribe_messages=True)
                 subscription.subscribe(names.decided)
                 self._subscription = names, subscription
-            if self._subscription[1].get_message(timeout=0.5) is not None:
+            if self._subscription[1].get_message(timeout=WAIT_S) is not None:
                 self._dispatcher.ring()
         except Exception:  # Redis is away, and the threads look every second.
             if self._subscription is not None:

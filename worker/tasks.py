@@ -11,12 +11,13 @@ import celeryconfig
 from core.base.db import begin, reading
 from core.doors import metrics
 from core.events import keeping
-from core.flows import rollups
-from core.funding import runs
+from core.flows import rollup_store, rollups
+from core.funding import job_store, runs
 from core.journal import retries
 from core.ledger import drain as core_drain
 from core.ledger import due as core_due
 from core.ledger import history
+from core.ledger.store import due as due_store
 from core.ledger.store import queues as queue_store
 from core.upkeep.ticks import Tick
 from core.verification import checkpoints, results, slices
@@ -173,6 +174,15 @@ def _tell_damage(report: Report) -> None:
     problems = [str(problem) for problem in report.problems]
     logger.error("the ledger is damaged", problem_count=report.problem_count, problems=problems)
 
+
+ticking.HAVE_WORK.update(
+    {
+        Tick.SWEEP: lambda conn: bool(queue_store.with_work(conn, older_than_s=OVERDUE_S)),
+        Tick.DUE: lambda conn: any(due_store.waiting(conn, None)),
+        Tick.FUND: lambda conn: any(job_store.has_work(conn, None)),
+        Tick.FLOWS: rollup_store.has_news,
+    }
+)
 
 ticking.RUNS.update(
     {

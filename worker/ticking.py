@@ -2,11 +2,12 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
+from sqlalchemy import Connection
 
-from core.base.db import begin
+from core.base.db import begin, reading
 from core.base.errors import TransientError
 from core.doors import metrics
 from core.upkeep import ticks
@@ -17,6 +18,9 @@ logger = structlog.get_logger()
 
 RUNS: dict[Tick, Callable[[], object]] = {}
 """The function of each tick. ``tasks.py`` adds them."""
+
+HAVE_WORK: dict[Tick, Callable[[Connection], bool]] = {}
+"""For ticks that are due each second, a function that tells by one read whether there is anything to do."""
 
 ENDS_ITSELF = {Tick.VERIFY, Tick.SNAPSHOT, Tick.SPANS}
 """The ticks whose functions leave the rest to a message or to the next run, and record the end of the run themselves."""
@@ -32,14 +36,27 @@ def run_due(*, late_s: float = 0.0) -> list[Tick]:
     """
     with begin(engine()) as conn:
         claimed = ticks.claim(conn, by(), late_s=late_s, names=tuple(name for name in Tick if name in RUNS))
+    idle = _without_work(claimed)
+    if idle:
+        end(*idle)
     for name in claimed:
-        run(name)
+        metrics.TICKS.labels(name).inc()
+        if name not in idle:
+            run(name)
     return claimed
+
+
+def _without_work(claimed: Sequence[Tick]) -> set[Tick]:
+    """Find the ticks that have nothing to do. They end together at once, as in an idle service nearly all do."""
+    asked = [(name, HAVE_WORK[name]) for name in claimed if name in HAVE_WORK]
+    if not asked:
+        return set()
+    with reading(engine()) as conn:
+        return {name for name, has_work in asked if not has_work(conn)}
 
 
 def run(name: Tick) -> None:
     """Run a claimed tick, and record its end."""
-    metrics.TICKS.labels(name).inc()
     try:
         RUNS[name]()
         if name not in ENDS_ITSELF:
@@ -50,10 +67,10 @@ def run(name: Tick) -> None:
         logger.error("a tick failed", tick=name, exc_info=error)
 
 
-def end(name: Tick) -> None:
-    """Record that a run of a tick has ended."""
+def end(*names: Tick) -> None:
+    """Record that runs of ticks have ended."""
     with begin(engine()) as conn:
-        ticks.end(conn, name)
+        ticks.end(conn, *names)
 
 
 def go_on(name: Tick) -> None:

@@ -219,6 +219,13 @@ _LAG = """
 """
 
 
+# A probe of log_pkey.
+_HAS_NEWS = """
+    SELECT seq < (SELECT max(seq) FROM log)
+    FROM rollups
+"""
+
+
 class Lag(NamedTuple):
     """How far the sums are behind the log."""
 
@@ -241,6 +248,12 @@ class Complete(NamedTuple):
     """The time before which minutes are removed."""
     hours_from: datetime
     """The time before which hours are removed."""
+
+
+def has_news(conn: Connection) -> bool:
+    """Tell whether the log has rows that are not added. They may wait to be decided."""
+    row = driver(conn).execute(_HAS_NEWS).fetchone()
+    return row == (True,)
 
 
 class Added(NamedTuple):

@@ -124,9 +124,13 @@ _FIND_BY_REFERENCE = f"""{_SELECT}
 WHERE reference = %(reference)s
 """
 
-# Two index probes.
+# Two index probes. The time of the statement does not change within it, so that the first is one.
 _WAITING = """
-SELECT EXISTS (SELECT FROM funding_jobs WHERE status = 'ACTIVE' AND next_due <= %(now)s),
+SELECT EXISTS (
+           SELECT
+           FROM funding_jobs
+           WHERE status = 'ACTIVE' AND next_due <= coalesce(%(now)s::timestamptz, statement_timestamp())
+       ),
        EXISTS (SELECT FROM funding_runs WHERE status IN ('PENDING', 'POSTING', 'POSTED'))
 """
 
@@ -242,8 +246,11 @@ def find_job_by_reference(conn: Connection, reference: str) -> JobRow | None:
     return _one(conn, _FIND_BY_REFERENCE, {"reference": reference})
 
 
-def has_work(conn: Connection, now: datetime) -> tuple[bool, bool]:
-    """Tell whether any job is due, and whether any run is unfinished. It costs two index probes, so it may be polled."""
+def has_work(conn: Connection, now: datetime | None) -> tuple[bool, bool]:
+    """Tell whether any job is due, and whether any run is unfinished. It costs two index probes, so it may be polled.
+
+    The default time is that of the database.
+    """
     row = driver(conn).execute(_WAITING, {"now": now}).fetchone()
     assert row is not None
     return row[0], row[1]

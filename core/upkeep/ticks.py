@@ -115,7 +115,7 @@ _GO_ON = """
 _END = """
     UPDATE ticks
     SET ended_at = clock_timestamp()
-    WHERE name = %(name)s
+    WHERE name = ANY(%(names)s)
 """
 
 
@@ -145,6 +145,6 @@ def go_on(conn: Connection, name: Tick, by: str) -> None:
     driver(conn).execute(_GO_ON, {"name": name, "by": by})
 
 
-def end(conn: Connection, name: Tick) -> None:
-    """Record that a run of a tick has ended."""
-    driver(conn).execute(_END, {"name": name})
+def end(conn: Connection, *names: Tick) -> None:
+    """Record that runs of ticks have ended."""
+    driver(conn).execute(_END, {"names": list(names)})

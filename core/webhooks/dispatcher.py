@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import structlog
 
-from core.base.db import begin
+from core.base.db import begin, reading
 from core.base.errors import TransientError
 from core.upkeep import heartbeats
 from core.webhooks import store
@@ -69,6 +69,10 @@ class Dispatcher:
             self._kept_default = True
         for key in [key for key, run in self._runs.items() if run.is_over]:
             del self._runs[key]
+        if not self._runs:
+            with reading(self._engine) as conn:
+                if not store.is_any(conn):
+                    return LOOK_S
         with begin(self._engine) as conn:
             remove_unused(conn)
             ours = set(store.renew(conn, self._by, list(self._runs))) if self._runs else set()

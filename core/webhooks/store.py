@@ -84,6 +84,14 @@ _RELEASE = """
       AND lease_by = %(by)s
 """
 
+_IS_ANY = """
+    SELECT EXISTS (
+        SELECT
+        FROM webhooks
+        WHERE active AND kind <> 'veto' OR kind = 'callback'
+    )
+"""
+
 _COUNT_DELIVERABLE = """
     SELECT count(*)
     FROM webhooks
@@ -144,6 +152,11 @@ def renew(conn: Connection, by: str, keys: Sequence[int]) -> list[int]:
 def release(conn: Connection, by: str, keys: Sequence[int]) -> None:
     """Give leases back, so that another process need not wait for their end."""
     driver(conn).execute(_RELEASE, {"by": by, "ids": list(keys)})
+
+
+def is_any(conn: Connection) -> bool:
+    """Tell whether there are endpoints that somebody should deliver for, or that a callback may have left."""
+    return driver(conn).execute(_IS_ANY).fetchone() == (True,)
 
 
 def count_deliverable(conn: Connection) -> int:

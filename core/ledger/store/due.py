@@ -99,17 +99,18 @@ _TAKE_SETTLEMENTS = """
     RETURNING 'txn_' || due.transaction, due.action, due.at, ready.actor
 """
 
+# The time of the statement does not change within it, so indexes can serve it.
 _WAITING = """
     SELECT
         EXISTS (
             SELECT
             FROM scheduled
-            WHERE cancelled_at IS NULL AND refused_at IS NULL AND due_at <= %(now)s
+            WHERE cancelled_at IS NULL AND refused_at IS NULL AND due_at <= coalesce(%(now)s::timestamptz, statement_timestamp())
         ),
         EXISTS (
             SELECT
             FROM due
-            WHERE at <= %(now)s
+            WHERE at <= coalesce(%(now)s::timestamptz, statement_timestamp())
         )
 """
 
@@ -210,8 +211,11 @@ def take_settlements(conn: Connection, now: datetime, limit: int) -> list[tuple[
     return [(row[0], row[1], row[3]) for row in sorted(rows, key=lambda row: (row[2], row[0], row[1]))]
 
 
-def waiting(conn: Connection, now: datetime) -> tuple[bool, bool]:
-    """Tell whether a scheduled transaction is due, and whether a date of a hold has come. It costs two index probes."""
+def waiting(conn: Connection, now: datetime | None) -> tuple[bool, bool]:
+    """Tell whether a scheduled transaction is due, and whether a date of a hold has come. It costs two index probes.
+
+    The default time is that of the database.
+    """
     row = driver(conn).execute(_WAITING, {"now": now}).fetchone()
     assert row is not None
     return row[0], row[1]
