@@ -60,16 +60,18 @@ class Submission:
 
     def size(self) -> int:
         """Count the rows, with the legs of splits."""
-        if isinstance(self.drafts, DraftColumns):
-            return len(self.drafts)
-        return len(self.drafts) + sum(len(draft.legs) for draft in self.drafts)
+        return len(self.drafts) + sum(len(draft.legs) for draft in self.splits())
 
     def references(self) -> Sequence[str]:
         """List the references of all rows."""
         if isinstance(self.drafts, DraftColumns):
             return self.drafts.references
         found = [draft.row.reference for draft in self.drafts]
-        return found + [leg.row.reference for draft in self.drafts if draft.legs for leg in draft.legs]
+        return found + [leg.row.reference for draft in self.splits() for leg in draft.legs]
+
+    def splits(self) -> list[Draft]:
+        """List the drafts that have legs. Columns have none, so no draft is made of them to see that."""
+        return [] if isinstance(self.drafts, DraftColumns) else [draft for draft in self.drafts if draft.legs]
 
     def asker_of(self, draft: Draft) -> str:
         """Return the ID of the key that asked for a draft."""
@@ -124,10 +126,7 @@ def append(conn: Connection, submissions: Sequence[Submission]) -> None:
         submission.accepted, submission.error, submission.immediate = [], None, None
         try:
             known = _known(submission, prior) if prior else {}
-            if isinstance(submission.drafts, DraftColumns):
-                splits = []
-            else:
-                splits = [draft for draft in submission.drafts if draft.legs and draft.row.reference not in known]
+            splits = [draft for draft in submission.splits() if draft.row.reference not in known]
             for leg in (leg for draft in splits for leg in draft.legs):
                 if taken := prior.get(leg.row.reference):
                     raise ReferenceConflict(leg.row.reference, "split", taken.transaction_id)
