@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from core.base.db import driver
 from core.ledger.store import spans, times
 from core.ledger.store.balances import Entry
-from core.ledger.store.spans import FIRST_OF, LAST, LAST_OF, UNDATED, Basis, Bound, both, side
+from core.ledger.store.spans import FIRST_OF, LAST_OF, UNDATED, Basis, Bound, both, side
 
 
 class Period(NamedTuple):
@@ -189,10 +189,13 @@ def page(
         "limit": limit,
         "size": spans.SIZE,
     }
-    near = times.around(conn, [None if begin is None else begin.at]) if basis is Basis.EFFECTIVE else []
-    values |= {"low": near[0].first if near else 0}
+    values |= {"low": _near(conn, basis, None if begin is None else begin.at).first}
     end, stop, stop_version = driver(conn).execute(_STOP[basis], values).fetchall()[0]
-    near = times.around(conn, [stop or period.until]) if basis is Basis.EFFECTIVE else []
-    values |= {"high": near[0].end if near else LAST}
+    values |= {"high": _near(conn, basis, stop or period.until).end}
     values |= {"end": end, "stop": stop or "infinity", "stop_version": stop_version or 0, "before": before}
     return [Entry(*row) for row in driver(conn).execute(_PAGE[basis], values)]
+
+
+def _near(conn: Connection, basis: Basis, at: datetime | None) -> times.Range:
+    """Find the positions of the rows that must be compared with a time. Booked entries are not in the order of acceptance."""
+    return times.around(conn, [at])[0] if basis is Basis.EFFECTIVE else times.EVERYWHERE

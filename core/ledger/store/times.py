@@ -84,10 +84,10 @@ def around(conn: Connection, ats: Sequence[datetime | None]) -> list[Range]:
     times = [_within(at) for at in ats if at is not None]
     rows = driver(conn).execute(_POSITIONS, {"times": [*times, *(at + _MOMENT for at in times)]}).fetchall()
     if len(rows) > 2 * len(times):
-        return [_EVERYWHERE for _ in ats]
+        return [EVERYWHERE for _ in ats]
     lows = [int(low) for _, _, low in rows]
     found = map(Range, lows[: len(times)], lows[len(times) :])
-    return [_EVERYWHERE if at is None else next(found) for at in ats]
+    return [EVERYWHERE if at is None else next(found) for at in ats]
 
 
 def _within(at: datetime) -> datetime:
@@ -100,7 +100,8 @@ _EARLIEST, _LATEST = (
     datetime.min.replace(tzinfo=UTC) + timedelta(days=2),
     datetime.max.replace(tzinfo=UTC) - timedelta(days=2),
 )
-_EVERYWHERE = Range(0, 2**62)
+EVERYWHERE = Range(0, 2**62)
+"""The range of all rows."""
 
 
 def first_since(conn: Connection, at: datetime) -> int:
