@@ -365,27 +365,20 @@ def _bookmark(conn: Connection, shape: Shape, listing: Listing) -> _Bookmark | N
     after = listing.after
     if after is None:
         return None
-    values = {} if listing.within is None else listing.within.values
+    values = {} if listing.within is None else {**listing.within.values}
     first = shape.relations[0]
     if shape.resource.numbered and after.isascii() and after.isdigit():
         if _sort_key(shape, first) is first.position:  # Then a position needs no row.
             return _Bookmark(after, int(after), None)
-        if (found := _bookmark_of(conn, _at_position(shape, first), values | {"after": int(after)})) is None:
-            raise _nowhere(shape)
-        return found
-    field = shape.resource.fields[shape.resource.id]
-    value = uuid_of(after, field.prefix) if field.key is not None else after
-    for relation in shape.relations:
-        found = _bookmark_of(conn, _at_id(shape, relation), values | {"after": value})
-        if found is not None:
-            return found
+        statements, values["after"] = [_at_position(shape, first)], int(after)
+    else:
+        field = shape.resource.fields[shape.resource.id]
+        values["after"] = uuid_of(after, field.prefix) if field.key is not None else after
+        statements = [_at_id(shape, relation) for relation in shape.relations]
+    for statement in statements:
+        if rows := run(conn, statement, values):
+            return _Bookmark(*rows[0])
     raise _nowhere(shape)
-
-
-def _bookmark_of(conn: Connection, statement: Statement, values: Values) -> _Bookmark | None:
-    """Find the bookmark of a row."""
-    rows = run(conn, statement, values)
-    return _Bookmark(*rows[0]) if rows else None
 
 
 def _nowhere(shape: Shape) -> InvalidRequest:
