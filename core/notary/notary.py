@@ -10,7 +10,6 @@ import msgspec
 from sqlalchemy import Connection, Engine
 
 from core.base.db import begin, reading, snapshot
-from core.base.garbage import without_collector
 from core.ledger.rules import chain
 from core.ledger.rules.pledges import START, Of, Pledge, link
 from core.ledger.store import pledges
@@ -32,7 +31,7 @@ class _Heads(msgspec.Struct):
 
 
 class News(NamedTuple):
-    """What is new since the last seal."""
+    """Rows, outcomes and other facts that are new since the last seal."""
 
     last_seq: int
     """The last row of the log."""
@@ -53,7 +52,7 @@ class Notary:
         self._statement = read(last) if last is not None else None
         self._parties: Parties = {None: NO_PARTY}
         self._seen: Look | None = None
-        """What was there at the last look."""
+        """The ends that were there at the last look."""
 
     @property
     def sealed_to(self) -> int:
@@ -119,7 +118,7 @@ class Notary:
             Altered: what is in the database does not follow from the last seal. Nothing is signed.
             TransientError: the database was busy or gone.
         """
-        with snapshot(self._engine) as conn, without_collector():
+        with snapshot(self._engine) as conn:
             statement, nodes = self._state(conn, up_to)
         seal = sign(statement, self._key)
         with begin(self._engine) as conn:

@@ -4,6 +4,7 @@ All processes read the same snapshot of the database, which this one exports. Ea
 are added in the order of the pieces, so a process waits for the tally before its own, and for nothing else.
 """
 
+import gc
 import multiprocessing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,6 @@ from sqlalchemy import Connection, Engine
 
 from core.base.db import connect, export_snapshot, snapshot, source_of
 from core.base.errors import TransientError
-from core.base.garbage import without_collector
 from core.verification.pieces import Course, Done, Piece, Reader, next_piece
 from core.verification.tally import Salt
 
@@ -32,7 +32,7 @@ def run(engine: Engine, conn: Connection, course: Course, jobs: int, after_each:
         TransientError: the database went away, or a process ended.
     """
     url = source_of(engine)
-    with without_collector():
+    with _without_collector():
         if jobs > 1 and url is not None:
             return _side_by_side(url, conn, course, jobs, after_each)
         reader = Reader(conn, course.salt)
@@ -43,6 +43,18 @@ def run(engine: Engine, conn: Connection, course: Course, jobs: int, after_each:
             after_each(done)
             if piece.until is None:
                 return done
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Keep the garbage collector from looking at the rows of a piece again and again. They have no cycles."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _side_by_side(url: str, conn: Connection, course: Course, jobs: int, after_each: AfterEach) -> Done:
@@ -130,7 +142,7 @@ def _work(url: str, of: str, salt: Salt, pipe: Pipe) -> None:
     """Verify the pieces that come through a pipe, until there is none."""
     engine = connect(url, connections=1)
     try:
-        with snapshot(engine, within_s=WITHIN_S, of=of) as conn, without_collector():
+        with snapshot(engine, within_s=WITHIN_S, of=of) as conn, _without_collector():
             reader = Reader(conn, salt)
             while (piece := pipe.recv()) is not None:
                 pipe.send(reader.read(piece))
