@@ -227,6 +227,17 @@ def test_a_run_starts_though_what_came_before_it_takes_a_whole_turn_to_decide(le
     assert run_statuses(ledger, job) == ["COMPLETED"]
 
 
+def rows_posted_by_four_calls(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, stand_still: Callable[..., Any]) -> int:
+    """Advance the runs four times with a drain that fails, and count the rows of the log."""
+    with monkeypatch.context() as patch:
+        patch.setattr(drain, "drain_until", stand_still)
+        for _ in range(4):
+            with pytest.raises(ZeroDivisionError):
+                runs.advance(ledger.engine, now=SOON)
+    with begin(ledger.engine) as conn:
+        return int(conn.execute(text("SELECT count(*) FROM log")).scalar_one())
+
+
 def test_a_run_whose_queue_stands_still_posts_no_more_than_one_piece(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,13 +247,7 @@ def test_a_run_whose_queue_stands_still_posts_no_more_than_one_piece(
     def stand_still(*args: Any, **fields: Any) -> Any:
         raise ZeroDivisionError
 
-    with monkeypatch.context() as patch:
-        patch.setattr(drain, "drain_until", stand_still)
-        for _ in range(4):
-            with pytest.raises(ZeroDivisionError):
-                runs.advance(ledger.engine, now=SOON)
-    with begin(ledger.engine) as conn:
-        assert conn.execute(text("SELECT count(*) FROM log")).scalar_one() == 3
+    assert rows_posted_by_four_calls(ledger, monkeypatch, stand_still) == 3
     advance_all(ledger, SOON)
     assert run_statuses(ledger, job) == ["COMPLETED"]
 
@@ -259,13 +264,7 @@ def test_a_run_whose_queue_comes_to_stand_still_posts_one_piece_more(
             raise ZeroDivisionError
         return decide(engine, queue, seq, **fields)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(drain, "drain_until", stand_still)
-        for _ in range(4):
-            with pytest.raises(ZeroDivisionError):
-                runs.advance(ledger.engine, now=SOON)
-    with begin(ledger.engine) as conn:
-        assert conn.execute(text("SELECT count(*) FROM log")).scalar_one() == 9
+    assert rows_posted_by_four_calls(ledger, monkeypatch, stand_still) == 9
     advance_all(ledger, SOON)
     assert run_statuses(ledger, job) == ["COMPLETED"]
     assert paid_pairs(ledger, job) == many_rows(30)

@@ -17,7 +17,7 @@ from ops.proving.past import Shape, write
 from tests.harness.databases import new_database
 
 ROWS, LATE = 1_500, 700
-"""Of these rows, so many are decided after they were sealed."""
+"""So many of these rows are decided after they were sealed."""
 
 
 class Sealed(NamedTuple):

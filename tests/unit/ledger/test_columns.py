@@ -1,4 +1,4 @@
-"""What is written column by column is what is written row by row, to the last byte."""
+"""Rows that are written column by column are the same as those written one by one, to the last byte."""
 
 from datetime import UTC, datetime
 
