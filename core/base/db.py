@@ -78,6 +78,7 @@ def connect(
         try:
             make_ready(connection)
         except BaseException:  # Otherwise its server process would live until the garbage is searched for.
+            connection.unwatch()
             connection.close()
             raise
         return connection

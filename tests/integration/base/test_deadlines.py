@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psutil
+import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, make_url, text
 
-from core.base import db
+from core.base import db, session
 from core.base.db import begin, connect, reading, reading_within, snapshot
 from core.base.deadlines import Watch
 from core.base.errors import TransientError
@@ -191,3 +192,22 @@ def test_every_request_is_answered_while_the_database_stands_still(
     assert len(answers) == 3 * len(threads)
     assert post("after") == 201
     app.extensions["pacioli"].engine.dispose()
+
+
+def test_a_connection_that_could_not_be_made_ready_has_no_deadline(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[db.Watched] = []
+
+    def refuse(*_: object) -> str:
+        raise psycopg.OperationalError("the server goes away")
+
+    monkeypatch.setattr(db.Watched, "close", lambda connection: opened.append(connection))
+    monkeypatch.setattr(session, "arrays", refuse)
+    new = connect(engine.url.render_as_string(hide_password=False))
+    with pytest.raises(TransientError), reading(new):
+        pass
+    (connection,) = opened
+    assert not connection.is_watched
+    monkeypatch.undo()
+    connection.close()
