@@ -14,7 +14,7 @@ from core.base.db import connect
 from core.base.threads import loops
 from core.doors import watches
 from core.ledger.directory import Directory
-from tests.harness import programs, searching, warm_sessions
+from tests.harness import own_lines, programs, searching, warm_sessions
 from tests.harness.databases import QuickPostgres, empty, new_database
 from tests.harness.factories import Ledger
 from web.probing.prober import Prober
@@ -67,6 +67,7 @@ def _leaves_nothing_behind() -> Iterator[None]:
     Such a thread would find the next test's ledger in its database, and write a line about that into the next test's output.
     """
     clear_contextvars()
+    own_lines.begin()
     before, actor = set(loops()), actors.bind(actors.SERVICE)
     yield
     actors.unbind(actor)
