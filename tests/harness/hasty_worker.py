@@ -1,8 +1,8 @@
-"""A worker that finds its children frozen after two looks, for tests that cannot wait for long."""
+"""A worker that finds its children frozen after five looks, for tests that cannot wait for long."""
 
 from worker import children
 from worker.app import app
 
 __all__ = ["app"]
 
-children.FROZEN_LOOKS = 2
+children.FROZEN_LOOKS = 5

@@ -60,7 +60,7 @@ def test_a_worker_alone_does_all_that_is_due(env: dict[str, str], ledger: Ledger
 def test_frozen_and_dead_children_are_seen_and_their_work_is_done(
     env: dict[str, str], ledger: Ledger, engine: Engine, folder: Path
 ) -> None:
-    with parts.worker(folder, env, children=2) as worker:
+    with parts.worker(folder, env, children=2, app="tests.harness.patient_worker") as worker:
         wait_until(lambda: " ready." in worker.log)
         wait_until(lambda: (state := _worker(engine)) is not None and len(state.children) == 2)
         first = worker.children[0].pid
