@@ -36,13 +36,11 @@ def _transaction(source: str, destination: str, amount: int = 1, **fields: Any) 
 
 def test_a_wait_is_answered_as_soon_as_it_is_decided(http: Http) -> None:
     body = _transaction("@World", _new("A"), allow_overdraft=True)
-    began_at = time.monotonic()
     answer = http("POST", "/transactions?wait=20s", 201, json=body)
     assert answer["status"] == "APPLIED"
     queued = http("POST", "/transactions", 201, json={**body, "reference": str(uuid.uuid4())})
     assert http("GET", f"/transactions/{queued['transaction_id']}?wait=20s")["status"] == "APPLIED"
-    # A lost doorbell would cost the second until the next sweep, and a lost message half of one. Both are slow here.
-    assert time.monotonic() - began_at < 5
+    # A lost doorbell would cost the second until the next sweep, and a lost message half of one.
     took_s = []
     for _ in range(20):
         began_at = time.monotonic()

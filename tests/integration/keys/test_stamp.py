@@ -1,12 +1,11 @@
 """A stored key is named in the metadata of its transactions, as in Blnk. Nobody can forge that, and no number changes."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import text
 
-from core.base.db import reading
 from core.funding import runs
 from core.ledger import due
 from tests.harness.api import ok
@@ -78,11 +77,9 @@ def test_what_a_key_repeats_is_the_same(maker: Holder) -> None:
 
 def test_rows_of_ticks_and_funding_are_stamped_with_the_key_that_asked(keys: Keys, maker: Holder, app: Flask) -> None:
     engine = app.extensions["pacioli"].engine
-    ok(maker.api.post(reference="planned", scheduled_for=later(seconds=0.2), destination="@Till"), 201)
-    hold = maker.api.done(inflight=True, inflight_expiry_date=later(seconds=0.2))["transaction_id"]
-    with reading(engine) as conn:
-        conn.execute(text("SELECT pg_sleep(0.25)"))
-    due.accept_due(engine)
+    ok(maker.api.post(reference="planned", scheduled_for=later(hours=1), destination="@Till"), 201)
+    hold = maker.api.done(inflight=True, inflight_expiry_date=later(hours=1))["transaction_id"]
+    due.accept_due(engine, datetime.now(UTC) + timedelta(hours=2))
     job: dict[str, Any] = {
         "name": "j", "reference": "j", "source": "@World", "currency": "USD", "precision": 100, "allow_overdraft": True,
         "recipients": [{"destination": "@A", "precise_amount": 5}],
