@@ -6,7 +6,7 @@ decided, after its commit. Both name the requests. So a search for the ID of a t
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import structlog
 
@@ -14,9 +14,13 @@ from core.base.ids import new_id
 from core.ledger.append import Submission
 from core.ledger.rules.model import Accepted, Outcome, Posting, Status
 
-IDS_MAX = 80
-"""A line names up to so many transactions and requests. It stays below 4096 bytes, which a pipe takes in one piece from
-several processes."""
+ROOM = 3_500
+"""The bytes that a line has for transactions, requests and rejections. With all else in it, it stays below 4096 bytes, which
+a pipe takes in one piece from several processes."""
+
+_QUOTED = len('"", ')
+_TRANSACTION = len("txn_") + 36 + _QUOTED
+"""The bytes that a transaction takes in a line."""
 
 _Found = list[tuple[str | None, Accepted]]
 
@@ -36,9 +40,8 @@ def accepted(submissions: Iterable[Submission]) -> None:
                 found.append((submission.request_id, one))
                 found += [(submission.request_id, leg) for leg in one.legs]
     for event, found in (("accepted", new), ("accepted before", known)):
-        size = _size({request for request, _ in found})
-        for first in range(0, len(found), size):
-            part = found[first : first + size]
+        for span in _spans(_sizes([request for request, _ in found])):
+            part = found[span]
             logger.info(
                 event,
                 requests=_distinct(request for request, _ in part),
@@ -55,10 +58,12 @@ def decided(postings: Sequence[Posting], outcomes: Sequence[Outcome], took_s: fl
         return
     batch = new_id("drain_")
     counts = Counter(outcome.status for outcome in outcomes)
-    size = IDS_MAX // 2 if counts[Status.REJECTED] else _size({posting.request_id for posting in postings})
-    for first in range(0, len(outcomes), size):
-        part = postings[first : min(first + size, len(outcomes))]
-        rejected = _rejected(part, outcomes[first:]) if counts[Status.REJECTED] else {}
+    sizes = _sizes([posting.request_id for posting in postings])
+    if counts[Status.REJECTED]:
+        sizes = [size + _size_of_reason(outcome) for size, outcome in zip(sizes, outcomes, strict=True)]
+    for span in _spans(sizes):
+        part = postings[span]
+        rejected = _rejected(part, outcomes[span]) if counts[Status.REJECTED] else {}
         logger.info(
             "decided",
             batch=batch,
@@ -71,9 +76,27 @@ def decided(postings: Sequence[Posting], outcomes: Sequence[Outcome], took_s: fl
         )
 
 
-def _size(requests: Collection[str | None]) -> int:
-    """Return the number of transactions of a line. Those of a bulk have one request, and others may have one each."""
-    return IDS_MAX - 1 if len(requests) <= 1 else IDS_MAX // 2
+def _sizes(requests: Sequence[str | None]) -> list[int]:
+    """Return the bytes that each transaction takes with its request. Those of a bulk have one request, which has room besides."""
+    if len(set(requests)) <= 1:
+        return [_TRANSACTION] * len(requests)
+    return [_TRANSACTION + len(request or "") + _QUOTED for request in requests]
+
+
+def _size_of_reason(outcome: Outcome) -> int:
+    return 0 if outcome.rejection is None else _TRANSACTION + len(outcome.rejection.reason.name) + _QUOTED
+
+
+def _spans(sizes: Sequence[int]) -> Iterator[slice]:
+    """Cut into spans that fit into a line each."""
+    first, left = 0, ROOM
+    for position, size in enumerate(sizes):
+        left -= size
+        if left < 0:
+            yield slice(first, position)
+            first, left = position, ROOM - size
+    if sizes:
+        yield slice(first, len(sizes))
 
 
 def _rejected(postings: Sequence[Posting], outcomes: Sequence[Outcome]) -> dict[str, str]:

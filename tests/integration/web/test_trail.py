@@ -1,5 +1,6 @@
 """A search of the log for a request or a transaction finds its whole way, from the request to the outcome."""
 
+import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -53,7 +54,7 @@ def test_a_transaction_is_followed_from_its_request_to_its_outcome(app: Flask, a
 
 def test_a_large_batch_has_lines_that_a_pipe_takes_whole(api: Api) -> None:
     api.client.environ_base["HTTP_X_REQUEST_ID"] = "r" * 36
-    most = trail.IDS_MAX - 1
+    most = trail.ROOM // 44  # The bytes of an ID.
     size = 2 * most + 1
     with capture_logs() as lines:
         ok(api.bulk(*({} for _ in range(size))), 201)
@@ -63,6 +64,20 @@ def test_a_large_batch_has_lines_that_a_pipe_takes_whole(api: Api) -> None:
         assert [len(line["transactions"]) for line in found] == [most, most, 1]
         assert len({each for line in found for each in line["transactions"]}) == size
         assert all(len(str(line)) < 4096 for line in found)
+
+
+def test_rejections_with_long_requests_have_lines_that_a_pipe_takes_whole(api: Api) -> None:
+    poor = {"source": "@Poor", "destination": "@B", "allow_overdraft": None}
+    ok(api.post(source="@World", destination="@Poor", precise_amount=1), 201)
+    with capture_logs() as lines:
+        for number in range(45):
+            api.client.environ_base["HTTP_X_REQUEST_ID"] = f"{number:0>128}"
+            ok(api.post(**poor, precise_amount=9), 201)
+        ok(api.bulk(*({**poor, "precise_amount": 9} for _ in range(45))), 201)
+        api.drain()
+    decided = [line for line in lines if line["event"] == "decided"]
+    assert len({id for line in decided for id in line["rejected"]}) == 90
+    assert max(len(json.dumps(line)) for line in lines) < 3_900  # The renderer adds a time, a level and a process.
 
 
 def test_a_repeated_request_was_accepted_once(app: Flask, api: Api) -> None:
