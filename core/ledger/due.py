@@ -5,7 +5,7 @@ taken leaves its table in the same commit that appends it to the log.
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from msgspec.structs import replace
@@ -33,6 +33,8 @@ BATCH = 1_000
 
 TICK = "tick due"
 """The request ID of transactions that are accepted when they are due."""
+
+_NEXT_TICK = timedelta(seconds=1)
 
 
 def accept_due(engine: Engine, now: datetime | None = None) -> set[int]:
@@ -85,15 +87,20 @@ def _settle_due(engine: Engine, now: datetime, queues: set[int]) -> int:
     with locking(engine) as conn:
         due = due_store.take_settlements(conn, now, BATCH)
         first: dict[str, tuple[int, str | None]] = {}
+        later: list[tuple[str, int, datetime]] = []
         for transaction_id, kind, asked_by in due:
-            # The earlier of two dates of a hold settles all of it, and leaves nothing to the other.
-            first.setdefault(transaction_id, (kind, asked_by))
+            # The earlier of two dates of a hold settles all of it, and leaves nothing to the other. But a frozen balance may
+            # stop a commit, so the expiry after it looks again when the commit is decided.
+            if first.setdefault(transaction_id, (kind, asked_by))[0] != kind and kind == Kind.VOID_INFLIGHT:
+                later.append((transaction_id, kind, now + _NEXT_TICK))
         submissions = []
         for transaction_id, (kind, asked_by) in first.items():
             if drafts := holds.due_settlements(conn, transaction_id, Kind(kind)):
                 submissions.append(Submission(drafts, request_id=TICK, actor=actors.TICK, asked_by=asked_by))
         if submissions:
             _append(conn, submissions, append.called_by_id, queues)
+        if later:
+            due_store.add(conn, later)
     trail.accepted(submissions)
     return len(due)
 

@@ -15,8 +15,9 @@ from sqlalchemy import text
 
 from core.base.db import begin, reading
 from core.base.errors import ReferenceConflict
-from core.ledger import append, due, intake
+from core.ledger import append, due, intake, limits
 from core.ledger.append import Submission
+from core.ledger.limits import LimitsRequest
 from core.ledger.rules.model import Accepted, Status
 from core.ledger.store import due as due_store
 from core.ledger.store import families as family_store
@@ -482,7 +483,21 @@ def test_of_two_dates_the_earlier_one_counts(
     for now in [DAYS_LATER] if at_once else [SOON, LATER]:
         _pass(ledger, now)
     assert _settlements(ledger, hold) == [(name, status, 10)]
+    _pass(ledger, DAYS_LATER + timedelta(seconds=1))
+    assert _settlements(ledger, hold) == [(name, status, 10)]
     assert (_status(ledger, hold), _count(ledger, "due")) == (status, 0)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_hold_that_a_frozen_balance_keeps_from_its_commit_expires(ledger: Ledger, at_once: bool) -> None:
+    hold = _hold(ledger, commit=SOON, expiry=LATER)
+    with begin(ledger.engine) as conn:
+        limits.put(conn, ledger.balance("@A").balance_id, LimitsRequest(frozen="all", reason="fraud"))
+    for now in [DAYS_LATER, DAYS_LATER + timedelta(seconds=1)] if at_once else [SOON, LATER]:
+        _pass(ledger, now)
+    found = [("committed_when_due", Status.REJECTED, 0), ("expired", Status.VOID, 10)]
+    assert _settlements(ledger, hold) == found
+    assert (_status(ledger, hold), _count(ledger, "due")) == (Status.VOID, 0)
 
 
 def test_a_hold_that_is_not_decided_keeps_its_date(ledger: Ledger) -> None:
