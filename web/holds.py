@@ -174,7 +174,7 @@ class _Item:
             with reading(ledger.engine) as conn:
                 return holds.draft_settlements(conn, self.asked.transaction_id, asked)
         except holds.AlreadyQueued as error:
-            self.fail_as_waiting(error.message, does_it=error.does_it)
+            self.fail_as_waiting(error)
             return []
         except LedgerError as error:
             if error.code not in _ITEM_CODES:
@@ -182,9 +182,9 @@ class _Item:
             self.fail(_ITEM_CODES[error.code], error.message)
             return []
 
-    def fail_as_waiting(self, message: str, *, does_it: bool) -> None:
+    def fail_as_waiting(self, error: holds.AlreadyQueued) -> None:
         """Fail because another settlement of the hold waits. One that does the same serves as well, and counts as a success."""
-        self.fail("ALREADY_QUEUED" if does_it else "LOCKED", message)
+        self.fail("ALREADY_QUEUED" if error.does_it else "LOCKED", error.message)
 
     def fail(self, code: str, message: str) -> None:
         self.result = SettledItem(
@@ -214,13 +214,13 @@ class _Item:
 def _settle_bulk(items: Sequence[_Item], asked: BulkCommitRequest | BulkVoidRequest) -> Response:
     ledger, skip_queue = service(), bool(asked.skip_queue)
     if asked.dry_run:
-        return wire.answer(dry_run_answers.settlements(ledger.engine, [(item.asked, item.status) for item in items]))
+        tried = [(item.asked, item.status) for item in items]
+        return wire.answer(dry_run_answers.settlements(ledger.engine, tried, skip_queue=skip_queue))
     seen: dict[str, BulkSettlement] = {}
     common = retries.reference()
     for number, item in enumerate(items, 1):
         if (first := seen.get(item.asked.transaction_id)) is not None:
-            does_it = not (skip_queue or is_partial(first) or is_partial(item.asked))
-            item.fail_as_waiting("the transaction appears more than once in this request", does_it=does_it)
+            item.fail_as_waiting(holds.named_twice(first, item.asked, skip_queue=skip_queue))
         elif drafts := item.draft(ledger, skip_queue, common and f"{common}_{number}"):
             seen[item.asked.transaction_id] = item.asked
             item.submission = Submission(drafts, atomic=drafts[0].atomic, decide_now=skip_queue)

@@ -169,27 +169,34 @@ def settlement(engine: Engine, asked: SettleRequest, drafts: Sequence[Draft]) ->
         return _settlement(_Balances(conn, found), asked, found)
 
 
-def settlements(engine: Engine, items: Sequence[tuple[BulkSettlement, str]]) -> BulkDryRun:
+def settlements(engine: Engine, items: Sequence[tuple[BulkSettlement, str]], *, skip_queue: bool) -> BulkDryRun:
     """Dry-run the settlements of several holds, each over the ledger as it is, because each is settled by itself."""
     results: list[DryRunAnswer] = []
-    seen: set[str] = set()
+    seen: dict[str, BulkSettlement] = {}
     notes: list[str] = []
     with snapshot(engine) as conn:
         for item, status in items:
-            if item.transaction_id in seen:
-                notes.append(f"{item.transaction_id} appears more than once; only the first time counts")
-            seen.add(item.transaction_id)
+            id = item.transaction_id
             asked = SettleRequest(
-                status=status, amount=item.amount, precise_amount=item.precise_amount, skip_queue=True
+                status=status, amount=item.amount, precise_amount=item.precise_amount, skip_queue=skip_queue
             )
             try:
-                drafts = holds.draft_settlements(conn, item.transaction_id, asked)
+                try:
+                    if (first := seen.get(id)) is not None:
+                        raise holds.named_twice(first, item, skip_queue=skip_queue)
+                    drafts = holds.draft_settlements(conn, id, asked)
+                except holds.AlreadyQueued as error:
+                    if not error.does_it:
+                        raise
+                    notes.append(f"{id}: {error.message}; only the first one counts")
+                    drafts = holds.draft_settlements(conn, id, msgspec.structs.replace(asked, skip_queue=True))
             except LedgerError as error:
                 result = refused(error, status)
             else:
+                seen.setdefault(id, item)
                 found = dry_run.decide_drafts(conn, drafts)
                 result = _settlement(_Balances(conn, found), asked, found)
-            results.append(msgspec.structs.replace(result, transaction_id=item.transaction_id))
+            results.append(msgspec.structs.replace(result, transaction_id=id))
     return BulkDryRun(
         would_apply=all(result.would_apply for result in results),
         cumulative=False,

@@ -18,10 +18,10 @@ from core.ledger.explain import CANNOT_VOID, major
 from core.ledger.reach import require_amount
 from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import Draft, Kind, Status
-from core.ledger.rules.requests import SettleRequest
+from core.ledger.rules.requests import BulkSettlement, SettleRequest
 from core.ledger.rules.routing import route_of
 from core.ledger.rules.splits import proportional
-from core.ledger.rules.validation import reference_refusal, settlement_problems
+from core.ledger.rules.validation import is_partial, reference_refusal, settlement_problems
 from core.ledger.store import families as family_store
 from core.ledger.store import log as log_store
 from core.ledger.store.transaction_rows import TransactionRow
@@ -33,9 +33,15 @@ _EXPIRED = "expired"
 class AlreadyQueued(Conflict):
     """Another settlement waits for the hold. ``does_it`` says whether it does all that was asked for."""
 
-    def __init__(self, *, does_it: bool) -> None:
-        super().__init__(ErrorCode.GEN_CONFLICT, "a commit or void is already queued for this transaction")
+    def __init__(self, text: str = "a commit or void is already queued for this transaction", *, does_it: bool) -> None:
+        super().__init__(ErrorCode.GEN_CONFLICT, text)
         self.does_it = does_it
+
+
+def named_twice(first: BulkSettlement, again: BulkSettlement, *, skip_queue: bool) -> AlreadyQueued:
+    """Make the error for a hold that a request names again. Only two of all that is left, in the queue, do the same."""
+    text = "the transaction appears more than once in this request"
+    return AlreadyQueued(text, does_it=not (skip_queue or is_partial(first) or is_partial(again)))
 
 
 def draft_settlements(

@@ -191,7 +191,17 @@ def test_two_parts_of_one_hold_in_a_bulk_are_not_both_a_success(api: Api, amount
     assert api.transaction(hold)["inflight_amounts"]["committed"] == (amounts[0] or 10)
 
 
-def _settle_in_bulk(api: Api, items: list[dict[str, Any]]) -> Any:
+@pytest.mark.parametrize("amounts", [[None, None], [3, 7]])
+def test_a_hold_is_settled_once_by_a_bulk_that_is_decided_at_once(api: Api, amounts: list[int | None]) -> None:
+    hold = api.done(precise_amount=10, inflight=True)["transaction_id"]
+    items = [{"transaction_id": hold, "status": "commit", "precise_amount": amount} for amount in amounts]
+    answer = _settle_in_bulk(api, items, skip_queue=True)
+    assert [item["status"] for item in answer["results"]] == ["succeeded", "failed"]
+    assert answer["results"][1]["code"] == "LOCKED"
+
+
+def _settle_in_bulk(api: Api, items: list[dict[str, Any]], **more: Any) -> Any:
+    """Commit or void many, and see that a dry run told which of them fail."""
     status = items[0]["status"]
     holds = [{name: value for name, value in item.items() if name != "status"} for item in items]
     body = (
@@ -199,4 +209,9 @@ def _settle_in_bulk(api: Api, items: list[dict[str, Any]]) -> Any:
         if status == "commit"
         else {"transaction_ids": [each["transaction_id"] for each in holds]}
     )
-    return ok(api.client.post(f"/transactions/inflight/bulk/{status}", json=body), 200)
+    path = f"/transactions/inflight/bulk/{status}"
+    tried = ok(api.client.post(path, json={**body, **more, "dry_run": True}), 200)
+    answer = ok(api.client.post(path, json={**body, **more}), 200)
+    would_apply = [item["status"] != "failed" for item in answer["results"]]
+    assert ([one["would_apply"] for one in tried["results"]], tried["would_apply"]) == (would_apply, all(would_apply))
+    return answer
