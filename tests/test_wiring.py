@@ -22,7 +22,7 @@ from core import migrations
 from core.base import settings
 from core.base.db import begin, connect, reading
 from core.base.errors import ErrorCode, TransientError
-from core.base.tables import metadata
+from core.base.tables.schema import metadata
 from core.doors.names import names_of
 from core.journal.actions import Action
 from core.ledger.rules.routing import MAX_QUEUES
@@ -179,7 +179,7 @@ def empty(empty_url: str) -> Iterator[Engine]:
 def test_migrations_equal_tables(engine: Engine) -> None:
     with reading(engine) as conn:
         differences = compare_metadata(MigrationContext.configure(conn, opts={"compare_type": True}), metadata)
-    # Comments are for readers of tables.py.
+    # Comments are for readers of the tables.
     assert [one for one in differences if not _is_comment(one)] == []
 
 

@@ -24,7 +24,8 @@ from sqlalchemy import (
 
 from core.base.actors import EVERYTHING, Reach
 from core.base.db import copy_text, driver, escaped, plan_for_values
-from core.base.tables import balances, funding_rows
+from core.base.tables.balances import balances
+from core.base.tables.funding import funding_rows
 from core.ledger.store.balance_list import BALANCE_ROWS, matching
 from core.ledger.store.reach import balances_in_reach
 from core.lists.fields import Listing

@@ -1,7 +1,7 @@
 """Names the fields of an identity, and those of them that can be tokenized."""
 
 from core.base.errors import ErrorCode, InvalidRequest
-from core.base.tables import IDENTITY_TEXTS
+from core.base.tables.balances import IDENTITY_TEXTS
 
 TEXTS = IDENTITY_TEXTS
 

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection
 
-from core.base.tables import identities
+from core.base.tables.balances import identities
 from core.identities import store
 from core.identities.fields import TEXTS
 from core.identities.store import IdentityRow

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Text, cast, delete, func, literal, select, te
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from core.base.ids import uuid_of
-from core.base.tables import balances, identities
+from core.base.tables.balances import balances, identities
 from core.identities.fields import TEXTS
 
 PREFIX = "idt_"

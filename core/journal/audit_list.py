@@ -4,7 +4,7 @@ from sqlalchemy import Connection, Text, cast, func
 
 from core.base.actors import current
 from core.base.errors import BeyondKey, ErrorCode
-from core.base.tables import audit
+from core.base.tables.access import audit
 from core.journal import audit_store
 from core.journal.audit_row import AuditRow
 from core.lists import query

@@ -1,7 +1,7 @@
 """The migrations folder makes and upgrades the database's tables, with Alembic.
 
 Read ``upgrade`` first. ``versions/`` has one file for each change, in order. Alembic is configured in code, so there is no
-ini file. A landed migration never changes, and ``core/base/tables.py`` must describe what all of them make.
+ini file. A landed migration never changes, and ``core/base/tables/`` must describe what all of them make.
 """
 
 import random

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from core.base.tables import metadata
+from core.base.tables.schema import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 context.run_migrations()

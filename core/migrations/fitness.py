@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from core.base.db import driver, reading
 from core.base.errors import TransientError
-from core.base.tables import metadata
+from core.base.tables.schema import metadata
 
 OLDEST = 15
 """The oldest major release of Postgres that will do."""

@@ -8,7 +8,8 @@ migrates, and does what changes the number of queues or the identity.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from core.base.tables import IDENTITY_TEXTS, metadata
+from core.base.tables.balances import IDENTITY_TEXTS
+from core.base.tables.schema import metadata
 
 VERSION = "alembic_version"
 """The table in which Alembic keeps the revision."""

@@ -2,7 +2,8 @@
 
 from sqlalchemy import Connection, Text, cast, literal_column, select
 
-from core.base.tables import balances, monitors
+from core.base.tables.balances import balances
+from core.base.tables.events import monitors
 from core.ledger.store.balances import BALANCE_PREFIX
 from core.ledger.store.reach import balances_in_reach
 from core.lists import query

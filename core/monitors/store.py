@@ -10,7 +10,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from core.base.db import array, driver
 from core.base.ids import uuid_of
-from core.base.tables import balances, monitor_firings, monitors, watches
+from core.base.tables.balances import balances
+from core.base.tables.events import monitor_firings, monitors, watches
 from core.ledger.rules.model import Kind
 from core.ledger.store import queues as queue_store
 from core.ledger.store.balances import BALANCE_PREFIX

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, delete, insert, select, update
 
 from core.base.db import driver
-from core.base.tables import webhooks
+from core.base.tables.events import webhooks
 
 LEASE_S = 10.0
 """A process that died keeps its endpoints for so long. One that lives renews its leases every few seconds."""

@@ -10,7 +10,7 @@ from sqlalchemy.pool import NullPool
 
 from core import migrations
 from core.base.db import connect
-from core.base.tables import metadata
+from core.base.tables.schema import metadata
 from core.migrations import grants, roles
 from ops.server.embedded import POSTGRES_SETTINGS, Postgres
 from tests.harness import warm_sessions

@@ -14,7 +14,7 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from core.base.tables import balances, identities, ledgers
+from core.base.tables.balances import balances, identities, ledgers
 from core.ledger.store import balances as balance_store
 from core.ledger.store.balances import BALANCE_PREFIX, BalanceRow
 from core.ledger.store.reach import balances_in_reach

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from core.base.db import driver
 from core.base.ids import uuid_of
-from core.base.tables import scheduled
+from core.base.tables.transactions import scheduled
 from core.ledger.rules.log_row import COLUMNS, LogRow
 from core.ledger.rules.model import Draft
 from core.ledger.rules.pledges import of_scheduled

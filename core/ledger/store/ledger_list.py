@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection
 
-from core.base.tables import ledgers
+from core.base.tables.balances import ledgers
 from core.ledger.store import ledgers as ledger_store
 from core.ledger.store.ledgers import LedgerRow
 from core.ledger.store.reach import ledgers_in_reach

@@ -35,7 +35,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from core.base.actors import Reach, reach_of_request
 from core.base.db import driver
-from core.base.tables import balances, log, scheduled
+from core.base.tables.balances import balances
+from core.base.tables.transactions import log, scheduled
 from core.ledger.rules.model import GENERAL_LEDGER
 from core.lists.fields import Condition, Listing, Relation, Within
 from core.lists.query import compiled

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from core.base.tables import annotations, log, outcomes
+from core.base.tables.transactions import annotations, log, outcomes
 from core.ledger.rules.model import Status
 from core.ledger.store import times
 from core.ledger.store import transactions as transaction_store

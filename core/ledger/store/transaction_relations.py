@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, literal_column, select
 
-from core.base.tables import log, scheduled
+from core.base.tables.transactions import log, scheduled
 from core.lists.fields import Relation
 
 LAST = 2**63 - 1

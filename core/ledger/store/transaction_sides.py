@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from core.base.db import driver
 from core.base.ids import uuid_of
-from core.base.tables import balances
+from core.base.tables.balances import balances
 from core.ledger.store.balances import BALANCE_PREFIX
 from core.lists.conditions import compared, texts
 from core.lists.fields import NULL, Condition, Filter, Relation, Sought

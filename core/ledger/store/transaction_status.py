@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from core.base.db import driver
-from core.base.tables import holds, log, outcomes
+from core.base.tables.transactions import holds, log, outcomes
 from core.ledger.rules.model import Status
 from core.ledger.store import queues as queue_store
 from core.ledger.store.transaction_relations import SCHEDULED_ROWS

@@ -7,7 +7,7 @@ from sqlalchemy.pool import NullPool
 
 from core import migrations
 from core.base.db import begin, connect, driver, reading
-from core.base.tables import metadata
+from core.base.tables.schema import metadata
 from core.ledger.directory import Directory
 from core.migrations import roles
 from core.migrations.grants import APP, NOTARY, VERSION, expanded

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from core.base.db import begin, reading, snapshot
 from core.base.errors import Conflict, InvalidRequest, NotFound
-from core.base.tables import metadata
+from core.base.tables.schema import metadata
 from core.ledger import append, dry_run, holds, intake, refunds
 from core.ledger.append import Submission
 from core.ledger.dry_run import Imagined

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
 from core.base.db import begin, reading
-from core.base.tables import log, outcomes
+from core.base.tables.transactions import log, outcomes
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import COLUMNS
 from core.ledger.store.outcomes import OUTCOME

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from werkzeug.test import TestResponse
 
 from core.base.db import begin
-from core.base.tables import log
+from core.base.tables.transactions import log
 from tests.harness.api import Api, ok
 from tests.integration.funding.test_funding_http import job, upload
 

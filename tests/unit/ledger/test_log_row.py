@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 from sqlalchemy import JSON, BigInteger, Boolean, DateTime, LargeBinary, SmallInteger, Text, Uuid
 
-from core.base.tables import MinorUnits, log, scheduled
+from core.base.tables.transactions import log, scheduled
+from core.base.tables.types import MinorUnits
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import COLUMNS, DIGEST_VERSION, HINTS, LogRow, covered_by, leaf_of, text_of_new
 
