@@ -34,7 +34,7 @@ from core.ledger.dry_run_answers import BulkDryRun, DryRunAnswer
 from core.ledger.explain import CODES, blnk_text
 from core.ledger.intake import Batch
 from core.ledger.plain import PlainBulk, PlainTransfer, draft_bulk, read_plain
-from core.ledger.rules.model import BATCH_PREFIX, Draft, Status
+from core.ledger.rules.model import BATCH_PREFIX, Accepted, Draft, Status
 from core.ledger.rules.requests import BulkRequest, TransactionRequest
 from core.ledger.store import families as family_store
 from core.ledger.store import transactions as transaction_store
@@ -146,21 +146,22 @@ def create_bulk() -> Response:
     except LedgerError as error:
         error.details = {**(error.details or {}), "batch_id": batch_id}
         raise
-    replayed = all(accepted.replayed for accepted in submission.accepted)
-    if replayed:
-        batch_id = submission.accepted[0].parent or batch_id
+    before = [accepted for accepted in submission.accepted if accepted.replayed]
+    replayed = len(before) == len(drafts)
+    named = _batch_of(before) if replayed else batch_id
     if asked.skip_queue and not asked.run_async:
         drain_all(ledger, [submission])
-        if failure := _bulk_failure(ledger, submission, batch_id):
+        if failure := _bulk_failure(ledger, submission, named):
             return failure
     answer = BatchAccepted(
-        batch_id=batch_id,
+        batch_id=named,
         status="processing"
         if asked.run_async
         else ("inflight" if asked.inflight else "applied")
         if asked.skip_queue
         else "queued",
         transaction_count=len(drafts),
+        accepted_before=UNSET if replayed or not before else len(before),
         message="Bulk transaction processing started" if asked.run_async else UNSET,
         warnings=warnings,
     )
@@ -312,7 +313,13 @@ def _name(requests: Sequence[TransactionRequest | PlainTransfer | None]) -> None
                 request.reference = f"{common}_{number}"
 
 
-def _bulk_failure(ledger: Service, submission: Submission, batch_id: str) -> Response | None:
+def _batch_of(accepted: Sequence[Accepted]) -> str | None:
+    """Return the batch that all these transactions were accepted in, or None if they came in several ways."""
+    parent, *others = {one.parent for one in accepted}
+    return parent if parent is not None and not others and is_batch(parent) else None
+
+
+def _bulk_failure(ledger: Service, submission: Submission, batch_id: str | None) -> Response | None:
     """Answer with the first rejection of a drained bulk, in Blnk's words."""
     doubtful, legs = submission.may_have_failed(), legs_of_replayed(ledger, [submission])
     if not doubtful and not legs:
@@ -342,4 +349,4 @@ def _bulk_failure(ledger: Service, submission: Submission, batch_id: str) -> Res
         "rejected": sum(r.rejection is not None for r in rows),
         "first": rejection_of(row),
     }
-    return error_response(CODES[row.rejection.reason], text, details=details, batch_id=batch_id)
+    return error_response(CODES[row.rejection.reason], text, details=details, batch_id=batch_id or UNSET)

@@ -54,10 +54,14 @@ BulkStatus = Literal["queued", "applied", "inflight", "processing"]
 class BatchAccepted(Struct, frozen=True, kw_only=True):
     """A batch that was accepted."""
 
-    batch_id: str
+    batch_id: str | None
+    """The ID of the batch. It is null when all transactions were accepted before, and not in one batch."""
     status: BulkStatus
     """The status: queued, applied or inflight with skip_queue, or processing with run_async."""
     transaction_count: int
+    """The number of transactions in the request."""
+    accepted_before: int | UnsetType = UNSET
+    """How many of them were accepted before, if some were. They are not in this batch."""
     message: str | UnsetType = UNSET
     warnings: list[Warning] | UnsetType = UNSET
     """The fields of the request that had no effect, a hundred at most."""

@@ -9,6 +9,7 @@ from typing import BinaryIO
 import click
 import msgspec
 from pacioli_client import NewBatch, NewTransaction
+from pacioli_client.answers.transactions import BatchAccepted
 
 from core.base.money import MAX_PRECISION
 from ops.cli.amounts import POSITIVE_AMOUNT
@@ -71,6 +72,9 @@ def batch(
         )
     with service(where) as client:
         accepted = client.transactions.create_batch(asked)
+        if accepted.batch_id is None:
+            _print_repeated(accepted, as_json)
+            return
         found = client.transactions.wait_batch(accepted.batch_id, timeout_s=0 if no_wait else WAIT_S)
     if as_json:
         print_json(found)
@@ -78,6 +82,13 @@ def batch(
         books.print_batch(console(), found)
     if found.counts.get("REJECTED"):
         raise click.exceptions.Exit(1)
+
+
+def _print_repeated(accepted: BatchAccepted, as_json: bool) -> None:
+    if as_json:
+        print_json(accepted)
+    else:
+        click.echo(f"all {accepted.transaction_count:,} transactions were accepted before, and not in one batch")
 
 
 def _of_json(content: bytes) -> NewBatch:

@@ -234,7 +234,12 @@ def test_a_file_of_transactions_is_posted_together(shop: Run, tmp_path: Path) ->
     counted = json.loads(ok(shop("batch", str(tmp_path / "pay.csv"), "--atomic", "--json")))
     assert counted["counts"]["APPLIED"] == 2
     assert "APPLIED" in ok(shop("batch", str(tmp_path / "pay.json")))
-    assert "4.60" in ok(shop("balance", "@Ana")) or "115.40" in ok(shop("balance", "@Ana"))
+    rows = [f"@Ana,@Ben,1,USD,{reference}" for reference in ("q1", "q2")]
+    for found, says in (([rows[0]], "APPLIED"), ([rows[1]], "APPLIED"), (rows, "2 transactions were accepted before")):
+        (tmp_path / "again.csv").write_text("\n".join(["from,to,amount,currency,reference", *found]))
+        assert says in ok(shop("batch", str(tmp_path / "again.csv")))
+    assert json.loads(ok(shop("batch", str(tmp_path / "again.csv"), "--json")))["batch_id"] is None
+    assert "6.60" in ok(shop("balance", "@Ana")) or "113.40" in ok(shop("balance", "@Ana"))
 
 
 @pytest.mark.parametrize(

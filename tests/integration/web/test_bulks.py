@@ -86,6 +86,25 @@ def test_a_bulk_that_is_not_atomic_keeps_what_went_well(api: Api) -> None:  # [6
     assert api.balance("@A")["balance"] == 6
 
 
+@pytest.mark.parametrize("plain", [{}, {"overdraft_limit": None, "balance_id": ""}])
+def test_a_repeated_bulk_names_the_batch_of_its_transactions_or_none(api: Api, plain: dict[str, Any]) -> None:
+    items = [{**plain, "reference": name} for name in ("one", "two", "three")]
+    for item in items[:2]:
+        ok(api.post(**item), 201)
+    repeated = ok(api.bulk(*items[:2]), 200)
+    assert repeated == {"batch_id": None, "status": "queued", "transaction_count": 2}
+    new = ok(api.bulk(*items), 201)
+    assert (new["transaction_count"], new["accepted_before"]) == (3, 2)
+    assert api.transaction(new["batch_id"])["transaction_count"] == 1
+    assert ok(api.bulk(items[2]), 200) == {**repeated, "batch_id": new["batch_id"], "transaction_count": 1}
+    assert ok(api.bulk(*items), 200) == {**repeated, "transaction_count": 3}
+    legs = [{"identifier": "@B", "distribution": "1"}, {"identifier": "@C", "distribution": "left"}]
+    split = {"reference": "s", "amount": 2, "precise_amount": None, "destination": None, "destinations": legs}
+    ok(api.post(**split), 201)
+    leg = {**plain, "reference": "s_1", "destination": "@B", "precise_amount": 100}
+    assert ok(api.bulk(leg), 200)["batch_id"] is None
+
+
 def test_a_bulk_that_is_applied_at_once_is_not_read_back(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*given: Any) -> None:
         raise AssertionError("the transactions were read")

@@ -117,9 +117,11 @@ class Transaction(Struct, frozen=True, kw_only=True):
 class BatchAccepted(Struct, frozen=True, kw_only=True):
     """A batch that is accepted."""
 
-    batch_id: str
+    batch_id: str | None
+    """None when all transactions were accepted before, and not in one batch."""
     status: str
     transaction_count: int
+    accepted_before: int | UnsetType = UNSET
     message: str | UnsetType = UNSET
     warnings: list[Any] | UnsetType = UNSET
 
