@@ -13,8 +13,8 @@ from typing import Any
 from kombu import Queue  # type: ignore[attr-defined]
 
 from core.base import redis_url
+from core.base.environment import SettingsError, read
 from core.base.errors import TransientError
-from core.base.settings import SettingsError, read
 from core.doors import clients
 from core.doors.names import Names
 from core.ledger.rules.routing import MAX_QUEUES

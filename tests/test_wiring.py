@@ -19,8 +19,8 @@ from sqlalchemy.pool import NullPool
 
 import celeryconfig
 from core import migrations
-from core.base import settings
 from core.base.db import begin, connect, reading
+from core.base.environment import variables
 from core.base.errors import ErrorCode, TransientError
 from core.base.tables.schema import metadata
 from core.doors.names import names_of
@@ -75,7 +75,7 @@ def test_celeryconfig_imports_nothing_of_ours_but_names_settings_and_routing() -
     found = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     found |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     ours = {str(name) for name in found if str(name).partition(".")[0] in ("core", "web", "worker", "ops")}
-    floor = {"core.base", "core.base.errors", "core.base.settings", "core.ledger.rules.routing"}
+    floor = {"core.base", "core.base.environment", "core.base.errors", "core.ledger.rules.routing"}
     assert ours == {"core.doors", "core.doors.names"} | floor
 
 
@@ -89,7 +89,7 @@ def _modules(*packages: str) -> list[Path]:
 
 
 DOORS = ("web", "worker", "ops", "clients")
-NAMES = {variable.name for variable in settings.variables().values()}
+NAMES = {variable.name for variable in variables().values()}
 
 
 def test_every_variable_that_is_read_is_a_setting() -> None:
@@ -116,7 +116,7 @@ def test_every_variable_that_is_written_about_is_a_setting() -> None:
         ROOT / "README.md",
     ]
     mentioned = {name for path in paths for name in mention.findall(path.read_text())}
-    files = {variable.file_name for variable in settings.variables().values()}
+    files = {variable.file_name for variable in variables().values()}
     assert mentioned - files == NAMES - files
 
 

@@ -29,7 +29,7 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
 from core.base import logs
-from core.base.settings import SettingsError, missing, read
+from core.base.environment import SettingsError, missing, read
 from core.doors import certificates
 from core.doors.certificates import Certificate
 from core.doors.loopback import is_loopback

@@ -16,10 +16,11 @@ import celeryconfig
 from core.base import logs, tracing
 from core.base.actors import Caps
 from core.base.db import connect
+from core.base.environment import SettingsError, open_files, read
 from core.base.rate import Rate
 from core.base.secrets import Secret
 from core.base.setting_values import Network, Sums
-from core.base.settings import Settings, SettingsError, open_files, read
+from core.base.settings import Settings
 from core.doors import clients, watches
 from core.doors.identity import Identity
 from core.doors.notes import Notes

@@ -25,7 +25,7 @@ import celeryconfig
 from celeryconfig import SETTINGS
 from core.base import lines, logs, tracing
 from core.base.db import connect
-from core.base.settings import open_files
+from core.base.environment import open_files
 from core.doors import clients, metrics, watches
 from core.doors.identity import Identity
 from core.doors.notes import Notes

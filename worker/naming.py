@@ -11,7 +11,7 @@ from celery.worker import state
 
 import celeryconfig
 from celeryconfig import SETTINGS
-from core.base.settings import missing
+from core.base.environment import missing
 from core.doors.identity import LOOK_S
 from core.doors.names import Names
 from worker.app import app, identity, set_up_log

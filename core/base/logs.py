@@ -16,7 +16,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from core.base.lines import Lines
 from core.base.secrets import hide
-from core.base.settings import without_password
+from core.base.variables import without_password
 
 _SHOWN = 3
 

@@ -1,114 +1,20 @@
-"""Defines the settings: every environment variable with its check, its default and its meaning.
+"""Lists the settings: every environment variable with its check, its default and its meaning.
 
-A door (web, worker, command line) hands its environment to ``read`` once, and gets all faults together. The core itself
-never reads the environment. ``pacioli settings`` and the documentation print this table.
+``environment.py`` reads them. ``pacioli settings`` and the documentation print this table.
 """
 
-import os
-import re
-import stat
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import suppress
-from functools import cache
-from typing import Annotated, Any, get_type_hints
-from urllib.parse import unquote, urlsplit
+from typing import Annotated
 
 from msgspec import Struct
 
-from core.base import database_url, redis_url, setting_values
+from core.base import redis_url, setting_values
 from core.base.rate import Rate
 from core.base.rate import rate as read_rate
 from core.base.redis_url import RedisUrl
-from core.base.secrets import Secret, remember
-
-_FILE_BYTES_MAX = 65_536
+from core.base.secrets import Secret
+from core.base.variables import Variable
 
 DEFAULT_BROKER = "redis://127.0.0.1:6379/0"
-
-_PASSWORD = re.compile(r"(//[^:@/\s]*):[^\s]*@")
-"""Matches from the first colon of a URL's user to the last @, because a password may hold any character by mistake."""
-
-_OPTION = re.compile(r"(?P<name>[\w%.-]+)(?P<equals>\s*=\s*)(?P<value>'(?:\\.|[^'\\])*'|[^\s&'\"]+)")
-_SECRET = re.compile(r"(?i)pass(word|wd|phrase)?$|pwd$|secret$|token$|credentials?$")
-
-
-class SettingsError(Exception):
-    """Some variables are wrong or missing. ``faults`` has one sentence for each, which begins with its name."""
-
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
-
-
-class Variable(Struct, frozen=True, kw_only=True):
-    """One environment variable. A blank one counts as not set."""
-
-    name: str
-    meaning: str
-    parse: Callable[[str], Any] = str
-    """Converts the text to the value. It raises ValueError with the end of a sentence that begins with the name."""
-    default: str = ""
-    """The text that counts when the variable is not set."""
-    is_secret: bool = False
-    """Nobody may see its value."""
-    has_password: bool = False
-    """Its value is a URL, which may have a password in it."""
-
-    @property
-    def file_name(self) -> str | None:
-        """The name of the variable that names a file with the value. Only what may be secret has one."""
-        return f"{self.name}_FILE" if self.is_secret or self.has_password else None
-
-    def text(self, environ: Mapping[str, str]) -> str:
-        """Return the text that counts: that of the environment, else that of the file, else the default.
-
-        Raises:
-            ValueError: both are set, or the file has no text. The message is a sentence.
-        """
-        text = environ.get(self.name, "")
-        path = environ.get(self.file_name, "") if self.file_name else ""
-        if not path:
-            return text or self.default
-        if text:
-            raise ValueError(f"{self.name} and {self.file_name} are both set: keep one of them")
-        return text_of_file(path, str(self.file_name))
-
-    def shown(self, environ: Mapping[str, str]) -> str | None:
-        """Return the text that counts, with secrets hidden. Returns None when there is none."""
-        if self.file_name and (path := environ.get(self.file_name)):
-            return f"(hidden, from {path})"
-        text = environ.get(self.name) or self.default
-        if not text:
-            return None
-        return "(hidden)" if self.is_secret or not self._is_url(text) else without_password(text)
-
-    def _is_url(self, text: str) -> bool:
-        """Tell whether a text has the form of this URL. If not, it may be a password that is there by mistake."""
-        try:
-            self.parse(text)
-        except ValueError:
-            return not self.has_password
-        return True
-
-
-def text_of_file(path: str, name: str) -> str:
-    """Read a secret from its file, without the line break at its end.
-
-    Raises:
-        ValueError: there is no such text. The message is a sentence, which begins with the name of what names the file.
-    """
-    try:
-        with open(path, "rb") as file:
-            text = file.read(_FILE_BYTES_MAX + 1).decode().rstrip("\r\n")
-    except OSError as error:
-        raise ValueError(f"{name} names {path}, which cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{name} names {path}, which is not text in UTF-8") from None
-    if not text.strip():
-        raise ValueError(f"{name} names {path}, which is empty")
-    if len(text) > _FILE_BYTES_MAX or "\n" in text or "\0" in text:
-        raise ValueError(f"{name} names {path}, which has more than one line with the value")
-    return text
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -591,115 +497,3 @@ class Settings(Struct, frozen=True, kw_only=True):
         if self.redis_url is not None:
             return redis_url.parse(self.redis_url.reveal())
         return redis_url.parse(self.broker) if self.broker_is_redis else None
-
-
-@cache
-def variables() -> dict[str, Variable]:
-    """List every environment variable, by the field of ``Settings`` that holds its value."""
-    hints = get_type_hints(Settings, include_extras=True)
-    return {field: hints[field].__metadata__[0] for field in Settings.__struct_fields__}
-
-
-def read(environ: Mapping[str, str], *, required: Collection[str] = ()) -> Settings:
-    """Read and check all settings. ``required`` names the variables that this door needs.
-
-    Raises:
-        SettingsError: some variables are wrong or missing. It lists all of them.
-    """
-    values: dict[str, Any] = {}
-    faults: list[str] = []
-    for field, variable in variables().items():
-        values[field] = None
-        try:
-            text = variable.text(environ)
-        except ValueError as error:
-            faults.append(str(error))
-            continue
-        if variable.file_name:
-            _remember(variable, text)
-        try:
-            if text:
-                value = variable.parse(text)
-                values[field] = Secret(value) if variable.file_name else value
-            elif variable.name in required:
-                faults.append(missing(variable.name))
-        except ValueError as error:
-            faults.append(f"{variable.name} {error}")
-    settings = Settings(**values)
-    if settings.broker.startswith("filesystem:") and settings.broker_folder is None:
-        faults.append("BROKER_FOLDER is not set, and BROKER_URL says that files carry the messages")
-    if faults:
-        raise SettingsError(faults)
-    return settings
-
-
-def names() -> Iterator[str]:
-    """List the names of all variables, those that name files among them."""
-    for variable in variables().values():
-        yield variable.name
-        if variable.file_name:
-            yield variable.file_name
-
-
-def without_files(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment with the values that are in files, in place of the names of the files.
-
-    Raises:
-        SettingsError: a file cannot be read.
-    """
-    found, faults = dict(environ), []
-    for variable in variables().values():
-        if variable.file_name and environ.get(variable.file_name):
-            try:
-                found[variable.name] = variable.text(environ)
-            except ValueError as error:
-                faults.append(str(error))
-            del found[variable.file_name]
-    if faults:
-        raise SettingsError(faults)
-    return found
-
-
-def open_files(environ: Mapping[str, str]) -> list[str]:
-    """Write a warning for each file with a secret that other users of the machine may read."""
-    warnings = []
-    for variable in variables().values():
-        path = environ.get(variable.file_name, "") if variable.file_name else ""
-        with suppress(OSError):
-            if path and stat.S_IMODE(os.stat(path).st_mode) & 0o077:
-                warnings.append(f"{variable.file_name}: other users may open {path}; `chmod 600` keeps it secret")
-    return warnings
-
-
-def missing(name: str) -> str:
-    """Write the fault of a required variable that is not set."""
-    (variable,) = (each for each in variables().values() if each.name == name)
-    return f"{name} is not set: {variable.meaning}"
-
-
-def without_password(text: str) -> str:
-    """Hide every password in a URL, or in a text with URLs or libpq's ``name=value`` pairs in it."""
-    return _OPTION.sub(_hide, _PASSWORD.sub(r"\1:***@", text))
-
-
-def _hide(option: re.Match[str]) -> str:
-    is_secret = _SECRET.search(unquote(option["name"]))
-    return f"{option['name']}{option['equals']}***" if is_secret else option[0]
-
-
-def _remember(variable: Variable, text: str) -> None:
-    """Keep a key, or the passwords of a URL, out of every line of the log."""
-    if variable.is_secret:
-        remember(text)
-        if variable.parse is setting_values.header_text:
-            with suppress(ValueError):
-                for value in setting_values.headers(text).values():
-                    remember(value)
-        return
-    with suppress(ValueError):
-        remember(unquote(urlsplit(text).password or ""))
-    for option in _OPTION.finditer(text):
-        if _SECRET.search(unquote(option["name"])):
-            remember(unquote(option["value"]))
-    with suppress(ValueError):
-        remember(database_url.parameters(text).get("password", ""))

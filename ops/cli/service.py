@@ -25,7 +25,7 @@ from pacioli_client.errors import (
 from pacioli_client.errors import Unavailable as Busy
 
 from core.base.errors import ErrorCode
-from core.base.settings import text_of_file
+from core.base.variables import text_of_file
 from ops.cli.wording import of_command
 from ops.server.instance import Unavailable, settings
 

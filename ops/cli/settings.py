@@ -5,7 +5,7 @@ import os
 import click
 from msgspec import Struct
 
-from core.base.settings import SettingsError, open_files, read, variables
+from core.base.environment import SettingsError, open_files, read, variables
 from ops.cli.show.text import console, plain, print_json, table
 
 

@@ -6,7 +6,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from core.base.errors import InvalidRequest, LedgerError, TransientError
 from core.base.secrets import hide
-from core.base.settings import without_password
+from core.base.variables import without_password
 from ops.server.instance import Unavailable
 
 

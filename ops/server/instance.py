@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 import click
 from pacioli_client import local
 
+from core.base.environment import SettingsError, read
 from core.base.setting_values import chain_key
-from core.base.settings import Settings, SettingsError, read
+from core.base.settings import Settings
 from ops.server.keys import CHAIN_KEY_FILE
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -6,7 +6,7 @@ import psycopg
 from sqlalchemy import make_url
 
 from core.base.database_url import DEFAULTS, parameters
-from core.base.settings import without_password
+from core.base.variables import without_password
 from ops.server.private import StartError
 
 APP = "DATABASE_URL"

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from core.base.settings import variables
+from core.base.environment import variables
 from ops.server.private import StartError
 
 FOLDER = "secrets"

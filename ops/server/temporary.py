@@ -15,7 +15,7 @@ from typing import Any
 import click
 import psutil
 
-from core.base.settings import names
+from core.base.environment import names
 from ops.server.keys import API_KEY_FILE
 
 _OWN = set(names())

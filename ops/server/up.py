@@ -19,11 +19,13 @@ from typing import Any, TextIO
 import click
 from filelock import FileLock, Timeout
 
+from core.base.environment import SettingsError, open_files, read, without_files
 from core.base.lines import Lines
 from core.base.logs import is_terminal
 from core.base.secrets import remember
 from core.base.setting_values import api_key, chain_key, notary_key, secrets
-from core.base.settings import Settings, SettingsError, open_files, read, without_files, without_password
+from core.base.settings import Settings
+from core.base.variables import without_password
 from core.doors import certificates
 from core.doors.certificates import Certificate
 from core.doors.loopback import is_loopback

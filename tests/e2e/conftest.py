@@ -17,7 +17,7 @@ import psutil
 import pytest
 import requests
 
-from core.base.settings import variables
+from core.base.environment import variables
 from tests.harness.keys import HEADERS, KEY
 from tests.harness.sharing import shared
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from core.base.settings import names
+from core.base.environment import names
 
 _SETTINGS = set(names())
 

@@ -13,8 +13,8 @@ import blnk_sdk.services
 import click
 
 from core.base.actors import BY_WRITE, Right
+from core.base.environment import variables
 from core.base.errors import ErrorCode
-from core.base.settings import variables
 from core.ledger.rules.model import RejectReason
 from tests.harness.each_right import Case
 

@@ -15,7 +15,7 @@ from redis import Redis
 
 import celeryconfig
 from core.base.db import connect
-from core.base.settings import variables
+from core.base.environment import variables
 from core.doors.notes import Notes
 from tests.harness.api import Api
 from tests.harness.databases import new_database, new_schema

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from core.base.environment import SettingsError, read
 from core.base.redis_url import RedisUrl, Tls, is_redis, parse
-from core.base.settings import SettingsError, read
 
 FORMS: dict[str, dict[str, Any]] = {
     "redis://h": {"hosts": (("h", 6379),)},

@@ -9,9 +9,9 @@ import pytest
 import structlog
 
 from core.base import logs, secrets
+from core.base.environment import SettingsError, names, open_files, read, variables, without_files
 from core.base.redis_url import parse
 from core.base.secrets import Secret, hide, remember
-from core.base.settings import SettingsError, names, open_files, read, variables, without_files
 
 PLANTED = "planted-5f3c9a7e21-hidden"
 URLS = {

@@ -5,10 +5,11 @@ import uuid
 
 import pytest
 
+from core.base.environment import SettingsError, missing, read, variables
 from core.base.redis_url import RedisUrl
 from core.base.secrets import Secret
 from core.base.setting_values import api_key, chain_key
-from core.base.settings import SettingsError, missing, read, variables, without_password
+from core.base.variables import without_password
 
 KEY = "ab" * 32
 API_KEY = "pacioli_Vb2kq0Zr"

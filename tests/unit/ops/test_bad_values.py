@@ -8,7 +8,7 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 
-from core.base.settings import variables
+from core.base.environment import variables
 from ops.cli import service
 from ops.cli.main import main
 

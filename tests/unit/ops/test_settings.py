@@ -4,7 +4,7 @@ import json
 
 from click.testing import CliRunner, Result
 
-from core.base.settings import variables
+from core.base.environment import variables
 from ops.cli.main import main
 from tests.harness.keys import KEY
 

@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from core.base.settings import SettingsError, read
+from core.base.environment import SettingsError, read
 from core.webhooks.addresses import Guard
 from core.webhooks.operator import operator_of, safe_of
 
