@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from core.base.actors import Reach, reach_of_request
-from core.base.db import array, driver, plan_for_values
+from core.base.db import driver, plan_for_values
+from core.base.rows import array
 from core.flows.periods import Piece
 from core.ledger.store import reach as reach_store
 from core.ledger.store.times import Range

@@ -11,8 +11,9 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.base.actors import reach_of_request
-from core.base.db import array, driver
+from core.base.db import driver
 from core.base.ids import uuid_of
+from core.base.rows import array
 from core.funding import reach_store
 
 JOB_PREFIX = "fund_"

@@ -8,7 +8,8 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.base import clock
-from core.base.db import copy_text, driver
+from core.base.db import driver
+from core.base.rows import copy_text
 from core.funding.row_store import FundingRow
 from core.funding.run_store import Result, RunRow
 from core.ledger.store import times

@@ -23,7 +23,8 @@ from sqlalchemy import (
 )
 
 from core.base.actors import EVERYTHING, Reach
-from core.base.db import copy_text, driver, escaped, plan_for_values
+from core.base.db import driver, plan_for_values
+from core.base.rows import copy_text, escaped
 from core.base.tables.balances import balances
 from core.base.tables.funding import funding_rows
 from core.ledger.store.balance_list import BALANCE_ROWS, matching

@@ -8,8 +8,9 @@ from uuid import UUID
 from sqlalchemy import Connection, Text, cast, delete, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 
-from core.base.db import array, driver
+from core.base.db import driver
 from core.base.ids import uuid_of
+from core.base.rows import array
 from core.base.tables.balances import balances
 from core.base.tables.events import monitor_firings, monitors, watches
 from core.ledger.rules.model import Kind

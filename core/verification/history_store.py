@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from core.base.db import array, driver
+from core.base.db import driver
+from core.base.rows import array
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import COLUMNS, LogRow, row_of
 from core.ledger.rules.model import Posting

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from core.base.db import array, driver
+from core.base.db import driver
+from core.base.rows import array
 from core.ledger.rules.model import Balance, Hold, Refunded
 
 _FETCH = 5000

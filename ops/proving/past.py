@@ -15,7 +15,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Engine, text
 
 from core.base.actors import MASTER
-from core.base.db import begin, copy_text, driver, reading
+from core.base.db import begin, driver, reading
+from core.base.rows import copy_text
 from core.ledger.rules import chain
 from core.ledger.rules.engine import Book, decide
 from core.ledger.rules.log_row import DIGEST_VERSION, LogRow, text_of_new

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from core.base.db import array, driver
+from core.base.db import driver
+from core.base.rows import array
 from core.ledger.rules.model import Limit
 from core.ledger.rules.pledges import Of, Pledge, content
 from core.ledger.store import pledges

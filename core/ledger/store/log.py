@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from sqlalchemy import JSON, Connection, Uuid
 
-from core.base.db import copy_json, driver, text_array
+from core.base.db import driver
 from core.base.locks import TAKE_FOR_APPEND, AdvisoryLock
 from core.base.messages import Statement, run_together
+from core.base.rows import copy_json, text_array
 from core.base.tables.transactions import log, scheduled
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import COLUMNS, DIGEST_VERSION, LogRow, row_of

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from core.base.db import array, copy_text, driver
+from core.base.db import driver
+from core.base.rows import array, copy_text
 from core.ledger.rules import chain
 from core.ledger.rules.model import STATUS_NUMBERS, Balance, Hold, Limit, Outcome, Posting, Refunded, Rejection
 from core.ledger.store import limits as limit_store

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from core.base.db import array, driver, text_array
+from core.base.db import driver
 from core.base.locks import HOT
+from core.base.rows import array, text_array
 
 WAITING = "(queue, seq) > (number, cursor) AND queue <= number"
 """The condition that a row of the log is undecided in the queue ``number``, which is decided up to ``cursor``.

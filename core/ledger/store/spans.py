@@ -22,7 +22,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from core.base.db import array, driver
+from core.base.db import driver
+from core.base.rows import array
 from core.ledger.store import times
 
 SIZE = 1_000

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from core.base.db import array, driver
+from core.base.db import driver
 from core.base.locks import HOT
+from core.base.rows import array
 from core.ledger.rules.model import Posting
 from core.ledger.store.log import POSTING
 from core.ledger.store.queues import HAS_WORK, WAITING, QueueHead

@@ -16,6 +16,7 @@ from core.base import db, session
 from core.base.db import begin, connect, reading, reading_within, snapshot
 from core.base.deadlines import Watch
 from core.base.errors import TransientError
+from core.base.rows import copy_text
 from tests.harness.databases import QuickPostgres
 from web import service
 from web.app import create_app
@@ -95,7 +96,7 @@ def pipeline(engine: Engine) -> None:
 @use
 def copy(engine: Engine) -> None:
     with begin(engine) as conn:
-        db.copy_text(conn, "ticks", "name", (f"tick {number}" for number in range(1_000_000)))
+        copy_text(conn, "ticks", "name", (f"tick {number}" for number in range(1_000_000)))
 
 
 @use

@@ -10,11 +10,12 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine
 
 from core.base import messages
-from core.base.db import begin, driver, text_array
+from core.base.db import begin, driver
 from core.base.errors import TransientError
 from core.base.faults import is_lock_timeout
 from core.base.locks import TAKE_FOR_APPEND, AdvisoryLock
 from core.base.messages import Rows, Statement, run_together
+from core.base.rows import text_array
 from tests.harness.searching import search
 
 _OFTEN = 8
