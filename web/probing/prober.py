@@ -15,7 +15,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-INTERVAL_S = 1.0
+INTERVAL_S = 2.0
 """The pause between two rounds of a lane."""
 
 HANGING_S = 2.0
