@@ -39,8 +39,8 @@ from core.base.tables.balances import balances
 from core.base.tables.transactions import log, scheduled
 from core.ledger.rules.model import GENERAL_LEDGER
 from core.lists.fields import Condition, Listing, Relation, Within
-from core.lists.query import compiled
 from core.lists.shape import bound
+from core.lists.statements import compiled
 
 FEW = 1_000
 """A key that reaches so few balances has its transactions looked up by them. For more, rows are judged one by one."""

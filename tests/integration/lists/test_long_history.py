@@ -12,8 +12,8 @@ from core.ledger.store.balance_list import BALANCES, find_balances
 from core.ledger.store.transaction_list import TRANSACTIONS, find_transactions
 from core.lists import filters, query
 from core.lists.fields import Extent
-from core.lists.query import Statement
 from core.lists.shape import Values
+from core.lists.statements import Statement
 from ops.proving.past import POOL, Shape, write
 from tests.harness.databases import new_database
 

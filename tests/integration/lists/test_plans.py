@@ -13,9 +13,9 @@ from core.ledger.store.balance_list import BALANCES, find_balances
 from core.ledger.store.transaction_list import TRANSACTIONS, find_transactions
 from core.lists import filters, query
 from core.lists.fields import Listing, Resource
-from core.lists.query import Statement
 from core.lists.requests import FilterClause, FilterRequest
 from core.lists.shape import Values
+from core.lists.statements import Statement
 from tests.harness.lists import Row
 
 ROWS = 20_000
