@@ -18,7 +18,7 @@ from celery import bootsteps
 
 from core.base.db import reading
 from core.ledger import drain as core_drain
-from core.ledger.store import queues as queue_store
+from core.ledger.store import waiting as waiting_store
 from core.upkeep.heartbeats import State
 from worker import envelopes, heart, naming, ticking
 from worker.app import announce, children, engine
@@ -92,7 +92,7 @@ class Keeper(bootsteps.StartStopStep):  # type: ignore[misc]
     def keep_queues(self) -> float:
         """Drain when postings wait and no queue moves, and return the pause until the next look."""
         with reading(engine()) as conn:
-            still_s = queue_store.still_s(conn)
+            still_s = waiting_store.still_s(conn)
         if still_s is None or still_s < self._still_s:
             self._still_s = STILL_S if still_s is None else self._still_s
             return PAUSE_S
@@ -100,7 +100,7 @@ class Keeper(bootsteps.StartStopStep):  # type: ignore[misc]
             logger.warning("postings wait and no queue moves, so this worker drains itself", still_s=round(still_s, 1))
         self._still_s = PAUSE_S
         with reading(engine()) as conn:
-            waiting = queue_store.with_work(conn)
+            waiting = waiting_store.with_work(conn)
         for queue in waiting:
             core_drain.drain(engine(), queue, announce=announce)
         return PAUSE_S

@@ -19,6 +19,7 @@ from core.ledger import due as core_due
 from core.ledger import history
 from core.ledger.store import due as due_store
 from core.ledger.store import queues as queue_store
+from core.ledger.store import waiting as waiting_store
 from core.upkeep.ticks import Tick
 from core.verification import checkpoints, results, slices
 from core.verification.report import Report
@@ -73,7 +74,7 @@ def tick() -> None:
 def sweep() -> None:
     """Ring for the queues whose oldest posting waits too long."""
     with reading(engine()) as conn:
-        overdue = queue_store.with_work(conn, older_than_s=OVERDUE_S)
+        overdue = waiting_store.with_work(conn, older_than_s=OVERDUE_S)
     if overdue:
         with begin(engine()) as conn:
             metrics.LOST.inc(len(queue_store.standing_still(conn, overdue, OVERDUE_S)))
@@ -177,7 +178,7 @@ def _tell_damage(report: Report) -> None:
 
 ticking.HAVE_WORK.update(
     {
-        Tick.SWEEP: lambda conn: bool(queue_store.with_work(conn, older_than_s=OVERDUE_S)),
+        Tick.SWEEP: lambda conn: bool(waiting_store.with_work(conn, older_than_s=OVERDUE_S)),
         Tick.DUE: lambda conn: any(due_store.waiting(conn, None)),
         Tick.FUND: lambda conn: any(job_store.has_work(conn, None)),
         Tick.FLOWS: rollup_store.has_news,

@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 from core.base.db import driver
 from core.events.answers import Position
 from core.ledger.rules.model import STATUS_NUMBERS, STATUS_OF_NUMBER, Status
-from core.ledger.store.queues import WAITING
 from core.ledger.store.transaction_rows import TransactionRow
+from core.ledger.store.waiting import WAITING
 
 
 class Edge(NamedTuple):

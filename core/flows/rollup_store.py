@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from core.base.db import driver, plan_for_values
 from core.flows.periods import DAY_S, HOUR_S, LENGTHS_S, MINUTE_S, rounded_down
 from core.ledger.store import spans
-from core.ledger.store.queues import WAITING
+from core.ledger.store.waiting import WAITING
 
 ACTIVITY_LENGTHS_S = (MINUTE_S, HOUR_S, DAY_S)
 """The lengths of the periods that have sums of activity. There is one row for each, so all of them are written at once."""

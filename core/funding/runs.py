@@ -41,7 +41,7 @@ from core.journal.facts import tell_all
 from core.journal.record import record
 from core.ledger import drain, trail
 from core.ledger.drain import Announce
-from core.ledger.store import queues as queue_store
+from core.ledger.store import waiting as waiting_store
 
 logger = structlog.get_logger()
 
@@ -198,7 +198,7 @@ def _advance_run(conn: Connection, job: JobRow, run: RunRow, now: datetime, prog
         # depend on it. The second time, only rows of other runs are waited for, because a busy queue has no end.
         if _depends_on_balances(terms):
             is_second = run.id in progress.settled
-            waiting = posting_store.undecided(conn) if is_second else queue_store.last_waiting(conn)
+            waiting = posting_store.undecided(conn) if is_second else waiting_store.last_waiting(conn)
             progress.settled.add(run.id)
             if waiting:
                 progress.settling = True

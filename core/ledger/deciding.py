@@ -16,6 +16,7 @@ from core.ledger.rules.model import SHORT_OF_MONEY, Balance, Outcome, Posting
 from core.ledger.store import log as log_store
 from core.ledger.store import outcomes as outcome_store
 from core.ledger.store import queues as queue_store
+from core.ledger.store import waiting as waiting_store
 from core.ledger.store.queues import QueueHead
 from core.ledger.watch import Watched, tell
 
@@ -171,7 +172,7 @@ class Line:
     def _that_may_credit(self, posting: Posting) -> set[int]:
         """List the queues with an earlier posting that is undecided and would credit the source."""
         if self._waiting_elsewhere is None:
-            self._waiting_elsewhere = queue_store.first_waiting(self._conn, but=self._held)
+            self._waiting_elsewhere = waiting_store.first_waiting(self._conn, but=self._held)
         waiting = self._waiting_elsewhere | self.stopped
         return log_store.queues_that_may_credit(self._conn, posting.source, before=posting.seq, waiting=waiting)
 

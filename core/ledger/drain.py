@@ -33,6 +33,7 @@ from core.ledger.rules.model import Outcome, Posting
 from core.ledger.store import log as log_store
 from core.ledger.store import queues as queue_store
 from core.ledger.store import taking
+from core.ledger.store import waiting as waiting_store
 
 BATCH = 5000
 """The number of postings decided in one commit. More gains little and holds the balances' locks for longer."""
@@ -102,7 +103,7 @@ def drain(
 
         # Nothing is locked now. Whoever was turned away meanwhile counts on this look.
         with reading(engine) as conn:
-            waiting = set(queue_store.with_work(conn)) - stuck.keys()
+            waiting = set(waiting_store.with_work(conn)) - stuck.keys()
         if not together:
             waiting &= {queue}
         if not waiting:
@@ -199,7 +200,7 @@ def _drain_once(
                     )
                 raise
             with reading(engine) as conn:
-                depths = queue_store.depths(conn, size.rows)
+                depths = waiting_store.depths(conn, size.rows)
             queues = set(depths) if queues is None else queues
             if not size.shrink(sum(depths.get(queue, 0) for queue in queues)):
                 raise _undecidable(engine, queues, error) from error
@@ -219,7 +220,7 @@ def _drain_once(
 def _undecidable(engine: Engine, queues: set[int], error: Exception) -> _Undecidable:
     """Find the posting that failed alone, which is the first that waits in these queues, and report it."""
     with reading(engine) as conn:
-        first = {queue: seq for queue, seq in queue_store.first_waiting(conn, but=()).items() if queue in queues}
+        first = {queue: seq for queue, seq in waiting_store.first_waiting(conn, but=()).items() if queue in queues}
     queue = min(first, key=first.__getitem__, default=min(queues))
     logger.error(
         "a posting cannot be decided, and its queue stands still", queue=queue, seq=first.get(queue), exc_info=error

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from core.ledger.append import Submission
 from core.ledger.rules.model import Draft, Kind
 from core.ledger.rules.routing import queue_of
-from core.ledger.store import queues as queue_store
+from core.ledger.store import waiting as waiting_store
 
 _SETTLEMENTS = frozenset({int(Kind.COMMIT_INFLIGHT), int(Kind.VOID_INFLIGHT)})
 
@@ -66,12 +66,12 @@ NONE = Pressure()
 
 def look(conn: Connection, limits: Limits) -> Pressure:
     """Look at what waits in all queues."""
-    lines = queue_store.lines_by_age(conn)
+    lines = waiting_store.lines_by_age(conn)
     closed = {line.number for line in lines if line.age_s > limits.age_s}
     oldest = max((line.age_s for line in lines), default=0.0)
     depths: dict[int, int] = {}
     if lines and lines[0].last - min(line.first for line in lines) + 1 >= limits.rows:
-        depths = queue_store.depths(conn, 2 * limits.rows + 1)
+        depths = waiting_store.depths(conn, 2 * limits.rows + 1)
     waiting = sum(depths.values())
     queues = lines[0].queues if lines else 0
     if waiting >= limits.rows:

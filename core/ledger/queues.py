@@ -16,6 +16,7 @@ from core.ledger.drain import Announce, drain, drain_until
 from core.ledger.rules.routing import MAX_QUEUES
 from core.ledger.store import log as log_store
 from core.ledger.store import queues as queue_store
+from core.ledger.store import waiting as waiting_store
 
 LITTLE = 2_000
 """The number of undecided postings that a drain decides in a fraction of a second, while appends wait."""
@@ -43,19 +44,19 @@ def resize(engine: Engine, count: int, *, announce: Announce = lambda cursors: N
     for _ in range(_ROUNDS):
         with reading(engine) as conn:
             depth = sum(state.depth for state in queue_store.states(conn))
-            last = queue_store.last_waiting(conn)
+            last = waiting_store.last_waiting(conn)
         if depth <= LITTLE:
             break
         _drain_all(engine, last, announce)
 
     with locking(engine) as conn:
         log_store.lock_head(conn)  # Nothing is accepted from here to the commit.
-        for queue, seq in queue_store.last_waiting(conn).items():
+        for queue, seq in waiting_store.last_waiting(conn).items():
             drain_until(engine, queue, seq, announce=announce)
             queue_store.cursors(conn)  # Whoever waits for the lock sees that this session does not stand still.
         # Cursors are locked in order of number, as drains do, so that a drain that wants two of them cannot deadlock.
         queue_store.lock_heads(conn, queue_store.cursors(conn), wait=True)
-        if waiting := queue_store.with_work(conn):
+        if waiting := waiting_store.with_work(conn):
             raise InvariantBroken(f"queues {waiting} are not empty after all was drained")
         queue_store.resize(conn, count)
         old, new = text_of(queues=before), text_of(queues=count)
@@ -67,7 +68,7 @@ def recover(engine: Engine, *, older_than_s: float, announce: Announce) -> tuple
     """Accept what is due, and drain the queues in which a posting has waited for longer than ``older_than_s``.
 
     An operator uses it when workers or beat are gone, or when a doorbell and the sweep failed. It drains at most
-    ``queue_store.COUNTED`` postings of each queue, so that a request has an end.
+    ``waiting_store.COUNTED`` postings of each queue, so that a request has an end.
 
     Returns how many postings had waited so long, all of which are decided now, and the queues in which more postings may
     wait. The caller rings the doorbells of these queues.
@@ -76,13 +77,13 @@ def recover(engine: Engine, *, older_than_s: float, announce: Announce) -> tuple
         TransientError: the database was busy or gone. Earlier commits stay.
     """
     with reading(engine) as conn:
-        overdue = queue_store.overdue(conn, older_than_s)
+        overdue = waiting_store.overdue(conn, older_than_s)
     touched = due.accept_due(engine)
     for queue in touched:
         touched = touched | drain(engine, queue, announce=announce)
     for queue, (last, count) in overdue.items():
         touched |= drain_until(engine, queue, last, announce=announce)
-        if count == queue_store.COUNTED:
+        if count == waiting_store.COUNTED:
             touched.add(queue)
     recovered = sum(count for _, count in overdue.values())
     more = {"recovered": recovered, "older_than_s": older_than_s, "queues": sorted(overdue)}

@@ -14,7 +14,7 @@ from core.base.rows import array
 from core.base.tables.balances import balances
 from core.base.tables.events import monitor_firings, monitors, watches
 from core.ledger.rules.model import Kind
-from core.ledger.store import queues as queue_store
+from core.ledger.store import waiting as waiting_store
 from core.ledger.store.balances import BALANCE_PREFIX
 from core.monitors.rules import Condition, State, Sums, Terms
 
@@ -295,7 +295,7 @@ def first_undecided(conn: Connection, befores: Mapping[int, int]) -> dict[int, i
     The balances are locked, so nobody decides a posting of them meanwhile, and what is accepted meanwhile comes later.
     """
     last = max(befores.values(), default=0)
-    waiting = {queue: seq for queue, seq in queue_store.first_waiting(conn, but=()).items() if seq < last}
+    waiting = {queue: seq for queue, seq in waiting_store.first_waiting(conn, but=()).items() if seq < last}
     if not waiting:
         return {}
     rows = driver(conn).execute(

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from core.base.db import driver
-from core.ledger.store.queues import WAITING
+from core.ledger.store.waiting import WAITING
 from core.notary import seal_store
 from core.notary.seal_store import AUDIT_HEAD, NEWEST_CHECKPOINT
 from core.notary.seals import Verified

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from core.base.db import driver
-from core.ledger.store.queues import WAITING
+from core.ledger.store.waiting import WAITING
 
 COUNTED = 50_000
 """The largest number of rows of one kind that is counted. Where there are more, the figure stays at it."""

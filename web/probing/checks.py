@@ -23,7 +23,7 @@ from core.base.faults import driver_error_of
 from core.base.locks import AdvisoryLock
 from core.doors.identity import Identity
 from core.flows import rollup_store
-from core.ledger.store import queues as queue_store
+from core.ledger.store import waiting as waiting_store
 from core.upkeep import heartbeats, probes
 from core.upkeep.heartbeats import State
 from core.webhooks import deliveries
@@ -109,7 +109,7 @@ class Probe:
                 self.facts = Facts(
                     heartbeats=heartbeats.every(conn),
                     ticks=probes.ticks(conn),
-                    oldest_age_s=queue_store.oldest_age_s(conn),
+                    oldest_age_s=waiting_store.oldest_age_s(conn),
                     verified=probes.verified(conn),
                     sealed=probes.sealed(conn),
                     webhooks=deliveries.health(conn),

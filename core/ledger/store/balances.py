@@ -15,7 +15,7 @@ from core.ledger.rules.model import GENERAL_LEDGER, BalanceRef
 from core.ledger.rules.routing import route_of
 from core.ledger.store import reach as reach_store
 from core.ledger.store import versions
-from core.ledger.store.queues import WAITING
+from core.ledger.store.waiting import WAITING
 
 BALANCE_PREFIX = "bln_"
 

@@ -10,7 +10,8 @@ from core.base.locks import HOT
 from core.base.rows import array
 from core.ledger.rules.model import Posting
 from core.ledger.store.log import POSTING
-from core.ledger.store.queues import HAS_WORK, WAITING, QueueHead
+from core.ledger.store.queues import QueueHead
+from core.ledger.store.waiting import HAS_WORK, WAITING
 
 _HEAD = 0
 """The kind of a row that is the head of a queue, and no posting."""

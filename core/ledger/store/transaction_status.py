@@ -24,7 +24,7 @@ from sqlalchemy import (
 from core.base.db import driver
 from core.base.tables.transactions import holds, log, outcomes
 from core.ledger.rules.model import Status
-from core.ledger.store import queues as queue_store
+from core.ledger.store import waiting as waiting_store
 from core.ledger.store.transaction_relations import SCHEDULED_ROWS
 from core.ledger.store.transactions import LEGS
 from core.lists.fields import Condition, Filter, Relation, Sought
@@ -157,7 +157,7 @@ def statuses_and_lines(conn: Connection, asked: Filter) -> Sequence[Any]:
     With QUEUED, a number and a cursor follow for each queue in which something waits, and the last split before all of it.
     """
     wanted = [status for status in Status if status in _statuses(asked)]
-    lines = queue_store.lines(conn) if Status.QUEUED in wanted else []
+    lines = waiting_store.lines(conn) if Status.QUEUED in wanted else []
     if not lines:
         return wanted
     ((split,),) = driver(conn).execute(_LAST_SPLIT_BEFORE, (min(line.first for line in lines),))

@@ -10,8 +10,8 @@ from core.base.db import driver
 from core.base.ids import uuid_of
 from core.ledger.rules.model import Kind
 from core.ledger.store.log import queues_that_may_credit
-from core.ledger.store.queues import COUNTED, WAITING, first_waiting
 from core.ledger.store.transaction_rows import TRANSACTION_PREFIX, TransactionRow
+from core.ledger.store.waiting import COUNTED, WAITING, first_waiting
 
 
 class Line(NamedTuple):

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from core.base.db import begin
-from core.ledger.store import queues as queue_store
+from core.ledger.store import waiting as waiting_store
 from tests.harness.acceptance import case
 from tests.harness.api import Api, ok, refused
 from tests.harness.processes import wait_until
@@ -139,7 +139,7 @@ def age(api: Api, interval: str) -> None:
 
 
 def test_a_recovery_leaves_the_rest_of_a_long_line_to_workers(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue_store, "COUNTED", 2)
+    monkeypatch.setattr(waiting_store, "COUNTED", 2)
     rung: list[int] = []
     monkeypatch.setattr(api.app.extensions["pacioli"].doorbell, "ring", rung.extend)
     ids = [ok(api.post(), 201)["transaction_id"] for _ in range(5)]

@@ -19,6 +19,7 @@ from core.ledger.store import log as log_store
 from core.ledger.store import outcomes as outcome_store
 from core.ledger.store import queues as queue_store
 from core.ledger.store import taking
+from core.ledger.store import waiting as waiting_store
 from tests.harness.factories import Ledger, name_in, start_until_blocked, transaction
 
 QUEUES = 3
@@ -537,7 +538,7 @@ def test_a_queue_that_another_drain_holds_is_left_and_the_free_ones_are_decided(
 def test_a_bell_that_finds_all_queues_held_takes_one_look(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger.post(source=name_in(ledger, 0))
     looks: list[str] = []
-    for module, name in ((taking, "take_all_free"), (taking, "take"), (queue_store, "with_work")):
+    for module, name in ((taking, "take_all_free"), (taking, "take"), (waiting_store, "with_work")):
         look = getattr(module, name)
         monkeypatch.setattr(
             module, name, lambda *a, _name=name, _look=look, **k: (looks.append(_name), _look(*a, **k))[1]

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from core.base.db import begin, reading
 from core.ledger import drain
 from core.ledger import metadata as annotations
-from core.ledger.store import queues as queue_store
+from core.ledger.store import waiting as waiting_store
 
 
 def _post(client: FlaskClient, reference: str, **fields: Any) -> dict[str, Any]:
@@ -285,4 +285,4 @@ def test_a_settlement_in_the_making_does_not_wait_for_metadata(app: Flask, clien
         for queue in range(8):
             drain.drain(engine, queue)
         with reading(engine) as other:
-            assert queue_store.with_work(other) == []
+            assert waiting_store.with_work(other) == []

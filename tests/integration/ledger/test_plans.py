@@ -11,6 +11,7 @@ from core.ledger import drain
 from core.ledger.store import balances as balance_store
 from core.ledger.store import queues as queue_store
 from core.ledger.store import taking
+from core.ledger.store import waiting as waiting_store
 
 HISTORY = 20_000
 BUSY = 7
@@ -42,13 +43,13 @@ def one_sided(engine: Engine) -> Engine:
 
 
 LOOKS: dict[str, Callable[[Connection], Any]] = {
-    "with_work": lambda conn: queue_store.with_work(conn),
-    "with_work that is old": lambda conn: queue_store.with_work(conn, older_than_s=1.0),
-    "first_waiting": lambda conn: queue_store.first_waiting(conn, but=[]),
-    "last_waiting": queue_store.last_waiting,
-    "overdue": lambda conn: queue_store.overdue(conn, 60.0),
+    "with_work": lambda conn: waiting_store.with_work(conn),
+    "with_work that is old": lambda conn: waiting_store.with_work(conn, older_than_s=1.0),
+    "first_waiting": lambda conn: waiting_store.first_waiting(conn, but=[]),
+    "last_waiting": waiting_store.last_waiting,
+    "overdue": lambda conn: waiting_store.overdue(conn, 60.0),
     "states": lambda conn: [state.number for state in queue_store.states(conn) if state.depth],
-    "oldest_age_s": queue_store.oldest_age_s,
+    "oldest_age_s": waiting_store.oldest_age_s,
     "take": lambda conn: taking.take(conn, [3], 5_000, wait=True).postings,
     "take two": lambda conn: taking.take(conn, [3, BUSY], 5_000, wait=False).postings,
     "take_all_free": lambda conn: taking.take_all_free(conn, 5_000).postings,

@@ -12,6 +12,7 @@ from core.base.errors import InvalidRequest, TransientError
 from core.ledger import drain, queues
 from core.ledger.rules.routing import MAX_QUEUES
 from core.ledger.store import queues as queue_store
+from core.ledger.store import waiting as waiting_store
 from core.verification.verify import verify_all
 from tests.harness.factories import Ledger
 
@@ -108,7 +109,7 @@ def test_nothing_is_accepted_between_the_last_look_and_the_change(
 def test_a_drain_that_is_at_a_queue_is_waited_for(ledger: Ledger) -> None:
     ledger.post()
     with begin(ledger.engine) as conn:
-        numbers = queue_store.with_work(conn)
+        numbers = waiting_store.with_work(conn)
         queue_store.lock_heads(conn, numbers, wait=True)
         resizing = threading.Thread(target=queues.resize, args=(ledger.engine, 3))
         resizing.start()

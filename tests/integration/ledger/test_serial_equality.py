@@ -57,6 +57,7 @@ from core.ledger.store import log as log_store
 from core.ledger.store import outcomes as outcome_store
 from core.ledger.store import queues as queue_store
 from core.ledger.store import transactions as transaction_store
+from core.ledger.store import waiting as waiting_store
 from core.ledger.store.transaction_rows import TransactionRow
 from core.verification.verify import verify_all
 from tests import strategies
@@ -143,7 +144,7 @@ class Run:
 
     def drain(self) -> None:
         with reading(self.engine) as conn:
-            waiting = queue_store.with_work(conn)
+            waiting = waiting_store.with_work(conn)
         for queue in waiting:
             drain.drain(self.engine, queue)
 

@@ -18,7 +18,7 @@ from rfc3161_client import TimestampRequestBuilder
 
 from core.base.db import connect, reading
 from core.ledger import drain
-from core.ledger.store import queues as queue_store
+from core.ledger.store import waiting as waiting_store
 from core.notary import seal_store
 from core.notary.publish import SealFile, Stamps, to_syslog, to_webhook
 from core.notary.published import read_lines
@@ -112,7 +112,7 @@ def test_queues_that_were_decided_together_are_signed_once(ledger: Ledger) -> No
     for number in range(8):
         ledger.post(source=f"@{number}")
     with reading(ledger.engine) as conn:
-        (queue, *others) = queue_store.with_work(conn)
+        (queue, *others) = waiting_store.with_work(conn)
     assert others
     drain.drain(ledger.engine, queue, together=100)
     one = service(ledger)

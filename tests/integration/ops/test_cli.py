@@ -23,6 +23,7 @@ from core.ledger.intake import Batch
 from core.ledger.rules import validation
 from core.ledger.rules.requests import Leg
 from core.ledger.store import queues as queue_store
+from core.ledger.store import waiting as waiting_store
 from ops.cli import demo
 from ops.cli import main as cli
 from ops.cli.main import main
@@ -344,7 +345,7 @@ def service(database_url: str, engine: Engine) -> Iterator[str]:
     def work() -> None:
         while not done.wait(0.01):
             with reading(engine) as conn:
-                waiting = queue_store.with_work(conn)
+                waiting = waiting_store.with_work(conn)
             for queue in waiting:
                 drain.drain(engine, queue)
 

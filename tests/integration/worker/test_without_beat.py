@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 from core.base import clock
 from core.base.db import begin, reading
 from core.doors.names import Names
-from core.ledger.store import queues as queue_store
+from core.ledger.store import waiting as waiting_store
 from core.upkeep import heartbeats
 from core.upkeep.heartbeats import State
 from tests.harness import parts
@@ -156,7 +156,7 @@ def test_queues_that_stand_still_are_seen_whatever_the_clock_of_the_database_did
                 text("UPDATE log SET accepted_at = clock_timestamp() + make_interval(hours => :h)"), {"h": hours}
             )
         with reading(engine) as conn:
-            still_s = queue_store.still_s(conn)
+            still_s = waiting_store.still_s(conn)
             assert still_s is not None
             assert still_s > 3000
-            assert queue_store.with_work(conn, older_than_s=1.0)
+            assert waiting_store.with_work(conn, older_than_s=1.0)
