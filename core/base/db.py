@@ -394,5 +394,6 @@ def _is_transient(error: Exception) -> bool:
     cause = error.orig if isinstance(error, DBAPIError) else error
     sqlstate = getattr(cause, "sqlstate", None)
     if sqlstate is None:
-        return isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError))
+        # An internal error of the driver is an answer in two parts: a pooler says that the server is gone, and hangs up.
+        return isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError))
     return is_not_now(sqlstate)

@@ -1,14 +1,17 @@
 """The ledger works behind PgBouncer in transaction mode, where no session is one's own."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
+import psycopg
 import pytest
 from flask import Flask
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from core import migrations
-from core.base.db import connect
+from core.base.db import begin, connect, driver, reading
+from core.base.errors import TransientError
 from core.ledger import drain
 from core.ledger.directory import Directory
 from core.migrations.fitness import Unfit, refuse_unfit
@@ -86,6 +89,19 @@ def test_the_whole_story_goes_through_a_pooler(engine: Engine, app: Flask) -> No
     ledger = Ledger(engine, Directory(engine))
     assert fund(ledger, "@A", "@B", source="@Bank").status == "COMPLETED"
     assert verify_all(engine).ok
+
+
+@pytest.mark.parametrize("use", [begin, reading])
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_a_server_that_goes_within_a_transaction_may_be_asked_again(
+    engine: Engine, server: QuickPostgres, use: Callable[[Engine], AbstractContextManager[Connection]], succeeds: bool
+) -> None:
+    with pytest.raises(TransientError), use(engine) as conn:
+        (session,) = driver(conn).execute("SELECT pg_backend_pid()").fetchone() or ()
+        with psycopg.connect(server.url.replace("+psycopg", ""), autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 10000)", [session])
+        if not succeeds:
+            raise ValueError("the block fails too")
 
 
 def test_a_pooler_that_is_not_named_is_found_at_start(pooled_url: str) -> None:
