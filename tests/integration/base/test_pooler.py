@@ -96,12 +96,15 @@ def test_the_whole_story_goes_through_a_pooler(engine: Engine, app: Flask) -> No
 def test_a_server_that_goes_within_a_transaction_may_be_asked_again(
     engine: Engine, server: QuickPostgres, use: Callable[[Engine], AbstractContextManager[Connection]], succeeds: bool
 ) -> None:
-    with pytest.raises(TransientError), use(engine) as conn:
+    def work(conn: Connection) -> None:
         (session,) = driver(conn).execute("SELECT pg_backend_pid()").fetchone() or ()
         with psycopg.connect(server.url.replace("+psycopg", ""), autocommit=True) as other:
             other.execute("SELECT pg_terminate_backend(%s, 10000)", [session])
         if not succeeds:
             raise ValueError("the block fails too")
+
+    with pytest.raises(TransientError), use(engine) as conn:
+        work(conn)
 
 
 def test_a_pooler_that_is_not_named_is_found_at_start(pooled_url: str) -> None:
