@@ -74,6 +74,11 @@ def keep(conn: Connection, list: object) -> None:
     driver(conn).execute(_KEEP, {"list": list})
 
 
+def is_kept(conn: Connection, list: object) -> bool:
+    """Tell whether there are hashes of the rows of a list."""
+    return driver(conn).execute(_IS_KEPT, {"list": list}).fetchone() == (True,)
+
+
 def pledge(conn: Connection, job: JobRow) -> None:
     """Keep the hashes of a new job and of its rows."""
     keep(conn, job.id)
@@ -87,15 +92,15 @@ def altered(conn: Connection, job: JobRow) -> str | None:
         return None
     if pledged != _pledge_of(conn, job).digest:
         return "the job is not the one that was accepted"
-    return altered_rows(conn, job, job.id, first=1, last=_ALL)
+    return altered_rows(conn, job, job.id)
 
 
-def altered_rows(conn: Connection, job: JobRow, list: object, *, first: int, last: int) -> str | None:
+def altered_rows(conn: Connection, job: JobRow, list: object, *, first: int = 1, last: int = _ALL) -> str | None:
     """Say which rows between two of a list are not as they were accepted. A job of an older release has none."""
     if job.actor is None:
         return None
     chunks = {"first": (first - 1) // CHUNK, "last": min((last - 1) // CHUNK, _ALL // CHUNK)}
-    if list != job.id and driver(conn).execute(_IS_KEPT, {"list": list}).fetchone() == (False,):
+    if list != job.id and not is_kept(conn, list):
         return None  # A worker of an older release made this list for its run.
     (differs,) = driver(conn).execute(_DIFFERS, {"list": list, **chunks}).fetchone() or (True,)
     if not differs:

@@ -237,7 +237,7 @@ def _start(conn: Connection, job: JobRow, run: RunRow, now: datetime) -> bool:
         return False
     plan = funding_plan.plan_of(conn, job, run.id, list=None if run.retry_of is None else run.id)
     plan = approvals.compared(conn, job, run, plan)
-    if plan.list != job.id and job.actor is not None:
+    if plan.list != job.id and job.actor is not None and not pledged.is_kept(conn, plan.list):
         pledged.keep(conn, plan.list)  # It was made for this run alone.
     run_store.start_run(conn, run.id, plan, now)
     if plan.refusal is not None:

@@ -1,5 +1,6 @@
 """Try the rest of a run again: post what it rejected or did not post, each row once over all tries."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -9,9 +10,11 @@ from core.base import actors
 from core.base.db import begin
 from core.base.errors import Conflict, ErrorCode, InvalidRequest
 from core.base.ids import new_key
-from core.funding import approvals, job_store, posting_store, reach, run_store, try_store, twice
+from core.funding import approvals, job_store, pledged, posting_store, reach, run_store, try_store, twice
+from core.funding.job_store import JobRow
 from core.funding.jobs import INVALID, get_run, lock_job
 from core.funding.run_store import NewRun, RunRow
+from core.funding.terms import job_terms
 from core.journal.actions import Action, Event
 from core.journal.record import record
 from core.ledger.rules.model import RUN_PREFIX
@@ -69,12 +72,29 @@ def retry(
             raise Conflict(ErrorCode.GEN_CONFLICT, "the job is paused; resume it", {"status": job.status})
         if not again:
             twice.check_retry(conn, job, run)
+        _pledge(conn, job, family, id)
         if job.status == "CANCELLED":
             job_store.update_job(conn, job._replace(status="ACTIVE"))
         made = _read(conn, f"{RUN_PREFIX}{id}")
         more = {"run_id": made.run_id, "retry_of": run.run_id, "rows": rows}
         record(conn, Event(action=Action.JOB_RETRIED, subject=job.job_id, more=more))
         return made, False
+
+
+def _pledge(conn: Connection, job: JobRow, family: Sequence[RunRow], id: UUID) -> None:
+    """Keep the hashes of the rows of a try, which come from the lists of a run and its tries.
+
+    Raises:
+        Conflict: somebody has altered one of those lists in the database.
+    """
+    lists = {each.list or (each.id if each.retry_of else job.id) for each in family}
+    for list in lists:
+        if (wrong := pledged.altered_rows(conn, job, list)) is not None:
+            text = f"{wrong}: somebody changed them in the database; make a new job"
+            raise Conflict(ErrorCode.GEN_CONFLICT, text, {"run_id": family[0].run_id})
+    # A top-up is cut to what is missing when it starts.
+    if job.actor is not None and job_terms(job).top_up_to is None:
+        pledged.keep(conn, id)
 
 
 def _insert(conn: Connection, run: RunRow, now: datetime) -> UUID:

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from core.base.db import begin, reading
 from core.base.errors import Conflict
-from core.funding import pledged, posting, runs, tries
+from core.funding import jobs, pledged, posting, runs, tries
 from core.ledger.rules.pledges import Of
 from core.upkeep import probes
 from core.verification.verify import verify_all
@@ -72,6 +72,22 @@ def test_rows_that_are_altered_while_the_run_goes_on_are_not_paid(
         tries.retry(ledger.engine, f"fund_{run.job}", run.run_id, datetime.now(UTC))
     runs.advance(ledger.engine, for_s=60)
     assert _paid(ledger) == paid
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_try_whose_rows_are_altered_before_it_starts_pays_nobody(ledger: Ledger, is_over: bool) -> None:
+    run, now = new_run(ledger, *NAMES), datetime.now(UTC)
+    job_id = f"fund_{run.job}"
+    jobs.cancel(ledger.engine, job_id, now)
+    again, _ = tries.retry(ledger.engine, job_id, run.run_id, now)
+    if is_over:
+        jobs.cancel(ledger.engine, job_id, now)
+    tamper(ledger, f"UPDATE funding_rows SET amount = 999 WHERE row = 3 AND list = '{again.id}'")
+    if is_over:
+        with pytest.raises(Conflict, match="rows are not those that were accepted: somebody changed them"):
+            tries.retry(ledger.engine, job_id, run.run_id, now)
+    runs.advance(ledger.engine, for_s=60)
+    assert (_paid(ledger), run_of(ledger, again.run_id).status) == (0, "CANCELLED" if is_over else "REFUSED")
 
 
 def test_a_job_of_the_release_before_is_paid_without_a_pledge(ledger: Ledger) -> None:
