@@ -37,7 +37,6 @@ class Loop:
         self.failures = 0
         """The number of steps that raised since the process started."""
         self.failures_in_a_row = 0
-        self.last_failure: str | None = None
         self.starts = 0
         """The number of threads that were started. A second one means that the first ended, or that a process forked."""
         self._step = step
@@ -91,7 +90,6 @@ class Loop:
     def _note(self, error: BaseException) -> None:
         self.failures += 1
         self.failures_in_a_row += 1
-        self.last_failure = f"{type(error).__name__}: {error}"
         logger.error("a thread failed and goes on", thread=self.name, failures=self.failures, exc_info=error)
 
 

@@ -33,13 +33,6 @@ _APPEND = """
 
 _INSERT = """
     INSERT INTO events (seq, n, id, type, data, ledger_id, balance_id, actor)
-    SELECT %(seq)s, %(first)s - 1 + position, id, type, data, ledger_id, balance_id, %(actor)s
-    FROM unnest(%(ids)s::uuid[], %(types)s::text[], %(data)s::text[], %(ledgers)s::text[], %(balances)s::text[])
-        WITH ORDINALITY AS new (id, type, data, ledger_id, balance_id, position)
-"""
-
-_INSERT_AT = """
-    INSERT INTO events (seq, n, id, type, data, ledger_id, balance_id, actor)
     SELECT seq, n, id, type, data, ledger_id, balance_id, %(actor)s
     FROM unnest(
         %(seqs)s::bigint[],
@@ -65,15 +58,10 @@ def append(conn: Connection, columns: Columns, actor: str) -> None:
         connection.execute(_APPEND, {**columns, "first": FIRST_AT_END, "actor": actor})
 
 
-def insert(conn: Connection, seq: int, first: int, columns: Columns, actor: str) -> None:
-    """Write rows at a seq that the caller has for itself, numbered from ``first``."""
-    driver(conn).execute(_INSERT, {**columns, "seq": seq, "first": first, "actor": actor})
-
-
-def insert_at(conn: Connection, positions: Sequence[tuple[int, int]], columns: Columns, actor: str) -> None:
+def insert(conn: Connection, positions: Sequence[tuple[int, int]], columns: Columns, actor: str) -> None:
     """Write rows at positions that the caller has for itself."""
     seqs, ns = [seq for seq, _ in positions], [n for _, n in positions]
-    driver(conn).execute(_INSERT_AT, {**columns, "seqs": seqs, "ns": ns, "actor": actor})
+    driver(conn).execute(_INSERT, {**columns, "seqs": seqs, "ns": ns, "actor": actor})
 
 
 # Rows are nearly in the order of time, so those that are older than a time are found from the first row on.

@@ -58,17 +58,8 @@ def tell_all(conn: Connection, facts: Sequence[Fact]) -> None:
 def tell_behind(conn: Connection, seq: int, facts: Sequence[Fact]) -> None:
     """Add the first events behind a row that this transaction has just written to the log. The append lock is held."""
     if facts:
-        fact_store.insert(conn, seq, fact_store.FIRST_AT_END, _columns(facts), actors.current().key_id)
-
-
-def tell_of_posting(conn: Connection, seq: int, facts: Sequence[Fact]) -> None:
-    """Add events at the position of a posting, in the commit of its outcome. It is called once for a posting.
-
-    It takes no lock, because whoever decides a posting has locked its queue, and so nobody else writes at its position.
-    """
-    if facts:
-        assert len(facts) < fact_store.FIRST_AT_END - FIRST_OF_DRAIN
-        fact_store.insert(conn, seq, FIRST_OF_DRAIN, _columns(facts), actors.current().key_id)
+        positions = [(seq, fact_store.FIRST_AT_END + n) for n in range(len(facts))]
+        fact_store.insert(conn, positions, _columns(facts), actors.current().key_id)
 
 
 class OfPosting(NamedTuple):
@@ -81,15 +72,16 @@ class OfPosting(NamedTuple):
 
 
 def tell_of_postings(conn: Connection, told: Sequence[OfPosting]) -> None:
-    """Add events at the positions of decided postings, as ``tell_of_posting`` does, in one statement.
+    """Add events at the positions of decided postings, in the commit of their outcomes.
 
+    It takes no lock, because whoever decides a posting has locked its queue, and so nobody else writes at its position.
     A caller that shares a posting with others keeps to numbers of its own, and holds a lock that goes with them.
     """
     if told:
         assert max(each.n for each in told) < fact_store.FIRST_AT_END - FIRST_OF_DRAIN
         positions = [(each.seq, each.n + FIRST_OF_DRAIN) for each in told]
         columns = _columns([each.fact for each in told])
-        fact_store.insert_at(conn, positions, columns, actors.current().key_id)
+        fact_store.insert(conn, positions, columns, actors.current().key_id)
 
 
 def _columns(facts: Sequence[Fact]) -> fact_store.Columns:

@@ -185,21 +185,6 @@ def take_batch(engine: Engine, *, after: int = 0, size: int = BATCH) -> tuple[in
         return (0, None) if last is None else (history_store.take_snapshots(conn, after=after, last=last), last)
 
 
-def take_all(engine: Engine, *, size: int = BATCH) -> int:
-    """Take snapshots of all balances that changed since their last one, and return how many.
-
-    Raises:
-        TransientError: as ``take_batch``.
-    """
-    total, after = 0, 0
-    while True:
-        taken, last = take_batch(engine, after=after, size=size)
-        total += taken
-        if last is None:
-            return total
-        after = last
-
-
 def write_spans(engine: Engine, *, for_s: float | None = None) -> int:
     """Write the spans of all balances that have whole ones without, for some seconds at most. Returns how many were written.
 

@@ -47,11 +47,6 @@ class Dispatcher:
         self._kept_default = False
         self.observe: Callable[[Outcome], None] = lambda outcome: None
 
-    @property
-    def delivering(self) -> int:
-        """The number of endpoints that this process delivers for."""
-        return len(self._runs)
-
     def ring(self) -> None:
         """Say that something may have happened. The call returns at once."""
         for run in list(self._runs.values()):

@@ -68,8 +68,6 @@ class Result(Struct, kw_only=True):
     reads: int = 0
     longest_read_s: float = 0.0
     longest_without_201_s: float = 0.0
-    settled_after_s: float = 0.0
-    """The time from the last blow until every acknowledged transaction was final."""
     runs: int = 0
     """The number of runs of the funding job."""
     statuses: dict[str, int] = {}
@@ -148,7 +146,6 @@ def run(
         result.acknowledged = sum(len(poster.acknowledged) + len(poster.children) for poster in posters)
         say(f"{result.acknowledged} acknowledged; waiting until all are final")
         result.wrong += checks.await_final(quiet, posters, job_id)
-        result.settled_after_s = round(time.monotonic() - last_blow_at, 1)
         result.wrong += checks.await_told(quiet, receiver)
         result.delivered = len(receiver.ids)
     result.wrong += checks.await_up(quiet)

@@ -44,9 +44,7 @@ webhooks = Table(
     Column("timeout_ms", Integer, nullable=False, server_default="15000"),
     Column("retries", Integer, nullable=False, server_default="7"),
     Column("on_error", Text, comment="of a veto: accept or reject"),
-    Column(
-        "funding", Boolean, nullable=False, server_default="false", comment="whether a veto is asked for funding too"
-    ),
+    Column("funding", Boolean, nullable=False, server_default="false", comment="unused: no veto is asked for funding"),
     Column(
         "after_seq",
         BigInteger,

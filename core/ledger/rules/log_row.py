@@ -88,9 +88,6 @@ class LogRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fals
         return f"txn_{self.id}"
 
 
-HINTS: dict[str, Any] = get_type_hints(LogRow)
-"""The type of each column, in the order of columns."""
-
 COLUMNS: dict[str, Column] = {
     name: hint.__metadata__[0] for name, hint in get_type_hints(LogRow, include_extras=True).items()
 }

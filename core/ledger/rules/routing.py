@@ -5,8 +5,6 @@ from zlib import crc32
 MAX_QUEUES = 64
 """The largest number of queues. Workers listen to all of them, so that ``resize`` needs no restart."""
 
-DEFAULT_QUEUES = 8
-
 
 def route_of(balance_id: str) -> int:
     """Compute the route of a balance, which decides its queue. It is a CRC-32, as ``hash()`` differs between processes."""

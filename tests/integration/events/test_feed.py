@@ -7,7 +7,7 @@ from core.base.db import begin
 from core.events.answers import START, Position, position_of
 from core.events.types import EVERYTHING, types_of
 from core.journal.event_types import EventType
-from core.journal.facts import Fact, tell, tell_of_posting
+from core.journal.facts import Fact, OfPosting, tell, tell_of_postings
 from core.ledger import ledgers
 from core.ledger.rules.requests import LedgerRequest
 from tests.harness.factories import Ledger, name_in
@@ -92,7 +92,8 @@ def test_what_a_drain_tells_of_a_posting_comes_before_what_was_told_meanwhile(le
     with begin(ledger.engine) as conn:
         tell(conn, Fact(type=EventType.LEDGER_UPDATED, data="{}"))
     with begin(ledger.engine) as conn:
-        tell_of_posting(conn, posted.seq, [Fact(type=EventType.BALANCE_MONITOR, data='{"n":1}')] * 2)
+        fact = Fact(type=EventType.BALANCE_MONITOR, data='{"n":1}')
+        tell_of_postings(conn, [OfPosting(posted.seq, n, fact) for n in range(2)])
     ledger.drain()
     last = read()[-4:]
     assert [each.type for each in last] == [

@@ -53,7 +53,6 @@ def test_a_loop_outlives_any_exception(failure: BaseException) -> None:
     loop = Loop("a test", steps)
     assert steps.succeeded.wait(WITHIN_S)
     assert (loop.failures, loop.starts, loop.is_alive) == (3, 1, True)
-    assert loop.last_failure is not None and loop.last_failure.startswith(type(failure).__name__)
     assert loop in loops()
 
 

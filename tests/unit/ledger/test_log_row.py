@@ -1,5 +1,5 @@
 from datetime import UTC, datetime
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ from sqlalchemy import JSON, BigInteger, Boolean, DateTime, LargeBinary, SmallIn
 from core.base.tables.transactions import log, scheduled
 from core.base.tables.types import MinorUnits
 from core.ledger.rules import chain
-from core.ledger.rules.log_row import COLUMNS, DIGEST_VERSION, HINTS, LogRow, covered_by, leaf_of, text_of_new
+from core.ledger.rules.log_row import COLUMNS, DIGEST_VERSION, LogRow, covered_by, leaf_of, text_of_new
 
 STORED_AS: dict[Any, tuple[Any, ...]] = {
     int: (BigInteger, SmallInteger, type(MinorUnits)),
@@ -30,7 +30,8 @@ def test_the_columns_of_the_table_are_the_fields_of_the_row() -> None:
 
 @pytest.mark.parametrize("name", COLUMNS)
 def test_a_column_has_the_type_of_its_field(name: str) -> None:
-    kind, *null = get_args(HINTS[name]) or (HINTS[name],)
+    hint = get_type_hints(LogRow)[name]
+    kind, *null = get_args(hint) or (hint,)
     assert isinstance(log.c[name].type, STORED_AS[kind])
     assert log.c[name].nullable == bool(null) or name in NOT_YET
 

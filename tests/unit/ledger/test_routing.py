@@ -9,7 +9,7 @@ import pytest
 
 import core
 from core.base.ids import new_id
-from core.ledger.rules.routing import DEFAULT_QUEUES, MAX_QUEUES, queue_of, route_of
+from core.ledger.rules.routing import MAX_QUEUES, queue_of, route_of
 
 KNOWN = "bln_0190c1a0-0000-7000-8000-000000000001"
 
@@ -27,7 +27,7 @@ def test_the_route_is_the_same_in_a_process_with_another_hash_seed(seed: str) ->
     assert int(printed.stdout) == route_of(KNOWN)
 
 
-@pytest.mark.parametrize("queues", [1, 2, 3, DEFAULT_QUEUES, MAX_QUEUES])
+@pytest.mark.parametrize("queues", [1, 2, 3, 8, MAX_QUEUES])
 def test_every_queue_exists_and_gets_its_share(queues: int) -> None:
     balances = [f"bln_{number}" for number in range(200 * queues)]
     shares = Counter(queue_of(route_of(balance), queues) for balance in balances)
@@ -36,4 +36,4 @@ def test_every_queue_exists_and_gets_its_share(queues: int) -> None:
 
 
 def test_new_balances_do_not_gather_in_one_queue() -> None:
-    assert len({queue_of(route_of(new_id("bln_")), DEFAULT_QUEUES) for _ in range(500)}) == DEFAULT_QUEUES
+    assert len({queue_of(route_of(new_id("bln_")), 8) for _ in range(500)}) == 8
