@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
@@ -18,7 +19,7 @@ from core.funding.run_store import RunRow
 from core.funding.terms import job_terms
 from core.ledger import append
 from core.ledger.append import Submission
-from core.ledger.draft import Part, Priced, draft_alike
+from core.ledger.draft import Priced, draft_alike
 from core.ledger.rules.model import Draft, Kind
 from core.ledger.rules.requests import Terms
 from core.ledger.rules.routing import route_of
@@ -104,7 +105,7 @@ def _is_ours(submission: Submission) -> bool:
     return submission.error is None and not any(one.replayed for one in submission.accepted)
 
 
-def _drafts(job: JobRow, terms: FundingTerms, run: RunRow, rows: list[FundingRow]) -> list[Draft]:
+def _drafts(job: JobRow, terms: FundingTerms, run: RunRow, rows: list[FundingRow]) -> Sequence[Draft]:
     commit_at = terms.inflight_commit_date
     if terms.inflight_commit_after_s is not None:
         commit_at = run.due_at + timedelta(seconds=terms.inflight_commit_after_s)
@@ -125,12 +126,5 @@ def _drafts(job: JobRow, terms: FundingTerms, run: RunRow, rows: list[FundingRow
         terms=None if commit_at is None else Terms(inflight_commit_date=commit_at),
     )
     return draft_alike(
-        common,
-        [
-            (
-                f"{prefix}{row.row}",
-                Part(job.source, row.destination, common.route, row.amount, row.description, row.meta_data),
-            )
-            for row in rows
-        ],
+        common, ((f"{prefix}{row.row}", row.destination, row.amount, row.description, row.meta_data) for row in rows)
     )

@@ -4,7 +4,7 @@ The transactions of a request come from ``intake.py``. Rows of funding runs, ref
 here, because their balances and minor units are known.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from core.base.ids import new_id
+from core.ledger.rules.columns import DraftColumns
 from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import Draft, Kind
 from core.ledger.rules.requests import Terms
@@ -78,10 +79,29 @@ def draft(priced: Priced) -> Draft:
     return Draft(row, priced.route, legs, priced.atomic, due_at, settle_at(terms))
 
 
-def draft_alike(common: Priced, parts: Iterable[tuple[str, Part]]) -> list[Draft]:
-    """Draft transactions that agree in all but their parts. Each part comes with its reference."""
-    row, settled = _row(common), () if common.terms is None else settle_at(common.terms)
-    return [_of_part(row, reference, part, settled) for reference, part in parts]
+def draft_alike(common: Priced, parts: Iterable[tuple[str, int, int, str | None, str | None]]) -> Sequence[Draft]:
+    """Draft transactions of one source that agree in all but their parts.
+
+    A part is a reference, a destination, an amount, and a description and metadata, which are None where the common ones count.
+    """
+    assert common.source is not None
+    references, destinations, amounts, descriptions, datas = zip(*parts, strict=True)
+    row, texts = _row(common), list(zip(descriptions, datas, strict=True))
+    templates = {
+        (text, data): replace(row, description=text or row.description, meta_data=data or row.meta_data)
+        for text, data in set(texts)
+    }
+    drafts = DraftColumns(
+        [new_id("") for _ in texts],
+        references,
+        balances=([common.source] * len(texts), destinations, [common.route] * len(texts)),
+        amounts=amounts,
+        templates=list(map(templates.__getitem__, texts)),
+    )
+    if common.terms is None and common.overdraft_limit is None:
+        return drafts
+    settled = () if common.terms is None else settle_at(common.terms)
+    return [replace(each, settle_at=settled) for each in drafts]
 
 
 def repeated(row: LogRow) -> Draft:
@@ -95,7 +115,7 @@ def settle_at(terms: Terms) -> tuple[tuple[int, datetime], ...]:
     return tuple((int(kind), at) for kind, at in dates if at is not None)
 
 
-def _of_part(row: LogRow, reference: str, part: Part, settled: tuple[tuple[int, datetime], ...] = ()) -> Draft:
+def _of_part(row: LogRow, reference: str, part: Part) -> Draft:
     own = replace(
         row,
         id=new_id(""),
@@ -107,7 +127,7 @@ def _of_part(row: LogRow, reference: str, part: Part, settled: tuple[tuple[int, 
         refund_of=part.refund_of,
         meta_data=part.meta_data or row.meta_data,
     )
-    return Draft(own, part.route, (), False, None, settled)
+    return Draft(own, part.route)
 
 
 def _row(priced: Priced) -> LogRow:

@@ -3,9 +3,11 @@
 from datetime import UTC, datetime
 from unittest.mock import ANY
 
+import pytest
 from msgspec.structs import replace
 
 from core.ledger.draft import Part, Priced, draft, draft_alike, settle_at
+from core.ledger.rules.columns import DraftColumns
 from core.ledger.rules.log_row import COLUMNS
 from core.ledger.rules.model import Draft, Kind
 from core.ledger.rules.requests import Terms, terms_of
@@ -74,9 +76,31 @@ def test_a_leg_is_like_its_split_but_for_its_part() -> None:
     assert len({split.row.id, first.id, second.id}) == 3
 
 
-def test_what_agrees_in_all_but_a_part_is_as_if_drafted_alone() -> None:
-    common = replace(PRICED, hold_seq=None, refund_of=None, terms=Terms(inflight_commit_date=DATE))
-    (made,) = draft_alike(common, [("other", Part(1, 4, 7, 6, None, None))])
-    alone = draft(replace(common, reference="other", destination=4, amount=6))
-    assert made == replace(alone, row=replace(alone.row, id=made.row.id))
-    assert made.settle_at == settle_at(Terms(inflight_commit_date=DATE))
+@pytest.mark.parametrize("overdraft_limit", [None, 0, 9])
+@pytest.mark.parametrize("terms", [None, Terms(inflight_commit_date=DATE)])
+def test_what_agrees_in_all_but_a_part_is_as_if_drafted_alone(terms: Terms | None, overdraft_limit: int | None) -> None:
+    common = replace(PRICED, hold_seq=None, refund_of=None, terms=terms, overdraft_limit=overdraft_limit)
+    parts = [("a", 4, 6, None, None), ("b", 5, 7, "own", None), ("c", 4, 8, None, "[]"), ("d", 4, 9, "own", "[]")]
+    made = list(draft_alike(common, parts))
+    assert len({each.row.id for each in made}) == 4
+    for each, (reference, destination, amount, description, meta_data) in zip(made, parts, strict=True):
+        own = replace(
+            common,
+            reference=reference,
+            destination=destination,
+            amount=amount,
+            description=description or common.description,
+            meta_data=meta_data or common.meta_data,
+        )
+        alone = draft(own)
+        assert each == replace(alone, row=replace(alone.row, id=each.row.id))
+        assert each.settle_at == (() if terms is None else settle_at(terms))
+
+
+def test_parts_with_dates_or_a_limit_are_written_row_by_row() -> None:
+    """Columns have neither."""
+    parts = [("a", 4, 6, None, None)]
+    plain = replace(PRICED, hold_seq=None, refund_of=None, terms=None, overdraft_limit=None)
+    assert isinstance(draft_alike(plain, parts), DraftColumns)
+    assert not isinstance(draft_alike(replace(plain, terms=Terms(inflight_commit_date=DATE)), parts), DraftColumns)
+    assert not isinstance(draft_alike(replace(plain, overdraft_limit=0), parts), DraftColumns)
