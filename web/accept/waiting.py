@@ -52,14 +52,9 @@ logger = structlog.get_logger()
 
 
 class Waiting:
-    """Holds the waiting requests of a web process, at most ``places``, so that they never take every thread.
-
-    ``health`` and metrics read the attributes that have a docstring.
-    """
+    """Holds the waiting requests of a web process, at most ``places``, so that they never take every thread."""
 
     def __init__(self, engine: Engine, redis: "Redis | None", identity: Identity, places: int) -> None:
-        self.malformed = 0
-        """The number of messages on the channel that no drain of ours has published."""
         self._engine = engine
         self._redis = redis
         self._identity = identity
@@ -220,8 +215,7 @@ class Waiting:
         try:
             cursors = _decode(data)
         except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
-            self.malformed += 1
-            return False
+            return False  # No drain of ours has published it.
         with self._lock:
             self._heard.update(cursors)
             return bool(self._readers) or any(cursors.get(queue, 0) >= seq for queue, seq, _ in self._waiters)

@@ -110,7 +110,6 @@ def test_a_malformed_message_ends_nothing(
     ledger.drain()
     channel.data.put(json.dumps({posted.queue: posted.seq}).encode())
     waiting.result(WITHIN_S)
-    assert deaf.malformed == 1
     assert (deaf.loop.failures, deaf.loop.starts) == (0, 1)
 
 
