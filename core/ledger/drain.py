@@ -28,7 +28,6 @@ from core.base.faults import Fault, fault_of
 from core.base.fence import in_transaction, look_now_and_then, stands_still
 from core.ledger import trail
 from core.ledger.deciding import Decision, Line, open_book, write
-from core.ledger.rules.engine import Book
 from core.ledger.rules.model import Outcome, Posting
 from core.ledger.store import log as log_store
 from core.ledger.store import queues as queue_store
@@ -91,6 +90,7 @@ def drain(
         try:
             held, decided = _drain_once(engine, waiting, announce, size.within(together or batch), wait=False)
         except _Undecidable as failure:
+            # One that was left aside fails again when another queue needs it. Then all that were locked together are left.
             stuck |= dict.fromkeys(failure.queues if failure.queue in stuck else [failure.queue], failure.error)
             size = _Size()
         else:
@@ -244,21 +244,12 @@ def drain_batch(conn: Connection, queues: set[int] | None, *, limit: int, wait: 
         postings += log_store.read_range(conn, queues, first=postings[-1].seq + 1, last=postings[-1].group_last)
 
     opened = open_book(conn, postings)
-    outcomes, needs = _decide_all(conn, postings, opened.book, queues)
-    if not outcomes:
+    line = Line(conn, opened.book, queues)
+    needs = line.decide_until_one_needs_more(postings)
+    if not line.outcomes:
         return Batch(queues, needs=needs)
 
-    decided = postings[: len(outcomes)]
-    last = outcomes[-1].seq
+    last = line.outcomes[-1].seq
     reached = {queue: max(last, head.cursor) for queue, head in heads.items()}
-    write(conn, opened, Decision(decided, outcomes, opened.at), heads=heads, cursors=reached)
-    return Batch(queues, reached, decided, outcomes, needs)
-
-
-def _decide_all(
-    conn: Connection, postings: list[Posting], book: Book, held: set[int]
-) -> tuple[list[Outcome], set[int]]:
-    """Decide postings in order, until the end or until one needs a queue that is not locked."""
-    line = Line(conn, book, held)
-    needs = line.decide_until_one_needs_more(postings)
-    return line.outcomes, needs
+    write(conn, opened, Decision(line.postings, line.outcomes, opened.at), heads=heads, cursors=reached)
+    return Batch(queues, reached, line.postings, line.outcomes, needs)

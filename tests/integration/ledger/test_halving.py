@@ -1,14 +1,14 @@
 """A batch that does not fit is halved, and a posting that cannot be decided stops its own queue alone."""
 
-from typing import Any
-
 import psycopg
 import pytest
+from sqlalchemy import Connection
 from structlog.testing import capture_logs
 
 from core.base.errors import TransientError
 from core.ledger import drain
-from core.ledger.rules.model import Accepted, Outcome, Posting, Status
+from core.ledger.deciding import Opened
+from core.ledger.rules.model import Accepted, Posting, Status
 from tests.harness.factories import Ledger, name_in
 
 
@@ -20,14 +20,14 @@ class Limits:
         self.poison: set[int] = set()
         self.error: BaseException = MemoryError()
         self.tried: list[int] = []
-        self._decide_all = drain._decide_all
-        monkeypatch.setattr(drain, "_decide_all", self)
+        self._open_book = drain.open_book
+        monkeypatch.setattr(drain, "open_book", self)
 
-    def __call__(self, conn: Any, postings: list[Posting], *rest: Any) -> tuple[list[Outcome], set[int]]:
+    def __call__(self, conn: Connection, postings: list[Posting]) -> Opened:
         self.tried.append(len(postings))
         if len(postings) > self.rows or self.poison & {posting.seq for posting in postings}:
             raise type(self.error)(*self.error.args)
-        return self._decide_all(conn, postings, *rest)
+        return self._open_book(conn, postings)
 
 
 @pytest.fixture
