@@ -6,12 +6,14 @@ Short here; ``pacioli torture --seconds 600`` is the long one.
 import random
 import threading
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
@@ -43,54 +45,59 @@ def test_nothing_acknowledged_is_lost_or_doubled_and_no_read_hangs_whatever_is_h
     assert result.delivered > result.acknowledged
 
 
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A whole service, whose parts two tests kill one after the other."""
+    with running(tmp_path_factory.mktemp("killed")) as service:
+        yield service
+
+
 @case(99)
-def test_what_was_answered_outlives_the_web_server(tmp_path: Path) -> None:
-    with running(tmp_path) as service:
-        acknowledged: list[str] = []
-        is_killed = threading.Event()  # Who sends nothing at that moment sees no error, and meets the next server.
+def test_what_was_answered_outlives_the_web_server(service: Running) -> None:
+    acknowledged: list[str] = []
+    is_killed = threading.Event()  # Who sends nothing at that moment sees no error, and meets the next server.
 
-        def post_until_it_dies(number: int) -> None:
-            with requests.Session() as session, suppress(requests.RequestException):
-                session.headers.update(service.headers)
-                while not is_killed.is_set():
-                    body = _transaction(f"@Source{number}", "@Destination")
-                    answer = session.post(f"{service.url}/transactions", json=body, timeout=30)
-                    assert answer.status_code == 201, answer.text
-                    acknowledged.append(answer.json()["transaction_id"])
+    def post_until_it_dies(number: int) -> None:
+        with requests.Session() as session, suppress(requests.RequestException):
+            session.headers.update(service.headers)
+            while not is_killed.is_set():
+                body = _transaction(f"@Source{number}", "@Destination")
+                answer = session.post(f"{service.url}/transactions", json=body, timeout=30)
+                assert answer.status_code == 201, answer.text
+                acknowledged.append(answer.json()["transaction_id"])
 
-        with ThreadPoolExecutor(CLIENTS) as clients:
-            posting = [clients.submit(post_until_it_dies, number) for number in range(CLIENTS)]
-            wait_until(lambda: len(acknowledged) > 200)
-            kill(service, "web")
-            is_killed.set()
-        assert [client.result() for client in posting] == [None] * CLIENTS
-        for transaction_id in acknowledged:
-            wait_until(partial(_is_applied, service, transaction_id))
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        posting = [clients.submit(post_until_it_dies, number) for number in range(CLIENTS)]
+        wait_until(lambda: len(acknowledged) > 200)
+        kill(service, "web")
+        is_killed.set()
+    assert [client.result() for client in posting] == [None] * CLIENTS
+    for transaction_id in acknowledged:
+        wait_until(partial(_is_applied, service, transaction_id))
 
 
 @case(104)
-def test_balances_are_free_again_when_a_worker_dies_in_the_middle_of_a_batch(tmp_path: Path) -> None:
+def test_balances_are_free_again_when_a_worker_dies_in_the_middle_of_a_batch(service: Running) -> None:
     # Blnk: 423 for up to five minutes.
-    with running(tmp_path) as service:
-        first = _post(service, _transaction("@A", "@B", skip_queue=True))
-        url = make_url(service.state["database_url"]).set(drivername="postgresql+psycopg")
-        engine = create_engine(url, poolclass=NullPool)
-        with engine.connect() as conn:
-            # Someone else has the balances, so that the worker is surely in the middle when it is killed.
-            conn.execute(text("SELECT FROM balances FOR UPDATE"))
-            waiting = [_post(service, _transaction("@A", "@B"))["transaction_id"] for _ in range(20)]
-            blocked = text(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            with engine.connect() as watching:
-                wait_until(lambda: watching.execute(blocked).scalar_one() > 0)
-            kill(service, "worker")
-        next_ = _post(service, _transaction("@A", "@B", skip_queue=True))
-        assert (next_["status"], next_["source"]) == ("APPLIED", first["source"])
-        assert {_status(service, transaction_id) for transaction_id in waiting} == {"APPLIED"}
-        found = requests.get(f"{service.url}/balances/{first['source']}", headers=service.headers, timeout=30)
-        assert found.json()["balance"] == -22
-        engine.dispose()
+    first = _post(service, _transaction("@A", "@B", skip_queue=True))
+    url = make_url(service.state["database_url"]).set(drivername="postgresql+psycopg")
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as conn:
+        # Someone else has the balances, so that the worker is surely in the middle when it is killed.
+        conn.execute(text("SELECT FROM balances FOR UPDATE"))
+        waiting = [_post(service, _transaction("@A", "@B"))["transaction_id"] for _ in range(20)]
+        blocked = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        with engine.connect() as watching:
+            wait_until(lambda: watching.execute(blocked).scalar_one() > 0)
+        kill(service, "worker")
+    next_ = _post(service, _transaction("@A", "@B", skip_queue=True))
+    assert (next_["status"], next_["source"]) == ("APPLIED", first["source"])
+    assert {_status(service, transaction_id) for transaction_id in waiting} == {"APPLIED"}
+    found = requests.get(f"{service.url}/balances/{first['source']}", headers=service.headers, timeout=30)
+    assert found.json()["balance"] == -22
+    engine.dispose()
 
 
 def _transaction(source: str, destination: str, **fields: Any) -> dict[str, Any]:

@@ -27,12 +27,14 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from sqlalchemy import Engine
 
 from core.funding import runs
 from core.funding.progress import Progress
 from core.keys.secret import is_well_formed
 from tests.harness.key_ring import later
 from tests.harness.keys import HEADERS, KEY
+from tests.harness.saved import Saved, restore, save
 from tests.harness.searching import search
 from web.accept.doorbell import Doorbell
 from web.app import create_app
@@ -75,9 +77,15 @@ TOKENIZATION_SECRET = "3b6f1c0e9d2a47c58e0f71a2b3c4d5e6"
 _numbers = itertools.count(1)
 
 
+_made: list[tuple[Saved, dict[str, str]]] = []
+"""What the first test of this process has made, for the others."""
+
+
 @pytest.fixture
-def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+def app(database_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     """The application in this process: nothing is decided but by skip_queue, and no wait is long."""
+    for saved, _ in _made:
+        restore(engine, saved)
     monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
     monkeypatch.setattr(Doorbell, "wake", lambda self, task: None)
     monkeypatch.setattr(Doorbell, "send", lambda self, task, *arguments: None)
@@ -106,6 +114,13 @@ def there(app: Flask) -> dict[str, str]:
 
     An operation that needs a transaction in another state than the others do has an entry by its own name.
     """
+    if not _made:
+        found = _there(app)
+        _made.append((save(app.extensions["pacioli"].engine), found))
+    return _made[0][1]
+
+
+def _there(app: Flask) -> dict[str, str]:
     client = app.test_client()
     job = _job_with_a_rejected_row(app)
     keys = [_new_key(app, owner) for owner in ("shop", "rotated", "revoked")]
