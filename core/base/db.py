@@ -45,6 +45,7 @@ def connect(
     connections: int = 24,
     within_s: float = 60.0,
     statement_timeout_s: int = 60,
+    lock_timeout_s: int = 10,
     pooler: bool = False,
 ) -> Engine:
     """Make an engine for the ledger's database, which opens at most so many ``connections``, on demand.
@@ -58,7 +59,7 @@ def connect(
     """
     given = parameters(url)
     libpq = DEFAULTS | given | {"client_encoding": "UTF8"}
-    chosen = session.CHOSEN | {"statement_timeout": f"{statement_timeout_s}s"}
+    chosen = session.CHOSEN | {"statement_timeout": f"{statement_timeout_s}s", "lock_timeout": f"{lock_timeout_s}s"}
     local: dict[str, str] = {}
     if pooler:
         local = chosen | session.options_of(libpq.pop("options", "")) | session.PINNED
