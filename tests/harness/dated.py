@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask.testing import FlaskClient
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from core.ledger import history
 from core.ledger.store.balances import BalanceRow
@@ -23,6 +23,15 @@ def sums_at(conn: Connection, row: BalanceRow, at: datetime | None, *, from_sour
     then = history.balance_at(conn, row, at, from_source=from_source)
     assert then.balance == then.credit - then.debit
     return then.credit, then.debit
+
+
+def take_all(engine: Engine, *, size: int = history.BATCH) -> int:
+    """Take snapshots of all balances that changed since their last one, batch by batch, and return how many."""
+    total, last = history.take_batch(engine, size=size)
+    while last is not None:
+        taken, last = history.take_batch(engine, after=last, size=size)
+        total += taken
+    return total
 
 
 def post_dated(client: FlaskClient, **fields: Any) -> dict[str, Any]:

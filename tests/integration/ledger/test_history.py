@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, event, text
 
 from core.base.db import begin, connect, reading
 from core.base.errors import Conflict, InvalidRequest, NotFound
@@ -24,7 +24,7 @@ from core.ledger.rules.model import Accepted, Draft
 from core.ledger.rules.requests import Leg, RefundRequest, SettleRequest, TransactionRequest
 from core.ledger.store import balances as balance_store
 from core.ledger.store.balances import BalanceRow
-from tests.harness.dated import HOUR, JUST, YEAR_2020, YEAR_2021, YEAR_2100, runs, sums_at
+from tests.harness.dated import HOUR, JUST, YEAR_2020, YEAR_2021, YEAR_2100, runs, sums_at, take_all
 from tests.harness.factories import Ledger, transaction
 from tests.harness.searching import search
 
@@ -78,7 +78,7 @@ class Past:
         return submission.accepted
 
     def snapshot(self) -> int:
-        return _take_all(self.ledger.engine, size=3)
+        return take_all(self.ledger.engine, size=3)
 
     def compare(self) -> None:
         """Check each balance at every moment, with snapshots and from source, against an enumeration of its entries."""
@@ -259,9 +259,9 @@ def test_what_comes_after_a_balance_was_read_is_left_out(ledger: Ledger) -> None
         return ledger.balance("@A")
 
     first = post(1)
-    _take_all(ledger.engine)
+    take_all(ledger.engine)
     last = post(10)
-    _take_all(ledger.engine)
+    take_all(ledger.engine)
     with reading(ledger.engine) as conn:
         for at, expected in ((YEAR_2020, 1), (None, 2), (YEAR_2100, 3)):
             for from_source in (False, True):
@@ -285,13 +285,13 @@ def test_only_balances_that_changed_since_their_last_snapshot_get_one(ledger: Le
         balance_store.create_indicators(conn, [("@New", "USD", new_key())])
     ledger.post(destination="@A")
     ledger.post(destination="@B", source="@C", inflight=True)
-    assert _take_all(ledger.engine) == 0, "nothing is decided"
+    assert take_all(ledger.engine) == 0, "nothing is decided"
     ledger.drain()
-    assert _take_all(ledger.engine, size=1) == 4
-    assert _take_all(ledger.engine) == 0
+    assert take_all(ledger.engine, size=1) == 4
+    assert take_all(ledger.engine) == 0
     ledger.post(destination="@A")
     ledger.drain()
-    assert _take_all(ledger.engine) == 2
+    assert take_all(ledger.engine) == 2
 
 
 def test_what_would_add_up_too_many_entries_is_refused(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,7 +306,7 @@ def test_what_would_add_up_too_many_entries_is_refused(ledger: Ledger, monkeypat
             history.balance_at(conn, row, now)
         with pytest.raises(InvalidRequest, match="7 entries"):
             history.recomputed(conn, row)
-    _take_all(ledger.engine)
+    take_all(ledger.engine)
     with reading(ledger.engine) as conn:
         assert history.balance_at(conn, row, None).balance == -6
         with pytest.raises(InvalidRequest):
@@ -316,7 +316,7 @@ def test_what_would_add_up_too_many_entries_is_refused(ledger: Ledger, monkeypat
 def test_snapshots_cannot_be_changed(ledger: Ledger) -> None:
     ledger.post()
     ledger.drain()
-    _take_all(ledger.engine)
+    take_all(ledger.engine)
     for sql in ("UPDATE snapshots SET credit = 5", "DELETE FROM snapshots", "TRUNCATE snapshots"):
         with pytest.raises(Exception, match="append-only"), begin(ledger.engine) as conn:
             conn.execute(text(sql))
@@ -326,7 +326,7 @@ def test_two_that_take_snapshots_at_once_do_no_harm(ledger: Ledger) -> None:
     ledger.bulk(*(transaction(destination=f"@{number}") for number in range(50)))
     ledger.drain()
     with ThreadPoolExecutor() as threads:
-        taken = list(threads.map(lambda _: _take_all(ledger.engine, size=5), range(4)))
+        taken = list(threads.map(lambda _: take_all(ledger.engine, size=5), range(4)))
     assert sum(taken) == 51
 
 
@@ -406,7 +406,7 @@ def test_a_balance_with_many_entries_and_a_late_snapshot_is_not_walked(own_datab
     with begin(engine) as conn:
         for sql in _MANY.split(";"):
             conn.execute(text(sql), {"world": world.key, "one": one.key, "start": start, "entries": ENTRIES})
-    assert _take_all(engine) == 2
+    assert take_all(engine) == 2
     with reading(engine) as conn:
         conn.execute(text("VACUUM ANALYZE"))
     ledger.bulk(*(transaction() for _ in range(20)), transaction(effective_date=YEAR_2020))
@@ -439,12 +439,3 @@ def _nodes(plan: Any) -> Iterator[Any]:
     yield plan
     for child in plan.get("Plans", []):
         yield from _nodes(child)
-
-
-def _take_all(engine: Engine, *, size: int = history.BATCH) -> int:
-    """Take snapshots of all balances that changed since their last one, batch by batch, and return how many."""
-    total, last = history.take_batch(engine, size=size)
-    while last is not None:
-        taken, last = history.take_batch(engine, after=last, size=size)
-        total += taken
-    return total

@@ -21,6 +21,7 @@ from core.ledger.store.times import Range
 from core.upkeep.ticks import Tick
 from core.verification.report import Report
 from core.verification.spans import check_spans
+from tests.harness.dated import take_all
 from tests.harness.factories import Ledger, transaction
 from tests.harness.history import mix, tamper
 from tests.integration.ledger.test_statement import all_pages
@@ -268,7 +269,7 @@ def test_a_balance_with_spans_gets_no_snapshot(ledger: Ledger) -> None:
     ledger.post(source="@World", destination="@B")
     ledger.drain()
     history.write_spans(ledger.engine)
-    assert history.take_all(ledger.engine) == 1
+    assert take_all(ledger.engine) == 1
     with reading(ledger.engine) as conn:
         assert conn.execute(text("SELECT balance FROM snapshots")).scalars().all() == [ledger.balance("@B").key]
 
