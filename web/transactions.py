@@ -27,7 +27,7 @@ from core.ledger.answers import (
     transaction_of,
 )
 from core.ledger.append import Submission
-from core.ledger.batch_answers import BatchAccepted, warnings_of_batch
+from core.ledger.batch_answers import BatchAccepted, BulkStatus, warnings_of_batch
 from core.ledger.batches import is_batch
 from core.ledger.dry_run import Imagined
 from core.ledger.dry_run_answers import BulkDryRun, DryRunAnswer
@@ -116,59 +116,26 @@ def create_bulk() -> Response:
     """
     data = wire.json_body()
     ledger, batch_id = service(), new_id(BATCH_PREFIX)
-    asked: PlainBulk | BulkRequest
-    drafts: Sequence[Draft]
-    warnings: list[Warning] | UnsetType = UNSET
     if plain := _plain_bulk(ledger, data, batch_id):
-        asked, drafts = plain
-    else:
-        bulk, unread = wire.decoded(BulkRequest, data)
-        asked, requests = bulk, _bulk_requests(bulk, unread)
-        _name(requests)
-        atomic = bool(bulk.atomic)
-        batch = Batch(batch_id, atomic or bool(bulk.skip_queue))
-        warnings = warnings_of_batch(requests)
-        if bulk.dry_run:
-            imagined = Imagined(ledger.directory)
-            drafts = intake.draft_all(requests, imagined, batch=batch, unread=unread)
-            if ledger.vetoes.wanted():
-                ledger.vetoes.ask(drafts, requests, dry_run=True)
-            tried = dry_run_answers.bulk(ledger.engine, drafts, imagined, atomic=atomic)
-            return wire.answer(replace(tried, warnings=warnings))
+        return _submit_bulk(ledger, *plain, batch_id)
+    asked, unread = wire.decoded(BulkRequest, data)
+    requests = _bulk_requests(asked, unread)
+    _name(requests)
+    atomic = bool(asked.atomic)
+    batch = Batch(batch_id, atomic or bool(asked.skip_queue))
+    warnings = warnings_of_batch(requests)
+    if asked.dry_run:
+        imagined = Imagined(ledger.directory)
+        drafts = intake.draft_all(requests, imagined, batch=batch, unread=unread)
         if ledger.vetoes.wanted():
-            imagined = Imagined(ledger.directory)
-            ledger.vetoes.ask(intake.draft_all(requests, imagined, batch=batch, unread=unread), requests)
-        drafts = intake.draft_all(requests, ledger.directory, batch=batch, unread=unread)
-    decide_now = bool(asked.skip_queue and not asked.run_async)
-    submission = Submission(drafts, atomic=bool(asked.atomic), decide_now=decide_now, batch_id=batch_id)
-    try:
-        ledger.committer.submit(submission)
-    except LedgerError as error:
-        error.details = {**(error.details or {}), "batch_id": batch_id}
-        raise
-    before = [accepted for accepted in submission.accepted if accepted.replayed]
-    replayed = len(before) == len(drafts)
-    named = _batch_of(before) if replayed else batch_id
-    if asked.skip_queue and not asked.run_async:
-        drain_all(ledger, [submission])
-        if failure := _bulk_failure(ledger, submission, named):
-            return failure
-    answer = BatchAccepted(
-        batch_id=named,
-        status="processing"
-        if asked.run_async
-        else ("inflight" if asked.inflight else "applied")
-        if asked.skip_queue
-        else "queued",
-        transaction_count=len(drafts),
-        accepted_before=UNSET if replayed or not before else len(before),
-        message="Bulk transaction processing started" if asked.run_async else UNSET,
-        warnings=warnings,
-    )
-    response = wire.answer(answer, 200 if replayed else 202 if asked.run_async else 201)
-    if replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return response
+            ledger.vetoes.ask(drafts, requests, dry_run=True)
+        tried = dry_run_answers.bulk(ledger.engine, drafts, imagined, atomic=atomic)
+        return wire.answer(replace(tried, warnings=warnings))
+    if ledger.vetoes.wanted():
+        imagined = Imagined(ledger.directory)
+        ledger.vetoes.ask(intake.draft_all(requests, imagined, batch=batch, unread=unread), requests)
+    drafts = intake.draft_all(requests, ledger.directory, batch=batch, unread=unread)
+    return _submit_bulk(ledger, asked, drafts, batch_id, warnings)
 
 
 @blueprint.get("/transactions/<transaction_id>")
@@ -311,6 +278,51 @@ def _name(requests: Sequence[TransactionRequest | PlainTransfer | None]) -> None
         for number, request in enumerate(requests, 1):
             if request is not None and request.reference is None:
                 request.reference = f"{common}_{number}"
+
+
+def _submit_bulk(
+    ledger: Service,
+    asked: PlainBulk | BulkRequest,
+    drafts: Sequence[Draft],
+    batch_id: str,
+    warnings: list[Warning] | UnsetType = UNSET,
+) -> Response:
+    """Submit the drafts of a bulk, and answer when they are accepted, or with ``skip_queue`` when they are decided."""
+    decide_now = bool(asked.skip_queue and not asked.run_async)
+    submission = Submission(drafts, atomic=bool(asked.atomic), decide_now=decide_now, batch_id=batch_id)
+    try:
+        ledger.committer.submit(submission)
+    except LedgerError as error:
+        error.details = {**(error.details or {}), "batch_id": batch_id}
+        raise
+    before = [accepted for accepted in submission.accepted if accepted.replayed]
+    replayed = len(before) == len(drafts)
+    named = _batch_of(before) if replayed else batch_id
+    if decide_now:
+        drain_all(ledger, [submission])
+        if failure := _bulk_failure(ledger, submission, named):
+            return failure
+    answer = BatchAccepted(
+        batch_id=named,
+        status=_bulk_status(asked),
+        transaction_count=len(drafts),
+        accepted_before=UNSET if replayed or not before else len(before),
+        message="Bulk transaction processing started" if asked.run_async else UNSET,
+        warnings=warnings,
+    )
+    response = wire.answer(answer, 200 if replayed else 202 if asked.run_async else 201)
+    if replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+def _bulk_status(asked: PlainBulk | BulkRequest) -> BulkStatus:
+    """Return what the answer to a bulk that was accepted calls its status, in Blnk's words."""
+    if asked.run_async:
+        return "processing"
+    if not asked.skip_queue:
+        return "queued"
+    return "inflight" if asked.inflight else "applied"
 
 
 def _batch_of(accepted: Sequence[Accepted]) -> str | None:
