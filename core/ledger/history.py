@@ -215,7 +215,9 @@ def write_spans_of(engine: Engine, keys: Collection[int], *, for_s: float) -> in
     deadline = time.monotonic() + for_s
     with reading(engine) as conn:
         found = spans.lagging(conn, after=0, limit=None, of=keys)
-    return _write_spans(engine, found, deadline)
+    written = _write_spans(engine, found, deadline)
+    _write_runs(engine, deadline, keys)
+    return written
 
 
 def _write_spans(engine: Engine, lagging: Sequence[Lag], deadline: float | None) -> int:
@@ -232,12 +234,12 @@ def _write_spans(engine: Engine, lagging: Sequence[Lag], deadline: float | None)
     return total
 
 
-def _write_runs(engine: Engine, deadline: float | None) -> None:
-    """Write the runs of all balances that have whole ones without, one in each commit."""
+def _write_runs(engine: Engine, deadline: float | None, of: Collection[int] | None = None) -> None:
+    """Write the runs of all balances, or of some, that have whole ones without, one in each commit."""
     after, size = 0, spans.RUN * spans.SIZE
     while deadline is None or time.monotonic() < deadline:
         with begin(engine, within_s=WRITTEN_WITHIN_S) as conn:
-            lag = runs.lagging(conn, after=after)
+            lag = runs.lagging(conn, after=after, of=of)
             if lag is None:
                 return
             runs.write(conn, lag.key, after=lag.end, upto=lag.end + size)

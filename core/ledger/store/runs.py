@@ -3,9 +3,12 @@
 A run has the entries of ``RUN`` spans that have an effective date, sorted by it. ``spans.py`` says what it is for.
 """
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection
 
 from core.base.db import driver
+from core.base.rows import array
 from core.ledger.store import spans
 from core.ledger.store.span_check import Wrong
 from core.ledger.store.spans import Basis, Lag, both
@@ -85,6 +88,7 @@ _LAGGING = """
         LIMIT 1
     ) AS run ON true
     WHERE balances.id > %(after)s
+      AND (%(keys)s::bigint[] IS NULL OR balances.id = ANY(%(keys)s::bigint[]))
       AND balances.version >= %(run_size)s::bigint
       AND span.last >= coalesce(run.last, 0) + %(run_size)s::bigint
     ORDER BY balances.id
@@ -105,9 +109,13 @@ def write(conn: Connection, key: int, *, after: int, upto: int) -> None:
     driver(conn).execute(_WRITE, _of_runs(key, after, upto) | {"every": False})
 
 
-def lagging(conn: Connection, *, after: int) -> Lag | None:
-    """Find the next balance beyond the key ``after`` that has a run to write. Its version is the end of its spans."""
-    row = driver(conn).execute(_LAGGING, {"after": after, "run_size": spans.RUN * spans.SIZE}).fetchone()
+def lagging(conn: Connection, *, after: int, of: Collection[int] | None = None) -> Lag | None:
+    """Find the next balance beyond the key ``after`` that has a run to write: of all, or of some keys.
+
+    Its version is the end of its spans.
+    """
+    keys = None if of is None else array(of)
+    row = driver(conn).execute(_LAGGING, {"after": after, "run_size": spans.RUN * spans.SIZE, "keys": keys}).fetchone()
     return None if row is None else Lag(*row)
 
 

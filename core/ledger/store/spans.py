@@ -209,6 +209,7 @@ def _rest(basis: Basis) -> str:
         beyond AS MATERIALIZED (
             {both(basis, above="%(end)s", upto="%(upto)s")}
         ),
+        {"" if is_booked else _DATED}
         found AS (
             SELECT ordinal, signed
             FROM cut
@@ -218,7 +219,7 @@ def _rest(basis: Basis) -> str:
             SELECT ordinal, signed
             FROM beyond
             JOIN bound ON (beyond.at, beyond.version) <= (bound.at, bound.version)
-            {"" if is_booked else _DATED}
+            {"" if is_booked else _IN_CUT}
         )
         SELECT
             ordinal,
@@ -239,10 +240,11 @@ _IS_UP_TO = """(SELECT count(*) FROM log WHERE seq = e.seq AND effective_date IS
                     ELSE ((SELECT accepted_at FROM log WHERE seq = e.seq), e.version) <= (cut.at, cut.version)
                 END"""
 
-# Entries with an effective date are found by it, and a part has those of its span with the dates between its own.
+# Entries with an effective date are found by it, and a part has those of its span with the dates between its own. They are
+# found once, because the planner expects few of them, and would look for them again for each part.
 _DATED = """
-            UNION ALL
-            SELECT dated.ordinal, dated.signed
+        dated AS MATERIALIZED (
+            SELECT entry.*, size, (entry.version + size - 1) / size * size AS last
             FROM (
                 SELECT ordinal, at, version, min(first_at) AS first_at
                 FROM cut
@@ -265,14 +267,18 @@ _DATED = """
                   AND log.effective_date BETWEEN range.first_at AND range.at
                   AND o.status = 1
                   AND o.destination_version <= %(end)s
-            ) AS dated
+            ) AS entry
             CROSS JOIN (VALUES (%(size)s::bigint), (%(run_size)s::bigint)) AS sized (size)
-            JOIN cut ON part > 0
-                AND cut.ordinal = dated.ordinal
-                AND cut.size = sized.size
-                AND cut.last = (dated.version + sized.size - 1) / sized.size * sized.size
-                AND dated.at BETWEEN cut.first_at AND cut.last_at
-            WHERE (dated.at, dated.version) <= (range.at, range.version)
+            WHERE (entry.at, entry.version) <= (range.at, range.version)
+        ),
+""".strip()
+
+_IN_CUT = """
+            UNION ALL
+            SELECT ordinal, signed
+            FROM dated
+            JOIN cut USING (ordinal, size, last)
+            WHERE part > 0 AND dated.at BETWEEN cut.first_at AND cut.last_at
 """.strip()
 
 

@@ -1,12 +1,13 @@
 """Spans are the sums of many entries of a balance. They make answers quick, and change none of them."""
 
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+import psycopg
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, text
@@ -217,6 +218,7 @@ def test_the_tick_of_flows_writes_the_spans_that_are_whole(
 ) -> None:
     monkeypatch.setattr(tasks, "engine", lambda: ledger.engine)
     monkeypatch.setattr(rollups, "add_new", partial(rollups.add_new, chunk=7))
+    monkeypatch.setattr(spans, "RUN", 1)
     rng, told = random.Random(seed), set[int]()
     write = history.write_spans_of
 
@@ -229,8 +231,11 @@ def test_the_tick_of_flows_writes_the_spans_that_are_whole(
         mix(ledger, rng, steps=30)
         ledger.drain()
         tasks.add_to_flows()
+        with reading(ledger.engine) as conn:
+            assert runs.lagging(conn, after=0) is None
         assert history.write_spans(ledger.engine) == 0
     with reading(ledger.engine) as conn:
+        assert runs.written(conn) != []
         versions = conn.execute(text("SELECT id, version FROM balances")).all()
         spanned = set(conn.execute(text("SELECT DISTINCT balance FROM spans")).scalars())
     assert told == spanned == {key for key, version in versions if version >= spans.SIZE} != set()
@@ -261,6 +266,43 @@ def test_what_is_in_no_span_is_added_up_to_a_limit(
     history.write_spans(ledger.engine)
     for path in ("at", "statement"):
         assert client.get(f"/balances/{balance}/{path}").status_code == 200
+
+
+def test_entries_with_a_date_are_looked_for_once_however_many_spans_have_some(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spans, "SIZE", 20)
+    dice = random.Random(1)
+    dates = [START + timedelta(seconds=dice.randrange(10**6)) for _ in range(1_000)]
+    ledger.bulk(*(transaction(source="@B", destination="@C") for _ in range(2_000)))
+    ledger.drain()
+    with begin(ledger.engine) as conn:  # What the planner knows is from before there were dates.
+        conn.execute(text("ANALYZE log, outcomes, spans, dated_spans"))
+    ledger.bulk(*(transaction(effective_date=at) for at in dates))
+    ledger.drain()
+    history.write_spans(ledger.engine)
+    key, plans = ledger.balance("@A").key, list[Any]()
+    execute = psycopg.Connection.execute
+
+    def explain(self: Any, statement: Any, values: Any = None, **options: Any) -> Any:
+        if statement == spans._REST[Basis.EFFECTIVE]:
+            (found,) = execute(self, f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", values).fetchone() or ()
+            plans.append(found[0]["Plan"])
+        return execute(self, statement, values, **options)
+
+    monkeypatch.setattr(psycopg.Connection, "execute", explain)
+    with reading(ledger.engine) as conn:
+        (sums,) = history.sums_until(conn, key, Basis.EFFECTIVE, 1_001, [Bound(sorted(dates)[500], LAST)])
+    assert sums.entries == 501
+    scans = [node for plan in plans for node in nodes(plan) if node.get("Relation Name") == "log"]
+    scans = [node for node in scans if "effective_date >=" in f"{node.get('Index Cond')} {node.get('Filter')}"]
+    assert scans and all(node["Actual Loops"] == 1 for node in scans)
+
+
+def nodes(plan: Any) -> Iterator[Any]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from nodes(child)
 
 
 @pytest.mark.usefixtures("short")
