@@ -33,6 +33,8 @@ class Running:
     url: str
     data: Path
     process: "subprocess.Popen[bytes]"
+    log_before: int = 0
+    """The bytes that the log had already, from services that ran in the folder before."""
 
     @property
     def state(self) -> dict[str, Any]:
@@ -64,7 +66,7 @@ class Running:
 
     @property
     def log(self) -> str:
-        return (self.data.parent / "log").read_text()
+        return (self.data.parent / "log").read_bytes()[self.log_before :].decode()
 
 
 @contextmanager
@@ -87,10 +89,11 @@ def running(
     python = str(checkout.resolve() / ".venv" / "bin" / "python") if checkout else sys.executable
     command = [python, "-m", "ops.cli", "up", "--port", "0", "--data", str(data), *options]
     with (folder / "log").open("ab") as log:
+        log_before = log.seek(0, os.SEEK_END)
         process = subprocess.Popen(
             command, cwd=checkout, env=environ, stdout=log if output is None else output, stderr=subprocess.STDOUT
         )
-        service = Running("", data, process)
+        service = Running("", data, process, log_before)
         try:
             deadline = time.monotonic() + 120
             while not (ready := [line for line in service.log.splitlines() if line.startswith("ready ")]):

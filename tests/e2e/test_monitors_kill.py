@@ -15,6 +15,7 @@ ROUNDS = 24
 
 def test_workers_that_are_killed_lose_no_crossing_and_repeat_none(tmp_path: Path) -> None:
     chance = random.Random(5)
+    (tmp_path / "log").write_text("ready http://127.0.0.1:9\n")  # A service that ran in this folder before wrote that.
     with running(tmp_path) as service:
         balance = _ask(service, "POST", "/balances", {"ledger_id": "general_ledger_id", "currency": "USD"}, 201)
         balance_id = balance["balance_id"]
