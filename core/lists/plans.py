@@ -35,6 +35,8 @@ class Branch(Struct, frozen=True, eq=False):
     rest: Condition | None
     in_blocks: bool = False
     """Whether that index has the rows in the order of the blocks of their positions."""
+    is_scattered: bool = False
+    """Whether that index finds rows that are no neighbours, unlike a range of positions."""
 
     @property
     def condition(self) -> Condition:
@@ -51,6 +53,10 @@ class Plan(Struct, frozen=True, eq=False):
     @property
     def checks_rows(self) -> bool:
         return any(branch.rest is not None for branch in self.branches)
+
+    @property
+    def is_scattered(self) -> bool:
+        return any(branch.is_scattered for branch in self.branches)
 
 
 @lru_cache(KEPT)
@@ -124,6 +130,7 @@ def _branches(shape: Shape, relation: Relation, driver: int | None) -> Sequence[
             _all(way.by, *within, *(_blocks_within(within, relation) if way.in_blocks else ())),
             _all(way.rest, *checked),
             way.in_blocks,
+            way.by is not None and not way.in_blocks,
         )
         for way in ways
         for within in product(*ranges)

@@ -27,6 +27,9 @@ from core.lists.statements import Statement
 LOOKED_AT = 10_000
 """The largest number of rows of a branch that are looked at for one page, or for one count."""
 
+SCATTERED = 2_000
+"""The same of rows that an index finds here and there in the log, such as those of a balance. Each costs some pages."""
+
 Position = tuple[int, UUID]
 """The position and the name of a row in its relation."""
 
@@ -78,14 +81,15 @@ def _look(conn: Connection, shape: Shape, number: int, values: Values) -> tuple[
     Returns the rows, whether there may be others that belong to the page, and where the look ended if another can go on there.
     """
     plan = plans_of(shape)[number]
+    looked_at = SCATTERED if plan.in_order and plan.is_scattered else LOOKED_AT  # Only what is in order can go on.
     has_bookmark = "after_key" in values
     is_free = not plan.checks_rows and plan.in_order and values["first"] <= LOOKED_AT
     # A client must not learn of the row at which a look ended, if it may not see it. A position tells nothing.
     if is_free or (shape.within is not None and not shape.resource.numbered):
         page = statements.page(shape, number, bool(values["offset"]), has_bookmark, False)
         return run(conn, page, values), False, None
-    every = not plan.in_order or values["first"] > LOOKED_AT
-    ends = run(conn, statements.ends(shape, number, has_bookmark, every), values | {"looked_at": LOOKED_AT - 1})
+    every = not plan.in_order or values["first"] > looked_at
+    ends = run(conn, statements.ends(shape, number, has_bookmark, every), values | {"looked_at": looked_at - 1})
     if ends:
         ((key, position, name),) = ends
         values = values | {"end_key": key, "end_position": position, "end_name": name}

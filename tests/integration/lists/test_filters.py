@@ -101,7 +101,7 @@ def _compare(client: FlaskClient, things: str, everything: list[Row]) -> None:
             seen = [row for row in everything if row["sequence"]]
         expected = [row for row in seen if quantifier(_holds(each, row, fields[each["field"]]) for each in asked)]
         expected.sort(key=lambda row: _sort_key(row, sort_by, things), reverse=order == "desc")
-        with patch.object(query, "LOOKED_AT", looked_at):
+        with patch.object(query, "LOOKED_AT", looked_at), patch.object(query, "SCATTERED", looked_at):
             pages = list(_walk(client, f"/{things}/filter", {**body, "include_count": True}))
         answered = [row[id_name] for page in pages for row in page["data"]]
         assert answered == [row[id_name] for row in expected], body

@@ -44,6 +44,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(query, "run", explain)
     monkeypatch.setattr(query, "LOOKED_AT", LOOKED_AT)
+    monkeypatch.setattr(query, "SCATTERED", LOOKED_AT)
     return found
 
 
@@ -177,3 +178,15 @@ def test_what_a_balance_holds_is_read_from_the_open_holds_alone(long_ago: Engine
             found = driver(conn).execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", {"key": key}).fetchone()
             assert sum(_read(found, "outcomes")) <= open_holds + 2
         conn.rollback()
+
+
+def test_a_look_ends_earlier_among_rows_that_are_no_neighbours(
+    long_ago: Engine, reads: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(query, "LOOKED_AT", ROWS + 1)
+    for asked in ({"source": "{pool}", "currency": "EUR"}, {"balance_id": "{pool}", "status": "REJECTED"}):
+        extent = _find(long_ago, asked, "desc")
+        assert extent.truncated and extent.ended_at is not None
+    assert max(reads) <= 5 * LOOKED_AT, reads
+    assert not _find(long_ago, {"currency": "EUR"}, "desc").truncated
+    assert not _find(long_ago, {"source": "{pool}", "sort_by": "amount"}, "desc").truncated
