@@ -154,7 +154,7 @@ def test_a_recovery_leaves_the_rest_of_a_long_line_to_workers(api: Api, monkeypa
 
 @case(90)
 def test_a_recovery_takes_what_is_due(api: Api) -> None:
-    accepted = ok(api.post(scheduled_for=ahead(1)[1]), 201)
+    accepted = ok(api.post(scheduled_for=ahead(3)[1]), 201)
 
     def is_applied() -> bool:
         assert ok(api.client.post("/transactions/recover"), 200)["recovered"] == 0
