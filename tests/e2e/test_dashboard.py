@@ -127,6 +127,27 @@ def _drop(page: "Page", path: Path) -> None:
     page.locator("[data-drop]").dispatch_event("drop", {"dataTransfer": given})
 
 
+def test_a_long_name_leaves_the_figures_beside_it_in_sight(signed_in: Open, post: Callable[..., Any]) -> None:
+    post("dash-long", source="@DashLong" + "VeryLongName" * 10, currency="DSL", amount=7)
+    page = signed_in("", viewport={"width": 1024, "height": 800})
+    figure = (
+        page.get_by_role("region", name="The books in DSL")
+        .get_by_role("cell", name="\N{MINUS SIGN}7.00")
+        .bounding_box()
+    )
+    assert figure is not None and figure["x"] + figure["width"] < 1024
+    page.goto(page.url.removesuffix("/") + "/balances?q=@DashLong&currency=DSL")
+    page.set_viewport_size(PHONE)
+    name = page.get_by_role("region", name="Balances").locator("td.text a").bounding_box()
+    assert name is not None and name["width"] <= 9 * 16
+
+
+def test_no_word_of_a_table_is_broken_on_a_telephone(signed_in: Open) -> None:
+    page = signed_in("/health", viewport=PHONE)
+    cell = page.get_by_role("cell", name="deliverer", exact=True).bounding_box()
+    assert cell is not None and cell["width"] > 60
+
+
 def test_a_payment_is_refunded_after_a_look_at_what_it_would_do(signed_in: Open, post: Callable[..., Any]) -> None:
     made = post("dash-refund")
     page = signed_in(f"/transactions/{made['transaction_id']}")
