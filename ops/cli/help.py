@@ -4,6 +4,7 @@ import click
 from pacioli_client import profiles
 
 from ops.cli.dates import EXAMPLES
+from ops.cli.main import ELSEWHERE
 
 TOPICS = {
     "amounts": """Amounts are written in major units, as people write them: 12.50, 1,234.50 or 1500. A decimal comma is refused,
@@ -58,9 +59,8 @@ def help_(ctx: click.Context, topic: tuple[str, ...]) -> None:
     for name in topic:
         found = command.get_command(parent, name) if isinstance(command, click.Group) else None
         if found is None:
-            raise click.UsageError(
-                f"there is no command and no topic {' '.join(topic)}: topics are {', '.join(TOPICS)}"
-            )
+            there = ELSEWHERE.get(" ".join(topic), f"topics are {', '.join(TOPICS)}")
+            raise click.UsageError(f"there is no command and no topic {' '.join(topic)}: {there}")
         parent = click.Context(found, parent=parent, info_name=name)
         command = found
     click.echo(command.get_help(parent))

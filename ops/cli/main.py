@@ -57,6 +57,21 @@ COMMANDS = {
 """Each command and its module, which is loaded when it is asked for. The help lists them in this order."""
 
 
+ELSEWHERE = {
+    "start": "`pacioli up` runs everything here",
+    "serve": "`pacioli up` runs everything here",
+    "stop": "Ctrl-C in the terminal of `pacioli up`, or a SIGTERM to it, stops everything and keeps the data",
+    "down": "Ctrl-C in the terminal of `pacioli up`, or a SIGTERM to it, stops everything and keeps the data",
+    "status": "`pacioli top --once` shows the service, and `pacioli doctor` looks for what weakens it",
+    "health": "`pacioli top --once` shows the service, and `pacioli doctor` looks for what weakens it",
+    "logs": "`pacioli up` writes them to its terminal",
+    "backup": "back up the database with pg_dump: docs/how-to/backup.md says how",
+    "restore": "restore the database with pg_restore, then `pacioli verify`: docs/how-to/backup.md says how",
+    "test": "`ops/pacioli test` of a checkout runs the tests",
+}
+"""What people look for under another name, and where it is."""
+
+
 class Main(click.Group):
     """Finds the commands in their modules, and turns expected failures into one line that says what to do next."""
 
@@ -69,6 +84,17 @@ class Main(click.Group):
         module = importlib.import_module(COMMANDS[cmd_name])
         found: click.Command = getattr(module, f"{cmd_name}_", None) or getattr(module, cmd_name)
         return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            there = ELSEWHERE.get(error.command_name)
+            text = f"No such command {error.command_name!r}: {there}." if there else None
+            nearest = () if there else self.list_commands(ctx)
+            raise click.exceptions.NoSuchCommand(error.command_name, text, nearest, ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         if not structlog.is_configured():

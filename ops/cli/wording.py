@@ -17,6 +17,8 @@ _OTHER_NAMES = {
 _FIELDS = frozenset(
     name for kind in (NewBalance, NewJob, NewTransaction, Refund, Rule, Settlement) for name in kind.__struct_fields__
 )
+_OF_A_FILE = "recipients: "
+"""Such a message names columns of a file, which are called as the fields are."""
 _SNAKE = re.compile(r"(?<![\w@.-])[a-z]+(?:_[a-z]+)+(?![\w@])")
 _FIRST = re.compile(r"[a-z_]+(?=: )")
 _TRUE = re.compile(r"\b([a-z_]+): true\b")
@@ -25,7 +27,7 @@ _TRUE = re.compile(r"\b([a-z_]+): true\b")
 def of_command(message: str) -> str:
     """Name options where the message of an error names fields of the request."""
     context = click.get_current_context(silent=True)
-    if context is None:
+    if context is None or message.startswith(_OF_A_FILE):
         return message
     known = {str(each.name): each for each in context.command.params}
 

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from ops.cli.help import TOPICS
-from ops.cli.main import main
+from ops.cli.main import COMMANDS, ELSEWHERE, main
 from ops.cli.wording import of_command
 
 
@@ -27,6 +27,26 @@ def test_help_explains_topics_and_commands() -> None:
     assert "tomorrow 8:00" in run("help", "dates")
     wrong = CliRunner().invoke(main, ["help", "nonsense"])
     assert (wrong.exit_code, "no command and no topic nonsense" in wrong.output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("bokks", "Did you mean one of: 'books'"),
+        ("transction", "'transaction'"),
+        ("stop", "Ctrl-C in the terminal of `pacioli up`"),
+        ("backup", "docs/how-to/backup.md"),
+        ("status", "pacioli top --once"),
+    ],
+)
+def test_a_command_that_does_not_exist_leads_to_one_that_does(typed: str, told: str) -> None:
+    wrong = CliRunner().invoke(main, [typed])
+    assert (wrong.exit_code, told in wrong.output) == (2, True), wrong.output
+
+
+def test_what_is_elsewhere_is_no_command_and_help_says_where() -> None:
+    assert not ELSEWHERE.keys() & COMMANDS.keys()
+    assert ELSEWHERE["restore"] in CliRunner().invoke(main, ["help", "restore"]).output
 
 
 @pytest.mark.parametrize(
@@ -68,6 +88,7 @@ def test_the_version_is_said() -> None:
         ("it was retried; allow_overdraft: true does so", "it was retried; --allow-overdraft does so"),
         ("it was retried; again: true pays once more", "it was retried; again: true pays once more"),
         ("balance general_ledger_id of some_thing", "balance general_ledger_id of some_thing"),
+        ("recipients: there is amount or precise_amount", "recipients: there is amount or precise_amount"),
         ("reference client_a_b is taken", "reference client_a_b is taken"),
     ],
 )
