@@ -25,6 +25,7 @@ from core.ledger.limits import BalanceLimits, LimitsRequest
 from core.ledger.reach import seen
 from core.ledger.rules.requests import BalanceRequest
 from core.ledger.store import balances as balance_store
+from core.ledger.store import entries as entry_store
 from core.ledger.store.balance_list import BALANCES, find_balances
 from core.ledger.store.balances import BalanceRow
 from core.lists.requests import FilterRequest
@@ -227,7 +228,7 @@ def read_entries(balance_id: str) -> Response:
     between = parameters.period()
     with reading(service().engine) as conn:
         row = balances.found(conn, balance_id)
-        entries = seen(conn, balance_store.entries(conn, row.key, limit=limit, after=after, between=between))
+        entries = seen(conn, entry_store.entries(conn, row.key, limit=limit, after=after, between=between))
     return lists.listed(entries, limit, entry_of, lambda entry: entry.version, Entry)
 
 

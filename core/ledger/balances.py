@@ -18,6 +18,7 @@ from core.ledger.rules.model import GENERAL_LEDGER
 from core.ledger.rules.requests import BalanceRequest
 from core.ledger.rules.validation import Problems, new_currency_problems, new_indicator_problems
 from core.ledger.store import balances as balance_store
+from core.ledger.store import entries as entry_store
 from core.ledger.store import ledgers as ledger_store
 from core.ledger.store.balances import BalanceRow
 
@@ -211,7 +212,7 @@ def balance_of(row: BalanceRow, queued: tuple[int, int] | None = None, limits: L
     )
 
 
-def entry_of(entry: balance_store.Entry) -> Entry:
+def entry_of(entry: entry_store.Entry) -> Entry:
     """Make the answer of an entry, which is a line of a statement."""
     return Entry(
         version=entry.version,

@@ -13,7 +13,7 @@ from core.base.actors import Reach, reach_of_request
 from core.base.errors import BeyondKey, ErrorCode
 from core.ledger.rules.model import GENERAL_LEDGER, BalanceRef
 from core.ledger.store import balances as balance_store
-from core.ledger.store.balances import Entry
+from core.ledger.store.entries import Entry
 
 
 def reaches(reach: Reach, ledger_id: str, indicator: str | None) -> bool:

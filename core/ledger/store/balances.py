@@ -1,4 +1,4 @@
-"""Reads and creates balances, and reads their entries for statements."""
+"""Reads and creates balances."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -14,7 +14,6 @@ from core.base.ids import new_key, uuid_of
 from core.ledger.rules.model import GENERAL_LEDGER, BalanceRef
 from core.ledger.rules.routing import route_of
 from core.ledger.store import reach as reach_store
-from core.ledger.store import versions
 from core.ledger.store.waiting import WAITING
 
 BALANCE_PREFIX = "bln_"
@@ -46,28 +45,6 @@ class BalanceRow(NamedTuple):
     def available(self) -> int:
         """The minor units that may be spent without an overdraft."""
         return self.balance - self.inflight_debit_balance
-
-
-class Entry(NamedTuple):
-    """One side of a posting that moved money. It is a line of a statement."""
-
-    version: int
-    """The version of the balance after the entry. Ordered by it, entries have no break in the running balance."""
-    transaction_id: str
-    reference: str
-    parent: str | None
-    direction: str
-    """``debit`` or ``credit``."""
-    amount: int
-    balance_after: int
-    counterparty: str
-    currency: str
-    precision: int
-    description: str
-    at: datetime
-    sequence: int
-    effective_date: datetime
-    """The time from which the entry counts: the acceptance, unless the transaction names another time."""
 
 
 _FIND_REFS = """
@@ -204,64 +181,6 @@ _QUEUED = f"""
 """
 
 _QUEUED_SIDES = [_QUEUED.format(side=side) for side in ("source", "destination")]
-
-_SIDE = """
-        SELECT
-            outcomes.{side}_version AS version,
-            log.id,
-            log.reference,
-            log.parent,
-            '{direction}' AS direction,
-            outcomes.amount,
-            outcomes.{side}_balance AS balance_after,
-            outcomes.{other} AS counterparty,
-            log.currency,
-            log.precision,
-            log.description,
-            outcomes.decided_at,
-            outcomes.seq,
-            coalesce(log.effective_date, log.accepted_at) AS effective_date
-        FROM outcomes
-        JOIN log ON log.seq = outcomes.seq
-        WHERE outcomes.{side} = :key
-          AND outcomes.status = 1
-          AND outcomes.{side}_version > :after
-          AND outcomes.{side}_version < :end
-          AND (CAST(:since AS timestamptz) IS NULL OR outcomes.decided_at >= :since)
-          AND (CAST(:until AS timestamptz) IS NULL OR outcomes.decided_at < :until)
-        ORDER BY outcomes.{side}_version
-        LIMIT :limit
-"""
-
-# outcomes_source_version_idx and outcomes_destination_version_idx serve the two sides, in order.
-_ENTRIES = text(
-    f"""
-    SELECT
-        e.version,
-        'txn_' || e.id,
-        reference,
-        parent,
-        direction,
-        amount,
-        balance_after,
-        coalesce(indicator, 'bln_' || balance_id),
-        e.currency,
-        precision,
-        description,
-        decided_at,
-        seq,
-        effective_date
-    FROM (
-        ({_SIDE.format(side="source", other="destination", direction="debit").strip()})
-        UNION ALL
-        ({_SIDE.format(side="destination", other="source", direction="credit").strip()})
-    ) AS e
-    JOIN balances ON balances.id = counterparty
-    ORDER BY e.version
-    LIMIT :limit
-    """
-)
-
 
 # One walk over the balances, whatever the number of texts, for metadata has no index.
 _FIND_BY_METADATA = """
@@ -415,27 +334,3 @@ def queued_sums(conn: Connection, key: int) -> tuple[int, int]:
             raise InvalidRequest([("with_queued", problem)], ErrorCode.GEN_VALIDATION_ERROR)
         found.append(int(row[0]))
     return found[0], found[1]
-
-
-def entries(
-    conn: Connection, key: int, *, limit: int, after: int | None, between: tuple[datetime | None, datetime | None]
-) -> list[Entry]:
-    """Read the entries of a balance, oldest first, with a version above ``after``.
-
-    ``between`` is the first time of their decision, and the first time after it. None does not limit them.
-    """
-    since, until = between
-    found: list[Entry] = []
-    for within in versions.ranges(conn, key, between):
-        given = {
-            "key": key,
-            "after": max(after or 0, within.above),
-            "end": within.end,
-            "since": since,
-            "until": until,
-            "limit": limit - len(found),
-        }
-        found += [Entry(*row) for row in conn.execute(_ENTRIES, given)]
-        if len(found) == limit:
-            break
-    return found

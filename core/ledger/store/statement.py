@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from core.base.db import driver
 from core.ledger.store import spans, times
-from core.ledger.store.balances import Entry
+from core.ledger.store.entries import Entry
 from core.ledger.store.spans import FIRST_OF, LAST_OF, UNDATED, Basis, Bound, both, side
 
 

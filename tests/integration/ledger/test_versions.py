@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 
 from core.base.db import begin, reading
 from core.ledger import history
-from core.ledger.store import balances as balance_store
+from core.ledger.store import entries as entry_store
 from core.ledger.store import spans, versions
 from tests.harness.factories import Ledger
 from tests.harness.history import NO_TRIGGERS
@@ -48,7 +48,7 @@ def test_the_entries_within_a_time_are_those_that_were_decided_then(
             for asked in (between, (between[0], None), (None, between[1])):
                 low, high = (since if asked[0] else -9), (until if asked[1] else 999)
                 expected = [version for version, hour in hours.items() if low <= hour < high]
-                found = balance_store.entries(conn, key, limit=100, after=None, between=asked)
+                found = entry_store.entries(conn, key, limit=100, after=None, between=asked)
                 assert [entry.version for entry in found] == expected
         first, end = versions.bounds(conn, key, (_START + timedelta(hours=now - 2), _START + timedelta(hours=now - 1)))
         assert 2 < first <= end <= 26
