@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from core.base.db import driver
 from ops.proving.cpu import metered
-from ops.proving.past import MERCHANTS, POOL, Shape
+from ops.proving.past import FEES, MERCHANTS, POOL, Shape
 
 ASKED, ASKED_QUICKLY = 100, 3
 """So many times each read is asked for."""
@@ -54,6 +54,7 @@ class Places(NamedTuple):
     customers: list[str]
     merchants: list[str]
     pool: str
+    fees: str
     transactions: list[str]
     references: list[str]
     holds: list[str]
@@ -80,6 +81,7 @@ def places(conn: Connection, shape: Shape) -> Places:
         balances(rng.sample(range(merchants, customers), 100)),
         balances(rng.sample(MERCHANTS, 50)),
         balances([POOL])[0],
+        balances([FEES])[0],
         [id for id, _ in rows],
         [reference for _, reference in rows],
         [id for (id,) in holds] or [rows[0][0]],
@@ -133,7 +135,7 @@ def asked(of: Places) -> dict[str, Callable[[random.Random], str]]:
     days = [_day(of.shape, n / 40) for n in range(1, 40)]
     month = {"from": days[20], "to": days[21]}
     seqs = [str(of.last * n // 50) for n in range(1, 50)]
-    balances = {"a customer": of.customers, "a merchant": of.merchants, "the pool": [of.pool]}
+    balances = {"a customer": of.customers, "a merchant": of.merchants, "the pool": [of.pool], "the fees": [of.fees]}
     found: dict[str, Callable[[random.Random], str]] = {
         "transaction by id": some("/transactions/{}", of.transactions),
         "transaction by reference": some("/transactions/reference/{}", of.references),

@@ -40,7 +40,7 @@ _AFTER = "(at, version) > (%(begin)s::timestamptz, %(begin_version)s::bigint)"
 def _first(basis: Basis, name: str, sign: str) -> str:
     """Make the first entries of one side after a place, in the order of their versions."""
     where = f"{UNDATED} AND o.seq >= %(low)s" if basis is Basis.EFFECTIVE else ""
-    entries = side(basis, name, sign, above="(SELECT version FROM start)", upto="%(upto)s", where=where)
+    entries = side(basis, name, sign, above="%(start)s", upto="%(upto)s", where=where)
     return f"""(
         SELECT at, version
         FROM ({entries}) AS side
@@ -50,34 +50,37 @@ def _first(basis: Basis, name: str, sign: str) -> str:
     )"""
 
 
-def _stop(basis: Basis) -> str:
-    """Make the statement that finds a time by which a page ends. There is none if fewer entries follow than it may have."""
-    last = LAST_OF[basis]
+# It is a statement of its own, so that the planner knows how many entries follow. It would read and sort them all otherwise.
+def _start(basis: Basis) -> str:
+    """Make the statement that finds the last version in a span, and the version after which the entries beyond a place begin."""
     return f"""
         WITH reach AS (
             SELECT coalesce(max(last), 0) AS last
             FROM spans
             WHERE balance = %(key)s
               AND last <= %(upto)s
-        ),
-        start AS MATERIALIZED (
-            SELECT coalesce(min(last) - %(size)s::bigint, (SELECT last FROM reach)) AS version
-            FROM spans
-            WHERE balance = %(key)s
-              AND last <= %(upto)s
-              AND part = 0
-              AND ({last}, last) > (%(begin)s::timestamptz, %(begin_version)s::bigint)
-        ),
-        first AS (
+        )
+        SELECT (SELECT last FROM reach), coalesce(min(last) - %(size)s::bigint, (SELECT last FROM reach))
+        FROM spans
+        WHERE balance = %(key)s
+          AND last <= %(upto)s
+          AND part = 0
+          AND ({LAST_OF[basis]}, last) > (%(begin)s::timestamptz, %(begin_version)s::bigint)
+    """
+
+
+def _stop(basis: Basis) -> str:
+    """Make the statement that finds a place by which a page ends. There is none if fewer entries follow than it may have."""
+    return f"""
+        SELECT at, version
+        FROM (
             SELECT at, version
             FROM ({_first(basis, "source", "-")} UNION ALL {_first(basis, "destination", "")}) AS sides
             ORDER BY version
             LIMIT %(limit)s
-        )
-        SELECT
-            (SELECT last FROM reach),
-            (SELECT at FROM first ORDER BY at, version OFFSET %(limit)s - 1),
-            (SELECT version FROM first ORDER BY at, version OFFSET %(limit)s - 1)
+        ) AS first
+        ORDER BY at, version
+        OFFSET %(limit)s - 1
     """
 
 
@@ -162,6 +165,7 @@ def _page(basis: Basis) -> str:
     """
 
 
+_START = {basis: _start(basis) for basis in Basis}
 _STOP = {basis: _stop(basis) for basis in Basis}
 _PAGE = {basis: _page(basis) for basis in Basis}
 
@@ -190,9 +194,11 @@ def page(
         "size": spans.SIZE,
     }
     values |= {"low": _near(conn, basis, None if begin is None else begin.at).first}
-    end, stop, stop_version = driver(conn).execute(_STOP[basis], values).fetchall()[0]
+    end, start = driver(conn).execute(_START[basis], values).fetchall()[0]
+    found = driver(conn).execute(_STOP[basis], values | {"start": start}).fetchone()
+    stop, stop_version = found or (None, 0)
     values |= {"high": _near(conn, basis, stop or period.until).end}
-    values |= {"end": end, "stop": stop or "infinity", "stop_version": stop_version or 0, "before": before}
+    values |= {"end": end, "stop": stop or "infinity", "stop_version": stop_version, "before": before}
     return [Entry(*row) for row in driver(conn).execute(_PAGE[basis], values)]
 
 
