@@ -69,7 +69,7 @@ ELSEWHERE = {
     "restore": "restore the database with pg_restore, then `pacioli verify`: docs/how-to/backup.md says how",
     "test": "`ops/pacioli test` of a checkout runs the tests",
 }
-"""What people look for under another name, and where it is."""
+"""Words that people try as commands, and where each thing is done."""
 
 
 class Main(click.Group):
