@@ -60,9 +60,8 @@ _WITH_WORK = f"""
     ORDER BY number
 """
 
-# A posting from the future was accepted before the database's clock was set back, so its age is unknown.
-_WITH_OLD_WORK = f"""
-    SELECT number
+# The oldest posting that waits, of each queue that has one. It is served by the index of what waits.
+_FROM_OLDEST = f"""
     FROM queues
     CROSS JOIN LATERAL (
         SELECT accepted_at
@@ -71,6 +70,12 @@ _WITH_OLD_WORK = f"""
         ORDER BY queue, seq
         LIMIT 1
     ) AS oldest
+""".strip()
+
+# A posting from the future was accepted before the database's clock was set back, so its age is unknown.
+_WITH_OLD_WORK = f"""
+    SELECT number
+    {_FROM_OLDEST}
     WHERE accepted_at <= clock_timestamp() - make_interval(secs => %(age)s)
        OR accepted_at > clock_timestamp()
     ORDER BY number
@@ -162,18 +167,6 @@ _OVERDUE = f"""
     GROUP BY number
     ORDER BY number
 """
-
-# The oldest posting that waits, of each queue that has one. It is served by the index of what waits.
-_FROM_OLDEST = f"""
-    FROM queues
-    CROSS JOIN LATERAL (
-        SELECT accepted_at
-        FROM log
-        WHERE {WAITING}
-        ORDER BY queue, seq
-        LIMIT 1
-    ) AS oldest
-""".strip()
 
 _OLDEST_AGE = text(
     f"""
