@@ -34,7 +34,7 @@ from core.funding.progress import Progress
 from core.keys.secret import is_well_formed
 from tests.harness.key_ring import later
 from tests.harness.keys import HEADERS, KEY
-from tests.harness.saved import Saved, restore, save
+from tests.harness.saved import MadeOnce
 from tests.harness.searching import search
 from web.accept.doorbell import Doorbell
 from web.app import create_app
@@ -77,15 +77,13 @@ TOKENIZATION_SECRET = "3b6f1c0e9d2a47c58e0f71a2b3c4d5e6"
 _numbers = itertools.count(1)
 
 
-_made: list[tuple[Saved, dict[str, str]]] = []
-"""What the first test of this process has made, for the others."""
+_made = MadeOnce()
 
 
 @pytest.fixture
 def app(database_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     """The application in this process: nothing is decided but by skip_queue, and no wait is long."""
-    for saved, _ in _made:
-        restore(engine, saved)
+    _made.restore(engine)
     monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
     monkeypatch.setattr(Doorbell, "wake", lambda self, task: None)
     monkeypatch.setattr(Doorbell, "send", lambda self, task, *arguments: None)
@@ -114,10 +112,7 @@ def there(app: Flask) -> dict[str, str]:
 
     An operation that needs a transaction in another state than the others do has an entry by its own name.
     """
-    if not _made:
-        found = _there(app)
-        _made.append((save(app.extensions["pacioli"].engine), found))
-    return _made[0][1]
+    return _made.ids(app.extensions["pacioli"].engine, lambda: _there(app))
 
 
 def _there(app: Flask) -> dict[str, str]:

@@ -3,6 +3,7 @@
 A history of ten requests takes longer to make than to copy.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from sqlalchemy import Engine, text
@@ -40,6 +41,25 @@ def restore(engine: Engine, saved: Saved) -> None:
         for name, rows in saved.tables.items():
             with connection.cursor().copy(f"COPY {name} FROM STDIN".encode()) as copy:
                 copy.write(rows)
+
+
+class MadeOnce:
+    """The rows that the first test of a process makes, with their ids, for the tests after it."""
+
+    def __init__(self) -> None:
+        self._made: tuple[Saved, dict[str, str]] | None = None
+
+    def restore(self, engine: Engine) -> None:
+        """Put the rows into a database, if they are made."""
+        if self._made is not None:
+            restore(engine, self._made[0])
+
+    def ids(self, engine: Engine, make: Callable[[], dict[str, str]]) -> dict[str, str]:
+        """Return the ids of the rows. Only the first call makes them."""
+        if self._made is None:
+            ids = make()
+            self._made = save(engine), ids
+        return self._made[1]
 
 
 _SEQUENCES = text("""

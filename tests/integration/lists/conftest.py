@@ -10,18 +10,17 @@ from sqlalchemy import text
 from core.base.db import begin, connect
 from core.ledger.drain import drain
 from tests.harness.lists import Row, ok, transaction
-from tests.harness.saved import Saved, restore, save
+from tests.harness.saved import MadeOnce
 
-_made: list[tuple[Saved, dict[str, str]]] = []
-"""What the first test of this process has made, for the others."""
+_made = MadeOnce()
 
 
 @pytest.fixture
 def database_url(owner_url: str, request: pytest.FixtureRequest) -> str:
     """The URL of the database, which holds one of each transaction before anybody opens it, if a test asks for them."""
-    if _made and "one_of_each" in request.fixturenames:
+    if "one_of_each" in request.fixturenames:
         engine = connect(owner_url)
-        restore(engine, _made[0][0])
+        _made.restore(engine)
         engine.dispose()
     return owner_url
 
@@ -29,10 +28,7 @@ def database_url(owner_url: str, request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def one_of_each(client: FlaskClient) -> dict[str, str]:
     """The id of a transaction in each state, by a name for the state."""
-    if not _made:
-        ids = _one_of_each(client)
-        _made.append((save(client.application.extensions["pacioli"].engine), ids))
-    return _made[0][1]
+    return _made.ids(client.application.extensions["pacioli"].engine, lambda: _one_of_each(client))
 
 
 def _one_of_each(client: FlaskClient) -> dict[str, str]:
