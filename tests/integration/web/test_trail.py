@@ -69,6 +69,7 @@ def test_a_large_batch_has_lines_that_a_pipe_takes_whole(api: Api) -> None:
 def test_rejections_with_long_requests_have_lines_that_a_pipe_takes_whole(api: Api) -> None:
     poor = {"source": "@Poor", "destination": "@B", "allow_overdraft": None}
     ok(api.post(source="@World", destination="@Poor", precise_amount=1), 201)
+    api.drain()
     with capture_logs() as lines:
         for number in range(45):
             api.client.environ_base["HTTP_X_REQUEST_ID"] = f"{number:0>128}"
