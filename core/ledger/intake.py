@@ -27,7 +27,7 @@ from core.ledger.directory import Names
 from core.ledger.draft import Part, Priced, draft
 from core.ledger.failures import Failures
 from core.ledger.permission import require_for
-from core.ledger.plain import draft_plain
+from core.ledger.plain import draft_one, draft_plain
 from core.ledger.price import price
 from core.ledger.resolve import NewBalances, problems_of_new, resolve
 from core.ledger.rules.model import BalanceRef, Draft
@@ -66,8 +66,8 @@ def draft_all(
         NotFound: there is no balance of an ID (BAL_NOT_FOUND), and nothing is wrong with an earlier request.
         Forbidden: nothing is wrong, but the key has not the right to an overdraft or a new balance.
     """
-    if not unread and (drafts := draft_plain(requests, directory, batch.id if batch is not None else None)) is not None:
-        return drafts if batch is not None else list(drafts)
+    if not unread and (drafts := _draft_plain(requests, directory, batch)) is not None:
+        return drafts
     return draft_in_steps(requests, directory, batch=batch, unread=unread)
 
 
@@ -93,6 +93,19 @@ def draft_in_steps(
         check_precision(currency, asked=precision, fixed=directory.fix_precision(currency, precision))
     rows = _create(priced.values(), new, directory) if new else priced.values()
     return [draft(each) for each in rows]
+
+
+def _draft_plain(
+    requests: Sequence[TransactionRequest | None], directory: Names, batch: Batch | None
+) -> Sequence[Draft] | None:
+    if batch is not None:
+        return draft_plain(requests, directory, batch.id)
+    drafts = []
+    for request in requests:
+        if request is None or (one := draft_one(request, directory)) is None:
+            return None
+        drafts.append(one)
+    return drafts
 
 
 def _check(

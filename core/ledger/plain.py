@@ -11,7 +11,7 @@ from operator import eq, itemgetter
 from typing import Any
 
 from msgspec import DecodeError, Raw, Struct, json
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from core.base.actors import Right, current, reach_of_request
 from core.base.ids import new_id
@@ -23,7 +23,7 @@ from core.base.unreadable import has_nul
 from core.ledger.directory import Names
 from core.ledger.rules.columns import DraftColumns
 from core.ledger.rules.log_row import LogRow
-from core.ledger.rules.model import Kind
+from core.ledger.rules.model import Draft, Kind
 from core.ledger.rules.requests import NO_META_DATA, Amount, TransactionRequest
 from core.ledger.rules.validation import MAX_REFERENCE, indicator_problems, used_currency_problems, whole
 
@@ -106,12 +106,10 @@ def draft_bulk(bulk: PlainBulk, directory: Names, parent: str) -> DraftColumns |
     return _draft(list(map(astuple, bulk.transactions)), directory, parent)
 
 
-def draft_plain(
-    requests: Sequence[TransactionRequest | None], directory: Names, parent: str | None
-) -> DraftColumns | None:
-    """Draft requests, in their order. Returns None if one of them may be anything else than plain, right and allowed.
+def draft_plain(requests: Sequence[TransactionRequest | None], directory: Names, parent: str) -> DraftColumns | None:
+    """Draft the requests of a batch, in their order. Returns None if one may be anything else than plain, right and allowed.
 
-    ``parent`` is the batch that they belong to.
+    ``parent`` is the batch.
     """
     rows: list[_Row] = []
     for request in requests:
@@ -121,9 +119,45 @@ def draft_plain(
     return _draft(rows, directory, parent)
 
 
-def _draft(rows: Sequence[_Row], directory: Names, parent: str | None) -> DraftColumns | None:
+def draft_one(request: TransactionRequest, directory: Names) -> Draft | None:
+    """Draft a request that came alone, as ``draft_plain`` does, without columns: they cost more than one row is worth."""
+    values = astuple(request)
+    if _rest(values) != _ABSENT or not _may_pass(directory):
+        return None
+    amount, minor, reference, source, destination, *texts, data = _read(values)
+    template = _template((*texts, bytes(data) if data else b""), directory, None)
+    if template is None or not _are_clear((reference,)) or not _are_named((source, destination)):
+        return None
+    if template.allow_overdraft and not current().may(Right.TRANSACTIONS_POST_OVERDRAFT):
+        return None
+    debited_name, credited_name = (
+        (name, template.currency) if name[0] == "@" else name for name in (source, destination)
+    )
+    known = directory.know((debited_name, credited_name))
+    debited, credited = known.get(debited_name), known.get(credited_name)
+    units = _units(amount, minor, template.precision)
+    if units is None or debited is None or credited is None or debited.key == credited.key:
+        return None
+    if debited.currency != template.currency or credited.currency != template.currency:
+        return None
+    own = {
+        "id": new_id(""),
+        "reference": reference,
+        "source": debited.key,
+        "destination": credited.key,
+        "amount": units,
+    }
+    return Draft(replace(template, **own), debited.route)
+
+
+def _may_pass(directory: Names) -> bool:
+    """Tell whether the settings and the key bound nothing that a plain transfer has."""
     reach = reach_of_request()
-    if not rows or not directory.check_precision or reach.bounds_balances or reach.bounds_money:
+    return directory.check_precision and not reach.bounds_balances and not reach.bounds_money
+
+
+def _draft(rows: Sequence[_Row], directory: Names, parent: str) -> DraftColumns | None:
+    if not rows or not _may_pass(directory):
         return None
     amounts, minors, references, sources, destinations, *others = zip(*rows, strict=True)
     templates = _templates(others, directory, parent)
@@ -137,7 +171,7 @@ def _draft(rows: Sequence[_Row], directory: Names, parent: str | None) -> DraftC
     return DraftColumns(ids, references, balances=balances, amounts=units, templates=templates)
 
 
-def _templates(others: Sequence[_Column], directory: Names, parent: str | None) -> list[LogRow] | None:
+def _templates(others: Sequence[_Column], directory: Names, parent: str) -> list[LogRow] | None:
     """Make the row that each request shares with those that agree with it in all fields of ``_SHARED``."""
     *texts, datas = others
     columns = *texts, [bytes(data) if data else b"" for data in datas] if any(datas) else repeat(b"")
@@ -209,16 +243,19 @@ def _minor_units(amounts: _Column, minors: _Column, templates: Sequence[LogRow])
         return minors
     found = []
     for amount, minor, template in zip(amounts, minors, templates, strict=True):
-        if minor is None:
-            minor = _minor_of(amount, template.precision)
-        elif amount:
+        units = _units(amount, minor, template.precision)
+        if units is None:
             return None
-        else:
-            minor = whole(minor)
-        if minor is None or minor <= 0:
-            return None
-        found.append(minor)
+        found.append(units)
     return found
+
+
+def _units(amount: Decimal | None, minor: Any, precision: int) -> int | None:
+    """Return an amount in minor units, or None if it may be wrong."""
+    if amount and minor is not None:
+        return None
+    units = _minor_of(amount, precision) if minor is None else whole(minor)
+    return units if units is not None and units > 0 else None
 
 
 def _are_clear(references: Sequence[str | None]) -> bool:

@@ -3,6 +3,7 @@
 import json
 from datetime import datetime
 from decimal import Decimal
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -131,15 +132,14 @@ def _request(fields: dict[str, Any]) -> TransactionRequest:
 @pytest.mark.parametrize("name", sorted(ODD))
 @pytest.mark.parametrize("actor", _ACTORS[:3], ids=lambda actor: actor.key_id)
 def test_both_ways_make_the_same_of_any_field(name: str, actor: Actor) -> None:
-    for value in ODD[name]:
+    for value, batch, checks in product(ODD[name], (None, Batch("bulk_1")), (True, False)):
         requests: list[TransactionRequest | None] = [transaction(), _request({name: value})]
         with acting_for(actor):
-            for checks in (True, False):
-                both = (
-                    _made(draft, requests, None, check_precision=checks)
-                    for draft in (intake.draft_all, intake.draft_in_steps)
-                )
-                assert next(both) == next(both), (value, checks)
+            both = (
+                _made(draft, requests[batch is None :], batch, check_precision=checks)
+                for draft in (intake.draft_all, intake.draft_in_steps)
+            )
+            assert next(both) == next(both), (value, batch, checks)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +170,7 @@ PLAIN: list[dict[str, Any]] = [
 def test_a_plain_transfer_takes_one_pass(fields: dict[str, Any]) -> None:
     requests = [transaction(), transaction(**fields)]
     assert plain.draft_plain(requests, _directory(), "bulk_1") is not None
+    assert plain.draft_one(requests[1], _directory()) is not None
     both = (_made(draft, list(requests), Batch("bulk_1")) for draft in (intake.draft_all, intake.draft_in_steps))
     assert next(both) == next(both)
 
