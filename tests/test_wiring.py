@@ -28,6 +28,7 @@ from core.journal.actions import Action
 from core.ledger.rules.routing import MAX_QUEUES
 from ops.server.parts import worker_command
 from tests.harness.keys import KEY
+from tests.harness.reference import members
 from web.app import create_app
 from web.http import retries
 from web.http.errors import STATUS
@@ -130,6 +131,10 @@ def _is_environment(node: ast.expr) -> bool:
 
 def test_every_error_code_has_a_status() -> None:
     assert STATUS.keys() == set(ErrorCode)
+
+
+def test_every_error_code_says_what_it_means() -> None:
+    assert [code for code, text in members(ErrorCode) if not text] == []
 
 
 def test_every_error_code_is_raised_or_answered_somewhere() -> None:

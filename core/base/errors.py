@@ -81,12 +81,17 @@ class ErrorCode(StrEnum):
     LGR_NOT_FOUND = "LGR_NOT_FOUND"
     """There is no ledger of that ID."""
     IDT_NOT_FOUND = "IDT_NOT_FOUND"
-    IDT_VALIDATION_ERROR = "IDT_VALIDATION_ERROR"
-    IDT_FIELD_NOT_TOKENIZABLE = "IDT_FIELD_NOT_TOKENIZABLE"
-    IDT_FIELD_ALREADY_TOKENIZED = "IDT_FIELD_ALREADY_TOKENIZED"
-    IDT_FIELD_NOT_TOKENIZED = "IDT_FIELD_NOT_TOKENIZED"
-    IDT_TOKENIZATION_DISABLED = "IDT_TOKENIZATION_DISABLED"
     """There is no identity of that ID."""
+    IDT_VALIDATION_ERROR = "IDT_VALIDATION_ERROR"
+    """A field of an identity is wrong."""
+    IDT_FIELD_NOT_TOKENIZABLE = "IDT_FIELD_NOT_TOKENIZABLE"
+    """Fields of that name are never tokenized."""
+    IDT_FIELD_ALREADY_TOKENIZED = "IDT_FIELD_ALREADY_TOKENIZED"
+    """The field is tokenized already."""
+    IDT_FIELD_NOT_TOKENIZED = "IDT_FIELD_NOT_TOKENIZED"
+    """The field is not tokenized, so it has no value to show."""
+    IDT_TOKENIZATION_DISABLED = "IDT_TOKENIZATION_DISABLED"
+    """The service has no secret to tokenize with: ``PACIOLI_TOKENIZATION_SECRET``."""
     BAL_NOT_FOUND = "BAL_NOT_FOUND"
     """There is no balance of that ID or name."""
     BAL_MONITOR_NOT_FOUND = "BAL_MONITOR_NOT_FOUND"
@@ -174,7 +179,8 @@ class InvalidRequest(LedgerError):
     ):
         ordered = sorted(problems)
         joined = "; ".join(f"{field}: {text}" if field else text for field, text in ordered)
-        super().__init__(code, f"{joined}." if ordered[-1][0] else joined, details)
+        is_sentence = not ordered[-1][0] or joined.endswith("?")
+        super().__init__(code, joined if is_sentence else f"{joined}.", details)
         self.problems = ordered
 
 

@@ -88,7 +88,11 @@ def terms_problems(request: FundingRequest, has_file: bool, now: datetime, *, is
 def _recipients_problems(request: FundingRequest, has_file: bool) -> Found:
     ways = [request.recipients is not None, request.rule is not None, has_file]
     if sum(ways) != 1:
-        text = "exactly one of recipients, rule or a CSV file says whom to fund"
+        text = (
+            "only one of recipients, rule and a file may say whom to fund"
+            if any(ways)
+            else "is required, unless a rule or a file says whom to fund"
+        )
         return [Problem("recipients", text, ("recipients", "rule"))]
     if request.match is not None and (text := _match_problem(request)):
         return [Problem("match", text, ("match", "rule"))]

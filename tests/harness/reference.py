@@ -89,8 +89,8 @@ def _bench_row(row: Json) -> str:
 
 def errors(status_of: Mapping[str, int]) -> str:
     """The page of error codes, and of the reasons of rejections."""
-    codes = "\n".join(f"| `{code}` | {status_of[code]} | {_cell(text)} |" for code, text in _members(ErrorCode))
-    reasons = "\n".join(f"| `{reason}` | {_cell(text)} |" for reason, text in _members(RejectReason))
+    codes = "\n".join(f"| `{code}` | {status_of[code]} | {_cell(text)} |" for code, text in members(ErrorCode))
+    reasons = "\n".join(f"| `{reason}` | {_cell(text)} |" for reason, text in members(RejectReason))
     return (
         f"# Error codes\n\n{_NOTE}\nEvery error is answered as `{{error, error_detail: {{code, message, details}}}}`. "
         "The message says what is wrong and what would be right. A program looks at the code.\n\n"
@@ -106,7 +106,7 @@ def rights(routes: Mapping[str, Sequence[Right]], closed: Mapping[str, str], tri
 
     ``closed`` has the routes that are closed to a bound key, and why. ``tried`` has the request that tries each right.
     """
-    texts = dict(_members(Right))
+    texts = dict(members(Right))
     rows = []
     shown = partial(_RULE.sub, r"{\1}")
     for right in Right:
@@ -135,11 +135,7 @@ def rights(routes: Mapping[str, Sequence[Right]], closed: Mapping[str, str], tri
     )
 
 
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-def _members(kind: type[Enum]) -> Iterator[tuple[str, str]]:
+def members(kind: type[Enum]) -> Iterator[tuple[str, str]]:
     """The values of an enum, each with the text under it."""
     (tree,) = ast.parse(inspect.getsource(kind)).body
     assert isinstance(tree, ast.ClassDef)
@@ -148,6 +144,10 @@ def _members(kind: type[Enum]) -> Iterator[tuple[str, str]]:
             text = note.value.value if isinstance(note, ast.Expr) and isinstance(note.value, ast.Constant) else ""
             value = kind[member.targets[0].id].value
             yield value if isinstance(value, str) else member.targets[0].id.lower(), str(text)
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def http_api(document: Json) -> str:

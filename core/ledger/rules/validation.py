@@ -208,7 +208,8 @@ def precision_problems(precision: Decimal | None) -> Problems:
 def _side(side: str, name: str | None, legs: list[Leg] | None, problems: Found) -> list[str]:
     """Check one side, and return the balances that it names, in its order."""
     if bool(name) == bool(legs):
-        problems.append(Problem(side, f"either {side} or {side}s is required, not both", (side, f"{side}s")))
+        rule = f"either {side} or {side}s is required{', not both' if name else ''}"
+        problems.append(Problem(side, rule, (side, f"{side}s")))
     if not legs:
         if not name:
             return []

@@ -137,7 +137,9 @@ def test_each_side_is_given_once(client: FlaskClient, service: Service) -> None:
         for fields in wrong:
             response = post(client, {**good_transaction(), **fields})
             assert_refused(response, side)
-            assert f"either {side} or {side}s is required, not both" in response.get_json()["error"]
+            both = fields.get(f"{side}s") == legs
+            text_ = f"{side}: either {side} or {side}s is required{', not both' if both else ''}."
+            assert response.get_json()["error"] == text_
         for name in ("", "nobody", "@", "@a b"):
             asked = {side: None, f"{side}s": [{**legs[0], "identifier": name}]}
             assert_refused(post(client, {**good_transaction(), **asked}), f"{side}s")

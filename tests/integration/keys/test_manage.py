@@ -53,7 +53,7 @@ def test_each_field_is_required(keys: Keys) -> None:
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"scopes": ["transaction:write"]}, "scopes[0]: there is no scope 'transaction:write': it takes resource:action; "
-                                        "did you mean transactions:write?."),
+                                        "did you mean transactions:write?"),
     ({"scopes": ["ledgers:read", "Ledgers:Read"]}, "did you mean ledgers:read?"),
     ({"scopes": ["*"]}, "did you mean *:*?"),
     ({"scopes": ["ledgers:read:write"]}, "did you mean ledgers:"),
