@@ -5,6 +5,7 @@ request maps to ours. A column is never left out because its name is not known: 
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
@@ -25,6 +26,10 @@ ROW, WHY = "row", "why"
 
 LOOKED_AT = 20
 """The header is one of so many first lines that are not blank."""
+_GUESSED = 100
+"""The meaning of so many unknown columns is guessed, because each guess compares a name with all that are known."""
+_NAMED = 10
+"""So many columns are named in a text."""
 
 _OF_ROWS = {"row", "destination", "precise_amount", "status", "transaction_id"}
 """The columns by which the CSV of a run's rows is known."""
@@ -113,6 +118,12 @@ def header_of(lines: Iterable[Line], terms: FileTerms) -> Header:
     raise AssertionError("a line that is no header has something wrong with it")
 
 
+def first_few(columns: Sequence[str]) -> str:
+    """Name columns in a text. Of many it names the first, and says how many more there are."""
+    named = ", ".join(map(escaped, columns[:_NAMED]))
+    return named if len(columns) <= _NAMED else f"{named} and {len(columns) - _NAMED:,} more"
+
+
 def _header(line: Line, terms: FileTerms) -> Header:
     """Make the header of a line.
 
@@ -123,7 +134,7 @@ def _header(line: Line, terms: FileTerms) -> Header:
     texts = [cell.strip(_BLANKS) for cell in line.cells]
     folded = [_folded(text) for text in texts]
     if absent := [name for name in mapping if name not in folded]:
-        there = ", ".join(escaped(text) for text in texts if text)
+        there = first_few([text for text in texts if text])
         raise NoHeader(f"there is no column {escaped(absent[0])} to map, in line {line.number}; there are {there}")
     is_of_rows = set(folded) >= _OF_ROWS
     said = frozenset(folded.index(name) for name in (ROW, WHY)) if {ROW, WHY} <= set(folded) else frozenset()
@@ -140,8 +151,9 @@ def _header(line: Line, terms: FileTerms) -> Header:
         raise _unknown(texts, names, unknown)
     found = [name or "" for name in names]
     places = {name: place for place, name in enumerate(found) if name}
-    if twice := [name for name in places if found.count(name) > 1]:
-        raise NoHeader(f"the column {twice[0]} is there twice")
+    counts = Counter(found)
+    if twice := next((name for name in places if counts[name] > 1), None):
+        raise NoHeader(f"the column {twice} is there twice")
     if "destination" not in places or ("amount" in places) == ("precise_amount" in places):
         raise NoHeader("it must have destination, and either amount or precise_amount")
     unnamed = frozenset(place for place, text in enumerate(texts) if not text)
@@ -155,7 +167,7 @@ def _unknown(texts: list[str], names: Sequence[str | None], unknown: list[int]) 
     if "precise_amount" in taken:
         taken.add("amount")
     proposed: dict[str, str] = {}
-    for place in unknown:
+    for place in unknown[:_GUESSED]:
         ours = _nearest(_folded(texts[place]))
         if ours is not None and ours not in taken:
             proposed[texts[place]] = ours
@@ -171,7 +183,7 @@ def _unknown(texts: list[str], names: Sequence[str | None], unknown: list[int]) 
         pairs = " and ".join(f"{escaped(theirs)} the {ours}" for theirs, ours in proposed.items())
         return NoHeader(text, (f"Is {pairs}?", {"columns": proposed}))
     if "destination" in taken and not taken.isdisjoint(("amount", "precise_amount")):
-        others = ", ".join(escaped(texts[place]) for place in unknown)
+        others = first_few([texts[place] for place in unknown])
         text = f"{text}; other columns can be kept as metadata, or ignored, if the request says so"
         return NoHeader(text, (f"Shall the columns {others} be kept as metadata?", {"extra": "keep"}))
     return NoHeader(text)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from core.base.names import escaped
-from core.funding.files.columns import LOOKED_AT, Header
+from core.funding.files.columns import LOOKED_AT, Header, first_few
 from core.funding.files.lines import SEPARATORS, Encoding, TextLine
 
 _LISTED = 10
@@ -130,7 +130,7 @@ class Finds:
         left = [text for text, name in pairs if text and not name]
         if header is not None and left and not header.is_ours:
             notes.append(
-                f"left out: {'the column' if len(left) == 1 else 'the columns'} {', '.join(map(escaped, left))}"
+                f"left out: {'the column' if len(left) == 1 else 'the columns'} {first_few(left)}"
             )
         top = header.number if header is not None else 0
         below = [row for row in self._hidden if row > top]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.base.errors import InvalidRequest
-from core.funding.files import archive, ods, xlsx
+from core.funding.files import archive, columns, ods, xlsx
 from core.funding.files.found import FileRead
 from core.funding.files.reader import FileReader
 from core.funding.files.rows import Given
@@ -157,10 +157,10 @@ def test_windows_1252_is_guessed_and_said_with_a_line_that_shows_it() -> None:
 
 def test_columns_are_mapped_and_close_names_proposed() -> None:
     data = b"Wallet ID,Betrag,Note\n@A,5,x\n"
-    columns = {"Wallet ID": "destination", "Betrag": "amount", "Note": "description"}
+    mapping = {"Wallet ID": "destination", "Betrag": "amount", "Note": "description"}
     assert "there is no column" in refused(data)
-    assert proposed(data) == {"columns": columns}
-    assert values(data, columns=columns) == [("@A", Decimal(5), "x")]
+    assert proposed(data) == {"columns": mapping}
+    assert values(data, columns=mapping) == [("@A", Decimal(5), "x")]
 
 
 def test_extra_columns_are_refused_or_kept_or_left_out() -> None:
@@ -172,6 +172,28 @@ def test_extra_columns_are_refused_or_kept_or_left_out() -> None:
     (kept, _) = read(data, columns={"team": "meta_data.team"}, extra="ignore")
     assert kept.meta_data == '{"team":"Sales"}'
     assert found(data, extra="ignore").notes == ['left out: the columns "Team", "Cost centre"']
+
+
+def test_of_many_columns_the_first_are_named_and_the_others_counted() -> None:
+    names = [f"c{number}" for number in range(5_000)]
+    data = f"destination,amount,{','.join(names)}\n@A,1{',' * 5_000}\n".encode()
+    some = ", ".join(f'"{name}"' for name in names[:10])
+    reader = FileReader(io.BytesIO(data), None)
+    with suppress(InvalidRequest):
+        list(reader)
+    proposal = reader.finds.proposal()
+    assert proposal is not None
+    assert proposal.question == f"Shall the columns {some} and 4,990 more be kept as metadata?"
+    assert found(data, extra="ignore").notes == [f"left out: the columns {some} and 4,990 more"]
+    assert '"c7" and 4,992 more: ' in refused(data, columns={"nope": "amount"})
+    assert "c9" not in refused(data)
+
+
+def test_only_some_of_many_unknown_columns_are_compared_with_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    guessed: list[str] = []
+    monkeypatch.setattr(columns, "_nearest", guessed.append)
+    refused(b"wallet,sum" + b",x" * 5_000 + b"\n")
+    assert len(guessed) == 100
 
 
 def test_a_column_that_is_mapped_and_not_there_is_named() -> None:
