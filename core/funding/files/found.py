@@ -129,9 +129,7 @@ class Finds:
             notes.append(f"the header is row {header.number}")
         left = [text for text, name in pairs if text and not name]
         if header is not None and left and not header.is_ours:
-            notes.append(
-                f"left out: {'the column' if len(left) == 1 else 'the columns'} {first_few(left)}"
-            )
+            notes.append(f"left out: {'the column' if len(left) == 1 else 'the columns'} {first_few(left)}")
         top = header.number if header is not None else 0
         below = [row for row in self._hidden if row > top]
         if below:
