@@ -98,6 +98,7 @@ def test_a_repeated_bulk_names_the_batch_of_its_transactions_or_none(api: Api, p
     assert api.transaction(new["batch_id"])["transaction_count"] == 1
     assert ok(api.bulk(items[2]), 200) == {**repeated, "batch_id": new["batch_id"], "transaction_count": 1}
     assert ok(api.bulk(*items), 200) == {**repeated, "transaction_count": 3}
+    assert "accepted_before" not in ok(api.bulk(plain, plain), 201)
     legs = [{"identifier": "@B", "distribution": "1"}, {"identifier": "@C", "distribution": "left"}]
     split = {"reference": "s", "amount": 2, "precise_amount": None, "destination": None, "destinations": legs}
     ok(api.post(**split), 201)

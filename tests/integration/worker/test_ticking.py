@@ -9,9 +9,11 @@ from sqlalchemy import Connection, text
 from core.base import clock
 from core.base.db import begin, reading
 from core.base.errors import TransientError
+from core.funding import runs
 from core.ledger.store import due as due_store
 from core.upkeep.ticks import RATES, Tick
 from tests.harness.factories import Ledger
+from tests.harness.funding import create_job, run_statuses
 from worker import tasks, ticking
 
 EACH_SECOND = [Tick.SWEEP, Tick.DUE, Tick.FUND, Tick.FLOWS]
@@ -84,6 +86,28 @@ def test_ticks_with_work_are_run(ledger: Ledger, ran: list[Tick]) -> None:
     ticking.run_due()
     assert ran == [Tick.DUE, Tick.FLOWS]
     assert open_ticks(ledger) == []
+
+
+def test_funding_is_run_for_a_job_that_is_due_and_for_a_run_that_is_not_over(ledger: Ledger, ran: list[Tick]) -> None:
+    def is_run() -> bool:
+        again(ledger)
+        assert Tick.FUND in ticking.run_due()
+        found = Tick.FUND in ran
+        ran.clear()
+        return found
+
+    with reading(ledger.engine) as conn:
+        now = clock.now(conn)
+    hour = timedelta(hours=1)
+    create_job(ledger, ("@A", 1), now=now, at=now + hour)
+    assert not is_run()
+    for at in now - hour, None:
+        job = create_job(ledger, ("@A", 1), now=now - 2 * hour, at=at)
+        assert run_statuses(ledger, job) == ([] if at else ["PENDING"])
+        assert is_run()
+        runs.advance(ledger.engine)
+        assert run_statuses(ledger, job) == ["COMPLETED"]
+        assert not is_run()
 
 
 def test_a_look_that_fails_leaves_the_ticks_to_the_next_round(
