@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from core.ledger.rules.log_row import LogRow, leaf_of
-
 NO_PARTY = bytes(32)
 """Stands for the side that a split does not have."""
 
@@ -63,11 +61,6 @@ def outcome_leaf(line: str) -> bytes:
 def outcome_leaves(lines: Iterable[bytes]) -> list[bytes]:
     """Compute the leaves of outcomes, as ``outcome_leaf`` does one by one."""
     return [sha256(_OUTCOME + line).digest() for line in lines]
-
-
-def sealed_leaf_of(row: LogRow, parties: dict[int, bytes]) -> bytes:
-    """Compute the sealed leaf of a row. ``parties`` has the hashes of its balances by their keys."""
-    return sealed_leaf(leaf_of(row), side(row.source, parties), side(row.destination, parties))
 
 
 def side(key: int | None, parties: dict[int, bytes]) -> bytes:

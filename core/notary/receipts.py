@@ -4,6 +4,8 @@ A receipt has the row of the transaction, and of all others only hashes. ``recei
 of the notary alone.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 from sqlalchemy import Connection, Engine
@@ -11,8 +13,8 @@ from sqlalchemy import Connection, Engine
 from core.base.db import reading_within
 from core.ledger.rules.log_row import LogRow, covered_by, values_of
 from core.ledger.rules.model import Kind
-from core.ledger.store.outcomes import OUTCOME
-from core.notary import seal_store
+from core.ledger.store.outcomes import OUTCOME, Recorded
+from core.notary import proof_store, seal_store
 from core.notary.trees import Trees, Way
 
 FORM = "pacioli receipt 1"
@@ -112,15 +114,16 @@ def receipt_of(engine: Engine, transaction_id: str, seq: int) -> Receipt:
             return Receipt(
                 form=FORM, transaction_id=transaction_id, accepted=None, decided=None, keys=[], note=_SCHEDULED
             )
-        return msgspec.structs.replace(Prover(conn).receipt(rows[0]), keys=keys_of(conn))
+        return msgspec.structs.replace(Prover(conn).receipts(rows)[0], keys=keys_of(conn))
 
 
 def keys_of(conn: Connection) -> list[Signed]:
     """Return the seals by which each key handed over, and the first one of the next key, which covers it."""
+    handed_over = seal_store.hand_overs(conn)
+    after = proof_store.seals(conn, [number + 1 for number, _ in handed_over]) if handed_over else {}
     found = []
-    for number, seal in seal_store.hand_overs(conn):
-        after = seal_store.find(conn, number + 1)
-        found += [Signed(each.statement, each.signature) for each in (seal, after) if each is not None]
+    for number, seal in handed_over:
+        found += [Signed(each.statement, each.signature) for each in (seal, after.get(number + 1)) if each is not None]
     return list(dict.fromkeys(found))
 
 
@@ -131,9 +134,15 @@ class Prover:
         self._conn = conn
         self._trees = Trees(conn)
 
-    def receipt(self, row: LogRow) -> Receipt:
-        """Make the receipt of a row of the log, without the keys."""
-        accepted, decided = self._accepted(row), self._decided(row)
+    def receipts(self, rows: Sequence[LogRow]) -> list[Receipt]:
+        """Make the receipts of rows of the log, without the keys."""
+        self._trees.read_ahead(rows)
+        self._trees.look_up({key for row in rows for key in (row.source, row.destination) if key is not None})
+        outcomes = proof_store.outcomes(self._conn, [row.seq for row in rows])
+        return [self._receipt(row, outcomes.get(row.seq)) for row in rows]
+
+    def _receipt(self, row: LogRow, outcome: Recorded | None) -> Receipt:
+        accepted, decided = self._accepted(row), self._decided(row, outcome)
         if accepted.proof is None or (decided is not None and decided.proof is None):
             note: str | UnsetType = _NOT_SEALED
         elif row.kind == Kind.SPLIT:
@@ -163,12 +172,11 @@ class Prover:
             proof=_proof(self._trees.of_row(row.seq)),
         )
 
-    def _decided(self, row: LogRow) -> Decided | None:
-        queue, seq = row.queue, row.seq
-        found = [] if queue is None else seal_store.decided(self._conn, queue, after=seq - 1, last=seq, limit=1)
-        if not found or queue is None:
+    def _decided(self, row: LogRow, outcome: Recorded | None) -> Decided | None:
+        if outcome is None or row.queue is None:
             return None
-        return Decided(columns=OUTCOME_COLUMNS, row=found[0].line, proof=_proof(self._trees.of_outcome(queue, seq)))
+        proof = _proof(self._trees.of_outcome(row.queue, row.seq))
+        return Decided(columns=OUTCOME_COLUMNS, row=outcome.line, proof=proof)
 
 
 def _proof(way: Way | None) -> Proof | None:

@@ -4,13 +4,15 @@ The nodes of a level stand for ``BLOCK`` leaves each. They are computed with the
 path over them either leads to the root that is signed, or it is not used.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import Connection
 
 from core.base.db import driver
+from core.base.rows import array
 from core.notary import merkle
 
 HEIGHT = 5
@@ -40,9 +42,9 @@ ON CONFLICT DO NOTHING
 """
 
 _FIND = """
-SELECT rows, outcomes, starts
+SELECT seal, rows, outcomes, starts
 FROM seal_nodes
-WHERE seal = %(seal)s
+WHERE seal = ANY(%(seals)s::bigint[])
 """
 
 # It reads the seals beyond ``after``, one after the other.
@@ -71,15 +73,13 @@ def add(conn: Connection, seal: int, nodes: Nodes) -> None:
         driver(conn).execute(_ADD, {"seal": seal, "starts": msgspec.json.encode(nodes.starts).decode(), **values})
 
 
-def find(conn: Connection, seal: int) -> Nodes | None:
-    """Find the nodes of a seal."""
-    row = driver(conn).execute(_FIND, {"seal": seal}).fetchone()
-    if row is None:
-        return None
-    try:
-        return Nodes(_hashes(row[0]), _hashes(row[1]), _starts(row[2]))
-    except msgspec.MsgspecError:
-        return None
+def find(conn: Connection, seals: Collection[int]) -> dict[int, Nodes]:
+    """Find the nodes of seals, by their numbers. Seals without nodes are left out."""
+    found = {}
+    for seal, rows, outcomes, starts in driver(conn).execute(_FIND, {"seals": array(seals)}).fetchall():
+        with suppress(msgspec.MsgspecError):
+            found[seal] = Nodes(_hashes(rows), _hashes(outcomes), _starts(starts))
+    return found
 
 
 def next_without(conn: Connection, *, after: int) -> int | None:

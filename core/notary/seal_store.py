@@ -77,8 +77,11 @@ _QUICK = {
     name: f"CASE WHEN {name} < 9223372036854775808 THEN {name}::bigint END" for name in ("amount", "overdraft_limit")
 }
 
+QUICK_COLUMNS = ", ".join(_QUICK.get(name, selected(name)) for name in COLUMNS)
+"""The columns of a ``LogRow`` for a binary cursor."""
+
 _QUICK_ROWS = f"""
-SELECT {", ".join(_QUICK.get(name, selected(name)) for name in COLUMNS)}
+SELECT {QUICK_COLUMNS}
 FROM log
 WHERE seq BETWEEN %(first)s AND %(last)s
 ORDER BY seq

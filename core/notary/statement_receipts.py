@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from core.base.db import driver, reading_within
 from core.ledger.store import versions
-from core.notary import seal_store
+from core.notary import proof_store
 from core.notary.receipts import PartyOf, Prover, Receipt, Signed, keys_of
 
 FORM = "pacioli statement receipt 1"
@@ -80,10 +80,9 @@ def statement_receipt(
             found += driver(conn).execute(_ENTRIES, {**given, "limit": limit + 1 - len(found)}).fetchall()
             if len(found) > limit:
                 break
-        prover, entries = Prover(conn), []
-        for _, seq in found[:limit]:
-            (row,) = seal_store.rows(conn, seq, seq)
-            entries.append(prover.receipt(row))
+        rows = proof_store.rows(conn, [seq for _, seq in found[:limit]])
+        prover = Prover(conn)
+        entries = prover.receipts([rows[seq] for _, seq in found[:limit]])
         opening, closing = _ends(conn, key, [version for version, _ in found[:limit]], after)
         balance = prover.party(key)
         assert balance is not None

@@ -1,19 +1,21 @@
 """A way in a large tree is found from the leaves of one block, and it is the way that all leaves make."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import psycopg
 import pytest
 from sqlalchemy import Engine, text
 
 from core.base.db import begin, connect, snapshot
 from core.ledger.drain import drain
 from core.ledger.store import queues
-from core.notary import seal_nodes, seal_store
+from core.notary import proof_store, seal_nodes, seal_store
 from core.notary.notary import Notary
 from core.notary.seals import keypair
-from core.notary.trees import Trees, Way, write_nodes
-from ops.proving.past import Shape, write
+from core.notary.statement_receipts import statement_receipt
+from core.notary.trees import Trees, Way, _Search, write_nodes
+from ops.proving.past import POOL, Shape, write
 from tests.harness.databases import new_database
 
 ROWS, LATE = 1_500, 700
@@ -54,11 +56,14 @@ class _Plain(Trees):
     def _nodes_of(self, *_: object) -> None:
         return None
 
+    def _read_nodes(self, *_: object) -> None:
+        return None
+
 
 def test_every_way_over_nodes_is_that_over_all_leaves(sealed: Sealed) -> None:
     assert len(sealed.ways) == ROWS
     with snapshot(sealed.engine) as conn:
-        assert {number for number in (1, 2) if seal_nodes.find(conn, number)} == {1, 2}
+        assert set(seal_nodes.find(conn, [1, 2, 3])) == {1, 2}
         trees = Trees(conn)
         for seq, (row, outcome) in sealed.ways.items():
             assert row is not None and outcome is not None
@@ -67,13 +72,22 @@ def test_every_way_over_nodes_is_that_over_all_leaves(sealed: Sealed) -> None:
         assert (1, ROWS) not in trees._rows
 
 
+def _count(monkeypatch: pytest.MonkeyPatch, name: str, read: list[int]) -> None:
+    """Note how many rows each call of a function of the store reads."""
+    function = getattr(proof_store, name)
+
+    def counting(*given: Any, **named: Any) -> Any:
+        found = function(*given, **named)
+        read.append(sum(map(len, found)))
+        return found
+
+    monkeypatch.setattr(proof_store, name, counting)
+
+
 def test_a_way_reads_one_block(sealed: Sealed, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    rows, decided = seal_store.rows, seal_store.decided
-    monkeypatch.setattr(seal_store, "rows", lambda *given: read.append(len(found := rows(*given))) or found)
-    monkeypatch.setattr(
-        seal_store, "decided", lambda *given, **named: read.append(len(found := decided(*given, **named))) or found
-    )
+    for name in ("quick_rows", "decided"):
+        _count(monkeypatch, name, read)
     for seq in (1, ROWS // 3, ROWS - LATE, ROWS):
         with snapshot(sealed.engine) as conn:
             trees = Trees(conn)
@@ -106,7 +120,7 @@ def test_altered_nodes_are_not_believed(sealed: Sealed, change: str) -> None:
 
 def test_the_nodes_of_old_seals_are_written_later_and_are_the_same(sealed: Sealed) -> None:
     with begin(sealed.engine) as conn:
-        made = seal_nodes.find(conn, 1)
+        made = seal_nodes.find(conn, [1])
         conn.execute(text("ALTER TABLE seal_nodes DISABLE TRIGGER USER"))
         conn.execute(text("DELETE FROM seal_nodes WHERE seal = 1"))
         conn.execute(text("ALTER TABLE seal_nodes ENABLE TRIGGER USER"))
@@ -114,4 +128,44 @@ def test_the_nodes_of_old_seals_are_written_later_and_are_the_same(sealed: Seale
     assert write_nodes(sealed.engine, after=1) is None
     assert write_nodes(sealed.engine, after=0) is None
     with snapshot(sealed.engine) as conn:
-        assert seal_nodes.find(conn, 1) == made
+        assert seal_nodes.find(conn, [1]) == made
+
+
+def test_a_page_of_a_statement_takes_as_many_statements_as_a_few_entries(
+    sealed: Sealed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    execute = psycopg.Cursor.execute
+
+    def counting(cursor: Any, query: Any, *given: Any, **named: Any) -> Any:
+        asked.append(query)
+        return execute(cursor, query, *given, **named)
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", counting)
+    counts = []
+    for limit in (3, 300):
+        asked.clear()
+        made = statement_receipt(sealed.engine, POOL, (None, None), after=1, limit=limit)
+        counts.append(len(asked))
+        assert len(made.entries) == limit
+    assert counts[0] == counts[1] <= 20, asked
+    for entry in made.entries:
+        assert entry.accepted is not None and entry.decided is not None
+        for proof, way in zip(
+            (entry.accepted.proof, entry.decided.proof), sealed.ways[entry.accepted.sequence], strict=True
+        ):
+            assert proof is not None and way is not None
+            assert (proof.index, proof.size, proof.path) == (way.index, way.size, [each.hex() for each in way.path])
+
+
+def test_an_outcome_is_found_under_whichever_seal_it_is() -> None:
+    for beyond in range(2, 40):
+        for low in range(1, beyond):
+            for has_it in range(low, beyond):
+                search, looks = _Search(low, beyond), 0
+                while not search.is_done:
+                    assert low <= search.next < beyond
+                    search.learn(search.next >= has_it)
+                    looks += 1
+                assert search.low == has_it
+                assert looks <= 1 + 2 * (has_it - low + 1).bit_length()
