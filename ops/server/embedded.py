@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
@@ -47,6 +47,8 @@ _PIECE = 65_536
 _GATHER_S = 0.02
 """Lines gather in the pipe for so long. Under load each line that is read alone costs four times as much as one of many."""
 _HURRIED_GRACE_S = 1.0
+WAIT_S = 0.02
+"""The pause between two steps of an end."""
 
 _HBA = """\
 # `pacioli up` writes this file each time. Only who runs it may connect, and nobody from elsewhere.
@@ -74,6 +76,8 @@ class Child:
     cwd: Path | None = None
     is_server = False
     """Whether it is a private server, which root runs as another user, and which gets no privileges."""
+    outlives: frozenset[str] = frozenset()
+    """The names of those of its group that need it until they have ended. All others are stopped together."""
     is_replaced_when_frozen = False
     """Whether its processes are killed when a signal has stopped them. Otherwise the log says so, and the operator decides."""
     unlogged: tuple[str, ...] = ()
@@ -129,6 +133,11 @@ class Child:
 
         `hurried` is asked all the while; once true, there is hardly any grace.
         """
+        for _ in self.ending(hurried):
+            time.sleep(WAIT_S)
+
+    def ending(self, hurried: Callable[[], bool]) -> Iterator[None]:
+        """Stop it step by step, so that several can end at the same time. It has ended when there is no further step."""
         if self.process is None:
             return
         for stop_signal in self.stop_signals:
@@ -138,7 +147,7 @@ class Child:
             self._wake()
             sent_at = time.monotonic()
             while self.running and time.monotonic() - sent_at < (_HURRIED_GRACE_S if hurried() else self.grace_s):
-                time.sleep(0.02)
+                yield
         self.kill()
 
     def clear(self) -> None:
@@ -267,8 +276,8 @@ class Postgres(Child):
             return (self.folder / "postmaster.pid").read_text().splitlines()[7:] == ["ready   "]
         return False
 
-    def stop(self, hurried: Callable[[], bool] = lambda: False) -> None:
-        super().stop(hurried)
+    def ending(self, hurried: Callable[[], bool]) -> Iterator[None]:
+        yield from super().ending(hurried)
         if self.socket_folder != self.folder:
             shutil.rmtree(self.socket_folder, ignore_errors=True)
             self.socket_folder = self.folder

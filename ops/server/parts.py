@@ -47,7 +47,7 @@ Parts = Callable[[Options, Mapping[str, str], Log], Sequence[Child]]
 
 
 def service_parts(options: Options, env: Mapping[str, str], log: Log) -> list[Child]:
-    """Make all of them, in the order of a stop: those that bring work end before the one that does it."""
+    """Make all of them. Those that bring work end before the one that does it."""
     notary = Child("notary", notary_command(), env=env_of_notary(options, env), log=log)
     env = secret_files.without(env, NOTARY_KEY)
     of_others = secret_files.without(env, role_urls.NOTARY)  # Workers add checkpoints.
@@ -57,7 +57,7 @@ def service_parts(options: Options, env: Mapping[str, str], log: Log) -> list[Ch
     worker = Worker("worker", worker_command(options.workers), env=of_worker, log=log)
     # It talks to programs of others, so it has nothing that it does not need.
     of_deliverer = secret_files.without(of_others, TOKENIZATION, "PACIOLI_CHAIN_KEY", "PACIOLI_METRICS_PORT")
-    deliverer = Worker("deliverer", deliverer_command(), env=of_deliverer, log=log)
+    deliverer = CeleryWorker("deliverer", deliverer_command(), env=of_deliverer, log=log)
     return [Web(options, env=of_others, log=log), beat, worker, deliverer, notary]
 
 
@@ -175,8 +175,8 @@ class Beat(Child):
     is_replaced_when_frozen = True
 
 
-class Worker(Child):
-    """The Celery worker. It is ready when its log says so, or when it has lived for a while."""
+class CeleryWorker(Child):
+    """A Celery worker. It is ready when its log says so, or when it has lived for a while."""
 
     is_replaced_when_frozen = True
     grace_s = 20.0
@@ -184,6 +184,12 @@ class Worker(Child):
     def ready(self) -> bool:
         said_so = any(" ready." in line for line in self.last_lines.copy())
         return self.running and (said_so or time.monotonic() - self.launched_at > _LIVED_S)
+
+
+class Worker(CeleryWorker):
+    """The worker that decides. Requests that wait for an outcome need it until the web server has answered them."""
+
+    outlives = frozenset({"web", "beat"})
 
 
 def _group(pid: int) -> int | None:

@@ -6,7 +6,7 @@ import secrets
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -124,8 +124,8 @@ class Redis(Child):
         except OSError:
             return False
 
-    def stop(self, hurried: Callable[[], bool] = lambda: False) -> None:
-        super().stop(hurried)
+    def ending(self, hurried: Callable[[], bool]) -> Iterator[None]:
+        yield from super().ending(hurried)
         for name in (self.folder / "redis.conf", self.socket_folder / SOCKET):
             with suppress(OSError):
                 name.unlink()

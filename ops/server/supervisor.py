@@ -14,7 +14,7 @@ from types import FrameType
 import psutil
 
 from ops.server.descendants import descendants as all_descendants
-from ops.server.embedded import Child
+from ops.server.embedded import WAIT_S, Child
 from ops.server.private import StartError
 
 _LIVED_S = 10.0  # A part that lived so long has started well.
@@ -29,6 +29,7 @@ _WAIT_S = 1.0
 _SHORT_WAIT_S = 0.1
 """The pause while one is to be started again, or is not ready yet."""
 
+_ENDED = object()
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -128,10 +129,18 @@ class Supervisor:
             self._woken.recv(4096)
 
     def stop(self) -> None:
-        """Stop the last group first, each in its own order."""
+        """Stop the last group first. In a group, all stop together but for those that outlive others."""
         for group in reversed(self._groups):
-            for child in group:
-                child.stop(self._hurried)
+            left = {child.name: child for child in group}
+            endings: dict[str, Iterator[None]] = {}
+            while left:
+                for name, child in tuple(left.items()):
+                    if name not in endings and child.outlives.isdisjoint(left):
+                        endings[name] = child.ending(self._hurried)
+                    if name in endings and next(endings[name], _ENDED) is _ENDED:
+                        del left[name]
+                if left:
+                    time.sleep(WAIT_S)
 
     def forget_signals(self) -> None:
         """Ignore signals from now on, for the process ends. One that repeats the stop must not change its status."""

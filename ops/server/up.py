@@ -144,7 +144,7 @@ def run(
 ) -> int:
     """Run the service until a signal ends it, and return the exit status.
 
-    `parts` makes what runs beside Postgres and Redis, in the order in which it is started, and stopped.
+    `parts` makes what runs beside Postgres and Redis, in the order in which it is started.
     """
     data = data.resolve()
     os.umask(private.UMASK)
@@ -251,7 +251,7 @@ def _next_step(data: Path, usual: Path) -> str:
 
 
 def _private_servers(data: Path, env: dict[str, str]) -> dict[str, Redis | Postgres]:
-    """The servers to start here, by the variable that is to have their URL, in the order in which to stop them.
+    """The servers to start here, by the variable that is to have their URL.
 
     A variable that is set already says which one to use instead.
     """

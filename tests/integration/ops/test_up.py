@@ -66,6 +66,40 @@ def parts(options, env, log):
     return [Hopeless("web", [sys.executable, "-c", "raise SystemExit('no such module')"], env=env, log=log)]
 """
 
+# Two that end when both have been told to, and one that they need until then.
+ENDING_PARTS = """
+import sys
+from ops.server.embedded import Child
+
+CODE = '''
+import pathlib, signal, sys, time
+folder, name, other = pathlib.Path(sys.argv[1]), *sys.argv[2:]
+def end(*_):
+    (folder / name).touch()
+    while not (folder / other).exists():
+        time.sleep(0.01)
+    print(f"{name} ends", flush=True)
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+print("at work", flush=True)
+while True:
+    time.sleep(1)
+'''
+
+class Part(Child):
+    grace_s = 5.0
+    def ready(self):
+        return "at work" in self.last_lines
+
+class Needed(Part):
+    outlives = frozenset({"web", "beat"})
+
+def parts(options, env, log):
+    def made(kind, name, other):
+        return kind(name, [sys.executable, "-c", CODE, str(options.data), name, other], env=env, log=log)
+    return [made(Needed, "worker", "worker"), made(Part, "web", "beat"), made(Part, "beat", "web")]
+"""
+
 RUN = """
 import sys
 from pathlib import Path
@@ -363,6 +397,14 @@ def test_a_signal_stops_everything(start: Start, database_url: str, signum: int)
     assert up.stop(signum) == 0
     assert ended(family)
     assert not (up.data / "state.json").exists()
+
+
+def test_parts_stop_together_but_for_one_that_the_others_need(start: Start, database_url: str) -> None:
+    up = start(DATABASE_URL=database_url, parts=ENDING_PARTS).wait_ready()
+    assert up.stop() == 0
+    ended = [line.partition("| ")[2] for line in up.lines if line.endswith(" ends")]
+    assert sorted(ended[:2]) == ["beat ends", "web ends"]
+    assert ended[2:] == ["worker ends"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel does not end orphans")

@@ -49,7 +49,7 @@ def roles_have_exactly_their_rights(up: Up) -> None:
     assert not [name for name in psutil.Process(up.pid("worker")).environ() if name.startswith(role_urls.OWNER)]
 
 
-def test_only_workers_and_the_notary_can_connect_as_the_notary(tmp_path: Path) -> None:
+def test_only_workers_and_the_notary_can_connect_as_the_notary_and_workers_stop_last(tmp_path: Path) -> None:
     with socket.socket() as listener:
         options = Options("127.0.0.1", 1, tmp_path, 1, listener)
         env = secret_files.moved(role_urls.of_private("postgresql://postgres@/pacioli"), tmp_path / "secrets")
@@ -58,6 +58,7 @@ def test_only_workers_and_the_notary_can_connect_as_the_notary(tmp_path: Path) -
         "worker",
         "notary",
     ]
+    assert {part.name: part.outlives for part in parts if part.outlives} == {"worker": {"web", "beat"}}
     holders = [part.name for part in parts if any("NOTARY_KEY" in name for name in part.env or {})]
     assert holders == ["notary"]
 
