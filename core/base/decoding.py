@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from core.base.errors import ErrorCode
+from core.base.number_texts import has_odd_number
 from core.base.unreadable import NUL, extras, has_nul, parts, shown, why_unreadable
 
 MALFORMED = ErrorCode.GEN_MALFORMED_REQUEST
@@ -60,15 +61,15 @@ def exact(text: str) -> Decimal:
 def read(decoder: "msgspec.json.Decoder[T]", data: bytes) -> Decoded[T]:
     """Decode a body as far as it can be read, and list the fields that cannot.
 
-    This is the one place that refuses the NUL character in bodies, however deep it is in them. Half of a surrogate pair is
-    no JSON.
+    This is the one place that refuses the NUL character in bodies, however deep it is in them, and numbers in texts that are
+    not written plainly, such as "1_0". Half of a surrogate pair is no JSON.
 
     Raises:
         msgspec.DecodeError, UnicodeDecodeError, RecursionError: the body is not JSON.
     """
     try:
         value = decoder.decode(data)
-        if not has_nul(data):
+        if not has_nul(data) and not has_odd_number(data, decoder.type):
             return Decoded(value, [])
     except msgspec.ValidationError:
         pass
@@ -110,9 +111,12 @@ class _Reader:
         """Read one field. Its parts that cannot be read are None."""
         try:
             value = msgspec.json.Decoder(annotation, float_hook=self.float_hook).decode(data)
-            if not has_nul(data):
+            if has_nul(data):
+                problem = Unread(path, NUL, None)
+            elif has_odd_number(data, annotation):
+                problem = Unread(path, why_unreadable(annotation, data, None))
+            else:
                 return value
-            problem = Unread(path, NUL, None)
         except _UNREADABLE as error:
             problem = Unread(path, why_unreadable(annotation, data, error))
         text = data.strip()

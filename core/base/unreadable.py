@@ -70,7 +70,7 @@ def _place(data: bytes, position: int) -> str:
     return f"byte {position} of {len(data)}" + (f", after {shown}" if shown else "")
 
 
-def why_unreadable(annotation: Any, data: bytes, error: Exception) -> str:
+def why_unreadable(annotation: Any, data: bytes, error: Exception | None) -> str:
     """Say which values a field takes, and which one it was given as JSON."""
     given = shown(data)
     if isinstance(error, msgspec.ValidationError) and "out of range" in str(error):

@@ -5,9 +5,10 @@ do not pass all of them go through the steps, which say what is wrong, if anythi
 """
 
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from itertools import repeat
 from operator import eq, itemgetter
+from types import NoneType
 from typing import Any
 
 from msgspec import DecodeError, Raw, Struct, json
@@ -24,7 +25,7 @@ from core.ledger.directory import Names
 from core.ledger.rules.columns import DraftColumns
 from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import Draft, Kind
-from core.ledger.rules.requests import NO_META_DATA, Amount, TransactionRequest
+from core.ledger.rules.requests import NO_META_DATA, TransactionRequest
 from core.ledger.rules.validation import MAX_REFERENCE, indicator_problems, used_currency_problems, whole
 
 _TRANSFER, _HOLD = int(Kind.TRANSFER), int(Kind.HOLD)
@@ -54,6 +55,8 @@ _read = itemgetter(*map(_FIELDS.index, _READ))
 _rest = itemgetter(*map(_FIELDS.index, _others))
 _ABSENT = (None,) * len(_others)
 
+_NUMBERS = frozenset({int, Decimal, NoneType})
+
 _Row = tuple[Any, ...]
 """The fields of ``_READ``."""
 _Column = tuple[Any, ...]
@@ -62,7 +65,8 @@ _Column = tuple[Any, ...]
 class PlainTransfer(Struct, forbid_unknown_fields=True, gc=False):
     """An item of a bulk that has no other fields than ``_READ``, in its order, and whose numbers are written plainly."""
 
-    amount: Amount | None = None
+    amount: Any = None
+    """A number. ``_minor_units`` leaves everything else to the steps, a text too."""
     precise_amount: int | None = None
     reference: str | None = None
     source: str | None = None
@@ -86,14 +90,14 @@ class PlainBulk(Struct, forbid_unknown_fields=True):
     skip_queue: bool | None = None
 
 
-_decode = json.Decoder(PlainBulk).decode
+_decode = json.Decoder(PlainBulk, float_hook=Decimal).decode
 
 
 def read_plain(data: bytes) -> PlainBulk | None:
     """Decode the body of a bulk. Returns None if it may be anything else than JSON of a plain bulk."""
     try:
         bulk = _decode(data)
-    except (DecodeError, UnicodeDecodeError, RecursionError):
+    except (DecodeError, UnicodeDecodeError, RecursionError, InvalidOperation):
         return None
     return None if has_nul(data) else bulk
 
@@ -239,6 +243,8 @@ def _balances(
 
 def _minor_units(amounts: _Column, minors: _Column, templates: Sequence[LogRow]) -> Sequence[int] | None:
     """Return the amounts in minor units, or None if one of them may be wrong."""
+    if not _NUMBERS.issuperset(map(type, amounts)):
+        return None
     if set(map(type, minors)) == {int} and not any(amounts) and min(minors) > 0 and max(minors) < 1 << 63:
         return minors
     found = []
@@ -250,11 +256,19 @@ def _minor_units(amounts: _Column, minors: _Column, templates: Sequence[LogRow])
     return found
 
 
-def _units(amount: Decimal | None, minor: Any, precision: int) -> int | None:
+def _units(amount: Decimal | int | None, minor: Any, precision: int) -> int | None:
     """Return an amount in minor units, or None if it may be wrong."""
     if amount and minor is not None:
         return None
-    units = _minor_of(amount, precision) if minor is None else whole(minor)
+    try:
+        if minor is not None:
+            units = whole(minor)
+        elif isinstance(amount, Decimal):
+            units = to_minor(amount, precision)
+        else:
+            units = None if amount is None or amount.bit_length() > 64 else amount * precision
+    except InexactAmount:
+        return None
     return units if units is not None and units > 0 else None
 
 
@@ -273,10 +287,3 @@ def _are_clear(references: Sequence[str | None]) -> bool:
 def _are_named(names: Iterable[str | None]) -> bool:
     """Tell whether all sides have a name that a balance may have."""
     return all(name and (name[0] != "@" or not indicator_problems("", name)) for name in names)
-
-
-def _minor_of(amount: Decimal | None, precision: int) -> int | None:
-    try:
-        return None if amount is None else to_minor(amount, precision)
-    except InexactAmount:
-        return None

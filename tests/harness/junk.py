@@ -176,6 +176,8 @@ JUNK: dict[str, bytes] = {
     "digits": b'"1"',
     "negative digits": b'"-1"',
     "100,000 digits as text": b'"' + b"9" * 100_000 + b'"',
+    "underscored digits": b'"1_0"',
+    "other digits": '"\u0661\uff12"'.encode(),
     "NaN as text": b'"NaN"',
     "sNaN as text": b'"sNaN"',
     "Infinity as text": b'"Infinity"',
@@ -213,10 +215,10 @@ JUNK: dict[str, bytes] = {
     "word": b"nothing",
 }
 SHORT_TEXT = (
-    "text, digits, negative digits, NaN as text, sNaN as text, Infinity as text, @ alone, @ with a space, first day, "
-    "last day, day 0, no zone"
+    "text, digits, negative digits, underscored digits, other digits, NaN as text, sNaN as text, Infinity as text, @ alone, "
+    "@ with a space, first day, last day, day 0, no zone"
 )
-CODE = "digits, negative digits"
+CODE = "digits, negative digits, underscored digits"
 NUMBER = "one, fraction, digits, 1e400"
 FLAG = "null, true"
 OBJECT = "null, object, object with 1e400"

@@ -17,6 +17,7 @@ from core.base.decoding import BLANK_IS_NONE, MALFORMED, MAX_UNREAD, UNKNOWN_FIE
 class Part(Struct, forbid_unknown_fields=True):
     name: str
     share: int | str | None = None
+    price: Annotated[Decimal, Meta(description="A price.")] | None = None
 
 
 class Whole(Struct, forbid_unknown_fields=True):
@@ -27,6 +28,12 @@ class Whole(Struct, forbid_unknown_fields=True):
     part: Part | None = None
     parts: list[Part] | None = None
     other: Any = None
+
+
+class Wide(Struct, forbid_unknown_fields=True):
+    amount: Decimal | dict[str, Decimal] | None = None
+    part: Part | None = None
+    parts: list[Part] | None = None
 
 
 def _read(body: Any) -> Decoded[Whole]:
@@ -65,6 +72,63 @@ def test_a_field_that_cannot_be_read_is_named_and_the_others_are_read(
     assert found.unread == [(where, text, code)]
     assert found.value.other == "before"
     assert field == "flag" or found.value.flag is True
+
+
+LOOSE = [
+    "1_0",
+    "_1",
+    " 1",
+    "1 ",
+    "\t1",
+    "\u0661\u0662",
+    "\uff11\uff12",
+    "1\u0662",
+    "\u00a01",
+    "-1_0.5",
+    "1_0e2",
+    "+\u0661",
+    "1.5_0",
+]
+"""Texts that Decimal takes for numbers."""
+
+
+@pytest.mark.parametrize("text", LOOSE)
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_a_number_that_only_decimal_reads_is_refused_wherever_it_is(text: str, ascii_only: bool) -> None:
+    assert Decimal(text).is_finite()
+    for body, names in (
+        ({"amount": text}, ["amount"]),
+        ({"amount": {"USD": 1, text: text}}, ["amount"]),
+        ({"part": {"name": text, "price": text}}, ["part.price"]),
+        ({"parts": [{"name": "a"}, {"name": text, "price": text}]}, ["parts[1].price"]),
+    ):
+        data = json.dumps(body, ensure_ascii=ascii_only, indent=1).encode()
+        for kind in (Whole, Wide):
+            assert [each.field for each in read(msgspec.json.Decoder(kind), data).unread] == names
+    escaped = b'{"\\u0061mount": ' + json.dumps(text).encode() + b"}"
+    assert [each.field for each in read(msgspec.json.Decoder(Whole), escaped).unread] == ["amount"]
+
+
+@pytest.mark.parametrize("text", LOOSE)
+def test_such_a_text_is_only_a_text_where_no_number_is_meant(text: str) -> None:
+    parts = [Part(name=text, share=text, price=Decimal("1.5"))]
+    body = {"amount": "12.50", "parts": [{"name": text, "share": text, "price": "1.5"}], "other": text}
+    assert _read(body) == (Whole(amount=Decimal("12.50"), parts=parts, other=text), [])
+
+
+def test_a_text_that_is_not_utf_8_is_no_number() -> None:
+    class Kept(Struct):
+        amount: Decimal
+        data: msgspec.Raw
+
+    body = b'{"amount": "1", "data": {"\xff": "\xff", "amount": "\xff"}}'
+    assert read(msgspec.json.Decoder(Kept), body).unread == []
+
+
+@pytest.mark.parametrize("text", ["1", "-1", "+1", "12.50", "5.", ".5", "1e3", "1E-2"])
+def test_a_number_is_read_from_its_text(text: str) -> None:
+    assert _read({"amount": text}) == (Whole(amount=Decimal(text)), [])
+    assert _read(b'{"amount": "\\u0031"}') == (Whole(amount=Decimal(1)), [])
 
 
 def test_every_field_that_cannot_be_read_is_named_at_once() -> None:

@@ -176,7 +176,22 @@ def test_a_plain_transfer_takes_one_pass(fields: dict[str, Any]) -> None:
 
 
 WRITTEN: dict[str, list[str]] = {
-    "amount": ["1", "1.00", "0.001", "0", "-1", "1e2", '"1.5"', '"NaN"', '"sNaN"', "null"],
+    "amount": [
+        "1",
+        "1.00",
+        "0.001",
+        "0",
+        "-1",
+        "1e2",
+        '"1.5"',
+        '"NaN"',
+        '"1_0"',
+        '""',
+        "true",
+        "[]",
+        "1e9999999999999999999",
+        "null",
+    ],
     "precise_amount": ["0", "1.0", "1e2", "9223372036854775808", "18446744073709551616", '"12"', "true", "null"],
     "precision": ["10", "100.0", "1E+2", '"100"', "0", "null", "9223372036854775808"],
     "currency": ['"EUR"', '""', '"\\ud800"', '"\\u0000"', "1"],
@@ -213,7 +228,11 @@ def test_a_bulk_that_is_read_plainly_is_the_one_that_is_read_in_full(
     if bulk is None:
         return
     asked, unread = decoding.read(_BULKS, body)
-    assert not unread and asked.transactions is not None
+    if unread:
+        with acting_for(actor):
+            assert plain.draft_bulk(bulk, _directory(), "bulk_1") is None
+        return
+    assert asked.transactions is not None
     assert (asked.inflight, asked.atomic) == (bulk.inflight, bulk.atomic)
     for request in asked.transactions:
         if request is not None and asked.inflight is not None:
@@ -255,3 +274,13 @@ def test_plain_bulks_are_read_plainly() -> None:
 )
 def test_other_bodies_are_not_read_plainly(body: bytes) -> None:
     assert plain.read_plain(body) is None
+
+
+@pytest.mark.parametrize("amount", ['"1_0"', '"1"', '""', "true", "[]", "{}", "18446744073709551616", "null"])
+@pytest.mark.parametrize("minor", ["null", "5"])
+def test_an_amount_that_is_no_number_is_left_to_the_steps(amount: str, minor: str) -> None:
+    item = _item(1, {"amount": amount, "precise_amount": minor})
+    bulk = plain.read_plain(f'{{"transactions": [{item}]}}'.encode())
+    assert bulk is not None
+    drafts = plain.draft_bulk(bulk, _directory(), "bulk_1")
+    assert (drafts is None) == ((amount, minor) != ("null", "5"))
