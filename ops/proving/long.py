@@ -1,12 +1,13 @@
 """``pacioli bench --long``: what reads, appends, drains and a verification cost on a ledger with a long past."""
 
+import json
 import os
 import random
 import time
 from collections.abc import Iterator, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, RemoteDisconnected
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import click
@@ -22,7 +23,7 @@ from core.ledger.store import sizes
 from core.ledger.store.sizes import Disk
 from core.verification import checkpoints
 from core.verification.verify import Effort, verify_all
-from ops.proving import core_rates, cpu, past, reads
+from ops.proving import core_rates, cpu, made, past, reads
 from ops.proving.catching_up import Progress, caught_up
 from ops.proving.cpu import metered
 from ops.proving.past import Shape
@@ -77,14 +78,14 @@ def measure(folder: Path, rows: int, *, quick: bool, progress: Progress) -> Foun
             disk, places = sizes.disk(conn), reads.places(conn, shape)
         engine.dispose()
     times = reads.ASKED_QUICKLY if quick else reads.ASKED
-    names = len(reads.asked(places))
     with running(folder) as service:
         client = _Client(service.url, service.headers)
+        asked = reads.asked(places) | made.asked(made.make(client.call, places.customers))
         found: list[Timing] = []
         pids = service.state["pids"]
         if not quick:
             _wait_until_idle(pids, progress)
-        for timing in reads.timed(places, client.get, times, lambda name: progress(name, len(found), names), pids):
+        for timing in reads.timed(asked, client.get, times, lambda name: progress(name, len(found), len(asked)), pids):
             found.append(timing)
     return Found(rows, work, disk, found)
 
@@ -169,6 +170,13 @@ class _Client:
             self._connection.close()  # The next request opens it again.
             return Answer(0, False)
         return Answer(response.status, response.headers.get("Truncated") == "true" or b'"truncated":true' in body)
+
+    def call(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        """Send a body as JSON, and return the status and the answer."""
+        headers = self._headers | {"Content-Type": "application/json"}
+        self._connection.request(method, path, None if body is None else json.dumps(body), headers)
+        response = self._connection.getresponse()
+        return response.status, json.loads(response.read())
 
     def _ask(self, path: str) -> tuple[HTTPResponse, bytes]:
         self._connection.request("GET", path, headers=self._headers)

@@ -12,7 +12,9 @@ from urllib.parse import quote, urlencode
 from sqlalchemy import Connection
 
 from core.base.db import driver
+from core.ledger.rules.model import GENERAL_LEDGER
 from ops.proving.cpu import metered
+from ops.proving.made import Asked
 from ops.proving.past import FEES, MERCHANTS, POOL, Shape
 
 ASKED, ASKED_QUICKLY = 100, 3
@@ -119,13 +121,13 @@ _BATCHES = """
 """
 
 
-def asked(of: Places) -> dict[str, Callable[[random.Random], str]]:
+def asked(of: Places) -> dict[str, Asked]:
     """Return the reads by name. Each makes a path, with places that it draws."""
 
-    def some(path: str, among: Sequence[str], **query: str) -> Callable[[random.Random], str]:
+    def some(path: str, among: Sequence[str], **query: str) -> Asked:
         return lambda rng: _path(path.replace("{}", quote(rng.choice(among), safe="")), query)
 
-    def listed(**query: str | Sequence[str]) -> Callable[[random.Random], str]:
+    def listed(**query: str | Sequence[str]) -> Asked:
         def path(rng: random.Random) -> str:
             values = {name: one if isinstance(one, str) else rng.choice(one) for name, one in query.items()}
             return _path("/transactions", values)
@@ -136,7 +138,7 @@ def asked(of: Places) -> dict[str, Callable[[random.Random], str]]:
     month = {"from": days[20], "to": days[21]}
     seqs = [str(of.last * n // 50) for n in range(1, 50)]
     balances = {"a customer": of.customers, "a merchant": of.merchants, "the pool": [of.pool], "the fees": [of.fees]}
-    found: dict[str, Callable[[random.Random], str]] = {
+    found: dict[str, Asked] = {
         "transaction by id": some("/transactions/{}", of.transactions),
         "transaction by reference": some("/transactions/reference/{}", of.references),
         "transaction that is unknown": some("/transactions/{}", ["txn_00000000-0000-7000-8000-000000000000"]),
@@ -181,16 +183,24 @@ def asked(of: Places) -> dict[str, Callable[[random.Random], str]]:
         "books": lambda rng: "/books",
         "currencies": lambda rng: "/currencies",
         "ledgers": lambda rng: "/ledgers?include_count=true",
+        "ledger by id": lambda rng: f"/ledgers/{GENERAL_LEDGER}",
         "queues": lambda rng: "/queues",
+        "verify": lambda rng: "/verify",
+        "parts": lambda rng: "/parts",
         "health": lambda rng: "/health",
+        "health, live": lambda rng: "/health/live",
+        "health, ready": lambda rng: "/health/ready",
         "metrics": lambda rng: "/metrics",
         "events: from the beginning": lambda rng: "/events?limit=100",
         "flows of a month": lambda rng: _path("/flows", month),
+        "flows of a ledger, of a month": lambda rng: _path(f"/flows/{GENERAL_LEDGER}", month),
+        "flows of the pool, of a month": lambda rng: _path(f"/flows/{of.pool}", month),
         "activity of a month": lambda rng: _path("/activity", month),
         "audit log": lambda rng: "/audit",
     }
     for status in ("QUEUED", "APPLIED", "INFLIGHT", "VOID", "REJECTED", "SCHEDULED"):
         found[f"list: status {status}"] = listed(status=status)
+        found[f"list: status is not {status}"] = listed(status_ne=status)
     for name, ids in balances.items():
         found |= {
             f"list: source is {name}": listed(source=ids),
@@ -198,6 +208,12 @@ def asked(of: Places) -> dict[str, Callable[[random.Random], str]]:
             f"list: either side is {name}": listed(balance_id=ids),
             f"list: either side is {name}, counted": listed(balance_id=ids, include_count="true"),
             f"list: either side is {name}, on a day": listed(balance_id=ids, created_at=[day[:10] for day in days]),
+            f"list: either side is {name}, sorted by amount": listed(balance_id=ids, sort_by="amount"),
+            f"list: either side is {name}, sorted by description": listed(balance_id=ids, sort_by="description"),
+            f"list: either side is {name}, not APPLIED": listed(balance_id=ids, status_ne="APPLIED"),
+            f"list: source is {name}, above an amount, counted": listed(
+                source=ids, precise_amount_gt="50000", include_count="true"
+            ),
             f"balance of {name}": some("/balances/{}", ids),
             f"balance of {name}, with_queued": some("/balances/{}", ids, with_queued="true"),
             f"balance of {name}, from_source": some("/balances/{}", ids, from_source="true"),
@@ -210,15 +226,21 @@ def asked(of: Places) -> dict[str, Callable[[random.Random], str]]:
             f"statement of {name}, effective, of a month": some(
                 "/balances/{}/statement", ids, basis="effective", **month
             ),
+            f"receipt of a statement of {name}": some("/balances/{}/statement/receipt", ids),
+            f"receipt of a statement of {name}, of a month": some("/balances/{}/statement/receipt", ids, **month),
         }
     return found
 
 
 def timed(
-    of: Places, get: Get, times: int, say: Callable[[str], None], pids: Mapping[str, int] = MappingProxyType({})
+    asked: Mapping[str, Asked],
+    get: Get,
+    times: int,
+    say: Callable[[str], None],
+    pids: Mapping[str, int] = MappingProxyType({}),
 ) -> Iterator[Timing]:
     """Ask for each read, so many times, one after the other. ``pids`` are the processes whose CPU time counts."""
-    for name, path in asked(of).items():
+    for name, path in asked.items():
         say(name)
         rng = random.Random(name)
         waits_ms, truncated, statuses = list[float](), 0, dict[int, int]()
