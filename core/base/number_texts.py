@@ -1,4 +1,4 @@
-"""Finds texts that ``Decimal`` reads as a number though nobody writes numbers so: underscores, spaces, digits of other scripts.
+"""Finds texts that ``Decimal`` takes though nobody writes numbers so: underscores, spaces, digits of other scripts, ``NaN``.
 
 What ``"1_0"`` was meant to be is a guess, and money is no place for one.
 """
@@ -13,9 +13,13 @@ import msgspec
 from msgspec import Struct
 
 _PLAIN = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
-"""A number as a text. Texts such as ``NaN`` are left to the rules of each field."""
+"""A number as a text."""
 
-_BEGINNING = rb'"[-+.0-9eE]*+[_ \\\x80-\xff]'
+_BEGINNING = rb"""(?x:
+    "[-+.0-9eE]*+
+    [_\ \\\x80-\xffsSnNiI]  # One set, and a look back at which it was: most texts end here, in half the time.
+    (?:(?<=[_\ \\\x80-\xff]) | (?<=[sS])[nN][aA][nN] | (?<=[nN])[aA][nN] | (?<=[iI])[nN][fF])
+)"""
 _QUICK = re.compile(rb":[ \t\r\n]*+" + _BEGINNING)
 """A member that may be such a text. Few others begin like it, so the look at most bodies ends here."""
 _MEMBER = re.compile(rb'"((?:[^"\\]|\\.)*+)"[ \t\r\n]*+:[ \t\r\n]*+(' + _BEGINNING + rb'[^"]*+")', re.DOTALL)
@@ -38,9 +42,10 @@ def has_odd_number(data: bytes, annotation: Any) -> bool:
 def _is_odd(data: bytes) -> bool:
     try:
         text = msgspec.json.decode(data, type=str)
-        return _PLAIN.fullmatch(text) is None and Decimal(text).is_finite()
+        Decimal(text)
     except (msgspec.DecodeError, UnicodeDecodeError, InvalidOperation):
         return False
+    return _PLAIN.fullmatch(text) is None
 
 
 def _names(kinds: Iterable[Any]) -> frozenset[str] | None:

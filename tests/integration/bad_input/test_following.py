@@ -70,8 +70,6 @@ def test_a_bad_item_of_many_settlements_fails_alone(
         ({"precise_amount": 10**6 + 1}, "INVALID_AMOUNT"),
         ({"amount": -1}, "INVALID_AMOUNT"),
         ({"amount": 0.001}, "INVALID_AMOUNT"),
-        ({"amount": "NaN"}, "INVALID_AMOUNT"),
-        ({"amount": "Infinity"}, "INVALID_AMOUNT"),
         ({"amount": "1e999"}, "INVALID_AMOUNT"),
         ({"transaction_id": applied}, "NOT_INFLIGHT"),
         ({"transaction_id": ""}, "NOT_FOUND"),

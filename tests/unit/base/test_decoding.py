@@ -75,27 +75,16 @@ def test_a_field_that_cannot_be_read_is_named_and_the_others_are_read(
 
 
 LOOSE = [
-    "1_0",
-    "_1",
-    " 1",
-    "1 ",
-    "\t1",
-    "\u0661\u0662",
-    "\uff11\uff12",
-    "1\u0662",
-    "\u00a01",
-    "-1_0.5",
-    "1_0e2",
-    "+\u0661",
-    "1.5_0",
-]
+    "1_0", "_1", " 1", "1 ", "\t1", "\u0661\u0662", "\uff11\uff12", "1\u0662", "\u00a01", "-1_0.5", "1_0e2", "+\u0661", "1.5_0",
+    "NaN", "sNaN", "-nan", "nan12", "Infinity", "-inf", "+INF",
+]  # fmt: skip
 """Texts that Decimal takes for numbers."""
 
 
 @pytest.mark.parametrize("text", LOOSE)
 @pytest.mark.parametrize("ascii_only", [True, False])
 def test_a_number_that_only_decimal_reads_is_refused_wherever_it_is(text: str, ascii_only: bool) -> None:
-    assert Decimal(text).is_finite()
+    Decimal(text)
     for body, names in (
         ({"amount": text}, ["amount"]),
         ({"amount": {"USD": 1, text: text}}, ["amount"]),
