@@ -5,7 +5,7 @@ from flask import Blueprint, Response
 from core.base.db import reading
 from core.ledger import balances, lookup
 from core.notary.receipts import Receipt, receipt_of
-from core.notary.statement_receipts import MAX_ENTRIES, StatementReceipt, statement_receipt
+from core.notary.statement_receipts import ENTRIES, MAX_ENTRIES, StatementReceipt, statement_receipt
 from web.http import parameters, wire
 from web.http.operations import operation
 from web.service import service
@@ -40,9 +40,10 @@ def read_statement(balance_id: str) -> Response:
 
     The answer has the receipt of each transaction that touched the balance in the period, in the order in which they were
     booked. Each made the next version of the balance, so `pacioli receipt check` also proves that none is left out between
-    the first and the last. ``after`` is the version after which it begins.
+    the first and the last. ``after`` is the version after which it begins. A page has 50 entries, and ``limit`` may ask for
+    500; ``note`` says when there are more.
     """
-    limit, _ = parameters.limit_offset(default=100, largest=MAX_ENTRIES, what="invalid")
+    limit, _ = parameters.limit_offset(default=ENTRIES, largest=MAX_ENTRIES, what="invalid")
     after = parameters.after_number("the version of the balance") or 0
     between = parameters.period()
     engine = service().engine

@@ -245,7 +245,7 @@ def rows(conn: Connection, first: int, last: int) -> list[LogRow]:
 def parties(conn: Connection, keys: Collection[int]) -> dict[int, Party]:
     """Read who balances are, by their keys."""
     found = driver(conn).execute(_PARTIES, {"keys": array(keys)}).fetchall()
-    return {key: Party(*values) for key, *values in found}
+    return {row[0]: Party._make(row[1:]) for row in found}
 
 
 def decided(conn: Connection, queue: int, *, after: int, last: int, limit: int) -> list[Recorded]:

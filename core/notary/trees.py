@@ -93,7 +93,7 @@ class Trees:
 
     def look_up(self, keys: set[int]) -> None:
         """Learn who balances are."""
-        if unknown := keys - self.parties.keys():
+        if unknown := {key for key in keys if key not in self.parties}:
             found = seal_store.parties(self._conn, unknown)
             self.parties |= found
             self._hashes |= {key: party_leaf(party) for key, party in found.items()}

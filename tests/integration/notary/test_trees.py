@@ -13,10 +13,11 @@ from core.ledger.store import queues
 from core.notary import proof_store, seal_nodes, seal_store
 from core.notary.notary import Notary
 from core.notary.seals import keypair
-from core.notary.statement_receipts import statement_receipt
+from core.notary.statement_receipts import ENTRIES, statement_receipt
 from core.notary.trees import Trees, Way, _Search, write_nodes
 from ops.proving.past import POOL, Shape, write
 from tests.harness.databases import new_database
+from web.app import create_app
 
 ROWS, LATE = 1_500, 700
 """So many of these rows are decided after they were sealed."""
@@ -169,3 +170,13 @@ def test_an_outcome_is_found_under_whichever_seal_it_is() -> None:
                     looks += 1
                 assert search.low == has_it
                 assert looks <= 1 + 2 * (has_it - low + 1).bit_length()
+
+
+def test_a_page_of_a_statement_that_is_not_whole_says_where_it_goes_on(sealed: Sealed) -> None:
+    settings = {"DATABASE_URL": sealed.engine.url.render_as_string(hide_password=False)}
+    client = create_app(settings).test_client()
+    with snapshot(sealed.engine) as conn:
+        pool = conn.execute(text(f"SELECT 'bln_' || balance_id FROM balances WHERE id = {POOL}")).scalar_one()
+    page = client.get(f"/balances/{pool}/statement/receipt").get_json()
+    assert len(page["entries"]) == ENTRIES < 100
+    assert f"after={page['closing_version']}" in page["note"]
