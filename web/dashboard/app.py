@@ -9,7 +9,7 @@ from werkzeug.exceptions import NotFound
 
 from core.base.actors import Right
 from core.base.errors import TransientError
-from web.dashboard import formats, nav
+from web.dashboard import formats, nav, query
 from web.dashboard.asking import Refused, Wsgi
 from web.dashboard.pages import (
     activity,
@@ -53,6 +53,7 @@ def create(api: Wsgi, ledger: Service) -> Flask:
     app.url_map.strict_slashes = False
     app.extensions |= {"api": api, "service": ledger, "sessions": Sessions(_secret_of(ledger)), "precisions": {}}
     app.jinja_env.filters |= formats.FILTERS
+    app.jinja_env.globals |= {"fault": query.fault, "invalid": query.invalid, "unsaid": query.unsaid}
     app.jinja_env.globals["may"] = lambda right: actor().may(Right(right))
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     for module in (

@@ -129,8 +129,9 @@ def _call(api: Wsgi, environ: dict[str, Any]) -> Answer:
 def _refused(answer: Answer) -> Refused:
     try:
         detail = answer.json["error_detail"]
-        if required := (detail.get("details") or {}).get("required"):
-            return Refused(answer.status, str(detail["code"]), lacks(required), detail["details"])
-        return Refused(answer.status, str(detail["code"]), str(detail["message"]), detail.get("details"))
+        more = detail.get("details")
+        details = more if isinstance(more, dict) else {}  # Blnk's lists answer with a list of problems.
+        text = lacks(details["required"]) if "required" in details else str(detail["message"])
+        return Refused(answer.status, str(detail["code"]), text, details)
     except (ValueError, KeyError, TypeError):
         return Refused(answer.status, "", answer.body.decode(errors="replace")[:500])

@@ -42,13 +42,15 @@ class Month(Struct, frozen=True):
         return any(day.runs for day in self.days)
 
 
-def month_of(text: str | None, today: date) -> date:
-    """Read a month such as 2026-11, and return its first day. The default is the month of today."""
-    try:
-        found = datetime.strptime(text or "", "%Y-%m").replace(tzinfo=UTC).date()
-    except ValueError:
+def month_of(text: str, today: date) -> date | None:
+    """Read a month such as 2026-11, and return its first day. The default is the month of today. None is no month."""
+    if not text:
         return today.replace(day=1)
-    return found if 1970 <= found.year < 9000 else today.replace(day=1)
+    try:
+        found = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC).date()
+    except ValueError:
+        return None
+    return found if 1970 <= found.year < 9000 else None
 
 
 def make(first: date, today: date, runs: Iterable[Run]) -> Month:

@@ -7,7 +7,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from flask import request
 from msgspec import Struct
 
-from web.dashboard.asking import ask
+from web.dashboard import query
+from web.dashboard.asking import Refused, ask
 
 SIZE = 50
 
@@ -30,19 +31,24 @@ class Column(Struct, frozen=True):
 
 
 def list_page(path: str, filters: list[dict[str, Any]], sorts: Sequence[str]) -> Listed:
-    """Ask for the page that the query of this request names.
+    """Ask for the page that the query of this request names. It is empty, and says why, where the API refuses the query.
 
     Raises:
-        Refused: the API refuses the filters.
+        Refused: the API refuses the request for another reason.
     """
-    args = request.args
     body: dict[str, Any] = {"filters": filters, "limit": SIZE}
-    if args.get("sort") in sorts:
-        body["sort_by"] = args["sort"]
-        body["sort_order"] = "asc" if args.get("order") == "asc" else "desc"
-    if after := args.get("after"):
+    order = query.choice("order", ("asc", "desc"), "desc")
+    if sort := query.choice("sort", sorts):
+        body |= {"sort_by": sort, "sort_order": order}
+    if after := query.text("after"):
         body["after"] = after
-    answer = ask("POST", path, body=body)
+    try:
+        answer = ask("POST", path, body=body)
+    except Refused as error:
+        if error.status != 400:
+            raise
+        query.wrong("", error.message)
+        return Listed([], None, bool(filters) or bool(after))
     rows: list[dict[str, Any]] = answer.json
     return Listed(rows, _next(answer.headers.get("link", "")), bool(filters))
 
@@ -63,10 +69,13 @@ def columns(sorts: Sequence[str]) -> dict[str, Column]:
     return found
 
 
-def meta_filter(text: str) -> list[dict[str, Any]]:
-    """Make the filter of a condition on metadata, written as key=value. Without one there is no filter."""
-    key, _, value = text.strip().partition("=")
-    if not key.strip():
+def meta_filter() -> list[dict[str, Any]]:
+    """Make the filter of the condition on metadata, written as key=value. Without one there is no filter."""
+    given = query.text("meta")
+    key, equals, value = given.partition("=")
+    if given and not (key.strip() and equals):
+        query.wrong("meta", "must be key=value, such as team=sales, and was left out")
+    if not (key.strip() and equals):
         return []
     # Metadata knows numbers from texts, and a form does not.
     number = [int(value)] if value.strip().lstrip("-").isdecimal() and len(value) < 19 else []

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
-from flask import request
 from msgspec import Struct
 
+from web.dashboard import query
 from web.dashboard.now import now
 
 LENGTHS = {
@@ -27,8 +27,6 @@ class Span(Struct, frozen=True):
     start: datetime
     end: datetime | None
     """None is now."""
-    problem: str | None
-    """The fault of the times that were given. The last day is shown then."""
     more: dict[str, object] = {}
 
     def times(self) -> dict[str, object]:
@@ -46,25 +44,11 @@ class Span(Struct, frozen=True):
 
 def read(names: Sequence[str], default: str, **more: object) -> Span:
     """Read the time from the query of this request. ``more`` is kept in the queries of links."""
-    args = request.args
-    period = args.get("period", default)
+    period = query.choice("period", (*names, OWN), default)
     if period != OWN:
-        period = period if period in names else default
-        return Span(period, now() - LENGTHS[period], None, None, more)
-    try:
-        start, end = (_instant(args.get(name, "")) for name in ("from", "to"))
-    except (ValueError, OverflowError):
-        problem = "Give both times as dates, such as 2026-11-01T06:00."
-        return Span(OWN, now() - LENGTHS["day"], None, problem, more)
-    return Span(OWN, start or now() - LENGTHS["day"], end, None, more)
-
-
-def _instant(text: str) -> datetime | None:
-    """Read a time of a form, which is in UTC where it names no zone."""
-    if not text.strip():
-        return None
-    at = datetime.fromisoformat(text.strip())
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+        return Span(period, now() - LENGTHS[period], None, more)
+    start, end = query.instant("from"), query.instant("to")
+    return Span(OWN, start or now() - LENGTHS["day"], end, more)
 
 
 def _minute(at: datetime) -> str:

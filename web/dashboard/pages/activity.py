@@ -32,7 +32,7 @@ def page() -> Any:
     """Show how much was done within a time."""
     span = spans.read(PERIODS, "day")
     step = step_for((span.end or now()) - span.start)
-    problem, found = span.problem, None
+    problem, found = None, None
     try:
         found = ask("GET", "/activity", {**span.times(), "step": step}).json
     except Refused as error:

@@ -1,6 +1,6 @@
 """Balances: search, filter and sort them, and all about one."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from core.base.actors import Right
 from core.base.money import InexactAmount, to_minor
-from web.dashboard import steps
+from web.dashboard import query, steps
 from web.dashboard.asking import Refused, ask
 from web.dashboard.formats import money
 from web.dashboard.lists import after_of, columns, list_page, meta_filter
@@ -52,17 +52,17 @@ class Period(Struct, frozen=True):
 def page() -> Any:
     """List balances."""
     filters: list[dict[str, Any]] = []
-    if wanted := request.args.get("q", "").strip():
+    if wanted := query.text("q"):
         field = _FIELDS_OF_IDS.get(wanted[:4]) or ("ledger_id" if wanted == _GENERAL else "indicator")
         operator, value = ("eq", wanted) if field != "indicator" else ("ilike", f"%{wanted}%")
         filters.append({"field": field, "operator": operator, "value": value})
-    if currency := request.args.get("currency", "").strip():
+    if currency := query.text("currency"):
         filters.append({"field": "currency", "operator": "eq", "value": currency})
-    if request.args.get("below") == "on":
+    if query.choice("below", ("on",)):
         filters.append({"field": "balance", "operator": "lt", "value": 0})
-    if request.args.get("held") == "on":
+    if query.choice("held", ("on",)):
         filters.append({"field": "inflight_debit_balance", "operator": "gt", "value": 0})
-    filters += meta_filter(request.args.get("meta", ""))
+    filters += meta_filter()
     found = list_page("/balances/filter", filters, SORTS)
     return render_template(
         "balances.html",
@@ -95,6 +95,8 @@ def chart(balance_id: str) -> Any:
 def statement_csv(balance_id: str) -> Any:
     """Download the statement of the time that is shown as CSV."""
     period = _period(_read(balance_id))
+    if query.faults():
+        return _show(balance_id), 400  # A file of another time than was asked for would look like the right one.
     parts: list[bytes] = []
     after: str | None = ""
     while after is not None:
@@ -170,26 +172,23 @@ def _read(balance_id: str) -> Any:
 def _period(balance: Any) -> Period:
     """Find the time that the query asks for. The default is a month, or all of it where the balance is younger."""
     end, made = now(), datetime.fromisoformat(balance["created_at"])
-    first, last = _day(request.args.get("from")), _day(request.args.get("to"))
+    first, last = query.day("from"), query.day("to")
+    if first and first > end:
+        query.wrong("from", "is in the future, and was left out")
+        first = None
+    if first and last and last < first:
+        query.wrong("to", "is before From, and was left out")
+        last = None
     if first or last:
         end = min(end, last + timedelta(days=1)) if last else end
         start = min(first or made, end - timedelta(seconds=1))
         return Period("", start, end, {"from": start.isoformat(), "to": end.isoformat()})
-    name = request.args.get("period", "")
-    if name not in PERIODS:
-        name = "all" if end - made < timedelta(days=30) else "month"
+    name = query.choice("period", PERIODS) or ("all" if end - made < timedelta(days=30) else "month")
     length = PERIODS[name]
     if length is None:
         # What was decided before the balance was read is older than the clock of this host says, and may not be.
         return Period(name, min(made, end - timedelta(seconds=1)), end, {})
     return Period(name, end - length, end, {"from": (end - length).isoformat()})
-
-
-def _day(text: str | None) -> datetime | None:
-    try:
-        return datetime.strptime(text or "", "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError:
-        return None
 
 
 def _chart_of_entries(statement: Any, period: Period) -> Any:

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, render_template
 
-from web.dashboard.asking import ask
+from web.dashboard import query
+from web.dashboard.asking import Refused, ask
 
 blueprint = Blueprint("events", __name__)
 
@@ -14,7 +15,13 @@ _SHOWN = 100
 @blueprint.get("/dashboard/events")
 def page() -> Any:
     """Show a page of the feed, the oldest first, and what holds it back."""
-    args = request.args
-    types = args.get("types", "").replace(" ", "")
-    found = ask("GET", "/events", {"after": args.get("after"), "types": types, "limit": _SHOWN}).json
+    asked = {"after": query.text("after"), "types": query.text("types").replace(" ", "")}
+    try:
+        found = ask("GET", "/events", {**asked, "limit": _SHOWN}).json
+    except Refused as error:
+        name, _, fault = error.message.partition(": ")
+        if error.status != 400 or name not in asked:
+            raise
+        query.wrong(name, f"{fault.removesuffix('.')}, and was left out")
+        found = ask("GET", "/events", {"limit": _SHOWN}).json
     return render_template("events.html", found=found)

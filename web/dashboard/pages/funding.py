@@ -10,7 +10,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.datastructures import FileStorage
 
 from core.base.actors import Right
-from web.dashboard import calendar, table_of_file
+from web.dashboard import calendar, query, table_of_file
 from web.dashboard.asking import Refused, ask, send
 from web.dashboard.lists import after_of
 from web.dashboard.now import now
@@ -32,12 +32,13 @@ _ASKED = 12
 @blueprint.get("/dashboard/funding")
 def page() -> Any:
     """List jobs, and show what comes in the calendar of a month."""
-    args = request.args
-    status = args.get("status") if args.get("status") in STATUSES else None
-    query = {"status": status, "source": args.get("source", "").strip(), "after": args.get("after"), "limit": _LISTED}
-    jobs = ask("GET", "/funding-jobs", query).json
+    asked = {name: query.text(name) for name in ("source", "after")}
+    jobs = ask("GET", "/funding-jobs", {"status": query.choice("status", STATUSES), **asked, "limit": _LISTED}).json
     today = now().date()
-    month = calendar.make(calendar.month_of(args.get("month"), today), today, _runs_of(jobs))
+    first = calendar.month_of(query.text("month"), today)
+    if first is None:
+        query.wrong("month", "must be a month such as 2026-11, and was left out")
+    month = calendar.make(first or today.replace(day=1), today, _runs_of(jobs))
     return render_template(
         "funding.html",
         jobs=jobs,
@@ -168,8 +169,8 @@ def _show_job(job_id: str, **more: Any) -> str:
 def _show_run(job_id: str, run_id: str, **more: Any) -> str:
     job = ask("GET", f"/funding-jobs/{job_id}").json
     found = ask("GET", f"/funding-jobs/{job_id}/runs/{run_id}").json
-    query = {"limit": 50, "status": request.args.get("status"), "after": request.args.get("after")}
-    answer = ask("GET", f"/funding-jobs/{job_id}/runs/{run_id}/rows", query)
+    asked = {"limit": 50, "status": query.text("status"), "after": query.text("after")}
+    answer = ask("GET", f"/funding-jobs/{job_id}/runs/{run_id}/rows", asked)
     rows = answer.json
     return render_template(
         "funding_run.html",

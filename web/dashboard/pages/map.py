@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, render_template
 
-from web.dashboard import formats, ribbons, spans
+from web.dashboard import formats, query, ribbons, spans
 from web.dashboard.asking import Refused, ask
 from web.dashboard.now import now
 from web.dashboard.precisions import precisions
@@ -32,7 +32,7 @@ LATE_S = 10
 def page() -> Any:
     """Show where money moved within a time."""
     span, wanted, size = _chosen()
-    problem, found = span.problem, None
+    problem, found = None, None
     try:
         found = ask("GET", "/flows", {**span.times(), "limit": size}).json
     except Refused as error:
@@ -99,14 +99,12 @@ def one(node_id: str) -> Any:
         went=went,
         count=count,
         picture=_picture_of_node(found["node"], sides, span, currency),
-        problem=span.problem,
     )
 
 
 def _chosen() -> tuple[Span, str, int]:
     """Read what the query chooses: the time, the currency if it names one, and how many nodes are shown."""
-    currency, given = request.args.get("currency", "").strip(), request.args.get("nodes", "")
-    size = int(given) if given in map(str, SIZES) else SIZES[1]
+    currency, size = query.text("currency"), int(query.choice("nodes", [*map(str, SIZES)], str(SIZES[1])))
     return spans.read(PERIODS, "day", currency=currency, nodes=size), currency, size
 
 

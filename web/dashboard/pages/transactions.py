@@ -7,7 +7,7 @@ from uuid import uuid4
 from flask import Blueprint, redirect, render_template, request, url_for
 
 from core.base.actors import Right
-from web.dashboard import timeline
+from web.dashboard import query, timeline
 from web.dashboard.asking import Refused, ask, lacks
 from web.dashboard.lists import Listed, columns, list_page, meta_filter
 from web.dashboard.who import actor
@@ -36,18 +36,17 @@ _OF_JOB = re.compile("(fund_[0-9a-f-]{36})_")
 @blueprint.get("/dashboard/transactions")
 def page() -> Any:
     """List transactions."""
-    args = request.args
     filters: list[dict[str, Any]] = []
-    if args.get("status") in STATUSES:
-        filters.append({"field": "status", "operator": "eq", "value": args["status"]})
-    if balance := args.get("balance", "").strip():
+    if status := query.choice("status", STATUSES):
+        filters.append({"field": "status", "operator": "eq", "value": status})
+    if balance := query.text("balance"):
         field = "indicator" if balance.startswith("@") else "balance_id"
         filters.append({"field": field, "operator": "eq", "value": balance})
     for name, operator in (("least", "gte"), ("most", "lte")):
-        if amount := args.get(name, "").strip():
+        if amount := query.amount(name):
             filters.append({"field": "amount", "operator": operator, "value": amount})
-    filters += meta_filter(args.get("meta", ""))
-    found = _search(args.get("q", "").strip(), filters)
+    filters += meta_filter()
+    found = _search(query.text("q"), filters)
     names = names_of([row[side] for row in found.rows for side in ("source", "destination")])
     return render_template("transactions.html", found=found, names=names, statuses=STATUSES, columns=columns(SORTS))
 
@@ -76,8 +75,8 @@ def _ways_to_find(wanted: str) -> list[tuple[str, str]]:
 @blueprint.get("/dashboard/transactions/<transaction_id>")
 def one(transaction_id: str) -> Any:
     """Show one transaction, and the buttons of what the key may do about it. ``?try=refund`` shows what that would do."""
-    action, amount = request.args.get("try", ""), request.args.get("amount", "").strip()
-    if action not in ACTIONS:
+    action, amount = query.choice("try", ACTIONS), query.text("amount")
+    if not action:
         return _show(transaction_id)
     tried: dict[str, Any] = {"action": action, "amount": amount, "once": str(uuid4()), "would": None}
     if action != "cancel":

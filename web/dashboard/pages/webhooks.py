@@ -5,6 +5,7 @@ from typing import Any
 from flask import Blueprint, redirect, render_template, request, url_for
 
 from core.base.actors import Right
+from web.dashboard import query
 from web.dashboard.asking import Refused, ask
 from web.dashboard.who import actor
 
@@ -80,8 +81,8 @@ def _list(**more: Any) -> str:
 
 def _show(webhook_id: str, **more: Any) -> str:
     row = ask("GET", f"/webhooks/{webhook_id}").json
-    query = {"status": request.args.get("status"), "after": request.args.get("after"), "limit": 50}
-    deliveries = ask("GET", f"/webhooks/{webhook_id}/deliveries", query).json
+    asked = {"status": query.choice("status", STATUSES), "after": query.text("after"), "limit": 50}
+    deliveries = ask("GET", f"/webhooks/{webhook_id}/deliveries", asked).json
     return render_template(
         "webhook.html",
         webhook=row,

@@ -77,7 +77,8 @@ def test_a_time_without_transactions_says_where_to_look(busy: Browser) -> None:
     "times", ["from=x", "from=1990-01-01T00:00&to=9990-01-01T00:00", "from=2026-02-01T00:00&to=2026-01-01T00:00"]
 )
 def test_a_time_that_is_none_is_refused_in_words(browser: Browser, times: str) -> None:
-    assert 'role="alert"' in browser.get(f"/dashboard/activity?period=own&{times}")
+    text = browser.get(f"/dashboard/activity?period=own&{times}")
+    assert ('class="fault"' if times == "from=x" else 'role="alert"') in text
 
 
 def test_it_needs_the_right_to_read_transactions(browser: Browser, locked: Flask) -> None:

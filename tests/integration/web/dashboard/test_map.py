@@ -125,7 +125,8 @@ def test_a_time_of_ones_own_is_chosen(browser: Browser, moved: Any) -> None:
     "times", ["from=tomorrow&to=", "from=2026-02-01T00:00&to=2026-01-01T00:00", "from=2026-01-01T00:00&to=%F0"]
 )
 def test_a_time_that_is_none_is_refused_in_words(browser: Browser, times: str) -> None:
-    assert 'role="alert"' in browser.get(f"/dashboard/map?period=own&{times}")
+    text = browser.get(f"/dashboard/map?period=own&{times}")
+    assert 'class="fault"' in text or 'role="alert"' in text
 
 
 def test_what_is_no_node_is_not_there(browser: Browser) -> None:
