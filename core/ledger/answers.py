@@ -16,7 +16,7 @@ from core.base.metadata import stamped
 from core.base.money import to_text
 from core.ledger.explain import WIRE_NAMES, RejectionName, blnk_text, sum_text, waiting_text
 from core.ledger.rules.model import Accepted, Draft, Kind, Status
-from core.ledger.rules.requests import Leg, RefundRequest, SettleRequest, TransactionRequest, terms_of
+from core.ledger.rules.requests import Leg, RefundRequest, SettleRequest, TransactionRequest, as_answered, terms_of
 from core.ledger.rules.validation import REPEATABLE, is_partial, warnings_of
 from core.ledger.store.queues import QueueState
 from core.ledger.store.transaction_rows import TransactionRow
@@ -249,8 +249,8 @@ def transaction_of(row: TransactionRow) -> Transaction:
         scheduled_for=terms.scheduled_for or NO_TIME,
         inflight_expiry_date=terms.inflight_expiry_date or NO_TIME,
         inflight_commit_date=terms.inflight_commit_date or NO_TIME,
-        sources=terms.sources or UNSET,
-        destinations=terms.destinations or UNSET,
+        sources=as_answered(terms.sources),
+        destinations=as_answered(terms.destinations),
         meta_data=meta_data,
         created_by=row.actor or UNSET,
         created_through=row.part or UNSET,
@@ -297,8 +297,8 @@ def accepted_of(draft: Draft, accepted: Accepted, asked: TransactionRequest) -> 
         scheduled_for=terms.scheduled_for or NO_TIME,
         inflight_expiry_date=terms.inflight_expiry_date or NO_TIME,
         inflight_commit_date=terms.inflight_commit_date or NO_TIME,
-        sources=terms.sources or UNSET,
-        destinations=terms.destinations or UNSET,
+        sources=as_answered(terms.sources),
+        destinations=as_answered(terms.destinations),
         meta_data=UNSET if given is None else Raw(given.encode()),
         created_by=actor.key_id,
         created_through=str(actor.part) if accepted.seq else UNSET,

@@ -21,7 +21,7 @@ from core.base.errors import ErrorCode, NotFound, Vetoed
 from core.base.ids import new_id
 from core.ledger import lookup
 from core.ledger.rules.model import Draft, Kind
-from core.ledger.rules.requests import Leg, TransactionRequest, terms_of
+from core.ledger.rules.requests import Leg, TransactionRequest, as_answered, terms_of
 from core.webhooks import store
 from core.webhooks.kinds import HOOKS, VETO
 from core.webhooks.sending import Outcome, Sender
@@ -196,8 +196,8 @@ def _asked(draft: Draft, request: TransactionRequest) -> Asked:
         description=row.description,
         inflight=row.kind == Kind.HOLD or terms.inflight,
         allow_overdraft=row.allow_overdraft,
-        sources=terms.sources or UNSET,
-        destinations=terms.destinations or UNSET,
+        sources=as_answered(terms.sources),
+        destinations=as_answered(terms.destinations),
         meta_data=Raw(row.meta_data.encode()) if row.meta_data else UNSET,
     )
 

@@ -8,7 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from msgspec import Meta, Raw, Struct, json
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, json
+from msgspec.structs import replace
 
 from core.base.decoding import BLANK_IS_NONE, UNREADABLE
 from core.base.unreadable import EXPECTED, HINT
@@ -61,6 +62,14 @@ class Leg(Struct, forbid_unknown_fields=True, omit_defaults=True):
     # Blnk's clients send these without effect.
     narration: str | None = None
     transaction_id: str | None = None
+
+
+def as_answered(legs: list[Leg] | None) -> list[Leg] | UnsetType:
+    """Return sources or destinations as they are answered: a precise share is a text, because Blnk's Go client reads no other."""
+    return [
+        leg if leg.precise_distribution is None else replace(leg, precise_distribution=str(leg.precise_distribution))
+        for leg in legs or ()
+    ] or UNSET
 
 
 class Terms(Struct, omit_defaults=True):

@@ -100,6 +100,19 @@ def test_several_sources_pay_one_destination(api: Api) -> None:
     assert balances_of(api, "@X", "@Y", "@Z", "@A") == [-200, -500, -300, 1000]
 
 
+def test_a_precise_share_is_answered_as_a_text_however_it_was_sent(api: Api) -> None:
+    """Blnk's Go client, which reads a text, fails at a number."""
+    legs = [
+        {"identifier": "@A", "precise_distribution": 600},
+        {"identifier": "@B", "precise_distribution": "300"},
+        {"identifier": "@C", "distribution": "left"},
+    ]
+    split = api.done(source="@World", destination=None, destinations=legs, precise_amount=1000, allow_overdraft=True)
+    for answer in (split, api.transaction(split["transaction_id"])):
+        assert [leg.get("precise_distribution") for leg in answer["destinations"]] == ["600", "300", None]
+    assert leg_amounts(split) == [600, 300, 100]
+
+
 HOSTILE = [
     (150, ["50%", "45%", "left"], [75, 67, 8]),
     (10001, ["33.33%", "33.33%", "33.34%"], [3333, 3333, 3335]),
