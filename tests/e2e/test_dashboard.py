@@ -17,7 +17,10 @@ from tests.harness.key_ring import later
 from tests.harness.keys import HEADERS, KEY
 from tests.harness.pages import ROOT
 from tests.harness.programs import needs_program
+from web.dashboard import ribbons
 from web.dashboard.nav import PAGES
+from web.dashboard.ribbons import Named, Texts
+from web.dashboard.sankey import Link
 
 if TYPE_CHECKING:  # Each process of the tests collects this file, and one of them starts a browser.
     from playwright.sync_api import Browser, Page
@@ -140,6 +143,41 @@ def test_a_long_name_leaves_the_figures_beside_it_in_sight(signed_in: Open, post
     page.set_viewport_size(PHONE)
     name = page.get_by_role("region", name="Balances").locator("td.text a").bounding_box()
     assert name is not None and name["width"] <= 9 * 16
+
+
+CROSSED = """() => {
+    const svg = [...document.querySelectorAll("svg")].find(each => each.checkVisibility());
+    const edge = svg.getBoundingClientRect();
+    const all = [...svg.querySelectorAll("text, rect")].map(each => [each.textContent || "a bar", each.getBoundingClientRect()]);
+    const found = all.filter(([text, at]) => at.left < edge.left - 1 || at.right > edge.right + 1).map(([text]) => text);
+    for (const [number, [text, a]] of all.entries())
+        for (const [other, b] of all.slice(number + 1))
+            if (Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+                && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 4)
+                found.push(`${text} over ${other}`);
+    return found;
+}"""
+
+
+@pytest.mark.parametrize("nodes", [12, 50])
+def test_no_label_of_the_map_is_over_another_or_over_the_edge(chromium: "Browser", nodes: int) -> None:
+    names = [
+        f"@{'WM@' * (number % 5)}VeryLongSubsidiary{number}" if number % 2 else f"@X{number}" for number in range(nodes)
+    ]
+    links = [
+        Link(source, names[(number * 7 + step * step) % nodes], 10 ** (4 + number % 9))
+        for number, source in enumerate(names)
+        for step in range(4)
+    ]
+    texts = Texts("map", "Where USD moved", "", "{:,}.00".format, "USD")
+    picture = ribbons.draw(links, {name: Named(name, "/") for name in names}, texts)
+    style = (ROOT / "web" / "dashboard" / "static" / "dashboard.css").read_text()
+    page = chromium.new_page(viewport={"width": 1280, "height": 900})
+    page.set_content(f"<style>{style}</style><main>{picture}</main>")
+    wide = page.evaluate(CROSSED)
+    page.set_viewport_size(PHONE)
+    assert (wide, page.evaluate(CROSSED)) == ([], [])
+    page.close()
 
 
 def test_no_word_of_a_table_is_broken_on_a_telephone(signed_in: Open) -> None:

@@ -3,12 +3,12 @@
 In two columns nearly every node is there twice, so only the wide picture marks a node that is there again.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from markupsafe import Markup
 from msgspec import Struct
 
+from web.dashboard import widths
 from web.dashboard.sankey import Box, Layout, Link, Ribbon, Space, lay_out
 
 HUES = 8
@@ -32,7 +32,12 @@ class Texts(Struct, frozen=True):
     id: str
     title: str
     description: str
-    amount: Any
+    amount: Callable[[int], str]
+    currency: str
+
+    def whole(self, value: int) -> str:
+        """Write an amount with its currency."""
+        return f"{self.amount(value)} {self.currency}"
 
 
 class _Frame(Struct, frozen=True):
@@ -40,16 +45,16 @@ class _Frame(Struct, frozen=True):
 
     name: str
     width: float
-    letters: int
-    """A name has so many letters at most."""
     columns: int
     has_margins: bool
 
 
-_WIDE = _Frame("wide", 920.0, 24, 6, True)
-_NARROW = _Frame("narrow", 360.0, 20, 2, False)
-_LETTER = 7.6
-"""A letter of a name is about so wide."""
+_WIDE = _Frame("wide", 920.0, 5, True)
+_NARROW = _Frame("narrow", 360.0, 2, False)
+_MARGIN = 210.0
+"""A margin is so wide at most."""
+_SPACE = 8.0
+"""The space between a label and what is beside it."""
 
 
 def draw(links: Sequence[Link], nodes: Mapping[str, Named], texts: Texts) -> Markup:
@@ -98,10 +103,11 @@ def _margin(layout: Layout, column: int, frame: _Frame, nodes: Mapping[str, Name
     if not frame.has_margins:
         return 0.0
     boxes = [box for box in layout.boxes if box.column == column]
-    longest = max(
-        max(len(_shown(nodes[box.node].name, frame.letters)) + 2, len(texts.amount(box.value))) for box in boxes
+    widest = max(
+        max(widths.of_name(f"{_known(nodes[box.node].name)} \u21a9"), widths.of_amount(texts.whole(box.value)))
+        for box in boxes
     )
-    return 10 + longest * _LETTER
+    return min(_MARGIN, 2 * _SPACE + widest)
 
 
 def _ribbon(
@@ -116,7 +122,7 @@ def _ribbon(
     x0, x1 = lefts[source.column] + _BAR, lefts[destination.column]
     middle = (x0 + x1) / 2
     y0, y1, width = ribbon.source_y, ribbon.destination_y, ribbon.width
-    says = f"{nodes[source.node].name} to {nodes[destination.node].name}: {texts.amount(ribbon.link.value)}"
+    says = f"{nodes[source.node].name} to {nodes[destination.node].name}: {texts.whole(ribbon.link.value)}"
     return Markup(
         '<path class="ribbon {}" d="M{:.1f},{:.2f}C{m:.1f},{:.2f} {m:.1f},{:.2f} {:.1f},{:.2f}V{:.2f}'
         'C{m:.1f},{:.2f} {m:.1f},{:.2f} {:.1f},{:.2f}Z"><title>{}</title></path>'
@@ -139,13 +145,13 @@ def _box(
     node, left = nodes[box.node], lefts[box.column]
     at_left, at_right = box.column == 0, box.column == len(lefts) - 1
     ends = at_left if frame.has_margins else at_right
-    x = left - 8 if ends else left + _BAR + 8
+    x = left - _SPACE if ends else left + _BAR + _SPACE
     middle = box.y + box.height / 2
     is_again = box.is_again and frame.columns > 2
-    letters = frame.letters
-    if frame.has_margins and not at_left and not at_right:
-        letters = min(letters, int((lefts[1] - lefts[0] - _BAR - 8) / _LETTER) - 2)
-    name, amount = _shown(node.name, letters) + (" \u21a9" if is_again else ""), texts.amount(box.value)
+    room = _room(lefts, frame, at_left=at_left, at_right=at_right)
+    name = widths.shortened(_known(node.name), " \u21a9" if is_again else "", room)
+    amounts = (texts.whole(box.value), texts.amount(box.value))
+    amount = next((each for each in amounts if widths.of_amount(each) <= room), "")
     label = Markup('<text class="name" x="{:.1f}" y="{:.1f}" text-anchor="{anchor}">{}</text>').format(
         x, middle - 3 if roomy else middle + 4.5, name, anchor="end" if ends else "start"
     )
@@ -156,12 +162,22 @@ def _box(
     bar = Markup('<rect class="node {}{}" x="{:.1f}" y="{:.2f}" width="{:.0f}" height="{:.2f}" rx="2"/>').format(
         hues.get(box.node, "ho"), " again" if is_again else "", left, box.y, _BAR, max(box.height, 1.5)
     )
-    says = f"{node.name}{' again' if is_again else ''}: {amount}"
+    says = f"{node.name}{' again' if is_again else ''}: {texts.whole(box.value)}"
     whole = Markup("<title>{}</title>{}{}").format(says, bar, label)
     return Markup('<a href="{}">{}</a>').format(node.href, whole) if node.href else Markup("<g>{}</g>").format(whole)
 
 
-def _shown(name: str, letters: int) -> str:
-    """Shorten a name, and leave out what is no letter: a picture has no markup that keeps the direction of texts apart."""
-    known = "".join(each for each in name if each.isprintable())
-    return known if len(known) <= letters else known[: letters - 1] + "\u2026"
+def _room(lefts: Sequence[float], frame: _Frame, *, at_left: bool, at_right: bool) -> float:
+    """Return how wide a label may be that ends before the next column, or the edge."""
+    if not frame.has_margins:
+        return (lefts[-1] - lefts[0] - _BAR) / 2 - 2 * _SPACE
+    if at_left:
+        return lefts[0] - 2 * _SPACE
+    if at_right:
+        return frame.width - lefts[-1] - _BAR - 2 * _SPACE
+    return lefts[1] - lefts[0] - _BAR - 2 * _SPACE
+
+
+def _known(name: str) -> str:
+    """Leave out what is no letter: a picture has no markup that keeps the direction of texts apart."""
+    return "".join(each for each in name if each.isprintable())

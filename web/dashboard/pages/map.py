@@ -128,7 +128,8 @@ def _picture(flows: list[Any], nodes: dict[str, Any], span: Span, currency: str)
         f"Where {currency} moved",
         f"{len(flows)} flows between {len({flow[side] for flow in flows for side in ('source', 'destination')})} nodes. "
         f"The largest: {largest}. The table below has all of them.",
-        lambda value: f"{formats.money(value, precision)} {currency}",
+        lambda value: formats.money(value, precision),
+        currency,
     )
     named = {id: _named(node, span.query(currency=currency)) for id, node in nodes.items()}
     links = [Link(flow["source"], flow["destination"], flow["precise_amount"]) for flow in flows]
@@ -150,7 +151,8 @@ def _picture_of_node(node: Any, sides: list[Any], span: Span, currency: str) -> 
         "node",
         f"What {currency} came to {_name(node)} and went from it",
         f"{len(sides)} counterparties. The table below has all of them.",
-        lambda value: f"{formats.money(value, precision)} {currency}",
+        lambda value: formats.money(value, precision),
+        currency,
     )
     ends = [Link(end, "node", value) if end.startswith("in ") else Link("node", end, value) for end, value in links]
     return ribbons.draw(ends, named, texts)
