@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple
 from msgspec import Meta, Struct
 
 from core.base.answers import Members, Time
-from core.base.errors import InvalidRequest
+from core.base.errors import ErrorCode, InvalidRequest
 
 _CURSOR = re.compile(r"([0-9]{1,18})\.([0-9]{1,9})", re.ASCII)
 
@@ -35,7 +35,8 @@ def position_of(cursor: str) -> Position:
     """
     match = _CURSOR.fullmatch(cursor)
     if match is None:
-        raise InvalidRequest([("after", "must be the next of a page, or the position of an event, such as 1284.1")])
+        text = "must be the next of a page, or the position of an event, such as 1284.1"
+        raise InvalidRequest([("after", text)], ErrorCode.GEN_VALIDATION_ERROR)
     return Position(int(match[1]), int(match[2]))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from core.base.errors import InvalidRequest
+from core.base.errors import ErrorCode, InvalidRequest
 from core.journal.event_types import ACCEPTED, BATCH, BULK, DECIDED, FROM_LOG, EventType
 
 
@@ -59,6 +59,6 @@ def types_of(patterns: Iterable[str], field: str = "types") -> Types:
         matching = matching or {each for each in EVERYTHING.wanted if fnmatchcase(each, pattern)}
         if not matching:
             text = f"has an unknown type '{pattern[:60]}'; the types are {', '.join(EventType)}"
-            raise InvalidRequest([(field, text)])
+            raise InvalidRequest([(field, text)], ErrorCode.GEN_VALIDATION_ERROR)
         found |= matching
     return Types(frozenset(found)) if given else EVERYTHING

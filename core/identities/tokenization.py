@@ -36,7 +36,8 @@ def tokenize(conn: Connection, identity_id: str, names: Sequence[str], keyring: 
     ring = _needed(keyring)
     for field, name in fields.items():
         if not getattr(row, field):
-            raise InvalidRequest([("", f"field {name} is blank, so there is nothing to tokenize")])
+            text = f"field {name} is blank, so there is nothing to tokenize"
+            raise InvalidRequest([("", text)], ErrorCode.IDT_VALIDATION_ERROR, {"field": name})
     data_key = (
         ring.new_data_key(row.identity_id) if row.data_key is None else ring.data_key(row.identity_id, row.data_key)
     )

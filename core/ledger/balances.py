@@ -238,8 +238,6 @@ def _problems_of(asked: BalanceRequest, indicator: str | None) -> Problems:
     if not asked.ledger_id:
         problems.append(("ledger_id", "cannot be blank"))
     if indicator is not None:
-        if not indicator.startswith("@"):
-            problems.append(("indicator", "must start with @"))
         problems += new_indicator_problems("indicator", indicator)
         if asked.ledger_id != GENERAL_LEDGER:
             problems.append(("indicator", f"an internal balance is in the ledger {GENERAL_LEDGER}"))

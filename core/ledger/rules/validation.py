@@ -280,8 +280,11 @@ def name_problems(field: str, value: str | None, longest: int) -> Problems:
 
 
 def new_name_problems(field: str, value: str | None) -> Problems:
-    """Check that a new text is clear. One that is in the ledger already may break this rule, and is found as ever."""
-    text = None if value is None else unclear(value)
+    """Check that a new text is clear. One that is in the ledger already may break this rule, and is found as ever.
+
+    A blank text is no matter of this rule.
+    """
+    text = None if value is None or not value.strip() else unclear(value)
     return [] if text is None else [(field, text)]
 
 

@@ -112,6 +112,21 @@ def test_a_refusal_says_what_would_be_right(client: FlaskClient, fields: dict[st
 
 
 @pytest.mark.parametrize(
+    ("path", "fields", "says"),
+    [
+        ("/transactions", {**good_transaction(), "reference": "  "}, "reference: cannot be blank."),
+        (
+            "/balances",
+            {"ledger_id": "general_ledger_id", "currency": "USD", "indicator": "Ana"},
+            "indicator: an @Name is @ and at least one more character, without spaces.",
+        ),
+    ],
+)
+def test_a_fault_is_told_once(client: FlaskClient, path: str, fields: dict[str, object], says: str) -> None:
+    assert client.post(path, json=fields).get_json()["error"] == says
+
+
+@pytest.mark.parametrize(
     ("body", "says"),
     [
         (b'{"amount":', 'the JSON ends too early, at byte 10 of 10, after {"amount":'),

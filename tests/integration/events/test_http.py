@@ -62,6 +62,7 @@ def test_a_page_has_as_many_events_as_asked_and_pages_cover_all(api: Api) -> Non
 def test_a_wrong_parameter_is_refused_by_its_name(api: Api, name: str, value: str) -> None:
     answer = ok(api.client.get("/events", query_string={name: value}), 400)
     assert name in answer["error"]
+    assert answer["error_detail"]["code"].startswith("GEN_")
 
 
 def test_end_is_where_the_feed_ends_now(api: Api) -> None:
