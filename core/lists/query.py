@@ -28,7 +28,8 @@ LOOKED_AT = 10_000
 """The largest number of rows of a branch that are looked at for one page, or for one count."""
 
 SCATTERED = 2_000
-"""The same of rows that an index finds here and there in the log, such as those of a balance. Each costs some pages."""
+"""The same of rows that an index finds here and there in the log, such as those of a balance, and of rows whose status is
+looked up. Each costs some pages. A count of what an index knows by itself reads no row, and is not among them."""
 
 Position = tuple[int, UUID]
 """The position and the name of a row in its relation."""
@@ -81,7 +82,7 @@ def _look(conn: Connection, shape: Shape, number: int, values: Values) -> tuple[
     Returns the rows, whether there may be others that belong to the page, and where the look ended if another can go on there.
     """
     plan = plans_of(shape)[number]
-    looked_at = SCATTERED if plan.in_order and plan.is_scattered else LOOKED_AT  # Only what is in order can go on.
+    looked_at = SCATTERED if plan.is_scattered or shape.looks_up else LOOKED_AT
     has_bookmark = "after_key" in values
     is_free = not plan.checks_rows and plan.in_order and values["first"] <= LOOKED_AT
     # A client must not learn of the row at which a look ended, if it may not see it. A position tells nothing.
@@ -112,9 +113,14 @@ def _counted(conn: Connection, shape: Shape, values: Values) -> tuple[int, bool]
         ((count,),) = run(conn, statements.extent(shape), {})
         return count, True
     most = 0
-    for number in range(len(plans_of(shape))):
-        window = values | {"looked_at": LOOKED_AT - 1}
+    for number, plan in enumerate(plans_of(shape)):
+        reads_rows = shape.looks_up or (plan.is_scattered and plan.checks_rows)
+        looked_at = SCATTERED if reads_rows else LOOKED_AT
+        window = values | {"looked_at": looked_at - 1}
         ends = run(conn, statements.ends(shape, number, False, True), window)
+        if ends and len(plan.branches) == 1 and not plan.checks_rows:
+            most = max(most, looked_at)  # All of them match.
+            continue
         if ends:
             ((key, position, name),) = ends
             window |= {"end_key": key, "end_position": position, "end_name": name}

@@ -12,7 +12,7 @@ from sqlalchemy import BindParameter, Connection, bindparam
 from sqlalchemy.types import TypeEngine
 
 from core.base.ids import uuid_of
-from core.lists.fields import Condition, Filter, Listing, Member, Relation, Resource, Span
+from core.lists.fields import Condition, Filter, Listing, Member, Relation, Resource, Span, Type
 
 Values = dict[str, Any]
 """The values of a statement, by the names of their slots."""
@@ -41,6 +41,11 @@ class Shape(Struct, frozen=True):
     descending: bool
     within: Callable[[Relation], Sequence[Condition]] | None = None
     within_is_served: bool = False
+
+    @property
+    def looks_up(self) -> bool:
+        """Whether a filter looks for each row in other tables, as that of a status does."""
+        return any(asked.type is Type.CHOICE and asked.field.find is not None for asked in self.filters)
 
 
 def shape_of(conn: Connection, listing: Listing, relations: Sequence[Relation]) -> tuple[Shape, Values]:

@@ -70,10 +70,9 @@ def ends(shape: Shape, plan: int, has_bookmark: bool, every: bool) -> Statement:
         if branch.rest is None and not every:
             continue
         relation = branch.relation
-        # The index alone has the key and the position. Without the name no row is read.
-        name = cast(null(), Uuid()) if relation.position_is_unique else relation.name
-        key = sort_key(shape, relation)
-        rows = select(key.label("key"), relation.position.label("position"), name.label("name"))
+        # Out of order, the position alone says where a look ends.
+        key = sort_key(shape, relation) if of.in_order else cast(null(), Text())
+        rows = select(key.label("key"), relation.position.label("position"), _name(relation).label("name"))
         if of.in_order:
             rows = _in_order(rows, shape, branch, has_bookmark)
         else:
@@ -95,7 +94,7 @@ def count(shape: Shape, plan: int, has_end: bool) -> Statement:
     parts = []
     for branch in of.branches:
         each = branch.relation
-        rows = select(each.position.label("position"), each.name.label("name")).select_from(each.source)
+        rows = select(each.position.label("position"), _name(each).label("name")).select_from(each.source)
         rows = rows.where(branch.condition)
         parts.append(_up_to(rows, shape, of, branch) if has_end else rows)
     found = (parts[0] if len(parts) == 1 else union(*parts)).subquery("found")
@@ -160,6 +159,11 @@ def _keyed(shape: Shape, relation: Relation) -> Select[Any]:
     """Select the sort key, position and name of rows."""
     key = sort_key(shape, relation)
     return select(key.label("key"), relation.position.label("position"), relation.name.label("name"))
+
+
+def _name(relation: Relation) -> ColumnElement[Any]:
+    """Return what tells rows of one position apart. Where none does, no row is read for it: an index has the position."""
+    return cast(null(), Uuid()) if relation.position_is_unique else relation.name
 
 
 def _in_order(rows: Select[Any], shape: Shape, branch: Branch, has_bookmark: bool) -> Select[Any]:

@@ -254,7 +254,7 @@ _BALANCES = """
         1,
         CASE WHEN n = 1 THEN '@FundingPool' WHEN n = 2 THEN '@Fees' WHEN n <= 202 THEN '@Merchant' || n END,
         'USD',
-        :at
+        :at - (202 + :customers - n) * interval '1 second'
     FROM generate_series(1, 202 + :customers) AS n
     ORDER BY n
 """

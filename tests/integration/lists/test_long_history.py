@@ -188,9 +188,48 @@ def test_a_look_ends_earlier_among_rows_that_are_no_neighbours(
     for asked in ({"source": "{pool}", "currency": "EUR"}, {"balance_id": "{pool}", "status": "REJECTED"}):
         extent = _find(long_ago, asked, "desc")
         assert extent.truncated and extent.ended_at is not None
+    for asked in (
+        {"source": "{pool}", "sort_by": "amount"},
+        {"source": "{pool}", "currency": "USD", "include_count": "true"},
+        {"status_ne": "REJECTED", "sort_by": "amount"},
+        {"status_ne": "REJECTED", "include_count": "true"},
+        {"status_ne": "APPLIED", "include_count": "true"},
+    ):
+        assert _find(long_ago, asked, "desc").truncated, asked
     assert max(reads) <= 5 * LOOKED_AT, reads
     assert not _find(long_ago, {"currency": "EUR"}, "desc").truncated
-    assert not _find(long_ago, {"source": "{pool}", "sort_by": "amount"}, "desc").truncated
+
+
+def test_a_count_of_what_an_index_knows_reads_no_row(long_ago: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[Any] = []
+    run = query.run
+
+    def explain(conn: Connection, statement: Statement, values: Values) -> list[Any]:
+        if "count(*)" in statement.sql or "looked_at" in statement.sql:
+            ((plan,),) = run(conn, Statement(f"EXPLAIN (FORMAT JSON) {statement.sql}", statement.constants), values)
+            counts.append(plan)
+        return run(conn, statement, values)
+
+    monkeypatch.setattr(query, "run", explain)
+    with reading(long_ago) as conn:
+        merchant = conn.execute(text("SELECT 'bln_' || balance_id FROM balances WHERE id = 7")).scalar_one()
+    for asked in ({"balance_id": merchant}, {"source": "{pool}"}):
+        counts.clear()
+        extent = _find(long_ago, {**asked, "include_count": "true"}, "desc")
+        assert extent.count and not extent.truncated
+        assert set(_scans(counts)) == {"Index Only Scan"}
+    counts.clear()
+    monkeypatch.setattr(query, "LOOKED_AT", LOOKED_AT)
+    extent = _find(long_ago, {"source": "{pool}", "include_count": "true"}, "desc")
+    assert (extent.count, extent.truncated, len(counts)) == (LOOKED_AT, True, 1)
+
+
+def _scans(plan: Any) -> Iterator[str]:
+    """Yield how each table is scanned."""
+    for each in plan if isinstance(plan, (list, tuple)) else plan.values() if isinstance(plan, dict) else ():
+        yield from _scans(each)
+    if isinstance(plan, dict) and "Relation Name" in plan:
+        yield plan["Node Type"]
 
 
 @pytest.mark.parametrize("basis", statement.Basis)
