@@ -17,6 +17,7 @@ from core.base import logs, tracing
 from core.base.actors import Caps
 from core.base.db import connect
 from core.base.environment import SettingsError, open_files, read
+from core.base.errors import TransientError
 from core.base.rate import Rate
 from core.base.secrets import Secret
 from core.base.setting_values import Network, Sums
@@ -136,6 +137,10 @@ def start(environ: Mapping[str, str] = os.environ) -> Service:
         refuse_unfit(engine)
     except Unfit as error:
         raise SystemExit(f"DATABASE_URL: {error}") from None
+    except TransientError as error:  # It may be fit, and requests are answered 503 until it is back.
+        cause = getattr(error.__cause__, "orig", error.__cause__)
+        text = "the database is away, and could not be checked"
+        structlog.get_logger().warning(text, error=" ".join(str(cause).split()))
     redis = clients.connect(settings.redis) if settings.redis is not None else None
     identity = Identity(engine, on_redis=celeryconfig.ON_REDIS)
     doorbell = Doorbell(identity, Notes(redis, identity))

@@ -5,7 +5,6 @@ from functools import cache
 from pathlib import Path
 
 import psycopg
-import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -16,7 +15,6 @@ from core.base.tables.schema import metadata
 OLDEST = 15
 """The oldest major release of Postgres that will do."""
 
-logger = structlog.get_logger()
 
 _LOOK = """
     SELECT
@@ -47,10 +45,11 @@ class Unfit(Exception):
 
 
 def refuse_unfit(engine: Engine, *, to_migrate: bool = False) -> None:
-    """Look whether the database can serve a process that starts. A database that is away may be fit, so that is no refusal.
+    """Look whether the database can serve a process that starts.
 
     Raises:
         Unfit: it cannot. The message names the reason and what to do.
+        TransientError: the database is away, and may be fit.
     """
     try:
         with reading(engine, within_s=5.0) as conn:
@@ -90,7 +89,7 @@ def refuse_unfit(engine: Engine, *, to_migrate: bool = False) -> None:
         cause = error.__cause__.orig if isinstance(error.__cause__, DBAPIError) else error.__cause__
         if (reason := _refusal(cause)) is not None:
             raise Unfit(reason) from error
-        logger.warning("the database is away, and could not be checked", error=" ".join(str(cause).split()))
+        raise
 
 
 def _compare(revision: str) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from core.base.db import begin, connect
+from core.base.errors import TransientError
 from core.migrations.fitness import Unfit, refuse_unfit
 from ops.cli.main import main
 from tests.harness.databases import QuickPostgres, new_database
@@ -102,5 +103,12 @@ def test_a_database_or_user_that_there_is_not_is_refused(server: QuickPostgres) 
 
 def test_a_database_that_is_away_may_be_fit() -> None:
     engine = connect("postgresql://me@127.0.0.1:1/db")
-    refuse_unfit(engine)
+    with pytest.raises(TransientError):
+        refuse_unfit(engine)
     engine.dispose()
+
+
+def test_a_web_process_starts_while_the_database_is_away() -> None:
+    app = create_app({"DATABASE_URL": "postgresql://me@127.0.0.1:1/db", "PACIOLI_INSECURE": "on"})
+    assert app.test_client().get("/ledgers").status_code == 503
+    app.extensions["pacioli"].engine.dispose()
