@@ -55,7 +55,7 @@ def read_node(node_id: str) -> Response:
     """Read what flowed through a node.
 
     The answer has what it exchanged with each other node. For a ledger, it also has the balances that moved most, by the
-    latest 5,000 transactions of the time.
+    latest 2,000 transactions of the time.
     """
     wanted = _wanted()
     with snapshot(service().engine) as conn:

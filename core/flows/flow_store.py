@@ -182,16 +182,15 @@ _INSIDE = """
         sum(amount_out),
         count(*) FILTER (WHERE NOT is_in)
     FROM (
-        SELECT outcomes.destination AS key, log.precision, true AS is_in, outcomes.amount AS amount_in, 0 AS amount_out
+        SELECT
+            side.key,
+            side.is_in,
+            log.precision,
+            CASE WHEN is_in THEN outcomes.amount ELSE 0 END AS amount_in,
+            CASE WHEN is_in THEN 0 ELSE outcomes.amount END AS amount_out
         FROM log
         JOIN outcomes ON outcomes.seq = log.seq
-        WHERE log.seq >= %(first)s AND log.seq < %(end)s
-          AND outcomes.seq >= %(first)s AND outcomes.seq < %(end)s
-          AND status = 1
-        UNION ALL
-        SELECT outcomes.source, log.precision, false, 0, outcomes.amount
-        FROM log
-        JOIN outcomes ON outcomes.seq = log.seq
+        CROSS JOIN LATERAL (VALUES (outcomes.destination, true), (outcomes.source, false)) AS side (key, is_in)
         WHERE log.seq >= %(first)s AND log.seq < %(end)s
           AND outcomes.seq >= %(first)s AND outcomes.seq < %(end)s
           AND status = 1

@@ -39,8 +39,8 @@ DEFAULT_LIMIT, MAX_LIMIT = 50, 500
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 
-LOOKED_AT = 5_000
-"""The latest transactions of the time that are looked at for the balances of a ledger."""
+LOOKED_AT = 2_000
+"""The latest transactions of the time that are looked at for the balances of a ledger. Each balance costs a probe of an index."""
 
 MAX_POINTS = 5_000
 """An answer about activity has at most so many steps."""
