@@ -79,8 +79,8 @@ def write(
     balances, before = opened.book.balances, opened.before
     if changed := [balance for id, balance in balances.items() if balance is not before[id]]:
         outcome_store.write_balances(conn, changed)
-    if holds := {outcome.hold.seq: outcome.hold for outcome in outcomes if outcome.hold is not None}:
-        outcome_store.write_holds(conn, list(holds.values()), decided_at)
+    if held := {outcome.hold.seq: outcome for outcome in outcomes if outcome.hold is not None}:
+        outcome_store.write_holds(conn, held.values(), decided_at)
     if refunds := {o.refunded.seq: o.refunded for o in outcomes if o.refunded is not None}:
         outcome_store.write_refunds(conn, list(refunds.values()))
     counts = Counter(posting.queue for posting in decision.postings)

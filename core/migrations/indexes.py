@@ -1,4 +1,7 @@
-"""Drops and makes indexes of large tables while posts go on. It is safe to repeat, whatever ended it before."""
+"""Drops and makes indexes of large tables, and validates constraints, while posts go on.
+
+It is safe to repeat, whatever ended it before.
+"""
 
 import psycopg
 import structlog
@@ -9,7 +12,7 @@ from core.base.db import driver
 logger = structlog.get_logger()
 
 PATIENCE = "5min"
-"""An index is given up for this time when transactions that use its table take longer to end. The next upgrade tries again."""
+"""What must wait for longer, for transactions that use its table to end, is left to the next upgrade."""
 
 
 def exists(conn: Connection, name: str) -> bool:
@@ -38,6 +41,24 @@ def make(conn: Connection, name: str, definition: str) -> None:
     _try(conn, f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {definition}")
 
 
+def is_validated(conn: Connection, table: str, constraint: str) -> bool:
+    """Tell whether all rows of a table were found to meet a constraint."""
+    return driver(conn).execute(_IS_VALIDATED, (table, constraint)).fetchone() == (True,)
+
+
+def validate(conn: Connection, table: str, constraint: str) -> None:
+    """Look whether all rows meet a constraint, unless that is known. If one does not, the constraint stays as it is."""
+    if not is_validated(conn, table, constraint):
+        _try(conn, f"ALTER TABLE {table} VALIDATE CONSTRAINT {constraint}")
+
+
+_IS_VALIDATED = """
+    SELECT convalidated
+    FROM pg_constraint
+    WHERE conrelid = to_regclass(%s)
+      AND conname = %s
+"""
+
 _IS_VALID = """
     SELECT indisvalid
     FROM pg_index
@@ -45,15 +66,23 @@ _IS_VALID = """
 """
 
 
+_LEFT = (
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.CheckViolation,
+)
+
+
 def _try(conn: Connection, statement: str) -> None:
-    """Run a statement. One that had to wait for too long is left to the next upgrade."""
+    """Run a statement. One that had to wait for too long, or that a row stops, is left to the next upgrade."""
     connection = driver(conn)
     connection.execute(
         "SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', %s, false)", (PATIENCE,)
     )
     try:
         connection.execute(statement)
-    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.UndefinedTable) as error:
-        logger.warning("an index is left to the next upgrade", statement=statement, error=str(error))
+    except _LEFT as error:
+        logger.warning("a statement is left to the next upgrade", statement=statement, error=str(error))
     finally:
         connection.execute("RESET statement_timeout; RESET lock_timeout")

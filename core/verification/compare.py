@@ -66,14 +66,17 @@ def _check_total(report: Report, currency: str, *, balance: int, inflight: int) 
 
 
 def compare_holds(conn: Connection, report: Report, holds: dict[int, Settled], progress: TellProgress) -> None:
-    """Check that the committed and voided amounts of each hold are the sums of its settlements."""
+    """Check that the committed and voided amounts of each hold are the sums of its settlements, and its balances right."""
     report.holds = 0
-    for hold, settled_at in state_store.holds(conn):
+    for hold, settled_at, source, destination, may_lack_sides in state_store.holds(conn):
         report.holds += 1
         expected = holds.pop(hold.seq, None)
         if expected is None:
             report.add("holds", seq_key(hold.seq), "row", expected=_NO_OUTCOME, found=_hold_text(hold))
             continue
+        if not (may_lack_sides and source is destination is None):
+            sides = ("source", expected.source, source), ("destination", expected.destination, destination)
+            report.compare("holds", seq_key(hold.seq), "the balance key in the log", sides)
         report.compare(
             "holds",
             seq_key(hold.seq),

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from core.base.db import driver
 from core.base.rows import array
 from core.ledger.rules.model import Balance, Hold, Refunded
+from core.ledger.store.outcomes import OPEN_HOLDS_HAVE_SIDES
 
 _FETCH = 5000
 """The number of rows that a server-side cursor fetches at a time."""
@@ -30,6 +31,10 @@ class StoredHold(NamedTuple):
 
     hold: Hold
     settled_at: datetime | None
+    source: int | None
+    destination: int | None
+    may_lack_sides: bool
+    """Whether an older release may have left it without its balances."""
 
 
 _BALANCES = """
@@ -39,8 +44,9 @@ FROM balances
 ORDER BY id
 """
 
-_HOLDS = """
-SELECT seq, amount, committed, voided, settled_at
+_HOLDS = f"""
+SELECT seq, amount, committed, voided, settled_at, source, destination,
+       settled_at IS NOT NULL OR NOT {OPEN_HOLDS_HAVE_SIDES}
 FROM holds
 ORDER BY seq
 """
@@ -75,7 +81,7 @@ def balances(conn: Connection) -> Iterator[StoredBalance]:
 
 def holds(conn: Connection) -> Iterator[StoredHold]:
     """Yield every hold, oldest first."""
-    return (StoredHold(Hold(*row[:4]), row[4]) for row in _stream(conn, "every_hold", _HOLDS))
+    return (StoredHold(Hold(*row[:4]), *row[4:]) for row in _stream(conn, "every_hold", _HOLDS))
 
 
 def refunds(conn: Connection) -> list[Refunded]:

@@ -73,7 +73,7 @@ def write(engine: Engine, shape: Shape, *, bare: bool = False, say: Say = lambda
             stored.result()
     with begin(engine, within_s=_WITHIN_S) as conn:
         conn.execute(text("SET LOCAL statement_timeout = 0"))
-        copy_text(conn, "holds", "seq, amount, committed, voided, settled_at", past.holds())
+        copy_text(conn, "holds", "seq, amount, committed, voided, settled_at, source, destination", past.holds())
         outcome_store.write_balances(conn, list(past.book.balances.values()))
         last = shape.rows - shape.undecided
         queue_store.advance(conn, [(queue, last, head, past.decided[queue]) for queue, head in past.heads.items()])
@@ -114,6 +114,8 @@ class _Past:
         self.open: list[tuple[int, int, int, str]] = []
         """The holds that are open: seq, source, destination and ID."""
         self.settled: dict[int, datetime] = {}
+        self.sides: dict[int, str] = {}
+        """The balances of holds, as COPY takes them."""
         self.left = 0
         """So many more belong to the batch."""
         self.parent: str | None = None
@@ -124,7 +126,7 @@ class _Past:
         """Yield the lines of all holds."""
         for seq, amount, committed, voided in self.book.holds.values():
             at = self.settled[seq].isoformat() if seq in self.settled else r"\N"
-            yield f"{seq}\t{amount}\t{committed}\t{voided}\t{at}"
+            yield f"{seq}\t{amount}\t{committed}\t{voided}\t{at}\t{self.sides[seq]}"
 
     def piece(self) -> _Piece:
         """Make the next rows."""
@@ -158,6 +160,8 @@ class _Past:
             )
             outcome = decide(posting, book)
             book.write(outcome)
+            if row.kind == _HOLD:
+                self.sides[seq] = f"{source}\t{destination}"
             if row.hold_seq is not None:
                 self.settled[row.hold_seq] = at
             decided = outcome_store.line_of(outcome, at.isoformat())

@@ -181,12 +181,19 @@ holds = Table(
     Column("committed", MinorUnits, nullable=False, server_default="0"),
     Column("voided", MinorUnits, nullable=False, server_default="0"),
     Column("settled_at", Timestamp, comment="when nothing was left"),
+    Column("source", BigInteger, comment="null where it was settled before it had one"),
+    Column("destination", BigInteger),
     CheckConstraint("committed >= 0 AND voided >= 0 AND committed + voided <= amount", name="holds_not_exceeded"),
     CheckConstraint("(committed + voided = amount) = (settled_at IS NOT NULL)", name="holds_settled_when_nothing_left"),
+    CheckConstraint(
+        "settled_at IS NOT NULL OR (source IS NOT NULL AND destination IS NOT NULL)", name="holds_between_two_balances"
+    ),
     postgresql_with={"fillfactor": "80"},
 )
 
 Index("holds_inflight_idx", holds.c.seq, postgresql_where=text("settled_at IS NULL"))
+for _side in ("source", "destination"):
+    Index(f"holds_{_side}_idx", holds.c[_side], holds.c.seq, postgresql_where=text("settled_at IS NULL"))
 Index("holds_voided_idx", holds.c.seq, postgresql_where=text("voided = amount"))
 
 refunds = Table(

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from core.ledger.rules.model import Balance
+from core.ledger.store.outcomes import OPEN_HOLDS_HAVE_SIDES
 
 
 class Snapshot(NamedTuple):
@@ -99,10 +100,9 @@ FROM (
 ) AS entries
 """)
 
-# holds_inflight_idx has the holds that are open, and outcomes_pkey their sides. OFFSET keeps the planner to this order: it thinks
-# that a balance has few outcomes when it is not among the very busiest, and would read all of them. The two indexes by version
-# have the last version of a balance.
-_HELD = text("""
+# holds_source_idx and holds_destination_idx serve this, and the two indexes by version have the last version of a balance. The
+# last branch looks up what migration 0032 has yet to fill in, and OFFSET keeps the planner from reading all of the log for that.
+_HELD = text(f"""
 SELECT coalesce(sum(rest) FILTER (WHERE destination = :key), 0),
        coalesce(sum(rest) FILTER (WHERE source = :key), 0),
        greatest(
@@ -111,16 +111,27 @@ SELECT coalesce(sum(rest) FILTER (WHERE destination = :key), 0),
            (SELECT max(source_version) FROM outcomes WHERE source = :key)
        )
 FROM (
-    SELECT sides.source, sides.destination, h.amount - h.committed - h.voided AS rest
+    SELECT source, NULL AS destination, amount - committed - voided AS rest
+    FROM holds
+    WHERE source = :key
+      AND settled_at IS NULL
+    UNION ALL
+    SELECT NULL, destination, amount - committed - voided
+    FROM holds
+    WHERE destination = :key
+      AND settled_at IS NULL
+    UNION ALL
+    SELECT sides.source, sides.destination, h.amount - h.committed - h.voided
     FROM holds AS h
     CROSS JOIN LATERAL (
         SELECT source, destination
-        FROM outcomes
-        WHERE outcomes.seq = h.seq
+        FROM log
+        WHERE log.seq = h.seq
         OFFSET 0
     ) AS sides
-    WHERE h.settled_at IS NULL
-      AND :key IN (sides.source, sides.destination)
+    WHERE h.source IS NULL
+      AND h.settled_at IS NULL
+      AND NOT {OPEN_HOLDS_HAVE_SIDES}
 ) AS open
 """)
 

@@ -87,6 +87,15 @@ _FIND_HOLDS = """
     WHERE seq = ANY(%(seqs)s::bigint[])
 """
 
+OPEN_HOLDS_HAVE_SIDES = """EXISTS (
+          SELECT
+          FROM pg_constraint
+          WHERE conrelid = 'holds'::regclass
+            AND conname = 'holds_between_two_balances'
+            AND convalidated
+      )"""
+"""A condition: each open hold has its balances beside it. Migration 0032 fills in those of an older release."""
+
 _FIND_REFUNDS = """
     SELECT o.seq, o.amount, coalesce(r.refunded, 0)
     FROM outcomes o
@@ -114,9 +123,11 @@ _WRITE_BALANCES = """
 """
 
 _WRITE_HOLDS = """
-    INSERT INTO holds (seq, amount, committed, voided, settled_at)
-    SELECT s, a, c, v, CASE WHEN c + v = a THEN %s::timestamptz END
-    FROM unnest(%s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[]) AS new (s, a, c, v)
+    INSERT INTO holds (seq, amount, committed, voided, settled_at, source, destination)
+    SELECT s, a, c, v, CASE WHEN c + v = a THEN %s::timestamptz END, source, destination
+    FROM unnest(
+        %s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[], %s::bigint[], %s::bigint[]
+    ) AS new (s, a, c, v, source, destination)
     ON CONFLICT (seq) DO UPDATE
     SET committed = excluded.committed,
         voided = excluded.voided,
@@ -246,9 +257,14 @@ def write_balances(conn: Connection, balances: Collection[Balance]) -> None:
     driver(conn).execute(_WRITE_BALANCES, [array(column) for column in zip(*balances, strict=True)])
 
 
-def write_holds(conn: Connection, holds: Collection[Hold], settled_at: datetime) -> None:
-    """Store new holds, and update how much of an old one is committed or voided."""
-    driver(conn).execute(_WRITE_HOLDS, [settled_at, *(array(column) for column in zip(*holds, strict=True))])
+def write_holds(conn: Connection, outcomes: Collection[Outcome], settled_at: datetime) -> None:
+    """Store the new holds of outcomes, and update how much of an old one is committed or voided. Each hold comes once."""
+    rows = [
+        (*outcome.hold, outcome.source.id, outcome.destination.id)
+        for outcome in outcomes
+        if outcome.hold is not None and outcome.source is not None and outcome.destination is not None
+    ]
+    driver(conn).execute(_WRITE_HOLDS, [settled_at, *(array(column) for column in zip(*rows, strict=True))])
 
 
 def write_refunds(conn: Connection, refunds: Collection[Refunded]) -> None:

@@ -80,6 +80,11 @@ def test_a_hold_is_never_settled_beyond_its_amount(kept: Ledger, change: str, co
     refused(kept, f"UPDATE holds SET {change}", constraint)
 
 
+@pytest.mark.parametrize("change", ["destination = NULL", "seq = 3, source = NULL"])
+def test_an_open_hold_without_its_two_balances_is_refused(kept: Ledger, change: str) -> None:
+    refused(kept, f"UPDATE holds SET {change}", "holds_between_two_balances")
+
+
 @pytest.mark.parametrize("value", ["0.5", "1e-30", "-1.5", "NaN", "Infinity", "-Infinity"])
 def test_minor_units_are_whole_numbers(kept: Ledger, value: str) -> None:
     refused(kept, f"SELECT CAST('{value}' AS minor_units)", "minor_units_check")

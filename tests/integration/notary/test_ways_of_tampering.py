@@ -79,6 +79,7 @@ WAYS = {
         "SET ledger = (SELECT id FROM ledgers WHERE ledger_id = 'ldg_x') WHERE indicator = '@A'"
     ),
     "holds: the rest of a hold is altered": Way("UPDATE holds SET committed = committed + 1", "holds"),
+    "holds: the two balances of one are swapped": Way("UPDATE holds SET source = destination, destination = source"),
     "holds: one is removed": Way("DELETE FROM holds"),
     "scheduled: one is altered": Way("UPDATE scheduled SET amount = 999"),
     "scheduled: one is removed": Way("DELETE FROM scheduled", "scheduled"),

@@ -96,11 +96,14 @@ DAMAGE = {
     "INSERT INTO balances (balance_id, ledger, currency, balance, credit_balance) "
     "VALUES (gen_random_uuid(), 1, 'EUR', 5, 5)": ("balances", "bln_", "credit_balance"),
     "DELETE FROM holds": ("holds", "seq 4", "row"),
-    "INSERT INTO holds VALUES (2, 30)": ("holds", "seq 2", "row"),
+    "INSERT INTO holds VALUES (2, 30, 0, 0, NULL, 1, 2)": ("holds", "seq 2", "row"),
     "UPDATE holds SET committed = 4, voided = 16": ("holds", "seq 4", "committed"),
     "UPDATE holds SET voided = 14, settled_at = NULL": ("holds", "seq 4", "voided"),
     "UPDATE holds SET amount = 21, voided = 16": ("holds", "seq 4", "amount"),
     "UPDATE holds SET settled_at = now()": ("holds", "seq 4", "settled_at"),
+    f"UPDATE holds SET source = {WORLD}": ("holds", "seq 4", "source"),
+    f"UPDATE holds SET destination = {WORLD}": ("holds", "seq 4", "destination"),
+    "UPDATE holds SET destination = NULL": ("holds", "seq 4", "destination"),
 }  # fmt: skip
 """Statements that damage the ledger of ``told``, and the table, key and aspect that must be named first."""
 
