@@ -5,6 +5,7 @@ names its own key, and covers the one before it. A key is replaced by a seal tha
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -123,8 +124,9 @@ def is_signed(seal: Seal, key: str) -> bool:
     return is_signed_text(seal.statement, seal.signature, key)
 
 
+@lru_cache(maxsize=2048)
 def is_signed_text(text: str, signature: str, key: str) -> bool:
-    """Tell whether a key has signed a text."""
+    """Tell whether a key has signed a text. A process computes that once of each seal that verifications look back at."""
     try:
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(bytes.fromhex(signature), text.encode())
     except (InvalidSignature, ValueError):

@@ -5,7 +5,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from core.notary import published
-from core.notary.seals import FORM, Keypair, Line, Seal, Statement, is_signed, keypair, read, sign
+from core.notary.seals import FORM, Keypair, Line, Seal, Statement, is_signed, is_signed_text, keypair, read, sign
 
 OURS, NEXT, OTHER = keypair(bytes(32)), keypair(b"\1" * 32), keypair(b"\2" * 32)
 
@@ -101,3 +101,14 @@ def test_what_was_published_is_read_again() -> None:
     whole, brief = published.read_lines(lines)
     assert (whole.number, whole.hash, whole.seal) == (1, FIRST.hash, FIRST)
     assert (brief.number, brief.hash, brief.seal) == (1, FIRST.hash, None)
+
+
+def test_seals_that_were_checked_are_looked_back_at_without_their_signatures() -> None:
+    first = sign(statement(at="2026-02-03T04:05:06.000007Z"), OURS)
+    second = after(first, at="2026-02-03T04:05:07.000008Z")
+    counts = []
+    for _ in range(2):
+        assert wrong(first, second) == []
+        counts.append(is_signed_text.cache_info().misses)
+    assert counts[0] == counts[1]
+    assert wrong(first, Seal(second.statement, first.signature)) != []
