@@ -21,6 +21,8 @@ class PartChild(Struct, frozen=True, kw_only=True):
     """False for a child that is frozen or gone."""
     task: str | None
     """The task that it runs; null when it waits for one."""
+    queue: int | None
+    """The queue that it drains, and the few postings that wait in others; null in any other task."""
     busy_s: float
     """The time for which it has been running the task."""
     ended: int
@@ -125,7 +127,8 @@ def _process(one: Heartbeat) -> Process:
         children=[]
         if state is None
         else [
-            PartChild(pid=c.pid, answers=c.answers, task=c.task, busy_s=c.busy_s, ended=c.ended) for c in state.children
+            PartChild(pid=c.pid, answers=c.answers, task=c.task, queue=c.queue, busy_s=c.busy_s, ended=c.ended)
+            for c in state.children
         ],
     )
 

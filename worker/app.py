@@ -145,8 +145,8 @@ _of_parent: list[Engine] = []
 
 
 @task_prerun.connect
-def _begin_task(task: Any = None, **_: Any) -> None:
-    children.begin_task(task.name)
+def _begin_task(task: Any = None, args: Any = (), **_: Any) -> None:
+    children.begin_task(task.name, args[0] if task.name == celeryconfig.DRAIN and args else None)
 
 
 @task_postrun.connect

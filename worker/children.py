@@ -25,8 +25,9 @@ SILENT_S = 5.0
 FROZEN_LOOKS = 15
 """A child whose sign so many looks in a row find unchanged is frozen. The keeper looks each second."""
 
-_SLOT = struct.Struct("<qddq64s")
-"""The process ID, the time of the last sign, the start of the task, the number of tasks ended, and the task's name."""
+_SLOT = struct.Struct("<qddqq64s")
+"""The process ID, the time of the last sign, the start of the task, the number of tasks ended, the queue, and the task's name."""
+_NO_QUEUE = -1
 
 _EVERY_S = 1.0
 
@@ -37,24 +38,25 @@ class Children:
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, SLOTS * _SLOT.size)
         self._slot = -1
-        self._began, self._ended, self._task = 0.0, 0, b""
+        self._began, self._ended, self._queue, self._task = 0.0, 0, _NO_QUEUE, b""
         self._seen: dict[int, tuple[float, int]] = {}
 
     def enter(self) -> None:
         """Begin to write the slot of this process, which is a child."""
         index = int(getattr(current_process(), "index", -1))
         self._slot = index if 0 <= index < SLOTS else -1
-        self._began, self._ended, self._task = 0.0, 0, b""
+        self._began, self._ended, self._queue, self._task = 0.0, 0, _NO_QUEUE, b""
         Watch("sign of life", self._sign)
 
-    def begin_task(self, name: str) -> None:
-        """Write that this process begins a task."""
+    def begin_task(self, name: str, queue: int | None = None) -> None:
+        """Write that this process begins a task, and for a drain whose doorbell it answers."""
         self._began, self._task = time.monotonic(), name.encode()[:64]
+        self._queue = _NO_QUEUE if queue is None else queue
         self._sign()
 
     def end_task(self) -> None:
         """Write that this process has ended its task."""
-        self._began, self._task = 0.0, b""
+        self._began, self._queue, self._task = 0.0, _NO_QUEUE, b""
         self._ended += 1
         self._sign()
 
@@ -62,7 +64,7 @@ class Children:
         """Read the states of the children with these process IDs."""
         now, found, children = time.monotonic(), self._slots(), []
         for pid in sorted(pids):
-            signed_at, began, ended, task = found.get(pid, (now, 0.0, 0, ""))
+            signed_at, began, ended, queue, task = found.get(pid, (now, 0.0, 0, _NO_QUEUE, ""))
             silent_s = round(max(0.0, now - signed_at), 1)
             children.append(
                 Child(
@@ -70,6 +72,7 @@ class Children:
                     silent_s=silent_s,
                     answers=silent_s < SILENT_S,
                     task=task or None,
+                    queue=queue if task and queue != _NO_QUEUE else None,
                     busy_s=round(now - began, 1) if began else 0.0,
                     ended=ended,
                 )
@@ -89,19 +92,26 @@ class Children:
         self._seen = seen
         return [pid for pid, (_, looks) in seen.items() if looks >= FROZEN_LOOKS]
 
-    def _slots(self) -> dict[int, tuple[float, float, int, str]]:
-        """Read the last sign, the start of the task, the number of tasks ended and the task of each child, by process ID."""
+    def _slots(self) -> dict[int, tuple[float, float, int, int, str]]:
+        """Read the slot of each child, by process ID: what is after the ID."""
         found = {}
         for slot in range(SLOTS):
-            pid, signed_at, began, ended, task = _SLOT.unpack_from(self._memory, slot * _SLOT.size)
+            pid, signed_at, began, ended, queue, task = _SLOT.unpack_from(self._memory, slot * _SLOT.size)
             if pid:
-                found[pid] = signed_at, began, ended, task.rstrip(b"\0").decode(errors="replace")
+                found[pid] = signed_at, began, ended, queue, task.rstrip(b"\0").decode(errors="replace")
         return found
 
     def _sign(self) -> float:
         if self._slot >= 0:
             now = time.monotonic()
             _SLOT.pack_into(
-                self._memory, self._slot * _SLOT.size, os.getpid(), now, self._began, self._ended, self._task
+                self._memory,
+                self._slot * _SLOT.size,
+                os.getpid(),
+                now,
+                self._began,
+                self._ended,
+                self._queue,
+                self._task,
             )
         return _EVERY_S

@@ -28,6 +28,8 @@ class Child(Struct, frozen=True, kw_only=True):
     """False for a child that has been silent for some seconds: it is frozen, or it is gone."""
     task: str | None = None
     """The task that it runs; None when it waits for one."""
+    queue: int | None = None
+    """The queue whose doorbell a drain answers. It decides the few postings that wait in other queues too."""
     busy_s: float = 0.0
     """The time for which it has been running the task."""
     ended: int = 0

@@ -184,6 +184,7 @@ def _doing(one: Process, room: int) -> Text:
         longest = max(busy, key=lambda child: child.busy_s, default=None)
         if longest is not None and longest.task is not None:
             task = plain(longest.task.removeprefix("pacioli."))
+            task += "" if longest.queue is None else f" of queue {longest.queue}"
             text.append(f", {task} {_ago(float(longest.busy_s))}", style="default")
     text.truncate(room, overflow="ellipsis")
     return text

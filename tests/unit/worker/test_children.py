@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from worker import children
+from worker import app, children, tasks
 from worker.children import FROZEN_LOOKS, Children
 
 ONE, OTHER = 1_000_001, 1_000_002
@@ -45,3 +45,15 @@ def test_a_new_child_in_the_place_of_one_that_died_begins_anew(shared: Children)
     sign(shared, 0, OTHER, at=0.0)
     assert shared.frozen([OTHER]) == []
     assert shared.frozen([os.getpid()]) == [], "a child that has not entered yet is not judged"
+
+
+def test_a_child_says_which_queue_it_drains_while_it_does(shared: Children, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "children", shared)
+    shared._slot = 0
+    app._begin_task(task=tasks.drain, args=(7,))
+    (child,) = shared.states([os.getpid()])
+    assert (child.task, child.queue) == ("pacioli.drain", 7)
+    app._end_task()
+    app._begin_task(task=tasks.tick, args=())
+    (child,) = shared.states([os.getpid()])
+    assert (child.task, child.queue) == ("pacioli.tick", None)

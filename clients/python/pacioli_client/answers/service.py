@@ -64,6 +64,7 @@ class PartChild(Struct, frozen=True, kw_only=True):
     task: str | None
     busy_s: Decimal
     ended: int
+    queue: int | None = None
 
 
 class Process(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import fields, replace
 
-from core.upkeep.heartbeats import Heartbeat
+from core.upkeep.heartbeats import Child, Heartbeat, State
 from core.upkeep.ticks import Tick
 from tests.harness.keys import HEADERS
 from tests.integration.web.dashboard.conftest import Browser
@@ -74,6 +74,16 @@ def test_without_workers_it_says_how_to_start_one(browser: Browser, monkeypatch:
     assert "No worker" not in browser.get("/dashboard/queues")
     _know(monkeypatch, Facts(heartbeats=[], ticks=[], oldest_age_s=None, verified=None))
     assert "No worker has been heard of" in browser.get("/dashboard/queues")
+
+
+def test_who_drains_which_queue_is_shown(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = Child(pid=2, silent_s=0.0, answers=True, task="pacioli.drain", queue=7, busy_s=12.0)
+    state = State(pid=1, up_s=60.0, children=[busy])
+    beat = Heartbeat(name="worker@here:1", part="worker", host="here", age_s=1.0, clock_off_s=0.0, state=state)
+    _know(monkeypatch, Facts(heartbeats=[beat], ticks=[], oldest_age_s=None, verified=None))
+    assert "<code>pacioli.drain</code> of queue 7 for 12 s" in browser.get("/dashboard/queues")
+    (process,) = browser.client.get("/parts", headers=HEADERS).json["processes"]
+    assert process["children"][0]["queue"] == 7
 
 
 @pytest.mark.parametrize("path", ["/dashboard", "/dashboard/health"])
