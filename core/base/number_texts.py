@@ -28,6 +28,20 @@ _EVERY_NAME = None
 """It stands for all names of fields, where the sender chooses some."""
 
 
+def read_number(text: str) -> Decimal:
+    """Read a number that a person typed, such as ``-12.50`` or ``1e3``.
+
+    Raises:
+        ValueError: it is none, or too far from 1 for any use.
+    """
+    if _PLAIN.fullmatch(text) is None:
+        raise ValueError(text)
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError(text) from None
+
+
 def has_odd_number(data: bytes, annotation: Any) -> bool:
     """Say whether JSON that was decoded as this type has such a text in place of a number, however deep it is in it."""
     if _QUICK.search(data) is None:

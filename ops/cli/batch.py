@@ -12,6 +12,7 @@ from pacioli_client import NewBatch, NewTransaction
 from pacioli_client.answers.transactions import BatchAccepted
 
 from core.base.money import MAX_PRECISION
+from core.base.number_texts import has_odd_number
 from ops.cli.amounts import POSITIVE_AMOUNT
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show import books
@@ -93,11 +94,14 @@ def _print_repeated(accepted: BatchAccepted, as_json: bool) -> None:
 
 def _of_json(content: bytes) -> NewBatch:
     try:
-        if content.lstrip().startswith(b"{"):
-            return _whole.decode(content)
-        return NewBatch(transactions=_json.decode(content))
+        is_whole = content.lstrip().startswith(b"{")
+        batch = _whole.decode(content) if is_whole else NewBatch(transactions=_json.decode(content))
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise click.UsageError(f"the file is not a list of transactions: {error}") from None
+    if has_odd_number(content, NewBatch):
+        # Read as it is, "1_0" would leave here as 10.
+        raise click.UsageError("the file has a number in quotes that is not written as one, such as 12.50")
+    return batch
 
 
 def _of_csv(content: bytes, precision: int | None, allow_overdraft: bool) -> list[NewTransaction]:

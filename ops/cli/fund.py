@@ -21,6 +21,7 @@ from rich.console import Console
 
 from core.base.ids import new_key
 from core.base.money import MAX_PRECISION
+from core.base.number_texts import read_number
 from core.funding.missed import Missed
 from core.funding.plan import MAX_ATOMIC
 from ops.cli import fund_file, watch
@@ -54,12 +55,9 @@ class _Number(click.ParamType[Decimal]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
         try:
-            number = Decimal(value)
-        except ArithmeticError:
-            number = Decimal("nan")
-        if not number.is_finite():
+            return read_number(str(value))
+        except ValueError:
             self.fail(f"{value!r} is not a number such as 12.50", param, ctx)
-        return number
 
 
 NUMBER = _Number()

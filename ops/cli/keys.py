@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pacioli_client.answers.keys import ApiKey
 from pacioli_client.errors import Invalid
 
 from core.base.errors import ErrorCode
+from core.base.number_texts import read_number
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show.text import console, count, plain, print_json, table, time
 from ops.server.instance import Unavailable
@@ -45,8 +46,8 @@ def _limit(text: str) -> Any:
 
 def _number(text: str) -> Decimal:
     try:
-        return Decimal(text.strip())
-    except InvalidOperation:
+        return read_number(text.strip())
+    except ValueError:
         raise click.UsageError(f"{text!r} is no amount: give 500, or USD=500,EUR=400") from None
 
 
