@@ -42,6 +42,8 @@ def why_no_json(error: Exception, data: bytes) -> str:
     """Say at which byte a text stops being JSON, what comes before it, and what would be right."""
     if isinstance(error, RecursionError):
         return "the JSON is nested too deep"
+    if data.startswith(b"\x1f\x8b"):
+        return "the body is compressed; send it as plain JSON"
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\x00" in data[:4]:
         return "the body is not UTF-8, and looks like UTF-16; send JSON in UTF-8"
     if data.startswith(b"\xef\xbb\xbf"):

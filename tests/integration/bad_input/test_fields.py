@@ -1,5 +1,7 @@
 """Junk in one field is refused by name, and nothing is written."""
 
+import gzip
+
 import msgspec
 import pytest
 from flask.testing import FlaskClient
@@ -137,6 +139,7 @@ def test_a_fault_is_told_once(client: FlaskClient, path: str, fields: dict[str, 
         ('{"a": 1}'.encode("utf-16"), "looks like UTF-16"),
         (b'\xef\xbb\xbf{"a": 1}', "begins with a byte order mark"),
         (b"{'a': 1}", "object keys must be strings"),
+        (gzip.compress(b"{}", mtime=0), "the body is compressed; send it as plain JSON"),
     ],
 )
 def test_a_body_that_is_no_json_says_where_it_stops_being_json(client: FlaskClient, body: bytes, says: str) -> None:
