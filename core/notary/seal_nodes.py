@@ -1,7 +1,8 @@
-"""Keeps one level of the trees under a large seal, so that a proof needs the leaves of one block only.
+"""Keeps two levels of the trees under a large seal, so that a proof needs the leaves of one block only.
 
-The nodes of a level stand for ``BLOCK`` leaves each. They are computed with the seal, and nobody needs to believe them: a
-path over them either leads to the root that is signed, or it is not used.
+The nodes of the lower level stand for ``BLOCK`` leaves each, and those of the upper level for ``GROUP`` nodes each, so that a
+path needs no more than one group and the upper level. They are computed with the seal, and nobody needs to believe them: a
+path over them either leads to the root that is signed, or it is not used. Older releases kept the lower level alone.
 """
 
 from collections.abc import Collection, Sequence
@@ -20,6 +21,11 @@ HEIGHT = 5
 BLOCK = 1 << HEIGHT
 """So many leaves are under one node. A seal with no more has no nodes."""
 
+_UPPER = 4
+
+GROUP = 1 << _UPPER
+"""So many nodes are under one of the upper level."""
+
 _HASH = 32
 
 Start = tuple[int, int]
@@ -27,12 +33,20 @@ Start = tuple[int, int]
 
 
 class Nodes(NamedTuple):
-    """One level of the trees under a seal."""
+    """The lower level of the trees under a seal."""
 
     rows: list[bytes]
     outcomes: list[bytes]
     starts: list[Start]
     """The first outcome under each node. Outcomes are sorted by queue, and then by seq."""
+
+
+class Kept(NamedTuple):
+    """The nodes of a seal as they are kept: the hashes of the lower level, and then of the upper one."""
+
+    rows: bytes
+    outcomes: bytes
+    starts: list[Start]
 
 
 _ADD = """
@@ -69,16 +83,16 @@ def nodes_of(rows: Sequence[bytes], outcomes: Sequence[bytes], places: Sequence[
 def add(conn: Connection, seal: int, nodes: Nodes) -> None:
     """Add the nodes of a seal, if it is large. The second to add them does nothing."""
     if max(len(nodes.rows), len(nodes.outcomes)) > 1:
-        values = {"rows": b"".join(nodes.rows), "outcomes": b"".join(nodes.outcomes)}
+        values = {"rows": _joined(nodes.rows), "outcomes": _joined(nodes.outcomes)}
         driver(conn).execute(_ADD, {"seal": seal, "starts": msgspec.json.encode(nodes.starts).decode(), **values})
 
 
-def find(conn: Connection, seals: Collection[int]) -> dict[int, Nodes]:
+def find(conn: Connection, seals: Collection[int]) -> dict[int, Kept]:
     """Find the nodes of seals, by their numbers. Seals without nodes are left out."""
     found = {}
     for seal, rows, outcomes, starts in driver(conn).execute(_FIND, {"seals": array(seals)}).fetchall():
         with suppress(msgspec.MsgspecError):
-            found[seal] = Nodes(_hashes(rows), _hashes(outcomes), _starts(starts))
+            found[seal] = Kept(rows, outcomes, _starts(starts))
     return found
 
 
@@ -88,10 +102,8 @@ def next_without(conn: Connection, *, after: int) -> int | None:
     return None if row is None else row[0]
 
 
-def path_of(
-    leaves: Sequence[bytes], levels: Sequence[Sequence[bytes]], place: tuple[int, int], root: str
-) -> list[bytes] | None:
-    """Make the path of a leaf from the leaves of its block, and the levels of the tree over the nodes.
+def path_of(leaves: Sequence[bytes], kept: bytes, place: tuple[int, int], root: str) -> list[bytes] | None:
+    """Make the path of a leaf from the leaves of its block, and the nodes that are kept of its tree.
 
     ``place`` has the position of the leaf, and the size of the tree.
 
@@ -101,9 +113,22 @@ def path_of(
     within, block = index % BLOCK, index // BLOCK
     if within >= len(leaves):
         return None
-    path = merkle.path(leaves, within) + merkle.path_in(levels, block)
+    path = merkle.path(leaves, within) + _path_over(kept, block, -(-size // BLOCK))
     found = merkle.root_of(leaves[within], index, size, path)
     return path if found is not None and found.hex() == root else None
+
+
+def _path_over(kept: bytes, block: int, count: int) -> list[bytes]:
+    """Make the path from a node of the lower level, which has ``count`` of them."""
+    if len(kept) != (count + -(-count // GROUP)) * _HASH:
+        return merkle.path(_hashes(kept), block)
+    first = block - block % GROUP
+    group = _hashes(kept[first * _HASH : min(first + GROUP, count) * _HASH])
+    return merkle.path(group, block - first) + merkle.path(_hashes(kept[count * _HASH :]), block // GROUP)
+
+
+def _joined(nodes: Sequence[bytes]) -> bytes:
+    return b"".join([*nodes, *merkle.level(nodes, _UPPER)])
 
 
 def _hashes(joined: bytes) -> list[bytes]:

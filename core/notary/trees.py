@@ -18,7 +18,7 @@ from core.ledger.rules.log_row import COLUMNS, DIGEST_VERSION, LogRow, leaf_of
 from core.notary import merkle, proof_store, seal_nodes, seal_store
 from core.notary.leaves import Party, outcome_leaf, party_leaf, sealed_leaf, side
 from core.notary.proof_store import Stretch
-from core.notary.seal_nodes import BLOCK, Nodes, Start
+from core.notary.seal_nodes import BLOCK, Kept, Nodes, Start
 from core.notary.seals import Seal, Statement, read
 
 _ALL = 2**31
@@ -83,7 +83,7 @@ class Trees:
         self._row_seals: dict[int, int | None] = {}
         """The seal that covers a row, by seq."""
         self._outcome_seals: dict[Start, int | None] = {}
-        self._nodes: dict[int, Nodes | None] = {}
+        self._nodes: dict[int, Kept | None] = {}
         self._rows: dict[tuple[int, int], list[bytes]] = {}
         """The leaves of rows from one seq to another."""
         self._outcomes: dict[tuple[int, int], _Outcomes] = {}
@@ -123,7 +123,7 @@ class Trees:
         if (nodes := self._nodes_of(sealed, size)) is not None:
             start = seq - index % BLOCK
             leaves = self._leaves_of_rows(start, min(start + BLOCK - 1, last))
-            path = seal_nodes.path_of(leaves, self._levels_over(nodes.rows), (index, size), sealed.statement.root)
+            path = seal_nodes.path_of(leaves, nodes.rows, (index, size), sealed.statement.root)
             if path is not None:
                 return Way(index, size, path, sealed.seal)
         leaves = self._leaves_of_rows(first, last)
@@ -141,8 +141,7 @@ class Trees:
             found = self._outcomes_of(sealed, block)
             if place in found.places:
                 index = block * BLOCK + found.places.index(place)
-                levels, root = self._levels_over(nodes.outcomes), sealed.statement.decided_root
-                path = seal_nodes.path_of(found.leaves, levels, (index, size), root)
+                path = seal_nodes.path_of(found.leaves, nodes.outcomes, (index, size), sealed.statement.decided_root)
                 if path is not None:
                     return Way(index, size, path, sealed.seal)
         places, leaves = self._outcomes_of(sealed, _WHOLE)
@@ -229,7 +228,7 @@ class Trees:
             found = seal_nodes.find(self._conn, unknown)
             self._nodes |= {number: found.get(number) for number in unknown}
 
-    def _nodes_of(self, sealed: _Sealed, size: int) -> Nodes | None:
+    def _nodes_of(self, sealed: _Sealed, size: int) -> Kept | None:
         if size <= BLOCK:
             return None
         self._read_nodes([sealed])

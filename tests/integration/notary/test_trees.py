@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from core.base.db import begin, connect, snapshot
 from core.ledger.drain import drain
 from core.ledger.store import queues
-from core.notary import proof_store, seal_nodes, seal_store
+from core.notary import merkle, proof_store, seal_nodes, seal_store
 from core.notary.notary import Notary
 from core.notary.seals import keypair
 from core.notary.statement_receipts import ENTRIES, statement_receipt
@@ -101,6 +101,8 @@ def test_a_way_reads_one_block(sealed: Sealed, monkeypatch: pytest.MonkeyPatch) 
     "change",
     [
         "rows = overlay(rows placing sha256('x') from 33)",
+        "rows = overlay(rows placing sha256('x') from 32 * 47 + 1), "
+        "outcomes = overlay(outcomes placing sha256('x') from octet_length(outcomes) - 31)",
         "outcomes = overlay(outcomes placing sha256('x') from 33)",
         "rows = ''",
         "outcomes = substr(outcomes, 1, 40)",
@@ -116,6 +118,37 @@ def test_altered_nodes_are_not_believed(sealed: Sealed, change: str) -> None:
         trees = Trees(conn)
         for seq in (1, 200, ROWS - LATE, ROWS - 5):
             assert (trees.of_row(seq), trees.of_outcome(sealed.queues[seq], seq)) == sealed.ways[seq]
+        conn.rollback()
+
+
+def test_a_way_over_nodes_computes_one_group_and_the_level_above(
+    sealed: Sealed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[int] = []
+    path = merkle.path
+    monkeypatch.setattr(merkle, "path", lambda leaves, index: computed.append(len(leaves)) or path(leaves, index))
+    with snapshot(sealed.engine) as conn:
+        assert Trees(conn).of_row(700) == sealed.ways[700][0]
+    assert computed == [seal_nodes.BLOCK, seal_nodes.GROUP, 3]
+
+
+def test_nodes_of_an_older_release_have_one_level(sealed: Sealed) -> None:
+    with begin(sealed.engine) as conn:
+        conn.execute(text("ALTER TABLE seal_nodes DISABLE TRIGGER USER"))
+        for column, size in (
+            ("rows", "last_seq - first_seq + 1"),
+            ("outcomes", "(statement::json ->> 'decided')::int"),
+        ):
+            conn.execute(
+                text(
+                    f"UPDATE seal_nodes SET {column} = substr({column}, 1, (32 * (({size} + 31) / 32))::int) FROM seals "
+                    "WHERE number = seal"
+                )
+            )
+        trees = Trees(conn)
+        for seq in (1, 200, ROWS - LATE, ROWS - 5):
+            assert (trees.of_row(seq), trees.of_outcome(sealed.queues[seq], seq)) == sealed.ways[seq]
+        assert (1, ROWS) not in trees._rows and (1, -1) not in trees._outcomes
         conn.rollback()
 
 
