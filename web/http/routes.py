@@ -28,10 +28,15 @@ def _scored(routes: Map, method: str, path: str) -> Iterator[tuple[float, str]]:
 
 
 def _filled(rule: str, path: str) -> str:
-    """Fill the placeholders of a rule with the parts of a path, so that IDs do not make the two less alike."""
+    """Fill the placeholders of a rule with the parts of a path, so that IDs do not make the two less alike.
+
+    A path that begins with a word, such as ``/multi-search``, is not like a rule that begins with an ID.
+    """
     given = path.split("/")
     parts = rule.split("/")
     return "/".join(
-        given[place] if _PLACEHOLDER.fullmatch(part) and place < len(given) else part
+        given[place]
+        if _PLACEHOLDER.fullmatch(part) and place < len(given) and (place > 1 or "_" in given[place])
+        else part
         for place, part in enumerate(parts)
     )

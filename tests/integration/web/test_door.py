@@ -101,7 +101,10 @@ def test_a_path_that_is_no_route_is_answered_with_the_nearest_one(api: Api) -> N
         ("POST", "/transactions/bulks/now", "POST /transactions/bulk"),
         ("POST", "/funding-job", "POST /funding-jobs"),
         ("GET", "/helth", "GET /health"),
+        ("POST", "/txn_1/metadatas", "POST /{entity_id}/metadata"),
         ("GET", "/nothing", None),
+        ("POST", "/multi-search", None),
+        ("POST", "/reconciliation/start", None),
     ):
         response = api.client.open(path, method=method)
         detail = response.get_json()["error_detail"]
