@@ -99,7 +99,7 @@ def read(
     first = None if since is None else Bound(since, 0)
     begin = first if after is None else _place(conn, basis, period, after)
     last = Bound(None, LAST) if until is None else Bound(until, 0)
-    given = [bound for bound in (first, begin) if bound is not None]
+    given = list(dict.fromkeys(bound for bound in (first, begin) if bound is not None))  # The first page has one begin.
     *before, at_end = history.sums_until(conn, row.key, basis, period.upto, [*given, last])
     opening = before[0] if first is not None else NOTHING
     at_begin = before[-1] if before else NOTHING

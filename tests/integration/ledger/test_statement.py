@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from core.ledger import history
 from tests.harness.api import Api, ok, refused
 from tests.harness.factories import Ledger
 
@@ -78,6 +79,20 @@ def test_the_pages_of_a_statement_are_as_of_the_first(client: FlaskClient, busy:
     assert {page["closing_balance"] for page in rest} == {before["closing_balance"]}
     assert len(before["entries"]) + sum(len(page["entries"]) for page in rest) == 40
     assert client.get(f"/balances/{busy}/statement").get_json()["entry_count"] == 41
+
+
+@pytest.mark.parametrize("basis", ["booked", "effective"])
+def test_each_bound_of_a_page_is_summed_once(
+    client: FlaskClient, busy: str, basis: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each costs up to a span of entries. A first page begins where its period does."""
+    summed: list[int] = []
+    sums_until = history.sums_until
+    monkeypatch.setattr(history, "sums_until", lambda *given: summed.append(len(given[-1])) or sums_until(*given))
+    path = f"/balances/{busy}/statement"
+    query = {"basis": basis, "from": "2020-01-01T00:00:00Z", "limit": 3}
+    all_pages(client, path, **query)
+    assert summed[:3] == [2, 3, 3]
 
 
 def test_a_statement_is_csv_too(client: FlaskClient, busy: str) -> None:
