@@ -54,6 +54,14 @@ class MadeOnce:
         if self._made is not None:
             restore(engine, self._made[0])
 
+    def rows(self, engine: Engine, make: Callable[[], object]) -> None:
+        """Put the rows into a database from which nobody has read. Only the first call makes them."""
+        if self._made is None:
+            make()
+            self._made = save(engine), {}
+        else:
+            restore(engine, self._made[0])
+
     def ids(self, engine: Engine, make: Callable[[], dict[str, str]]) -> dict[str, str]:
         """Return the ids of the rows. Only the first call makes them."""
         if self._made is None:

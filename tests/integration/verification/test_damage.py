@@ -14,11 +14,19 @@ from core.ledger.store import transactions as transaction_store
 from core.verification.verify import verify_all
 from tests.harness.factories import Ledger, fund, transaction
 from tests.harness.history import NO_TRIGGERS, refund
+from tests.harness.saved import MadeOnce
+
+_told, _more = MadeOnce(), MadeOnce()
 
 
 @pytest.fixture
 def told(ledger: Ledger) -> Ledger:
     """Seq 1: 100 to @A. 2: 30 to @B. 3: rejected. 4: holds 20, 5 commits 5 of it, 6 voids the rest. 7, 8: a group. 9: waits."""
+    _told.rows(ledger.engine, lambda: _tell(ledger))
+    return ledger
+
+
+def _tell(ledger: Ledger) -> None:
     with begin(ledger.engine) as conn:
         for number, name in enumerate(["@World", "@A", "@B", "@C"]):
             # Ids that are always the same are always in the same queues.
@@ -42,7 +50,6 @@ def told(ledger: Ledger) -> Ledger:
     report = verify_all(ledger.engine)
     assert report.problems == []
     assert (report.transactions, report.undecided, report.rejected, report.holds) == (9, 1, 1, 1)
-    return ledger
 
 
 WORLD = "(SELECT id FROM balances WHERE indicator = '@World')"
@@ -146,10 +153,16 @@ def test_a_statement_with_a_gap_or_a_jump_is_named_beside_the_broken_chain(told:
 
 
 @pytest.fixture
-def more(told: Ledger) -> Ledger:
+def more(ledger: Ledger) -> Ledger:
     """After ``told``, seq 10: an atomic split of 10, with legs 11 and 12 from @A to @B and @C. 13: @B pays 3 to @C, which
     14 gives back in part and 15 asks back beyond. 16: the split given back, by 17 and 18. Held and to be committed: 19.
     Scheduled: one."""
+    _more.rows(ledger.engine, lambda: _tell_more(ledger))
+    return ledger
+
+
+def _tell_more(told: Ledger) -> None:
+    _tell(told)
     told.drain()
     parts = [Leg("@B", "30%"), Leg("@C", "left")]
     told.post(reference="S", precise_amount=10, source="@A", destination=None, destinations=parts, atomic=True)
@@ -169,7 +182,6 @@ def more(told: Ledger) -> Ledger:
     report = verify_all(told.engine)
     assert report.problems == []
     assert report.transactions == 19
-    return told
 
 
 FORGED = {
