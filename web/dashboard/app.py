@@ -4,7 +4,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from flask import Flask, Response, g, redirect, render_template, request, url_for
+from flask import Flask, Response, current_app, g, redirect, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 
 from core.base.actors import Right
@@ -68,9 +68,31 @@ def create(api: Wsgi, ledger: Service) -> Flask:
     app.register_error_handler(Refused, _refused)
     app.register_error_handler(413, lambda _: (_page_of("The file is too large", "A list has at most 256 MiB."), 413))
     app.register_error_handler(404, lambda _: (_page_of("There is no such page", "Look at the menu."), 404))
+    app.register_error_handler(
+        405, lambda _: redirect(_page_above(request.path), 303)
+    )  # An answer to a form, loaded again.
     app.register_error_handler(TransientError, lambda _: (_page_of("The database is busy", "Try it again soon."), 503))
-    app.context_processor(lambda: {"menu": nav.shown_to(actor()), "session": g.get("session"), "part": _part()})
+    app.context_processor(
+        lambda: {"menu": nav.shown_to(actor()), "session": g.get("session"), "part": _part(), **_places()}
+    )
     return app
+
+
+def _places() -> dict[str, str]:
+    """Return the path of the page, and what renews it. An answer to a form shows the page that has the form."""
+    if request.method in _READS and "here" not in g:
+        return {"here": request.path, "renewed_by": request.full_path}
+    here = _page_above(g.get("here", request.path))
+    return {"here": here, "renewed_by": here}
+
+
+def _page_above(path: str) -> str:
+    """Return the path of the page that has the form which is sent to a path."""
+    urls = current_app.create_url_adapter(request)
+    assert urls is not None
+    while not urls.test(path, "GET"):
+        path = path.rpartition("/")[0]
+    return path
 
 
 def _part() -> str | None:

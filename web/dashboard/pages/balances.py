@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import Blueprint, g, redirect, render_template, request, url_for
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -96,6 +96,7 @@ def statement_csv(balance_id: str) -> Any:
     """Download the statement of the time that is shown as CSV."""
     period = _period(_read(balance_id))
     if query.faults():
+        g.here = url_for("balances.one", balance_id=balance_id)
         return _show(balance_id), 400  # A file of another time than was asked for would look like the right one.
     parts: list[bytes] = []
     after: str | None = ""
@@ -127,7 +128,8 @@ def limit(balance_id: str) -> Any:
             body["floor"] = _minor(floor, _read(balance_id)["currency"])
         ask("PUT", f"/balances/{balance_id}/limits", body=body)
     except (InexactAmount, InvalidOperation):
-        return _show(balance_id, problem="The floor must be an amount of the currency."), 400
+        query.wrong("floor", "must be an amount of the currency, such as 12.50")
+        return _show(balance_id), 400
     except Refused as error:
         return _show(balance_id, problem=error.message), error.status
     return redirect(url_for("balances.one", balance_id=balance_id), 303)

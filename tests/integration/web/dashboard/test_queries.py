@@ -78,3 +78,21 @@ def test_a_fault_shows_no_more_than_the_beginning_of_a_long_value_and_as_a_text(
 def _balance(browser: Browser) -> str:
     _post(browser)
     return str(browser.client.get("/balances/indicator/@Shop/currency/USD", headers=HEADERS).json["balance_id"])
+
+
+def test_an_answer_to_a_form_is_renewed_by_its_page_and_keeps_what_was_typed(browser: Browser) -> None:
+    where = f"/dashboard/balances/{_balance(browser)}"
+    text = browser.post(f"{where}/limits", 400, floor="abc", frozen="all", reason="a dispute").text
+    assert f'hx-get="{where}"' in text and "limits?" not in text
+    assert browser.client.get(f"{where}/limits").headers["Location"] == where
+    assert "<details open><summary>Floor and freeze" in text
+    assert 'name="floor" inputmode="decimal" size="12" value="abc" aria-invalid="true"' in text
+    assert '<option value="all" selected>' in text and 'value="a dispute"' in text
+    assert 'id="fault-floor"><bdi>must be an amount of the currency, such as 12.50' in text
+
+
+def test_links_of_a_tested_webhook_lead_to_its_page(browser: Browser) -> None:
+    made = browser.client.post("/webhooks", json={"url": "https://receiver.example/hook"}, headers=HEADERS).json
+    where = f"/dashboard/webhooks/{made['webhook_id']}"
+    text = browser.post(f"{where}/nothing", 404).text
+    assert f'href="{where}?status=' in text and f'hx-get="{where}"' in text
