@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection
 
-from core.base.actors import KEY_PREFIX
+from core.base.actors import KEY_PREFIX, Reach
 from core.base.db import driver
 from core.funding import approval_store
 from core.ledger.rules.pledges import Of
@@ -91,7 +91,7 @@ class _Made(msgspec.Struct):
     scopes: list[str]
     expires_at: datetime
     created_by: str
-    reach: Any = None
+    reach: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Key(NamedTuple):
@@ -142,18 +142,23 @@ def _check_keys(conn: Connection, report: Report) -> None:
 
 
 def _compare(report: Report, key: _Key, made: _Made) -> None:
-    reach = made.reach
-    stored = msgspec.json.decode(key.reach) if key.reach is not None else None
     values = (
         ("owner", made.owner_id, key.owner),
         ("scopes", made.scopes, key.scopes),
         ("created_by", made.created_by, key.created_by),
         ("expires_at", made.expires_at, key.expires_at),
-        ("reach", _bounds(reach), _bounds(stored)),
+        ("reach", _bounds(bytes(made.reach)), _bounds((key.reach or "null").encode())),
     )
     report.compare("api_keys", key.id, "by the audit log", values)
 
 
-def _bounds(reach: Any) -> Any:
-    """Return what a reach bounds. What is left out does not bound."""
-    return {name: value for name, value in (reach or {}).items() if value is not None}
+def _bounds(text: bytes) -> dict[str, Any] | str:
+    """Return what a reach bounds, with exact amounts. What is left out does not bound. No reach at all is returned as it is."""
+    try:
+        reach = _read_reach(text) or Reach()
+    except msgspec.MsgspecError:
+        return text.decode(errors="replace")
+    return {name: value for name, value in msgspec.structs.asdict(reach).items() if value is not None}
+
+
+_read_reach = msgspec.json.Decoder(Reach | None).decode

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, text
 
 from core.base.db import begin, reading
 from core.keys import secret
+from core.verification.verify import verify_all
 from tests.harness.api import ZERO_TIME, ok, refused
 from tests.harness.key_ring import Holder, Keys, asked, later
 from web.app import create_app
@@ -339,6 +340,23 @@ def _expire(engine: Engine, key: Holder) -> None:
             ),
             {"id": key.key_id},
         )
+
+
+@pytest.mark.parametrize(
+    "largest", [b"1e400", b'"1e400"', b'{"USD": 1e400, "EUR": 0.1}', b"9" * 400, b"5", b"100.250000000000000001"]
+)
+def test_a_key_of_any_reach_is_verified_exactly(keys: Keys, engine: Engine, largest: bytes) -> None:
+    body = json.dumps({**asked(["ledgers:read"]), "reach": {"largest_amount": "LARGEST"}}).encode()
+    body = body.replace(b'"LARGEST"', largest)
+    ok(keys.master.ask("POST /api-keys", data=body, content_type="application/json"), 201)
+    assert verify_all(engine).problems == []
+    slightly = "UPDATE api_keys SET reach = replace(reach::text, '100.250000000000000001', '100.25')::jsonb"
+    with begin(engine) as conn:
+        altered = conn.execute(text(f"{slightly} WHERE reach::text LIKE '%100.25%'")).rowcount
+    assert [each.table for each in verify_all(engine).problems] == ["api_keys"] * altered
+    with begin(engine) as conn:
+        conn.execute(text("""UPDATE api_keys SET reach = '{"beauty": []}'"""))
+    assert [each.table for each in verify_all(engine).problems] == ["api_keys"]
 
 
 def _forget(keys: Keys) -> None:
