@@ -1,5 +1,7 @@
 """Checks the sums of flows and activity against the log. They are no history, so a wrong one is derived anew."""
 
+from typing import Any
+
 from sqlalchemy import Connection
 
 from core.base.db import driver
@@ -7,55 +9,86 @@ from core.verification.report import LISTED, Report
 
 REMEDY = "`pacioli verify --rebuild-flows` derives them anew"
 
-# All of the log up to the cursor is read, by its key beside that of outcomes. Days are kept for ever, and minutes of the day
-# that is not over.
-_DAYS = """
-    WITH whole AS (
-        SELECT date_bin('1 day', at, 'epoch') AS day, seq AS last FROM rollups
-    ),
-    expected AS (
+_KEPT = """
+    SELECT seq AS last, minutes_from, hours_from
+    FROM rollups
+"""
+
+# All of the log up to the cursor is read once, by its key beside that of outcomes, and added up by minutes. Activity is compared
+# in all periods, and a flow in the shortest that is kept of its time. A rejected posting has no balances.
+_SHORTEST = """
+    WITH sums AS MATERIALIZED (
         SELECT
-            date_bin('1 day', log.accepted_at, 'epoch') AS day,
+            date_bin('1 minute', log.accepted_at, 'epoch') AS minute,
+            outcomes.status,
             log.currency,
             CASE WHEN s.indicator IS NULL THEN -s.ledger ELSE s.id END AS source,
             CASE WHEN d.indicator IS NULL THEN -d.ledger ELSE d.id END AS destination,
             sum(outcomes.amount) AS amount,
-            count(*) AS count
-        FROM whole
-        JOIN log ON log.seq <= last
-        JOIN outcomes ON outcomes.seq = log.seq AND status = 1
-        JOIN balances AS s ON s.id = outcomes.source
-        JOIN balances AS d ON d.id = outcomes.destination
-        GROUP BY 1, 2, 3, 4
+            count(*) AS count,
+            min(log.precision) AS least,
+            max(log.precision) AS most
+        FROM log
+        JOIN outcomes ON outcomes.seq = log.seq
+        LEFT JOIN balances AS s ON s.id = outcomes.source
+        LEFT JOIN balances AS d ON d.id = outcomes.destination
+        WHERE log.seq <= %(last)s
+        GROUP BY 1, 2, 3, 4, 5
     ),
-    found AS (
-        SELECT
-            date_bin('1 day', at, 'epoch') AS day, currency, source, destination,
-            sum(amount) AS amount, sum(count) AS count
+    moved AS (
+        SELECT length_s, date_bin(make_interval(secs => length_s), minute, 'epoch') AS at, currency, source, destination,
+            sum(amount) AS amount, sum(count)::bigint AS count, min(least) AS least, max(most) AS most
+        FROM sums
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN minute >= %(minutes_from)s THEN 60 WHEN minute >= %(hours_from)s THEN 3600 ELSE 86400 END
+        ) AS kept (length_s)
+        WHERE status = 1 AND source IS NOT NULL AND destination IS NOT NULL
+        GROUP BY 1, 2, 3, 4, 5
+    ),
+    kept AS (
+        SELECT *
         FROM flows
-        CROSS JOIN (SELECT day AS today FROM whole) AS open
-        WHERE length_s = 86400 AND at < today OR length_s = 60 AND at >= today
-        GROUP BY 1, 2, 3, 4
+        WHERE length_s = 60 AND at >= %(minutes_from)s
+           OR length_s = 3600 AND at >= %(hours_from)s AND at < %(minutes_from)s
+           OR length_s = 86400 AND at < %(hours_from)s AND at < %(minutes_from)s
+    ),
+    decided AS (
+        SELECT length_s, date_bin(make_interval(secs => length_s), minute, 'epoch') AS at,
+            sum(count)::bigint AS accepted,
+            coalesce(sum(count) FILTER (WHERE status = 1), 0)::bigint AS applied,
+            coalesce(sum(count) FILTER (WHERE status = 2), 0)::bigint AS inflight,
+            coalesce(sum(count) FILTER (WHERE status = 4), 0)::bigint AS rejected
+        FROM sums
+        CROSS JOIN (VALUES (60), (3600), (86400)) AS length (length_s)
+        GROUP BY 1, 2
     )
-    SELECT
-        to_char(day, 'YYYY-MM-DD'), currency, source, destination,
-        coalesce(expected.amount, 0), coalesce(expected.count, 0), coalesce(found.amount, 0), coalesce(found.count, 0)
-    FROM expected
-    FULL JOIN found USING (day, currency, source, destination)
-    WHERE (expected.amount, expected.count) IS DISTINCT FROM (found.amount, found.count)
-    ORDER BY 1, 2, 3, 4
+    SELECT 'flows', at, length_s, currency, source, destination,
+        ARRAY[moved.amount, moved.count, CASE WHEN kept.precision < least THEN least ELSE most END],
+        ARRAY[kept.amount, kept.count, kept.precision]::numeric[]
+    FROM moved
+    FULL JOIN kept USING (length_s, at, currency, source, destination)
+    WHERE (moved.amount, moved.count) IS DISTINCT FROM (kept.amount::numeric, kept.count)
+       OR kept.precision NOT BETWEEN least AND most
+    UNION ALL
+    SELECT 'activity', at, length_s, NULL, NULL, NULL,
+        ARRAY[decided.accepted, decided.applied, decided.inflight, decided.rejected]::numeric[],
+        ARRAY[activity.accepted, activity.applied, activity.inflight, activity.rejected]::numeric[]
+    FROM decided
+    FULL JOIN activity USING (length_s, at)
+    WHERE (decided.accepted, decided.applied, decided.inflight, decided.rejected)
+        IS DISTINCT FROM (activity.accepted, activity.applied, activity.inflight, activity.rejected)
+    ORDER BY 1 DESC, 2, 3, 4, 5, 6
     LIMIT %(limit)s
 """
 
 # Each longer period against the shorter ones in it, where those are kept.
 _LONGER = """
-    SELECT
-        to_char(at, 'YYYY-MM-DD HH24:MI'), length_s, currency, source, destination,
-        coalesce(shorter.amount, 0), coalesce(shorter.count, 0), coalesce(longer.amount, 0), coalesce(longer.count, 0)
+    SELECT 'flows', at, length_s, currency, source, destination,
+        ARRAY[shorter.amount, shorter.count, shorter.precision], ARRAY[longer.amount, longer.count, longer.precision]::numeric[]
     FROM (
         SELECT
             length AS length_s, date_bin(make_interval(secs => length), flows.at, 'epoch') AS at, currency, source, destination,
-            sum(amount) AS amount, sum(count) AS count
+            sum(amount) AS amount, sum(count) AS count, max(precision) AS precision
         FROM rollups
         CROSS JOIN LATERAL (
             VALUES (3600, 60, minutes_from), (86400, 3600, hours_from), (2764800, 86400, 'epoch'::timestamptz)
@@ -72,58 +105,32 @@ _LONGER = """
            OR length_s = 86400 AND flows.at >= hours_from
            OR length_s = 2764800
     ) AS longer USING (length_s, at, currency, source, destination)
-    WHERE (shorter.amount, shorter.count) IS DISTINCT FROM (longer.amount, longer.count)
-    ORDER BY 1, 2, 3, 4, 5
-    LIMIT %(limit)s
-"""
-
-_ACTIVITY = """
-    SELECT
-        to_char(at, 'YYYY-MM-DD HH24:MI'), length_s,
-        coalesce(expected.counts, '{0,0,0,0}'), coalesce(found.counts, '{0,0,0,0}')
-    FROM (
-        SELECT
-            length_s, date_bin(make_interval(secs => length_s), minute, 'epoch') AS at,
-            ARRAY[
-                sum(accepted), sum(accepted) FILTER (WHERE status = 1), sum(accepted) FILTER (WHERE status = 2),
-                sum(accepted) FILTER (WHERE status = 4)
-            ]::bigint[] AS counts
-        FROM (
-            SELECT date_bin('1 minute', log.accepted_at, 'epoch') AS minute, status, count(*) AS accepted
-            FROM rollups
-            JOIN log ON log.seq <= rollups.seq
-            JOIN outcomes ON outcomes.seq = log.seq
-            GROUP BY 1, 2
-        ) AS minutes
-        CROSS JOIN (VALUES (60), (3600), (86400)) AS length (length_s)
-        GROUP BY 1, 2
-    ) AS expected
-    FULL JOIN (
-        SELECT length_s, at, ARRAY[accepted, nullif(applied, 0), nullif(inflight, 0), nullif(rejected, 0)] AS counts
-        FROM activity
-    ) AS found USING (length_s, at)
-    WHERE expected.counts IS DISTINCT FROM found.counts
-    ORDER BY 1, 2
+    WHERE (shorter.amount, shorter.count, shorter.precision)
+        IS DISTINCT FROM (longer.amount::numeric, longer.count::numeric, longer.precision)
+    ORDER BY 2, 3, 4, 5, 6
     LIMIT %(limit)s
 """
 
 
 def check_flows(conn: Connection, report: Report) -> None:
     """Compare every sum with the log up to where they go, and with the shorter periods in it."""
-    given = {"limit": LISTED}
-    for day, *ends, expected, transactions, amount, count in driver(conn).execute(_DAYS, given):
-        _add(report, f"{day}, {_ends(ends)}", (expected, transactions), (amount, count))
-    for at, length_s, *ends, expected, transactions, amount, count in driver(conn).execute(_LONGER, given):
-        _add(report, f"{at}, {length_s} s, {_ends(ends)}", (expected, transactions), (amount, count))
-    for at, length_s, counts, found in driver(conn).execute(_ACTIVITY, given):
-        report.add("activity", f"{at}, {length_s} s", "counts", expected=f"{counts}; {REMEDY}", found=found)
+    for last, minutes_from, hours_from in driver(conn).execute(_KEPT).fetchall():
+        given = {"last": last, "minutes_from": minutes_from, "hours_from": hours_from, "limit": LISTED}
+        for row in driver(conn).execute(_SHORTEST, given):
+            _add(report, row)
+    for row in driver(conn).execute(_LONGER, {"limit": LISTED}):
+        _add(report, row)
 
 
-def _ends(ends: list[object]) -> str:
-    currency, source, destination = ends
-    return f"{currency}, from node {source} to {destination}"
+_WHAT = {"flows": ("amount", "count", "precision"), "activity": ("accepted", "applied", "inflight", "rejected")}
 
 
-def _add(report: Report, key: str, expected: tuple[int, int], found: tuple[int, int]) -> None:
-    texts = [f"{amount} in {count}" for amount, count in (expected, found)]
-    report.add("flows", key, "amount", expected=f"{texts[0]}, by the log; {REMEDY}", found=texts[1])
+def _add(report: Report, row: tuple[Any, ...]) -> None:
+    """Report each value of a sum that differs. Those of a sum that is missing are 0."""
+    table, at, length_s, currency, source, destination, expected, found = row
+    key = f"{at:%Y-%m-%d %H:%M}, {length_s} s"
+    if currency is not None:
+        key = f"{key}, {currency}, from node {source} to {destination}"
+    because = f"by the log; {REMEDY}"
+    for what, by_log, kept in zip(_WHAT[table], expected, found, strict=True):
+        report.compare(table, key, because, [(what, by_log or 0, kept or 0)])
