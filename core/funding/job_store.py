@@ -155,6 +155,10 @@ WHERE actor = %(actor)s
   )
 """
 
+_EVERY = f"""{_SELECT}
+ORDER BY j.id
+"""
+
 _UNFINISHED = f"""{_SELECT}
 WHERE status <> 'CANCELLED'
   AND (
@@ -260,6 +264,11 @@ def has_work(conn: Connection, now: datetime | None) -> tuple[bool, bool]:
 def lock_due_job(conn: Connection, now: datetime) -> JobRow | None:
     """Find and lock the job that has been due for longest, among those that no other transaction has locked."""
     return _one(conn, _LOCK_DUE, {"now": now})
+
+
+def every_job(conn: Connection) -> list[JobRow]:
+    """Read all jobs, those that are over too."""
+    return [JobRow(*row) for row in driver(conn).execute(_EVERY)]
 
 
 def unfinished_jobs(conn: Connection) -> list[JobRow]:

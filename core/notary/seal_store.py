@@ -57,6 +57,12 @@ ORDER BY last_seq, number
 LIMIT 1
 """
 
+_RANGES = """
+SELECT number, first_seq, last_seq
+FROM seals
+WHERE number BETWEEN %(first)s AND %(last)s
+"""
+
 _STATE = """
 SELECT
     coalesce((SELECT max(seq) FROM log), 0),
@@ -207,6 +213,12 @@ def every(conn: Connection, first: int = 1) -> Iterator[tuple[int, Seal]]:
         for number, statement, signature in rows:
             yield number, Seal(statement, signature)
         first = rows[-1][0] + 1
+
+
+def ranges(conn: Connection, first: int, last: int) -> dict[int, tuple[int, int]]:
+    """Read by which rows the seals between two numbers are found, by their numbers."""
+    rows = driver(conn).execute(_RANGES, {"first": first, "last": last}).fetchall()
+    return {number: (first_seq, last_seq) for number, first_seq, last_seq in rows}
 
 
 def hand_overs(conn: Connection) -> list[tuple[int, Seal]]:

@@ -1,4 +1,4 @@
-"""Compare the state with the history: balances, holds, refunds, statements, dates and funding runs."""
+"""Compare the state with the history: balances, holds, refunds, statements and dates."""
 
 from sqlalchemy import Connection
 
@@ -129,20 +129,6 @@ def check_dates(conn: Connection, report: Report) -> None:
         report.add("scheduled", id, "row", expected=f"none, for it is in the log at {seq_key(seq)}", found="one")
     for id in state_store.due_without_transaction(conn, LISTED):
         report.add("due", id, "transaction", expected="a hold, or a split of holds, in the log", found="none")
-
-
-def check_funding(conn: Connection, report: Report) -> None:
-    """Check that each row of a funding run has one transaction that agrees with it, and each transaction has a row."""
-    for run, row, seq in state_store.misposted(conn, LISTED):
-        if row is None:
-            expected = f"one, for {seq_key(seq or 0)} belongs to the run"
-            report.add("funding_postings", run, "row", expected=expected, found="none")
-        else:
-            found = "none" if seq is None else f"another at {seq_key(seq)}"
-            expected = "the one that the row of its list describes"
-            report.add("funding_postings", f"{run}, row {row}", "transaction", expected=expected, found=found)
-    for run, says, posted in state_store.miscounted_runs(conn, LISTED):
-        report.add("funding_runs", run, "posted", expected=posted, found=says)
 
 
 _NO_OUTCOME = "none, for no outcome made it"

@@ -1,48 +1,69 @@
-"""Runs the pieces of a verification: in this process, or in several side by side.
+"""Runs the pieces of a verification, and then checks of the state: in this process, or in several side by side.
 
 All processes read the same snapshot of the database, which this one exports. Each works on a piece of its own; their tallies
-are added in the order of the pieces, so a process waits for the tally before its own, and for nothing else.
+are added in the order of the pieces, so a process waits for the tally before its own, and for nothing else. A process that
+finds no more pieces takes a check.
 """
 
 import gc
+import itertools
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
 from core.base.db import connect, export_snapshot, snapshot, source_of
 from core.base.errors import TransientError
 from core.verification.pieces import Course, Done, Piece, Reader, next_piece
+from core.verification.report import Report
 from core.verification.tally import Salt
 
 WITHIN_S = 7 * 86_400.0
 """A verification may take so long."""
 
-AfterEach = Callable[[Done], None]
+Check = Callable[[Connection, Report], None]
+"""A check of the state that needs nothing but the database. It is a function of a module, so that another process finds it."""
 
 
-def run(engine: Engine, conn: Connection, course: Course, jobs: int, after_each: AfterEach) -> Done:
-    """Verify all pieces from where the course is. Return the last of them.
+class Task(NamedTuple):
+    """What is to be verified, and how."""
+
+    course: Course
+    """The pieces go on from where it is."""
+    checks: Sequence[Check]
+    jobs: int
+    after_each: Callable[[Done], None]
+    """Called with each piece, in order."""
+
+
+class Checked(NamedTuple):
+    """The result of a check: its position among the checks, and what it has reported."""
+
+    number: int
+    report: Report
+
+
+def run(engine: Engine, conn: Connection, task: Task) -> tuple[Done, list[Report]]:
+    """Verify all pieces, and do the checks. Return the last piece, and the report of each check.
 
     Raises:
         TransientError: the database went away, or a process ended.
     """
     url = source_of(engine)
     with _without_collector():
-        if jobs > 1 and url is not None:
-            return _side_by_side(url, conn, course, jobs, after_each)
-        reader = Reader(conn, course.salt)
-        while True:
+        if task.jobs > 1 and url is not None:
+            return _side_by_side(url, conn, task)
+        course, reader, done = task.course, Reader(conn, task.course.salt), None
+        while done is None or done.piece.until is not None:
             piece = next_piece(conn, course.ended, course.position)
             done = reader.decide(course.begin(*reader.read(piece)))
             course.end(done)
-            after_each(done)
-            if piece.until is None:
-                return done
+            task.after_each(done)
+        return done, [_checked(conn, each).report for each in enumerate(task.checks)]
 
 
 @contextmanager
@@ -57,21 +78,26 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _side_by_side(url: str, conn: Connection, course: Course, jobs: int, after_each: AfterEach) -> Done:
-    pieces = _pieces(conn, course)
+def _side_by_side(url: str, conn: Connection, task: Task) -> tuple[Done, list[Report]]:
+    course = task.course
+    work = itertools.chain(_pieces(conn, course), enumerate(task.checks))
     last: Done | None = None
-    with _processes(url, export_snapshot(conn), course.salt, jobs) as pipes:
-        at_work: dict[Pipe, Piece] = {}
+    with _processes(url, export_snapshot(conn), course.salt, task.jobs) as pipes:
+        at_work: dict[Pipe, Any] = {}
         for pipe in pipes:
-            _give(pipe, pieces, at_work)
+            _give(pipe, work, at_work)
         tallies: dict[int, tuple[Pipe, Any]] = {}
         ended: dict[int, Done] = {}
+        checked: dict[int, Report] = {}
         while at_work:
             for pipe in [pipe for pipe in wait(list(at_work)) if isinstance(pipe, Pipe)]:
                 found = _receive(pipe)
                 if isinstance(found, Done):
                     ended[found.piece.number] = found
-                    _give(pipe, pieces, at_work)
+                    _give(pipe, work, at_work)
+                elif isinstance(found, Checked):
+                    checked[found.number] = found.report
+                    _give(pipe, work, at_work)
                 else:
                     tallies[at_work[pipe].number] = pipe, found
             while course.tallied in tallies:
@@ -80,9 +106,9 @@ def _side_by_side(url: str, conn: Connection, course: Course, jobs: int, after_e
             while course.ended in ended:
                 last = ended.pop(course.ended)
                 course.end(last)
-                after_each(last)
+                task.after_each(last)
     assert last is not None
-    return last
+    return last, [checked[number] for number in range(len(task.checks))]
 
 
 def _pieces(conn: Connection, course: Course) -> Iterator[Piece]:
@@ -95,13 +121,20 @@ def _pieces(conn: Connection, course: Course) -> Iterator[Piece]:
         number, after = number + 1, piece.until
 
 
-def _give(pipe: Pipe, pieces: Iterator[Piece], at_work: dict[Pipe, Piece]) -> None:
-    """Give a process the next piece, or let it end."""
+def _give(pipe: Pipe, work: Iterator[Any], at_work: dict[Pipe, Any]) -> None:
+    """Give a process the next piece or check, or let it end."""
     at_work.pop(pipe, None)
-    piece = next(pieces, None)
-    pipe.send(piece)
-    if piece is not None:
-        at_work[pipe] = piece
+    each = next(work, None)
+    pipe.send(each)
+    if each is not None:
+        at_work[pipe] = each
+
+
+def _checked(conn: Connection, numbered: tuple[int, Check]) -> Checked:
+    """Do a check."""
+    (number, check), report = numbered, Report()
+    check(conn, report)
+    return Checked(number, report)
 
 
 def _receive(pipe: Pipe) -> Any:
@@ -139,13 +172,16 @@ def _processes(url: str, of: str, salt: Salt, jobs: int) -> Iterator[list[Pipe]]
 
 
 def _work(url: str, of: str, salt: Salt, pipe: Pipe) -> None:
-    """Verify the pieces that come through a pipe, until there is none."""
+    """Verify the pieces that come through a pipe, and do the checks, until there is nothing more."""
     engine = connect(url, connections=1)
     try:
         with snapshot(engine, within_s=WITHIN_S, of=of) as conn, _without_collector():
             reader = Reader(conn, salt)
-            while (piece := pipe.recv()) is not None:
-                pipe.send(reader.read(piece))
+            while (work := pipe.recv()) is not None:
+                if not isinstance(work, Piece):
+                    pipe.send(_checked(conn, work))
+                    continue
+                pipe.send(reader.read(work))
                 pipe.send(reader.decide(pipe.recv()))
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         pass

@@ -274,6 +274,17 @@ def currencies_of(conn: Connection, keys: Collection[int]) -> dict[int, str]:
     return dict(rows.fetchall())
 
 
+def accepted_at(conn: Connection, seq: int) -> datetime | None:
+    """Return when a row of the log was accepted; None when there is no such row."""
+    row = driver(conn).execute("SELECT accepted_at FROM log WHERE seq = %s", (seq,)).fetchone()
+    return None if row is None else row[0]
+
+
+def clock_falls(conn: Connection) -> frozenset[int]:
+    """Return the seqs of the rows that are said to be accepted before the row before them."""
+    return frozenset(seq for (seq,) in driver(conn).execute("SELECT seq FROM clock_falls"))
+
+
 def refunded_seqs(conn: Connection) -> set[int]:
     """Return the seqs of all transactions that a refund in the log gives back."""
     return {seq for (seq,) in driver(conn).execute("SELECT DISTINCT refund_of FROM log WHERE refund_of IS NOT NULL")}

@@ -2,7 +2,6 @@
 
 from sqlalchemy import Connection
 
-from core.funding import job_store, pledged
 from core.ledger.rules.pledges import START, Of, Pledge, link
 from core.ledger.store import due as due_store
 from core.ledger.store import pledges
@@ -26,10 +25,6 @@ def check_pending(conn: Connection, report: Report) -> None:
     for id in due_store.altered(conn):
         expected = "what was accepted, by its pledge; it is refused when it is due"
         report.add("scheduled", f"txn_{id}", "content", expected=expected, found="something else")
-    for job in job_store.unfinished_jobs(conn):
-        if (wrong := pledged.altered(conn, job)) is not None:
-            expected = "what was accepted, by its pledge; its runs are refused"
-            report.add("funding_jobs", job.job_id, "content", expected=expected, found=wrong)
     for id in pledges.broken(conn, LISTED):
         expected = "a scheduled transaction, or one in the log, for there is a pledge"
         report.add("scheduled", f"txn_{id}", "row", expected=expected, found="none")

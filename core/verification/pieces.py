@@ -149,10 +149,7 @@ class Course(Struct):
     def tell(self, report: Report) -> None:
         """Put what the pieces have shown into a report."""
         report.transactions, report.undecided, report.rejected = self.transactions, self.undecided, self.rejected
-        for problem in self.problems:
-            if len(report.problems) < LISTED:
-                report.problems.append(problem)
-        report.problem_count += self.problem_count
+        report.take(self.problems, self.problem_count)
         report.to_sequence = self.position
         self.versions.warn(report)
 

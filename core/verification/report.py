@@ -1,6 +1,6 @@
 """The report of a verification: how much it read, and each problem as a value."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -99,6 +99,11 @@ class Report:
         self.problem_count += 1
         if len(self.problems) < LISTED:
             self.problems.append(Problem(table, key, what, str(expected), str(found)))
+
+    def take(self, problems: Sequence[Problem], count: int) -> None:
+        """Add the problems of another report, which has counted so many."""
+        self.problem_count += count
+        self.problems += problems[: max(0, LISTED - len(self.problems))]
 
     def warn(self, table: str, key: str, what: str, message: str) -> None:
         """Count a warning, and keep it while fewer than ``LISTED`` are kept."""

@@ -14,7 +14,7 @@ from core.ledger.rules import chain
 from core.ledger.rules.log_row import LogRow, leaf_of
 from core.ledger.store import pledges
 from core.notary import attestations, merkle, seal_store
-from core.notary.leaves import party_leaf, sealed_leaf, side
+from core.notary.leaves import NO_PARTY, party_leaf, sealed_leaves
 from core.notary.published import Published
 from core.notary.seals import Line, Seal, Statement, is_signed, read
 from core.verification import checkpoint_store, history_store
@@ -48,7 +48,7 @@ class Part(NamedTuple):
 class Roots:
     """Computes the Merkle roots of the seals again along a walk, and compares them."""
 
-    def __init__(self, conn: Connection, report: Report, after: int, parties: dict[int, bytes]) -> None:
+    def __init__(self, conn: Connection, report: Report, after: int, parties: dict[int | None, bytes]) -> None:
         """Begin after a row. ``parties`` keeps the hashes of the balances."""
         self._conn, self._report, self._after, self._parties = conn, report, after, parties
         self._ahead = self._statements(after)
@@ -85,14 +85,13 @@ class Roots:
 
     def _part(self, statement: Statement) -> Part:
         parties = self._parties
-        keys = {key for row, _ in self._rows for key in (row.source, row.destination) if key is not None}
-        if unknown := keys - parties.keys():
-            parties |= {key: party_leaf(party) for key, party in seal_store.parties(self._conn, unknown).items()}
-        leaves = [
-            sealed_leaf(leaf or leaf_of(row), side(row.source, parties), side(row.destination, parties))
-            for row, leaf in self._rows
-            if row.digest_version in chain.LEAVES
-        ]
+        # A row of a version that there is not is reported by itself, and has no leaf.
+        rows = [each for each in self._rows if each[0].digest_version in chain.LEAVES]
+        sides = [(row.source, row.destination) for row, _ in rows]
+        if unknown := {key for pair in sides for key in pair} - parties.keys():
+            found = seal_store.parties(self._conn, {key for key in unknown if key is not None})
+            parties |= dict.fromkeys(unknown, NO_PARTY) | {key: party_leaf(party) for key, party in found.items()}
+        leaves = sealed_leaves([leaf or leaf_of(row) for row, leaf in rows], sides, parties)
         return Part(statement.number, statement.first_seq, statement.last_seq, statement.root, leaves)
 
     def _statements(self, after: int) -> Iterator[Statement]:
@@ -131,8 +130,10 @@ def check_seals(conn: Connection, report: Report, known: Known, *, all_of_them: 
             pile.append(statement)
         if len(pile) >= _AT_A_TIME:
             agrees_up_to = _check_digests(conn, report, pile, agrees_up_to)
+            _check_ranges(conn, report, pile)
             pile = []
     _check_digests(conn, report, pile, agrees_up_to)
+    _check_ranges(conn, report, pile)
     is_pinned = line.is_pinned or (last is not None and not all_of_them and _is_successor(conn, last.key, known.keys))
     if known.keys and not is_pinned:
         expected = f"a seal by the key {' or '.join(sorted(known.keys))}"
@@ -186,6 +187,15 @@ def _check_digests(
             return None
         agrees_up_to = each.last_seq
     return agrees_up_to
+
+
+def _check_ranges(conn: Connection, report: Report, statements: Sequence[Statement]) -> None:
+    """Check that each seal is found by the rows that it is over. Those columns are not signed."""
+    found = seal_store.ranges(conn, statements[0].number, statements[-1].number) if statements else {}
+    for each in statements:
+        first_seq, last_seq = found[each.number]
+        values = ("first_seq", each.first_seq, first_seq), ("last_seq", each.last_seq, last_seq)
+        report.compare("seals", f"number {each.number}", "by its statement", values)
 
 
 def _check_ends(conn: Connection, report: Report, last: Statement) -> None:

@@ -251,25 +251,10 @@ ORDER BY 1, 2, 3
 LIMIT %(limit)s
 """
 
-_MISCOUNTED_RUNS = """
-SELECT 'run_' || r.id, r.posted, count(p.row)
-FROM funding_runs AS r
-LEFT JOIN funding_postings AS p ON p.run = r.id
-GROUP BY r.id
-HAVING r.posted <> count(p.row)
-ORDER BY 1
-LIMIT %(limit)s
-"""
-
 
 def misposted(conn: Connection, limit: int) -> list[Misposted]:
     """Find the rows and transactions of funding runs that differ in destination, amount, pool or run."""
     return [*map(Misposted._make, driver(conn).execute(_MISPOSTED, {"limit": limit}))]
-
-
-def miscounted_runs(conn: Connection, limit: int) -> list[tuple[str, int, int]]:
-    """Find the runs that count their posted rows wrongly. Returns rows of run id, its count and the true count."""
-    return driver(conn).execute(_MISCOUNTED_RUNS, {"limit": limit}).fetchall()
 
 
 def _stream(conn: Connection, name: str, sql: str) -> Iterator[tuple[Any, ...]]:

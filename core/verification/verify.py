@@ -19,19 +19,25 @@ from core.verification.agreement import compare_checkpoints
 from core.verification.audit import NEWEST, check_audit
 from core.verification.checkpoints import NOTHING, Checkpoint
 from core.verification.continuation import Continuation
+from core.verification.crew import Task
 from core.verification.flows import check_flows
+from core.verification.funding import check_jobs, check_runs
 from core.verification.kept import Keeper
 from core.verification.old_names import warn_of_old_names
 from core.verification.pending import check_pending
 from core.verification.pieces import Course, Done
 from core.verification.report import Report, TellProgress, silent
 from core.verification.sealed import Known, check_seals
+from core.verification.snapshots import check_snapshots
 from core.verification.spans import check_spans
 from core.verification.standing import check_standing
 from core.verification.tally import is_followed, new_salt
 from core.verification.walk import Walk
 
 NOTHING_KNOWN = Known()
+
+LONG_CHECKS = (check_flows, check_snapshots, check_spans)
+"""These read the whole log again, the longest first. Several processes do them side by side."""
 
 
 class Effort(NamedTuple):
@@ -71,7 +77,7 @@ def verify_all(
             course = Course(salt=new_salt())
         else:
             report.went_on_after = course.position
-        _walk(engine, conn, report, course, (effort.jobs, keeper, progress))
+        state = _walk(engine, conn, report, course, (effort.jobs, keeper, progress))
         compare_checkpoints(conn, report, valid)
         check_seals(conn, report, known, all_of_them=True)
         check_pending(conn, report)
@@ -83,12 +89,13 @@ def verify_all(
         compare.compare_holds(conn, report, standing.holds, progress)
         compare.compare_refunds(conn, report, standing.refunds)
         compare.check_dates(conn, report)
-        compare.check_funding(conn, report)
+        check_jobs(conn, report, all_of_them=True)
+        check_runs(conn, report)
         if not follows:
             compare.check_statements(conn, report, progress)
         check_audit(conn, report, progress)
-        check_flows(conn, report)
-        check_spans(conn, report)
+        for found in state:
+            report.take(found.problems, found.problem_count)
         warn_of_old_names(conn, report)
         keeper.forget()
     return report
@@ -96,8 +103,8 @@ def verify_all(
 
 def _walk(
     engine: Engine, conn: Connection, report: Report, course: Course, how: tuple[int, Keeper, TellProgress]
-) -> None:
-    """Verify the log and its outcomes, and put what was found into the report."""
+) -> list[Report]:
+    """Verify the log and its outcomes, and put what was found into the report. Return those of ``LONG_CHECKS``."""
     jobs, keeper, progress = how
     last_seq = history_store.last_seq(conn)
 
@@ -107,9 +114,10 @@ def _walk(
         progress("transactions", min(course.position, last_seq), last_seq)
 
     worth_it = (last_seq - course.position) // pieces.ROWS  # A process takes longer to start than a few pieces take.
-    last = crew.run(engine, conn, course, min(jobs, worth_it), after_each)
+    last, found = crew.run(engine, conn, Task(course, LONG_CHECKS, min(jobs, worth_it), after_each))
     course.tell(report)
     report.reached = last.reached
+    return found
 
 
 def verify_since_checkpoint(
@@ -141,6 +149,7 @@ def verify_since_checkpoint(
         continuation.check_touched()
         check_seals(conn, report, known, all_of_them=False)
         check_pending(conn, report)
+        check_jobs(conn, report, all_of_them=False)
         check_standing(conn, report)
         compare.check_totals(conn, report)
         compare.check_dates(conn, report)

@@ -1,12 +1,14 @@
 """Read the log and its outcomes in ranges of sequence numbers, and check each row by itself.
 
-A row must follow the one before it without a gap, name balances of its currency, and have an outcome exactly when its
-queue is decided so far. ``splits.py`` checks splits and their legs, and ``chains.py`` checks the hashes. A judge checks
+A row must follow the one before it without a gap and no earlier, name balances of its currency, and have an outcome exactly
+when its queue is decided so far. ``splits.py`` checks splits and their legs, and ``chains.py`` checks the hashes. A judge checks
 rows that are decided together: ``replay.py`` and ``continuation.py`` have one each.
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import groupby
+from operator import attrgetter
 from sys import intern
 from typing import Protocol
 
@@ -27,8 +29,12 @@ from core.verification.splits import Splits
 ROWS_AT_A_TIME = 5_000
 """The number of rows of the log that one statement reads."""
 
+_source_of, _destination_of = attrgetter("source"), attrgetter("destination")
 
 _NEVER = 2**63 - 1
+
+_SPLIT = int(Kind.SPLIT)
+"""A plain integer, because each look at an enum's member costs several times as much."""
 
 
 class Judge(Protocol):
@@ -50,8 +56,9 @@ class Known:
     def __init__(self, conn: Connection) -> None:
         self.last_seq = history_store.last_seq(conn)
         self.queues = history_store.queues(conn)
+        self.falls = history_store.clock_falls(conn)
         self.currencies: dict[int, str] = {}
-        self.parties: dict[int, bytes] = {}
+        self.parties: dict[int | None, bytes] = {}
 
 
 class Walk:
@@ -63,6 +70,7 @@ class Walk:
         self._conn, self._report, self._judge, self._since = conn, report, judge, since
         known = known or Known(conn)
         self._last_seq, self._queues, self._currencies = known.last_seq, known.queues, known.currencies
+        self._falls, self._accepted_at = known.falls, history_store.accepted_at(conn, since.sequence)
         self._next_seq = since.sequence + 1
         self._splits = Splits(report)
         self._chains = Chains(report, since, self._queues)
@@ -139,7 +147,8 @@ class Walk:
             progress("transactions", min(last, self._last_seq), self._last_seq)
 
     def _look_up_currencies(self, rows: Sequence[HistoryRow]) -> None:
-        keys = {key for row in rows if row.posting for key in (row.posting.source, row.posting.destination)}
+        postings = [row.posting for row in rows if row.posting is not None]
+        keys = set(map(_source_of, postings)).union(map(_destination_of, postings))
         if unknown := keys - self._currencies.keys() - {None}:
             found = history_store.currencies_of(self._conn, unknown)
             self._currencies |= {key: intern(currency) for key, currency in found.items()}
@@ -171,7 +180,7 @@ class Walk:
     def _check_queues(self, rows: Sequence[HistoryRow]) -> None:
         """Check that each undecided row is in the queue of its source. A decided row may be older than a resize of the queues."""
         unrecorded = (row.posting for row in rows if row.posting is not None and row.recorded is None)
-        waiting = [posting for posting in unrecorded if posting.kind != Kind.SPLIT]
+        waiting = [posting for posting in unrecorded if posting.kind != _SPLIT]
         if not waiting or not self._queues:
             return
         ids = balance_store.public_ids(self._conn, {posting.source for posting in waiting})
@@ -191,15 +200,16 @@ class Walk:
             self._report.add("log", seq_key(seq), "row", expected="the row that its outcome is of", found="none")
             return
         currency = logged.currency
+        self._check_time(seq, logged.accepted_at)
         self._splits.check(row, logged)
         self._report.transactions += 1
         currencies = self._currencies
         if currencies.get(posting.source) == currencies.get(posting.destination) == currency and recorded is not None:
             queue = self._queues.get(posting.queue)
-            if queue is not None and seq <= queue.cursor and posting.kind != Kind.SPLIT:
+            if queue is not None and seq <= queue.cursor and posting.kind != _SPLIT:
                 return  # Nothing is amiss, as with nearly every row.
         for side, key in (("source", posting.source), ("destination", posting.destination)):
-            if key is None and posting.kind == Kind.SPLIT:
+            if key is None and posting.kind == _SPLIT:
                 continue
             found_currency = self._currencies.get(key)
             if found_currency is None:
@@ -208,7 +218,7 @@ class Walk:
                 expected = f"{found_currency}, which is the {side}'s"
                 self._report.add("log", seq_key(seq), "currency", expected=expected, found=currency)
 
-        if posting.kind == Kind.SPLIT:
+        if posting.kind == _SPLIT:
             if recorded is not None:
                 expected = "none, for a split has no outcome"
                 self._report.add("outcomes", seq_key(seq), "row", expected=expected, found="one")
@@ -220,6 +230,16 @@ class Walk:
         elif queue is not None and seq > queue.cursor:
             expected = f"none yet, as queue {posting.queue} is decided up to {queue.cursor}"
             self._report.add("outcomes", seq_key(seq), "row", expected=expected, found=status_text(recorded.status))
+
+    def _check_time(self, seq: int, accepted_at: datetime | None) -> None:
+        """Check that the row was accepted no earlier than the one before, or is named as one where the clock was set back."""
+        before, self._accepted_at = self._accepted_at, accepted_at
+        has_fallen = before is not None and accepted_at is not None and accepted_at < before
+        if has_fallen != (seq in self._falls):
+            expected = "a row, for the time falls here" if has_fallen else "none, for the time does not fall here"
+            self._report.add(
+                "clock_falls", seq_key(seq), "row", expected=expected, found="none" if has_fallen else "one"
+            )
 
     def _check_gap(self, seq: int) -> None:
         if seq > self._next_seq:

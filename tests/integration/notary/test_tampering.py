@@ -79,6 +79,15 @@ def test_a_sealed_ledger_is_sound(ledger: Ledger) -> None:
     assert Notary(ledger.engine, OURS, second).news().anything is False
 
 
+@pytest.mark.parametrize("column", ["first_seq", "last_seq"])
+def test_a_seal_that_is_found_by_other_rows_than_it_says_is_named(ledger: Ledger, column: str) -> None:
+    sealed(ledger)
+    with as_owner(ledger) as conn:
+        conn.execute(text(f"UPDATE seals SET {column} = {column} + 1"))
+    for report in both(ledger):
+        named(report, "seals", "number 1", column)
+
+
 ALTERED = {
     "a row of the log is altered": (
         "UPDATE log SET destination = source, source = destination WHERE seq = 5",

@@ -7,12 +7,15 @@ import pytest
 from sqlalchemy import text
 
 from core.base.db import begin, connect
+from core.funding import tries
 from core.ledger.directory import Directory
 from core.ledger.rules.requests import Leg
 from core.ledger.store import balances as balance_store
 from core.ledger.store import transactions as transaction_store
 from core.verification.verify import verify_all
 from tests.harness.factories import Ledger, fund, transaction
+from tests.harness.forging import as_owner
+from tests.harness.funding import SOON, advance_all, create_job, give, many_rows, run_short_of_money
 from tests.harness.history import NO_TRIGGERS, refund
 from tests.harness.saved import MadeOnce
 
@@ -90,6 +93,7 @@ DAMAGE = {
     f"UPDATE queues SET cursor = 9 {OF_9}": ("outcomes", "seq 9", "row"),
     "UPDATE queues SET cursor = 10 WHERE number = 7": ("queues", "number 7", "cursor"),
     "DELETE FROM queues WHERE number = 0": ("queues", "all", "numbers"),
+    "INSERT INTO clock_falls VALUES (5)": ("clock_falls", "seq 5", "row"),
     f"UPDATE balances SET balance = balance + 1, credit_balance = credit_balance + 1 {OF_A}":
         ("balances", "@A", "credit_balance"),
     f"UPDATE balances SET balance = balance - 1, debit_balance = debit_balance + 1 {OF_A}":
@@ -252,6 +256,17 @@ MISPOSTED = {
     "UPDATE funding_jobs SET source = destination FROM log WHERE seq = 1": ("funding_postings", "row 1", "transaction"),
     "UPDATE funding_runs SET id = gen_random_uuid()": ("funding_postings", "row 1", "transaction"),
     "UPDATE funding_runs SET posted = 2": ("funding_runs", "run_", "posted"),
+    "UPDATE funding_runs SET posted_amount = 14": ("funding_runs", "run_", "posted_amount"),
+    "UPDATE funding_runs SET posted_row = 2": ("funding_runs", "run_", "posted_row"),
+    "UPDATE funding_runs SET row_count = 4": ("funding_runs", "run_", "row_count"),
+    "UPDATE funding_runs SET amount = 16": ("funding_runs", "run_", "amount"),
+    "UPDATE funding_runs SET applied = 4": ("funding_runs", "run_", "applied"),
+    "UPDATE funding_runs SET applied_amount = 16": ("funding_runs", "run_", "applied_amount"),
+    "UPDATE funding_runs SET rejected = 1": ("funding_runs", "run_", "rejected"),
+    "UPDATE funding_rows SET description = 'x' WHERE row = 2": ("funding_jobs", "fund_", "content"),
+    "UPDATE funding_digests SET digest = '\\x00'": ("funding_jobs", "fund_", "content"),
+    "UPDATE funding_jobs SET amount = 16": ("funding_jobs", "fund_", "content"),
+    "UPDATE funding_jobs SET terms = '{}'": ("funding_jobs", "fund_", "content"),
 }
 
 
@@ -261,6 +276,45 @@ def test_a_row_of_a_run_that_is_not_its_transaction_is_named(funded: Ledger, sta
     table, key, what = MISPOSTED[statements]
     problems = verify_all(funded.engine).problems
     assert any((one.table, one.what) == (table, what) and key in one.key for one in problems), problems
+
+
+TRIED = {
+    "DELETE FROM funding_retries WHERE row = 4": "row 4",
+    "UPDATE funding_retries SET row = 9 WHERE row = 4": "row 9",
+    "UPDATE funding_retries SET run = retry WHERE row = 4": "row 4",
+    "UPDATE funding_runs SET retry_of = NULL": "row 4",
+}
+
+
+def test_a_try_whose_rows_come_from_elsewhere_is_named(ledger: Ledger) -> None:
+    give(ledger, Pool=50)
+    job = create_job(ledger, *many_rows(5, 10), allow_overdraft=False)
+    first = run_short_of_money(ledger, job, leaving=20)
+    tries.retry(ledger.engine, job.job_id, first.run_id, SOON)
+    give(ledger, Pool=30)
+    advance_all(ledger, SOON)
+    ledger.drain()
+    assert verify_all(ledger.engine).problems == []
+    with begin(ledger.engine) as conn:
+        rows = [tuple(row) for row in conn.execute(text("SELECT retry, row, run FROM funding_retries"))]
+    for statement, key in TRIED.items():
+        _damage(ledger, statement)
+        problems = verify_all(ledger.engine).problems
+        assert any(one.table == "funding_retries" and key in one.key for one in problems), (statement, problems)
+        _damage(ledger, "DELETE FROM funding_retries")
+        _damage(
+            ledger,
+            "; ".join(f"INSERT INTO funding_retries VALUES ('{retry}', {row}, '{run}')" for retry, row, run in rows),
+        )
+
+
+def test_a_time_that_falls_is_named_where_the_ledger_does_not_know_it(told: Ledger) -> None:
+    with as_owner(told) as conn:
+        conn.execute(text("UPDATE log SET accepted_at = accepted_at - interval '1 hour' WHERE seq = 5"))
+    (problem,) = verify_all(told.engine).problems
+    assert (problem.table, problem.key, problem.what, problem.found) == ("clock_falls", "seq 5", "row", "none")
+    _damage(told, "INSERT INTO clock_falls VALUES (5)")
+    assert verify_all(told.engine).problems == []
 
 
 def test_a_balance_that_is_not_credits_less_debits_is_named(own_database_url: str) -> None:
