@@ -78,9 +78,9 @@ class Chains:
         logged, self._leaf = row.logged, None
         # A row that is older than the chain has no digest.
         if logged is not None and (logged.digest is not None or self._digest != chain.START):
-            key = seq_key(logged.seq, logged.queue)
-            digest = self._digest_of(logged, key)
+            digest = self._digest_of(logged)
             if digest is not None and logged.digest != digest:
+                key = seq_key(logged.seq, logged.queue)
                 expected = f"{digest.hex()}, over the row and the digest before it"
                 self._report.add("log", key, "digest", expected=expected, found=hash_text(logged.digest))
             self._digest = logged.digest or digest or chain.START
@@ -103,16 +103,17 @@ class Chains:
             self._report.add("outcomes", key, "hash", expected=expected, found=hash_text(recorded.hash))
         self._heads[logged.queue] = logged.seq, recorded.hash or link
 
-    def _digest_of(self, logged: LogRow, key: str) -> bytes | None:
+    def _digest_of(self, logged: LogRow) -> bytes | None:
         """Compute the digest of a row by its version. Report a version that there is not, and what the version leaves out."""
-        if logged.digest_version not in VERSIONS:
-            expected = f"one of {', '.join(map(str, VERSIONS))}"
-            self._report.add("log", key, "digest_version", expected=expected, found=logged.digest_version)
-            return None
         if logged.digest_version == VERSIONS[-1]:
             self.versions.is_newer = True
             self._leaf = leaf_of(logged)
             return chain.digest(self._digest, self._leaf)
+        key = seq_key(logged.seq, logged.queue)
+        if logged.digest_version not in VERSIONS:
+            expected = f"one of {', '.join(map(str, VERSIONS))}"
+            self._report.add("log", key, "digest_version", expected=expected, found=logged.digest_version)
+            return None
         self.versions.add(logged.seq)
         if logged.digest_version == 1:
             for name in NEWER:

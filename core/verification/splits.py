@@ -8,6 +8,13 @@ from core.ledger.rules.model import Kind
 from core.verification.history_store import HistoryRow
 from core.verification.report import Report, seq_key
 
+_SPLIT, _LEGS, _LEGS_OF_NO_REFUND = (
+    int(Kind.SPLIT),
+    (int(Kind.TRANSFER), int(Kind.HOLD), int(Kind.REFUND)),
+    (int(Kind.TRANSFER), int(Kind.HOLD)),
+)
+"""Kinds as plain integers, because each look at an enum's member costs several times as much."""
+
 
 @dataclass(slots=True)
 class _OpenSplit:
@@ -37,20 +44,21 @@ class Splits:
         return (
             self._split is not None
             and row.logged is not None
-            and row.logged.kind in (Kind.TRANSFER, Kind.HOLD, Kind.REFUND)
+            and row.logged.kind in _LEGS
             and row.logged.parent == self._split.transaction_id
         )
 
     def check(self, row: HistoryRow, logged: LogRow) -> None:
         """Check a row as a leg of the open split. Any other row closes the split, and may open the next."""
-        if self.owns(row) and (split := self._split) is not None:
-            self._check_leg(split, logged)
-            return
-        self.close()
-        if logged.kind == Kind.SPLIT:
+        if self._split is not None:
+            if self.owns(row):
+                self._check_leg(self._split, logged)
+                return
+            self.close()
+        if logged.kind == _SPLIT:
             terms = json.loads(logged.terms) if logged.terms is not None else {}
             self._split = _OpenSplit(logged, bool(terms.get("atomic")))
-        elif logged.kind in (Kind.TRANSFER, Kind.HOLD) and (logged.parent or "").startswith("txn_"):
+        elif logged.kind in _LEGS_OF_NO_REFUND and logged.parent is not None and logged.parent.startswith("txn_"):
             key = seq_key(logged.seq)
             self._report.add("log", key, "parent", expected="the split right before it", found=logged.parent)
 

@@ -24,6 +24,9 @@ _APPLIED, _REJECTED = (
     for one in (Status.APPLIED, Status.REJECTED)
 )
 
+_MOVES_AT_ONCE = (int(Kind.TRANSFER), int(Kind.REFUND))
+"""Kinds as plain integers, because each look at an enum's member costs several times as much."""
+
 PRIME = 2**127 - 1
 
 _LARGE = 2**100
@@ -163,7 +166,7 @@ class Tally:
                 self.moved[posting.seq] = Moved(posting.source, posting.destination, amount)
             if posting.refund_of is not None:
                 self.refunds.append((posting.refund_of, amount))
-        if kind in (Kind.TRANSFER, Kind.REFUND):
+        if kind in _MOVES_AT_ONCE:
             return
         held = amount if kind == Kind.HOLD else -amount
         source.inflight_debit += held

@@ -299,7 +299,16 @@ def _written(decided_at: datetime) -> str:
 def line_of_row(columns: Sequence[Any]) -> str:
     """Write a stored row as ``line_of`` wrote it. The columns come in the order of ``OUTCOME``, ``rejection`` as JSON text."""
     seq, status, amount, source, version, left, to, to_version, to_left, reason, rejection, decided_at = columns
-    if reason is rejection is None and None not in columns[:9]:  # It was not rejected, as most are not.
+    # It was not rejected, as most are not.
+    if (
+        reason is rejection is None
+        and source is not None
+        and version is not None
+        and left is not None
+        and to is not None
+        and to_version is not None
+        and to_left is not None
+    ):
         return (
             f"{seq}\t{status}\t{amount}\t{source}\t{version}\t{left}\t{to}\t{to_version}\t{to_left}"
             f"\t\\N\t\\N\t{_written(decided_at)}"
