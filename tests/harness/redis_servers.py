@@ -65,6 +65,12 @@ def until_ready(url: str) -> Redis:
             return client
 
 
+def needs_redis_7(server: Redis) -> None:
+    """Skip the test on an older server, whose rules for users cannot name what a connection needs."""
+    if int(server.info("server")["redis_version"].partition(".")[0]) < 7:
+        missing_program("redis-server 7 or newer")
+
+
 def celery_of(url: str, names: Names, **options: Any) -> Celery:
     """Return Celery as web and worker have it, with the broker of this URL."""
     of_url = clients.celery_settings(redis_url.parse(url))

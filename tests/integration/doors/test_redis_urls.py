@@ -12,7 +12,16 @@ import celeryconfig
 from core.base import redis_url
 from core.doors import clients
 from tests.harness.programs import missing_program
-from tests.harness.redis_servers import celery_of, certificates, free_port, names, redis_server, take, until_ready
+from tests.harness.redis_servers import (
+    celery_of,
+    certificates,
+    free_port,
+    names,
+    needs_redis_7,
+    redis_server,
+    take,
+    until_ready,
+)
 
 SECRET = "p@ss/w:rd?#%+;,& é"
 """A password of all the characters that mean something in a URL."""
@@ -38,9 +47,16 @@ def plain(start: Callable[..., int]) -> int:
     """The port of a server with a password, and a user that may do the least."""
     port = start("--requirepass", SECRET)
     admin = until_ready(f"redis://:{ENCODED}@127.0.0.1:{port}")
-    rules = f"on ~{names().prefix}* &{names().prefix}* {LEAST}"
+    rules = f"on ~{names().prefix}* resetchannels &{names().prefix}* {LEAST}"
     admin.execute_command("ACL", "SETUSER", "a-ledger", f">{SECRET}", *rules.split())
     return port
+
+
+@pytest.fixture(scope="module")
+def least(plain: int) -> int:
+    """The port of the same server, for all that a user needs who may do the least."""
+    needs_redis_7(until_ready(f"redis://:{ENCODED}@127.0.0.1:{plain}"))
+    return plain
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +93,7 @@ FORMS = [
     ("plain", "redis://:{secret}@127.0.0.1:{at}/0?socket_timeout=3&socket_connect_timeout=2&health_check_interval=7"),
     ("plain", "redis://default:{secret}@127.0.0.1:{at}/3"),
     ("plain", "redis://127.0.0.1:{at}/3?password={secret}"),
-    ("plain", "redis://a-ledger:{secret}@127.0.0.1:{at}"),
+    ("least", "redis://a-ledger:{secret}@127.0.0.1:{at}"),
     ("socket_path", "unix://:{secret}@{at}"),
     ("socket_path", "unix://:{secret}@{at}?db=2"),
     ("socket_path", "redis+socket://default:{secret}@{at}?virtual_host=2"),

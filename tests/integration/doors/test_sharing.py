@@ -21,7 +21,7 @@ from tests.harness.api import Api
 from tests.harness.databases import new_database, new_schema
 from tests.harness.factories import identified
 from tests.harness.processes import wait_until
-from tests.harness.redis_servers import celery_of, names, redis_server, take, until_ready
+from tests.harness.redis_servers import celery_of, names, needs_redis_7, redis_server, take, until_ready
 from tests.integration.doors.test_redis_urls import LEAST
 from web.app import create_app
 from web.service import Service
@@ -118,10 +118,11 @@ def test_a_worker_of_one_leaves_the_bells_and_the_postings_of_the_other(
     url: str, redis: Redis, two_urls: tuple[str, str], tmp_path: Path
 ) -> None:
     """The worker's user may touch nothing but what has the prefix of its ledger, and it asks for nothing else."""
+    needs_redis_7(redis)
     app, other = (_web(each, url) for each in two_urls)
     mine, others = (_service(each).identity.look() for each in (app, other))
     assert mine is not None and others is not None
-    rules = f"on nopass ~{others.prefix}* &{others.prefix}* {LEAST}"
+    rules = f"on nopass ~{others.prefix}* resetchannels &{others.prefix}* {LEAST}"
     redis.execute_command("ACL", "SETUSER", "other", *rules.split())
     redis.execute_command("ACL", "LOG", "RESET")
     api, neighbour = Api(app, app.test_client()), Api(other, other.test_client())
