@@ -23,7 +23,8 @@ from core.ledger.rules.routing import route_of
 from core.ledger.store import outcomes as outcome_store
 from core.ledger.store import queues as queue_store
 from core.ledger.store import taking
-from ops.proving.cpu import Cost, metered
+from core.verification.verify import Effort, verify_all
+from ops.proving.cpu import Cost, metered, metered_with_ended
 from ops.proving.rows import BALANCES, BULK, Row, Say
 
 HISTORY = 1_000_000
@@ -67,6 +68,8 @@ class CoreRates:
         yield Row.costing(f"drain after {history:,} rows", rows, cost, at_random, "≥ 0.90")
         self.say(f"flows of {rows:,} rows")
         yield Row.costing("flows: adding decided rows to their sums", rows, self._added_up(rows), at_random)
+        self.say(f"verify of {rows:,} rows")
+        yield Row.costing("verify, on all cores", rows, self._verified(rows), at_random)
 
     def _drained(self, rows: int, *, hot: bool = False, history: int = 0) -> Cost:
         with self._database() as (engine, refs):
@@ -83,14 +86,28 @@ class CoreRates:
     def _added_up(self, rows: int) -> Cost:
         """Add rows that are drained to the sums of flows, as the tick does beside a drain."""
         with self._database() as (engine, refs):
-            append_all(engine, drafts(self.random, refs, rows))
-            with reading(engine) as conn:
-                queues = list(queue_store.cursors(conn))
-            for queue in queues:
-                drain.drain(engine, queue)
+            self._decided(engine, refs, rows)
             with self._metered() as cost:
                 rollups.add_new(engine, for_s=600)
         return cost
+
+    def _verified(self, rows: int) -> Cost:
+        """Verify rows that are drained and added to the sums of flows."""
+        with self._database() as (engine, refs):
+            self._decided(engine, refs, rows)
+            rollups.add_new(engine, for_s=600)
+            with metered_with_ended(self.pids.get("postgres")) as cost:
+                report = verify_all(engine, effort=Effort(jobs=os.cpu_count() or 1))
+        assert report.ok, report.problems[0]
+        return cost
+
+    def _decided(self, engine: Engine, refs: list[tuple[int, int]], rows: int) -> None:
+        """Append rows, and drain them."""
+        append_all(engine, drafts(self.random, refs, rows))
+        with reading(engine) as conn:
+            queues = list(queue_store.cursors(conn))
+        for queue in queues:
+            drain.drain(engine, queue)
 
     def _metered(self) -> AbstractContextManager[Cost]:
         return metered(self.pids)

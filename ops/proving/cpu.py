@@ -3,6 +3,7 @@
 A rate swings with whatever else the machine does; the CPU time that a row costs hardly does. So budgets are in it.
 """
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -40,6 +41,15 @@ def metered(pids: Mapping[str, int]) -> Iterator[Cost]:
     cost.seconds = time.perf_counter() - started
     after = read(pids)
     cost.by_part = {name: max(0.0, after[name] - before[name]) for name in pids}
+
+
+@contextmanager
+def metered_with_ended(postgres: int | None) -> Iterator[Cost]:
+    """Measure the block: Postgres, and this process with those that it has started and that end in the block."""
+    before = os.times()
+    with metered({} if postgres is None else {"postgres": postgres}) as cost:
+        yield cost
+    cost.by_part["bench"] = sum(os.times()[:4]) - sum(before[:4])
 
 
 def read(pids: Mapping[str, int]) -> dict[str, float]:

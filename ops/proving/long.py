@@ -25,7 +25,7 @@ from core.verification import checkpoints
 from core.verification.verify import Effort, verify_all
 from ops.proving import core_rates, cpu, made, past, reads
 from ops.proving.catching_up import Progress, caught_up
-from ops.proving.cpu import metered
+from ops.proving.cpu import metered, metered_with_ended
 from ops.proving.past import Shape
 from ops.proving.reads import Answer, Timing
 from ops.proving.rows import BALANCES, Row
@@ -72,8 +72,8 @@ def measure(folder: Path, rows: int, *, quick: bool, progress: Progress) -> Foun
         work = [] if _filled(folder) else [_fill(engine, shape, pids, progress)]
         (folder / _FILLED).write_text(f"{rows}\n")
         work += _work(engine, shape, pids, 1_000 if quick else _MORE, progress)
-        work += _verified(engine, folder, pids["postgres"], progress)
         work += caught_up(engine, folder / "data", pids, progress)
+        work += _verified(engine, folder, pids["postgres"], progress)  # With the sums and seals, as a service has them.
         with reading(engine) as conn:
             disk, places = sizes.disk(conn), reads.places(conn, shape)
         engine.dispose()
@@ -123,11 +123,8 @@ def _verified(engine: Engine, folder: Path, postgres: int, progress: Progress) -
     It goes on where a run before it was killed.
     """
     effort = Effort(jobs=os.cpu_count() or 1, keep=folder / "verifying")
-    before = os.times()
-    with metered({"postgres": postgres}) as cost:
+    with metered_with_ended(postgres) as cost:
         report = verify_all(engine, effort=effort, progress=lambda part, n, of: progress(part, n, of))
-    after = os.times()
-    cost.by_part["bench"] = sum(after[:4]) - sum(before[:4])  # With the processes that verified and have ended.
     if report.problems:
         raise click.ClickException(f"the ledger that was filled is not right: {report.problems[0]}")
     checkpoints.write(engine, report.reached, chain_key(kept(folder / "data" / CHAIN_KEY_FILE, new_chain_key)))
