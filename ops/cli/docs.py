@@ -1,5 +1,6 @@
 """``pacioli docs``: the book, built from ``docs/`` and served on this machine."""
 
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -33,7 +34,7 @@ def docs(port: int, only_build: bool) -> None:
     if only_build:
         done = subprocess.run([*zensical, "build", "--strict", "--config-file", str(config)], check=False)
         click.echo(f"The book is in {SITE}." if done.returncode == 0 else "The book was not built.", err=True)
-    else:
-        click.echo(f"The book is at http://127.0.0.1:{port}. Ctrl-C stops it.", err=True)
-        done = subprocess.run([*zensical, "serve", "-a", f"127.0.0.1:{port}", "-f", str(config)], check=False)
-    sys.exit(done.returncode)
+        sys.exit(done.returncode)
+    click.echo(f"The book is at http://127.0.0.1:{port}. Ctrl-C stops it.", err=True)
+    # This process becomes the server, so that whatever stops it stops the server.
+    os.execv(sys.executable, [*zensical, "serve", "-a", f"127.0.0.1:{port}", "-f", str(config)])  # nosec B606
