@@ -148,6 +148,8 @@ class Sought(Struct, frozen=True, eq=False):
     """A condition with the meaning of both, if there is one that is quicker to check at one row."""
     in_blocks: bool = False
     """Whether that index has the rows in the order of ``block_of`` their positions, and in no order in a block."""
+    through: "Relation | None" = None
+    """The relation to go through to the rows of ``by``, if their index is that of another table. There is a ``test`` then."""
 
 
 class Relation(Struct, frozen=True, eq=False):
@@ -162,6 +164,8 @@ class Relation(Struct, frozen=True, eq=False):
     name: ColumnElement[Any] = cast(null(), Uuid)
     """A second such column, for rows whose position is not unique."""
     position_is_unique: bool = True
+    stands_for: ColumnElement[int] | None = None
+    """The column of ``table`` that is equal to the position, if that is the column of another table."""
 
 
 class Field(Struct, frozen=True, eq=False):

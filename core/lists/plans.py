@@ -10,11 +10,13 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
 from math import prod
+from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import and_, or_
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList
+from sqlalchemy.sql.visitors import replacement_traverse
 
 from core.lists.conditions import alternatives, whole
 from core.lists.fields import Condition, Relation, Sought, Type, block_of
@@ -106,7 +108,7 @@ def _branches(shape: Shape, relation: Relation, driver: int | None) -> Sequence[
     seen = [] if shape.within is None else [or_(*shape.within(relation))]
     if shape.any_of and each:
         found = _any_of(relation, [way for ways in each for way in ways])
-        return [Branch(relation, branch.by, _all(branch.rest, *seen), branch.in_blocks) for branch in found]
+        return [Branch(branch.relation, branch.by, _all(branch.rest, *seen), branch.in_blocks) for branch in found]
     if not all(each):
         return []
     ways: Sequence[Sought] = [Sought(None)]
@@ -126,8 +128,12 @@ def _branches(shape: Shape, relation: Relation, driver: int | None) -> Sequence[
         ranges = [[or_(*one)] for one in ranges]
     return [
         Branch(
-            relation,
-            _all(way.by, *within, *(_blocks_within(within, relation) if way.in_blocks else ())),
+            way.through or relation,
+            _all(
+                way.by,
+                *(_through(way.through, each) for each in within),
+                *(_blocks_within(within, relation) if way.in_blocks else ()),
+            ),
             _all(way.rest, *checked),
             way.in_blocks,
             way.by is not None and not way.in_blocks,
@@ -135,6 +141,18 @@ def _branches(shape: Shape, relation: Relation, driver: int | None) -> Sequence[
         for way in ways
         for within in product(*ranges)
     ]
+
+
+def _through(relation: Relation | None, condition: Condition) -> Condition:
+    """Write a condition on positions for the index of the table that a look goes through."""
+    if relation is None:
+        return condition
+    position, stands_for = relation.position, relation.stands_for
+
+    def moved(element: Any, **_: Any) -> Any:
+        return position if element is stands_for else None
+
+    return replacement_traverse(condition, {}, moved)
 
 
 def _blocks_within(ranges: Sequence[Condition], relation: Relation) -> Iterator[Condition]:
@@ -156,7 +174,7 @@ def _any_of(relation: Relation, ways: Sequence[Sought]) -> Sequence[Branch]:
     if len(served) > MAX_BRANCHES:
         served = []
     walked = [way for way in ways if way not in served]
-    found = [Branch(relation, way.by, way.rest, way.in_blocks) for way in served]
+    found = [Branch(way.through or relation, way.by, way.rest, way.in_blocks) for way in served]
     if any(way.by is None and way.rest is None for way in walked):
         return [Branch(relation, None, None)]
     return [*found, Branch(relation, None, or_(*map(whole, walked)))] if walked else found

@@ -141,7 +141,8 @@ def at_id(shape: Shape, relation: Relation) -> Statement:
 def sort_key(shape: Shape, relation: Relation) -> ColumnElement[Any]:
     """Return the expression that a page is sorted by."""
     field = shape.resource.fields[shape.sort_by]
-    return field.column_of(relation) if field.sort_key is None else field.sort_key(relation.table, shape.filters)
+    key = field.column_of(relation) if field.sort_key is None else field.sort_key(relation.table, shape.filters)
+    return relation.position if key is relation.stands_for else key
 
 
 def compiled(statement: Select[Any]) -> Statement:

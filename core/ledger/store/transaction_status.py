@@ -9,6 +9,7 @@ from sqlalchemy import (
     Connection,
     Numeric,
     SmallInteger,
+    Table,
     Uuid,
     and_,
     case,
@@ -40,12 +41,28 @@ def _number(status: int) -> ColumnElement[Any]:
     return literal_column(str(status), SmallInteger())
 
 
-def _has_outcome(status: int) -> Condition:
-    return exists().where(outcomes.c.seq == log.c.seq, outcomes.c.status == _number(status))
+def _rows_of(table: Table) -> Relation:
+    """Go through another table to the rows of the log, in the order of that table's index.
+
+    The sum keeps the planner from a merge of two walks by seq, in which it would read all rows of the log between two of these.
+    """
+    return Relation(
+        log,
+        table.join(log, log.c.seq == table.c.seq + literal_column("0")),
+        table.c.seq,
+        stands_for=log.c.seq,
+    )
 
 
-def _has_hold(condition: Condition) -> Condition:
-    return exists().where(holds.c.seq == log.c.seq, condition)
+_BY_OUTCOME, _BY_HOLD = _rows_of(outcomes), _rows_of(holds)
+
+
+def _of_outcome(status: int, *, test: Condition) -> Sought:
+    return Sought(outcomes.c.status == _number(status), test=test, through=_BY_OUTCOME)
+
+
+def _of_hold(condition: Condition, *, test: Condition) -> Sought:
+    return Sought(condition, test=test, through=_BY_HOLD)
 
 
 _held = case(
@@ -68,7 +85,7 @@ _OF_STATUS: dict[Status, tuple[Sought, ...]] = {
         Sought(None, _status == _number(1)),
     ),
     Status.INFLIGHT: (
-        Sought(_has_hold(holds.c.settled_at.is_(None)), test=_status == _number(2)),
+        _of_hold(holds.c.settled_at.is_(None), test=_status == _number(2)),
         Sought(
             and_(
                 _is_split,
@@ -90,14 +107,12 @@ _OF_STATUS: dict[Status, tuple[Sought, ...]] = {
         ),
     ),
     Status.VOID: (
-        Sought(_has_outcome(3), test=_status == _number(3)),
-        Sought(
-            _has_hold(type_coerce(holds.c.voided, Numeric()) == type_coerce(holds.c.amount, Numeric())), test=false()
-        ),
+        _of_outcome(3, test=_status == _number(3)),
+        _of_hold(type_coerce(holds.c.voided, Numeric()) == type_coerce(holds.c.amount, Numeric()), test=false()),
         Sought(_is_split, _split_status == _number(3), test=false()),
     ),
     Status.REJECTED: (
-        Sought(_has_outcome(4), test=_status == _number(4)),
+        _of_outcome(4, test=_status == _number(4)),
         Sought(
             _is_split,
             # The first leg of a split is the row after it, and all legs were rejected.
