@@ -183,7 +183,7 @@ def _work(url: str, of: str, salt: Salt, pipe: Pipe) -> None:
                     continue
                 pipe.send(reader.read(work))
                 pipe.send(reader.decide(pipe.recv()))
-    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+    except (EOFError, ConnectionError, KeyboardInterrupt):  # Whoever gave it work has ended, or was killed.
         pass
     except Exception as error:
         pipe.send(TransientError(str(error)) if isinstance(error, TransientError) else RuntimeError(repr(error)))

@@ -1,11 +1,13 @@
 """Several processes find what one finds, in every piece, and a verification that was killed goes on where it stood."""
 
+import multiprocessing
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from core.base.db import export_snapshot, snapshot, source_of
 from core.notary.notary import Notary
 from core.notary.seals import keypair
 from core.verification import crew, kept, pieces, verify
@@ -146,6 +148,16 @@ def test_a_process_that_fails_ends_the_verification(mixed: Ledger, monkeypatch: 
     with pytest.raises(RuntimeError, match="snapshot"):
         verify_all(mixed.engine, effort=Effort(jobs=2))
     assert verify is not None
+
+
+def test_a_process_whose_verification_was_killed_ends_quietly(mixed: Ledger) -> None:
+    url = source_of(mixed.engine)
+    assert url is not None
+    ours, theirs = multiprocessing.Pipe()
+    theirs.send("what nobody reads before it is killed")
+    ours.close()
+    with snapshot(mixed.engine) as conn:
+        crew._work(url, export_snapshot(conn), new_salt(), theirs)
 
 
 def test_the_products_tell_every_break_of_a_balance() -> None:
