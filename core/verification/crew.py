@@ -38,6 +38,8 @@ class Task(NamedTuple):
     jobs: int
     after_each: Callable[[Done], None]
     """Called with each piece, in order."""
+    pauses: Callable[[Course], bool]
+    """While it says so, no piece is decided until those before it have ended, so that the course can be kept."""
 
 
 class Checked(NamedTuple):
@@ -100,13 +102,13 @@ def _side_by_side(url: str, conn: Connection, task: Task) -> tuple[Done, list[Re
                     _give(pipe, work, at_work)
                 else:
                     tallies[at_work[pipe].number] = pipe, found
-            while course.tallied in tallies:
-                pipe, (tally, needs) = tallies.pop(course.tallied)
-                pipe.send(course.begin(tally, needs))
             while course.ended in ended:
                 last = ended.pop(course.ended)
                 course.end(last)
                 task.after_each(last)
+            while course.tallied in tallies and (course.tallied == course.ended or not task.pauses(course)):
+                pipe, (tally, needs) = tallies.pop(course.tallied)
+                pipe.send(course.begin(tally, needs))
     assert last is not None
     return last, [checked[number] for number in range(len(task.checks))]
 

@@ -44,12 +44,18 @@ class Keeper:
             kept = msgspec.json.decode(self._path.read_bytes(), type=_Kept)
         except (OSError, msgspec.MsgspecError):
             return None
+        if kept.course.tallied != kept.course.ended:
+            return None  # An older release kept it while a piece was tallied that had not ended.
         now = self._kept(kept.course)
         return kept.course if (now.ledger, now.digest, now.queues) == (kept.ledger, kept.digest, kept.queues) else None
 
+    def is_due(self, course: Course) -> bool:
+        """Tell whether it is time to write the file. What waits may be decided until the next verification, so it is not kept."""
+        return self._path is not None and not course.undecided and time.monotonic() >= self._next_at
+
     def save(self, course: Course) -> None:
-        """Write the file if it is time. What waits may be decided until the next verification, so it must not be there yet."""
-        if self._path is None or course.undecided or time.monotonic() < self._next_at:
+        """Write the file if it is time, and every piece that is tallied has ended: the sums are those at its end then."""
+        if self._path is None or course.tallied != course.ended or not self.is_due(course):
             return
         began = time.monotonic()
         new = self._path.with_name(f"{self._path.name}.new")

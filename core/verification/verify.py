@@ -114,7 +114,7 @@ def _walk(
         progress("transactions", min(course.position, last_seq), last_seq)
 
     worth_it = (last_seq - course.position) // pieces.ROWS  # A process takes longer to start than a few pieces take.
-    last, found = crew.run(engine, conn, Task(course, LONG_CHECKS, min(jobs, worth_it), after_each))
+    last, found = crew.run(engine, conn, Task(course, LONG_CHECKS, min(jobs, worth_it), after_each, keeper.is_due))
     course.tell(report)
     report.reached = last.reached
     return found

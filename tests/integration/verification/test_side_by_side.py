@@ -125,6 +125,29 @@ def test_a_verification_that_was_killed_goes_on_where_it_stood(
     assert not path.exists()
 
 
+@pytest.mark.parametrize("killed_after", [2, 3, 5])
+def test_several_processes_go_on_where_several_were_killed(
+    mixed: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_after: int
+) -> None:
+    mixed.drain()
+    whole = verify_all(mixed.engine, key=KEY)
+    monkeypatch.setattr(kept, "EVERY_S", 0.0)
+    monkeypatch.setattr(kept, "SHARE", 0.0)
+    effort = Effort(jobs=2, keep=tmp_path / "verify.progress")
+    ended: list[int] = []
+
+    def killed(what: str, done: int, of: int) -> None:
+        ended.append(done)
+        if len(ended) == killed_after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        verify_all(mixed.engine, key=KEY, effort=effort, progress=killed)
+    report = verify_all(mixed.engine, key=KEY, effort=effort)
+    assert report.went_on_after == ended[-1]
+    assert told(report) == told(whole)
+
+
 @pytest.mark.parametrize(
     "edit", ["UPDATE log SET digest = '\\x00' WHERE seq = {}", "UPDATE outcomes SET hash = '\\x00'"]
 )
