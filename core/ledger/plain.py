@@ -132,8 +132,6 @@ def draft_one(request: TransactionRequest, directory: Names) -> Draft | None:
     template = _template((*texts, bytes(data) if data else b""), directory, None)
     if template is None or not _are_clear((reference,)) or not _are_named((source, destination)):
         return None
-    if template.allow_overdraft and not current().may(Right.TRANSACTIONS_POST_OVERDRAFT):
-        return None
     debited_name, credited_name = (
         (name, template.currency) if name[0] == "@" else name for name in (source, destination)
     )
@@ -179,7 +177,6 @@ def _templates(others: Sequence[_Column], directory: Names, parent: str) -> list
     """Make the row that each request shares with those that agree with it in all fields of ``_SHARED``."""
     *texts, datas = others
     columns = *texts, [bytes(data) if data else b"" for data in datas] if any(datas) else repeat(b"")
-    may_overdraft = current().may(Right.TRANSACTIONS_POST_OVERDRAFT)
     found: dict[tuple[Any, ...], LogRow] = {}
     try:
         distinct = set(zip(*columns, strict=False))
@@ -187,7 +184,7 @@ def _templates(others: Sequence[_Column], directory: Names, parent: str) -> list
         return None
     for shared in distinct:
         template = _template(shared, directory, parent)
-        if template is None or (template.allow_overdraft and not may_overdraft):
+        if template is None:
             return None
         found[shared] = template
     if len(distinct) == 1:
@@ -204,6 +201,9 @@ def _template(shared: tuple[Any, ...], directory: Names, parent: str | None) -> 
         return None
     if not description or description_problem(description) is not None or (data and meta_data_problems(data)):
         return None
+    overdraft = bool(allow or apply)
+    if overdraft and not current().may(Right.TRANSACTIONS_POST_OVERDRAFT):
+        return None
     return LogRow(
         id="",
         reference="",
@@ -214,7 +214,7 @@ def _template(shared: tuple[Any, ...], directory: Names, parent: str | None) -> 
         currency=currency,
         precision=fixed,
         description=description,
-        allow_overdraft=bool(allow or apply),
+        allow_overdraft=overdraft,
         parent=parent,
         meta_data=meta_data_text(data) if data else None,
     )
