@@ -13,6 +13,7 @@ from math import prod
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import and_, or_
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList
@@ -108,7 +109,7 @@ def _branches(shape: Shape, relation: Relation, driver: int | None) -> Sequence[
     seen = [] if shape.within is None else [or_(*shape.within(relation))]
     if shape.any_of and each:
         found = _any_of(relation, [way for ways in each for way in ways])
-        return [Branch(branch.relation, branch.by, _all(branch.rest, *seen), branch.in_blocks) for branch in found]
+        return [replace(branch, rest=_all(branch.rest, *seen)) for branch in found]
     if not all(each):
         return []
     ways: Sequence[Sought] = [Sought(None)]
