@@ -120,10 +120,9 @@ class Trees:
             return None
         first, last = sealed.statement.first_seq, sealed.statement.last_seq
         index, size = seq - first, last - first + 1
-        if (nodes := self._nodes_of(sealed, size)) is not None:
-            start = seq - index % BLOCK
-            leaves = self._leaves_of_rows(start, min(start + BLOCK - 1, last))
-            path = seal_nodes.path_of(leaves, nodes.rows, (index, size), sealed.statement.root)
+        block = self._block_of_row(sealed, seq)
+        if (nodes := self._nodes_of(sealed, size)) is not None and block is not None:
+            path = seal_nodes.path_of(self._leaves_of_rows(*block), nodes.rows, (index, size), sealed.statement.root)
             if path is not None:
                 return Way(index, size, path, sealed.seal)
         leaves = self._leaves_of_rows(first, last)
