@@ -1,4 +1,4 @@
-"""SQL that reads the state for a verification: balances, holds, refunds, dates and funding. It writes nothing."""
+"""SQL that reads the state for a verification: balances, holds, refunds and dates. It writes nothing."""
 
 from collections.abc import Collection, Iterator
 from datetime import datetime
@@ -206,55 +206,6 @@ def due_without_transaction(conn: Connection, limit: int) -> list[str]:
 def scheduled_and_accepted(conn: Connection, limit: int) -> list[tuple[str, int]]:
     """Find the scheduled or cancelled transactions that are in the log already. Returns pairs of id and seq."""
     return driver(conn).execute(_SCHEDULED_AND_ACCEPTED, {"limit": limit}).fetchall()
-
-
-# Funding runs
-
-
-class Misposted(NamedTuple):
-    """A row of a funding run and its transaction that differ, or one of them without the other."""
-
-    run: str
-    row: int | None
-    """None when the transaction has no row."""
-    seq: int | None
-    """None when the row has no transaction."""
-
-
-# This finds three faults: a posted row whose transaction is missing or differs, a transaction of a run without a row, and
-# a row that the run left out, though it has gone past the row or says that all rows are posted.
-_MISPOSTED = """
-SELECT 'run_' || p.run, p.row, log.seq
-FROM funding_postings AS p
-LEFT JOIN funding_runs AS r ON r.id = p.run
-LEFT JOIN funding_jobs AS j ON j.id = r.job
-LEFT JOIN funding_rows AS f ON f.list = r.list AND f.row = p.row
-LEFT JOIN log ON log.seq = p.seq
-WHERE (log.parent, log.source, log.destination, log.amount)
-      IS DISTINCT FROM ('run_' || r.id, j.source, f.destination, f.amount::numeric)
-
-UNION ALL
-SELECT log.parent, NULL, log.seq
-FROM funding_runs AS r
-JOIN log ON log.parent = 'run_' || r.id AND kind IN (1, 2)
-WHERE NOT EXISTS (SELECT FROM funding_postings AS p WHERE p.run = r.id AND p.seq = log.seq)
-
-UNION ALL
-SELECT 'run_' || r.id, f.row, NULL
-FROM funding_runs AS r
-JOIN funding_rows AS f
-  ON f.list = r.list
- AND f.row <= CASE WHEN r.status IN ('POSTED', 'COMPLETED') THEN coalesce(r.last_row, f.row) ELSE r.posted_row END
-WHERE NOT EXISTS (SELECT FROM funding_postings AS p WHERE p.run = r.id AND p.row = f.row)
-
-ORDER BY 1, 2, 3
-LIMIT %(limit)s
-"""
-
-
-def misposted(conn: Connection, limit: int) -> list[Misposted]:
-    """Find the rows and transactions of funding runs that differ in destination, amount, pool or run."""
-    return [*map(Misposted._make, driver(conn).execute(_MISPOSTED, {"limit": limit}))]
 
 
 def _stream(conn: Connection, name: str, sql: str) -> Iterator[tuple[Any, ...]]:
