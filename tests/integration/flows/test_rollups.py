@@ -237,8 +237,11 @@ WRONG = {
     "INSERT INTO flows SELECT 86400, at, currency, 98, 99, 1, 100, 1 FROM flows WHERE length_s = 86400 LIMIT 1": "flows",
     "UPDATE flows SET precision = 1000 WHERE length_s = 60": "flows",
     "UPDATE flows SET precision = 1000 WHERE length_s = 86400": "flows",
-    "UPDATE flows SET at = at + interval '1 minute' "
-    "WHERE length_s = 60 AND at = (SELECT min(at) FROM flows WHERE length_s = 60)": "flows",
+    """
+    UPDATE flows
+    SET at = at + interval '1 minute'
+    WHERE length_s = 60 AND at = (SELECT min(at) FROM flows WHERE length_s = 60)
+    """: "flows",
     "UPDATE activity SET applied = applied + 1 WHERE length_s = 3600": "activity",
     "DELETE FROM activity WHERE length_s = 60": "activity",
 }

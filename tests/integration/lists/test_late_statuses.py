@@ -13,24 +13,53 @@ from tests.integration.lists.test_long_history import reads
 
 __all__ = ["reads"]
 
-_FILL = (
-    "INSERT INTO balances (balance_id, ledger, currency) SELECT gen_random_uuid(), 1, 'USD' FROM generate_series(1, 200)",
-    # A half of the first rows are settled holds, so the statistics of holds say that there are some from the first row on.
-    "INSERT INTO log (seq, id, reference, kind, queue, source, destination, amount, currency, precision, description, "
-    "allow_overdraft, accepted_at) SELECT n, gen_random_uuid(), 'r' || n, 1 + n % 2, n % 8, 1 + n % 100, 101 + n % 100, "
-    "100, 'USD', 100, 'd', true, now() FROM generate_series(1, 20000) AS n",
-    "INSERT INTO outcomes (seq, status, amount, source, source_version, source_balance, destination, destination_version, "
-    "destination_balance, reason, decided_at) SELECT seq, s, CASE WHEN s <> 4 THEN 100 ELSE 0 END, "
-    "CASE WHEN s <> 4 THEN source END, CASE WHEN s <> 4 THEN seq END, CASE WHEN s <> 4 THEN 0 END, "
-    "CASE WHEN s <> 4 THEN destination END, CASE WHEN s <> 4 THEN -seq END, CASE WHEN s <> 4 THEN 0 END, "
-    "CASE WHEN s = 4 THEN 6 END, now() FROM (SELECT *, CASE WHEN kind = 2 THEN 2 WHEN seq BETWEEN 12001 AND 16000 "
-    "THEN 4 ELSE 1 END AS s FROM log) AS log",
-    "INSERT INTO holds (seq, amount, committed, voided, settled_at, source, destination) SELECT seq, 100, "
-    "CASE WHEN seq <> 1 AND seq NOT BETWEEN 12001 AND 16000 THEN 100 ELSE 0 END, "
-    "CASE WHEN seq BETWEEN 14001 AND 16000 THEN 100 ELSE 0 END, "
-    "CASE WHEN seq <> 1 AND seq NOT BETWEEN 12001 AND 14000 THEN now() END, source, destination FROM log WHERE kind = 2",
-    "UPDATE queues SET cursor = 20000",
+# A half of the first rows are settled holds, so the statistics of holds say that there are some from the first row on.
+_FILL = """
+INSERT INTO balances (balance_id, ledger, currency)
+SELECT gen_random_uuid(), 1, 'USD'
+FROM generate_series(1, 200);
+
+INSERT INTO log (
+    seq, id, reference, kind, queue, source, destination, amount, currency, precision, description, allow_overdraft, accepted_at
 )
+SELECT n, gen_random_uuid(), 'r' || n, 1 + n % 2, n % 8, 1 + n % 100, 101 + n % 100, 100, 'USD', 100, 'd', true, now()
+FROM generate_series(1, 20000) AS n;
+
+INSERT INTO outcomes (
+    seq, status, amount, source, source_version, source_balance, destination, destination_version, destination_balance, reason,
+    decided_at
+)
+SELECT
+    seq,
+    status,
+    CASE WHEN status <> 4 THEN 100 ELSE 0 END,
+    CASE WHEN status <> 4 THEN source END,
+    CASE WHEN status <> 4 THEN seq END,
+    CASE WHEN status <> 4 THEN 0 END,
+    CASE WHEN status <> 4 THEN destination END,
+    CASE WHEN status <> 4 THEN -seq END,
+    CASE WHEN status <> 4 THEN 0 END,
+    CASE WHEN status = 4 THEN 6 END,
+    now()
+FROM (
+    SELECT *, CASE WHEN kind = 2 THEN 2 WHEN seq BETWEEN 12001 AND 16000 THEN 4 ELSE 1 END AS status
+    FROM log
+) AS log;
+
+INSERT INTO holds (seq, amount, committed, voided, settled_at, source, destination)
+SELECT
+    seq,
+    100,
+    CASE WHEN seq <> 1 AND seq NOT BETWEEN 12001 AND 16000 THEN 100 ELSE 0 END,
+    CASE WHEN seq BETWEEN 14001 AND 16000 THEN 100 ELSE 0 END,
+    CASE WHEN seq <> 1 AND seq NOT BETWEEN 12001 AND 14000 THEN now() END,
+    source,
+    destination
+FROM log
+WHERE kind = 2;
+
+UPDATE queues SET cursor = 20000;
+"""
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +67,7 @@ def late(postgres: str) -> Iterator[Engine]:
     """A ledger of 20,000 rows: the first is an open hold, and from 12,001 on come more, then voided ones, rejections between."""
     engine = connect(new_database(postgres))
     with begin(engine) as conn:
-        for sql in _FILL:
-            conn.execute(text(sql))
+        conn.execute(text(_FILL))
     with reading(engine) as conn:
         conn.execute(text("VACUUM ANALYZE"))
         conn.invalidate()
