@@ -12,7 +12,7 @@ from core.base.db import driver
 logger = structlog.get_logger()
 
 PATIENCE = "5min"
-"""What must wait for longer, for transactions that use its table to end, is left to the next upgrade."""
+"""A statement that must wait for longer, for transactions that use its table to end, is left to the next upgrade."""
 
 
 def exists(conn: Connection, name: str) -> bool:

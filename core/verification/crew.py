@@ -30,7 +30,7 @@ Check = Callable[[Connection, Report], None]
 
 
 class Task(NamedTuple):
-    """What is to be verified, and how."""
+    """The pieces and checks of a verification, and how they are done."""
 
     course: Course
     """The pieces go on from where it is."""
