@@ -24,12 +24,9 @@ from core.base.unreadable import has_nul
 from core.ledger.directory import Names
 from core.ledger.rules.columns import DraftColumns
 from core.ledger.rules.log_row import LogRow
-from core.ledger.rules.model import Draft, Kind
+from core.ledger.rules.model import HOLD, TRANSFER, Draft
 from core.ledger.rules.requests import NO_META_DATA, TransactionRequest
 from core.ledger.rules.validation import MAX_REFERENCE, indicator_problems, used_currency_problems, whole
-
-_TRANSFER, _HOLD = int(Kind.TRANSFER), int(Kind.HOLD)
-"""Kinds as plain integers, because access to a member of an enum costs several times as much."""
 
 _SHARED = (
     "currency",
@@ -207,7 +204,7 @@ def _template(shared: tuple[Any, ...], directory: Names, parent: str | None) -> 
     return LogRow(
         id="",
         reference="",
-        kind=_HOLD if hold else _TRANSFER,
+        kind=HOLD if hold else TRANSFER,
         source=None,
         destination=None,
         amount=0,

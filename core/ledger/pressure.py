@@ -14,11 +14,11 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from core.ledger.append import Submission
-from core.ledger.rules.model import Draft, Kind
+from core.ledger.rules.model import COMMIT_INFLIGHT, VOID_INFLIGHT, Draft
 from core.ledger.rules.routing import queue_of
 from core.ledger.store import waiting as waiting_store
 
-_SETTLEMENTS = frozenset({int(Kind.COMMIT_INFLIGHT), int(Kind.VOID_INFLIGHT)})
+_SETTLEMENTS = frozenset({COMMIT_INFLIGHT, VOID_INFLIGHT})
 
 
 class Limits(Struct, frozen=True):

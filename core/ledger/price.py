@@ -8,11 +8,8 @@ from core.ledger.directory import Names
 from core.ledger.draft import Part, Priced
 from core.ledger.failures import Failures
 from core.ledger.resolve import Resolved
-from core.ledger.rules.model import Kind
+from core.ledger.rules.model import HOLD, TRANSFER
 from core.ledger.rules.pricing import amount_of, check_precision, legs_of, minor_of
-
-_TRANSFER, _HOLD = int(Kind.TRANSFER), int(Kind.HOLD)
-"""Kinds as plain integers, because access to a member of an enum costs several times as much."""
 
 
 def price(
@@ -50,7 +47,7 @@ def _priced(row: Resolved, precision: int, parent: str | None) -> Priced:
     source, destination = row.sources[0], row.destinations[0]
     return Priced(
         request.reference,
-        _HOLD if request.inflight else _TRANSFER,
+        HOLD if request.inflight else TRANSFER,
         None if request.sources else source.key,
         None if request.destinations else destination.key,
         source.route,

@@ -13,11 +13,13 @@ from sqlalchemy import Connection
 
 from core.ledger.rules.engine import Book, decide, decide_group
 from core.ledger.rules.model import (
+    HOLD,
+    SPLIT,
     STATUS_NUMBERS,
     STATUS_OF_NUMBER,
+    TRANSFER,
     Balance,
     Hold,
-    Kind,
     Limit,
     Outcome,
     Posting,
@@ -55,16 +57,13 @@ def always(conn: Connection) -> Always:
     return Always(limit_store.find_all(conn), frozenset(history_store.refunded_seqs(conn)))
 
 
-_TRANSFER, _SPLIT = int(Kind.TRANSFER), int(Kind.SPLIT)
-"""Kinds as plain integers, because each look at an enum's member costs several times as much."""
-
 _APPLIED, _APPLIED_NUMBER = Status.APPLIED, STATUS_NUMBERS[Status.APPLIED]
-"""The same of the status that most outcomes have."""
+"""The status that most outcomes have, because each look at an enum's member costs several times as much."""
 
 
 def _is_plain(posting: Posting) -> bool:
     """Tell whether a posting is a transfer for itself, which settles and refunds nothing."""
-    return posting.kind == _TRANSFER and posting.group_first is posting.hold_seq is posting.refund_of is None
+    return posting.kind == TRANSFER and posting.group_first is posting.hold_seq is posting.refund_of is None
 
 
 class Pile:
@@ -89,7 +88,7 @@ class Pile:
         for _, _, posting, recorded in group:
             if recorded is not None:
                 self.tally.note(recorded, self._salt)
-                if posting is not None and posting.kind != _SPLIT:
+                if posting is not None and posting.kind != SPLIT:
                     is_decided = True
                     self.tally.add(posting, recorded, self._refunded)
                     if not _is_plain(posting) or recorded.status != _APPLIED_NUMBER:
@@ -124,7 +123,7 @@ class Replay:
         """Decide the postings over the book, and compare the outcomes with the recorded ones."""
         if len(group) == 1 and self._agrees(group[0]):
             return
-        rows = [row for row in group if row.posting is not None and row.posting.kind != Kind.SPLIT]
+        rows = [row for row in group if row.posting is not None and row.posting.kind != SPLIT]
         postings = [row.posting for row in rows if row.posting is not None]
         if not postings:
             return
@@ -238,7 +237,7 @@ class Replay:
 
     def _note(self, posting: Posting, recorded: Recorded) -> None:
         """Note a hold, or a posting that is refunded, for the check of the balances that settle or refund it."""
-        if posting.kind == Kind.HOLD and STATUS_OF_NUMBER.get(recorded.status) is Status.INFLIGHT:
+        if posting.kind == HOLD and STATUS_OF_NUMBER.get(recorded.status) is Status.INFLIGHT:
             self._holds[posting.seq] = Settled(posting.source, posting.destination, recorded.amount)
         if posting.seq in self._refunded and STATUS_OF_NUMBER.get(recorded.status) is Status.APPLIED:
             self._moved[posting.seq] = Moved(posting.source, posting.destination, recorded.amount)

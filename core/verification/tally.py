@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec import Struct
 
-from core.ledger.rules.model import STATUS_OF_NUMBER, Balance, Kind, Posting, Refunded, Status
+from core.ledger.rules.model import HOLD, REFUND, STATUS_OF_NUMBER, TRANSFER, Balance, Posting, Refunded, Status
 from core.verification.history_store import Recorded
 
 T = TypeVar("T")
@@ -24,8 +24,7 @@ _APPLIED, _REJECTED = (
     for one in (Status.APPLIED, Status.REJECTED)
 )
 
-_MOVES_AT_ONCE = (int(Kind.TRANSFER), int(Kind.REFUND))
-"""Kinds as plain integers, because each look at an enum's member costs several times as much."""
+_MOVES_AT_ONCE = (TRANSFER, REFUND)
 
 PRIME = 2**127 - 1
 
@@ -168,10 +167,10 @@ class Tally:
                 self.refunds.append((posting.refund_of, amount))
         if kind in _MOVES_AT_ONCE:
             return
-        held = amount if kind == Kind.HOLD else -amount
+        held = amount if kind == HOLD else -amount
         source.inflight_debit += held
         destination.inflight_credit += held
-        if kind == Kind.HOLD:
+        if kind == HOLD:
             self.holds[posting.seq] = Settled(posting.source, posting.destination, amount)
         else:
             self.settlements.append(Settlement(posting.hold_seq or 0, status == _APPLIED, amount, recorded.decided_at))

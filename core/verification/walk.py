@@ -14,7 +14,7 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
-from core.ledger.rules.model import Kind
+from core.ledger.rules.model import SPLIT
 from core.ledger.rules.routing import queue_of, route_of
 from core.ledger.store import balances as balance_store
 from core.ledger.store.balances import BALANCE_PREFIX
@@ -32,9 +32,6 @@ ROWS_AT_A_TIME = 5_000
 _source_of, _destination_of = attrgetter("source"), attrgetter("destination")
 
 _NEVER = 2**63 - 1
-
-_SPLIT = int(Kind.SPLIT)
-"""A plain integer, because each look at an enum's member costs several times as much."""
 
 
 class Judge(Protocol):
@@ -180,7 +177,7 @@ class Walk:
     def _check_queues(self, rows: Sequence[HistoryRow]) -> None:
         """Check that each undecided row is in the queue of its source. A decided row may be older than a resize of the queues."""
         unrecorded = (row.posting for row in rows if row.posting is not None and row.recorded is None)
-        waiting = [posting for posting in unrecorded if posting.kind != _SPLIT]
+        waiting = [posting for posting in unrecorded if posting.kind != SPLIT]
         if not waiting or not self._queues:
             return
         ids = balance_store.public_ids(self._conn, {posting.source for posting in waiting})
@@ -206,10 +203,10 @@ class Walk:
         currencies = self._currencies
         if currencies.get(posting.source) == currencies.get(posting.destination) == currency and recorded is not None:
             queue = self._queues.get(posting.queue)
-            if queue is not None and seq <= queue.cursor and posting.kind != _SPLIT:
+            if queue is not None and seq <= queue.cursor and posting.kind != SPLIT:
                 return  # Nothing is amiss, as with nearly every row.
         for side, key in (("source", posting.source), ("destination", posting.destination)):
-            if key is None and posting.kind == _SPLIT:
+            if key is None and posting.kind == SPLIT:
                 continue
             found_currency = self._currencies.get(key)
             if found_currency is None:
@@ -218,7 +215,7 @@ class Walk:
                 expected = f"{found_currency}, which is the {side}'s"
                 self._report.add("log", seq_key(seq), "currency", expected=expected, found=currency)
 
-        if posting.kind == _SPLIT:
+        if posting.kind == SPLIT:
             if recorded is not None:
                 expected = "none, for a split has no outcome"
                 self._report.add("outcomes", seq_key(seq), "row", expected=expected, found="one")

@@ -20,7 +20,7 @@ from core.base.rows import copy_text
 from core.ledger.rules import chain
 from core.ledger.rules.engine import Book, decide
 from core.ledger.rules.log_row import DIGEST_VERSION, LogRow, text_of_new
-from core.ledger.rules.model import Balance, Kind, Posting
+from core.ledger.rules.model import COMMIT_INFLIGHT, HOLD, TRANSFER, Balance, Posting
 from core.ledger.rules.routing import queue_of, route_of
 from core.ledger.store import log as log_store
 from core.ledger.store import outcomes as outcome_store
@@ -38,7 +38,6 @@ BATCH = 1_000
 
 _PIECE = 20_000
 _WITHIN_S = 4 * 3600.0
-_TRANSFER, _HOLD, _COMMIT = int(Kind.TRANSFER), int(Kind.HOLD), int(Kind.COMMIT_INFLIGHT)
 
 
 class Shape(NamedTuple):
@@ -160,7 +159,7 @@ class _Past:
             )
             outcome = decide(posting, book)
             book.write(outcome)
-            if row.kind == _HOLD:
+            if row.kind == HOLD:
                 self.sides[seq] = f"{source}\t{destination}"
             if row.hold_seq is not None:
                 self.settled[row.hold_seq] = at
@@ -176,7 +175,7 @@ class _Past:
         roll, some, customers, base = self.random.random, self.random.randrange, self.shape.customers, MERCHANTS.stop
         key = f"{(int(at.timestamp() * 1000) << 80) | (0x7 << 76) | (0x8 << 60) | seq:032x}"
         id = f"{key[:8]}-{key[8:12]}-{key[12:16]}-{key[16:20]}-{key[20:]}"
-        kind, hold, amount, overdraft, effective, meta = _TRANSFER, None, 100 + some(100_000), True, None, None
+        kind, hold, amount, overdraft, effective, meta = TRANSFER, None, 100 + some(100_000), True, None, None
         chance = roll()
         if not self.left and chance < 0.0005:
             self.left, self.parent, self.request = BATCH, f"bulk_{id}", id
@@ -188,9 +187,9 @@ class _Past:
             self.request, parent = id, None
             if chance >= 0.985 and self.open:
                 held, source, destination, held_id = self.open.pop(some(len(self.open)))
-                kind, hold, amount, parent = _COMMIT, held, 0, f"txn_{held_id}"
+                kind, hold, amount, parent = COMMIT_INFLIGHT, held, 0, f"txn_{held_id}"
             elif chance >= 0.97:
-                kind, source, destination = _HOLD, base + some(customers), MERCHANTS[some(200)]
+                kind, source, destination = HOLD, base + some(customers), MERCHANTS[some(200)]
                 self.open.append((seq, source, destination, id))
             elif chance >= 0.95:
                 source, destination, overdraft, amount = base + some(customers), MERCHANTS[some(200)], False, 10**12
@@ -201,7 +200,7 @@ class _Past:
                 destination = base + (source - base + 1 + some(customers - 1)) % customers
             elif chance >= 0.25:
                 source, destination = base + some(customers), MERCHANTS[some(200)]
-            if kind != _COMMIT and chance < 0.3:
+            if kind != COMMIT_INFLIGHT and chance < 0.3:
                 if chance < 0.01:
                     effective = at - timedelta(days=some(30))
                 elif chance < 0.04:

@@ -37,7 +37,7 @@ from core.base.actors import Reach, reach_of_request
 from core.base.db import driver
 from core.base.tables.balances import balances
 from core.base.tables.transactions import log, scheduled
-from core.ledger.rules.model import GENERAL_LEDGER
+from core.ledger.rules.model import GENERAL_LEDGER, LEG_KINDS, SPLIT
 from core.lists.fields import Condition, Listing, Relation, Within
 from core.lists.shape import bound
 from core.lists.statements import compiled
@@ -228,7 +228,7 @@ def _are_reached(bounds: _Bounds, table: FromClause) -> Condition:
     return and_(_is_reached(bounds, table.c.source), _is_reached(bounds, table.c.destination))
 
 
-_SPLIT = literal_column("5", SmallInteger())
+_SPLIT, *_LEGS = (literal_column(str(kind), SmallInteger()) for kind in (SPLIT, *LEG_KINDS))
 
 
 def _split_is_reached(bounds: _Bounds, table: FromClause) -> Condition:
@@ -244,11 +244,8 @@ def _split_is_reached(bounds: _Bounds, table: FromClause) -> Condition:
     is_leg = and_(leg.c.parent == literal_column("'txn_'", Text()) + cast(table.c.id, Text()), leg.c.kind != _SPLIT)
     return and_(
         exists().where(is_leg),
-        not_(exists().where(is_leg, leg.c.kind.in_(_LEG_KINDS), not_(_are_reached(bounds, leg)))),
+        not_(exists().where(is_leg, leg.c.kind.in_(_LEGS), not_(_are_reached(bounds, leg)))),
     )
-
-
-_LEG_KINDS = [literal_column(str(kind), SmallInteger()) for kind in (1, 2, 6)]
 
 
 def _is_in_reach(bounds: _Bounds, table: FromClause) -> Condition:
@@ -325,7 +322,7 @@ def _reaches(bounds: _Bounds) -> str:
     id, parent = bound("id", Uuid()), bound("parent", Text())
 
     def rows(table: FromClause) -> Select[Any]:
-        kinds = table.c.kind.in_([*_LEG_KINDS, _SPLIT])
+        kinds = table.c.kind.in_([*_LEGS, _SPLIT])
         return select(_is_in_reach(bounds, table).label("reached")).where(
             or_(table.c.id == id, and_(table.c.parent == parent, kinds))
         )
