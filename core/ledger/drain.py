@@ -75,31 +75,31 @@ def drain(
     A queue that another drain holds is left to that drain. It looks again after it lets go, so it sees what was accepted
     meanwhile. The returned queues were closed to others for a moment, so the caller rings their doorbells.
 
-    If ``together`` is not 0, it drains every other free queue with work in the same commits, until one commit has decided
-    that many postings. This saves commits when each queue has little work.
+    If ``together`` is not 0, it drains every other free queue with work in the same commits, until it has decided that many
+    postings. This saves commits when each queue has little work.
 
     Raises:
         TransientError: a lock was not had in time, or the database went away. Earlier commits stay.
     """
     touched: set[int] = set()
     stuck: dict[int, Exception] = {}
-    size = _Size()
+    size = _Size(batch)
     waiting = None if together else {queue}
     while True:
         decided = 0
         try:
-            held, decided = _drain_once(engine, waiting, announce, size.within(together or batch), wait=False)
+            held, decided = _drain_once(engine, waiting, announce, size, wait=False)
         except _Undecidable as failure:
             # One that was left aside fails again when another queue needs it. Then all that were locked together are left.
             stuck |= dict.fromkeys(failure.queues if failure.queue in stuck else [failure.queue], failure.error)
-            size = _Size()
+            size = _Size(batch)
         else:
             # Whoever holds the queues looks again after he lets go.
             if not held and not look_now_and_then(engine):
                 break
             touched |= held
-        if decided >= together:
-            together = 0  # The queue has enough for commits of its own. The other queues are for other workers.
+        together = max(0, together - decided)
+        # At 0 the queues have enough for commits of their own. The others are for other workers.
 
         # Nothing is locked now. Whoever was turned away meanwhile counts on this look.
         with reading(engine) as conn:
@@ -131,7 +131,7 @@ def drain_until(
             if queue_store.cursors(conn).get(queue, seq) >= seq:
                 return touched
         try:
-            held, _ = _drain_once(engine, {queue}, announce, _Size().within(batch), wait=True)
+            held, _ = _drain_once(engine, {queue}, announce, _Size(batch), wait=True)
         except _Undecidable as failure:
             raise failure.error from None
         touched |= held
@@ -150,14 +150,10 @@ def report(postings: Sequence[Posting], outcomes: list[Outcome], took_s: float) 
 class _Size:
     """The number of postings that one commit decides. It shrinks when a batch fails, and grows again when one does not."""
 
-    full: int = BATCH
-    rows: int = BATCH
+    full: int
 
-    def within(self, full: int) -> "_Size":
-        """Set the number to which it grows."""
-        self.rows = full if self.rows >= self.full else min(self.rows, full)
-        self.full = full
-        return self
+    def __post_init__(self) -> None:
+        self.rows = self.full
 
     def shrink(self, waiting: int) -> bool:
         """Halve the number that was tried. Returns False when it was one."""

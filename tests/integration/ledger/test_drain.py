@@ -511,7 +511,7 @@ def test_one_bell_has_every_queue_decided_also_when_its_own_is_empty(ledger: Led
 def test_a_long_line_is_drained_alone_and_the_other_queues_are_returned_to_be_rung(ledger: Ledger) -> None:
     mine = [ledger.post(source=name_in(ledger, 0)) for _ in range(6)]
     theirs = [ledger.post(source=name_in(ledger, 1)) for _ in range(6)]
-    assert drain.drain(ledger.engine, 0, together=4) == {1}
+    assert drain.drain(ledger.engine, 0, together=4, batch=2) == {1}
     assert [_status(ledger, each) for each in mine] == [Status.APPLIED] * 6
     assert _status(ledger, theirs[-1]) is Status.QUEUED
     drain.drain(ledger.engine, 1, together=4)
