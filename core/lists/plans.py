@@ -42,6 +42,11 @@ class Branch(Struct, frozen=True, eq=False):
     """Whether that index finds rows that are no neighbours, unlike a range of positions."""
 
     @property
+    def is_walked(self) -> bool:
+        """Whether that index has the rows of one table in the order of their positions, which are unique."""
+        return self.is_scattered and self.relation.position_is_unique and self.relation.stands_for is None
+
+    @property
     def condition(self) -> Condition:
         return whole(Sought(self.by, self.rest))
 

@@ -90,7 +90,8 @@ def _look(conn: Connection, shape: Shape, number: int, values: Values) -> tuple[
         page = statements.page(shape, number, bool(values["offset"]), has_bookmark, False)
         return run(conn, page, values), False, None
     every = not plan.in_order or values["first"] > looked_at
-    ends = run(conn, statements.ends(shape, number, has_bookmark, every), values | {"looked_at": looked_at - 1})
+    values = values | {"looked_at": looked_at - 1}
+    ends = run(conn, statements.ends(shape, number, has_bookmark, every), values)
     if ends:
         ((key, position, name),) = ends
         values = values | {"end_key": key, "end_position": position, "end_name": name}
