@@ -124,6 +124,21 @@ def test_common_filters_use_an_index(filled: Engine, plans: list[Any], order: st
             assert not walked & {"log", "outcomes"}, (field, operator, value, counted, walked)
 
 
+def test_several_statuses_take_one_look_at_each_row(filled: Engine, plans: list[Any]) -> None:
+    """The status of a row is in other tables."""
+    with begin(filled) as conn:
+        source = conn.execute(text(_SAMPLE.format(1))).scalar_one()
+    looks = []
+    for clause in ({"operator": "eq", "value": "VOID"}, {"operator": "in", "values": ["VOID", "REJECTED", "INFLIGHT"]}):
+        clauses = [{"field": "source", "operator": "eq", "value": source}, {"field": "status", **clause}]
+        plans.clear()
+        with reading_within(filled, 60) as conn:
+            rows, _ = find_transactions(conn, _listing(TRANSACTIONS, clauses))
+        assert rows
+        looks.append(json.dumps(plans).count('"Relation Name": "holds"'))
+    assert looks[0] == looks[1] > 0
+
+
 _NEEDED = {
     ("status", "REJECTED"): "outcomes_status_seq_idx",
     ("status", "INFLIGHT"): "holds_inflight_idx",
