@@ -34,6 +34,10 @@ class KeyUnusable(NotConfigured):
     """The key has characters that a header of a request cannot carry."""
 
 
+class Unsendable(PacioliError, ValueError):
+    """A value cannot stand in a request: an empty id, text that is no Unicode, or a value with the separator of a list."""
+
+
 class Unreachable(PacioliError):
     """The service did not answer. ``uncertain`` says whether it may have carried out the request."""
 
@@ -58,6 +62,8 @@ class Problem(msgspec.Struct, frozen=True):
     field: str = ""
     row: int | None = None
     """The line of a CSV or the row of a sheet, from 1, or the position in a list, from 1."""
+    index: int | None = None
+    """The position in a batch, from 0."""
     text: str | None = None
     """The faulty text as it stands in the file: the cell, or the whole row."""
 
@@ -78,6 +84,8 @@ class Refused(PacioliError):
     @property
     def problems(self) -> list[Problem]:
         """The problems that the service lists, each with its field."""
+        if isinstance(self.details, list):  # Lists answer in Blnk's form.
+            return [Problem(each.message, each.name) for each in msgspec.convert(self.details, list[_InBlnksForm])]
         if not isinstance(self.details, dict):
             return []
         if isinstance(listed := self.details.get("problems"), list):
@@ -115,6 +123,11 @@ _CLASSES: dict[int, type[Refused]] = {
     400: Invalid, 401: KeyRefused, 403: KeyRefused, 404: NotFound, 409: Conflict, 413: Invalid, 415: Invalid,
     429: RateLimited, 503: Unavailable,
 }  # fmt: skip
+
+
+class _InBlnksForm(msgspec.Struct):
+    name: str = msgspec.field(default="", name="Param")
+    message: str = msgspec.field(default="", name="Message")
 
 
 class _Detail(msgspec.Struct):

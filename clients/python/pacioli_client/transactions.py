@@ -135,7 +135,8 @@ class Transactions(Resource[W]):
     def list(self, /, *, limit: int = 100, **filters: Any) -> Listed[Transaction]:
         """Iterate over the transactions that match, newest first; ``sort_order="asc"`` gives the order of acceptance.
 
-        A filter is ``field_operator=value``, such as ``status_eq="QUEUED"``. Each request fetches ``limit`` transactions.
+        A filter is ``field_operator=value``, such as ``status_eq="QUEUED"`` or ``reference_in=["a", "b"]``.
+        Each request fetches ``limit`` transactions.
         """
         return Listed(Transaction, "/transactions", {"limit": limit, **filters})
 

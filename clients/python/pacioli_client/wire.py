@@ -34,7 +34,7 @@ from pacioli_client.answers import (
     transactions,
     webhooks,
 )
-from pacioli_client.errors import KeyUnusable, NotConfigured, Unreachable, refused
+from pacioli_client.errors import KeyUnusable, NotConfigured, Unreachable, Unsendable, refused
 
 T = TypeVar("T")
 
@@ -77,8 +77,17 @@ encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def escaped(name: str) -> str:
-    """Escape a name as one step of a path."""
-    return quote(name, safe="")
+    """Escape a name as one step of a path. A dot is escaped too, because ``.`` and ``..`` are steps of their own.
+
+    Raises:
+        Unsendable: it is empty, or no Unicode text.
+    """
+    if not name:
+        raise Unsendable("the id or name is empty")
+    try:
+        return quote(name, safe="").replace(".", "%2E")
+    except UnicodeEncodeError as error:
+        raise Unsendable(f"the id or name is no Unicode text: {error}") from None
 
 
 def new_reference() -> str:
@@ -337,9 +346,20 @@ def seconds(wait_s: float) -> str | None:
 
 
 def _given(request: Request) -> dict[str, Any]:
-    """Put a request into the arguments of httpx."""
+    """Put a request into the arguments of httpx.
+
+    Raises:
+        Unsendable: a value of it cannot be sent.
+    """
+    try:
+        return _arguments(request)
+    except UnicodeEncodeError as error:
+        raise Unsendable(f"the request has text that is no Unicode: {error}") from None
+
+
+def _arguments(request: Request) -> dict[str, Any]:
     given: dict[str, Any] = {"timeout": httpx.Timeout(TIMEOUT_S + request.wait_s, connect=5.0)}
-    if params := {name: _text(value) for name, value in request.params.items() if value is not None}:
+    if params := {name: _parameter(name, value) for name, value in request.params.items() if value is not None}:
         given["params"] = params
     headers = {}
     if request.idempotency_key is not None:
@@ -370,6 +390,17 @@ def _retry_after_s(response: httpx.Response) -> float:
     except ValueError:
         return 0.0
     return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+
+
+def _parameter(name: str, value: Any) -> str:
+    """Write the value of a parameter. A list becomes the values of an ``in`` filter, or the two of a ``between``."""
+    if not isinstance(value, (list, tuple, set, frozenset)):
+        return _text(value)
+    separator = "|" if name.endswith("_between") else ","
+    texts = [_text(each) for each in value]
+    if any(separator in text for text in texts):
+        raise Unsendable(f"{name}: a value has a {separator}, which parts the values in a query")
+    return separator.join(texts)
 
 
 def _text(value: Any) -> str:

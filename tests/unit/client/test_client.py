@@ -22,6 +22,7 @@ from pacioli_client.errors import (
     Refused,
     Unavailable,
     Unreachable,
+    Unsendable,
 )
 
 URL = "http://ledger.example:5001"
@@ -168,6 +169,23 @@ def test_a_field_that_is_named_is_a_problem() -> None:
     assert caught.value.problems == [Problem("unknown field", "allow_overdrft")]
 
 
+@pytest.mark.parametrize(
+    ("details", "problem"),
+    [
+        ([{"Param": "sort_by", "Message": "must be status"}], Problem("must be status", "sort_by")),
+        (
+            {"problems": [{"index": 3, "field": "amount", "message": "is wrong"}]},
+            Problem("is wrong", "amount", index=3),
+        ),
+    ],
+)
+def test_the_problems_of_a_list_and_of_a_batch_are_read(details: Any, problem: Problem) -> None:
+    detail = {"code": "GEN_VALIDATION_ERROR", "message": "wrong", "details": details}
+    with pytest.raises(Invalid) as caught:
+        Service(answer({"error": "", "error_detail": detail}, 400)).client().ledgers.read("ldg_1")
+    assert caught.value.problems == [problem]
+
+
 @pytest.mark.parametrize("content", [b"404 page not found", b"\xff", b"[]", b""])
 def test_an_error_that_is_not_json_is_an_error_all_the_same(content: bytes) -> None:
     service = Service(httpx.Response(404, content=content))
@@ -279,6 +297,37 @@ def test_a_list_follows_the_links() -> None:
     assert len(list(service.client().ledgers.list(limit=1, name_eq="Customers"))) == 2
     queries = [request.url.query for request in service.requests]
     assert queries == [b"limit=1&name_eq=Customers", b"limit=1&after=ldg_1"]
+
+
+def test_a_list_of_values_is_written_as_its_filter_reads_it() -> None:
+    service = Service(answer([]))
+    ledgers = service.client().ledgers
+    assert not list(ledgers.list(name_in=["A B", "C"], created_at_between=(datetime(2026, 1, 1, tzinfo=UTC), "2027")))
+    params = service.requests[0].url.params
+    assert (params["name_in"], params["created_at_between"]) == ("A B,C", "2026-01-01T00:00:00+00:00|2027")
+    with pytest.raises(Unsendable, match="name_in: a value has a ,"):
+        list(ledgers.list(name_in=["A, B", "C"]))
+    assert len(service.requests) == 1
+
+
+# Names
+
+
+@pytest.mark.parametrize(("name", "path"), [("..", b"/ledgers/%2E%2E"), ("a/b?c", b"/ledgers/a%2Fb%3Fc")])
+def test_a_name_stays_one_step_of_the_path(name: str, path: bytes) -> None:
+    service = Service(answer(LEDGER))
+    service.client().ledgers.read(name)
+    assert service.requests[0].url.raw_path == path
+
+
+@pytest.mark.parametrize("name", ["", "\ud800"])
+def test_a_name_that_no_path_can_have_is_never_sent(name: str) -> None:
+    service = Service(answer(LEDGER))
+    with pytest.raises(Unsendable, match="the id or name is "):
+        service.client().ledgers.read(name)
+    with pytest.raises(Unsendable, match="no Unicode"):
+        service.client().ledgers.create("\ud800")
+    assert service.requests == []
 
 
 # Uploads
