@@ -248,8 +248,8 @@ def _settle_bulk(items: Sequence[_Item], asked: BulkCommitRequest | BulkVoidRequ
 
 def _check_size(items: Sequence[object] | None, what: str) -> None:
     if not items:
-        raise InvalidRequest([("", f"{what} cannot be empty")], ErrorCode.TXN_BULK_EMPTY)
+        text = f"{what} cannot be empty"
+        raise InvalidRequest([(what, "cannot be empty")], ErrorCode.TXN_BULK_EMPTY, message=text)
     if len(items) > MAX_BULK_SETTLEMENTS:
-        raise InvalidRequest(
-            [("", f"too many {what}; max is {MAX_BULK_SETTLEMENTS}")], ErrorCode.TXN_BULK_LIMIT_EXCEEDED
-        )
+        text = f"too many {what}; max is {MAX_BULK_SETTLEMENTS}"
+        raise InvalidRequest([(what, text)], ErrorCode.TXN_BULK_LIMIT_EXCEEDED, message=text)

@@ -7,6 +7,7 @@ from msgspec import UNSET
 
 from core.base.db import begin, reading
 from core.base.errors import ErrorCode, LedgerError
+from core.base.problems import details_of
 from core.webhooks import hooks
 from core.webhooks.answers import Hook, HookDeleted, hook_of
 from core.webhooks.requests import HookRequest
@@ -32,13 +33,14 @@ def _refused(error: LedgerError) -> Response:
     response = errors.answer_of(error)
     if error.code not in (ErrorCode.HOOK_NOT_FOUND, ErrorCode.HOOK_INVALID):
         return response
+    details = details_of(error)
     return wire.answer(
         HookError(
             error=error.message,
-            error_detail=errors.ErrorDetail(code=error.code, message=error.message, details=error.details),
+            error_detail=errors.ErrorDetail(code=error.code, message=error.message, details=details),
             code=error.code,
             message=error.message,
-            details=error.details,
+            details=details,
         ),
         response.status_code,
     )

@@ -62,7 +62,11 @@ def recover() -> Response:
     try:
         threshold = durations.parse(text)
     except ValueError as error:
-        raise InvalidRequest([("", f"invalid threshold duration: {error}")], ErrorCode.GEN_VALIDATION_ERROR) from None
+        raise InvalidRequest(
+            [("threshold", str(error))],
+            ErrorCode.GEN_VALIDATION_ERROR,
+            message=f"invalid threshold duration: {error}",
+        ) from None
     ledger = service()
     recovered, touched = queues.recover(
         ledger.engine, older_than_s=max(threshold / 10**9, RECOVER_AFTER_S), announce=ledger.announce

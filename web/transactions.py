@@ -260,11 +260,11 @@ def _bulk_requests(asked: BulkRequest, unread: Sequence[Unread]) -> list[Transac
     if unread and not asked.transactions:
         raise refusal(unread, [("transactions", "cannot be empty")], ErrorCode.TXN_BULK_EMPTY)
     if not asked.transactions:
-        raise InvalidRequest([("", "transactions cannot be empty")], ErrorCode.TXN_BULK_EMPTY)
+        text = "transactions cannot be empty"
+        raise InvalidRequest([("transactions", "cannot be empty")], ErrorCode.TXN_BULK_EMPTY, message=text)
     if len(asked.transactions) > intake.MAX_BULK:
-        raise InvalidRequest(
-            [("", f"too many transactions; max is {intake.MAX_BULK}")], ErrorCode.TXN_BULK_LIMIT_EXCEEDED
-        )
+        text = f"too many transactions; max is {intake.MAX_BULK}"
+        raise InvalidRequest([("transactions", text)], ErrorCode.TXN_BULK_LIMIT_EXCEEDED, message=text)
     if asked.inflight is not None:
         for request in asked.transactions:
             if request is not None:

@@ -172,15 +172,20 @@ class LedgerError(Exception):
 
 
 class InvalidRequest(LedgerError):
-    """One or more fields of the request are wrong."""
+    """One or more fields of the request are wrong. ``message`` is the whole text, where fields do not begin it."""
 
     def __init__(
-        self, problems: Sequence[tuple[str, str]], code: ErrorCode = ErrorCode.TXN_VALIDATION_ERROR, details: Any = None
-    ):
+        self,
+        problems: Sequence[tuple[str, str]],
+        code: ErrorCode,
+        details: Any = None,
+        *,
+        message: str | None = None,
+    ) -> None:
         ordered = sorted(problems)
         joined = "; ".join(f"{field}: {text}" if field else text for field, text in ordered)
         is_sentence = not ordered[-1][0] or joined.endswith("?")
-        super().__init__(code, joined if is_sentence else f"{joined}.", details)
+        super().__init__(code, message or (joined if is_sentence else f"{joined}."), details)
         self.problems = ordered
 
 

@@ -17,7 +17,7 @@ class Problem(NamedTuple):
     """One thing that is wrong with a request."""
 
     field: str
-    """Its name; empty for the whole request."""
+    """The name that the message begins with; empty where the text names the field itself, or for the whole request."""
     text: str
     fields: tuple[str, ...] = ()
     """All fields that the rule looks at, if it looks at others beside ``field``."""
@@ -65,7 +65,8 @@ def refusal(unread: Sequence[Unread], problems: Problems, code: ErrorCode, *, wi
     """
     own = unexplained(unread, problems, within)
     code = own[0].code or code if own else code
-    pairs = sorted((each.field, each.text) for each in own)
+    own.sort(key=lambda each: (each.field, each.text))
+    pairs = [(each.field, each.text) for each in own]
     fields = [(each.field or "body", each.text) for each in unread]
     joined = InvalidRequest(pairs, code).message if pairs else ""
     said = [(within, joined.removesuffix("."))] if pairs and within else pairs
@@ -73,13 +74,24 @@ def refusal(unread: Sequence[Unread], problems: Problems, code: ErrorCode, *, wi
     error = InvalidRequest([*fields, *said], MALFORMED if MALFORMED in codes else codes[0] if codes else code)
     if error.code == MALFORMED:
         error.message = f"Invalid input: {error.message.removesuffix('.')}"
-    error.problems = [*((_inside(name, within), text) for name, text in fields), *pairs]
-    if codes:
-        error.details = {"field": next(each.field or "body" for each in unread if each.code is not None)}
-        if len(error.problems) > 1 and not within:
-            listed = [{"field": name, "message": text} for name, text in error.problems[:MAX_LISTED]]
-            error.details |= {"problems": listed, "problem_count": len(error.problems)}
+    error.problems = [(_inside(name, within), text) for name, text in fields]
+    error.problems += [(each.field or next(iter(each.fields), ""), each.text) for each in own]
+    if within:
+        error.details = {"field": f"{within}.{error.problems[0][0]}".removesuffix(".")}
     return error
+
+
+def details_of(error: LedgerError) -> Any:
+    """Return the ``details`` of an error, with every field that is wrong: its name, what is wrong and what would be right.
+
+    A list keeps Blnk's form, and a request whose error names no field gets nothing added.
+    """
+    named = [name for name, _ in error.problems if name]
+    if not named or not isinstance(error, InvalidRequest) or isinstance(error.details, list):
+        return error.details
+    listed = [{"field": name, "message": text} for name, text in error.problems[:MAX_LISTED]]
+    told = {"field": named[0], "problems": listed, "problem_count": len(error.problems)}
+    return {**told, **(error.details or {})}
 
 
 def refusal_of_batch(failures: Mapping[int, LedgerError]) -> LedgerError:
@@ -98,11 +110,10 @@ def refusal_of_batch(failures: Mapping[int, LedgerError]) -> LedgerError:
         error.message = (
             f"{error.message.removesuffix('.')}; {problems.count - len(error.problems)} more problems in details"
         )
-    if problems.count > 1:
-        error.details |= problems.details()
-        for each in problems.listed:
-            if each["index"] < 0:
-                del each["index"]
+    error.details |= problems.details()
+    for each in problems.listed:
+        if each["index"] < 0:
+            del each["index"]
     return error
 
 

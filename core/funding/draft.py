@@ -237,15 +237,14 @@ def _check_expected(draft: JobDraft, rows: int, amount: int) -> None:
         expected, found = grouped(expected_amount, draft.precision), grouped(amount, draft.precision)
         problems.append(("expect_amount", f"is {expected}, and the rows add up to {found} {draft.currency}"))
     if problems:
-        listed = [{"field": field, "message": text} for field, text in problems]
-        raise InvalidRequest(problems, INVALID, {"problems": listed, "problem_count": len(listed)})
+        raise InvalidRequest(problems, INVALID)
 
 
 def _refused_names(draft: JobDraft, created: set[str]) -> InvalidRequest:
     names = sorted(created)
     more = f" and {len(names) - NAMES_LISTED} more" if len(names) > NAMES_LISTED else ""
     text = f"is false, and there is no {', '.join(names[:NAMES_LISTED])}{more} in {draft.currency}"
-    return InvalidRequest([("new_names", text)], INVALID, {"field": "new_names", "names": names[:100]})
+    return InvalidRequest([("new_names", text)], INVALID, {"names": names[:100]})
 
 
 def _create_balances(

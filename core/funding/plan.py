@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.base.actors import EVERYTHING
+from core.base.errors import InvalidRequest
 from core.base.money import grouped
 from core.funding import reach, row_store, run_store
 from core.funding.job_store import JobRow
@@ -108,4 +109,8 @@ def listing_of(clauses: list[FilterClause], logical_operator: str) -> Listing:
     Raises:
         InvalidRequest: a filter is not valid.
     """
-    return filters.of_request(BALANCES, FilterRequest(clauses, logical_operator), default=1)
+    try:
+        return filters.of_request(BALANCES, FilterRequest(clauses, logical_operator), default=1)
+    except InvalidRequest as error:
+        error.details = None  # Blnk's form of it is for lists alone.
+        raise

@@ -37,8 +37,9 @@ def tokenizable(name: str) -> str:
         known = ", ".join(TOKENIZABLE)
         shown = name[:64]
         raise InvalidRequest(
-            [("", f"field {shown} is not tokenizable")],
+            [(shown, f"is not tokenizable; those that are: {known}")],
             ErrorCode.IDT_FIELD_NOT_TOKENIZABLE,
-            {"field": shown, "tokenizable": known},
+            {"tokenizable": known},
+            message=f"field {shown} is not tokenizable",
         )
     return field

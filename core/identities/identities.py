@@ -43,7 +43,7 @@ def create(conn: Connection, asked: IdentityRequest) -> IdentityRow:
     row = store.create(conn, identity_id, values)
     if row is None:
         text = f"Identity already exists: {PREFIX}{identity_id}"
-        raise InvalidRequest([("", text)], ErrorCode.IDT_VALIDATION_ERROR)
+        raise InvalidRequest([("identity_id", text)], ErrorCode.IDT_VALIDATION_ERROR, message=text)
     refuse_expanded(row.meta_data)
     record(conn, _event(Action.IDENTITY_CREATED, row, values))
     return row

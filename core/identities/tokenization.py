@@ -37,7 +37,7 @@ def tokenize(conn: Connection, identity_id: str, names: Sequence[str], keyring: 
     for field, name in fields.items():
         if not getattr(row, field):
             text = f"field {name} is blank, so there is nothing to tokenize"
-            raise InvalidRequest([("", text)], ErrorCode.IDT_VALIDATION_ERROR, {"field": name})
+            raise InvalidRequest([(name, text)], ErrorCode.IDT_VALIDATION_ERROR, message=text)
     data_key = (
         ring.new_data_key(row.identity_id) if row.data_key is None else ring.data_key(row.identity_id, row.data_key)
     )
@@ -63,7 +63,7 @@ def detokenize(
     for field, name in fields.items():
         if field not in row.tokenized:
             text = f"field {name} is not tokenized"
-            raise InvalidRequest([("", text)], ErrorCode.IDT_FIELD_NOT_TOKENIZED, {"field": name})
+            raise InvalidRequest([(name, text)], ErrorCode.IDT_FIELD_NOT_TOKENIZED, message=text)
     ring = _needed(keyring)
     if not fields:
         return {}

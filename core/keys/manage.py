@@ -97,7 +97,7 @@ def list_keys(conn: Connection, owner: str | None, actor: Actor, page: Page, *, 
     elif every:
         owner = None
     elif not owner:
-        raise InvalidRequest([("", "owner is required")], ErrorCode.APIKEY_OWNER_REQUIRED)
+        raise InvalidRequest([("owner", "is required")], ErrorCode.APIKEY_OWNER_REQUIRED, message="owner is required")
     now = clock.now(conn)
     return [key_of(row, now=now) for row in store.list_keys(conn, owner, page, actor.reach)]
 

@@ -127,7 +127,10 @@ def create(conn: Connection, asked: BalanceRequest) -> Balance:
         text = f"the key does not reach {indicator}"  # Whether it exists is not said.
         raise BeyondKey(ErrorCode.AUTH_INSUFFICIENT_PERMISSIONS, text, {"indicator": indicator})
     if ledger_store.find(conn, asked.ledger_id) is None or not reaches(reach, asked.ledger_id, indicator):
-        raise InvalidRequest([("", "Invalid ledger ID")], ErrorCode.GEN_BAD_REQUEST, {"ledger_id": asked.ledger_id})
+        text = "Invalid ledger ID"
+        raise InvalidRequest(
+            [("ledger_id", text)], ErrorCode.GEN_BAD_REQUEST, {"ledger_id": asked.ledger_id}, message=text
+        )
     row = balance_store.create(
         conn,
         ledger_id=asked.ledger_id,

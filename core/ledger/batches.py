@@ -65,7 +65,7 @@ def _not_found(transaction_id: str, missing: str | None) -> NotFound:
 def _check_size(count: int) -> None:
     if count > MAX_SETTLED:
         text = f"{count} transactions are too many for one request; {MAX_SETTLED} are allowed, so do it one by one"
-        raise InvalidRequest([("", text)])
+        raise InvalidRequest([("", text)], ErrorCode.TXN_VALIDATION_ERROR)
 
 
 def amount_of(request: SettleRequest | RefundRequest, of: Sequence[TransactionRow]) -> int:
@@ -76,7 +76,13 @@ def amount_of(request: SettleRequest | RefundRequest, of: Sequence[TransactionRo
     """
     precise = whole(request.precise_amount) if request.precise_amount is not None else None
     if (precise or request.amount) and len({(each.currency, each.precision) for each in of}) > 1:
-        raise InvalidRequest([("amount", "has no meaning for a batch of several currencies; leave it out")])
+        text = "has no meaning for a batch of several currencies; leave it out"
+        raise InvalidRequest([(amount_field(request), text)], ErrorCode.TXN_VALIDATION_ERROR)
     if precise is not None:
         return precise
     return minor_of("amount", request.amount, of[0].precision) if request.amount else 0
+
+
+def amount_field(request: SettleRequest | RefundRequest) -> str:
+    """Return the name of the field in which a request gives its amount."""
+    return "precise_amount" if request.precise_amount is not None else "amount"

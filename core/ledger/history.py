@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine
 from core.base import clock
 from core.base.answers import Time
 from core.base.db import begin, reading
-from core.base.errors import InvalidRequest
+from core.base.errors import ErrorCode, InvalidRequest
 from core.ledger.rules.model import Balance
 from core.ledger.store import history as history_store
 from core.ledger.store import new_spans, runs, spans
@@ -169,7 +169,7 @@ def _require_few(entries: int) -> None:
             f"this would add up {entries:,} entries of the balance, and {MAX_SUMMED:,} are allowed; workers add up all but "
             "the newest entries beforehand, so ask again in some minutes; pacioli verify recomputes every balance"
         )
-        raise InvalidRequest([("", text)])
+        raise InvalidRequest([("", text)], ErrorCode.GEN_BAD_REQUEST)
 
 
 def take_batch(engine: Engine, *, after: int = 0, size: int = BATCH) -> tuple[int, int | None]:

@@ -12,7 +12,7 @@ from core.base.decoding import Unread
 from core.base.errors import Conflict, ErrorCode, InvalidRequest, ReferenceConflict
 from core.base.ids import new_id
 from core.base.problems import refusal
-from core.ledger.batches import amount_of, find_members
+from core.ledger.batches import amount_field, amount_of, find_members
 from core.ledger.draft import Priced, draft, repeated
 from core.ledger.explain import CANNOT_VOID, major
 from core.ledger.reach import require_amount
@@ -66,7 +66,7 @@ def draft_settlements(
     every = [leg for leg in legs if leg.kind == Kind.HOLD and leg.seq]  # A scheduled transaction holds nothing yet.
     holds = [hold for hold in every if hold.status is not Status.REJECTED]
     if not holds:
-        raise InvalidRequest([("", "transaction is not in inflight status")], code=ErrorCode.TXN_NOT_INFLIGHT)
+        raise InvalidRequest([("", "transaction is not in inflight status")], ErrorCode.TXN_NOT_INFLIGHT)
     amount = amount_of(request, holds) if commit else 0
     kind = Kind.COMMIT_INFLIGHT if commit else Kind.VOID_INFLIGHT
     references = _references(request.reference, every, alone=[row] == every)
@@ -75,7 +75,7 @@ def draft_settlements(
         return _repeated(request.reference, list(first.values()), kind, amount, every)
     if wrong := reference_refusal(request.reference):
         raise wrong
-    _check_settleable(conn, holds, amount, commit=commit)
+    _check_settleable(conn, holds, amount, amount_field(request), commit=commit)
     if not request.skip_queue and (waiting := family_store.undecided_settlements(conn, [hold.seq for hold in holds])):
         raise AlreadyQueued(does_it=not amount and waiting == {(kind, 0)})
     # The legs of an atomic split are settled together. Other legs, and those of a batch, are independent.
@@ -171,8 +171,10 @@ def _has_expired(conn: Connection, hold: TransactionRow) -> bool:
     return any(each.reference == expired for each in family_store.settlements_of(conn, hold.seq))
 
 
-def _check_settleable(conn: Connection, holds: Sequence[TransactionRow], amount: int, *, commit: bool) -> None:
-    """Refuse a settlement that the present state of the holds forbids."""
+def _check_settleable(
+    conn: Connection, holds: Sequence[TransactionRow], amount: int, field: str, *, commit: bool
+) -> None:
+    """Refuse a settlement that the present state of the holds forbids. ``field`` is the one that gives the amount."""
     remaining, original = sum(map(_left, holds)), sum(hold.requested for hold in holds)
     if remaining == 0 and any(hold.hold is not None and hold.hold.voided for hold in holds):
         how = ", because it expired" if all(_has_expired(conn, hold) for hold in holds) else ""
@@ -187,4 +189,4 @@ def _check_settleable(conn: Connection, holds: Sequence[TransactionRow], amount:
     else:
         return
     text = f"cannot commit more than the {limit}, Requested: {major(amount, holds[0])}"
-    raise InvalidRequest([("", text)], code=ErrorCode.TXN_COMMIT_AMOUNT_EXCEEDED)
+    raise InvalidRequest([(field, text)], ErrorCode.TXN_COMMIT_AMOUNT_EXCEEDED, message=text)

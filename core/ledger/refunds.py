@@ -14,7 +14,7 @@ from core.base.errors import Conflict, ErrorCode, InvalidRequest, NotFound, Refe
 from core.base.ids import new_id
 from core.base.metadata import meta_data_text
 from core.base.problems import refusal
-from core.ledger.batches import amount_of, find_members
+from core.ledger.batches import amount_field, amount_of, find_members
 from core.ledger.draft import Part, Priced, draft, repeated
 from core.ledger.explain import major
 from core.ledger.reach import require_amount
@@ -51,7 +51,8 @@ def draft_refund(conn: Connection, transaction_id: str, request: RefundRequest, 
     if not moved:
         raise NotFound(ErrorCode.TXN_NOT_FOUND, "no transaction to refund")
     if len({(each.currency, each.precision) for each in moved}) > 1:
-        raise InvalidRequest([("", "the batch has several currencies; refund its transactions one by one")])
+        text = "the batch has several currencies; refund its transactions one by one"
+        raise InvalidRequest([("", text)], ErrorCode.TXN_VALIDATION_ERROR)
     amount = amount_of(request, moved)
     whole_reference = f"{transaction_id}_refund"
     if request.reference and (prior := log_store.find_references(conn, [request.reference]).get(request.reference)):
@@ -60,7 +61,7 @@ def draft_refund(conn: Connection, transaction_id: str, request: RefundRequest, 
         raise wrong
     left = transaction_store.unrefunded(conn, [each.seq for each in moved])
     whole = transaction_store.find_reference(conn, whole_reference)
-    _check_refundable(whole, transaction_id, moved[0], amount, sum(left.values()))
+    _check_refundable(whole, transaction_id, moved[0], (amount_field(request), amount), sum(left.values()))
     reference = request.reference or (f"{whole_reference}_{new_id('')}" if amount or whole else whole_reference)
     meta_data = _merged(row.meta_data if row is not None else None, request)
     alone = len(moved) == 1 and (row is None or row.kind != Kind.SPLIT)
@@ -138,11 +139,12 @@ def _movements(conn: Connection, row: TransactionRow) -> list[TransactionRow]:
 
 
 def _check_refundable(
-    whole: TransactionRow | None, transaction_id: str, priced: TransactionRow, amount: int, left: int
+    whole: TransactionRow | None, transaction_id: str, priced: TransactionRow, asked: tuple[str, int], left: int
 ) -> None:
     """Refuse a refund that the present state forbids.
 
-    ``whole`` is the transaction with the reference of a whole refund. It may be such a refund in any state, or unrelated.
+    ``asked`` is the field of the amount and its minor units. ``whole`` is the transaction with the reference of a whole
+    refund. It may be such a refund in any state, or unrelated.
     """
     is_refund = whole is not None and whole.kind in (Kind.REFUND, Kind.SPLIT) and whole.parent == transaction_id
     if whole is not None and (not is_refund or whole.status is Status.REJECTED):
@@ -151,12 +153,13 @@ def _check_refundable(
         details = {"refund_transaction_id": whole.transaction_id} if whole is not None else None
         text = f"transaction {transaction_id} has already been refunded"
         raise Conflict(ErrorCode.TXN_ALREADY_REFUNDED, text, details)
+    field, amount = asked
     if amount > left:
         text = (
             "cannot refund more than the remaining amount. "
             f"Available: {major(left, priced)}, Requested: {major(amount, priced)}"
         )
-        raise InvalidRequest([("", text)], code=ErrorCode.TXN_INVALID_AMOUNT)
+        raise InvalidRequest([(field, text)], ErrorCode.TXN_INVALID_AMOUNT, message=text)
 
 
 def _merged(meta_data: str | None, request: RefundRequest) -> str | None:

@@ -164,10 +164,9 @@ def _invalid_filters(wrong: Sequence[_Wrong], problems: Sequence[tuple[str, str]
     """Make the error of all wrong filters, in their order, and of what else is wrong."""
     every = [*((error.name, error.text) for error in wrong), *problems]
     message = "; ".join(f"{name}: {text}" for name, text in every)
-    listed = [{"field": name, "message": text} for name, text in every]
-    return InvalidRequest(
-        [("", f"Invalid filter: {message}")], ErrorCode.GEN_BAD_REQUEST, {"field": every[0][0], "problems": listed}
-    )
+    error = InvalidRequest([("", f"Invalid filter: {message}")], ErrorCode.GEN_BAD_REQUEST)
+    error.problems = every
+    return error
 
 
 # One filter
@@ -212,7 +211,8 @@ def _field_named(resource: Resource, name: str) -> tuple[Field, str]:
         known = ", ".join(resource.fields)
         close = get_close_matches(name.lower(), resource.fields, 1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        raise _Wrong(name, f"is no field of {resource.name}; there are {known} and meta_data.<key>{hint}")
+        said = f"is no field of {resource.name}" if name else "cannot be blank"
+        raise _Wrong(name or "field", f"{said}; there are {known} and meta_data.<key>{hint}")
     field, _, key = name.partition(".")
     return resource.fields[field], key
 

@@ -91,6 +91,12 @@ def assert_refused(response: TestResponse, field: str) -> None:
     unknown = detail["code"] == "BAL_NOT_FOUND" and message.startswith("Balance with ID '")
     unknown = unknown or message == "Ledger not found" or message.startswith("Invalid filter: balance: ")
     assert field.partition("_")[0] in message or unreadable or unknown, message[:500]
+    if response.status_code == 400 and not unreadable and not unknown:
+        listed = [
+            (detail["details"]["field"], ""),
+            *((each["field"], each["message"]) for each in detail["details"]["problems"]),
+        ]
+        assert any(field.partition("_")[0] in " ".join(each) for each in listed), detail
 
 
 def counts(service: Service) -> dict[str, int]:

@@ -93,7 +93,9 @@ def errors(status_of: Mapping[str, int]) -> str:
     reasons = "\n".join(f"| `{reason}` | {_cell(text)} |" for reason, text in members(RejectReason))
     return (
         f"# Error codes\n\n{_NOTE}\nEvery error is answered as `{{error, error_detail: {{code, message, details}}}}`. "
-        "The message says what is wrong and what would be right. A program looks at the code.\n\n"
+        "The message says what is wrong and what would be right. A program looks at the code. "
+        "When fields are wrong, `details.problems` lists each with its `field` and a `message`, and with its `row` or "
+        "`index` where many were sent; `details.problem_count` counts all.\n\n"
         f"| code | status | |\n|---|---|---|\n{codes}\n\n## Reasons of rejections\n\n"
         "A rejected transaction is no error: it is accepted, decided and kept. `rejection.reason` says which check it "
         "failed. The engine checks in this order.\n\n"

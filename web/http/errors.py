@@ -11,6 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from core.base.errors import Backpressure, ErrorCode, InvalidRequest, LedgerError, ReferenceConflict, TransientError
+from core.base.problems import details_of
 from core.ledger import lookup
 from web.http import routes, wire
 
@@ -146,7 +147,7 @@ def answer_of(error: LedgerError) -> Response:
     # When a list refuses its parameters, Blnk sends ``errors`` as a list instead of a text.
     beside = error.details if isinstance(error.details, list) else error.message
     errors = beside if isinstance(error, InvalidRequest) else UNSET
-    response = error_response(error.code, error.message, details=error.details, errors=errors)
+    response = error_response(error.code, error.message, details=details_of(error), errors=errors)
     if error.code is ErrorCode.GEN_IDEMPOTENCY_IN_PROGRESS:
         response.headers["Retry-After"] = "1"
     return response

@@ -163,8 +163,7 @@ def check() -> None:
         elif names.count(name) > 1 and not own[name].repeats:
             problems.append((name, f"is given {names.count(name)} times; give it once"))
     if problems:
-        listed = [{"field": name, "message": text} for name, text in problems]
-        raise InvalidRequest(problems, ErrorCode.GEN_BAD_REQUEST, {"field": problems[0][0], "problems": listed})
+        raise InvalidRequest(problems, ErrorCode.GEN_BAD_REQUEST)
 
 
 def arguments(declared: Parameters) -> list[tuple[str, str]]:
@@ -220,9 +219,9 @@ def _number(given: Mapping[str, str], name: str, least: int, default: int, what:
     if re.fullmatch(r"[0-9]{1,15}", text) and int(text) >= least:
         return int(text)
     if what:
-        problem = {"field": name, "message": f"must be a whole number, {least} or more"}
-        details = {"field": name, "problems": [problem]}
-        raise InvalidRequest([("", f"{what} {name} value")], ErrorCode.GEN_VALIDATION_ERROR, details)
+        error = InvalidRequest([("", f"{what} {name} value")], ErrorCode.GEN_VALIDATION_ERROR)
+        error.problems = [(name, f"must be a whole number, {least} or more")]
+        raise error
     return default
 
 

@@ -17,7 +17,7 @@ def minor_of(field: str, amount: Decimal, precision: int) -> int:
     try:
         return to_minor(amount, precision)
     except InexactAmount as error:
-        raise InvalidRequest([(field, str(error))], code=ErrorCode.TXN_INVALID_AMOUNT) from None
+        raise InvalidRequest([(field, str(error))], ErrorCode.TXN_INVALID_AMOUNT) from None
 
 
 def check_precision(currency: str, *, asked: int | None, fixed: int | None) -> None:
@@ -42,7 +42,7 @@ def amount_of(request: TransactionRequest, minor: int | None, precision: int) ->
         amount = minor_of("amount", request.amount or Decimal(0), precision)
     if amount == 0:
         text = "transaction precise amount must be positive"
-        raise InvalidRequest([("amount", text)], code=ErrorCode.TXN_INVALID_AMOUNT)
+        raise InvalidRequest([("amount", text)], ErrorCode.TXN_INVALID_AMOUNT)
     return amount
 
 

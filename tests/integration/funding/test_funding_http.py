@@ -202,7 +202,7 @@ def test_a_field_that_cannot_be_read_is_the_only_problem_of_a_rule_that_looks_at
     api: Api, asked: dict[str, Any], unread: str
 ) -> None:
     response = api.client.post("/funding-jobs", json=job() | asked)
-    assert refused(response, 400, "GEN_MALFORMED_REQUEST")["details"] == {"field": unread}
+    assert refused(response, 400, "GEN_MALFORMED_REQUEST")["details"]["field"] == unread
 
 
 def test_problems_of_a_list_are_listed_with_their_place(api: Api) -> None:

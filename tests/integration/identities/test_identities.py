@@ -171,7 +171,7 @@ def test_what_cannot_be_tokenized_is_refused_whole(vault: Api) -> None:
     for fields in (["LastName", "FirstName"], ["LastName", "Gender"], ["LastName", "PostCode"]):
         assert vault.client.post(tokenize, json={"fields": fields}).status_code in (400, 409)
     blank = refused(vault.client.post(f"{tokenize}/PostCode"), 400, "IDT_VALIDATION_ERROR")
-    assert blank["details"] == {"field": "PostCode"}
+    assert blank["details"]["field"] == "PostCode"
     refused(vault.client.post(tokenize, json={"fields": []}), 400, "GEN_VALIDATION_ERROR")
     refused(vault.client.post(tokenize, json={}), 400, "GEN_MALFORMED_REQUEST")
     refused(vault.client.post(f"/identities/{UNKNOWN}/tokenize/FirstName"), 404, "IDT_NOT_FOUND")

@@ -214,8 +214,8 @@ def test_all_that_is_wrong_with_a_refund_is_said_at_once(api: Api) -> None:
     assert detail["details"]["problems"] == [
         {"field": "description", "message": NUL},
         {"field": "skip_queue", "message": "must be true or false, not 5"},
-        {"field": "", "message": "precise_amount must be positive"},
-        {"field": "", "message": "refund amount cannot be negative"},
+        {"field": "precise_amount", "message": "precise_amount must be positive"},
+        {"field": "amount", "message": "refund amount cannot be negative"},
         {"field": "meta_data", "message": "must be an object"},
         {"field": "reference", "message": "cannot be blank"},
     ]
@@ -230,4 +230,9 @@ def test_all_that_is_wrong_with_a_settlement_is_said_at_once(api: Api) -> None:
     )
     response = api.client.put("/transactions/inflight/txn_x", json=asked | {"status": 5, "amount": True})
     detail = refused(response, 400, "GEN_MALFORMED_REQUEST")
-    assert [each["field"] for each in detail["details"]["problems"]] == ["amount", "status", "", "reference"]
+    assert [each["field"] for each in detail["details"]["problems"]] == [
+        "amount",
+        "status",
+        "precise_amount",
+        "reference",
+    ]

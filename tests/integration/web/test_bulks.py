@@ -21,12 +21,20 @@ def test_a_bulk_is_empty_or_too_long_or_names_the_bad_item(api: Api) -> None:  #
         "TXN_VALIDATION_ERROR",
         "transactions[0]: precision: precision must be an integer value.",
     )
-    assert detail["details"] == {"index": 0}
+    listed = [{"index": 0, "field": "precision", "message": "precision must be an integer value"}]
+    assert detail["details"] == {
+        "field": "transactions[0].precision",
+        "index": 0,
+        "problems": listed,
+        "problem_count": 1,
+    }
     response = api.client.post("/transactions/bulk", json={"transactions": [None]})
     refused(response, 400, "TXN_VALIDATION_ERROR", "transactions[0]: is required.")
     refused(api.client.post("/transactions/bulk", json={"transactions": 1}), 400, "GEN_MALFORMED_REQUEST")
     detail = refused(api.bulk({"reference": "R"}, {}, {"reference": "R"}), 409, "TXN_DUPLICATE_REFERENCE")
-    assert detail["details"] == {"index": 2}
+    listed = [{"index": 2, "field": "", "message": "reference R is used by transactions[0] too"}]
+    named = {"field": "transactions[2]", "index": 2}
+    assert detail["details"] == {**named, "problems": listed, "problem_count": 1}
     assert api.get("/transactions") == []
 
 

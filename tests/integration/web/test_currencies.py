@@ -37,7 +37,7 @@ def test_the_first_use_of_a_currency_fixes_its_precision(api: Api) -> None:
     detail = refused(
         api.post(precision=1000), 400, "TXN_PRECISION_MISMATCH", "precision: is 1000, but USD has precision 100."
     )
-    assert detail["details"] == {"precision": 100}
+    assert (detail["details"]["field"], detail["details"]["precision"]) == ("precision", 100)
     assert api.done(precision=1000, currency="KWD")["precision"] == 1000
     assert api.done(precision=3, currency="THIRDS", amount=2)["precise_amount"] == 6
 

@@ -181,7 +181,8 @@ def test_an_unknown_field_is_refused_with_the_name_that_was_meant(api: Api) -> N
         "GEN_VALIDATION_ERROR",
         "allow_overdrft: unknown field; did you mean allow_overdraft?",
     )
-    assert detail["details"] == {"field": "allow_overdrft"}
+    listed = [{"field": "allow_overdrft", "message": "unknown field; did you mean allow_overdraft?"}]
+    assert detail["details"] == {"field": "allow_overdrft", "problems": listed, "problem_count": 1}
 
 
 def test_what_blnks_clients_send_for_nothing_is_taken(api: Api) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from core.base.decoding import MALFORMED, UNKNOWN_FIELD, Unread
 from core.base.errors import InvalidRequest, LedgerError, NotFound
-from core.base.problems import MAX_LISTED, Problem, refusal, refusal_of_batch, unexplained
+from core.base.problems import MAX_LISTED, Problem, details_of, refusal, refusal_of_batch, unexplained
 
 
 def test_a_field_that_cannot_be_read_is_said_beside_the_others() -> None:
@@ -12,7 +12,7 @@ def test_a_field_that_cannot_be_read_is_said_beside_the_others() -> None:
     error = refusal(unread, [("reference", "cannot be blank"), ("amount", "is required")], "TXN_VALIDATION_ERROR")
     assert error.message == "Invalid input: amount: expected decimal, got bool; reference: cannot be blank"
     assert error.code == MALFORMED
-    assert error.details == {
+    assert details_of(error) == {
         "field": "amount",
         "problems": [
             {"field": "amount", "message": "expected decimal, got bool"},
@@ -23,17 +23,36 @@ def test_a_field_that_cannot_be_read_is_said_beside_the_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("unread", "message", "code", "details"),
+    ("unread", "message", "code", "field"),
     [
-        (Unread("at", "expected x"), "Invalid input: at: expected x", MALFORMED, {"field": "at"}),
-        (Unread("", "expected object"), "Invalid input: body: expected object", MALFORMED, {"field": "body"}),
-        (Unread("at", "is no time", None), "at: is no time.", "OWN", None),
-        (Unread("ta", "unknown field", UNKNOWN_FIELD), "ta: unknown field.", UNKNOWN_FIELD, {"field": "ta"}),
+        (Unread("at", "expected x"), "Invalid input: at: expected x", MALFORMED, "at"),
+        (Unread("", "expected object"), "Invalid input: body: expected object", MALFORMED, "body"),
+        (Unread("at", "is no time", None), "at: is no time.", "OWN", "at"),
+        (Unread("ta", "unknown field", UNKNOWN_FIELD), "ta: unknown field.", UNKNOWN_FIELD, "ta"),
     ],
 )
-def test_one_field_that_cannot_be_read(unread: Unread, message: str, code: str, details: object) -> None:
+def test_one_field_that_cannot_be_read(unread: Unread, message: str, code: str, field: str) -> None:
     error = refusal([unread], [], "OWN")
-    assert (error.message, error.code, error.details) == (message, code, details)
+    assert (error.message, error.code) == (message, code)
+    listed = [{"field": field, "message": unread.text}]
+    assert details_of(error) == {"field": field, "problems": listed, "problem_count": 1}
+
+
+def test_the_details_name_each_field_beside_what_the_error_adds() -> None:
+    wrong = InvalidRequest([("to", "is before from"), ("from", "is no time")], "OWN", {"field": "to", "least": 3})
+    assert details_of(wrong) == {
+        "field": "to",
+        "problems": [{"field": "from", "message": "is no time"}, {"field": "to", "message": "is before from"}],
+        "problem_count": 2,
+        "least": 3,
+    }
+
+
+def test_details_stay_as_they_are_without_a_field_or_in_blnks_form() -> None:
+    in_blnks_form = [{"Param": "sort_by", "Message": "must be status"}]
+    assert details_of(InvalidRequest([("", "the batch is empty")], "OWN")) is None
+    assert details_of(InvalidRequest([("sort_by", "must be status")], "OWN", in_blnks_form)) == in_blnks_form
+    assert details_of(NotFound("BAL_NOT_FOUND", "Balance not found")) == {}
 
 
 def test_a_field_of_the_wrong_type_is_worse_than_one_that_is_not_known() -> None:
@@ -95,6 +114,7 @@ def test_a_batch_answers_for_its_first_bad_row_and_lists_all() -> None:
     assert error.message == "transactions[2]: amount: is wrong; source: is wrong; 1 more problems in details"
     assert (error.code, type(error)) == ("OWN", InvalidRequest)
     assert error.details == {
+        "field": "transactions[2].amount",
         "index": 2,
         "problems": [
             {"index": 2, "field": "amount", "message": "is wrong"},
@@ -105,9 +125,16 @@ def test_a_batch_answers_for_its_first_bad_row_and_lists_all() -> None:
     }
 
 
-def test_a_batch_with_one_problem_says_it_in_the_message_alone() -> None:
+def test_a_batch_with_one_problem_names_its_row_and_field() -> None:
     error = refusal_of_batch({0: refusal([], [("amount", "is wrong")], "OWN", within="transactions[0]")})
-    assert (error.message, error.details) == ("transactions[0]: amount: is wrong.", {"index": 0})
+    assert error.message == "transactions[0]: amount: is wrong."
+    listed = [{"index": 0, "field": "amount", "message": "is wrong"}]
+    assert error.details == {
+        "field": "transactions[0].amount",
+        "index": 0,
+        "problems": listed,
+        "problem_count": 1,
+    }
 
 
 def test_a_row_with_a_field_that_cannot_be_read_is_named_by_its_path() -> None:

@@ -194,7 +194,7 @@ def test_a_field_that_cannot_be_read_is_said_beside_the_problems_of_the_others(d
 def test_a_reference_names_one_transaction_of_a_batch(directory: Known) -> None:
     split = {"destination": None, "destinations": shares(("@B", "left"))}
     again = _refused(directory, transaction(reference="r"), transaction(), transaction(reference="r"))
-    assert (again.code, again.details) == ("TXN_DUPLICATE_REFERENCE", {"index": 2})
+    assert (again.code, again.details["index"]) == ("TXN_DUPLICATE_REFERENCE", 2)
     leg = _refused(directory, transaction(reference="r", **split), transaction(reference="r_1"))
     assert leg.message == "transactions[1]: reference r_1 is used by transactions[0] too."
 

@@ -224,7 +224,7 @@ def _type(file: FileStorage) -> str:
 
 def _told(error: Refused, file: FileStorage) -> dict[str, Any]:
     """Tell the problems of a file, in its own rows if it is a text, and which rows can be left out to pay the others."""
-    problems: list[dict[str, Any]] = error.details.get("problems", [])
+    problems: list[dict[str, Any]] = [each for each in error.details.get("problems", []) if "row" in each]
     told: dict[str, Any] = {"problems": problems, "details": error.details}
     if problems and _type(file) == "text/csv":
         file.stream.seek(0)
