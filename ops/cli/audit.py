@@ -12,6 +12,7 @@ from core.journal.cut import cut
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show.audit import print_audit
 from ops.cli.show.text import console, print_json
+from ops.numbers import Whole
 from ops.server.instance import As, finds_database, settings
 from ops.server.opened import database
 
@@ -47,7 +48,7 @@ class Since(click.ParamType[datetime]):
 @click.option("--subject", help="Show what was done to this id.")
 @click.option(
     "--limit",
-    type=click.IntRange(1, 100_000),
+    type=Whole(1, 100_000),
     default=50,
     show_default=True,
     help="Show so many of the newest rows.",

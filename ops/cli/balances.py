@@ -19,6 +19,7 @@ from ops.cli.service import Where, asks_service, service
 from ops.cli.show import books
 from ops.cli.show.chart import chart
 from ops.cli.show.text import clock, console, fields_of, money, more, print_json
+from ops.numbers import Whole
 
 FORESEEN = 5
 """A balance is shown with the next run of up to so many funding jobs."""
@@ -47,7 +48,7 @@ def balance() -> None:
 @click.option(
     "--entries",
     "count",
-    type=click.IntRange(0, 10_000),
+    type=Whole(0, 10_000),
     default=10,
     show_default=True,
     help="Show so many of the last entries.",
@@ -163,7 +164,7 @@ _SORTS = {
     show_default=True,
     help="Which come first.",
 )
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Show so many.")
+@click.option("--limit", type=Whole(1, 10_000), default=50, show_default=True, help="Show so many.")
 @asks_service
 def balances(limit: int, where: Where, as_json: bool, **asked: Any) -> None:
     """List balances, the newest first. TEXT is looked for in @Names.

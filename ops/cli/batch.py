@@ -17,6 +17,7 @@ from ops.cli.amounts import POSITIVE_AMOUNT
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show import books
 from ops.cli.show.text import console, print_json
+from ops.numbers import Whole
 
 MAX_ROWS = 10_000
 WAIT_S = 60.0
@@ -31,7 +32,7 @@ _whole = msgspec.json.Decoder(NewBatch, float_hook=Decimal)
 @click.argument("file", type=click.File("rb", lazy=True))
 @click.option(
     "--precision",
-    type=click.IntRange(1, MAX_PRECISION),
+    type=Whole(1, MAX_PRECISION),
     help="Minor units in a major unit, for a CSV in a new currency.",
 )
 @click.option("--allow-overdraft", is_flag=True, help="Who pays may go below zero, for a CSV.")

@@ -7,6 +7,7 @@ from core.base.names import currency_problem
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show import books
 from ops.cli.show.text import console, print_json
+from ops.numbers import Whole
 
 
 @click.group(invoke_without_command=True, short_help="Show the precision of currencies, or set one.")
@@ -32,7 +33,7 @@ def currencies(ctx: click.Context, where: Where, as_json: bool) -> None:
 
 @currencies.command("set")
 @click.argument("currency")
-@click.argument("precision", type=click.IntRange(1, MAX_PRECISION))
+@click.argument("precision", type=Whole(1, MAX_PRECISION))
 @asks_service
 def set_currency(currency: str, precision: int, where: Where, as_json: bool) -> None:
     """Fix the precision of CURRENCY before its first use: 100 for cents, 1 for none.

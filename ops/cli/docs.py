@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from ops.numbers import Whole
 from ops.server.instance import Unavailable
 
 ROOT = Path(__file__).parents[2]
@@ -15,7 +16,7 @@ SITE = ROOT / ".site"
 
 
 @click.command(short_help="Serve the book on this machine.")
-@click.option("--port", type=click.IntRange(1, 65535), default=5002, show_default=True, help="Where it listens.")
+@click.option("--port", type=Whole(1, 65535), default=5002, show_default=True, help="Where it listens.")
 @click.option("--build", "only_build", is_flag=True, help=f"Build the pages into {SITE.name}/, and serve nothing.")
 def docs(port: int, only_build: bool) -> None:
     """Build the book: the tutorial, how-to pages, reference, explanation and decisions. Serve it on this machine.

@@ -11,6 +11,7 @@ from pacioli_client.errors import Unreachable
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show.events import line, print_events, print_held
 from ops.cli.show.text import console, print_json_line
+from ops.numbers import Whole
 
 PAGE = 1_000
 """One request fetches up to so many events."""
@@ -31,7 +32,7 @@ WAIT_S = 20.0
 )
 @click.option(
     "--limit",
-    type=click.IntRange(1, 1_000_000),
+    type=Whole(1, 1_000_000),
     help="Show so many events, and end. The default is all that are there.",
 )
 @click.option("--follow", "-f", is_flag=True, help="Go on with what comes. It ends with Ctrl-C.")

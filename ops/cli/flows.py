@@ -10,6 +10,7 @@ from ops.cli.naming import balance_named
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show.flows import print_flows
 from ops.cli.show.text import console, print_json
+from ops.numbers import Whole
 
 NODES = 8
 
@@ -26,7 +27,7 @@ NODES = 8
 @click.option(
     "--nodes",
     "limit",
-    type=click.IntRange(1, 500),
+    type=Whole(1, 500),
     default=NODES,
     show_default=True,
     help="The number of nodes of each currency to show. The rest is one node, others.",

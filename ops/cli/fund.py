@@ -21,7 +21,6 @@ from rich.console import Console
 
 from core.base.ids import new_key
 from core.base.money import MAX_PRECISION
-from core.base.number_texts import read_number
 from core.funding.missed import Missed
 from core.funding.plan import MAX_ATOMIC
 from ops.cli import fund_file, watch
@@ -39,6 +38,7 @@ from ops.cli.show.funding import (
 )
 from ops.cli.show.text import console, count, plain, print_json
 from ops.cli.watch import LEFT_GOING
+from ops.numbers import NUMBER, Whole
 from ops.server.instance import Unavailable
 
 T = TypeVar("T")
@@ -50,26 +50,13 @@ NAMES_READ, NAMES_COMPARED = 1_000, 20
 """So many existing names are compared with so many new ones, to see whether one is mistyped."""
 
 
-class _Number(click.ParamType[Decimal]):
-    name = "number"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
-        try:
-            return read_number(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is not a number such as 12.50", param, ctx)
-
-
-NUMBER = _Number()
-
-
 @click.command(short_help="Fund many balances from one pool, now or on a schedule.")
 @click.argument("file", type=click.File("rb", lazy=True), required=False)
 @click.option("--source", help="The pool that pays, an @Name or a balance id.")
 @click.option("--currency", help="The currency of the pool. An @Name needs it, because it may have several.")
 @click.option(
     "--precision",
-    type=click.IntRange(1, MAX_PRECISION),
+    type=Whole(1, MAX_PRECISION),
     help="Minor units in a major unit, 100 for cents. The first use of a currency needs it.",
 )
 @click.option(
@@ -100,14 +87,14 @@ NUMBER = _Number()
 @click.option(
     "--commit-after-s",
     "inflight_commit_after_s",
-    type=int,
+    type=Whole(0),
     help="Commit the holds so many seconds after the run is due.",
 )
 @click.option("--at", help="Run once, at this time, such as 2026-12-24T08:00:00+01:00.")
 @click.option("--cron", help="Run again and again: minute hour day month weekday.")
 @click.option("--timezone", help="The time zone of --cron, such as Europe/Berlin. [default: UTC]")
 @click.option("--ends-at", help="With --cron, no run starts after this time.")
-@click.option("--count", type=int, help="With --cron, the job has so many runs in all.")
+@click.option("--count", type=Whole(1), help="With --cron, the job has so many runs in all.")
 @click.option(
     "--missed",
     type=click.Choice([each.value for each in Missed]),
@@ -118,7 +105,7 @@ NUMBER = _Number()
     "--match",
     help="The rows name this metadata of balances, such as meta_data.customer_id. Each must name one balance.",
 )
-@click.option("--expect-rows", type=click.IntRange(0), help="Refuse a list that has another number of rows.")
+@click.option("--expect-rows", type=Whole(0), help="Refuse a list that has another number of rows.")
 @click.option(
     "--expect-total", "expect_amount", type=NUMBER, help="Refuse a list whose amounts add up to something else."
 )

@@ -14,6 +14,7 @@ from ops.cli.service import Where, asks_service, service
 from ops.cli.show.funding import approval_lines, job_line, print_csv, print_jobs, print_rows
 from ops.cli.show.text import console, print_json
 from ops.cli.watch import print_whole
+from ops.numbers import Whole
 
 ROW_STATUSES = ("QUEUED", "APPLIED", "INFLIGHT", "REJECTED", "VOID", "UNPOSTED")
 
@@ -26,9 +27,7 @@ _ID = re.compile(r"fund_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
     type=click.Choice(["ACTIVE", "PAUSED", "CANCELLED", "FINISHED", "WAITING_APPROVAL"], case_sensitive=False),
     help="Show only jobs with this status.",
 )
-@click.option(
-    "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Show so many of the newest jobs."
-)
+@click.option("--limit", type=Whole(1, 1000), default=50, show_default=True, help="Show so many of the newest jobs.")
 @click.option("--source", help="Show only jobs that this pool pays, an @Name or a balance id.")
 @asks_service
 @click.pass_context
@@ -77,8 +76,8 @@ def show_job(name: str, where: Where, as_json: bool) -> None:
 @click.option(
     "--status", type=click.Choice(ROW_STATUSES, case_sensitive=False), help="Show only rows that have this status now."
 )
-@click.option("--after", type=click.IntRange(0, 2**63 - 1), default=0, help="Show only rows with a higher number.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Show so many rows.")
+@click.option("--after", type=Whole(0, 2**63 - 1), default=0, help="Show only rows with a higher number.")
+@click.option("--limit", type=Whole(1, 10_000), default=100, show_default=True, help="Show so many rows.")
 @click.option("--csv", "as_csv", is_flag=True, help="With --status, print all such rows as a file that `fund` takes.")
 @asks_service
 def rows_of_run(

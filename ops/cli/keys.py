@@ -16,6 +16,7 @@ from core.base.errors import ErrorCode
 from core.base.number_texts import read_number
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show.text import console, count, plain, print_json, table, time
+from ops.numbers import Whole
 from ops.server.instance import Unavailable
 
 
@@ -65,9 +66,7 @@ def _saves_secret(command: Any) -> Any:
 @click.option(
     "--scope", "scopes", multiple=True, required=True, help="What it may do: resource:action. Give it again for more."
 )
-@click.option(
-    "--days", type=click.IntRange(1, 999_999), default=90, show_default=True, help="It ends after so many days."
-)
+@click.option("--days", type=Whole(1, 999_999), default=90, show_default=True, help="It ends after so many days.")
 @click.option("--ledger", "ledgers", multiple=True, help="It reaches this ledger. Give it again for more.")
 @click.option("--indicator", "indicators", multiple=True, help="It reaches this @Name. Give it again for more.")
 @click.option(
@@ -145,7 +144,7 @@ def list_keys(owner: str | None, where: Where, as_json: bool) -> None:
 @keys.command("rotate")
 @click.argument("key_id")
 @click.option(
-    "--overlap", "overlap_s", type=click.IntRange(0), help="The seconds for which the old secret works. Default: 3600."
+    "--overlap", "overlap_s", type=Whole(0), help="The seconds for which the old secret works. Default: 3600."
 )
 @_saves_secret
 @asks_service

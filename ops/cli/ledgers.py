@@ -9,6 +9,7 @@ from ops.cli.metadata import METADATA
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show import books
 from ops.cli.show.text import console, more, print_json
+from ops.numbers import Whole
 
 
 @click.group(short_help="Create and list ledgers, which are groups of balances.")
@@ -44,7 +45,7 @@ def create(name: str, metadata: tuple[tuple[str, Any], ...], where: Where, as_js
 
 @ledger.command("list")
 @click.argument("text", required=False)
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Show so many.")
+@click.option("--limit", type=Whole(1, 10_000), default=50, show_default=True, help="Show so many.")
 @asks_service
 def list_ledgers(text: str | None, limit: int, where: Where, as_json: bool) -> None:
     """List ledgers, the newest first. TEXT is looked for in their names.

@@ -18,6 +18,7 @@ from ops.cli.naming import balance_named, names_in
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show import books
 from ops.cli.show.text import console, more, print_json
+from ops.numbers import Whole
 
 STATUSES = ("QUEUED", "SCHEDULED", "INFLIGHT", "APPLIED", "REJECTED", "VOID")
 
@@ -59,7 +60,7 @@ def transaction(name: str, where: Where, as_json: bool) -> None:
 @click.option("--until", type=WHEN, help="Only those accepted before this time.")
 @click.option("--least", type=AMOUNT, help="Only those of at least this amount.")
 @click.option("--most", type=AMOUNT, help="Only those of at most this amount.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Show so many.")
+@click.option("--limit", type=Whole(1, 10_000), default=20, show_default=True, help="Show so many.")
 @asks_service
 def transactions(limit: int, where: Where, as_json: bool, **asked: Any) -> None:
     """Search transactions, the newest first. TEXT is looked for in references and descriptions.

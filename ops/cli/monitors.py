@@ -11,6 +11,7 @@ from ops.cli.amounts import AMOUNT
 from ops.cli.naming import balance_named
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show.text import console, moment, money, more, plain, print_json, table
+from ops.numbers import NUMBER, Whole
 
 FIELDS = (
     "balance",
@@ -41,7 +42,7 @@ def monitors() -> None:
 @monitors.command("list")
 @click.option("--balance", "name", help="Only those of this balance: an id, or an @Name.")
 @click.option("--currency", help="The currency of the @Name.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="List so many.")
+@click.option("--limit", type=Whole(1, 10_000), default=20, show_default=True, help="List so many.")
 @asks_service
 def list_monitors(name: str | None, currency: str | None, limit: int, where: Where, as_json: bool) -> None:
     """List monitors, the newest first.
@@ -78,7 +79,7 @@ def list_monitors(name: str | None, currency: str | None, limit: int, where: Whe
 @click.option("--call-back", "call_back_url", metavar="URL", help="Send its firings to this URL too.")
 @click.option("--level", is_flag=True, help="Fire after each posting while the condition is true.")
 @click.option("--hysteresis", type=AMOUNT, help="The value must come back by more than this before it fires again.")
-@click.option("--min-interval", type=click.FloatRange(0), help="It does not fire again within so many seconds.")
+@click.option("--min-interval", type=NUMBER, help="It does not fire again within so many seconds.")
 @click.option("--once", is_flag=True, help="Set it to rest when it has fired.")
 @click.option("--not-now", is_flag=True, help="Do not fire if the condition is true already.")
 @asks_service
@@ -140,7 +141,7 @@ def show_monitor(monitor_id: str, where: Where, as_json: bool) -> None:
 
 @monitors.command("events")
 @click.argument("monitor_id")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="List so many.")
+@click.option("--limit", type=Whole(1, 10_000), default=20, show_default=True, help="List so many.")
 @asks_service
 def list_events(monitor_id: str, limit: int, where: Where, as_json: bool) -> None:
     """List the firings of the monitor MONITOR_ID, the latest first.

@@ -22,6 +22,7 @@ from ops.cli.naming import balances_named, meant, names_in, names_of
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show import books
 from ops.cli.show.text import clock, console, print_json
+from ops.numbers import Whole
 
 WAIT_S = 10.0
 """A command waits so long for the decision."""
@@ -54,7 +55,7 @@ def _describes_posting(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--precision",
-            type=click.IntRange(1, MAX_PRECISION),
+            type=Whole(1, MAX_PRECISION),
             help="Minor units in a major unit, 100 for cents. The first use of a currency needs it.",
         ),
         click.option("--allow-overdraft", is_flag=True, help="Who pays may go below zero."),

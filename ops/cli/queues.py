@@ -9,6 +9,7 @@ from core.ledger.rules.routing import MAX_QUEUES
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show import books
 from ops.cli.show.text import console, print_json
+from ops.numbers import Whole
 from ops.server.instance import As, finds_database
 from ops.server.opened import database
 
@@ -36,7 +37,7 @@ def queues(ctx: click.Context, where: Where, as_json: bool) -> None:
 
 
 @queues.command("resize")
-@click.argument("count", type=click.IntRange(1, MAX_QUEUES))
+@click.argument("count", type=Whole(1, MAX_QUEUES))
 @finds_database
 def resize_queues(count: int, data: Path) -> None:
     """Have COUNT queues, from 1 to 64.

@@ -22,6 +22,7 @@ from ops.cli.grouped import DefaultGroup
 from ops.cli.naming import balance_named
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show.text import BAD, GOOD, console, plain, print_json
+from ops.numbers import Whole
 from ops.server.instance import settings
 
 
@@ -54,9 +55,7 @@ def get(transaction_id: str, output: Path | None, where: Where, as_json: bool) -
 @click.option("--currency", help="The currency of an @Name that has several.")
 @click.option("--from", "since", type=WHEN, help="The start, such as 2026-05-01. The default is the first entry.")
 @click.option("--to", "until", type=WHEN, help="The time before which the entries are. The default is now.")
-@click.option(
-    "--after", type=click.IntRange(min=0), help="The version after which it begins, as the note of another says."
-)
+@click.option("--after", type=Whole(min=0), help="The version after which it begins, as the note of another says.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write it to this file.")
 @asks_service
 def statement(

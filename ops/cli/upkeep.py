@@ -10,6 +10,7 @@ from core.ledger import history
 from core.migrations import roles
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show.text import print_json
+from ops.numbers import Whole
 from ops.server.instance import As, finds_database, url_of
 from ops.server.opened import database
 
@@ -48,7 +49,7 @@ def migrate(print_roles: bool, data: Path) -> None:
 @click.command(short_help="Take snapshots of balances, for quick answers about the past.")
 @click.option(
     "--batch-size",
-    type=click.IntRange(1, history.MAX_BATCH),
+    type=Whole(1, history.MAX_BATCH),
     default=history.BATCH,
     show_default=True,
     help="Balances that are taken in one commit.",

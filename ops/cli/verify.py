@@ -17,6 +17,7 @@ from core.verification.verify import Effort, verify_all, verify_since_checkpoint
 from ops.cli.show import bars
 from ops.cli.show.text import console, count, print_json
 from ops.cli.show.verification import print_report, print_results
+from ops.numbers import Whole
 from ops.server.instance import As, chain_key_of, reads_ledger
 from ops.server.opened import database, known_of
 
@@ -30,7 +31,7 @@ from ops.server.opened import database, known_of
 )
 @click.option(
     "--jobs",
-    type=click.IntRange(1, 256),
+    type=Whole(1, 256),
     help="Verify the whole ledger in so many processes. The default is one for each core.",
 )
 @click.option(

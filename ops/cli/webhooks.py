@@ -11,6 +11,7 @@ from pacioli_client.answers.webhooks import Webhook
 
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show.text import console, more, plain, print_json, table, time
+from ops.numbers import Whole
 from ops.server.instance import Unavailable
 
 
@@ -109,7 +110,7 @@ def show_webhook(webhook_id: str, where: Where, as_json: bool) -> None:
 @webhooks.command("deliveries")
 @click.argument("webhook_id")
 @click.option("--status", type=click.Choice(["pending", "delivered", "failed"]), help="Only those of this status.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="List so many.")
+@click.option("--limit", type=Whole(1, 10_000), default=20, show_default=True, help="List so many.")
 @asks_service
 def list_deliveries(webhook_id: str, status: str | None, limit: int, where: Where, as_json: bool) -> None:
     """List the deliveries of the endpoint WEBHOOK_ID, the latest first.
@@ -184,7 +185,7 @@ def replay_webhook(webhook_id: str, after: str, until: str | None, where: Where,
 @click.option(
     "--overlap",
     "overlap_s",
-    type=click.IntRange(0),
+    type=Whole(0),
     help="The seconds for which the old secret signs too. Default: a day.",
 )
 @_saves_secret

@@ -23,6 +23,7 @@ from rich.table import Table
 
 from core.base.db import connect, reading
 from core.ledger.store import sizes
+from ops.numbers import Whole
 from ops.proving import long, long_tables
 from ops.proving.core_rates import CoreRates
 from ops.proving.http_rates import HttpRates
@@ -67,7 +68,7 @@ from ops.server.temporary import Running, running
 @click.option(
     "--long",
     "rows",
-    type=click.IntRange(min=1_000),
+    type=Whole(min=1_000),
     metavar="ROWS",
     help="Fill a ledger with a past of so many rows, and measure every read, append, drain and verify on it.",
 )

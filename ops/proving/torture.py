@@ -22,6 +22,7 @@ from rich.table import Table
 
 from core.base.db import LONG_S, connect
 from core.verification.verify import verify_all
+from ops.numbers import Whole
 from ops.proving.chaos import checks, repertoire
 from ops.proving.chaos.arena import Arena, arena
 from ops.proving.chaos.clients import Poster
@@ -75,11 +76,9 @@ class Result(Struct, kw_only=True):
 
 
 @click.command()
+@click.option("--seconds", type=Whole(min=1), default=60, show_default=True, help="How long faults follow each other.")
 @click.option(
-    "--seconds", type=click.IntRange(min=1), default=60, show_default=True, help="How long faults follow each other."
-)
-@click.option(
-    "--seed", type=int, help="The same seed repeats the random choices. [default: a new one, which is printed]"
+    "--seed", type=Whole(0), help="The same seed repeats the random choices. [default: a new one, which is printed]"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def torture(seconds: int, seed: int | None, as_json: bool) -> None:

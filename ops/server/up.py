@@ -30,6 +30,7 @@ from core.doors import certificates
 from core.doors.certificates import Certificate
 from core.doors.loopback import is_loopback
 from core.notary.seals import keypair
+from ops.numbers import Whole
 from ops.server import private, role_urls, secret_files
 from ops.server.embedded import Child, Postgres
 from ops.server.keys import (
@@ -82,7 +83,7 @@ def _known_host(ctx: click.Context, param: click.Parameter, host: str) -> str:
 )
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=Whole(0, 65535),
     default=5001,
     show_default=True,
     help="The port that it listens on; 0 takes a free one.",
@@ -97,7 +98,7 @@ def _known_host(ctx: click.Context, param: click.Parameter, host: str) -> str:
 )
 @click.option(
     "--workers",
-    type=click.IntRange(min=1),
+    type=Whole(min=1),
     default=min(4, os.cpu_count() or 1),
     show_default=True,
     help="How many processes decide transactions.",

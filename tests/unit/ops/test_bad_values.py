@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from core.base.environment import variables
 from ops.cli import service
 from ops.cli.main import main
+from ops.numbers import Whole
 
 UNSET = {variable.name: None for variable in variables().values()}
 STARTS = ("up", "bench", "torture", "docs")
@@ -57,6 +58,11 @@ def bad_values(tmp_path: Path) -> list[str]:
 
 def run(*arguments: str, **environ: str) -> Result:
     return CliRunner(env={**UNSET, **environ}).invoke(main, arguments)
+
+
+def least(parameter: click.Parameter) -> int:
+    assert isinstance(parameter.type, Whole)
+    return parameter.type.min or 0
 
 
 def refused(result: Result, *given: str) -> None:
@@ -111,8 +117,20 @@ def test_what_starts_processes_refuses_a_bad_value_before(
             for port in ("99999", "-1", "text", ""):
                 refused(run(*path, f"--port={port}"), port)
         elif isinstance(parameter.type, click.types.IntParamType):
-            for number in ("text", "", "1.5", *(["0", "-1"] if isinstance(parameter.type, click.IntRange) else [])):
+            too_small = ["-1", "0"][: least(parameter) + 1]
+            for number in ("text", "", "1.5", "1_0", " 9", "\u0661", *too_small):
                 refused(run(*path, f"{parameter.opts[0]}={number}"), number)
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_a_whole_number_is_written_in_digits(path: tuple[str, ...]) -> None:
+    for parameter in COMMANDS[path].params:
+        number = parameter.type
+        assert type(number) not in (click.types.IntParamType, click.IntRange, click.FloatRange), parameter.name
+        if isinstance(number, Whole):
+            for text in ("1_0", " 9", "9 ", "\u0661", "1.", "9" * 5000, ""):
+                with pytest.raises(click.BadParameter, match="is not a whole number such as 12"):
+                    number.convert(text, parameter, None)
 
 
 def test_a_host_without_an_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
