@@ -10,10 +10,12 @@ from pacioli_client.client import Client as Client
 from pacioli_client.errors import PacioliError as PacioliError
 from pacioli_client.local import connect as connect
 from pacioli_client.local import connect_async as connect_async
+from pacioli_client.requests import Clause as Clause
 from pacioli_client.requests import File as File
 from pacioli_client.requests import NewBalance as NewBalance
 from pacioli_client.requests import NewBatch as NewBatch
 from pacioli_client.requests import NewJob as NewJob
+from pacioli_client.requests import NewLimits as NewLimits
 from pacioli_client.requests import NewTransaction as NewTransaction
 from pacioli_client.requests import Recipient as Recipient
 from pacioli_client.requests import Refund as Refund

@@ -35,7 +35,7 @@ class KeyUnusable(NotConfigured):
 
 
 class Unsendable(PacioliError, ValueError):
-    """A value cannot stand in a request: an empty id, text that is no Unicode, or a value with the separator of a list."""
+    """A value cannot stand in a request, such as an empty id, or text that is no Unicode. Nothing was done."""
 
 
 class Unreachable(PacioliError):

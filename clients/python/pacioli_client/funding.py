@@ -15,6 +15,7 @@ import msgspec
 
 from pacioli_client.answers.funding import DryRun, Job, Row, Run
 from pacioli_client.calls import Listed, Resource, W, call, listing
+from pacioli_client.errors import Unsendable
 from pacioli_client.requests import NewJob, Recipient
 from pacioli_client.wire import (
     AGAIN_S,
@@ -310,8 +311,9 @@ class _Writer:
             self._name = "precise_amount" if row.precise_amount is not None else "amount"
             self._lines.writerow(("destination", self._name, "description"))
         amount = getattr(row, self._name)
-        if amount is None:
-            raise ValueError(f"the row of {row.destination} has no {self._name}: give each row the same kind of amount")
+        if amount is None or (row.amount is not None and row.precise_amount is not None):
+            has = f"no {self._name}" if amount is None else "both kinds of amount"
+            raise Unsendable(f"the row of {row.destination} has {has}: give each row the same kind")
         text = format(amount, "f") if self._name == "amount" else amount
         self._lines.writerow((row.destination, text, row.description))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
+from threading import Lock
 from time import sleep
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -20,20 +21,6 @@ from uuid import uuid4
 import httpx
 import msgspec
 
-from pacioli_client.answers import (
-    audit,
-    balances,
-    events,
-    flows,
-    funding,
-    identities,
-    keys,
-    ledgers,
-    monitors,
-    service,
-    transactions,
-    webhooks,
-)
 from pacioli_client.errors import KeyUnusable, NotConfigured, Unreachable, Unsendable, refused
 
 T = TypeVar("T")
@@ -54,24 +41,9 @@ TIMEOUT_S = 30.0
 _UNTRUSTED = "its certificate is not trusted: name a file that has it in PACIOLI_CA"
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
-_ONE = (
-    transactions.Transaction, transactions.BatchAccepted, transactions.Batch, balances.Balance, balances.BalanceAt,
-    balances.Statement, balances.Currency, ledgers.Ledger, funding.Job, funding.Run, funding.DryRun, service.Health,
-    service.Parts, service.Verification, dict[str, Any], keys.ApiKey, keys.RevokedKey,
-    events.EventPage, monitors.Monitor, identities.Identity,
-    webhooks.Webhook, webhooks.Replay, webhooks.Tested,
-    flows.Flows, flows.FlowsOfNode, flows.Activity,
-)  # fmt: skip
-_MANY = (
-    transactions.Transaction, balances.Balance, balances.Entry, balances.CurrencyBooks, balances.Currency,
-    ledgers.Ledger, funding.Job, funding.Run, funding.Row, service.Queue, audit.AuditEntry, keys.ApiKey,
-    monitors.Monitor, monitors.Firing, identities.Identity, webhooks.Webhook, webhooks.Delivery,
-)  # fmt: skip
-_DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {
-    kind: msgspec.json.Decoder(kind, float_hook=Decimal)
-    for kind in (*_ONE, *(list[one] for one in _MANY))  # type: ignore[valid-type]
-}
-"""One thread makes all decoders once, because msgspec 0.22 crashes when two threads make the first one of a struct together."""
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+_making_decoder = Lock()
+"""One thread at a time makes decoders, because msgspec 0.22 crashes when two make the first one of a struct together."""
 
 encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -333,11 +305,18 @@ def decoded(kind: type[T], response: httpx.Response) -> T:
         Refused: it is something else, such as the page of a proxy.
     """
     try:
-        found: T = _DECODERS[kind].decode(response.content)
+        found: T = _decoder(kind).decode(response.content)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         request_id = response.headers.get("X-Request-Id", "")
         raise refused(response.status_code, f"the answer cannot be read: {error}".encode(), request_id) from None
     return found
+
+
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    if (made := _decoders.get(kind)) is None:
+        with _making_decoder:
+            made = _decoders.setdefault(kind, msgspec.json.Decoder(kind, float_hook=Decimal))
+    return made
 
 
 def seconds(wait_s: float) -> str | None:

@@ -3,14 +3,16 @@
 import io
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import httpx
 import pytest
-from pacioli_client import Client, NewJob, NewTransaction, Recipient, Refund, Rule, Settlement, connect, wire
+from pacioli_client import Client, NewJob, NewLimits, NewTransaction, Recipient, Refund, Rule, Settlement, connect, wire
 from pacioli_client.errors import (
     Conflict,
     Invalid,
@@ -140,6 +142,26 @@ def test_numbers_are_exact_both_ways() -> None:
     found = service.client().add_metadata("txn_1", {"rate": Decimal("0.10"), "n": huge})
     assert found == {"rate": Decimal("0.10"), "n": huge}
     assert service.bodies[0] == b'{"meta_data":{"rate":0.10,"n":%d}}' % huge
+
+
+def test_the_limits_of_a_balance_are_read_and_set() -> None:
+    balances = Service(answer({"balance_id": "bln_1", "changes": []})).client().balances
+    for found in (balances.limits("bln_1"), balances.limit("bln_1", NewLimits(floor=500))):
+        assert (found.balance_id, found.changes) == ("bln_1", [])
+
+
+def test_threads_that_need_one_decoder_at_once_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "_decoders", {})
+    client = Service(answer(LEDGER)).client()
+    together = Barrier(8)
+
+    def read(_: int) -> str:
+        together.wait()
+        return client.ledgers.read("ldg_1").name
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(read, range(8))) == {"Customers"}
+    assert len(wire._decoders) == 1
 
 
 # Errors
@@ -346,6 +368,21 @@ class Pipe(io.BytesIO):
         raise io.UnsupportedOperation("tell")
 
 
+@pytest.mark.parametrize(
+    "second",
+    [
+        Recipient(destination="@Ben", precise_amount=5),
+        Recipient(destination="@Ben", amount=Decimal(5), precise_amount=5),
+    ],
+)
+def test_every_row_has_the_same_kind_of_amount(second: Recipient) -> None:
+    service = Service(answer({}))
+    job = NewJob(name="welcome", source="@Pool")
+    with pytest.raises(Unsendable, match="@Ben"):
+        service.client().funding.create(job, [Recipient(destination="@Ana", amount=Decimal(1)), second])
+    assert service.requests == []
+
+
 CSV = b"destination,amount,description\n@Ana,1.50,Hello\n@Ben,2,\n"
 
 
@@ -381,9 +418,3 @@ def test_a_list_is_sent_whole_each_time_and_with_its_length(pauses: list[float],
         assert b'name="job"\r\n\r\n{"name":"n","source":"@Pool","reference":"client-' in body
         assert int(request.headers["Content-Length"]) == len(body)
     assert told[-1] == (len(CSV), len(CSV))
-
-
-def test_rows_have_one_kind_of_amount() -> None:
-    rows = [Recipient(destination="@Ana", precise_amount=1), Recipient(destination="@Ben", amount=Decimal(1))]
-    with pytest.raises(ValueError, match="@Ben"):
-        Service(answer({})).client().funding.create(NewJob(name="n", source="@Pool"), rows)
