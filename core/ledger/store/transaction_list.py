@@ -78,8 +78,10 @@ def find_transactions(conn: Connection, listing: Listing) -> tuple[list[Transact
 def _amount(table: FromClause) -> ColumnElement[Any]:
     """Make the expression of the amount. The outcome has that of a settlement or refund of all that was left."""
     amount = type_coerce(table.c.amount, Numeric())
-    decided = select(type_coerce(outcomes.c.amount, Numeric())).where(outcomes.c.seq == table.c.seq).scalar_subquery()
-    return case((amount > literal_column("0"), amount), else_=func.coalesce(decided, literal_column("0")))
+    decided = select(type_coerce(outcomes.c.amount, Numeric())).where(outcomes.c.seq == table.c.seq)
+    # A list by a status may go through outcomes too.
+    given = decided.correlate(table).scalar_subquery()
+    return case((amount > literal_column("0"), amount), else_=func.coalesce(given, literal_column("0")))
 
 
 def _meta_data(table: FromClause) -> ColumnElement[Any]:

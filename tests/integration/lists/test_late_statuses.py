@@ -1,6 +1,6 @@
 """A list by a rare status walks no history: none before the first row that has it, between two of them, or after the last."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from sqlalchemy import Engine, text
@@ -96,3 +96,22 @@ def test_a_list_by_a_rare_status_walks_no_history(
     beyond = [seq for seq in all_of_them if after is None or (seq > after if order == "asc" else seq < after)]
     assert [row.seq for row in rows] == beyond[:20]
     assert max(reads) <= 100, reads
+
+
+@pytest.mark.parametrize("asked", [{"sort_by": "amount"}, {"sort_by": "precise_amount"}, {"amount_gte": "1"}], ids=str)
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"status": "INFLIGHT"}, [1, *range(12_001, 14_001, 2)]),
+        ({"status": "VOID"}, range(14_001, 16_001, 2)),
+        ({"status_in": "VOID,REJECTED"}, [*range(12_002, 14_001, 2), *range(14_001, 16_001)]),
+    ],
+    ids=str,
+)
+def test_a_list_by_a_rare_status_knows_the_amounts(
+    late: Engine, given: dict[str, str], expected: Sequence[int], asked: dict[str, str]
+) -> None:
+    listing = filters.of_query(TRANSACTIONS, {**given, **asked, "sort_order": "asc"}.items(), limit=20, offset=0)
+    with reading_within(late, 60) as conn:
+        rows, _ = find_transactions(conn, listing)
+    assert [row.seq for row in rows] == list(expected[:20])
