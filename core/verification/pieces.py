@@ -14,6 +14,7 @@ from core.ledger.rules import chain
 from core.verification import history_store
 from core.verification.chains import Versions
 from core.verification.checkpoints import NOTHING, Heads
+from core.verification.quick import QuickPiece
 from core.verification.replay import Pile, Replay, always
 from core.verification.report import LISTED, Problem, Report
 from core.verification.sealed import Part, check_root
@@ -46,26 +47,42 @@ class Done(NamedTuple):
     reached: Heads
 
 
+class _Careful(NamedTuple):
+    """A piece that was read row by row."""
+
+    report: Report
+    pile: Pile
+    walk: Walk
+
+
 class Reader:
     """Reads, tallies and decides pieces, in one snapshot of the database."""
 
     def __init__(self, conn: Connection, salt: Salt) -> None:
         self._conn, self._salt = conn, salt
         self._known, self._always = Known(conn), always(conn)
-        self._open: tuple[Piece, Report, Pile, Walk] | None = None
+        self._open: tuple[Piece, QuickPiece | _Careful] | None = None
 
     def read(self, piece: Piece) -> tuple[Tally, Needs]:
         """Check the rows of a piece, and tally its outcomes."""
-        report, pile = Report(), Pile(self._always, self._salt)
-        walk = Walk(self._conn, report, pile, self._since(piece.after), self._known)
-        walk.run_piece(piece.until)
-        self._open = piece, report, pile, walk
-        return pile.tally, pile.needs()
+        quick = self._read_quickly(piece)
+        if quick is not None:
+            self._open = piece, quick
+            return quick.tally, quick.needs()
+        careful = self._read_carefully(piece)
+        self._open = piece, careful
+        return careful.pile.tally, careful.pile.needs()
 
     def decide(self, start: Start) -> Done:
         """Decide the piece that was read last."""
         assert self._open is not None
-        (piece, report, pile, walk), self._open = self._open, None
+        (piece, read), self._open = self._open, None
+        if isinstance(read, QuickPiece):
+            if read.agrees(start):
+                versions, rejected = Versions(is_newer=True), read.tally.rejected
+                return Done(piece, read.transactions, 0, rejected, [], 0, versions, read.parts, read.reached)
+            read = self._read_carefully(piece)
+        report, pile, walk = read
         replay = Replay(report, self._always, start)
         for group in pile.groups:
             replay.judge(group)
@@ -74,6 +91,20 @@ class Reader:
             piece, report.transactions, report.undecided, pile.tally.rejected, problems, report.problem_count,
             walk.versions, walk.roots.parts, report.reached,
         )  # fmt: skip
+
+    def _read_quickly(self, piece: Piece) -> QuickPiece | None:
+        """Check a piece by columns. Return None when it must be checked row by row, as the first and the last are."""
+        if not piece.after or piece.until is None:
+            return None
+        quick = QuickPiece(self._known, self._always)
+        return quick if quick.read(self._conn, self._salt, self._since(piece.after), piece.until) else None
+
+    def _read_carefully(self, piece: Piece) -> "_Careful":
+        """Check a piece row by row."""
+        report, pile = Report(), Pile(self._always, self._salt)
+        walk = Walk(self._conn, report, pile, self._since(piece.after), self._known)
+        walk.run_piece(piece.until)
+        return _Careful(report, pile, walk)
 
     def _since(self, after: int) -> Heads:
         """Return the heads of the chains where a piece begins, as they are stored. The piece before has checked them."""

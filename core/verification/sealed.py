@@ -11,10 +11,10 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from core.ledger.rules import chain
-from core.ledger.rules.log_row import LogRow, leaf_of
+from core.ledger.rules.log_row import leaf_of
 from core.ledger.store import pledges
 from core.notary import attestations, merkle, seal_store
-from core.notary.leaves import NO_PARTY, party_leaf, sealed_leaves
+from core.notary.leaves import NO_PARTY, Sides, party_leaf, sealed_leaves
 from core.notary.published import Published
 from core.notary.seals import Line, Seal, Statement, is_signed, read
 from core.verification import checkpoint_store, history_store
@@ -53,7 +53,9 @@ class Roots:
         self._conn, self._report, self._after, self._parties = conn, report, after, parties
         self._ahead = self._statements(after)
         self._next = next(self._ahead, None)
-        self._rows: list[tuple[LogRow, bytes | None]] = []
+        self._leaves: list[bytes] = []
+        self._sides: list[Sides] = []
+        """The leaves of the next seal, and the balances of their rows."""
         self.parts: list[Part] = []
         """The parts of seals that begin before the walk or end after it."""
 
@@ -61,14 +63,29 @@ class Roots:
         """Add a row of the log, with its leaf if that is known. Rows come in the order of their seqs."""
         while self._next is not None and row.seq > self._next.last_seq:
             self._close(self._next)
-        if self._next is not None and row.seq >= self._next.first_seq and row.logged is not None:
-            self._rows.append((row.logged, leaf))
+        if self._next is not None and row.seq >= self._next.first_seq and (logged := row.logged) is not None:
+            # A row of a version that there is not is reported by itself, and has no leaf.
+            if logged.digest_version in chain.LEAVES:
+                self._leaves.append(leaf or leaf_of(logged))
+                self._sides.append((logged.source, logged.destination))
             if row.seq == self._next.last_seq:
                 self._close(self._next)
 
+    def follow_rows(self, first: int, leaves: Sequence[bytes], sides: Sequence[Sides]) -> None:
+        """Add rows that follow each other, from the seq ``first`` on, as ``follow`` does one by one."""
+        end = first + len(leaves)
+        while self._next is not None and first < end:
+            start, stop = max(first, self._next.first_seq), min(end, self._next.last_seq + 1)
+            if start < stop:
+                self._leaves += leaves[start - end : stop - end or None]
+                self._sides += sides[start - end : stop - end or None]
+            if self._next.last_seq < end:
+                self._close(self._next)
+            first = max(first, stop)
+
     def end(self) -> None:
         """Keep the part of the seal that goes on after the walk."""
-        if self._next is not None and self._rows:
+        if self._next is not None and self._leaves:
             self._keep(self._next)
 
     def _close(self, statement: Statement) -> None:
@@ -77,22 +94,24 @@ class Roots:
             self._keep(statement)
         else:
             check_root(self._report, self._part(statement))
-        self._rows = []
+        self._leaves, self._sides = [], []
         self._next = next(self._ahead, None)
 
     def _keep(self, statement: Statement) -> None:
         self.parts.append(self._part(statement))
 
     def _part(self, statement: Statement) -> Part:
-        parties = self._parties
-        # A row of a version that there is not is reported by itself, and has no leaf.
-        rows = [each for each in self._rows if each[0].digest_version in chain.LEAVES]
-        sides = [(row.source, row.destination) for row, _ in rows]
-        if unknown := {key for pair in sides for key in pair} - parties.keys():
-            found = seal_store.parties(self._conn, {key for key in unknown if key is not None})
-            parties |= dict.fromkeys(unknown, NO_PARTY) | {key: party_leaf(party) for key, party in found.items()}
-        leaves = sealed_leaves([leaf or leaf_of(row) for row, leaf in rows], sides, parties)
+        try:
+            leaves = sealed_leaves(self._leaves, self._sides, self._parties)
+        except KeyError:
+            self._look_up({key for sides in self._sides for key in sides} - self._parties.keys())
+            leaves = sealed_leaves(self._leaves, self._sides, self._parties)
         return Part(statement.number, statement.first_seq, statement.last_seq, statement.root, leaves)
+
+    def _look_up(self, keys: set[int | None]) -> None:
+        """Learn the hashes of balances. One that there is not has that of none."""
+        found = seal_store.parties(self._conn, {key for key in keys if key is not None})
+        self._parties |= dict.fromkeys(keys, NO_PARTY) | {key: party_leaf(party) for key, party in found.items()}
 
     def _statements(self, after: int) -> Iterator[Statement]:
         for statement in map(read, (seal for _, seal in seal_store.every(self._conn, _first(self._conn, after)))):

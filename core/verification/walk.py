@@ -115,7 +115,7 @@ class Walk:
 
     def _go(self, until: int | None, limit: int | None, progress: TellProgress) -> None:
         stop_after = self._since.sequence + limit if limit is not None else None
-        for _, members in groupby(self._rows(until, progress), key=_group_of):
+        for _, members in groupby(self._rows(until, progress), key=group_of):
             group = list(members)
             if stop_after is not None and self._report.to_sequence >= stop_after and not self._splits.owns(group[0]):
                 self._report.complete = False
@@ -265,7 +265,7 @@ def check_log_reaches(report: Report, last_seq: int, sequence: int, who: str) ->
         report.add("log", seq_key(last_seq + 1), "row", expected=expected, found=f"none after {last_seq}")
 
 
-def _group_of(row: HistoryRow) -> int:
+def group_of(row: HistoryRow) -> int:
     """Return the first seq of the row's atomic group, or the row's own seq. Members of a group are neighbours."""
     posting = row.posting
     return row.seq if posting is None or posting.group_first is None else posting.group_first

@@ -8,12 +8,19 @@ import pytest
 from core.base.db import begin
 from core.ledger.rules.requests import Leg
 from core.ledger.store import balances as balance_store
+from core.verification import pieces
 from core.verification.verify import verify_all
 from tests.harness.factories import Ledger
 from tests.harness.history import refund
 from tests.harness.saved import MadeOnce
 
 _made = MadeOnce()
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verify a few rows at a time, as only pieces between the first and the last are checked by columns."""
+    monkeypatch.setattr(pieces, "ROWS", 2)
 
 
 @pytest.fixture

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from core.base.db import export_snapshot, snapshot, source_of
+from core.base.db import begin, export_snapshot, snapshot, source_of
 from core.notary.notary import Notary
 from core.notary.seals import keypair
 from core.verification import crew, kept, pieces, verify
-from core.verification.pieces import Done, Reader
+from core.verification.pieces import Done, Piece, Reader
+from core.verification.quick import QuickPiece
 from core.verification.report import Report
 from core.verification.tally import PRIME, is_followed, new_salt
 from core.verification.verify import Effort, verify_all
@@ -93,6 +94,70 @@ def test_faults_in_every_piece_are_found_by_several_processes_as_by_one(mixed: L
     keys = " ".join(f"{problem.key} " for problem in one.problems)
     for seq in seqs:
         assert f"seq {seq} " in keys or f"seq {seq}," in keys or f"seq {seq + 1}" in keys, (seq, last)
+
+
+def _read_row_by_row(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note the numbers of the pieces that are read row by row from now on."""
+    numbers: list[int] = []
+    read = Reader._read_carefully
+
+    def noted(reader: Reader, piece: Piece) -> object:
+        numbers.append(piece.number)
+        return read(reader, piece)
+
+    monkeypatch.setattr(Reader, "_read_carefully", noted)
+    return numbers
+
+
+def test_what_is_sound_is_checked_by_columns_but_for_the_first_and_the_last_piece(
+    mixed: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed.drain()
+    numbers = _read_row_by_row(monkeypatch)
+    report = verify_all(mixed.engine, key=KEY)
+    assert report.problems == []
+    first, last = numbers
+    assert (first, last > 5) == (0, True)
+    with monkeypatch.context() as patched:
+        patched.setattr(QuickPiece, "agrees", lambda *_: False)
+        assert told(verify_all(mixed.engine, key=KEY)) == told(report)
+    numbers.clear()
+    monkeypatch.setattr(QuickPiece, "read", lambda *_: False)
+    assert told(verify_all(mixed.engine, key=KEY)) == told(report)
+    assert numbers == [*range(last + 1)]
+
+
+FORGED = {
+    "UPDATE log SET overdraft_limit = 2::numeric ^ 70 WHERE seq = {}": (
+        "kind = 1 AND overdraft_limit IS NULL",
+        "digest",
+    ),
+    "UPDATE outcomes SET source_balance = 2::numeric ^ 70 WHERE seq = {}": ("reason IS NOT NULL", "hash"),
+    "UPDATE log SET digest_version = 1 WHERE seq = {}": ("kind = 1", "digest"),
+    "DELETE FROM outcomes WHERE seq = {}": ("kind = 1", "row"),
+    "DELETE FROM log WHERE seq = {}": ("kind = 1", "row"),
+    "UPDATE log SET accepted_at = accepted_at - interval '1 day' WHERE seq = {}": ("kind = 1", "row"),
+    "INSERT INTO clock_falls VALUES ({})": ("kind = 1", "row"),
+    "UPDATE queues SET cursor = {} - 1 WHERE number = (SELECT queue FROM log WHERE seq = {})": ("kind = 1", "row"),
+    "UPDATE balances SET currency = 'GBP' WHERE id = (SELECT source FROM log WHERE seq = {})": ("kind = 1", "currency"),
+}
+"""Damage to some row of a piece in the middle, and what is named of it."""
+
+
+@pytest.mark.parametrize("statement", FORGED)
+def test_damage_in_a_piece_that_is_checked_by_columns_is_named_as_row_by_row(
+    mixed: Ledger, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    mixed.drain()
+    which, what = FORGED[statement]
+    find = f"SELECT min(seq) FROM log JOIN outcomes USING (seq) WHERE seq > {3 * ROWS} AND {which}"
+    with begin(mixed.engine) as conn:
+        seq = conn.exec_driver_sql(find).scalar_one()
+    tamper(mixed, statement.format(seq, seq))
+    report = verify_all(mixed.engine, key=KEY)
+    assert (f"seq {seq}", what) in {(one.key.partition(",")[0], one.what) for one in report.problems}, report.problems
+    monkeypatch.setattr(QuickPiece, "read", lambda *_: False)
+    assert told(verify_all(mixed.engine, key=KEY)) == told(report)
 
 
 def test_a_verification_that_was_killed_goes_on_where_it_stood(
