@@ -27,6 +27,7 @@ from core.doors.names import names_of
 from core.journal.actions import Action
 from core.ledger.rules.routing import MAX_QUEUES
 from ops.server.parts import worker_command
+from tests.harness.api import close
 from tests.harness.keys import KEY
 from tests.harness.reference import members
 from web.app import create_app
@@ -322,7 +323,7 @@ def test_beat_schedules_only_tasks_that_exist() -> None:
 def app(database_url: str) -> Iterator[Flask]:
     app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY})
     yield app
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 @pytest.fixture

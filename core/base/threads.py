@@ -39,10 +39,10 @@ class Loop:
         self.failures_in_a_row = 0
         self.starts = 0
         """The number of threads that were started. A second one means that the first ended, or that a process forked."""
+        self.is_stopped = False
         self._step = step
         self._after_fork = after_fork
         self._wake = wake
-        self._stopped = False
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         _loops.add(self)
@@ -58,14 +58,14 @@ class Loop:
         if self._thread is not None and self._thread.is_alive():
             return
         with self._lock:
-            if not self.is_alive and not self._stopped:
+            if not self.is_alive and not self.is_stopped:
                 self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
                 self.starts += 1
                 self._thread.start()
 
     def stop(self) -> None:
-        """End the thread for good after its present step. The call does not wait for that."""
-        self._stopped = True
+        """End the thread for good after its present step, which may look at ``is_stopped``. The call does not wait for that."""
+        self.is_stopped = True
         _loops.discard(self)
         self._wake()
 
@@ -77,7 +77,7 @@ class Loop:
         self.ensure()
 
     def _run(self) -> None:
-        while not self._stopped:
+        while not self.is_stopped:
             try:
                 self._step()
                 self.failures_in_a_row = 0

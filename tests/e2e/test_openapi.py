@@ -32,6 +32,7 @@ from sqlalchemy import Engine
 from core.funding import runs
 from core.funding.progress import Progress
 from core.keys.secret import is_well_formed
+from tests.harness.api import close
 from tests.harness.key_ring import later
 from tests.harness.keys import HEADERS, KEY
 from tests.harness.saved import MadeOnce
@@ -103,7 +104,7 @@ def app(database_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> I
     app.wsgi_app = known  # type: ignore[method-assign]
     _ROUTES.wsgi_app = known  # type: ignore[method-assign]
     yield app
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from ops.cli import service
-from tests.harness.api import Api
+from tests.harness.api import Api, close
 from tests.harness.cli import Nearby, Run, runner
 from web import app as web_app
 from web.accept.doorbell import Doorbell
@@ -23,7 +23,7 @@ def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     monkeypatch.setattr(Doorbell, "wake", lambda self, task: None)
     app = create_app({"DATABASE_URL": database_url})
     yield app
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 @pytest.fixture

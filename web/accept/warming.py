@@ -37,7 +37,7 @@ class Warming:
         self._missed.wait()
         self._missed.clear()
         try:
-            while self._directory.warm():
+            while not self.loop.is_stopped and self._directory.warm():
                 pass
         except TransientError:  # Requests that look a name up find the database away by themselves.
             pass

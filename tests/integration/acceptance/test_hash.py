@@ -13,7 +13,7 @@ from core.ledger import intake
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import digest_of
 from tests.harness.acceptance import case
-from tests.harness.api import Api, ok, refused
+from tests.harness.api import Api, close, ok, refused
 from tests.harness.factories import transaction
 from tests.harness.keys import KEY
 from tests.harness.steps import balances_of, commit, make_hold, post_split
@@ -140,7 +140,7 @@ def test_big_minor_units_are_exact_with_a_key(
     accepted = Api(app, client).done(precise_amount=precise)
     response = client.get(f"/transactions/{accepted['transaction_id']}")
     assert '"precise_amount":189207535698279123,' in response.text
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 @case(107)

@@ -6,6 +6,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from tests.harness.api import close
 from tests.harness.bad_input import post
 from tests.harness.databases import new_database
 from tests.harness.junk import good_transaction
@@ -22,7 +23,7 @@ def app(postgres: str) -> Iterator[Flask]:
         patch.setattr(Doorbell, "wake", lambda self, task: None)
         app = create_app({"DATABASE_URL": new_database(postgres)})
         yield app
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from sqlalchemy import event
 
 from core.base import db
 from core.base.db import connect, reading
+from tests.harness.api import close
 from tests.harness.databases import QuickPostgres
 from web.accept.doorbell import Doorbell
 from web.app import create_app
@@ -56,7 +57,7 @@ def test_a_web_process_never_holds_a_connection_while_it_wants_another(
     wrong = {answer for answer in answers if answer[1] >= 500 and answer[0] not in ("/health", "/verify")}
     assert wrong == set()
     assert ("/transactions", 201) in answers
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 @pytest.mark.parametrize("budget", [1, 2, 3, 10])

@@ -17,6 +17,7 @@ from core.base.db import begin, connect, reading, reading_within, snapshot
 from core.base.deadlines import Watch
 from core.base.errors import TransientError
 from core.base.rows import copy_text
+from tests.harness.api import close
 from tests.harness.databases import QuickPostgres
 from web import service
 from web.app import create_app
@@ -192,7 +193,7 @@ def test_every_request_is_answered_while_the_database_stands_still(
     assert set(answers) == {(503, "1")}
     assert len(answers) == 3 * len(threads)
     assert post("after") == 201
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 def test_a_connection_that_could_not_be_made_ready_has_no_deadline(

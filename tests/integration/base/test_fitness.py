@@ -11,6 +11,7 @@ from core.base.db import begin, connect
 from core.base.errors import TransientError
 from core.migrations.fitness import Unfit, refuse_unfit
 from ops.cli.main import main
+from tests.harness.api import close
 from tests.harness.databases import QuickPostgres, new_database
 from web.app import create_app
 
@@ -111,4 +112,4 @@ def test_a_database_that_is_away_may_be_fit() -> None:
 def test_a_web_process_starts_while_the_database_is_away() -> None:
     app = create_app({"DATABASE_URL": "postgresql://me@127.0.0.1:1/db", "PACIOLI_INSECURE": "on"})
     assert app.test_client().get("/ledgers").status_code == 503
-    app.extensions["pacioli"].engine.dispose()
+    close(app)

@@ -16,6 +16,7 @@ from core.ledger import drain
 from core.ledger.directory import Directory
 from core.migrations.fitness import Unfit, refuse_unfit
 from core.verification.verify import verify_all
+from tests.harness.api import close
 from tests.harness.databases import QuickPostgres, new_database
 from tests.harness.factories import Ledger, fund
 from tests.harness.pooling import pooled
@@ -50,7 +51,7 @@ def app(pooled_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     monkeypatch.setattr(Doorbell, "wake", lambda self, task: None)
     app = create_app({"DATABASE_URL": pooled_url, "PACIOLI_POOLER": "on"})
     yield app
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 def test_the_whole_story_goes_through_a_pooler(engine: Engine, app: Flask) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.harness.api import ok, refused
+from tests.harness.api import close, ok, refused
 from tests.harness.key_ring import Keys
 from tests.harness.keys import KEY
 from tests.integration.web.test_reach import Two
@@ -20,7 +20,7 @@ def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     monkeypatch.setattr(Doorbell, "wake", lambda self, task: None)
     app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY})
     yield app
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 def events(answer: Any) -> list[dict[str, Any]]:

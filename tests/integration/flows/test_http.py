@@ -14,7 +14,7 @@ from core.base.db import begin, reading
 from core.flows import rollup_store, rollups
 from core.flows.rollup_store import Lag
 from core.upkeep.heartbeats import Heartbeat
-from tests.harness.api import Api, ok, refused
+from tests.harness.api import Api, close, ok, refused
 from tests.harness.bounds import Two
 from tests.harness.factories import Ledger, name_in
 from tests.harness.key_ring import Keys
@@ -285,7 +285,7 @@ def test_an_empty_ledger_has_no_flows(api: Api) -> None:
 def two(database_url: str) -> Iterator[Two]:
     app: Flask = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY})
     yield Two(Keys(app))
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 def test_a_bound_key_sees_the_flows_whose_both_ends_it_reaches(two: Two) -> None:

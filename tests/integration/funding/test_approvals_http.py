@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 
 from ops.cli import service
-from tests.harness.api import ok
+from tests.harness.api import close, ok
 from tests.harness.cli import Nearby, Run, failed, runner
 from tests.harness.cli import ok as said
 from tests.harness.factories import Ledger
@@ -30,7 +30,7 @@ def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
         {"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY, "PACIOLI_APPROVE_ABOVE": "USD:100,EUR:0.50"}
     )
     yield app
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from core.base.db import begin
 from core.funding import runs
-from tests.harness.api import ok, refused
+from tests.harness.api import close, ok, refused
 from tests.harness.bounds import Two
 from tests.harness.key_ring import Holder, Keys, later
 from tests.harness.keys import KEY
@@ -27,7 +27,7 @@ def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     monkeypatch.setattr(Doorbell, "wake", lambda self, task: None)
     app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY})
     yield app
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 @pytest.fixture

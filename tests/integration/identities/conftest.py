@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.harness.api import Api
+from tests.harness.api import Api, close
 from web.accept.doorbell import Doorbell
 from web.app import create_app
 
@@ -16,4 +16,4 @@ def vault(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
     app = create_app({"DATABASE_URL": database_url, "PACIOLI_TOKENIZATION_SECRET": SECRET})
     yield Api(app, app.test_client())
-    app.extensions["pacioli"].engine.dispose()
+    close(app)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from core.base import lines, logs
+from tests.harness.api import close
 from tests.harness.keys import KEY
 from web.app import create_app
 
@@ -38,14 +39,14 @@ def test_a_line_says_who_asked_for_what_and_what_came_of_it(
     assert written[0]["request_id"] == "mine-1"
     assert written[0]["took_ms"] > 0
     assert "secret" not in json.dumps(written)
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 def test_there_is_none_unless_it_is_asked_for(database_url: str, capfd: pytest.CaptureFixture[str]) -> None:
     app = create_app({"DATABASE_URL": database_url})
     app.test_client().get("/ledgers")
     assert _lines(capfd) == []
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 def test_a_line_before_the_log_is_configured_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from core.base.db import begin, reading
 from core.journal import audit_store, denials
 from core.journal.denials import Denials, Denied
+from tests.harness.api import close
 from tests.harness.keys import KEY
 from tests.harness.processes import wait_until
 from web.app import create_app
@@ -21,7 +22,7 @@ from web.app import create_app
 def client(database_url: str) -> Iterator[FlaskClient]:
     app: Flask = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY})
     yield app.test_client()
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 def _rows(engine: Engine) -> list[dict[str, Any]]:

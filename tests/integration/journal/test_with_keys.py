@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from core.base.db import reading
 from core.journal import audit_store
-from tests.harness.api import ok, refused
+from tests.harness.api import close, ok, refused
 from tests.harness.key_ring import Keys
 from tests.harness.keys import KEY
 from tests.harness.processes import wait_until
@@ -32,7 +32,7 @@ def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
     app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY})
     yield app
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 @pytest.fixture

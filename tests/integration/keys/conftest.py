@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 
+from tests.harness.api import close
 from tests.harness.key_ring import Keys
 from tests.harness.keys import KEY
 from web.accept.doorbell import Doorbell
@@ -17,7 +18,7 @@ def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     monkeypatch.setattr(Doorbell, "wake", lambda self, task: None)
     app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY})
     yield app
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 @pytest.fixture

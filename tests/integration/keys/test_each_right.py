@@ -6,7 +6,7 @@ from secrets import token_hex
 import pytest
 
 from core.base.actors import Right, grants
-from tests.harness.api import refused
+from tests.harness.api import close, refused
 from tests.harness.databases import new_database
 from tests.harness.each_right import APPROVE_ABOVE, CASES, Case, World
 from tests.harness.key_ring import Keys
@@ -28,7 +28,7 @@ def world(postgres: str) -> Iterator[World]:
         }
         app = create_app({**environ, **settings})
         yield World(Keys(app))
-        app.extensions["pacioli"].engine.dispose()
+        close(app)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.right))

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from core.base.db import begin, reading
 from core.keys import secret
 from core.verification.verify import verify_all
-from tests.harness.api import ZERO_TIME, ok, refused
+from tests.harness.api import ZERO_TIME, close, ok, refused
 from tests.harness.key_ring import Holder, Keys, asked, later
 from web.app import create_app
 
@@ -167,7 +167,7 @@ def test_a_service_without_a_key_has_no_keys(database_url: str) -> None:
             route, **({"json": asked(["ledgers:read"])} if route == "POST /api-keys" else {})
         )
         refused(response, 401, "AUTH_MISSING_PRINCIPAL")
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 # A child never exceeds its parent
@@ -324,7 +324,7 @@ def test_the_pepper_is_not_in_the_database(keys: Keys, database_url: str) -> Non
         {"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": keys.master.secret, "PACIOLI_PEPPER": "f3a19c" * 11}
     )
     refused(Holder(other, reader.secret).ask("GET /ledgers"), 401, "AUTH_INVALID_API_KEY")
-    other.extensions["pacioli"].engine.dispose()
+    close(other)
 
 
 def _seconds_to(time: str) -> float:

@@ -14,7 +14,7 @@ from core.base.errors import TransientError
 from core.keys import ring as ring_module
 from core.keys import secret, store
 from core.keys.ring import REMEMBERED_S, KeyRing, Unusable
-from tests.harness.api import ok, refused
+from tests.harness.api import close, ok, refused
 from tests.harness.key_ring import Holder, Keys, later
 from tests.harness.keys import KEY
 from web.app import create_app
@@ -207,8 +207,8 @@ def test_a_pepper_of_its_own_outlives_a_master_key(database_url: str) -> None:
         secret_ = ok(response, 201)["key"]
         later = app(second, **more)
         assert Holder(later, secret_).ask("GET /ledgers").status_code == status
-        later.extensions["pacioli"].engine.dispose()
-        keys.app.extensions["pacioli"].engine.dispose()
+        close(later)
+        close(keys.app)
 
 
 def test_the_longest_time_of_a_key_is_a_setting(database_url: str) -> None:
@@ -218,7 +218,7 @@ def test_the_longest_time_of_a_key_is_a_setting(database_url: str) -> None:
     response = keys.master.ask("POST /api-keys", json=_body())
     message = "expires_at: must be at most 1 days away (PACIOLI_KEY_MAX_DAYS)."
     refused(response, 400, "GEN_VALIDATION_ERROR", message)
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 def _body() -> dict[str, Any]:

@@ -90,3 +90,14 @@ def test_a_name_that_is_not_known_makes_a_web_process_read_ahead(ledger: Ledger)
     Warming(other)
     other.know([("@one", "USD")])
     wait_until(lambda: other.balance(("@two", "USD")) is not None)
+
+
+def test_what_reads_ahead_reads_nothing_more_when_it_is_stopped(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warming, read = Warming(ledger.directory), []
+    monkeypatch.setattr(ledger.directory, "warm", lambda: read.append(1))
+    monkeypatch.setattr("web.accept.warming.APART_S", 0.0)
+    warming.loop.stop()
+    wait_until(lambda: not warming.loop.is_alive)
+    assert read == []

@@ -28,6 +28,7 @@ from ops.cli import demo
 from ops.cli import main as cli
 from ops.cli.main import main
 from ops.cli.show.text import money
+from tests.harness.api import close
 from tests.harness.cli import HERE, Run, failed, ok, served
 from tests.harness.factories import Ledger, transaction
 from tests.harness.keys import KEY
@@ -355,7 +356,7 @@ def service(database_url: str, engine: Engine) -> Iterator[str]:
         yield url
     done.set()
     worker.join()
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 def test_the_demo_tells_the_truth_and_may_be_told_again(service: str, run: Run) -> None:

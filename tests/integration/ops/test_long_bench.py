@@ -26,6 +26,7 @@ from ops.proving.long_tables import as_json, tables, verdict
 from ops.proving.past import Shape
 from ops.proving.reads import Answer, Timing
 from ops.server.keys import new_chain_key
+from tests.harness.api import close
 from tests.harness.databases import new_database
 from web.accept.doorbell import Doorbell
 from web.app import create_app
@@ -59,7 +60,7 @@ def app(filled: tuple[str, Engine]) -> Iterator[Flask]:
         patch.setattr(Doorbell, "wake", lambda self, task: None)
         app = create_app({"DATABASE_URL": filled[0], "PACIOLI_SECRET_KEY": KEY, "PACIOLI_TOKENIZATION_SECRET": KEY})
         yield app
-        app.extensions["pacioli"].engine.dispose()
+        close(app)
 
 
 def test_a_past_can_be_verified_and_goes_on(filled: tuple[str, Engine]) -> None:

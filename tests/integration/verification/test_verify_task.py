@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from core.base.db import reading
 from core.verification import checkpoint_store
 from core.verification.verify import verify_all
+from tests.harness.api import close
 from tests.harness.factories import Ledger
 from tests.harness.history import KEY, checkpoint, tamper
 from web.app import create_app
@@ -62,7 +63,7 @@ def test_the_task_says_what_is_wrong_and_writes_nothing(chained: Ledger, task: A
 def client(database_url: str, chained: Ledger) -> Iterator[FlaskClient]:
     app = create_app({"DATABASE_URL": database_url, "PACIOLI_CHAIN_KEY": KEY.hex()})
     yield app.test_client()
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 def test_over_http_it_goes_on_from_the_checkpoint(client: FlaskClient, chained: Ledger) -> None:

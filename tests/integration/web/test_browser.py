@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from werkzeug.serving import make_server
 
-from tests.harness.api import Api
+from tests.harness.api import Api, close
 from tests.harness.keys import KEY
 from tests.harness.programs import needs_program
 from web.app import create_app
@@ -63,7 +63,7 @@ def _service(database_url: str, key: str | None) -> Iterator[int]:
     app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": key or ""})
     with serving(app) as port:
         yield port
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 def _open(url: str, folder: Path) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.harness.api import Api, refused
+from tests.harness.api import Api, close, refused
 from web.accept.doorbell import Doorbell
 from web.app import create_app
 
@@ -53,4 +53,4 @@ def test_the_precision_check_can_be_turned_off(database_url: str, monkeypatch: p
     app = create_app({"DATABASE_URL": database_url, "PACIOLI_PRECISION_CHECK": "off"})
     api = Api(app, app.test_client())
     assert [api.done(amount=1, precision=precision)["precise_amount"] for precision in (100, 1000, 0)] == [100, 1000, 1]
-    app.extensions["pacioli"].engine.dispose()
+    close(app)

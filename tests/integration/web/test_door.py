@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from ops.cli.docs import docs
-from tests.harness.api import Api, ok, refused
+from tests.harness.api import Api, close, ok, refused
 from tests.harness.keys import KEY
 from web.accept.doorbell import Doorbell
 from web.app import create_app
@@ -64,7 +64,7 @@ def test_a_key_opens_everything_and_none_only_what_is_open(database_url: str, mo
         assert client.get(path).status_code == 200
     assert ok(client.get("/transactions", headers={"X-Blnk-Key": KEY}), 200) == []
     assert client.get("/nothing", headers={"X-Blnk-Key": KEY}).status_code == 404
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 def test_a_browser_is_told_to_stay_with_tls_only_over_tls(client: FlaskClient) -> None:

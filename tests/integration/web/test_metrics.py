@@ -23,7 +23,7 @@ from core.notary.notary import Notary
 from core.notary.seals import keypair
 from core.upkeep import heartbeats
 from core.upkeep.heartbeats import State
-from tests.harness.api import Api, ok
+from tests.harness.api import Api, close, ok
 from tests.harness.keys import KEY
 from tests.harness.pages import ROOT
 from tests.harness.probing import live
@@ -267,7 +267,7 @@ def test_metrics_want_the_key_in_either_header(database_url: str, monkeypatch: p
     assert client.get("/metrics", headers={"Authorization": f"Bearer {KEY}"}).status_code == 200
     assert client.get("/metrics", headers={"X-Blnk-Key": KEY}).status_code == 200
     assert client.get("/queues", headers={"Authorization": f"Bearer {KEY}"}).status_code == 401
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 def test_names_follow_the_conventions_of_prometheus(scrape: Callable[[], Scrape], engine: Engine) -> None:

@@ -10,6 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from core.ledger.store.balance_list import BALANCES
 from core.ledger.store.ledger_list import LEDGERS
 from core.ledger.store.transaction_list import TRANSACTIONS
+from tests.harness.api import close
 from web.app import create_app
 
 
@@ -17,7 +18,7 @@ from web.app import create_app
 def document(database_url: str) -> Iterator[dict[str, Any]]:
     app: Flask = create_app({"DATABASE_URL": database_url})
     yield app.test_client().get("/openapi.json").get_json()
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 def test_the_document_is_valid(document: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import make_url
 from core.base.db import connect, reading
 from ops.proving.chaos.proxy import Proxy
 from ops.server import private
+from tests.harness.api import close
 from tests.harness.databases import QuickPostgres, new_database
 from tests.harness.processes import wait_until
 from tests.harness.redis_servers import free_port
@@ -165,7 +166,7 @@ def poster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], Pos
 
     yield make
     for each in made:
-        each.app.extensions["pacioli"].engine.dispose()
+        close(each.app)
 
 
 @pytest.mark.parametrize("happens", OUTAGES, ids=lambda each: each.__name__)

@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 
 from core.ledger.store import balances as balance_store
+from tests.harness.api import close
 from tests.harness.gateway import Door, serving
 from tests.integration.web.test_later import ask, item
 from web import gateway
@@ -65,7 +66,7 @@ def test_a_request_that_is_begun_twice_counts_once(database_url: str, monkeypatc
     assert lines == [("/transactions", "201"), ("/balances/none", "404")]
     assert len(tokens) == 2
     assert places._free.qsize() == 64
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 def test_a_thread_that_is_stuck_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from flask.testing import FlaskClient
 
-from tests.harness.api import ok, refused
+from tests.harness.api import close, ok, refused
 from tests.harness.keys import KEY
 from web.accept.doorbell import Doorbell
 from web.app import create_app
@@ -22,7 +22,7 @@ def test_a_key_that_sends_too_much_is_told_when_to_come_again(database_url: str)
     detail = refused(answers[-1], 429, "GEN_RATE_LIMITED")
     assert "PACIOLI_RATE" in detail["message"] and 1 <= int(answers[-1].headers["Retry-After"]) <= 2
     assert client.get("/health/live").status_code == 200
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 def test_an_address_that_guesses_is_told_to_stop_and_the_right_key_still_opens(database_url: str) -> None:
@@ -35,7 +35,7 @@ def test_an_address_that_guesses_is_told_to_stop_and_the_right_key_still_opens(d
     other = {"REMOTE_ADDR": "192.0.2.7"}
     assert client.get("/ledgers", headers={"X-Blnk-Key": "x"}, environ_overrides=other).status_code == 401
     assert ok(client.get("/ledgers", headers={"X-Blnk-Key": KEY}), 200)
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 def test_clients_behind_a_trusted_proxy_are_counted_one_by_one_and_nobody_forges_an_address(database_url: str) -> None:
@@ -53,7 +53,7 @@ def test_clients_behind_a_trusted_proxy_are_counted_one_by_one_and_nobody_forges
     assert guess("192.0.2.1", "198.51.100.9, 198.51.100.1") == 429
     forged = [guess("203.0.113.1", f"198.51.100.{number}") for number in range(11)]
     assert forged == [401] * 10 + [429]
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 def test_a_proxy_on_this_machine_does_not_open_a_service_without_a_key(client: FlaskClient) -> None:

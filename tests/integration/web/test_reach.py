@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 
-from tests.harness.api import ok, refused
+from tests.harness.api import close, ok, refused
 from tests.harness.bounds import Two
 from tests.harness.key_ring import Keys
 from tests.harness.keys import KEY
@@ -20,7 +20,7 @@ def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
     app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY})
     yield app
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 @pytest.fixture

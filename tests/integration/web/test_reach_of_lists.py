@@ -10,7 +10,7 @@ from core.base.actors import acting_for, with_all_rights
 from core.ledger.store import reach as reach_store
 from core.ledger.store.balance_list import BALANCES
 from core.lists import filters
-from tests.harness.api import ok, refused
+from tests.harness.api import close, ok, refused
 from tests.harness.bounds import Two
 from tests.harness.key_ring import Holder, Keys, later
 from tests.harness.keys import KEY
@@ -26,7 +26,7 @@ def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
     app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY})
     yield app
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 @pytest.fixture

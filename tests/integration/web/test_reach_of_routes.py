@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.harness.api import ok
+from tests.harness.api import close, ok
 from tests.harness.bounds import Two
 from tests.harness.key_ring import Keys, later
 from tests.harness.keys import KEY
@@ -38,7 +38,7 @@ def two(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Two]:
     monkeypatch.setattr(Doorbell, "wake", lambda self, task: None)
     app: Flask = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY})
     yield Two(Keys(app))
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 def foreign_things(two: Two) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.harness import walls_cpu
-from tests.harness.api import Api, refused
+from tests.harness.api import Api, close, refused
 from web.accept.doorbell import Doorbell
 from web.app import create_app
 
@@ -61,7 +61,7 @@ def named(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]
         {"DATABASE_URL": database_url, "PACIOLI_ALLOWED_HOSTS": "Ledger.example.com, .corp.example,fd00::1"}
     )
     yield app
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 def test_named_hosts_are_answered_and_none_beside_them(named: Flask) -> None:

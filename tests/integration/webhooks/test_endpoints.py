@@ -11,7 +11,7 @@ from core.upkeep import heartbeats
 from core.upkeep.heartbeats import State
 from core.webhooks import deliveries
 from core.webhooks.deliveries import Health
-from tests.harness.api import Api, ok, refused
+from tests.harness.api import Api, close, ok, refused
 from tests.harness.key_ring import later
 from tests.harness.receiver import receiving, status
 from web.app import create_app
@@ -48,7 +48,7 @@ def test_a_private_address_is_refused_unless_a_setting_allows_it(api: Api, datab
         client.environ_base["HTTP_X_BLNK_KEY"] = "k3y-" * 2 + "9f27ab61"
         refused(client.post("/webhooks", json={"url": url}), 400, "GEN_VALIDATION_ERROR")
         assert not client.post(f"/webhooks/{made['webhook_id']}/test").get_json()["delivered"]
-        strict.extensions["pacioli"].engine.dispose()
+        close(strict)
 
 
 def test_a_secret_and_the_values_of_headers_are_shown_once_and_stored_sealed(api: Api, engine: Engine) -> None:
@@ -90,13 +90,13 @@ def test_another_pepper_cannot_read_a_secret_and_says_so(api: Api, database_url:
     client.environ_base["HTTP_X_BLNK_KEY"] = key
     tested = client.post(f"/webhooks/{made['webhook_id']}/test").get_json()
     assert not tested["delivered"] and "another PACIOLI_PEPPER; rotate it" in tested["error"]
-    other.extensions["pacioli"].engine.dispose()
+    close(other)
 
 
 def test_without_a_key_nothing_can_be_kept_so_no_endpoint_is_made(database_url: str) -> None:
     app = create_app({"DATABASE_URL": database_url})
     refused(app.test_client().post("/webhooks", json={"url": URL}), 403, "WEBHOOK_DISABLED")
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 def test_a_key_needs_the_right_and_one_that_is_bound_to_ledgers_has_none(api: Api) -> None:

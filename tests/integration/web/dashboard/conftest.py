@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from tests.harness.api import close
 from tests.harness.key_ring import later
 from tests.harness.keys import HEADERS, KEY
 from web.accept.doorbell import Doorbell
@@ -23,7 +24,7 @@ def locked(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask
     monkeypatch.setattr(Doorbell, "wake", lambda self, task: None)
     app = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY})
     yield app
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 class Browser:

@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from core.base.db import reading
+from tests.harness.api import close
 from tests.harness.keys import HEADERS, KEY
 from tests.integration.web.dashboard.conftest import Browser
 from web.app import create_app
@@ -127,7 +128,7 @@ def test_a_copy_of_the_cookie_is_worth_nothing_after_the_sign_out(
         assert copy.client.get("/dashboard").status_code == 303
         assert copy.client.post("/dashboard/sign-out", data={"csrf": token}).status_code == 303
     other.get("/dashboard")  # The same key, in a session of its own.
-    beside.extensions["pacioli"].engine.dispose()
+    close(beside)
 
 
 def test_sessions_that_ended_are_forgotten_when_their_cookie_would_be_too_old(

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.harness.api import close
 from tests.harness.keys import HEADERS, KEY
 from tests.integration.web.dashboard.conftest import Browser
 from web.accept.doorbell import Doorbell
@@ -83,7 +84,7 @@ def test_a_token_is_not_sent_back_as_the_new_value(database_url: str, monkeypatc
     assert read(browser, f"/identities/{ada}")["last_name"] == token
     plain = browser.client.get(f"/identities/{ada}/detokenize/LastName", headers=HEADERS)
     assert plain.json["value"] == "L", plain.text
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 def test_an_identity_is_deleted(browser: Browser, ada: str) -> None:
