@@ -15,13 +15,13 @@ from core.base.errors import ErrorCode, InvalidRequest, NotFound
 from core.base.ids import new_key
 from core.base.money import grouped
 from core.base.problems import refusal
-from core.funding import plan, reach, reach_store, recipients, row_check, row_store, schedule
+from core.funding import reach, reach_store, recipients, row_check, row_store, schedule
 from core.funding.files.rows import Given
 from core.funding.job_store import JobRow
 from core.funding.jobs import INVALID
 from core.funding.plan import listing_of
 from core.funding.repeats import content_of
-from core.funding.requests import FundingRequest, FundingTerms
+from core.funding.requests import MAX_ATOMIC, FundingRequest, FundingTerms
 from core.funding.row_check import Pool
 from core.funding.terms import schedule_of, terms_from, terms_problems
 from core.journal.actions import Event
@@ -189,8 +189,8 @@ def keep_rows(conn: Connection, draft: JobDraft, directory: Directory, now: date
         if reach_of_request().bounds_money:
             require_amount(reach_store.largest(conn, id), draft.currency, draft.precision)
         _check_expected(draft, rows, amount)
-        if terms.atomic and rows > plan.MAX_ATOMIC:
-            raise InvalidRequest([("atomic", f"is possible for {plan.MAX_ATOMIC} rows, and there are {rows}")], INVALID)
+        if terms.atomic and rows > MAX_ATOMIC:
+            raise InvalidRequest([("atomic", f"is possible for {MAX_ATOMIC} rows, and there are {rows}")], INVALID)
     if draft.fix_precision:
         fixed, events = fix_precision(conn, draft.currency, draft.precision)
         check_precision(draft.currency, asked=draft.precision, fixed=fixed)

@@ -10,7 +10,7 @@ from core.base.errors import InvalidRequest
 from core.base.money import grouped
 from core.funding import reach, row_store, run_store
 from core.funding.job_store import JobRow
-from core.funding.requests import FundingTerms
+from core.funding.requests import MAX_ATOMIC, FundingTerms
 from core.funding.row_store import Rule
 from core.funding.run_store import Plan
 from core.funding.terms import job_terms
@@ -19,9 +19,6 @@ from core.ledger.store.balance_list import BALANCES
 from core.lists import filters
 from core.lists.fields import Listing
 from core.lists.requests import FilterClause, FilterRequest
-
-MAX_ATOMIC = 10_000
-"""The number of rows that an atomic run may have."""
 
 
 def plan_of(conn: Connection, job: JobRow, run: UUID, *, list: UUID | None = None) -> Plan:

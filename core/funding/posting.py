@@ -9,11 +9,10 @@ from sqlalchemy import Connection
 
 from core.base import actors
 from core.base.errors import TransientError
-from core.funding import plan as funding_plan
 from core.funding import pledged, posting_store, row_store, run_store
 from core.funding.job_store import JobRow
 from core.funding.progress import Progress
-from core.funding.requests import FundingTerms
+from core.funding.requests import MAX_ATOMIC, FundingTerms
 from core.funding.row_store import FundingRow
 from core.funding.run_store import RunRow
 from core.funding.terms import job_terms
@@ -44,7 +43,7 @@ def post_piece(conn: Connection, job: JobRow, run: RunRow, now: datetime, progre
     if progress.last_seq is None and not posting_store.others_posted(conn, run, within_s=ALONE_AFTER_S):
         progress.company_at = -math.inf
     alone = time.monotonic() - progress.company_at >= ALONE_AFTER_S
-    size = funding_plan.MAX_ATOMIC if terms.atomic else PIECE if alone else PIECE_IN_COMPANY
+    size = MAX_ATOMIC if terms.atomic else PIECE if alone else PIECE_IN_COMPANY
     rows = row_store.read_rows(conn, run.list, after=run.posted_row, limit=size + 1)
     last = rows[min(size, len(rows)) - 1].row if rows else run.posted_row + 1
     if (wrong := pledged.altered_rows(conn, job, run.list, first=run.posted_row + 1, last=last)) is not None:

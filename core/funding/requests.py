@@ -12,6 +12,9 @@ from core.base.actors import Reach
 from core.ledger.rules.requests import NO_META_DATA, Amount, PreciseAmount, Timestamp
 from core.lists.requests import FilterClause
 
+MAX_ATOMIC = 10_000
+"""The number of rows that an atomic run may have."""
+
 
 class Recipient(Struct, forbid_unknown_fields=True):
     """One row of a funding job."""

@@ -7,14 +7,11 @@ from pathlib import Path
 
 import click
 
-from core.base.clock import now_of
-from core.journal.cut import cut
 from ops.cli.service import Where, asks_service, service
 from ops.cli.show.audit import print_audit
 from ops.cli.show.text import console, print_json
 from ops.numbers import Whole
 from ops.server.instance import As, finds_database, settings
-from ops.server.opened import database
 
 PAGE = 1_000
 """One request fetches up to so many rows."""
@@ -115,6 +112,10 @@ def cut_audit(before: datetime | None, yes: bool, data: Path) -> None:
     days = settings().audit_days
     if before is None and days is None:
         raise click.UsageError("say what to remove: give --before, or set PACIOLI_AUDIT_DAYS")
+    from core.base.clock import now_of  # Only this command opens a database, whose libraries take 0.3 s of CPU to load.
+    from core.journal.cut import cut
+    from ops.server.opened import database
+
     with database(data, As.OWNER) as engine:
         until = before or now_of(engine) - timedelta(days=days or 0)
         if not yes:

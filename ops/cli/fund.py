@@ -22,7 +22,7 @@ from rich.console import Console
 from core.base.ids import new_key
 from core.base.money import MAX_PRECISION
 from core.funding.missed import Missed
-from core.funding.plan import MAX_ATOMIC
+from core.funding.requests import MAX_ATOMIC
 from ops.cli import fund_file, watch
 from ops.cli.asking import at_terminal, confirmed
 from ops.cli.service import Where, asks_service, service

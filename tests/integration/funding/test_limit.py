@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from core.base.db import begin, reading
-from core.funding import create, plan, runs, tries
+from core.funding import create, draft, plan, runs, tries
 from core.funding import dry_run as funding_dry_run
 from core.funding import jobs as funding_jobs
 from core.funding.progress import Progress
@@ -131,7 +131,8 @@ def test_money_that_goes_while_a_run_is_under_way_is_missing_to_some_rows_or_to_
 def test_an_atomic_job_has_no_more_rows_than_are_decided_as_one(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "MAX_ATOMIC", 3)
+    for module in (draft, plan):
+        monkeypatch.setattr(module, "MAX_ATOMIC", 3)
     assert [field for field, _ in refused(ledger, *many_rows(4), atomic=True).problems] == ["atomic"]
     ledger_id, _ = create_ledger(ledger, *["USD"] * 3)
     job = create_job(ledger, rule=FundingRule(ledger_id=ledger_id, precise_amount=1), atomic=True)

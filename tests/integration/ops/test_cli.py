@@ -25,7 +25,6 @@ from core.ledger.rules.requests import Leg
 from core.ledger.store import queues as queue_store
 from core.ledger.store import waiting as waiting_store
 from ops.cli import demo
-from ops.cli import main as cli
 from ops.cli.main import main
 from ops.cli.show.text import money
 from tests.harness.api import close
@@ -41,12 +40,6 @@ def test_the_help_teaches(run: Run) -> None:
         assert f"\n  {command} " in out
         assert "pacioli" in ok(run(command, "--help"))
     assert "pacioli queues resize 16" in ok(run("queues", "--help"))
-
-
-def test_a_command_whose_module_is_missing_is_left_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cli.COMMANDS, "bench", "ops.no_such_module")
-    assert "\n  bench " not in ok(run("--help"))
-    failed(run("bench"), 2, "No such command 'bench'")
 
 
 def test_migrate_may_run_again(run: Run) -> None:
