@@ -6,14 +6,12 @@ Short here; ``pacioli torture --seconds 600`` is the long one.
 import random
 import threading
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
 import requests
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
@@ -21,7 +19,7 @@ from sqlalchemy.pool import NullPool
 from ops.proving import torture
 from ops.proving.chaos.arena import arena
 from ops.proving.chaos.repertoire import ALL_DEAD, IN_THE_MIDDLE, MAINS, STUTTER
-from ops.server.temporary import Running, running
+from ops.server.temporary import Running
 from tests.harness.acceptance import case
 from tests.harness.processes import WITHIN_S, kill, wait_until
 
@@ -43,13 +41,6 @@ def test_nothing_acknowledged_is_lost_or_doubled_and_no_read_hangs_whatever_is_h
     assert result.reads > 100
     assert result.compared > result.acknowledged
     assert result.delivered > result.acknowledged
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A whole service, whose parts two tests kill one after the other."""
-    with running(tmp_path_factory.mktemp("killed")) as service:
-        yield service
 
 
 @case(99)
