@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Engine
 from core.base.db import begin
 from core.base.ids import new_key
 from core.funding import look_store, row_store
-from core.funding.answers import OddKind
 from core.funding.draft import draft_job, keep_rows
+from core.funding.dry_run_answers import OddKind
 from core.funding.files.rows import Given
 from core.funding.job_store import JobRow
 from core.funding.look_store import Seen

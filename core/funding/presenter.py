@@ -11,10 +11,8 @@ from core.funding import forecast as funding_forecast
 from core.funding import views as funding_views
 from core.funding.answers import (
     CountedRun,
-    FirstFailedRow,
     FundedBalance,
     FundingApproval,
-    FundingDryRun,
     FundingJob,
     FundingJobRead,
     FundingRow,
@@ -22,19 +20,16 @@ from core.funding.answers import (
     JobStatus,
     KeptRule,
     ListedFundingJob,
-    ListedRow,
     NewFundingJob,
-    OddRows,
-    PoolAfter,
     PoolForecast,
     PoolWatch,
     Refusal,
-    RejectedRow,
     RowStatus,
     RunStatus,
 )
 from core.funding.approvals import Approval
 from core.funding.dry_run import DryRun
+from core.funding.dry_run_answers import FirstFailedRow, FundingDryRun, ListedRow, OddRows, PoolAfter, RejectedRow
 from core.funding.files.found import FileRead
 from core.funding.forecast import Forecast
 from core.funding.job_store import JobRow

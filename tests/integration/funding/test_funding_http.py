@@ -23,7 +23,7 @@ from core.funding.job_store import JobRow
 from core.funding.progress import Progress
 from tests.harness.api import Api
 from tests.harness.factories import identified
-from web import funding
+from web import funding, uploads
 from web.accept.doorbell import Doorbell
 from web.accept.waiting import Waiting
 from web.http import wire
@@ -368,7 +368,7 @@ def test_an_upload_may_be_larger_than_a_body_but_not_without_end(api: Api, monke
     rows = b"destination,amount,description\n" + b"".join(row % number for number in range(1_300))
     assert len(rows) > wire.MAX_BODY
     assert upload(api, rows).status_code == 201
-    monkeypatch.setattr(funding, "MAX_UPLOAD", 1_000)
+    monkeypatch.setattr(uploads, "MAX_UPLOAD", 1_000)
     detail = refused(upload(api, rows), 413, "GEN_PAYLOAD_TOO_LARGE")
     assert detail["message"] == "the body is larger than 1000 bytes"
 
@@ -380,8 +380,8 @@ def test_another_content_type_is_refused_and_both_right_ones_named(api: Api) -> 
 
 
 def test_a_third_upload_waits_until_one_of_two_is_done(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(funding, "TURN_S", 0.01)
-    with funding._turn(funding._UPLOADS, 0.0), funding._turn(funding._UPLOADS, 0.0):
+    monkeypatch.setattr(uploads, "TURN_S", 0.01)
+    with uploads._turn(uploads._UPLOADS, 0.0), uploads._turn(uploads._UPLOADS, 0.0):
         assert api.client.post("/funding-jobs", json=job()).status_code == 201  # A body does not wait for uploads.
         response = upload(api, HEADER + b"@A,1\n")
         refused(response, 503, "GEN_UNAVAILABLE")

@@ -19,6 +19,7 @@ from pacioli_client.answers import webhooks as client_webhooks
 from core.events import answers as events
 from core.flows import answers as flows
 from core.funding import answers as funding
+from core.funding import dry_run_answers
 from core.funding.files import found
 from core.identities.answers import Identity
 from core.journal.answers import AuditEntry
@@ -90,9 +91,9 @@ PAIRS: list[tuple[type[Struct], type[Struct]]] = [
     (funding.PoolForecast, client_funding.PoolForecast),
     (funding.KeptRule, client_funding.KeptRule),
     (funding.FundingRow, client_funding.Row),
-    (funding.FundingDryRun, client_funding.DryRun),
-    (funding.RejectedRow, client_funding.RejectedRow),
-    (funding.PoolAfter, client_funding.PoolAfter),
+    (dry_run_answers.FundingDryRun, client_funding.DryRun),
+    (dry_run_answers.RejectedRow, client_funding.RejectedRow),
+    (dry_run_answers.PoolAfter, client_funding.PoolAfter),
     (Verification, service.Verification),
     (CheckpointUsed, service.CheckpointUsed),
     (Problem, service.Damage),
