@@ -23,11 +23,12 @@ from core.journal.record import record
 from core.ledger import balances
 from core.ledger.store import currencies as currency_store
 from core.ledger.store.balances import BalanceRow
-from core.monitors import store
+from core.monitors import store, watch_store
 from core.monitors.events import Crossing, tell
 from core.monitors.requests import ConditionRequest, MonitorRequest, check
 from core.monitors.rules import SYNONYMS, Condition, Mode, State, Sums, Terms, start
-from core.monitors.store import Firing, FiringRow, MonitorRow, WatchRow
+from core.monitors.store import Firing, FiringRow, MonitorRow
+from core.monitors.watch_store import WatchRow
 
 MAX_OF_BALANCE = 100
 """The largest number of monitors of one balance. Each is looked at after every posting of it."""
@@ -186,7 +187,7 @@ def _locked(conn: Connection, monitor_id: str, *others: int) -> MonitorRow:
         Conflict: somebody moved it to another balance meanwhile.
     """
     row = found(conn, monitor_id)
-    store.lock_balances(conn, {row.balance, *others})
+    watch_store.lock_balances(conn, {row.balance, *others})
     again = found(conn, monitor_id)  # It is read under the lock now.
     if again.balance != row.balance:
         raise Conflict(ErrorCode.GEN_CONFLICT, "the monitor was moved to another balance at this moment; try again")
@@ -198,25 +199,25 @@ def _watch(conn: Connection, balance: int) -> Sums:
 
     What is decided before an earlier posting of the balance is not in the sums yet.
     """
-    sums, watched = store.lock_balances(conn, [balance])[balance]
+    sums, watched = watch_store.lock_balances(conn, [balance])[balance]
     if watched:
-        return store.find_watches(conn, [balance])[balance].sums
-    store.set_watched(conn, balance, True)
-    head = store.head(conn)
-    end = store.first_undecided(conn, {balance: head + 1}).get(balance, head + 1)
-    beyond = store.decided(conn, {balance: (end - 1, head + 1)}).get(balance, [])
+        return watch_store.find_watches(conn, [balance])[balance].sums
+    watch_store.set_watched(conn, balance, True)
+    head = watch_store.head(conn)
+    end = watch_store.first_undecided(conn, {balance: head + 1}).get(balance, head + 1)
+    beyond = watch_store.decided(conn, {balance: (end - 1, head + 1)}).get(balance, [])
     for move in beyond:
         sums = sums.minus(move.change)
     ahead = max([end - 1, *(move.seq for move in beyond)])
-    store.write_watches(conn, [WatchRow(balance, end - 1, ahead, sums)])
+    watch_store.write_watches(conn, [WatchRow(balance, end - 1, ahead, sums)])
     return sums
 
 
 def _unwatch(conn: Connection, balance: int) -> None:
     """Let drains not tell of a balance that is locked, if its last monitor has gone."""
     if not store.count(conn, balance):
-        store.set_watched(conn, balance, False)
-        store.remove_watch(conn, balance)
+        watch_store.set_watched(conn, balance, False)
+        watch_store.remove_watch(conn, balance)
 
 
 def _refuse_many(conn: Connection, balance: int) -> None:

@@ -12,28 +12,29 @@ from sqlalchemy import Connection
 
 from core.base.ids import new_key
 from core.ledger.watch import Watched
-from core.monitors import store
+from core.monitors import store, watch_store
 from core.monitors.events import Crossing, tell
 from core.monitors.rules import State, Sums, step
-from core.monitors.store import Firing, MonitorRow, Move, WatchRow
+from core.monitors.store import Firing, MonitorRow
+from core.monitors.watch_store import Move, WatchRow
 
 
 def follow(conn: Connection, watched: Watched) -> None:
     """Follow the watched balances of a commit, which is a ``Watch`` of the ledger."""
     made = _moves(watched)
-    watches = store.find_watches(conn, made) if made else {}
+    watches = watch_store.find_watches(conn, made) if made else {}
     made = {balance: moves for balance, moves in made.items() if balance in watches}
     if not made:
         return
     tops = {balance: max(watches[balance].ahead, moves[-1].seq) for balance, moves in made.items()}
-    undecided = store.first_undecided(conn, tops)
+    undecided = watch_store.first_undecided(conn, tops)
     late = {
         balance: (watch.seq, undecided.get(balance, tops[balance] + 1))
         for balance, watch in watches.items()
         if watch.ahead > watch.seq
     }
     # What waited for an earlier posting comes from the database, with what this commit has decided.
-    known = {**made, **dict.fromkeys(late, ()), **(store.decided(conn, late) if late else {})}
+    known = {**made, **dict.fromkeys(late, ()), **(watch_store.decided(conn, late) if late else {})}
     seen = store.find_active(conn, made)
     run = _Run(watched)
     after = []
@@ -42,7 +43,7 @@ def follow(conn: Connection, watched: Watched) -> None:
         moves = [move for move in known[balance] if move.seq < end]
         sums = run.follow(watch.sums, moves, seen.get(balance, ()))
         after.append(WatchRow(balance, end - 1, tops[balance], sums))
-    store.write_watches(conn, after)
+    watch_store.write_watches(conn, after)
     if run.states:
         store.write_states(conn, run.states)
     if run.crossings:
@@ -89,6 +90,6 @@ def _moves(watched: Watched) -> dict[int, list[Move]]:
         if outcome.rejection is None:
             for balance, is_source in ((posting.source, True), (posting.destination, False)):
                 if balance in balances:
-                    change = store.change_of(posting.kind, outcome.amount, is_source=is_source)
+                    change = watch_store.change_of(posting.kind, outcome.amount, is_source=is_source)
                     found.setdefault(balance, []).append(Move(posting.seq, posting.id, change, is_source))
     return found

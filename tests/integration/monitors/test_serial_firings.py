@@ -15,7 +15,7 @@ from core.ledger.rules.model import Kind
 from core.ledger.rules.routing import MAX_QUEUES
 from core.ledger.store import balances as balance_store
 from core.ledger.store import queues as queue_store
-from core.monitors import monitors, store
+from core.monitors import monitors, watch_store
 from core.monitors.requests import ConditionRequest, MonitorRequest
 from tests.harness.searching import search
 from tests.integration.ledger.test_serial_equality import Run
@@ -278,7 +278,7 @@ def test_monitors_fire_as_after_each_posting_of_the_serial_run(engine: Engine, q
 def test_the_comparison_notices_when_a_drain_does_not_wait_for_an_earlier_posting(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "first_undecided", lambda conn, befores: {})
+    monkeypatch.setattr(watch_store, "first_undecided", lambda conn, befores: {})
     with pytest.raises(AssertionError):
         _search(engine, 3, MUTANT)
 
