@@ -17,7 +17,7 @@ from core.events.feed import ends
 from core.events.types import types_of
 from core.journal.event_types import EventType
 from core.webhooks.endpoints import MAX_ENDPOINTS, PREFIX, check_url
-from core.webhooks.turn import Operator
+from core.webhooks.operator import Operator
 
 # A dispatcher that is about to remove the endpoint has its row locked. Then this waits, and makes it anew.
 _KEEP = """

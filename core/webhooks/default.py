@@ -10,7 +10,7 @@ from core.events.feed import ends
 from core.events.types import EVERYTHING
 from core.webhooks import store
 from core.webhooks.kinds import DEFAULT
-from core.webhooks.turn import Operator
+from core.webhooks.operator import Operator
 
 ID = "default"
 

@@ -25,12 +25,13 @@ from core.webhooks import deliveries, store
 from core.webhooks.addresses import EVERYWHERE, Refused, Unresolved, allowed, problem_of
 from core.webhooks.answers import HIDDEN, Tested, Webhook, webhook_of
 from core.webhooks.bodies import webhook_body
+from core.webhooks.headers import headers_of, keys_of, merged
 from core.webhooks.kinds import DEFAULT, WEBHOOK
+from core.webhooks.operator import Operator
 from core.webhooks.requests import ReplayRequest, WebhookRequest, WebhookRotateRequest
 from core.webhooks.sending import Outcome, Sender, host_of
 from core.webhooks.signing import Safe, Unreadable, new_secret, secret_problem, signed
 from core.webhooks.store import WebhookRow
-from core.webhooks.turn import Operator, headers_of, keys_of, merged
 
 PREFIX = "whk_"
 KINDS = (WEBHOOK, DEFAULT)

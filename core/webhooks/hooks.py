@@ -17,10 +17,10 @@ from core.webhooks import deliveries, store
 from core.webhooks.addresses import problem_of
 from core.webhooks.endpoints import Problems, check_url
 from core.webhooks.kinds import EVENTS_OF_HOOKS, HOOKS, POST, PRE, VETO
+from core.webhooks.operator import Operator
 from core.webhooks.requests import HookRequest
 from core.webhooks.sending import host_of
 from core.webhooks.store import WebhookRow
-from core.webhooks.turn import Operator
 from core.webhooks.veto import ACCEPT, REJECT, TIMEOUT_MAX_MS, TIMEOUT_MS
 
 PREFIX = "hook_"

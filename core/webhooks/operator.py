@@ -1,14 +1,30 @@
-"""Reads from the settings what the operator has decided about webhooks."""
+"""Defines what the operator has decided about webhooks, and reads it from the settings."""
 
 import base64
+from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
+
+from msgspec import Struct
 
 from core.base.setting_values import headers
 from core.base.settings import Settings
 from core.keys.secret import pepper_from
 from core.webhooks.addresses import Guard
 from core.webhooks.signing import Safe
-from core.webhooks.turn import Operator
+
+
+class Operator(Struct, frozen=True, kw_only=True):
+    """The settings of the operator: an endpoint in the environment, and where others may lead."""
+
+    guard: Guard = Guard()
+    url: str | None = None
+    """The URL of the endpoint ``default``."""
+    headers: Mapping[str, str] = {}
+    master_key: str | None = None
+    """The key that signs for ``default`` and for hooks, as Blnk does."""
+
+    def __repr__(self) -> str:
+        return "Operator()"
 
 
 def operator_of(settings: Settings) -> Operator:

@@ -9,12 +9,11 @@ An endpoint that does not answer is probed, and its cursor stands still, so it c
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime
 from typing import Protocol
 
-import msgspec
 import structlog
 from msgspec import Struct
 from msgspec.structs import replace
@@ -26,12 +25,14 @@ from core.events.answers import Event, Page, Position, position_of
 from core.events.feed import read
 from core.events.types import Types
 from core.webhooks import deliveries, store
-from core.webhooks.addresses import EVERYWHERE, Guard
+from core.webhooks.addresses import EVERYWHERE
 from core.webhooks.bodies import body_of, is_for, judged
 from core.webhooks.deliveries import Attempted, Due, Moved
+from core.webhooks.headers import headers_of, keys_of, merged
 from core.webhooks.kinds import CALLBACK, DEFAULT, HOOKS, types_for
+from core.webhooks.operator import Operator
 from core.webhooks.sending import Outcome, Sender
-from core.webhooks.signing import Key, Safe, Unreadable, signed
+from core.webhooks.signing import Safe, Unreadable, signed
 from core.webhooks.store import WebhookRow
 
 logger = structlog.get_logger()
@@ -72,20 +73,6 @@ class Read(Protocol):
     """Reads the feed, as ``core.events.feed.read`` does."""
 
     def __call__(self, conn: Connection, after: Position, *, limit: int, types: Types) -> Page: ...
-
-
-class Operator(Struct, frozen=True, kw_only=True):
-    """The settings of the operator: an endpoint in the environment, and where others may lead."""
-
-    guard: Guard = Guard()
-    url: str | None = None
-    """The URL of the endpoint ``default``."""
-    headers: Mapping[str, str] = {}
-    master_key: str | None = None
-    """The key that signs for ``default`` and for hooks, as Blnk does."""
-
-    def __repr__(self) -> str:
-        return "Operator()"
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -343,39 +330,6 @@ class Courier:
             error=outcome.why,
             took_ms=outcome.took_ms,
         )
-
-
-def keys_of(row: WebhookRow, safe: Safe, operator: Operator, now: datetime) -> list[Key]:
-    """Return the keys that sign for an endpoint, the newest first.
-
-    Raises:
-        Unreadable: they were sealed under another pepper.
-    """
-    if row.kind in (DEFAULT, CALLBACK) or row.kind in HOOKS:
-        return [] if operator.master_key is None else [Key(operator.master_key)]
-    keys = [] if row.secret is None else [Key(safe.open(row.webhook_id, row.secret))]
-    if row.old_secret is not None and row.old_secret_ends_at is not None and row.old_secret_ends_at > now:
-        keys.append(Key(safe.open(row.webhook_id, row.old_secret)))
-    return keys
-
-
-def headers_of(row: WebhookRow, safe: Safe, operator: Operator) -> dict[str, str]:
-    """Return the headers that an endpoint adds.
-
-    Raises:
-        Unreadable: they were sealed under another pepper.
-    """
-    if row.kind == DEFAULT:
-        return dict(operator.headers)
-    if row.headers is None:
-        return {}
-    return msgspec.json.decode(safe.open(row.webhook_id, row.headers), type=dict[str, str])
-
-
-def merged(headers: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
-    """Add an endpoint's own headers, which replace others of the same name, as in Blnk."""
-    names = {name.lower() for name in own}
-    return {**{name: value for name, value in headers.items() if name.lower() not in names}, **own}
 
 
 def _of_hook(row: WebhookRow) -> dict[str, str]:

@@ -24,10 +24,10 @@ from core.ledger.rules.model import Draft, Kind
 from core.ledger.rules.requests import Leg, TransactionRequest, as_answered, terms_of
 from core.webhooks import store
 from core.webhooks.kinds import HOOKS, VETO
+from core.webhooks.operator import Operator
 from core.webhooks.sending import Outcome, Sender
 from core.webhooks.signing import Key, signed
 from core.webhooks.store import WebhookRow
-from core.webhooks.turn import Operator
 
 REMEMBERED_S = 0.9
 """The hooks are read again after so long. Another process sees a new hook within a second."""

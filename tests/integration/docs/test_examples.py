@@ -13,9 +13,9 @@ from core.flows import rollups
 from core.funding import runs
 from core.identities.tokens import keyring_of
 from core.webhooks.endpoints import Book
+from core.webhooks.operator import Operator
 from core.webhooks.signing import Safe
-from core.webhooks.turn import Operator
-from tests.harness.api import Api, ok
+from tests.harness.api import Api, close, ok
 from tests.harness.factories import Ledger
 from tests.harness.key_ring import Keys
 from tests.harness.keys import KEY
@@ -42,7 +42,7 @@ def keys(database_url: str, app: Flask) -> Iterator[Keys]:
     """The keys of a service that has a master key, beside the one that has none."""
     with_key = create_app({"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY})
     yield Keys(with_key)
-    with_key.extensions["pacioli"].engine.dispose()
+    close(with_key)
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ from sqlalchemy import Engine
 from core.base.threads import Loop
 from core.webhooks.addresses import Guard
 from core.webhooks.dispatcher import PART, Dispatcher
+from core.webhooks.operator import Operator
 from core.webhooks.signing import Safe
-from core.webhooks.turn import Means, Operator, Plan
-from tests.harness.api import Api, ok
+from core.webhooks.turn import Means, Plan
+from tests.harness.api import Api, close, ok
 from tests.harness.keys import KEY
 from web.accept.doorbell import Doorbell
 from web.app import create_app
@@ -31,7 +32,7 @@ def api(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     client = app.test_client()
     client.environ_base["HTTP_X_BLNK_KEY"] = KEY
     yield Api(app, client)
-    app.extensions["pacioli"].engine.dispose()
+    close(app)
 
 
 class Deliverer:

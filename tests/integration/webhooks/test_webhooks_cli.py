@@ -9,7 +9,7 @@ from pacioli_client import Client
 
 from core.webhooks.addresses import Guard
 from core.webhooks.endpoints import Book
-from core.webhooks.turn import Operator
+from core.webhooks.operator import Operator
 from tests.harness.cli import HERE, Nearby, Run, failed, ok
 from tests.harness.receiver import receiving, status
 from tests.integration.webhooks.conftest import SAFE
