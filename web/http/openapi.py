@@ -1,35 +1,24 @@
 """Makes ``/openapi.json`` from the routes, their declarations, and the structs of requests and answers.
 
-A summary is the first line of a view's docstring, and the description is the rest. The description of a field is in its
-``Meta``, or in the text under it. ``/docs`` shows the document.
+A summary is the first line of a view's docstring, and the description is the rest. ``schemas.py`` describes the fields.
+``/docs`` shows the document.
 """
 
-import ast
 import inspect
 import json
 import re
-import textwrap
-import types
-from collections.abc import Iterable
-from decimal import Decimal
-from functools import cache, reduce
+from functools import cache
 from http import HTTPStatus
 from importlib import resources
-from itertools import pairwise
-from operator import or_
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
-import msgspec
 from flask import Blueprint, Response, current_app
-from msgspec import UNSET, Meta, Raw, Struct
+from msgspec import Struct
 from werkzeug.routing import Rule
 
-from core.base.money import MAX_DIGITS
 from core.funding.requests import (
     ApproveRequest,
     FundingRequest,
-    FundingRule,
-    Recipient,
     RefuseRequest,
     RetryRequest,
     RunRequest,
@@ -37,7 +26,6 @@ from core.funding.requests import (
 from core.identities.requests import FieldsRequest, IdentityLinkRequest, IdentityRequest
 from core.journal.retries import MAX_KEY
 from core.keys.requests import KeyRequest, RotateRequest
-from core.ledger.intake import MAX_BULK
 from core.ledger.limits import LimitsRequest
 from core.ledger.rules.requests import (
     BalanceRequest,
@@ -52,53 +40,19 @@ from core.ledger.rules.requests import (
     TransactionRequest,
 )
 from core.lists.fields import Resource
-from core.lists.requests import FilterClause, FilterRequest
+from core.lists.requests import FilterRequest
 from core.monitors.requests import MonitorRequest
 from core.webhooks.requests import HookRequest, ReplayRequest, WebhookRequest, WebhookRotateRequest
 from web.http import operations, parameters, retries, wire
 from web.http.errors import Error
 from web.http.operations import FILES, JSON, MULTIPART, Operation, operation
+from web.http.schemas import REFERENCE, REQUIRED, answer_schemas, options_of, request_schemas, schema_of
 from web.service import service
 
 blueprint = Blueprint("openapi", __name__)
 
 Json = dict[str, Any]
 
-_REQUIRED: dict[type[Struct], set[str]] = {
-    TransactionRequest: {"reference", "description"},
-    BulkRequest: {"transactions"},
-    SettleRequest: {"status"},
-    BulkCommitRequest: {"transactions"},
-    BulkVoidRequest: {"transaction_ids"},
-    RefundRequest: set(),
-    IdentityLinkRequest: {"identity_id"},
-    IdentityRequest: set(),
-    FieldsRequest: {"fields"},
-    MonitorRequest: {"balance_id", "condition"},
-    LedgerRequest: {"name"},
-    BalanceRequest: {"ledger_id", "currency"},
-    CurrencyRequest: {"precision"},
-    FilterClause: set(),
-    FilterRequest: set(),
-    MetaDataRequest: {"meta_data"},
-    FundingRequest: {"name", "source"},
-    Recipient: {"destination"},
-    FundingRule: set(),
-    RunRequest: set(),
-    ApproveRequest: {"digest"},
-    RefuseRequest: set(),
-    KeyRequest: {"name", "owner", "scopes", "expires_at"},
-    RotateRequest: set(),
-    RetryRequest: set(),
-    LimitsRequest: set(),
-    WebhookRequest: set(),
-    ReplayRequest: {"from"},
-    WebhookRotateRequest: set(),
-    HookRequest: set(),
-}
-"""The required fields of requests. The structs have them optional, so that one answer can name all missing fields."""
-
-_ONE_OF_TWO = (("amount", "precise_amount"), ("source", "sources"), ("destination", "destinations"))
 
 _FUNDING: Json = {
     "precise_amount": 12000023,
@@ -190,7 +144,7 @@ def _document(has_key: bool) -> Json:
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             paths.setdefault(path, {})[method.lower()] = _operation(rule, has_key)
         declared = operations.of_view(current_app.view_functions[rule.endpoint])
-        kinds += [each for kind in declared.answers.values() if kind is not None for each in _options(kind)]
+        kinds += [each for kind in declared.answers.values() if kind is not None for each in options_of(kind)]
     return {
         "openapi": "3.1.0",
         "info": {"title": "Pacioli", "version": "0.1.0", "description": _INTRODUCTION},
@@ -198,7 +152,7 @@ def _document(has_key: bool) -> Json:
         "security": [{"key": []}] if has_key else [],
         "paths": paths,
         "components": {
-            "schemas": _answer_schemas(kinds) | _request_schemas(),
+            "schemas": answer_schemas(kinds) | request_schemas(),
             "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-Blnk-Key"}},
         },
     }
@@ -232,13 +186,13 @@ def _operation(rule: Rule, has_key: bool) -> Json:
     if rule.endpoint in (examples := _answer_examples()):
         found["responses"][str(max(known.answers))]["content"][JSON]["example"] = examples[rule.endpoint]
     if known.body is not None:
-        reference = {"$ref": _REFERENCE.format(name=known.body.__name__)}
+        reference = {"$ref": REFERENCE.format(name=known.body.__name__)}
         content: Json = {JSON: {"schema": reference, "example": _EXAMPLES[known.body]}}
         if known.form is not None:
             encoding = {"job": {"contentType": JSON}, "recipients": {"contentType": ", ".join(FILES)}}
             content[MULTIPART] = {"schema": known.form, "encoding": encoding}
             content |= {kind: {"schema": {"type": "string", "format": "binary"}} for kind in FILES}
-        found["requestBody"] = {"required": bool(_REQUIRED[known.body]), "content": content}
+        found["requestBody"] = {"required": bool(REQUIRED[known.body]), "content": content}
     if known.open:
         found["security"] = []
     return found
@@ -262,7 +216,7 @@ def _parameter(one: parameters.Parameter) -> Json:
 
 
 def _answer(status: int, kind: Any, known: Operation, *, paged: bool) -> Json:
-    content: Json = {} if kind is None else {JSON: {"schema": _schema(kind)}}
+    content: Json = {} if kind is None else {JSON: {"schema": schema_of(kind)}}
     headers = dict(_REQUEST_ID)
     if known.media != JSON:
         content[known.media] = {"schema": _TEXT}
@@ -289,130 +243,8 @@ def _answer_examples() -> Json:
 
 
 def _error(status: int) -> Json:
-    content: Json = {JSON: {"schema": _schema(Error)}}
+    content: Json = {JSON: {"schema": schema_of(Error)}}
     return {"description": HTTPStatus(status).phrase, "headers": _REQUEST_ID, "content": content}
-
-
-# Answers
-
-
-@cache
-def _schema(kind: Any) -> Json:
-    schemas, _ = msgspec.json.schema_components(_options(kind), ref_template=_REFERENCE)
-    return schemas[0] if len(schemas) == 1 else {"anyOf": list(schemas)}
-
-
-def _options(kind: Any) -> tuple[Any, ...]:
-    """List the types of a union. msgspec describes a union with several structs only if they are tagged."""
-    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-
-
-def _answer_schemas(kinds: Iterable[Any]) -> Json:
-    _, schemas = msgspec.json.schema_components(kinds, ref_template=_REFERENCE)
-    known = {kind.__name__: kind for kind in _structs_in(kinds)}
-    for name, schema in schemas.items():
-        schema.pop("title", None)
-        if "enum" in schema:
-            schema["type"] = "string"
-        elif name in known:
-            _complete(schema, known[name])
-    return schemas
-
-
-def _complete(schema: Json, kind: type[Struct]) -> None:
-    """Add to a schema which fields are always there, and the descriptions of the fields."""
-    texts = _texts_of(kind)
-    schema["required"] = [each.encode_name for each in msgspec.structs.fields(kind) if each.default is not UNSET]
-    for name, field in schema["properties"].items():
-        field.pop("default", None)
-        if name in texts:
-            field["description"] = texts[name]
-
-
-@cache
-def _texts_of(kind: type[Struct]) -> dict[str, str]:
-    """Read the text under each field of a struct, and of the structs that it extends."""
-    found: dict[str, str] = {}
-    for cls in reversed(kind.__mro__):
-        if cls.__module__.partition(".")[0] not in ("core", "web"):
-            continue
-        body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # type: ignore[attr-defined]
-        for field, text in pairwise(body):
-            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
-                found[field.target.id] = " ".join(text.value.value.replace("``", "").split())  # type: ignore
-    return found
-
-
-def _structs_in(kinds: Iterable[Any]) -> set[type[Struct]]:
-    found: set[type[Struct]] = set()
-    waiting = list(kinds)
-    while waiting:
-        kind = waiting.pop()
-        waiting += get_args(kind)
-        if isinstance(kind, type) and issubclass(kind, Struct) and kind not in found:
-            found.add(kind)
-            waiting += get_type_hints(kind).values()
-    return found
-
-
-# Requests
-
-
-@cache
-def _request_schemas() -> Json:
-    _, schemas = msgspec.json.schema_components([_described(kind) for kind in _REQUIRED], ref_template=_REFERENCE)
-    schemas["TransactionRequest"]["allOf"] = [
-        {"anyOf": [{"required": [name]} for name in names]} for names in _ONE_OF_TWO
-    ]
-    schemas["FundingRequest"]["properties"]["recipients"] |= {"minItems": 1}
-    schemas["BulkRequest"]["properties"]["transactions"] |= {"minItems": 1, "maxItems": MAX_BULK}
-    known = {kind.__name__: kind for kind in _structs_in(_REQUIRED)}
-    for name, schema in schemas.items():
-        schema["description"] = schema.get("description", "").replace("``", "")
-        texts = _texts_of(known[name])
-        for field_name, field in schema["properties"].items():
-            field.pop("default", None)  # The default is always null, which says nothing.
-            for option in field.get("anyOf", ()):
-                if "description" in option:
-                    field["description"] = option.pop("description")
-            if field_name in texts:
-                field["description"] = texts[field_name]
-    return schemas
-
-
-@cache
-def _described(kind: type[Struct]) -> type[Struct]:
-    """Make the struct as it is on the wire, with JSON types for Decimal and Raw, and with required fields."""
-    fields: list[Any] = []
-    for field in msgspec.structs.fields(kind):
-        required = field.required or field.encode_name in _REQUIRED.get(kind, ())
-        annotation = _on_the_wire(field.type)
-        fields.append((field.encode_name, annotation) if required else (field.encode_name, annotation | None, None))
-    return msgspec.defstruct(
-        kind.__name__,
-        fields,
-        kw_only=True,
-        forbid_unknown_fields=kind.__struct_config__.forbid_unknown_fields,
-        namespace={"__doc__": kind.__doc__},
-    )
-
-
-def _on_the_wire(annotation: Any) -> Any:
-    """Return an annotation without None, and with ``_described`` structs."""
-    if annotation is Decimal:
-        return Annotated[float, Meta(ge=0)] | Annotated[str, Meta(pattern=_DECIMAL)]
-    if annotation is Raw:
-        return dict[str, Any]
-    if isinstance(annotation, type) and issubclass(annotation, Struct):
-        return _described(annotation)
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return Annotated[_on_the_wire(arguments[0]), *arguments[1:]]
-    if origin in (Union, types.UnionType):
-        return reduce(or_, (_on_the_wire(argument) for argument in arguments if argument is not types.NoneType))
-    if origin in (list, dict):
-        return types.GenericAlias(origin, tuple(map(_on_the_wire, arguments)))
-    return annotation
 
 
 _INTRODUCTION = (
@@ -422,8 +254,6 @@ _INTRODUCTION = (
     "X-Request-Id."
 )
 
-_REFERENCE = "#/components/schemas/{name}"
-_DECIMAL = rf"^[0-9]{{1,{MAX_DIGITS}}}(\.[0-9]{{1,{MAX_DIGITS}}})?$"
 _TEXT: Json = {"type": "string"}
 _IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",
