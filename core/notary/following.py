@@ -15,7 +15,7 @@ from core.base.errors import InvariantBroken
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import COLUMNS, DIGEST_VERSION, LogRow, digest_of, leaf_of
 from core.ledger.store.outcomes import Recorded
-from core.notary import seal_store
+from core.notary import proof_store, seal_store
 from core.notary.leaves import NO_PARTY, Sides, outcome_leaves, party_leaf, sealed_leaves
 from core.notary.seals import Statement
 
@@ -120,7 +120,8 @@ class Following:
 
     def _follow_each(self, seqs: range) -> None:
         """Follow rows one by one. Some are of older versions, have very large amounts, or are wrong."""
-        rows = seal_store.rows(self._conn, seqs.start, seqs[-1])
+        found = proof_store.rows(self._conn, seqs)
+        rows = [found[seq] for seq in seqs if seq in found]
         leaves = []
         for seq, row in zip(seqs, rows, strict=False):
             leaves.append(leaf_of(row) if row.digest_version in chain.LEAVES else b"")

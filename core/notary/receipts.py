@@ -109,12 +109,12 @@ def receipt_of(engine: Engine, transaction_id: str, seq: int) -> Receipt:
         TransientError: the database was busy or gone.
     """
     with reading_within(engine, _WITHIN_S) as conn:
-        rows = seal_store.rows(conn, seq, seq) if seq else []
-        if not rows:
+        row = proof_store.rows(conn, [seq]).get(seq)
+        if row is None:
             return Receipt(
                 form=FORM, transaction_id=transaction_id, accepted=None, decided=None, keys=[], note=_SCHEDULED
             )
-        return msgspec.structs.replace(Prover(conn).receipts(rows)[0], keys=keys_of(conn))
+        return msgspec.structs.replace(Prover(conn).receipts([row])[0], keys=keys_of(conn))
 
 
 def keys_of(conn: Connection) -> list[Signed]:

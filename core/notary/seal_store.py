@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 
 from core.base.db import driver
 from core.base.rows import array
-from core.ledger.rules.log_row import COLUMNS, LogRow, row_of
-from core.ledger.store.log import SELECTED, selected
+from core.ledger.rules.log_row import COLUMNS
+from core.ledger.store.log import selected
 from core.ledger.store.outcomes import LINE, Recorded, recorded
 from core.notary.attestations import Attestation
 from core.notary.leaves import Party
@@ -70,15 +70,8 @@ SELECT
     to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
 """
 
-_ROWS = f"""
-SELECT {", ".join(SELECTED)}
-FROM log
-WHERE seq BETWEEN %(first)s AND %(last)s
-ORDER BY seq
-"""
-
 # Numbers come as integers that the driver reads without Python. One that is too large comes as NULL, so the row does not have
-# its digest, and is read again by the statement above.
+# its digest, and is read again by ``proof_store``.
 _QUICK = {
     name: f"CASE WHEN {name} < 9223372036854775808 THEN {name}::bigint END" for name in ("amount", "overdraft_limit")
 }
@@ -247,11 +240,6 @@ def state(conn: Connection) -> State:
     row = driver(conn).execute(_STATE).fetchone()
     assert row is not None
     return State(*row)
-
-
-def rows(conn: Connection, first: int, last: int) -> list[LogRow]:
-    """Read rows of the log, both ends included."""
-    return list(map(row_of, driver(conn).execute(_ROWS, {"first": first, "last": last}).fetchall()))
 
 
 def parties(conn: Connection, keys: Collection[int]) -> dict[int, Party]:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 from core.base.db import begin, driver
 from core.ledger.rules import chain
 from core.ledger.rules.log_row import digest_of
-from core.notary import seal_store
+from core.notary import proof_store, seal_store
 from tests.harness.factories import Ledger
 from tests.harness.history import NO_TRIGGERS
 
@@ -24,10 +24,10 @@ def as_owner(ledger: Ledger) -> Iterator[Connection]:
 
 def _make_fit(conn: Connection) -> None:
     digest = chain.START
-    for row in seal_store.rows(conn, 1, 10**9):
-        digest = digest_of(row, digest)
-        driver(conn).execute("UPDATE log SET digest = %s WHERE seq = %s", (digest, row.seq))
     last_seq = seal_store.state(conn).last_seq
+    for seq, row in sorted(proof_store.rows(conn, range(1, last_seq + 1)).items()):
+        digest = digest_of(row, digest)
+        driver(conn).execute("UPDATE log SET digest = %s WHERE seq = %s", (digest, seq))
     for queue in seal_store.cursors(conn):
         hash = chain.START
         for outcome in seal_store.decided(conn, queue, after=0, last=last_seq, limit=10**6):

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from core.base.db import begin, connect, snapshot
 from core.ledger.drain import drain
 from core.ledger.store import queues
-from core.notary import merkle, proof_store, seal_nodes, seal_store
+from core.notary import merkle, proof_store, seal_nodes
 from core.notary.notary import Notary
 from core.notary.seals import keypair
 from core.notary.statement_receipts import ENTRIES, statement_receipt
@@ -44,7 +44,9 @@ def sealed(postgres: str) -> Iterator[Sealed]:
         drain(engine, number)
     assert notary.seal() is not None
     with snapshot(engine) as conn:
-        of_rows = {row.seq: row.queue for row in seal_store.rows(conn, 1, ROWS) if row.queue is not None}
+        of_rows = {
+            seq: row.queue for seq, row in proof_store.rows(conn, range(1, ROWS + 1)).items() if row.queue is not None
+        }
         plain = _Plain(conn)
         ways = {seq: (plain.of_row(seq), plain.of_outcome(queue, seq)) for seq, queue in of_rows.items()}
     yield Sealed(engine, of_rows, ways)
