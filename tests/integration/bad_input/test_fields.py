@@ -19,15 +19,19 @@ def test_junk_in_a_field_is_refused_by_name_and_writes_nothing(
     client: FlaskClient, service: Service, target: str, field: str
 ) -> None:
     accepted = ACCEPTED[TARGETS[target].struct].get(field)
+    ready = None
     for name, junk in JUNK.items():
-        path, fields = prepare(client, TARGETS[target])
-        if field == "amount":
-            fields.pop("precise_amount", None)
-        before = counts(service)
+        if ready is None:  # Nothing is written, so all that is refused can be tried on the same.
+            path, fields = prepare(client, TARGETS[target])
+            if field == "amount":
+                fields.pop("precise_amount", None)
+            ready = counts(service)
         response = send(client, TARGETS[target], path, object_of({**fields, field: junk}))
         if response.status_code >= 400:
             assert_refused(response, field)
-            assert counts(service) == before, name
+            assert counts(service) == ready, name
+        else:
+            ready = None
         if accepted is not None:
             # This reference would be good, but a target before it has used it.
             is_taken = response.status_code == 409 and field == "reference"
