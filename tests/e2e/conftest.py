@@ -1,4 +1,4 @@
-"""The whole service as an operator starts it, in processes of its own, once for all tests that ask for it."""
+"""The whole service as an operator starts it, in processes of its own, once for all tests here that ask for it."""
 
 import os
 import queue
@@ -27,9 +27,9 @@ NOT_SHOWN = ("Memory overcommit", "Python threads", "superuser privileges", "WAR
 """Texts of warnings that a newcomer cannot act on. The lines of a start have none of them."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of the service, which all test processes share."""
+    """The URL of the service, which all test processes share. It is stopped before other tests, as it is never quite idle."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
