@@ -121,10 +121,12 @@ def test_health_is_up_with_all_its_parts(http: Http) -> None:
 def test_the_queues_run_empty(http: Http) -> None:
     http("POST", "/transactions?wait=20s", 201, json=_transaction("@World", _new("A"), allow_overdraft=True))
     deadline = time.monotonic() + 20
-    while any(queue["depth"] for queue in http("GET", "/queues")):
+    while True:
+        queues = http("GET", "/queues")
+        if not any(queue["depth"] for queue in queues):
+            break
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    queues = http("GET", "/queues")
     assert [queue["number"] for queue in queues] == list(range(len(queues)))
     assert all(queue["oldest_age_s"] is None for queue in queues)
     assert sum(queue["decided"] for queue in queues) > 0
