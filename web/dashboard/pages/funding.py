@@ -11,7 +11,7 @@ from werkzeug.datastructures import FileStorage
 
 from core.base.actors import Right
 from web.dashboard import calendar, query, table_of_file
-from web.dashboard.asking import Refused, ask, send
+from web.dashboard.asking import Answer, Refused, ask, send
 from web.dashboard.lists import after_of
 from web.dashboard.now import now
 from web.dashboard.pages.transactions import names_of
@@ -67,8 +67,8 @@ def _runs_of(jobs: list[dict[str, Any]]) -> Iterator[calendar.Run]:
 
 @blueprint.get("/dashboard/funding/new")
 def new() -> Any:
-    """Show the form of a job from a file."""
-    return render_template("funding_new.html", once=str(uuid4()), currencies=precisions())
+    """Show the form of a job, which is paid to the rows of a file or to the balances of a ledger."""
+    return _form()
 
 
 @blueprint.post("/dashboard/funding/new")
@@ -76,17 +76,18 @@ def create() -> Any:
     """Try the job, or make it when it was tried and is what was seen."""
     form, file = request.form, request.files.get("recipients")
     sure = form.get("sure") == "yes"
-    if file is None or not file.filename:
-        return _tried(problem="Choose a file with the recipients: a CSV, .xlsx or .ods file.")
-    job = _asked(sure=sure)
-    headers = {"Idempotency-Key": form["once"]} if sure and form.get("once") else {}
-    file.stream.seek(0, 2)
-    length = file.stream.tell()
-    file.stream.seek(0)
-    try:
-        answer = send(
-            "POST", "/funding-jobs", {"job": json.dumps(job)}, file.stream, length, _type(file), headers=headers
+    rule = _rule()
+    has_file = file is not None and bool(file.filename)
+    if has_file == bool(rule):
+        return _tried(
+            problem="Choose a file or a ledger, and not both."
+            if rule
+            else "Choose a file with the recipients, a CSV, .xlsx or .ods file, or the ledger whose balances get it."
         )
+    job = _asked(rule, sure=sure)
+    headers = {"Idempotency-Key": form["once"]} if sure and form.get("once") else {}
+    try:
+        answer = _sent(job, file if has_file else None, headers)
     except Refused as error:
         return _tried(problem=error.message, **_told(error, file))
     if not sure:
@@ -95,6 +96,15 @@ def create() -> Any:
     if request.headers.get("HX-Request"):
         return "", 204, {"HX-Redirect": where}
     return redirect(where, 303)
+
+
+def _sent(job: dict[str, Any], file: FileStorage | None, headers: dict[str, str]) -> Answer:
+    if file is None:
+        return ask("POST", "/funding-jobs", body=job, headers=headers)
+    file.stream.seek(0, 2)
+    length = file.stream.tell()
+    file.stream.seek(0)
+    return send("POST", "/funding-jobs", {"job": json.dumps(job)}, file.stream, length, _type(file), headers=headers)
 
 
 @blueprint.get("/dashboard/funding/<job_id>")
@@ -185,8 +195,19 @@ def _show_run(job_id: str, run_id: str, **more: Any) -> str:
     )
 
 
-def _asked(*, sure: bool) -> dict[str, Any]:
-    """Make the job of the form. One that was tried must have the rows and the sum that were seen."""
+def _rule() -> dict[str, Any] | None:
+    """Return the rule of the form: each balance of a ledger gets an amount, or is filled up to it. None without a ledger."""
+    form = request.form
+    ledger_id = form.get("rule_ledger", "").strip()
+    name = "top_up_to" if form.get("rule_kind") == "top_up_to" else "amount"
+    return {"ledger_id": ledger_id, name: form.get("rule_amount", "").strip() or None} if ledger_id else None
+
+
+def _asked(rule: dict[str, Any] | None, *, sure: bool) -> dict[str, Any]:
+    """Make the job of the form. One that was tried must have the rows and the sum that were seen.
+
+    A job with a rule looks its balances up when a run starts, so only one that runs now must have them.
+    """
     form = request.form
     job: dict[str, Any] = {name: form[name].strip() for name in _TEXTS if form.get(name, "").strip()}
     job |= {name: True for name in _FLAGS if form.get(name)}
@@ -201,8 +222,12 @@ def _asked(*, sure: bool) -> dict[str, Any]:
         options["without_rows"] = without
     if options:
         job["file"] = options
+    if rule:
+        job["rule"] = rule
     if not sure:
         return job | {"dry_run": True}
+    if rule and ("at" in job or "cron" in job):
+        return job
     for name in ("expect_rows", "expect_amount"):
         if form.get(name):
             job[name] = int(form[name]) if name == "expect_rows" else form[name]
@@ -222,11 +247,11 @@ def _type(file: FileStorage) -> str:
     return "text/csv" if (file.filename or "").lower().endswith((".csv", ".txt")) else "application/octet-stream"
 
 
-def _told(error: Refused, file: FileStorage) -> dict[str, Any]:
+def _told(error: Refused, file: FileStorage | None) -> dict[str, Any]:
     """Tell the problems of a file, in its own rows if it is a text, and which rows can be left out to pay the others."""
     problems: list[dict[str, Any]] = [each for each in error.details.get("problems", []) if "row" in each]
     told: dict[str, Any] = {"problems": problems, "details": error.details}
-    if problems and _type(file) == "text/csv":
+    if problems and file is not None and _type(file) == "text/csv":
         file.stream.seek(0)
         told["table"] = table_of_file.read(file.stream.read(table_of_file.MAX_READ), problems)
     rows = {each.get("row") for each in problems}
@@ -245,4 +270,12 @@ def _tried(**more: Any) -> Any:
     """Answer with the result alone where the page puts it beside the form, else with the page."""
     if request.headers.get("HX-Request"):
         return render_template("funding_tried.html", once=str(uuid4()), **more)
-    return render_template("funding_new.html", once=str(uuid4()), currencies=precisions(), tried=more, **more)
+    return _form(tried=more, **more)
+
+
+def _form(**more: Any) -> str:
+    try:
+        ledgers = ask("GET", "/ledgers", {"limit": _LISTED}).json
+    except Refused:  # The key may not read them.
+        ledgers = []
+    return render_template("funding_new.html", once=str(uuid4()), currencies=precisions(), ledgers=ledgers, **more)

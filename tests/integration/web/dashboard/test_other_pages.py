@@ -1,13 +1,16 @@
 """The other pages: funding from a file, queues, keys, the audit log, identities, health, and the viewer of the API."""
 
 import io
+import json
 import re
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import text
 
+from core.base.db import reading
 from tests.harness.api import Api
 from tests.harness.key_ring import later
 from tests.harness.keys import HEADERS
@@ -66,6 +69,54 @@ def test_a_file_that_is_none_is_refused_in_words(browser: Browser, text: str) ->
 def test_without_a_file_it_says_so(browser: Browser) -> None:
     response = browser.post("/dashboard/funding/new", 200, **JOB)
     assert "Choose a file" in response.text
+
+
+def test_a_job_of_a_rule_is_tried_and_made(browser: Browser, locked: Flask) -> None:
+    client = browser.client
+    ledger = client.post("/ledgers", json={"name": "Staff"}, headers=HEADERS).get_json()["ledger_id"]
+    for _ in range(2):
+        client.post("/balances", json={"ledger_id": ledger, "currency": "USD"}, headers=HEADERS)
+    assert f'<option value="{ledger}">Staff</option>' in browser.get("/dashboard/funding/new")
+    rule = {**JOB, "rule_ledger": ledger, "rule_kind": "top_up_to", "rule_amount": "12.50", "cron": "0 6 * * 1-5"}
+    where = "/dashboard/funding/new"
+    assert "Choose a file or a ledger, and not both" in _send(browser, GOOD, rule_ledger=ledger).text
+    assert (
+        "exactly one of amount" in browser.post(where, 200, **{**rule, "rule_kind": "amount", "rule_amount": ""}).text
+    )
+    assert "Ledger not found" in browser.post(where, 200, **{**rule, "rule_ledger": "ldg_x"}).text
+    tried = browser.post(where, 200, **rule).text
+    assert "25.00 USD to 2 balances" in tried and "Schedule it" in tried and "Runs at" in tried
+    assert client.get("/funding-jobs", headers=HEADERS).json == []
+    seen = dict(re.findall(r'name="(expect_rows|expect_amount|once)" value="([^"]*)"', tried))
+    made = browser.post(where, 303, **rule, **seen, sure="yes").headers["Location"]
+    (job,) = client.get("/funding-jobs", headers=HEADERS).json
+    assert job["job_id"] == made.rpartition("/")[2]
+    assert (job["cron"], job["rule"]["precise_top_up_to"]) == ("0 6 * * 1-5", 1250)
+    assert _expected(locked) == (None, None)
+    shown = f"ledger_id eq {ledger}</bdi></code>: each balance is filled up to 12.50 USD"
+    assert shown in browser.get(made)
+
+
+def test_a_job_of_a_rule_that_runs_now_pays_what_was_seen(browser: Browser, locked: Flask) -> None:
+    client = browser.client
+    ledger = client.post("/ledgers", json={"name": "Staff"}, headers=HEADERS).get_json()["ledger_id"]
+    new = {"json": {"ledger_id": ledger, "currency": "USD"}, "headers": HEADERS}
+    client.post("/balances", **new)
+    rule = {**JOB, "rule_ledger": ledger, "rule_kind": "amount", "rule_amount": "3"}
+    tried = browser.post("/dashboard/funding/new", 200, **rule).text
+    assert "Pay 3.00 USD" in tried
+    seen = dict(re.findall(r'name="(expect_rows|expect_amount|once)" value="([^"]*)"', tried))
+    client.post("/balances", **new)
+    browser.post("/dashboard/funding/new", 303, **rule, **seen, sure="yes")
+    assert _expected(locked) == (1, 300)
+
+
+def _expected(app: Flask) -> tuple[int | None, int | None]:
+    """The rows and the minor units that each run of the only job must have."""
+    with reading(app.extensions["pacioli"].engine) as conn:
+        terms = conn.execute(text("SELECT terms FROM funding_jobs")).scalar_one()
+    found = terms if isinstance(terms, dict) else json.loads(terms)
+    return found.get("expect_rows"), found.get("expect_amount")
 
 
 def test_a_job_is_paused_resumed_and_cancelled(browser: Browser) -> None:
@@ -132,6 +183,17 @@ def test_what_waits_is_approved_by_somebody_else(
         ]
         assert where == "/dashboard/approvals"
     assert "Nothing waits" in ben.get(where)
+
+
+def test_an_approver_sees_the_rule(browser: Browser, locked: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locked.extensions["pacioli"], "approve_above", Decimal(10))
+    ledger = browser.client.post("/ledgers", json={"name": "Staff"}, headers=HEADERS).get_json()["ledger_id"]
+    browser.client.post("/balances", json={"ledger_id": ledger, "currency": "USD"}, headers=HEADERS)
+    ada = Browser(locked)
+    ada.sign_in(browser.stored_key("*:*"))
+    rule = {"rule_ledger": ledger, "rule_kind": "amount", "rule_amount": "30"}
+    ada.post("/dashboard/funding/new", 303, **JOB, **rule, cron="0 6 * * *", sure="yes")
+    assert f"ledger_id eq {ledger}</bdi></code>: each balance gets 30.00 USD" in browser.get("/dashboard/approvals")
 
 
 def test_a_key_is_shown_once_and_revoked(browser: Browser) -> None:
