@@ -1,8 +1,8 @@
 """Runs the pieces of a verification, and then checks of the state: in this process, or in several side by side.
 
 All processes read the same snapshot of the database, which this one exports. Each works on a piece of its own; their tallies
-are added in the order of the pieces, so a process waits for the tally before its own, and for nothing else. A process that
-finds no more pieces takes a check.
+are added in the order of the pieces, so a process waits for the tally before its own, and for nothing else. One process does
+the checks first, so that all processes end with pieces, at about the same time.
 """
 
 import gc
@@ -82,12 +82,14 @@ def _without_collector() -> Iterator[None]:
 
 def _side_by_side(url: str, conn: Connection, task: Task) -> tuple[Done, list[Report]]:
     course = task.course
-    work = itertools.chain(_pieces(conn, course), enumerate(task.checks))
+    pieces, checks = _pieces(conn, course), enumerate(task.checks)
     last: Done | None = None
     with _processes(url, export_snapshot(conn), course.salt, task.jobs) as pipes:
+        # A check is long, so the last of them would keep one process at work alone.
+        work = {pipe: itertools.chain(pieces, checks) for pipe in pipes} | {pipes[0]: itertools.chain(checks, pieces)}
         at_work: dict[Pipe, Any] = {}
         for pipe in pipes:
-            _give(pipe, work, at_work)
+            _give(pipe, work[pipe], at_work)
         tallies: dict[int, tuple[Pipe, Any]] = {}
         ended: dict[int, Done] = {}
         checked: dict[int, Report] = {}
@@ -96,10 +98,10 @@ def _side_by_side(url: str, conn: Connection, task: Task) -> tuple[Done, list[Re
                 found = _receive(pipe)
                 if isinstance(found, Done):
                     ended[found.piece.number] = found
-                    _give(pipe, work, at_work)
+                    _give(pipe, work[pipe], at_work)
                 elif isinstance(found, Checked):
                     checked[found.number] = found.report
-                    _give(pipe, work, at_work)
+                    _give(pipe, work[pipe], at_work)
                 else:
                     tallies[at_work[pipe].number] = pipe, found
             while course.ended in ended:

@@ -3,6 +3,7 @@
 import multiprocessing
 import random
 from collections.abc import Iterator
+from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
 import pytest
@@ -231,11 +232,28 @@ def test_it_begins_anew_when_what_it_had_verified_has_changed(
     assert verify_all(mixed.engine, key=KEY, effort=Effort(keep=path)).went_on_after is None
 
 
+def test_one_process_does_the_long_checks_while_another_begins_with_the_pieces(
+    mixed: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[object] = []
+    give = crew._give
+
+    def noted(pipe: Pipe, work: Iterator[object], at_work: dict[Pipe, object]) -> None:
+        give(pipe, work, at_work)
+        given.append(at_work.get(pipe))
+
+    monkeypatch.setattr(crew, "_give", noted)
+    assert verify_all(mixed.engine, key=KEY, effort=Effort(jobs=2)).problems == []
+    check, piece, *rest = given
+    assert isinstance(piece, Piece)
+    checks = [check, *(each for each in rest if each is not None and not isinstance(each, Piece))]
+    assert checks == list(enumerate(verify.LONG_CHECKS))
+
+
 def test_a_process_that_fails_ends_the_verification(mixed: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crew, "export_snapshot", lambda conn: "none")
     with pytest.raises(RuntimeError, match="snapshot"):
         verify_all(mixed.engine, effort=Effort(jobs=2))
-    assert verify is not None
 
 
 def test_a_process_whose_verification_was_killed_ends_quietly(mixed: Ledger) -> None:
