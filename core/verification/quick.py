@@ -9,8 +9,8 @@ by row instead, and that says what is wrong.
 
 from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
-from itertools import groupby
-from operator import add, gt, itemgetter
+from itertools import compress, groupby
+from operator import gt, itemgetter
 from typing import Any
 
 import msgspec
@@ -190,8 +190,7 @@ class QuickPiece:
         if others:
             plain = [place not in others for place in range(len(rows))]
             seqs, sources, destinations, amounts, allowed, limits = (
-                [value for value, is_plain in zip(column, plain, strict=True) if is_plain]
-                for column in (seqs, sources, destinations, amounts, allowed, limits)
+                list(compress(column, plain)) for column in (seqs, sources, destinations, amounts, allowed, limits)
             )
         self.tally.add_all(seqs, sources, destinations, amounts)
         overdrafts = zip(sources, allowed, limits, strict=True)
@@ -306,10 +305,12 @@ def _require(is_so: bool) -> None:
 
 def _lines(columns: Sequence[Sequence[Any]], outcomes: Sequence[tuple[Any, ...]]) -> list[bytes]:
     """Write outcomes as ``line_of_row`` does one by one."""
-    ends = {at: f"\t\\N\t\\N\t{at.isoformat()}".encode() for at in set(columns[_R["decided_at"]])}
-    # No number has a comma, so all of them are written at once.
-    numbers = _encode(list(zip(*columns[: _R["reason"]], strict=True)))[2:-2].replace(b",", b"\t").split(b"]\t[")
-    lines = list(map(add, numbers, map(ends.__getitem__, columns[_R["decided_at"]])))
+    # No number has a comma, and times are in UTC, so all of them are written at once.
+    values = zip(*columns[:_REASON], columns[_R["decided_at"]], strict=True)
+    text = (
+        _encode(list(values))[2:-4].replace(b'Z"],[', b"+00:00\n").replace(b',"', b"\t\\N\t\\N\t").replace(b",", b"\t")
+    )
+    lines = (text + b"+00:00").split(b"\n")
     for place, outcome in enumerate(outcomes):
         if outcome[_REASON] is not None or outcome[_REJECTION] is not None or outcome[_SOURCE] is None:
             lines[place] = outcome_store.line_of_row(outcome[:-1]).encode()
