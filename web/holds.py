@@ -74,7 +74,8 @@ def settle(transaction_id: str) -> Response:
             drafts = holds.draft_settlements(conn, transaction_id, asked, unread)
     except LedgerError as error:
         if asked.dry_run and error.code in dry_run_answers.FORBIDDEN_NOW:
-            return wire.answer(dry_run_answers.refused(error, asked.status))
+            with reading(ledger.engine) as conn:
+                return wire.answer(dry_run_answers.refused(conn, transaction_id, asked, error))
         raise
     if asked.dry_run:
         return wire.answer(dry_run_answers.settlement(ledger.engine, asked, drafts))

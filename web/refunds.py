@@ -38,7 +38,8 @@ def refund(transaction_id: str) -> Response:
             draft = refunds.draft_refund(conn, transaction_id, asked, unread)
     except LedgerError as error:
         if asked.dry_run and error.code in dry_run_answers.FORBIDDEN_NOW:
-            return wire.answer(dry_run_answers.refused(error))
+            with reading(ledger.engine) as conn:
+                return wire.answer(dry_run_answers.refused(conn, transaction_id, asked, error))
         raise
     if asked.dry_run:
         return wire.answer(dry_run_answers.refund(ledger.engine, draft))

@@ -4,22 +4,23 @@
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Literal, cast
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 from sqlalchemy import Connection, Engine
 
 from core.base.answers import Major, major
 from core.base.db import snapshot
 from core.base.errors import ErrorCode, LedgerError
-from core.ledger import dry_run, holds
+from core.ledger import batches, dry_run, holds
 from core.ledger.answers import Warning, balance_id
 from core.ledger.dry_run import DryRun, Imagined
 from core.ledger.explain import CODES, WIRE_NAMES, RejectionName, blnk_text
 from core.ledger.rules.model import Balance, Draft, Kind, RejectReason, Status
-from core.ledger.rules.requests import BulkSettlement, SettleRequest
+from core.ledger.rules.requests import BulkSettlement, RefundRequest, SettleRequest
 from core.ledger.store import balances as balance_store
 
 FORBIDDEN_NOW = frozenset(
@@ -191,7 +192,7 @@ def settlements(engine: Engine, items: Sequence[tuple[BulkSettlement, str]], *, 
                     notes.append(f"{id}: {error.message}; only the first one counts")
                     drafts = holds.draft_settlements(conn, id, msgspec.structs.replace(asked, skip_queue=True))
             except LedgerError as error:
-                result = refused(error, status)
+                result = refused(conn, id, asked, error)
             else:
                 seen.setdefault(id, item)
                 found = dry_run.decide_drafts(conn, drafts)
@@ -212,16 +213,23 @@ def refund(engine: Engine, draft: Draft) -> DryRunAnswer:
         return _answer(one, _Balances(conn, [one]))
 
 
-def refused(error: LedgerError, operation: str | None = None) -> DryRunAnswer:
-    """Make the answer of a request that the present state forbids."""
+def refused(
+    conn: Connection, transaction_id: str, asked: SettleRequest | RefundRequest, error: LedgerError
+) -> DryRunAnswer:
+    """Make the answer of a commit, void or refund that the present state forbids. The amount is the one asked for, or 0."""
+    currency, precision, amount = "", 1, 0
+    with suppress(LedgerError):
+        _, of = batches.find_members(conn, transaction_id)
+        if len({(each.currency, each.precision) for each in of}) == 1:
+            currency, precision, amount = of[0].currency, of[0].precision, batches.amount_of(asked, of)
     return DryRunAnswer(
         would_apply=False,
         rejection=WouldBeRejected(code=error.code, reason="other", message=error.message),
-        operation=UNSET if operation is None else _operation(operation),
-        currency="",
-        amount=Raw(b"0"),
-        precise_amount="0",
-        precision=1,
+        operation=_operation(asked.status) if isinstance(asked, SettleRequest) else UNSET,
+        currency=currency,
+        amount=major(amount, precision),
+        precise_amount=str(amount),
+        precision=precision,
         balances=[],
     )
 

@@ -82,6 +82,26 @@ def test_what_the_state_forbids_is_shown_and_what_is_malformed_is_refused(api: A
     refused(api.settle(unknown, "commit", dry_run=True), 404, "TXN_NOT_FOUND")
 
 
+def test_what_the_state_forbids_is_shown_with_its_currency_and_amount(api: Api) -> None:
+    hold = api.done(inflight=True, precise_amount=500)["transaction_id"]
+    too_much = {"precise_amount": 701}
+    refund = api.done(precise_amount=500)["transaction_id"]
+    ok(api.client.post(f"/refund-transaction/{refund}", json={"skip_queue": True}), 201)
+    bulk = {"transactions": [{"transaction_id": hold, **too_much}], "dry_run": True}
+    for answer, amount in (
+        (ok(api.settle(hold, "commit", dry_run=True, **too_much), 200), 701),
+        (ok(api.settle(hold, "commit", dry_run=True, amount=7.01), 200), 701),
+        (ok(api.client.post("/transactions/inflight/bulk/commit", json=bulk), 200)["results"][0], 701),
+        (ok(api.client.post(f"/refund-transaction/{refund}", json={"dry_run": True}), 200), 0),
+    ):
+        assert answer["would_apply"] is False
+        priced = (answer["currency"], answer["precision"], answer["precise_amount"], answer["amount"])
+        assert priced == ("USD", 100, str(amount), amount / 100)
+    unknown = {"transactions": [{"transaction_id": "txn_x"}], "dry_run": True}
+    (answer,) = ok(api.client.post("/transactions/inflight/bulk/commit", json=unknown), 200)["results"]
+    assert (answer["currency"], answer["precise_amount"]) == ("", "0")
+
+
 def test_a_refund_shows_the_other_direction_and_refunds_nothing(api: Api) -> None:
     original = api.done(precise_amount=10)
     path = f"/refund-transaction/{original['transaction_id']}"
