@@ -21,6 +21,7 @@ from pacioli_client.errors import (
     RateLimited,
     Refused,
     Unreachable,
+    Unsendable,
 )
 from pacioli_client.errors import Unavailable as Busy
 
@@ -122,6 +123,8 @@ def service(where: Where) -> Iterator[Client]:
         except Busy as error:
             text = f"{client.url} cannot answer now ({error.message}): see what it logs, then try again"
             raise Unavailable(text) from None
+        except Unsendable as error:
+            raise click.UsageError(str(error)) from None
         except Invalid as error:
             raise click.UsageError(of_command(error.message)) from None
         except (NotFound, Conflict) as error:
