@@ -52,6 +52,12 @@ def configure(log_format: str | None = None, stream: TextIO | None = None, *, le
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)  # It tells each process what it is made of.
 
 
+def tell_warnings() -> None:
+    """Configure the log of a command, which tells the rest itself. A log that is configured stays as it is."""
+    if not structlog.is_configured():
+        configure(stream=sys.stderr, level="warning")
+
+
 def write(line: str) -> None:
     """Write a line that is whole already, beside those of structlog. The call returns at once, and never fails."""
     if _lines is not None:

@@ -36,7 +36,7 @@ class Since(click.ParamType[datetime]):
         return at.astimezone(UTC) if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
-@click.group(invoke_without_command=True, short_help="Show who has changed what.")
+@click.group(invoke_without_command=True)
 @click.option(
     "--since", type=Since(), help="Show what was done since a time, such as 2026-04-22, or an age, such as 24h."
 )

@@ -30,7 +30,7 @@ PAGE = 10_000
 GENERAL_LEDGER = "general_ledger_id"
 
 
-@click.group(cls=DefaultGroup, default="show", short_help="Show a balance and its last entries; create one.")
+@click.group(cls=DefaultGroup, default="show")
 def balance() -> None:
     """Show one balance, what it held at a time, or create one. `pacioli balance NAME` is short for `balance show NAME`.
 
@@ -149,7 +149,7 @@ _SORTS = {
 }  # fmt: skip
 
 
-@click.command(short_help="List and search balances.")
+@click.command()
 @click.argument("text", required=False)
 @click.option("--currency", help="Only those in this currency.")
 @click.option("--ledger", "ledger_id", help="Only those of this ledger.")

@@ -28,7 +28,7 @@ _json = msgspec.json.Decoder(list[NewTransaction], float_hook=Decimal)
 _whole = msgspec.json.Decoder(NewBatch, float_hook=Decimal)
 
 
-@click.command(short_help="Post the transactions of a file together.")
+@click.command()
 @click.argument("file", type=click.File("rb", lazy=True))
 @click.option(
     "--precision",

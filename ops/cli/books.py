@@ -8,7 +8,7 @@ from ops.cli.show import statements
 from ops.cli.show.text import console, print_json
 
 
-@click.command(short_help="Show all balances, which add up to zero.")
+@click.command()
 @click.option("--currency", help="Show only this currency.")
 @asks_service
 def books(currency: str | None, where: Where, as_json: bool) -> None:

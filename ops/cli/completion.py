@@ -16,7 +16,7 @@ _FILES = {
 """The variable of the folder, its default, and the file that the shell reads by itself."""
 
 
-@click.command(short_help="Let the shell complete commands and options.")
+@click.command()
 @click.argument("shell", type=click.Choice(SHELLS), required=False)
 @click.option("--print", "only_print", is_flag=True, help="Print the script, and write nothing.")
 def completion(shell: str | None, only_print: bool) -> None:

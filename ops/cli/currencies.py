@@ -10,7 +10,7 @@ from ops.cli.show.text import console, print_json
 from ops.numbers import Whole
 
 
-@click.group(invoke_without_command=True, short_help="Show the precision of currencies, or set one.")
+@click.group(invoke_without_command=True)
 @asks_service
 @click.pass_context
 def currencies(ctx: click.Context, where: Where, as_json: bool) -> None:

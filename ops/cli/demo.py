@@ -43,7 +43,7 @@ class NotAsTold(click.ClickException):
         super().__init__(f"not as told: {what}: expected {told}, found {found}")
 
 
-@click.command(short_help="Play a small shop's day over HTTP, and check it.")
+@click.command()
 @asks_service
 def demo(where: Where, as_json: bool) -> None:
     """Play a small shop's day over HTTP: funding, sales, fees, a refusal, a hold; and check every number.

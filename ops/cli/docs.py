@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 SITE = ROOT / ".site"
 
 
-@click.command(short_help="Serve the book on this machine.")
+@click.command()
 @click.option("--port", type=Whole(1, 65535), default=5002, show_default=True, help="Where it listens.")
 @click.option("--build", "only_build", is_flag=True, help=f"Build the pages into {SITE.name}/, and serve nothing.")
 def docs(port: int, only_build: bool) -> None:

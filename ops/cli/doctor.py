@@ -49,7 +49,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     todo: str = ""
 
 
-@click.command(short_help="Look for what weakens this installation.")
+@click.command()
 @reads_ledger
 def doctor(data: Path, as_json: bool) -> None:
     """Look for what weakens this installation, and say why it matters and what to do.

@@ -20,7 +20,7 @@ WAIT_S = 20.0
 """One request of --follow waits so long for an event."""
 
 
-@click.command(short_help="Show what happened, in one order.")
+@click.command()
 @click.option(
     "--after",
     help="Show what comes after a cursor: the position of an event, or end, which is where the feed ends now. Otherwise the "

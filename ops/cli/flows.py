@@ -15,7 +15,7 @@ from ops.numbers import Whole
 NODES = 8
 
 
-@click.command(short_help="Show where money moved, as a picture.")
+@click.command()
 @click.option(
     "--from", "since", type=WHEN, help="The start, such as 'yesterday' or 2026-05-01. The default is a day ago."
 )

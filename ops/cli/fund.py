@@ -50,7 +50,7 @@ NAMES_READ, NAMES_COMPARED = 1_000, 20
 """So many existing names are compared with so many new ones, to see whether one is mistyped."""
 
 
-@click.command(short_help="Fund many balances from one pool, now or on a schedule.")
+@click.command()
 @click.argument("file", type=click.File("rb", lazy=True), required=False)
 @click.option("--source", help="The pool that pays, an @Name or a balance id.")
 @click.option("--currency", help="The currency of the pool. An @Name needs it, because it may have several.")

@@ -21,7 +21,7 @@ ROW_STATUSES = ("QUEUED", "APPLIED", "INFLIGHT", "REJECTED", "VOID", "UNPOSTED")
 _ID = re.compile(r"fund_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-@click.group(invoke_without_command=True, short_help="Show funding jobs; pause, resume, cancel, run or retry one.")
+@click.group(invoke_without_command=True)
 @click.option(
     "--status",
     type=click.Choice(["ACTIVE", "PAUSED", "CANCELLED", "FINISHED", "WAITING_APPROVAL"], case_sensitive=False),

@@ -35,7 +35,7 @@ damaged. 2 means that it could not ask: an option is wrong, or the service does 
 }
 
 
-@click.command("help", short_help="Explain a command, or a topic such as dates.")
+@click.command("help")
 @click.argument("topic", nargs=-1)
 @click.pass_context
 def help_(ctx: click.Context, topic: tuple[str, ...]) -> None:

@@ -13,7 +13,7 @@ from ops.server.keys import TOKENIZATION_FILE
 from ops.server.opened import database
 
 
-@click.group(short_help="Rotate the keys of tokenized fields.")
+@click.group()
 def identities() -> None:
     """Look after the keys of tokenized fields of identities.
 

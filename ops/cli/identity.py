@@ -15,7 +15,7 @@ from ops.server.instance import As, finds_database, reads_ledger
 from ops.server.opened import database
 
 
-@click.group(invoke_without_command=True, short_help="Show the ledger's identity, or give a copy another one.")
+@click.group(invoke_without_command=True)
 @reads_ledger
 @click.pass_context
 def identity(ctx: click.Context, data: Path, as_json: bool) -> None:

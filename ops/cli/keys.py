@@ -20,7 +20,7 @@ from ops.numbers import Whole
 from ops.server.instance import Unavailable
 
 
-@click.group(invoke_without_command=False, short_help="Make, list, rotate and revoke keys.")
+@click.group(invoke_without_command=False)
 def keys() -> None:
     """Make, list, rotate and revoke the keys of a service.
 

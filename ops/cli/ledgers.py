@@ -12,7 +12,7 @@ from ops.cli.show.text import console, more, print_json
 from ops.numbers import Whole
 
 
-@click.group(short_help="Create and list ledgers, which are groups of balances.")
+@click.group()
 def ledger() -> None:
     """Create and list ledgers, which are groups of balances. The balances of all @Names are in the general ledger.
 

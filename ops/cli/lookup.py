@@ -26,7 +26,7 @@ FOLLOWING = 20
 """A transaction is shown with up to so many that belong to it: the legs, commits, voids and refunds."""
 
 
-@click.command(short_help="Show a transaction: status, timeline, reason, position.")
+@click.command()
 @click.argument("name")
 @asks_service
 def transaction(name: str, where: Where, as_json: bool) -> None:
@@ -51,7 +51,7 @@ def transaction(name: str, where: Where, as_json: bool) -> None:
             books.print_transaction(console(), found, names_in(client, [found, *following]), following)
 
 
-@click.command(short_help="Search transactions.")
+@click.command()
 @click.argument("text", required=False)
 @click.option("--balance", "name", help="Only those of this balance, an @Name or an id, on either side.")
 @click.option("--currency", help="Only those in this currency.")

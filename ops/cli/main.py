@@ -7,53 +7,51 @@ import traceback
 from typing import Any
 
 import click
-import structlog
-
-from core.base import logs
+from click.shell_completion import CompletionItem
 
 COMMANDS = {
-    "up": "ops.server.up",
-    "demo": "ops.cli.demo",
-    "books": "ops.cli.books",
-    "flows": "ops.cli.flows",
-    "balance": "ops.cli.balances",
-    "balances": "ops.cli.balances",
-    "statement": "ops.cli.statement",
-    "ledger": "ops.cli.ledgers",
-    "post": "ops.cli.posting",
-    "hold": "ops.cli.posting",
-    "commit": "ops.cli.posting",
-    "void": "ops.cli.posting",
-    "refund": "ops.cli.posting",
-    "batch": "ops.cli.batch",
-    "transaction": "ops.cli.lookup",
-    "transactions": "ops.cli.lookup",
-    "fund": "ops.cli.fund",
-    "funding": "ops.cli.funding",
-    "queues": "ops.cli.queues",
-    "top": "ops.cli.top",
-    "currencies": "ops.cli.currencies",
-    "verify": "ops.cli.verify",
-    "notary": "ops.cli.notary",
-    "receipt": "ops.cli.receipt",
-    "audit": "ops.cli.audit",
-    "events": "ops.cli.events",
-    "monitors": "ops.cli.monitors",
-    "webhooks": "ops.cli.webhooks",
-    "keys": "ops.cli.keys",
-    "snapshot": "ops.cli.upkeep",
-    "migrate": "ops.cli.upkeep",
-    "identities": "ops.cli.identities",
-    "identity": "ops.cli.identity",
-    "doctor": "ops.cli.doctor",
-    "settings": "ops.cli.settings",
-    "docs": "ops.cli.docs",
-    "help": "ops.cli.help",
-    "completion": "ops.cli.completion",
-    "bench": "ops.proving.bench",
-    "torture": "ops.proving.torture",
+    "up": ("ops.server.up", "Run everything here: Postgres, Redis, web, worker, beat, deliverer and notary."),
+    "demo": ("ops.cli.demo", "Play a small shop's day over HTTP, and check it."),
+    "books": ("ops.cli.books", "Show all balances, which add up to zero."),
+    "flows": ("ops.cli.flows", "Show where money moved, as a picture."),
+    "balance": ("ops.cli.balances", "Show a balance and its last entries; create one."),
+    "balances": ("ops.cli.balances", "List and search balances."),
+    "statement": ("ops.cli.statement", "Show the statement of a balance over a period."),
+    "ledger": ("ops.cli.ledgers", "Create and list ledgers, which are groups of balances."),
+    "post": ("ops.cli.posting", "Post one transaction."),
+    "hold": ("ops.cli.posting", "Hold money, to be committed or voided later."),
+    "commit": ("ops.cli.posting", "Commit a hold, whole or in part."),
+    "void": ("ops.cli.posting", "Void what is left of a hold."),
+    "refund": ("ops.cli.posting", "Refund a transaction, whole or in part."),
+    "batch": ("ops.cli.batch", "Post the transactions of a file together."),
+    "transaction": ("ops.cli.lookup", "Show a transaction: status, timeline, reason, position."),
+    "transactions": ("ops.cli.lookup", "Search transactions."),
+    "fund": ("ops.cli.fund", "Fund many balances from one pool, now or on a schedule."),
+    "funding": ("ops.cli.funding", "Show funding jobs; pause, resume, cancel, run or retry one."),
+    "queues": ("ops.cli.queues", "Show the queues, or change their number."),
+    "top": ("ops.cli.top", "Watch the service: queues, rates, workers, runs, ticks, health."),
+    "currencies": ("ops.cli.currencies", "Show the precision of currencies, or set one."),
+    "verify": ("ops.cli.verify", "Recompute the whole ledger from its history."),
+    "notary": ("ops.cli.notary", "Run the notary, which signs what the log holds, and see to its key."),
+    "receipt": ("ops.cli.receipt", "Prove what was accepted and decided."),
+    "audit": ("ops.cli.audit", "Show who has changed what."),
+    "events": ("ops.cli.events", "Show what happened, in one order."),
+    "monitors": ("ops.cli.monitors", "Be told when a balance crosses a line."),
+    "webhooks": ("ops.cli.webhooks", "Be told every event by HTTP."),
+    "keys": ("ops.cli.keys", "Make, list, rotate and revoke keys."),
+    "snapshot": ("ops.cli.upkeep", "Take snapshots of balances, for quick answers about the past."),
+    "migrate": ("ops.cli.upkeep", "Bring the database up to date."),
+    "identities": ("ops.cli.identities", "Rotate the keys of tokenized fields."),
+    "identity": ("ops.cli.identity", "Show the ledger's identity, or give a copy another one."),
+    "doctor": ("ops.cli.doctor", "Look for what weakens this installation."),
+    "settings": ("ops.cli.settings", "Show every setting: its value here, its default, and what it means."),
+    "docs": ("ops.cli.docs", "Serve the book on this machine."),
+    "help": ("ops.cli.help", "Explain a command, or a topic such as dates."),
+    "completion": ("ops.cli.completion", "Let the shell complete commands and options."),
+    "bench": ("ops.proving.bench", "Measure the hot paths, and the time until a posting is applied."),
+    "torture": ("ops.proving.torture", "Hit every part of a service with every fault, while clients post and read."),
 }
-"""Each command and its module, which is loaded when it is asked for. The help lists them in this order."""
+"""Each command, its module, and the line about it in the list of all. The module is loaded when the command is asked for."""
 
 
 ELSEWHERE = {
@@ -80,9 +78,22 @@ class Main(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(COMMANDS[cmd_name])
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        if "structlog" in sys.modules:  # It takes half as long to load as all else that most commands need.
+            from core.base import logs
+
+            logs.tell_warnings()
         found: click.Command = getattr(module, f"{cmd_name}_", None) or getattr(module, cmd_name)
         return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        found = [(name, summary) for name, (_, summary) in COMMANDS.items() if name.startswith(incomplete)]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [CompletionItem(name, help=summary) for name, summary in found] + options
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -96,8 +107,6 @@ class Main(click.Group):
             raise click.exceptions.NoSuchCommand(error.command_name, text, nearest, ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
-        if not structlog.is_configured():
-            logs.configure(stream=sys.stderr, level="warning")  # What the core has to say beside a command's own words.
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()  # A full disk or a closed pipe shows here, not when the interpreter ends.

@@ -25,7 +25,7 @@ FIELDS = (
 OPERATORS = ("<", "<=", ">", ">=", "=", "!=")
 
 
-@click.group(short_help="Be told when a balance crosses a line.")
+@click.group()
 def monitors() -> None:
     """Look after monitors, which fire when a posting makes a condition on a balance true.
 

@@ -70,7 +70,7 @@ def _describes_posting(command: Callable[..., Any]) -> Callable[..., Any]:
     return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
 
 
-@click.command(short_help="Post one transaction.")
+@click.command()
 @_describes_posting
 @click.option("--at", "scheduled_for", type=WHEN, help="Post it at this time, such as 'tomorrow 8:00', instead of now.")
 @click.option("--dry-run", is_flag=True, help="Show what it would do, and keep nothing.")
@@ -89,7 +89,7 @@ def post(where: Where, as_json: bool, **asked: Any) -> None:
     _post(where, as_json, **asked)
 
 
-@click.command(short_help="Hold money, to be committed or voided later.")
+@click.command()
 @_describes_posting
 @click.option("--expires", "inflight_expiry_date", type=WHEN, help="Void what is left of the hold at this time.")
 @click.option("--commit-at", "inflight_commit_date", type=WHEN, help="Commit what is left of the hold at this time.")
@@ -120,7 +120,7 @@ def _settles(command: Callable[..., Any]) -> Callable[..., Any]:
     return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
 
 
-@click.command(short_help="Commit a hold, whole or in part.")
+@click.command()
 @_settles
 def commit(
     name: str, amount: Decimal | None, reference: str | None, no_wait: bool, where: Where, as_json: bool
@@ -139,7 +139,7 @@ def commit(
         _show(client, made, as_json)
 
 
-@click.command(short_help="Void what is left of a hold.")
+@click.command()
 @_settles
 def void(name: str, amount: Decimal | None, reference: str | None, no_wait: bool, where: Where, as_json: bool) -> None:
     """Void AMOUNT of the hold TRANSACTION, or all that is left of it. TRANSACTION is its id or reference.
@@ -156,7 +156,7 @@ def void(name: str, amount: Decimal | None, reference: str | None, no_wait: bool
         _show(client, made, as_json)
 
 
-@click.command(short_help="Refund a transaction, whole or in part.")
+@click.command()
 @_settles
 @click.option("--description", help="Why it is refunded.")
 def refund(

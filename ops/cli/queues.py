@@ -12,7 +12,7 @@ from ops.numbers import Whole
 from ops.server.instance import As, finds_database
 
 
-@click.group(invoke_without_command=True, short_help="Show the queues, or change their number.")
+@click.group(invoke_without_command=True)
 @asks_service
 @click.pass_context
 def queues(ctx: click.Context, where: Where, as_json: bool) -> None:

@@ -26,7 +26,7 @@ from ops.numbers import Whole
 from ops.server.instance import settings
 
 
-@click.group(cls=DefaultGroup, default="get", short_help="Prove what was accepted and decided.")
+@click.group(cls=DefaultGroup, default="get")
 def receipt() -> None:
     """Fetch the receipt of a transaction, or check one. `pacioli receipt ID` is `pacioli receipt get ID`."""
 

@@ -17,7 +17,7 @@ from ops.cli.show.text import time as time_text
 SHOWN = 200
 
 
-@click.command(short_help="Show the statement of a balance over a period.")
+@click.command()
 @click.argument("name")
 @click.option("--currency", help="The currency of an @Name that has several.")
 @click.option("--from", "since", type=WHEN, help="The start, such as 2026-05-01. The default is the first entry.")

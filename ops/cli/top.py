@@ -33,7 +33,7 @@ JOBS = 8
 """The runs of so many jobs are looked at."""
 
 
-@click.command(short_help="Watch the service: queues, rates, workers, runs, ticks, health.")
+@click.command()
 @click.option("--once", is_flag=True, help="Print one page and end.")
 @asks_service
 def top(where: Where, as_json: bool, once: bool) -> None:

@@ -46,7 +46,7 @@ def migrate(print_roles: bool, data: Path) -> None:
         )
 
 
-@click.command(short_help="Take snapshots of balances, for quick answers about the past.")
+@click.command()
 @click.option(
     "--batch-size",
     type=Whole(1, history.MAX_BATCH),

@@ -22,7 +22,7 @@ from ops.server.instance import As, chain_key_of, reads_ledger
 from ops.server.opened import database, known_of
 
 
-@click.command(short_help="Recompute the whole ledger from its history.")
+@click.command()
 @click.option("--since-checkpoint", is_flag=True, help="Go on from the last checkpoint. Quick; decides nothing anew.")
 @click.option(
     "--against",

@@ -15,7 +15,7 @@ from ops.numbers import Whole
 from ops.server.instance import Unavailable
 
 
-@click.group(short_help="Be told every event by HTTP.")
+@click.group()
 def webhooks() -> None:
     """Look after endpoints, which are told every event of their types at least once.
 

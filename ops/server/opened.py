@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from core.base import logs
 from core.base.db import LONG_S, connect
 from core.base.setting_values import notary_key
 from core.doors import watches
@@ -25,6 +26,7 @@ def database(data: Path, role: As = As.APP, *, to_migrate: bool = False) -> Iter
     Raises:
         Unavailable: there is neither, or the database is unfit for what the command does.
     """
+    logs.tell_warnings()
     watches.hand_in()  # Some commands decide transactions.
     engine = connect(url_of(role, data), connections=6, within_s=LONG_S, pooler=settings().pooler)
     try:
