@@ -23,7 +23,20 @@ _PORT_MIN = 1024
 """The ports below are those of mail, of names and the like, and no web server of ours or of others but 80 and 443."""
 
 _NAT64 = IPv6Network("64:ff9b::/96")
-_LINK_LOCAL = (IPv4Network("169.254.0.0/16"), IPv6Network("fe80::/10"), IPv6Network("fd00:ec2::254/128"))
+_SIIT = IPv6Network("::ffff:0:0:0/96")
+_PUBLIC = IPv6Network("2000::/3")
+"""All public IPv6 addresses are here (RFC 4291, IANA). Those of a site, for one, are not, whatever Python calls them."""
+_PROTOCOLS = IPv4Network("192.0.0.0/24")
+_LINK_LOCAL = (
+    IPv4Network("169.254.0.0/16"),
+    IPv6Network("fe80::/10"),
+    IPv4Network("100.100.100.200/32"),  # Alibaba Cloud
+    IPv4Network("168.63.129.16/32"),  # Azure, which took a public one
+    IPv4Network("192.0.0.192/32"),  # Oracle Cloud
+    IPv6Network("fd00:ec2::254/128"),  # AWS
+    IPv6Network("fd20:ce::254/128"),  # Google Cloud
+    IPv6Network("64:ff9b:1::/48"),  # Stands for IPv4 addresses in ways that only the network knows (RFC 8215).
+)
 """The addresses of a link, and those where clouds keep the credentials of a machine. ``on`` does not allow them."""
 
 
@@ -56,7 +69,7 @@ class Guard(Struct, frozen=True):
             raise Refused(f"{address} is a link-local, metadata, multicast or unspecified address")
         if self.private:
             return
-        if not meant.is_global:
+        if not meant.is_global or meant in _PROTOCOLS or (isinstance(meant, IPv6Address) and meant not in _PUBLIC):
             raise Refused(f"{address} is not a public address; PACIOLI_WEBHOOK_ALLOW_PRIVATE allows more")
         if port < _PORT_MIN and port not in _PORTS.values():
             raise Refused(f"port {port} is none of a web server: use 80, 443 or one from {_PORT_MIN} on")
@@ -122,7 +135,7 @@ def _meant(address: Address) -> Address:
         return address.sixtofour
     if address.teredo is not None:
         return address.teredo[1]
-    if address in _NAT64 or (int(address) >> 32 == 0 and int(address) > 1):
+    if address in _NAT64 or address in _SIIT or (int(address) >> 32 == 0 and int(address) > 1):
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 

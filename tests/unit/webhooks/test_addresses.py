@@ -14,7 +14,8 @@ from core.webhooks.sending import Sender, host_of
         "127.0.0.1", "localhost", "2130706433", "0x7f000001", "0177.0.0.1", "017700000001", "127.1", "0", "0.0.0.0",
         "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254", "224.0.0.1", "255.255.255.255",
         "::1", "::", "::ffff:127.0.0.1", "::ffff:a00:1", "::127.0.0.1", "fe80::1", "fc00::1", "fd00:ec2::254",
-        "64:ff9b::7f00:1", "2002:7f00:1::", "ff02::1",
+        "64:ff9b::7f00:1", "2002:7f00:1::", "ff02::1", "64:ff9b:1::7f00:1", "::ffff:0:7f00:1", "fec0::1", "4000::1",
+        "192.0.0.192", "168.63.129.16", "64:ff9b::a83f:8110",
     ],
 )  # fmt: skip
 def test_an_address_that_is_not_public_is_refused_in_every_form(host: str) -> None:
@@ -38,7 +39,10 @@ def test_private_addresses_can_be_allowed_and_those_of_a_link_only_by_their_netw
     private = Guard(private=True)
     for host in ("127.0.0.1", "10.0.0.1", "::1"):
         private.check(ip_address(host), 25)
-    for host in ("169.254.169.254", "fe80::1", "fd00:ec2::254", "::ffff:169.254.169.254"):
+    for host in (
+        "169.254.169.254", "fe80::1", "fd00:ec2::254", "::ffff:169.254.169.254", "::ffff:0:169.254.169.254",
+        "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd20:ce::254", "64:ff9b:1::a9fe:a9fe",
+    ):  # fmt: skip
         with pytest.raises(Refused):
             private.check(ip_address(host), 80)
     Guard(networks=(ip_network("169.254.0.0/16"),)).check(ip_address("169.254.1.1"), 80)
