@@ -12,6 +12,9 @@ from core.doors.loopback import is_loopback_address
 CLIENT = "pacioli.client_address"
 """The key of the client's address in the WSGI environment, where it is not that of the connection."""
 
+UNKNOWN = "unknown"
+"""Stands for the address of a client that a proxy has told in two ways. RFC 7239 has the word."""
+
 _FOR = re.compile(r'(?:^|[;,\s])for="?\[?([^\]",;\s]+)', re.IGNORECASE)
 _PORT = re.compile(r":\d+$")
 
@@ -33,14 +36,15 @@ class Proxies:
         """Return the nearest address that is not one of a proxy.
 
         Each proxy adds the address that it was asked from at the end, so what is before the last that we do not trust may be
-        forged. A proxy writes one of the two headers, and passes the other on, so with both there neither is believed.
+        forged. A proxy writes one of the two headers, and passes the other on, so with both there neither is believed, and
+        the answer is ``UNKNOWN``, which is in no network.
         """
         peer: str = environ.get("REMOTE_ADDR", "")
         if not self._networks or not self._is_trusted(peer):
             return peer
         hops = forwarded(environ)
         if "HTTP_X_FORWARDED_FOR" in environ and "HTTP_FORWARDED" in environ:
-            return peer
+            return UNKNOWN
         for hop in reversed(hops):
             address = address_of(hop)
             if address is None:

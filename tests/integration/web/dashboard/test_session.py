@@ -13,6 +13,7 @@ from core.base.db import reading
 from tests.harness.api import close
 from tests.harness.keys import HEADERS, KEY
 from tests.integration.web.dashboard.conftest import Browser
+from web.accept.doorbell import Doorbell
 from web.app import create_app
 from web.dashboard import session
 from web.dashboard.app import POLICY
@@ -245,3 +246,28 @@ def test_its_files_are_served(browser: Browser) -> None:
         response = browser.client.get(f"/dashboard/static/{name}")
         assert response.content_type.startswith(type)
     assert browser.client.get("/dashboard/static/../app.py").status_code == 404
+
+
+def test_a_bound_key_is_asked_where_it_comes_from_on_the_pages_too(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
+    app = create_app(
+        {"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY, "PACIOLI_TRUSTED_PROXIES": "192.0.2.0/24"}
+    )
+    browser = Browser(app)
+    key = browser.stored_key("*:*", reach={"networks": ["192.0.2.0/24", "198.51.100.0/24"]})
+
+    def status(**headers: str) -> int:
+        peer = {"REMOTE_ADDR": "192.0.2.1"}
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        found: int = browser.client.get("/dashboard/balances", headers=given, environ_overrides=peer).status_code
+        return found
+
+    browser.sign_in(key)
+    inside, outside = "198.51.100.1", "203.0.113.7"
+    assert status(Forwarded=f"for={inside}") == status(X_Forwarded_For=inside) == 200
+    assert status(Forwarded=f"for={outside}") == status(X_Forwarded_For=outside) == 403
+    assert status(Forwarded=f"for={outside}", X_Forwarded_For=inside) == 403
+    assert status(Forwarded=f"for={inside}", X_Forwarded_For=outside) == 403
+    app.extensions["pacioli"].engine.dispose()
