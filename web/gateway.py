@@ -24,6 +24,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestTimeout
 from core.base.quick import WouldWait, hurry
 from core.base.threads import Loop, Threads
 from web.http.later import AGAIN, OFFERED, PATIENCE_S, Later
+from web.http.wire import UNREADABLE
 from web.places import THREADS_MAX
 
 SMALL = 16 * 1024
@@ -338,7 +339,11 @@ def environ_of(scope: Any) -> dict[str, Any]:
         "QUERY_STRING": scope.query_string,
         "wsgi.url_scheme": scope.scheme,
     }
-    for header, value in scope.headers.items():
+    pairs = scope.headers.items()
+    readable, names = dict(pairs), scope.headers.keys()
+    if len(readable) != len(names):  # Granian leaves out a value with a byte that is not ASCII, and says nothing.
+        environ[UNREADABLE] = tuple(set(names) - readable.keys())
+    for header, value in pairs:
         name = _name(header)
         if name is None:
             continue

@@ -19,6 +19,9 @@ _OUR_SITES = (None, "same-origin", "none")
 """The answers of a browser about the page that asks, when it is ours or there is none. Another port is another page of the
 same site. Whatever else the header says, two values included, is foreign."""
 
+_RESTED_ON = frozenset({"forwarded", "idempotency-key", "origin", "sec-fetch-site", "x-forwarded-for"})
+"""The headers without which a request would be let in, or count, as another one. Without any other it gets less."""
+
 
 def wall(app: Flask, allowed: Collection[str], *, every_page: bool = False) -> Callable[[], Response | None]:
     """Make the check that runs before each request. ``allowed`` names hosts beside the loopback ones.
@@ -41,6 +44,11 @@ def wall(app: Flask, allowed: Collection[str], *, every_page: bool = False) -> C
         environ = wire.environ()
         if (twice := _read_in_two_ways(environ)) is not None:
             text = f"{twice} is there twice, or with an underscore in its name; send it once"
+            return errors.error_response(ErrorCode.GEN_BAD_REQUEST, text)
+        if wire.UNREADABLE in environ and (lost := _RESTED_ON.intersection(environ[wire.UNREADABLE])):
+            text = (
+                f"{min(lost).title()} has a byte that is not ASCII, so it cannot be read; send ASCII, or leave it out"
+            )
             return errors.error_response(ErrorCode.GEN_BAD_REQUEST, text)
         host = environ.get("HTTP_HOST", "")
         if not is_ours(host) and request.path not in probes:

@@ -41,6 +41,9 @@ REQUEST_ID = "pacioli.request_id"
 ROUTE = "pacioli.route"
 """The key of the request's route, such as ``/ledgers/<ledger_id>``, when it has been answered; ``none`` where there is none."""
 
+UNREADABLE = "pacioli.unreadable"
+"""The key of the names of headers, in small letters, whose values could not be read. It is there only when there are some."""
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 DECODERS: "dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]" = {

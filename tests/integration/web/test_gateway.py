@@ -12,7 +12,7 @@ from flask import Flask, Response, request
 
 from tests.harness.gateway import Door, read, serving
 from web import gateway
-from web.http import errors
+from web.http import errors, wire
 from web.places import Places
 
 POST = b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
@@ -35,6 +35,10 @@ def door() -> Iterator[Door]:
     @app.route("/environ", methods=["GET", "POST"])
     def environ() -> dict[str, str]:
         return {name: value for name, value in request.environ.items() if isinstance(value, str)}
+
+    @app.get("/unreadable")
+    def unreadable() -> list[str]:
+        return list(request.environ.get(wire.UNREADABLE, ()))
 
     @app.get("/stream")
     def stream() -> Response:
@@ -151,6 +155,15 @@ def test_a_header_with_an_underscore_is_dropped_and_repeated_ones_are_joined(doo
     assert not shown.keys() & {"CONTENT_TYPE", "HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_LENGTH", "HTTP_CONTENT_TYPE"}
     alone = b"GET /environ HTTP/1.1\r\nHost: a\r\nX_Blnk_Key: forged\r\n\r\n"
     assert "HTTP_X_BLNK_KEY" not in json.loads(door.ask(alone)[1])
+
+
+def test_a_header_whose_value_cannot_be_read_is_named(door: Door) -> None:
+    """Granian leaves out each value that has a byte beside ASCII."""
+    head = b"GET /unreadable HTTP/1.1\r\nHost: a\r\nAccept: b\r\nAccept: c\r\n"
+    assert json.loads(door.ask(head + b"\r\n")[1]) == []
+    for value in (b"203.0.113.7, \xff", "é".encode()):
+        ask = head + b"X-Forwarded-For: " + value + b"\r\nCookie: " + value + b"\r\n\r\n"
+        assert sorted(json.loads(door.ask(ask)[1])) == ["cookie", "x-forwarded-for"]
 
 
 @pytest.mark.parametrize(

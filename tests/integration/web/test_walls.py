@@ -12,6 +12,7 @@ from tests.harness import walls_cpu
 from tests.harness.api import Api, close, refused
 from web.accept.doorbell import Doorbell
 from web.app import create_app
+from web.http import wire
 
 BODY = {
     "precise_amount": 1, "precision": 100, "currency": "USD", "reference": "r", "source": "@A", "destination": "@B",
@@ -128,6 +129,19 @@ def test_a_header_that_can_be_read_in_two_ways_is_refused(api: Api, environ: dic
     """The gateway joins repeated headers in this way, and drops those with an underscore (test_gateway.py). Others keep both."""
     detail = refused(api.client.get("/transactions", environ_overrides=environ), 400, "GEN_BAD_REQUEST")
     assert detail["message"].startswith(f"{name} is there twice")
+
+
+@pytest.mark.parametrize("name", ["Forwarded", "Idempotency-Key", "Origin", "Sec-Fetch-Site", "X-Forwarded-For"])
+def test_a_header_that_cannot_be_read_and_that_something_rests_on_is_refused(api: Api, name: str) -> None:
+    """The gateway names those that it could not read (test_gateway.py). Without the header the request would mean another."""
+    environ = {wire.UNREADABLE: ("user-agent", name.lower())}
+    for path in ("/transactions", "/dashboard"):
+        detail = refused(api.client.get(path, environ_overrides=environ), 400, "GEN_BAD_REQUEST")
+        assert detail["message"].startswith(f"{name} has a byte that is not ASCII")
+
+
+def test_other_headers_may_have_any_bytes(api: Api) -> None:
+    assert api.client.get("/transactions", environ_overrides={wire.UNREADABLE: ("user-agent",)}).status_code == 200
 
 
 def test_two_answers_about_the_site_are_foreign(api: Api) -> None:
