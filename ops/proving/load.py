@@ -38,8 +38,8 @@ def request(url: str, method: str, path: str, headers: Mapping[str, str], body: 
 def send_all(url: str, requests: Sequence[bytes], *, connections: int) -> Load:
     """Send every request once, over this many connections at a time.
 
-    A connection that the server ends is opened again. The request that it carried has the status `NO_ANSWER`, and is
-    not repeated: nobody knows whether it was taken.
+    A connection that the server ends is opened again. If it carried a request without an answer, that has the status
+    `NO_ANSWER`, and is not repeated: nobody knows whether it was taken.
 
     Raises:
         OSError: the server does not take connections.
@@ -97,6 +97,14 @@ def _talk(client: socket.socket, left: Iterator[tuple[int, bytes]], load: Load) 
         load.statuses[place] = int(answer[9:12])
         load.bodies[place] = answer[end + 4 :] if length else _joined(answer[end + 4 :])
         load.waits_s[place] = time.perf_counter() - sent_at
+        if b"\r\nconnection:" in head and _ends(head):
+            raise ConnectionError("the server said that it closes the connection")
+
+
+def _ends(head: bytes) -> bool:
+    """Tell whether a head, in small letters, says that its connection ends with this answer: RFC 9112, section 9.6."""
+    values = head.partition(b"\r\nconnection:")[2].partition(b"\r\n")[0]
+    return b"close" in (value.strip() for value in values.split(b","))
 
 
 def _joined(chunks: bytes) -> bytes:
