@@ -30,6 +30,7 @@ from core.ledger.append import Submission
 from core.ledger.drain import Announce
 from web.accept.gathering import Gathering
 from web.accept.pressure import Gauge
+from web.accept.sending import together
 from web.accept.sharing import again
 
 GROUP_ROWS = 2_000
@@ -219,12 +220,14 @@ class Committer:
 
     def _answer(self) -> None:
         """Let the requests of a group go on. The next one is committed meanwhile."""
-        for entry in self._ended.get():
-            ended, entry.ended = entry.ended, _nothing  # The request knows this object too.
-            try:
-                ended()
-            except Exception:
-                logger.exception("a request could not go on after its commit")
+        group = self._ended.get()
+        with together():
+            for entry in group:
+                ended, entry.ended = entry.ended, _nothing  # The request knows this object too.
+                try:
+                    ended()
+                except Exception:
+                    logger.exception("a request could not go on after its commit")
 
     def _gather(self) -> list[_Entry]:
         group: list[_Entry] = []

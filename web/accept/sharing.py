@@ -16,6 +16,7 @@ from core.base.db import reading
 from core.base.errors import TransientError
 from core.base.threads import Loop
 from web.accept.gathering import Gathering
+from web.accept.sending import together
 
 PATIENCE_S = 15.0
 """A request waits for its read for at most so long. A use of the database ends earlier, with an error."""
@@ -143,12 +144,13 @@ class Shared(Generic[Row]):
             raise
         finally:
             self._gathering.served(len(group))
-            for ask in group:
-                ended, ask.ended = ask.ended, _nothing  # The request knows this object too.
-                try:
-                    ended()
-                except Exception:
-                    logger.exception("a request could not go on after its read")
+            with together():
+                for ask in group:
+                    ended, ask.ended = ask.ended, _nothing  # The request knows this object too.
+                    try:
+                        ended()
+                    except Exception:
+                        logger.exception("a request could not go on after its read")
 
     def _find(self, group: Sequence[Ask[Row]], keys: list[str]) -> None:
         self.reads += 1

@@ -16,6 +16,7 @@ from flask import Response
 
 from core.base import tracing
 from core.base.errors import TransientError
+from web.accept.sending import Send, send_now_or_together
 
 OFFERED = "pacioli.later"
 """The key of the WSGI environment by which a server says that it takes an answer from any thread."""
@@ -30,7 +31,6 @@ PATIENCE_S = 15.0
 """The server gives up an answer that has not come for so long. The thread that does the work may be stuck, or the database."""
 
 Finish = Callable[[Response | Exception], Iterable[bytes]]
-Send = Callable[[Iterable[bytes]], None]
 
 logger = structlog.get_logger()
 
@@ -125,7 +125,7 @@ class Later(Response):
                 each()
             except Exception:
                 logger.exception("a request could not be ended")
-        self._send(parts)
+        send_now_or_together(self._send, parts)
         # The work knows this object. Without this, only the search for cycles would free both.
         self._finish, self._send, self._give_up = _no_parts, _nowhere, overdue
         self.ended = []

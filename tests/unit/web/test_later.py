@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from typing import Any
 
@@ -10,6 +11,7 @@ from flask import Response
 
 from core.base.errors import TransientError
 from tests.harness.processes import wait_until
+from web.accept.sending import together
 from web.http import later
 from web.http.later import Later, Work
 
@@ -107,3 +109,40 @@ def test_work_that_cannot_begin_is_answered() -> None:
     asked.keep(copy_context(), lambda found: [str(found).encode()])
     asked.begin(sent.append)
     assert sent == [[b"away"]]
+
+
+def test_the_answers_of_a_group_go_out_together_at_its_end() -> None:
+    first, second = Asked("alice", at_once, fail), Asked("bob", at_once, fail)
+    with together():
+        first.ended()
+        second.ended()
+        assert first.sent == second.sent == []
+    assert first.sent == DONE
+    assert second.sent == [[b"Response", b"bob"]]
+
+
+def test_an_answer_that_is_made_elsewhere_does_not_wait_for_a_group() -> None:
+    first, second = Asked("alice", at_once, fail), Asked("alice", lambda: None, Response)
+    with together():
+        first.ended()
+        second.ended()
+        wait_until(lambda: second.sent == DONE)
+        assert first.sent == []
+    assert first.sent == DONE
+
+
+def test_a_group_that_fails_in_its_midst_sends_what_it_has() -> None:
+    first, broken, last = (Asked("alice", at_once, fail) for _ in range(3))
+    broken.later.begin(_refuse)
+    with suppress(KeyError), together():
+        for each in (first, broken, last):
+            each.ended()
+        raise KeyError
+    assert first.sent == last.sent == DONE
+    after = Asked("alice", at_once, fail)
+    after.ended()
+    assert after.sent == DONE
+
+
+def _refuse(parts: Iterable[bytes]) -> None:
+    raise RuntimeError
