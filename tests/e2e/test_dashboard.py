@@ -112,6 +112,8 @@ def test_a_newcomer_funds_from_a_file_with_two_bad_rows(signed_in: Open, tmp_pat
     expect(page.locator("#tried tr.wrong td.cell", has_text="-1")).to_be_visible()
     page.get_by_role("button", name="try it without rows 12, 33").click()
     expect(page.get_by_role("button", name="Pay 1,300.00 DSH")).to_be_visible(timeout=SLOW_MS)
+    page.set_viewport_size(PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     page.locator("input[type=file]").set_input_files(tmp_path / "good.csv")
     expect(page.get_by_role("button", name="Pay 1,300.00 DSH")).to_have_count(0)
     page.get_by_role("button", name="Try it").click()
