@@ -46,12 +46,10 @@ from core.webhooks.requests import HookRequest, ReplayRequest, WebhookRequest, W
 from web.http import operations, parameters, retries, wire
 from web.http.errors import Error
 from web.http.operations import FILES, JSON, MULTIPART, Operation, operation
-from web.http.schemas import REFERENCE, REQUIRED, answer_schemas, options_of, request_schemas, schema_of
+from web.http.schemas import REFERENCE, REQUIRED, Json, answer_schemas, options_of, request_schemas, schema_of
 from web.service import service
 
 blueprint = Blueprint("openapi", __name__)
-
-Json = dict[str, Any]
 
 
 _FUNDING: Json = {
