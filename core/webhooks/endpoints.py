@@ -29,7 +29,7 @@ from core.webhooks.headers import headers_of, keys_of, merged
 from core.webhooks.kinds import DEFAULT, WEBHOOK
 from core.webhooks.operator import Operator
 from core.webhooks.requests import ReplayRequest, WebhookRequest, WebhookRotateRequest
-from core.webhooks.sending import Outcome, Sender, host_of
+from core.webhooks.sending import Outcome, Sender, host_of, origin_of
 from core.webhooks.signing import Safe, Unreadable, new_secret, secret_problem, signed
 from core.webhooks.store import WebhookRow
 
@@ -157,6 +157,7 @@ def update(conn: Connection, webhook_id: str, asked: WebhookRequest, book: Book)
     if not values:
         raise InvalidRequest([("", "No fields provided for update")], ErrorCode.GEN_BAD_REQUEST)
     row = _own(found(conn, webhook_id, lock=True))
+    _refuse_to_carry(row, values)
     if "headers" in values:
         values["headers"] = _sealed(safe, row.webhook_id, _kept(row, values["headers"] or {}, book))
     if values.get("active"):
@@ -344,6 +345,18 @@ def _kept(row: WebhookRow, headers: Mapping[str, str], book: Book) -> dict[str, 
     """Put the stored values in the place of those that were hidden when the client read them."""
     stored = headers_of(row, book.needed(), book.operator)
     return {name: stored.get(name, value) if value == HIDDEN else value for name, value in headers.items()}
+
+
+def _refuse_to_carry(row: WebhookRow, values: Mapping[str, Any]) -> None:
+    """Refuse a URL of another place that would get the stored values of headers, which nobody may see again.
+
+    Raises:
+        InvalidRequest: the values must be given again.
+    """
+    is_kept = HIDDEN in values["headers"].values() if "headers" in values else True
+    if row.headers and is_kept and origin_of(row.url) != origin_of(values.get("url", row.url)):
+        text = "must be sent again with all values, or as null, because the URL leads to another place"
+        raise InvalidRequest([("headers", text)], ErrorCode.GEN_VALIDATION_ERROR)
 
 
 def _sealed(safe: Safe, webhook_id: str, headers: Mapping[str, str]) -> bytes | None:

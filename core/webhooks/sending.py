@@ -227,3 +227,8 @@ def host_of(url: str) -> tuple[str, int]:
     """Return the host and the port that a well-formed URL means."""
     parts = urlsplit(url)
     return parts.hostname or "", port_of(parts)
+
+
+def origin_of(url: str) -> tuple[str, str, int]:
+    """Return the scheme, the host and the port that a well-formed URL means."""
+    return urlsplit(url).scheme, *host_of(url)

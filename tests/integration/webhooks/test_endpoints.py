@@ -82,6 +82,26 @@ def test_the_header_that_was_hidden_is_sent_as_it_was(api: Api) -> None:
         assert (tested["delivered"], tested["response_status"]) == (False, 503)
 
 
+@pytest.mark.parametrize("place", ["http://elsewhere.example:8080/hook", "https://example.com:8443/hook"])
+def test_hidden_headers_do_not_go_where_somebody_else_leads_them(api: Api, place: str) -> None:
+    url, headers = "https://example.com/hook", {"Authorization": "Bearer 8c1f52", "X-Team": "blue"}
+    path = f"/webhooks/{ok(api.client.post('/webhooks', json={'url': url, 'headers': headers}), 201)['webhook_id']}"
+    for more in (
+        {},
+        {"headers": {"Authorization": "***"}},
+        {"headers": {"Authorization": "Bearer 1", "X-Team": "***"}},
+    ):
+        detail = refused(api.client.put(path, json={"url": place, **more}), 400, "GEN_VALIDATION_ERROR")
+        assert "headers" in detail["message"] and "again" in detail["message"]
+    assert api.get(path)["url"] == url
+    ok(api.client.put(path, json={"url": "https://EXAMPLE.com:443/other"}), 200)
+    assert api.get(path)["headers"].keys() == headers.keys()
+    moved = ok(api.client.put(path, json={"url": place, "headers": {"Authorization": "Bearer 2"}}), 200)
+    assert (moved["url"], moved["headers"]) == (place, {"Authorization": "***"})
+    ok(api.client.put(path, json={"url": url, "headers": None}), 200)
+    assert ok(api.client.put(path, json={"url": place}), 200)["url"] == place
+
+
 def test_another_pepper_cannot_read_a_secret_and_says_so(api: Api, database_url: str) -> None:
     made = ok(api.client.post("/webhooks", json={"url": URL}), 201)
     key = "k3y-" * 2 + "9f27ab61"
