@@ -13,6 +13,7 @@ import pytest
 
 from core.doors.certificates import Certificate, pinned
 from tests.harness.certificates import new_certificate
+from tests.harness.key_ring import later
 from tests.harness.keys import HEADERS, KEY
 from tests.harness.pages import ROOT
 from tests.harness.programs import needs_program
@@ -74,7 +75,12 @@ def _running(command: list[str], folder: Path, port: int) -> Iterator[None]:
 
 @pytest.fixture
 def served(database_url: str) -> Iterator[Served]:
-    env = {"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY, "PACIOLI_ALLOWED_HOSTS": NAME}
+    env = {
+        "DATABASE_URL": database_url,
+        "PACIOLI_SECRET_KEY": KEY,
+        "PACIOLI_ALLOWED_HOSTS": NAME,
+        "PACIOLI_TRUSTED_PROXIES": "127.0.0.1",
+    }
     served = Served("web.app:create_app", env=env)
     with ExitStack() as stack:
         stack.callback(served.close)
@@ -113,6 +119,11 @@ def test_a_proxy_keeps_host_and_request_id_and_lets_waits_and_uploads_through(
             "transaction_id"
         ]
         assert ask("GET", f"/transactions/{id}?wait=5s", 200).json()["status"] == "APPLIED"
+        forged = {"X-Forwarded-For": "203.0.113.7", "Forwarded": "for=203.0.113.7"}
+        for network, status in (("127.0.0.0/8", 200), ("203.0.113.0/24", 403)):
+            made = {"name": "k", "owner": "o", "scopes": ["*:*"], "expires_at": later(days=9)}
+            bound = ask("POST", "/api-keys", 201, json={**made, "reach": {"networks": [network]}}).json()["key"]
+            ask("GET", "/transactions", status, headers={"X-Blnk-Key": bound, **forged})
         # A refused upload ends its connection, and the client may only learn that when it asks again.
         json = {"Content-Type": "application/json", "Connection": "close"}
         ask("POST", "/nothing", 404, content=b" " * 4_000_000, headers=json)
