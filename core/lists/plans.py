@@ -40,11 +40,8 @@ class Branch(Struct, frozen=True, eq=False):
     """Whether that index has the rows in the order of the blocks of their positions."""
     is_scattered: bool = False
     """Whether that index finds rows that are no neighbours, unlike a range of positions."""
-
-    @property
-    def is_walked(self) -> bool:
-        """Whether that index has the rows of one table in the order of their positions, which are unique."""
-        return self.is_scattered and self.relation.position_is_unique and self.relation.stands_for is None
+    is_walked: bool = False
+    """Whether that index has the positions of one balance's rows in their order, however far they are from each other."""
 
     @property
     def condition(self) -> Condition:
@@ -132,6 +129,7 @@ def _branches(shape: Shape, relation: Relation, driver: int | None) -> Sequence[
             checked.append(or_(*map(whole, alternative)))
     if len(ways) * prod(map(len, ranges)) > MAX_BRANCHES:
         ranges = [[or_(*one)] for one in ranges]
+    walks = driver is not None and driver != _SEEN and shape.filters[driver].type in (Type.LINK, Type.NAME)
     return [
         Branch(
             way.through or relation,
@@ -143,6 +141,7 @@ def _branches(shape: Shape, relation: Relation, driver: int | None) -> Sequence[
             _all(way.rest, *checked),
             way.in_blocks,
             way.by is not None and not way.in_blocks,
+            walks and shape.resource.numbered and relation.position_is_unique,
         )
         for way in ways
         for within in product(*ranges)
