@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 from core.base import clock, redis_url
 from core.base.database_url import account
 from core.base.db import connect, driver, reading
+from core.base.disks import MAKE_ROOM, short_of_room
 from core.base.errors import TransientError
 from core.base.settings import Settings
 from core.doors import clients
@@ -54,8 +55,9 @@ class Finding(Struct, frozen=True, kw_only=True):
 def doctor(data: Path, as_json: bool) -> None:
     """Look for what weakens this installation, and say why it matters and what to do.
 
-    It looks at the rights of the roles, the settings of the database, versions, keys, the data folder, clocks and the number
-    of connections. It says how much disk a transaction takes. It changes nothing. The exit status is 1 if something is wrong.
+    It looks at the rights of the roles, the settings of the database, versions, keys, the data folder and its disk, clocks
+    and the number of connections. It says how much disk a transaction takes. It changes nothing. The exit status is 1 if
+    something is wrong.
 
     \b
     Examples:
@@ -262,6 +264,8 @@ def _folder(data: Path) -> Iterator[Finding]:
         yield _wrong("data folder", f"others may write {data}", "they could replace what is in it", f"chmod 700 {data}")
     else:
         yield _right("data folder", f"only its owner may write {data} and read its keys")
+    if what := short_of_room(data):
+        yield _wrong("disk", what, "nothing is accepted when it is full", MAKE_ROOM)
 
 
 def _right(part: str, what: str) -> Finding:

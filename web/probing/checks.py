@@ -1,7 +1,6 @@
 """The checks of a web process, and the report that ``/health`` gives of them."""
 
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -18,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 import celeryconfig
 from core.base import locks
 from core.base.db import begin, reading
+from core.base.disks import MAKE_ROOM, short_of_room
 from core.base.errors import TransientError
 from core.base.faults import driver_error_of
 from core.base.locks import AdvisoryLock
@@ -34,10 +34,6 @@ from web.probing.prober import Check, Prober, Severity, Trouble
 
 LOCK_WAIT_S = 3
 """The time for which the append lock is waited for. A large bulk may hold it for a second or two."""
-
-ROOM_SHARE = 0.05
-ROOM_BYTES = 5 * 1024**3
-"""A disk is nearly full when less than this share of it is free, and less than so many bytes."""
 
 _CHECK_DATABASE = "see that Postgres runs, and that this host reaches it; requests get 503 until it answers"
 
@@ -164,15 +160,8 @@ class Probe:
         # A folder of the same name on another host is another disk, so only the own host's counts.
         for folder in sorted(self._folders if _is_local(self._engine) else ()):
             with suppress(OSError):
-                usage = shutil.disk_usage(folder)
-                if usage.free < min(ROOM_SHARE * usage.total, ROOM_BYTES):
-                    free = f"{usage.free / 1024**2:,.0f} MiB ({usage.free / usage.total:.1%})"
-                    yield Trouble(
-                        part="disk",
-                        severity=Severity.DEGRADED,
-                        what=f"the disk of {folder} has {free} left",
-                        advice="make room, or give it a larger disk, before it is full: then nothing is accepted",
-                    )
+                if what := short_of_room(folder):
+                    yield Trouble(part="disk", severity=Severity.DEGRADED, what=what, advice=MAKE_ROOM)
 
 
 _CHECK_BROKER = "see that it runs, and REDIS_URL or BROKER_URL; nothing is lost, and the sweeps of workers go on"

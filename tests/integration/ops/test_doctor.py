@@ -10,6 +10,7 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from core import migrations
+from core.base import disks
 from core.base.db import begin, connect
 from ops.cli import doctor
 from ops.cli.main import main
@@ -110,6 +111,12 @@ def test_a_data_folder_that_others_may_write_is_named(provided: str, tmp_path: P
     (tmp_path / "chain.key").touch()
     (tmp_path / "chain.key").chmod(0o644)
     assert "others may read" in examined(tmp_path, **three(provided))["data folder"][0]
+
+
+def test_a_disk_that_is_nearly_full_is_named(provided: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disks, "ROOM_SHARE", 1.1)
+    monkeypatch.setattr(disks, "ROOM_BYTES", 2**80)
+    assert f"the disk of {tmp_path} has " in examined(tmp_path, **three(provided))["disk"][0]
 
 
 def test_a_clock_that_is_off_is_named(provided: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
