@@ -81,6 +81,7 @@ REQUIRED: dict[type[Struct], set[str]] = {
     WebhookRotateRequest: set(),
     HookRequest: set(),
 }
+"""The bodies of requests, and the fields that each must have, which its struct lets be absent so that one answer names all."""
 """The required fields of requests. The structs have them optional, so that one answer can name all missing fields."""
 
 _ONE_OF_TWO = (("amount", "precise_amount"), ("source", "sources"), ("destination", "destinations"))
@@ -88,6 +89,7 @@ _ONE_OF_TWO = (("amount", "precise_amount"), ("source", "sources"), ("destinatio
 
 @cache
 def schema_of(kind: Any) -> Json:
+    """Return the schema of an answer. Structs in it are references."""
     schemas, _ = msgspec.json.schema_components(options_of(kind), ref_template=REFERENCE)
     return schemas[0] if len(schemas) == 1 else {"anyOf": list(schemas)}
 
@@ -98,6 +100,7 @@ def options_of(kind: Any) -> tuple[Any, ...]:
 
 
 def answer_schemas(kinds: Iterable[Any]) -> Json:
+    """Return the schemas of all structs in answers, by their names."""
     _, schemas = msgspec.json.schema_components(kinds, ref_template=REFERENCE)
     known = {kind.__name__: kind for kind in _structs_in(kinds)}
     for name, schema in schemas.items():
@@ -147,6 +150,7 @@ def _structs_in(kinds: Iterable[Any]) -> set[type[Struct]]:
 
 @cache
 def request_schemas() -> Json:
+    """Return the schemas of all structs in the bodies of requests, by their names."""
     _, schemas = msgspec.json.schema_components([_described(kind) for kind in REQUIRED], ref_template=REFERENCE)
     schemas["TransactionRequest"]["allOf"] = [
         {"anyOf": [{"required": [name]} for name in names]} for names in _ONE_OF_TWO
