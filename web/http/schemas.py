@@ -81,7 +81,6 @@ REQUIRED: dict[type[Struct], set[str]] = {
     WebhookRotateRequest: set(),
     HookRequest: set(),
 }
-"""The bodies of requests, and the fields that each must have, which its struct lets be absent so that one answer names all."""
 """The required fields of requests. The structs have them optional, so that one answer can name all missing fields."""
 
 _ONE_OF_TWO = (("amount", "precise_amount"), ("source", "sources"), ("destination", "destinations"))
