@@ -28,6 +28,7 @@ from core.journal.actions import Event
 from core.ledger.changes import create_indicators, fix_precision
 from core.ledger.directory import Directory
 from core.ledger.permission import goes_below_zero, require_new, require_overdraft
+from core.ledger.price import is_checked
 from core.ledger.reach import reaches, require_amount
 from core.ledger.resolve import unknown_balance
 from core.ledger.rules.model import GENERAL_LEDGER
@@ -114,7 +115,7 @@ def draft_job(
             if wrong:
                 raise InvalidRequest(wrong, INVALID)
     asked = int(request.precision) if request.precision else None
-    fixed = directory.precision(currency) if directory.check_precision else None
+    fixed = directory.precision(currency) if is_checked(directory, currency) else None
     if fixed is not None:
         check_precision(currency, asked=asked, fixed=fixed)
     elif asked is None and directory.check_precision:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from core.base.errors import InvalidRequest
+from core.base.actors import reach_of_request
+from core.base.errors import ErrorCode, InvalidRequest
 from core.base.metadata import meta_data_text
 from core.ledger.directory import Names
 from core.ledger.draft import Part, Priced
@@ -28,9 +29,25 @@ def price(
     return priced
 
 
+def is_checked(directory: Names, currency: str) -> bool:
+    """Tell whether a request must have the precision of its currency.
+
+    Where that check is off, a key with a largest amount must all the same, for its bound would mean nothing otherwise.
+
+    Raises:
+        InvalidRequest: it must, and nothing has fixed the precision.
+    """
+    if directory.check_precision or not reach_of_request().bounds_money:
+        return directory.check_precision
+    if directory.precision(currency) is None:
+        text = f"has no precision by which the largest amount of this key counts; fix it: pacioli currencies set {currency} 100"
+        raise InvalidRequest([("currency", text)], ErrorCode.TXN_VALIDATION_ERROR)
+    return True
+
+
 def _precision_of(row: Resolved, directory: Names, first_uses: dict[str, int]) -> int:
     asked = int(row.checked.request.precision) if row.checked.request.precision else None
-    if not directory.check_precision:
+    if not is_checked(directory, row.currency):
         return asked or 1
     fixed = first_uses.get(row.currency) or directory.precision(row.currency)
     if fixed is None and asked is not None:

@@ -142,6 +142,31 @@ def test_amounts_and_overdrafts_end_at_the_reach(keys: Keys) -> None:
     refused(holder.ask(f"POST /refund-transaction/{large}", json={}), 403, "AUTH_INSUFFICIENT_PERMISSIONS")
 
 
+def test_a_largest_amount_counts_by_the_precision_of_the_currency_where_the_check_is_off(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Doorbell, "ring", lambda self, queues: None)
+    settings = {"DATABASE_URL": database_url, "PACIOLI_SECRET_KEY": KEY, "PACIOLI_PRECISION_CHECK": "off"}
+    app = create_app(settings)
+    two = Two(Keys(app))
+    holder = two.keys.make("transactions:*", "balances:*", "funding:*", reach={"largest_amount": 1})
+    huge = {"precise_amount": 10**18, "precision": 10**18}
+    body = two.body("@Cash", two.own, allow_overdraft=True, **huge)
+    bulk = {"transactions": [body, two.body("@Cash", two.own, allow_overdraft=True)]}
+    job = {"name": "j", "source": "@Cash", "currency": "USD", "precision": 10**18, "allow_overdraft": True,
+           "at": "2999-01-01T00:00:00Z", "recipients": [{"destination": two.own, "precise_amount": 10**18}]}  # fmt: skip
+    asked = (("POST /transactions", body), ("POST /transactions/bulk", bulk), ("POST /funding-jobs", job))
+    for route, json in asked:
+        assert "pacioli currencies set USD 100" in holder.ask(route, json=json).text
+    ok(two.master.ask("PUT /currencies/USD", json={"precision": 100}), 200)
+    for route, json in asked:
+        response = holder.ask(route, json=json)
+        assert response.status_code in (400, 403, 422) and "precision" in response.text, response.text
+    two.post(two.master, "@Cash", two.own, **huge)
+    two.post(holder, "@Cash", two.own, precise_amount=100)
+    close(app)
+
+
 def test_a_key_is_bound_to_its_networks_and_to_its_rate(keys: Keys) -> None:
     holder = keys.make("ledgers:read", reach={"networks": ["192.0.2.0/24", "::1"]})
     for address, status in (("192.0.2.9", 200), ("::1", 200), ("::ffff:192.0.2.1", 200), ("127.0.0.1", 403), ("", 403)):
