@@ -1,7 +1,7 @@
 """Sends several statements as one message, for a fraction of what the driver's pipeline costs a process.
 
-The statements must be prepared in the session. The driver prepares what it has run a few times and forgets it with each
-rollback, so it is asked for their names each time. Until it has them, the statements go out in a pipeline.
+The statements with parameters must be prepared in the session. The driver prepares what it has run a few times and forgets it
+with each rollback, so it is asked for their names each time. Until it has them, the statements go out in a pipeline.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,15 @@ Rows = list[tuple[Any, ...]]
 
 
 class Statement(NamedTuple):
-    """A statement that returns rows, and its parameters, in the order in which it names them."""
+    """A statement and its parameters, in the order in which it names them."""
 
     text: str
-    values: Mapping[str, int | str | bytes]
+    values: Mapping[str, int | str | bytes] = {}
+    """Empty for one that returns no rows, such as SAVEPOINT."""
 
 
 def run_together(conn: Connection, statements: Sequence[Statement]) -> list[Rows]:
-    """Run statements one after the other, in one round trip, and return the rows of each.
+    """Run statements one after the other, in one round trip, and return the rows of each that has parameters.
 
     Each has a snapshot of its own, which is taken when the one before it has ended. The first error ends them.
     """
@@ -35,8 +36,8 @@ def run_together(conn: Connection, statements: Sequence[Statement]) -> list[Rows
     message = _message(connection, statements)
     if message is None:
         with connection.pipeline():
-            cursors = [connection.execute(each.text, each.values) for each in statements]
-        return [cursor.fetchall() for cursor in cursors]
+            cursors = [connection.execute(each.text, each.values or None) for each in statements]
+        return [cursor.fetchall() for cursor, each in zip(cursors, statements, strict=True) if each.values]
     with connection.cursor() as cursor:
         connection.run_first(cursor, message)
         found: list[Rows] = []
@@ -54,6 +55,9 @@ def _message(connection: DriverConnection[Any], statements: Sequence[Statement])
     escaping = Escaping(connection.pgconn)
     parts = []
     for each in statements:
+        if not each.values:
+            parts.append(each.text.encode())
+            continue
         key = _key(each)
         name = names.get(key)
         if name is None:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text
 
 from core.base.db import driver
 from core.base.locks import HOT
+from core.base.messages import Statement, run_together
 from core.base.rows import array, text_array
 from core.ledger.store import waiting
 from core.ledger.store.waiting import WAITING
@@ -76,7 +77,7 @@ _WITHOUT_BACKLOG = """
     WHERE number = ANY(%(numbers)s::int[])
       AND NOT EXISTS (
           SELECT FROM log
-          WHERE (queue, seq) > (number, cursor) AND (queue, seq) < (number, %(first)s)
+          WHERE (queue, seq) > (number, cursor) AND (queue, seq) < (number, %(first)s::bigint)
       )
 """
 
@@ -183,13 +184,19 @@ def lock_idle_heads(conn: Connection, numbers: Collection[int], *, first: int) -
     """Lock those of these queues that nobody drains and in which nothing waits before ``first``.
 
     It never waits. The caller holds the append lock, so that nothing more gets in line. A savepoint ``before_deciding`` is
-    set first.
+    set first. The three statements take one round trip.
     """
-    connection, named = driver(conn), array(numbers)
-    connection.execute("SAVEPOINT before_deciding")
-    locked = connection.execute(_LOCK_FREE_HEADS, {"numbers": named}).fetchall()
-    # This snapshot is taken under the locks, so it sees how far the queues were decided.
-    idle = {number for (number,) in connection.execute(_WITHOUT_BACKLOG, {"numbers": named, "first": first}).fetchall()}
+    named = array(numbers)
+    locked, without_backlog = run_together(
+        conn,
+        [
+            Statement("SAVEPOINT before_deciding"),
+            Statement(_LOCK_FREE_HEADS, {"numbers": named}),
+            # This snapshot is taken under the locks, so it sees how far the queues were decided.
+            Statement(_WITHOUT_BACKLOG, {"numbers": named, "first": str(first)}),
+        ],
+    )
+    idle = {number for (number,) in without_backlog}
     return {number: QueueHead(cursor, hash) for number, cursor, hash in locked if number in idle}
 
 

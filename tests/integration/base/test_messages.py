@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from psycopg.errors import DivisionByZero
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine
 
@@ -100,6 +101,22 @@ def test_what_was_asked_before_in_the_transaction_is_kept(prepared: Engine) -> N
         _ask(conn, ["a"])
     with begin(prepared) as conn:
         assert driver(conn).execute("SELECT count(*) FROM asked").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_a_savepoint_among_them_is_there_whatever_the_next_one_does(engine: Engine, is_prepared: bool) -> None:
+    digest = Statement(_DIGEST, {"digest": b"", "number": 1})
+    halves = Statement("SELECT 1 / %(number)s::bigint", {"number": "0" if not is_prepared else "2"})
+    for _ in range(_OFTEN if is_prepared else 0):
+        with begin(engine) as conn:
+            assert run_together(conn, [Statement("SAVEPOINT here"), digest, halves])[1] == [(0,)]
+    with begin(engine) as conn:
+        driver(conn).execute("CREATE TEMPORARY TABLE kept_before (number int) ON COMMIT DROP")
+        assert (messages._message(driver(conn), [halves]) is not None) is is_prepared
+        with pytest.raises(DivisionByZero):
+            run_together(conn, [Statement("SAVEPOINT here"), digest, halves._replace(values={"number": "0"})])
+        driver(conn).execute("ROLLBACK TO SAVEPOINT here")
+        assert driver(conn).execute("SELECT count(*) FROM kept_before").fetchone() == (0,)
 
 
 def test_a_statement_sees_what_was_committed_while_the_one_before_it_waited(engine: Engine, owner: Engine) -> None:
