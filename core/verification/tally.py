@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
-from math import prod
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -33,9 +32,6 @@ PRIME = 2**127 - 1
 _LARGE = 2**100
 _NEAR = _LARGE // 2
 """Two numbers below it add up to one that is not large."""
-
-
-_TOGETHER = 8
 
 
 class Salt(NamedTuple):
@@ -208,20 +204,17 @@ class Tally:
         """
         status, amount, source, version, balance, destination, version_2, balance_2 = columns
         of_key, of_version, of_balance, _, place = salt
-        moved = [step * of_balance if one == _APPLIED else 0 for one, step in zip(status, amount, strict=True)]
-        left = [
-            key * of_key + number * of_version + value * of_balance + place
-            for key, number, value in zip(source, version, balance, strict=True)
-        ]
-        to = [
-            key * of_key + number * of_version + value * of_balance + place
-            for key, number, value in zip(destination, version_2, balance_2, strict=True)
-        ]
-        self.after = _product([self.after, *left, *to])
-        # The state before a step is that after it, less what the step adds.
-        left = [state - of_version + step for state, step in zip(left, moved, strict=True)]
-        to = [state - of_version - step for state, step in zip(to, moved, strict=True)]
-        self.before = _product([self.before, *left, *to])
+        after, before = self.after, self.before
+        for one, moved, key, number, value, key_2, number_2, value_2 in zip(
+            status, amount, source, version, balance, destination, version_2, balance_2, strict=True
+        ):
+            # The state before a step is that after it, less what the step adds.
+            step = moved * of_balance if one == _APPLIED else 0
+            left = key * of_key + number * of_version + value * of_balance + place
+            to = key_2 * of_key + number_2 * of_version + value_2 * of_balance + place
+            after = left * to * after % PRIME
+            before = (left - of_version + step) * (to - of_version - step) * before % PRIME
+        self.after, self.before = after, before
 
     def note(self, recorded: Recorded, salt: Salt) -> None:
         """Add the steps of an outcome to the products: the states of its balances after it, and before it."""
@@ -258,14 +251,6 @@ class Tally:
             else:
                 self.after = self.after * salt.state(destination, version_2, balance_2) % PRIME
                 self.before = self.before * salt.state(destination, version_2 - 1, balance_2 - moved) % PRIME
-
-
-def _product(factors: Sequence[int]) -> int:
-    """Multiply numbers modulo the prime. One division for several of them costs less than one for each."""
-    product = 1
-    for first in range(0, len(factors), _TOGETHER):
-        product = prod(factors[first : first + _TOGETHER], start=product) % PRIME
-    return product
 
 
 def is_followed(after: int, before: int, salt: Salt, ends: Iterable[tuple[int, int, int]]) -> bool:
