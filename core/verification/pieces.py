@@ -25,6 +25,9 @@ ROWS = 10_000
 """The rows of a piece, or a few more."""
 
 
+_MOST_IN_VAIN = 4
+
+
 class Piece(NamedTuple):
     """The rows of the log after one, up to another. None is for the last row of the log."""
 
@@ -61,6 +64,8 @@ class Reader:
     def __init__(self, conn: Connection, salt: Salt) -> None:
         self._conn, self._salt = conn, salt
         self._known, self._always = Known(conn), always(conn)
+        self._in_vain, self._rest = 0, 0
+        """How often pieces were read by columns in vain, one after the other, and how many are not tried now."""
         self._open: tuple[Piece, QuickPiece | _Careful] | None = None
 
     def read(self, piece: Piece) -> tuple[Tally, Needs]:
@@ -96,8 +101,17 @@ class Reader:
         """Check a piece by columns. Return None when it must be checked row by row, as the first and the last are."""
         if not piece.after or piece.until is None:
             return None
+        if self._rest:
+            self._rest -= 1
+            return None
         quick = QuickPiece(self._known, self._always)
-        return quick if quick.read(self._conn, self._salt, self._since(piece.after), piece.until) else None
+        if quick.read(self._conn, self._salt, self._since(piece.after), piece.until):
+            self._in_vain = 0
+            return quick
+        # Where amounts are very large, or rows are old, the next pieces are not for columns either.
+        self._in_vain = min(self._in_vain + 1, _MOST_IN_VAIN)
+        self._rest = 2**self._in_vain - 1
+        return None
 
     def _read_carefully(self, piece: Piece) -> "_Careful":
         """Check a piece row by row."""

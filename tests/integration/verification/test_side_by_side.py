@@ -12,6 +12,7 @@ from core.base.db import begin, export_snapshot, snapshot, source_of
 from core.notary.notary import Notary
 from core.notary.seals import keypair
 from core.verification import crew, kept, pieces, verify
+from core.verification.checkpoints import Heads
 from core.verification.pieces import Done, Piece, Reader
 from core.verification.quick import QuickPiece
 from core.verification.report import Report
@@ -126,6 +127,30 @@ def test_what_is_sound_is_checked_by_columns_but_for_the_first_and_the_last_piec
     monkeypatch.setattr(QuickPiece, "read", lambda *_: False)
     assert told(verify_all(mixed.engine, key=KEY)) == told(report)
     assert numbers == [*range(last + 1)]
+
+
+def test_columns_are_tried_ever_less_often_where_no_piece_is_for_them(
+    mixed: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed.drain()
+    tried: list[int] = []
+    seqs = [0]
+
+    def in_vain(piece: QuickPiece, conn: object, salt: object, since: Heads, until: int) -> bool:
+        tried.append(since.sequence)
+        return False
+
+    read = Reader._read_carefully
+
+    def noted(reader: Reader, piece: Piece) -> object:
+        seqs.append(piece.until or 0)
+        return read(reader, piece)
+
+    monkeypatch.setattr(QuickPiece, "read", in_vain)
+    monkeypatch.setattr(Reader, "_read_carefully", noted)
+    assert verify_all(mixed.engine, key=KEY).problems == []
+    assert len(seqs) > 9
+    assert tried == [seqs[1], seqs[3], seqs[7]]
 
 
 FORGED = {
