@@ -1,6 +1,7 @@
 """Describes the list of transactions: its fields, where they are stored, and how an index finds a status or a side."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any
 
 from msgspec.structs import replace
@@ -21,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from core.base.db import driver
 from core.base.tables.transactions import annotations, log, outcomes
 from core.ledger.rules.model import Status
 from core.ledger.store import times
@@ -94,6 +96,37 @@ def _meta_data(table: FromClause) -> ColumnElement[Any]:
 # Times
 
 
+class _Dated(StrEnum):
+    MANY = "many"
+    """Stands among the values of a filter that so many dated rows meet that they are walked."""
+
+
+MANY_DATED = 10_000
+"""The smallest number of rows with the dates of a filter for which these are not all read."""
+
+# The index of dates answers it alone.
+_ARE_MANY = """
+    SELECT count(*) >= %(many)s
+    FROM (
+        SELECT
+        FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS span (first, stop)
+        JOIN log ON effective_date >= span.first AND effective_date < span.stop
+        LIMIT %(many)s
+    ) AS dated
+"""
+
+
+def _dates_and_ranges(conn: Connection, asked: Filter) -> Sequence[Any]:
+    """List what ``_spans_and_ranges`` does, and whether many rows have such dates."""
+    found = _spans_and_ranges(conn, asked)
+    if asked.operator not in ("eq", "in"):
+        return found
+    starts, ends = zip(*intervals(asked), strict=True)
+    given = {"starts": list(starts), "ends": list(ends), "many": MANY_DATED}
+    ((are_many,),) = driver(conn).execute(_ARE_MANY, given).fetchall()
+    return [*found, _Dated.MANY] if are_many else found
+
+
 def _spans_and_ranges(conn: Connection, asked: Filter) -> Sequence[Any]:
     """List the spans of a filter on a time, and then the positions in the log between which it holds."""
     if asked.operator in NULL:
@@ -132,7 +165,8 @@ def _effective_date_conditions(asked: Filter, relation: Relation) -> Sequence[So
         for each in _acceptance_conditions(asked, relation)
     ]
     dated = time_condition(_with_spans_alone(asked), effective_date)
-    if asked.operator not in ("eq", "in"):  # Most of the rows with such a date may match, so they are walked.
+    # Most of the rows with a date may match, or they are many, so they are walked.
+    if asked.operator not in ("eq", "in") or _Dated.MANY in asked.values:
         return [Sought(effective_date.is_not(None), dated), *accepted]
     # OFFSET makes the index on dates find the rows, and not a walk in the order of the page.
     found = select(relation.position).select_from(relation.source).where(dated).offset(literal_column("0"))
@@ -258,7 +292,7 @@ TRANSACTIONS = resource(
         "The time from which it counts: the acceptance, unless another was given.",
         sort_key=lambda table, _: func.coalesce(table.c.effective_date, table.c.accepted_at),
         indexed=True,
-        resolve=_spans_and_ranges,
+        resolve=_dates_and_ranges,
         find=_effective_date_conditions,
     ),
     Field("meta_data", Type.OBJECT, "All of the metadata; meta_data.<key> is one member of it.", _meta_data),

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, text
 
 from core.base.db import Watched, begin, connect, driver, reading, reading_within, without_transaction
 from core.ledger import history as written_spans
 from core.ledger.store import history as ledger_history
-from core.ledger.store import spans, statement
+from core.ledger.store import spans, statement, transaction_list
 from core.ledger.store.balance_list import BALANCES, find_balances
 from core.ledger.store.transaction_list import TRANSACTIONS, find_transactions
 from core.lists import filters, query
@@ -119,6 +120,52 @@ def test_a_page_that_an_index_finds_is_whole(long_ago: Engine, reads: list[int],
     for order in ("desc", "asc"):
         assert not _find(long_ago, asked, order).truncated
     assert max(reads) <= 4 * LOOKED_AT, reads
+
+
+@pytest.fixture(scope="module")
+def dated(postgres: str) -> Iterator[Engine]:
+    """A ledger of two thousand transactions, each fourth of which counts from the day before."""
+    engine = connect(new_database(postgres))
+    write(engine, Shape(2000, customers=50))
+    with begin(engine) as conn:
+        conn.execute(text("SET LOCAL session_replication_role = replica"))  # Else history refuses.
+        conn.execute(text("UPDATE log SET effective_date = accepted_at - interval '1 day' WHERE seq % 4 = 0"))
+    yield engine
+    engine.dispose()
+
+
+@pytest.mark.parametrize("asked", [{"effective_date": "2025-03"}, {"effective_date_in": "2025-02,2025-08-01"}], ids=str)
+def test_the_rows_of_a_date_that_many_have_are_walked(
+    dated: Engine, reads: list[int], asked: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOOKED_AT", "SCATTERED"):
+        monkeypatch.setattr(query, name, 20)
+    few, looks = _every_row(dated, asked)
+    assert looks == len(few) // 20 + 1, "an index finds them"
+    monkeypatch.setattr(transaction_list, "MANY_DATED", 20)
+    reads.clear()
+    many, looks = _every_row(dated, asked)
+    assert many == few and len(set(many)) == len(many) > 50
+    assert looks > len(few) // 20 + 1, "a look ends early, and the next goes on"
+    assert max(reads) <= 100, reads
+
+
+def _every_row(engine: Engine, asked: dict[str, str]) -> tuple[list[int], int]:
+    """List the rows of all pages, and count the pages."""
+    found: list[int] = []
+    after, looks = None, 0
+    while True:
+        listing = replace(filters.of_query(TRANSACTIONS, asked.items(), limit=20, offset=0), after=after)
+        with reading_within(engine, 60) as conn:
+            rows, extent = find_transactions(conn, listing)
+        found += [row.seq for row in rows]
+        looks += 1
+        if extent.truncated:
+            after = extent.ended_at
+        elif len(rows) == 20:
+            after = str(rows[-1].seq)
+        else:
+            return found, looks
 
 
 @pytest.mark.usefixtures("reads")
