@@ -8,9 +8,8 @@ from sqlalchemy import Connection
 from core.base.db import driver
 from core.base.rows import array
 from core.ledger.rules.log_row import DIGEST_VERSION, LogRow, row_of
-from core.ledger.store.log import SELECTED
+from core.ledger.store.log import QUICK_COLUMNS, SELECTED, fits
 from core.ledger.store.outcomes import LINE, Recorded, recorded
-from core.notary.seal_store import QUICK_COLUMNS
 from core.notary.seals import Seal
 
 # Served by seals_last_seq_idx, once for each row.
@@ -45,9 +44,7 @@ FROM unnest(%(firsts)s::bigint[], %(lasts)s::bigint[]) WITH ORDINALITY AS stretc
 CROSS JOIN LATERAL (
     SELECT
         {QUICK_COLUMNS},
-        digest_version = {DIGEST_VERSION}
-            AND amount < 9223372036854775808
-            AND coalesce(overdraft_limit, 0) < 9223372036854775808 AS is_quick
+        digest_version = {DIGEST_VERSION} AND {fits("amount")} AND {fits("coalesce(overdraft_limit, 0)")} AS is_quick
     FROM log
     WHERE seq BETWEEN stretch.first AND stretch.last
     ORDER BY seq

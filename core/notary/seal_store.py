@@ -9,8 +9,7 @@ from sqlalchemy import Connection
 
 from core.base.db import driver
 from core.base.rows import array
-from core.ledger.rules.log_row import COLUMNS
-from core.ledger.store.log import selected
+from core.ledger.store.log import QUICK_COLUMNS
 from core.ledger.store.outcomes import LINE, Recorded, recorded
 from core.notary.attestations import Attestation
 from core.notary.leaves import Party
@@ -70,15 +69,7 @@ SELECT
     to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
 """
 
-# Numbers come as integers that the driver reads without Python. One that is too large comes as NULL, so the row does not have
-# its digest, and is read again by ``proof_store``.
-_QUICK = {
-    name: f"CASE WHEN {name} < 9223372036854775808 THEN {name}::bigint END" for name in ("amount", "overdraft_limit")
-}
-
-QUICK_COLUMNS = ", ".join(_QUICK.get(name, selected(name)) for name in COLUMNS)
-"""The columns of a ``LogRow`` for a binary cursor."""
-
+# A row without its number or its version does not have its digest, and is read again by ``proof_store``.
 _QUICK_ROWS = f"""
 SELECT {QUICK_COLUMNS}
 FROM log

@@ -15,7 +15,7 @@ from core.ledger.rules import chain
 from core.ledger.rules.log_row import COLUMNS, LogRow, row_of
 from core.ledger.rules.model import Posting
 from core.ledger.rules.routing import MAX_QUEUES
-from core.ledger.store.log import SELECTED, selected
+from core.ledger.store.log import QUICK_COLUMNS, SELECTED, quick
 from core.ledger.store.outcomes import OUTCOME
 
 Rows = list[tuple[Any, ...]]
@@ -84,32 +84,17 @@ ORDER BY coalesce(l.seq, o.seq)
 """
 
 
-def _fits(name: str) -> str:
-    """Write the condition that a number, which is not NULL, is a whole one that the driver reads without Python."""
-    return f"(scale({name}) = 0 AND {name} BETWEEN -4611686018427387904 AND 4611686018427387904)"
-
-
-def _quick(name: str) -> str:
-    return f"CASE WHEN {_fits(name)} THEN {name}::bigint END"
-
-
-# Where NULL may stand for a number that does not fit, the row comes without what would vouch for it.
-_QUICK_OF_LOG = {
-    "amount": _quick("amount"),
-    "overdraft_limit": _quick("overdraft_limit"),
-    "digest_version": f"CASE WHEN overdraft_limit IS NULL OR {_fits('overdraft_limit')} THEN digest_version END",
-}
 _QUICK_OF_OUTCOME = {
-    "amount": _quick("amount"),
-    "source_balance": _quick("source_balance"),
-    "destination_balance": _quick("destination_balance"),
+    "amount": quick("amount"),
+    "source_balance": quick("source_balance"),
+    "destination_balance": quick("destination_balance"),
     "rejection": "rejection::text",
     "hash": "CASE WHEN status <> 4 OR num_nulls(source_balance, destination_balance) = 2 THEN hash END",
 }
 
 # Ranges of the primary keys.
 _QUICK_ROWS = f"""
-SELECT {", ".join(_QUICK_OF_LOG.get(name, selected(name)) for name in COLUMNS)}
+SELECT {QUICK_COLUMNS}
 FROM log
 WHERE seq BETWEEN %(first)s AND %(last)s
 ORDER BY seq

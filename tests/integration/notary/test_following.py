@@ -142,6 +142,17 @@ def test_each_column_that_is_altered_is_found(ledger: Ledger) -> None:
     assert missed == []
 
 
+@pytest.mark.parametrize("limit", [2**62 + 1, 2**63, 10**30])
+def test_a_limit_that_no_quick_look_can_read_does_not_pass_for_none(ledger: Ledger, limit: int) -> None:
+    ledger.post()
+    ledger.drain()
+    with begin(ledger.engine) as conn:
+        conn.execute(text(NO_TRIGGERS))
+        conn.execute(text(f"UPDATE log SET overdraft_limit = {limit}"))
+        with pytest.raises(Altered, match="row 1 of the log does not have the digest"):
+            follow(conn)
+
+
 def test_outcomes_that_come_late_are_sealed_in_their_turn(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following, "ROWS", 2)
     monkeypatch.setattr("core.notary.notary.ROWS", 10)
