@@ -20,7 +20,7 @@ from core.ledger.explain import major
 from core.ledger.reach import require_amount
 from core.ledger.rules.log_row import LogRow
 from core.ledger.rules.model import Draft, Kind, Status
-from core.ledger.rules.requests import RefundRequest, Terms
+from core.ledger.rules.requests import RefundRequest, Terms, terms_of
 from core.ledger.rules.routing import route_of
 from core.ledger.rules.splits import proportional
 from core.ledger.rules.validation import reference_refusal, refund_problems
@@ -93,7 +93,10 @@ def _repeated_refund(first: LogRow, transaction_id: str, amount: int) -> Draft:
     """Return the refund that was accepted under a reference, if its content is the same."""
     # A split has the sum of its legs as its amount, even when no amount was asked for.
     whole_split = first.kind == Kind.SPLIT and not amount
+    # A commit_inflight of the same hold has the same parent, and so does a member of a batch or a leg of a split.
+    is_refund = first.kind == Kind.REFUND or (first.kind == Kind.SPLIT and terms_of(first.terms).refund)
     for field, differs in (
+        ("kind", not is_refund),
         ("transaction", first.parent != transaction_id),
         ("amount", not whole_split and amount != first.amount),
     ):

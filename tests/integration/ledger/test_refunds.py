@@ -320,3 +320,25 @@ def test_a_refund_of_a_split_by_a_repeated_reference_is_answered_with_the_first(
         assert (again.transaction_id, again.replayed) == (first.transaction_id, True)
         ledger.drain()
     assert sums_of(ledger, "@World") == [-(100 - (amount or 100))]
+
+
+@pytest.mark.parametrize("amount", [None, 10])
+def test_a_refund_by_the_reference_of_the_commit_is_a_conflict(ledger: Ledger, amount: int | None) -> None:
+    hold = applied(ledger, precise_amount=10, inflight=True)
+    ledger.settle(hold, "commit", precise_amount=amount, reference="mine")
+    ledger.drain()
+    with pytest.raises(ReferenceConflict, match="kind differs"):
+        ledger.refund(hold, precise_amount=amount, reference="mine")
+
+
+def test_a_refund_by_the_reference_of_what_it_gives_back_is_a_conflict(ledger: Ledger) -> None:
+    batch = batch_of(
+        ledger,
+        transaction(precise_amount=10, reference="one"),
+        transaction(
+            precise_amount=100, reference="split", destination=None, destinations=shares(("@A", 20), ("@B", 80))
+        ),
+    )
+    for reference, amount in (("one", 10), ("split", None), ("split", 100)):
+        with pytest.raises(ReferenceConflict, match="kind differs"):
+            ledger.refund(batch, precise_amount=amount, reference=reference)
