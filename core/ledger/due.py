@@ -96,7 +96,9 @@ def _settle_due(engine: Engine, now: datetime, queues: set[int]) -> int:
         submissions = []
         for transaction_id, (kind, asked_by) in first.items():
             if drafts := holds.due_settlements(conn, transaction_id, Kind(kind)):
-                submissions.append(Submission(drafts, request_id=TICK, actor=actors.TICK, asked_by=asked_by))
+                submissions.append(
+                    Submission(drafts, atomic=drafts[0].atomic, request_id=TICK, actor=actors.TICK, asked_by=asked_by)
+                )
         if submissions:
             _append(conn, submissions, append.called_by_id, queues)
         if later:

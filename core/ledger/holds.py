@@ -79,7 +79,7 @@ def draft_settlements(
     if not request.skip_queue and (waiting := family_store.undecided_settlements(conn, [hold.seq for hold in holds])):
         raise AlreadyQueued(does_it=not amount and waiting == {(kind, 0)})
     # The legs of an atomic split are settled together. Other legs, and those of a batch, are independent.
-    together = row is not None and row.kind == Kind.SPLIT and row.group_first is not None
+    together = row is not None and _is_atomic_split(row)
     settled = [
         (hold, share)
         for hold, share in zip(holds, _shares(amount, list(map(_left, holds))), strict=True)
@@ -92,11 +92,16 @@ def draft_settlements(
 
 
 def due_settlements(conn: Connection, transaction_id: str, kind: Kind) -> list[Draft]:
-    """Draft the settlements of all that is left of a hold, or of the holds of a split, when their date has come."""
-    _, legs = find_members(conn, transaction_id)
+    """Draft the settlements of all that is left of a hold, or of the holds of a split, when their date has come.
+
+    Commits of the legs of an atomic split are decided together, as they are by hand. Voids move no money, and each is
+    decided by itself, so that a leg that somebody has settled meanwhile keeps no other from its end.
+    """
+    row, legs = find_members(conn, transaction_id)
+    together = kind == Kind.COMMIT_INFLIGHT and row is not None and _is_atomic_split(row)
     name = "committed_when_due" if kind == Kind.COMMIT_INFLIGHT else _EXPIRED
     return [
-        settlement(leg, kind, 0, f"{leg.transaction_id}_{name}")
+        settlement(leg, kind, 0, f"{leg.transaction_id}_{name}", together=together)
         for leg in legs
         if leg.hold is not None and leg.hold.remaining
     ]
@@ -143,6 +148,10 @@ def _repeated(
         if differs:
             raise ReferenceConflict(reference, field, first[0].transaction_id)
     return [repeated(prior) for prior in first]
+
+
+def _is_atomic_split(row: TransactionRow) -> bool:
+    return row.kind == Kind.SPLIT and row.group_first is not None
 
 
 def _shares(amount: int, of: Sequence[int]) -> list[int]:

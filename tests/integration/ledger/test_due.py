@@ -500,6 +500,19 @@ def test_a_hold_that_a_frozen_balance_keeps_from_its_commit_expires(ledger: Ledg
     assert (_status(ledger, hold), _count(ledger, "due")) == (Status.VOID, 0)
 
 
+def test_the_due_commit_of_an_atomic_split_is_decided_whole(ledger: Ledger) -> None:
+    parts = shares(("@A", 20), ("@B", "left"))
+    fields = {"precise_amount": 100, "atomic": True, "destination": None, "destinations": parts}
+    split = _dated(ledger, fields, commit=SOON, expiry=LATER)
+    with begin(ledger.engine) as conn:
+        limits.put(conn, ledger.balance("@A").balance_id, LimitsRequest(frozen="all", reason="fraud"))
+    _pass(ledger, SOON)
+    assert [ledger.balance(name).balance for name in ("@A", "@B")] == [0, 0]
+    _pass(ledger, LATER)
+    assert ledger.balance("@B").inflight_credit_balance == 0
+    assert _status(ledger, split) is Status.VOID
+
+
 def test_a_hold_that_is_not_decided_keeps_its_date(ledger: Ledger) -> None:
     hold = _hold(ledger, expiry=SOON, drained=False)
     for _ in range(2):
