@@ -91,14 +91,15 @@ def draft_refund(conn: Connection, transaction_id: str, request: RefundRequest, 
 
 def _repeated_refund(first: LogRow, transaction_id: str, amount: int) -> Draft:
     """Return the refund that was accepted under a reference, if its content is the same."""
-    # A split has the sum of its legs as its amount, even when no amount was asked for.
-    whole_split = first.kind == Kind.SPLIT and not amount
+    terms = terms_of(first.terms)
     # A commit_inflight of the same hold has the same parent, and so does a member of a batch or a leg of a split.
-    is_refund = first.kind == Kind.REFUND or (first.kind == Kind.SPLIT and terms_of(first.terms).refund)
+    is_refund = first.kind == Kind.REFUND or (first.kind == Kind.SPLIT and terms.refund)
+    # A split has the sum of its legs as its amount. Whether that was asked for was not kept before: then the request tells.
+    whole = first.kind == Kind.SPLIT and (not amount if terms.whole is None else terms.whole)
     for field, differs in (
         ("kind", not is_refund),
         ("transaction", first.parent != transaction_id),
-        ("amount", not whole_split and amount != first.amount),
+        ("amount", amount != (0 if whole else first.amount)),
     ):
         if differs:
             raise ReferenceConflict(first.reference, field, first.transaction_id)
@@ -126,7 +127,7 @@ def _split(refund: Priced, legs: tuple[Part, ...]) -> Priced:
         destination=destinations.pop() if len(destinations) == 1 else None,
         amount=sum(leg.amount for leg in legs),
         refund_of=None,
-        terms=Terms(refund=True),
+        terms=Terms(refund=True, whole=not refund.amount),
         atomic=True,
         legs=legs,
     )

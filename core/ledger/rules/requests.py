@@ -82,6 +82,8 @@ class Terms(Struct, omit_defaults=True):
     """Whether the legs of a split are holds."""
     refund: bool = False
     """Whether the legs of a split are refunds."""
+    whole: bool | None = None
+    """Whether such a split was to give back all that was left. None in those of a release that did not keep it."""
     scheduled_for: datetime | None = None
     scheduled_at: datetime | None = None
     """The time of the request, for a transaction that waits for its date."""

@@ -10,8 +10,9 @@ import pytest
 from core.base.db import reading
 from core.base.errors import Conflict, InvalidRequest, NotFound, ReferenceConflict
 from core.base.ids import new_id
-from core.ledger import drain
+from core.ledger import drain, refunds
 from core.ledger.rules.model import Accepted, RejectReason, Status
+from core.ledger.rules.requests import Terms
 from core.ledger.store import families as family_store
 from tests.harness.factories import Ledger, shares, transaction
 from tests.harness.settling import applied, batch_of, held_of, legs_of, split_of, statuses_of, sums_of
@@ -320,6 +321,22 @@ def test_a_refund_of_a_split_by_a_repeated_reference_is_answered_with_the_first(
         assert (again.transaction_id, again.replayed) == (first.transaction_id, True)
         ledger.drain()
     assert sums_of(ledger, "@World") == [-(100 - (amount or 100))]
+    for other in {None, 10, 100} - {amount}:
+        with pytest.raises(ReferenceConflict, match="amount differs"):
+            ledger.refund(split, precise_amount=other, reference="mine")
+
+
+def test_a_refund_of_a_split_by_an_older_release_is_answered_too(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = split_of(ledger, 100, ("@A", 20), ("@B", "left"))
+    with monkeypatch.context() as older:
+        older.setattr(refunds, "Terms", lambda refund, whole: Terms(refund=refund))
+        first = ledger.refund(split, reference="mine")
+    for amount in (None, 100):
+        assert ledger.refund(split, precise_amount=amount, reference="mine").transaction_id == first.transaction_id
+    with pytest.raises(ReferenceConflict, match="amount differs"):
+        ledger.refund(split, precise_amount=10, reference="mine")
 
 
 @pytest.mark.parametrize("amount", [None, 10])
