@@ -4,12 +4,11 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from psycopg import Cursor
 from sqlalchemy import Connection
 
 from core.base.db import driver
 from core.base.rows import array
-from core.ledger.store.log import QUICK_COLUMNS
+from core.ledger.store.log import quick_ranges
 from core.ledger.store.outcomes import LINE, Recorded, recorded
 from core.notary.attestations import Attestation
 from core.notary.leaves import Party
@@ -67,14 +66,6 @@ SELECT
     coalesce((SELECT max(seq) FROM log), 0),
     (SELECT id::text FROM identity),
     to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-"""
-
-# A row without its number or its version does not have its digest, and is read again by ``proof_store``.
-_QUICK_ROWS = f"""
-SELECT {QUICK_COLUMNS}
-FROM log
-WHERE seq BETWEEN %(first)s AND %(last)s
-ORDER BY seq
 """
 
 _PARTIES = """
@@ -255,15 +246,9 @@ class Piece(NamedTuple):
 
 @contextmanager
 def pieces(conn: Connection, seqs: Iterable[range]) -> Iterator[Iterator[Piece]]:
-    """Read rows of the log piece by piece. All are asked for at once, so the database reads the next piece meanwhile."""
-    connection = driver(conn)
-
-    def ask(statement: str, piece: range) -> Cursor[Any]:
-        return connection.cursor(binary=True).execute(statement, {"first": piece.start, "last": piece[-1]})
-
-    with connection.pipeline():
-        asked = [(ask(_QUICK_ROWS, piece), ask(_DECIDED_BETWEEN, piece)) for piece in seqs]
-        yield (Piece(rows.fetchall(), recorded(outcomes.fetchall())) for rows, outcomes in asked)
+    """Read rows of the log piece by piece. One that lacks a number or its version does not have its digest."""
+    with quick_ranges(conn, seqs, _DECIDED_BETWEEN) as found:
+        yield (Piece(rows, recorded(outcomes)) for rows, outcomes in found)
 
 
 def cursors(conn: Connection) -> dict[int, int]:

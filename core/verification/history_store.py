@@ -1,12 +1,11 @@
 """SQL that reads the history for a verification: the log, its outcomes and the queues. It writes and locks nothing."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from psycopg import Cursor
 from sqlalchemy import Connection
 
 from core.base.db import driver
@@ -15,7 +14,7 @@ from core.ledger.rules import chain
 from core.ledger.rules.log_row import COLUMNS, LogRow, row_of
 from core.ledger.rules.model import Posting
 from core.ledger.rules.routing import MAX_QUEUES
-from core.ledger.store.log import QUICK_COLUMNS, SELECTED, quick
+from core.ledger.store.log import SELECTED, quick, quick_ranges
 from core.ledger.store.outcomes import OUTCOME
 
 Rows = list[tuple[Any, ...]]
@@ -92,14 +91,7 @@ _QUICK_OF_OUTCOME = {
     "hash": "CASE WHEN status <> 4 OR num_nulls(source_balance, destination_balance) = 2 THEN hash END",
 }
 
-# Ranges of the primary keys.
-_QUICK_ROWS = f"""
-SELECT {QUICK_COLUMNS}
-FROM log
-WHERE seq BETWEEN %(first)s AND %(last)s
-ORDER BY seq
-"""
-
+# A range of the primary key.
 _QUICK_OUTCOMES = f"""
 SELECT {", ".join(_QUICK_OF_OUTCOME.get(name, name) for name in OUTCOME.split(", "))}
 FROM outcomes
@@ -238,21 +230,13 @@ def last_seq(conn: Connection) -> int:
     return int(row[0])
 
 
-@contextmanager
-def columns(conn: Connection, seqs: Iterable[range]) -> Iterator[Iterator[tuple[Rows, Rows]]]:
+def columns(conn: Connection, seqs: Iterable[range]) -> AbstractContextManager[Iterator[tuple[Rows, Rows]]]:
     """Read rows of the log and outcomes, both in seq order, range by range, for a check of whole columns.
 
-    All are asked for at once, so the database reads the next range meanwhile. Their values are in the order of ``LogRow`` and of
-    ``Recorded``. A number beyond 62 bits is None, or its row lacks the version of its digest or the hash of its outcome.
+    Their values are in the order of ``LogRow`` and of ``Recorded``. A number beyond 62 bits is None, or its row lacks the version
+    of its digest or the hash of its outcome.
     """
-    connection = driver(conn)
-
-    def ask(statement: str, these: range) -> Cursor[Any]:
-        return connection.cursor(binary=True).execute(statement, {"first": these.start, "last": these[-1]})
-
-    with connection.pipeline():
-        asked = [(ask(_QUICK_ROWS, these), ask(_QUICK_OUTCOMES, these)) for these in seqs]
-        yield ((rows.fetchall(), outcomes.fetchall()) for rows, outcomes in asked)
+    return quick_ranges(conn, seqs, _QUICK_OUTCOMES)
 
 
 def history(conn: Connection, *, first: int, last: int) -> list[HistoryRow]:

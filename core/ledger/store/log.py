@@ -3,11 +3,13 @@
 import json
 import re
 from binascii import hexlify
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import repeat
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from psycopg import Cursor
 from sqlalchemy import JSON, Connection, Uuid
 
 from core.base.db import driver
@@ -50,6 +52,13 @@ _QUICK = {
 
 QUICK_COLUMNS = ", ".join(_QUICK.get(name, selected(name)) for name in COLUMNS)
 """The columns of a ``LogRow`` for a binary cursor. A row with a number that does not fit lacks the number or its version."""
+
+_QUICK_ROWS = f"""
+    SELECT {QUICK_COLUMNS}
+    FROM log
+    WHERE seq BETWEEN %(first)s AND %(last)s
+    ORDER BY seq
+"""
 
 _SCHEDULED_AS = {"seq": "0", "accepted_at": "scheduled_at", "digest_version": str(DIGEST_VERSION)}
 """The values of columns that a scheduled transaction does not have. The others are NULL."""
@@ -194,6 +203,25 @@ def read_range(conn: Connection, queues: Collection[int], *, first: int, last: i
     """Read the postings of these queues from ``first`` to ``last``, both included, in seq order."""
     rows = driver(conn).execute(_READ_RANGE, {"first": first, "last": last, "queues": list(queues)})
     return list(map(Posting._make, rows.fetchall()))
+
+
+@contextmanager
+def quick_ranges(
+    conn: Connection, seqs: Iterable[range], beside: str
+) -> Iterator[Iterator[tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]]]:
+    """Read rows of the log by ``QUICK_COLUMNS``, in seq order and range by range, each with what a statement finds for its range.
+
+    ``beside`` is that statement, by ``first`` and ``last``. All are asked for at once, so the database reads the next range
+    meanwhile.
+    """
+    connection = driver(conn)
+
+    def ask(statement: str, these: range) -> Cursor[Any]:
+        return connection.cursor(binary=True).execute(statement, {"first": these.start, "last": these[-1]})
+
+    with connection.pipeline():
+        asked = [(ask(_QUICK_ROWS, these), ask(beside, these)) for these in seqs]
+        yield ((rows.fetchall(), others.fetchall()) for rows, others in asked)
 
 
 def queues_of_range(conn: Connection, *, first: int, last: int) -> set[int]:
