@@ -30,7 +30,7 @@ from core.ledger.append import Submission
 from core.ledger.drain import Announce
 from web.accept.gathering import Gathering
 from web.accept.pressure import Gauge
-from web.accept.sending import together
+from web.accept.sending import let_go_on
 from web.accept.sharing import again
 
 GROUP_ROWS = 2_000
@@ -220,14 +220,7 @@ class Committer:
 
     def _answer(self) -> None:
         """Let the requests of a group go on. The next one is committed meanwhile."""
-        group = self._ended.get()
-        with together():
-            for entry in group:
-                ended, entry.ended = entry.ended, _nothing  # The request knows this object too.
-                try:
-                    ended()
-                except Exception:
-                    logger.exception("a request could not go on after its commit")
+        let_go_on(self._ended.get(), "commit")
 
     def _gather(self) -> list[_Entry]:
         group: list[_Entry] = []
@@ -297,9 +290,6 @@ class Committer:
     def _refuse(self, group: Sequence[_Entry], error: Exception) -> None:
         self.refused += len(group)
         _fail(group, error)
-
-
-def _nothing() -> None: ...
 
 
 def _explained(error: Exception, fault: Fault) -> Exception:

@@ -16,7 +16,7 @@ from core.base.db import reading
 from core.base.errors import TransientError
 from core.base.threads import Loop
 from web.accept.gathering import Gathering
-from web.accept.sending import together
+from web.accept.sending import let_go_on, nothing
 
 PATIENCE_S = 15.0
 """A request waits for its read for at most so long. A use of the database ends earlier, with an error."""
@@ -38,7 +38,7 @@ class Ask(Generic[Row]):
         self.key = key
         self.row: Row | None = None
         self.error: Exception | None = None
-        self.ended: Callable[[], None] = _nothing
+        self.ended: Callable[[], None] = nothing
         """It is called once, when the row or the error is there."""
 
     def result(self) -> Row | None:
@@ -144,13 +144,7 @@ class Shared(Generic[Row]):
             raise
         finally:
             self._gathering.served(len(group))
-            with together():
-                for ask in group:
-                    ended, ask.ended = ask.ended, _nothing  # The request knows this object too.
-                    try:
-                        ended()
-                    except Exception:
-                        logger.exception("a request could not go on after its read")
+            let_go_on(group, "read")
 
     def _find(self, group: Sequence[Ask[Row]], keys: list[str]) -> None:
         self.reads += 1
@@ -173,9 +167,6 @@ class Shared(Generic[Row]):
             return
         for ask in group:
             ask.row = found.get(ask.key)
-
-
-def _nothing() -> None: ...
 
 
 def again(error: TransientError) -> TransientError:
