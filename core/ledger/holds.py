@@ -79,7 +79,7 @@ def draft_settlements(
     if not request.skip_queue and (waiting := family_store.undecided_settlements(conn, [hold.seq for hold in holds])):
         raise AlreadyQueued(does_it=not amount and waiting == {(kind, 0)})
     # The legs of an atomic split are settled together. Other legs, and those of a batch, are independent.
-    together = row is not None and _is_atomic_split(row)
+    together = _is_atomic_split(row)
     settled = [
         (hold, share)
         for hold, share in zip(holds, _shares(amount, list(map(_left, holds))), strict=True)
@@ -98,7 +98,7 @@ def due_settlements(conn: Connection, transaction_id: str, kind: Kind) -> list[D
     decided by itself, so that a leg that somebody has settled meanwhile keeps no other from its end.
     """
     row, legs = find_members(conn, transaction_id)
-    together = kind == Kind.COMMIT_INFLIGHT and row is not None and _is_atomic_split(row)
+    together = kind == Kind.COMMIT_INFLIGHT and _is_atomic_split(row)
     name = "committed_when_due" if kind == Kind.COMMIT_INFLIGHT else _EXPIRED
     return [
         settlement(leg, kind, 0, f"{leg.transaction_id}_{name}", together=together)
@@ -150,8 +150,8 @@ def _repeated(
     return [repeated(prior) for prior in first]
 
 
-def _is_atomic_split(row: TransactionRow) -> bool:
-    return row.kind == Kind.SPLIT and row.group_first is not None
+def _is_atomic_split(row: TransactionRow | None) -> bool:
+    return row is not None and row.kind == Kind.SPLIT and row.group_first is not None
 
 
 def _shares(amount: int, of: Sequence[int]) -> list[int]:

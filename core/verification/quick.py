@@ -75,7 +75,7 @@ class QuickPiece:
         self._destinations: list[int] = []
         """The balances of all rows."""
         self._taken: dict[int, int] = {}
-        """What is taken from each balance."""
+        """The sum that is taken from each balance."""
         self._bounded: set[int] = set()
         """The balances from which something is taken that needs what is available."""
         self._short: set[int] = set()
